@@ -1,0 +1,67 @@
+# Every command makes the environment once, in .venv, and uses it again.
+# Another interpreter: make test PYTHON=python3.12
+# A machine without a GPU can save some gigabytes: set PIP_EXTRA_INDEX_URL to PyTorch's index of
+# CPU wheels in the shell before the first command.
+
+PYTHON ?= python3
+VENV := .venv
+STAMP := $(VENV)/.installed
+PY := $(VENV)/bin/python
+
+.DEFAULT_GOAL := help
+.PHONY: help run test lab clean FORCE
+
+help: ## list the commands
+	@sed -n 's/^\([a-z]*\): [^#]*## /make \1#/p' Makefile | awk -F'#' '{printf "%-12s%s\n", $$1, $$2}'
+
+run: $(STAMP) ## read three sample pages with the packaged recognizer
+	@$(PY) -m lab_utils.cli run
+
+test: $(STAMP) ## check style and run the tests
+	$(PY) -m ruff check .
+	$(PY) -m ruff format --check .
+	$(PY) -m pytest
+
+# Jupyter keeps its settings and histories below .lab: the home folder stays as it is.
+# Root, as in a container, has to be allowed; the server listens on this machine alone.
+lab: export JUPYTER_CONFIG_DIR = $(CURDIR)/.lab/jupyter/config
+lab: export JUPYTER_DATA_DIR = $(CURDIR)/.lab/jupyter/data
+lab: export JUPYTER_RUNTIME_DIR = $(CURDIR)/.lab/jupyter/runtime
+lab: export JUPYTERLAB_SETTINGS_DIR = $(CURDIR)/.lab/jupyter/settings
+lab: export JUPYTERLAB_WORKSPACES_DIR = $(CURDIR)/.lab/jupyter/workspaces
+lab: export IPYTHONDIR = $(CURDIR)/.lab/ipython
+lab: export npm_config_cache = $(CURDIR)/.lab/npm
+lab: $(STAMP) ## open JupyterLab on 127.0.0.1
+	@$(PY) -m jupyterlab --ServerApp.ip=127.0.0.1 --ServerApp.root_dir='$(CURDIR)' \
+		$(if $(filter 0,$(shell id -u)),--allow-root)
+
+clean: ## remove the environment and all that the lab wrote (.venv, .lab)
+	rm -rf $(VENV) .lab build dist *.egg-info
+	find text_recognizer lab_utils tests benchmarks -name __pycache__ -prune -exec rm -rf {} + 2>/dev/null || true
+
+# The stamp is written last and names the folder. A set-up that was cut short, moved, made with
+# another Python than the one asked for, or whose Python is gone, is made anew.
+USABLE = test "$$(cat $(STAMP) 2>/dev/null)" = '$(CURDIR)' && $(PY) -c '$(SAME_PYTHON)' 2>/dev/null
+ifeq ($(origin PYTHON),file)
+SAME_PYTHON := pass
+else
+SAME_PYTHON = import sys; sys.exit("%d.%d" % sys.version_info[:2] != "$(shell $(PYTHON) -c \
+	'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null)")
+endif
+ifneq ($(shell $(USABLE) && echo yes),yes)
+$(STAMP): FORCE
+endif
+
+$(STAMP): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
+		echo "$(PYTHON) is not Python 3.11 or newer: install one, or name it: make $(MAKECMDGOALS) PYTHON=python3.12" >&2; \
+		exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
+		echo "$(PYTHON) cannot make environments: install its venv package (Debian: apt-get install python3-venv)" >&2; \
+		exit 1; }
+	@{ $(USABLE); } || rm -rf $(VENV)
+	@rm -f $(STAMP)
+	@test -x $(PY) || { echo "Setting up $(VENV) (once, some minutes)"; $(PYTHON) -m venv $(VENV); }
+	$(PY) -m pip install --constraint constraints.txt --editable '.[lab,test]'
+	$(PY) -m pip check
+	@echo '$(CURDIR)' > $(STAMP)

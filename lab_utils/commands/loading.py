@@ -1,0 +1,44 @@
+"""Gives commands the recognizer: from the file asked for, or from the packaged weights, which are
+compiled first if the compiled file is missing or older."""
+
+import os
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lab_utils.packaged import is_current
+
+if TYPE_CHECKING:
+    from text_recognizer.paragraph_text_recognizer import ParagraphTextRecognizer
+
+
+def compile_packaged_weights(out: Path) -> None:
+    """Compiles the packaged weights to a TorchScript file and tells the seconds on stderr."""
+    from text_recognizer.compile import compile_paragraph_reader
+
+    start = time.perf_counter()
+    compile_paragraph_reader(out)
+    print(
+        f"compiled the packaged weights in {time.perf_counter() - start:.1f} s: {out}",
+        file=sys.stderr,
+    )
+
+
+def load_recognizer(
+    model: Path | None = None, allow_private_addresses: bool = False
+) -> "ParagraphTextRecognizer":
+    """Loads a TorchScript file: `model`, else LAB_MODEL's, else the packaged weights.
+
+    These are compiled first where the compiled file is missing or older than they are.
+    Raises ModelFileError if the file is missing, damaged or of another model.
+    """
+    from text_recognizer.paragraph_text_recognizer import (
+        ParagraphTextRecognizer,
+        default_model_path,
+    )
+
+    # A file that LAB_MODEL names is the user's: never written over.
+    if model is None and not os.environ.get("LAB_MODEL") and not is_current(default_model_path()):
+        compile_packaged_weights(default_model_path())
+    return ParagraphTextRecognizer(model, allow_private_addresses=allow_private_addresses)

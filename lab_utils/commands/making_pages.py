@@ -1,0 +1,71 @@
+"""`lab pages` and `lab fonts`: made pages to look at and to train on, and the fonts they need."""
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+class Split(StrEnum):
+    """Whose writing: validation has writers and fonts that training never sees."""
+
+    train = "train"
+    validation = "validation"
+
+
+class Kind(StrEnum):
+    """What the writing on a made page comes from."""
+
+    font = "font"
+    pen = "pen"
+    scan = "scan"
+    mixed = "mixed"
+
+
+def pages(
+    sheet: Annotated[
+        Path | None, typer.Option(help="Write one picture of all pages to this PNG.")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Write PNGs and labels.json into this folder.")
+    ] = None,
+    kind: Annotated[
+        Kind, typer.Option(help="Where the writing comes from; pen and scan need the real data.")
+    ] = Kind.font,
+    count: Annotated[int, typer.Option(min=1, help="Number of pages.")] = 12,
+    seed: Annotated[int, typer.Option(min=0, help="The same seed makes the same pages.")] = 0,
+    split: Annotated[
+        Split, typer.Option(help="Validation has writers and fonts that training never sees.")
+    ] = Split.train,
+    paths: Annotated[
+        bool, typer.Option("--paths", help="Draw the known lines into the contact sheet.")
+    ] = False,
+    label_split: Annotated[
+        str | None, typer.Option(help="Split to note in labels.json; else that of --split.")
+    ] = None,
+    max_lines: Annotated[
+        int | None, typer.Option(min=1, help="Lines on the fullest page of --out.")
+    ] = None,
+) -> None:
+    """Make pages whose text is known.
+
+    Example: lab pages --sheet sheet.png --kind font --count 12
+    """
+    if sheet is None and out is None:
+        raise typer.BadParameter("say what to make: --sheet sheet.png, or --out FOLDER")
+    from text_recognizer.pages.sheet import save_contact_sheet, save_pages
+
+    if sheet is not None:
+        print(save_contact_sheet(sheet, kind.value, count, seed, split.value, paths))
+    if out is not None:
+        limits = {} if max_lines is None else {"max_lines": max_lines}
+        noted = label_split or split.value
+        print(save_pages(out, kind.value, count, seed, split.value, noted, **limits))
+
+
+def fonts() -> None:
+    """Fetch the missing handwriting fonts with npm."""
+    from text_recognizer.pages.fonts import fetch_fonts
+
+    print(fetch_fonts())

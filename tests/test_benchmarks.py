@@ -1,0 +1,104 @@
+"""The benchmarks' own arithmetic, and that a small run of them ends as they say."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+
+BENCHMARKS = Path(__file__).resolve().parents[1] / "benchmarks"
+
+
+@pytest.fixture
+def benchmarks(monkeypatch):
+    """The folder on the path, as it is for a script that is started there."""
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+
+
+def test_original_architecture_is_scripted_and_writes_as_many_characters_as_asked(benchmarks):
+    from original_architecture import PADDING, PAGE_HEIGHT, PAGE_WIDTH, START, scripted_original
+
+    network = scripted_original()
+    assert isinstance(network, torch.jit.ScriptModule)
+    page = torch.rand(1, 1, PAGE_HEIGHT, PAGE_WIDTH, generator=torch.Generator().manual_seed(1))
+    with torch.inference_mode():
+        assert network.encode(page).shape == (18 * 20, 1, 256)
+        tokens = network(page, 6)
+        # No cache, but the same greedy path: a shorter text is the beginning of a longer one.
+        assert torch.equal(network(page, 3), tokens[:, :4])
+    assert tokens.shape == (1, 7)
+    assert tokens[0, 0] == START
+    assert PADDING not in tokens[0]
+
+
+def test_original_architecture_sees_no_character_before_it_is_written(benchmarks):
+    from original_architecture import scripted_original
+
+    network = scripted_original()
+    memory = torch.rand(360, 1, 256, generator=torch.Generator().manual_seed(1))
+    with torch.inference_mode():
+        short = network.decode(memory, torch.tensor([[1, 20, 30]]))
+        longer = network.decode(memory, torch.tensor([[1, 20, 30, 40]]))
+    torch.testing.assert_close(short, longer[:3], atol=1e-5, rtol=1e-5)
+
+
+def test_boxes_are_joined_in_reading_order(benchmarks):
+    from page_readers import join_in_reading_order
+
+    def box(left, top, right, bottom):
+        return [[left, top], [right, top], [right, bottom], [left, bottom]]
+
+    boxes = [box(200, 12, 300, 42), box(0, 60, 300, 90), box(0, 10, 150, 40)]
+    assert join_in_reading_order(boxes, ["right", "below", "left"]) == "left right\nbelow"
+    assert join_in_reading_order([], []) == ""
+
+
+def test_targets_are_met_only_where_measured_on_an_idle_machine(benchmarks):
+    from read_page import judge
+
+    measured = {
+        "time_to_rapidocr": 0.5,
+        "time_to_original": None,
+        "peak_mb": 999.0,
+        "first_text_seconds": 5.1,
+    }
+    met = {name: target["met"] for name, target in judge(measured, idle=True).items()}
+    assert met == {
+        "time_to_rapidocr": True,
+        "time_to_original": False,
+        "peak_mb": True,
+        "first_text_seconds": False,
+    }
+    busy = judge(measured, idle=False)
+    assert busy["time_to_rapidocr"]["met"] is None
+    assert busy["time_to_original"]["met"] is None
+    assert busy["peak_mb"]["met"] is True
+
+
+@pytest.mark.slow
+def test_read_page_ends_in_one_json_line(tmp_path, stand_in_path):
+    Image.effect_noise((300, 200), 80).save(tmp_path / "page.png")
+    items = [{"file": "page.png", "text": "300x200\ngray 128", "kind": "paragraph"}]
+    (tmp_path / "labels.json").write_text(json.dumps({"items": items}))
+    script = [sys.executable, str(BENCHMARKS / "read_page.py")]
+    options = ["--labels", str(tmp_path), "--model", stand_in_path, "--rounds", "1"]
+    # An interpreter without rapidocr: the rivals are told and left out.
+    rivals = ["--original-pages", "1", "--threads", "1", "--rapidocr-python", "false"]
+    done = subprocess.run(
+        [*script, *options, *rivals],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(BENCHMARKS.parent)},
+    )
+    assert done.returncode == 0, done.stderr
+    assert "rapidocr ended with 1" in done.stderr
+    last = json.loads(done.stdout.splitlines()[-1])
+    assert set(last["seconds_per_page"]) == {"batch_1", "batch_8", "original"}
+    assert last["cer"]["batch_1"] == last["cer"]["batch_8"] < 0.3
+    assert last["targets"]["time_to_rapidocr"]["value"] is None
+    assert last["targets"]["first_text_seconds"]["value"] > 0
+    assert 50 < last["peak_mb"]["single_page_process"] < 5000

@@ -1,0 +1,369 @@
+"""The command line: its help is true, it reads, and what goes wrong is one line and a code."""
+
+import json
+import os
+import re
+import shlex
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import typer
+from PIL import Image, ImageChops, ImageDraw
+
+from lab_utils import cli
+from lab_utils.commands import reading
+from lab_utils.packaged import SAMPLE_PAGES
+from text_recognizer.errors import RecognizerError
+
+ROOT = Path(__file__).resolve().parents[1]
+COMMANDS = typer.main.get_command(cli.app).commands
+
+
+@pytest.fixture
+def lab(monkeypatch, capsys):
+    """Runs `lab` with arguments in this process: exit code, stdout, stderr."""
+
+    def run(*arguments) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["lab", *map(str, arguments)])
+        with pytest.raises(SystemExit) as end:
+            cli.main()
+        out, err = capsys.readouterr()
+        return end.value.code, out, err
+
+    return run
+
+
+@pytest.fixture
+def page(tmp_path) -> Path:
+    image = Image.new("L", (320, 120), 255)
+    ImageDraw.Draw(image).text((20, 40), "a page", fill=0)
+    image.save(tmp_path / "page.png")
+    return tmp_path / "page.png"
+
+
+def lab_process(*arguments, **options) -> subprocess.Popen:
+    return subprocess.Popen(
+        [sys.executable, "-m", "lab_utils.cli", *map(str, arguments)],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        stdin=subprocess.DEVNULL,
+        text=True,
+        **options,
+    )
+
+
+def assert_one_line(err: str) -> None:
+    assert err.startswith("lab: ") and err.count("\n") == 1, err
+    assert "Traceback" not in err
+
+
+def parses(line: str) -> None:
+    """Parses `lab ...` without running it; raises typer's usage error on what is unknown."""
+    name, *arguments = shlex.split(line)[1:]
+    # A group's own options stand before the command.
+    if name == "--debug":
+        name, *arguments = arguments
+    COMMANDS[name].make_context(name, arguments)
+
+
+# Help
+
+
+def test_help_lists_every_command_and_starts_at_once(lab):
+    code, out, _ = lab("--help")
+    assert code == 0
+    for name in COMMANDS:
+        assert re.search(rf"^  {name} ", out, re.MULTILINE)
+    code = "import sys, lab_utils.cli; print(*{'torch', 'PIL', 'numpy'} & set(sys.modules))"
+    loaded = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert loaded.stdout.strip() == "", "the commands import these inside their functions"
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_help_of_a_command_names_its_options(lab, name):
+    code, out, _ = lab(name, "--help")
+    assert code == 0
+    assert COMMANDS[name].help.split("\n")[0] in " ".join(out.split())
+    for parameter in COMMANDS[name].params:
+        for option in parameter.opts:
+            assert option.startswith("--") is False or option in out
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_examples_in_help_parse(name):
+    for line in re.findall(r"Example: (lab .*)", COMMANDS[name].help):
+        parses(line)
+
+
+@pytest.mark.parametrize(
+    "file",
+    [
+        path
+        for pattern in ("*.md", "*.yml", "data/*/*.md", "Makefile")
+        for path in sorted(ROOT.glob(pattern))
+    ],
+    ids=lambda path: str(path.relative_to(ROOT)),
+)
+def test_commands_in_the_texts_parse(file):
+    """A flag that the parser does not know would be found by the first reader otherwise."""
+    text = file.read_text().replace("\\\n", " ")
+    quoted = re.findall(r"`(lab [a-z-][^`\n]*)`", text)
+    shown = re.findall(r"^[#$ ]*(lab [a-z-].*)$", text, re.MULTILINE)
+    for line in quoted + shown:
+        words = shlex.split(re.split(r" (?:[|>#]|&&)", line)[0])
+        if words[1] in COMMANDS and "..." not in line:
+            parses(shlex.join(words))
+
+
+def test_an_unknown_option_is_told_without_traceback(lab):
+    code, _, err = lab("read", "page.png", "--no-such-option")
+    assert code == 2
+    assert "--no-such-option" in err and "Traceback" not in err
+
+
+# Reading
+
+
+def test_read_prints_the_text_alone(lab, page, stand_in_path):
+    code, out, err = lab("read", page, "--model", stand_in_path)
+    assert (code, err) == (0, "")
+    assert out.split("\n")[0] == "320x120"
+
+
+def test_read_json_tells_lines_with_places(lab, page, stand_in_path):
+    code, out, err = lab("read", page, page, "--json", "--model", stand_in_path)
+    assert (code, err) == (0, "")
+    objects = [json.loads(line) for line in out.splitlines()]
+    assert [found["image"] for found in objects] == [str(page)] * 2
+    assert objects[0]["text"] == "\n".join(line["text"] for line in objects[0]["lines"])
+    assert objects[0]["seconds"] > 0
+    line = objects[0]["lines"][0]
+    assert set(line) >= {"text", "box", "path", "confidence"}
+    x0, y0, x1, y1 = line["box"]
+    assert 0 <= x0 < x1 <= 320 and 0 <= y0 < y1 <= 120
+
+
+def test_several_images_are_told_apart(lab, page, stand_in_path):
+    code, out, _ = lab("read", page, page, "--model", stand_in_path)
+    assert code == 0
+    assert out.count(f"==> {page} <==\n320x120\n") == 2
+
+
+def test_one_bad_image_does_not_stop_the_others(lab, page, stand_in_path, tmp_path):
+    code, out, err = lab("read", tmp_path / "none.png", page, "--model", stand_in_path)
+    assert code == 2
+    assert_one_line(err)
+    assert "320x120" in out
+
+
+def test_pages_left_out_are_noted_on_stderr(lab, page, stand_in_path, tmp_path):
+    with Image.open(page) as first:
+        first.save(tmp_path / "two.tiff", save_all=True, append_images=[first.copy()])
+    code, out, err = lab("read", tmp_path / "two.tiff", "--model", stand_in_path)
+    assert code == 0
+    assert_one_line(err)
+    assert "first" in err and "note" not in out
+    assert out.startswith("320x120")
+
+
+# Overlays
+
+
+def test_overlay_draws_on_the_page(lab, page, stand_in_path, tmp_path):
+    picture = tmp_path / "deep" / "lines.png"
+    code, _, err = lab("read", page, "--overlay", picture, "--model", stand_in_path)
+    assert (code, err) == (0, "")
+    with Image.open(picture) as drawn:
+        assert drawn.size == (320, 120)
+        red, _, blue = drawn.split()
+    _, most = ImageChops.difference(red, blue).getextrema()
+    assert most > 50, "a gray page got no coloured line"
+
+
+def test_overlay_of_a_large_image_fits_the_page_that_was_read(lab, stand_in_path, tmp_path):
+    """The stand-in's path runs along the middle: it must do so in the smaller picture too."""
+    Image.linear_gradient("L").resize((3200, 1600)).save(tmp_path / "large.png")
+    picture = tmp_path / "lines.png"
+    code, _, _ = lab("read", tmp_path / "large.png", "--overlay", picture, "--model", stand_in_path)
+    assert code == 0
+    with Image.open(picture) as drawn:
+        assert drawn.size == (1600, 800)
+        red, _, blue = drawn.crop((800, 0, 1600, 800)).split()  # numbers stand at the left
+    box = ImageChops.difference(red, blue).point(lambda value: 255 * (value > 20)).getbbox()
+    assert box is not None
+    _, top, _, bottom = box
+    assert 380 < top < 400 < bottom < 420
+
+
+def test_overlays_of_several_images_are_numbered(lab, page, stand_in_path, tmp_path):
+    code, _, _ = lab(
+        "read", page, page, "--overlay", tmp_path / "out.png", "--model", stand_in_path
+    )
+    assert code == 0
+    assert (tmp_path / "out-1.png").is_file() and (tmp_path / "out-2.png").is_file()
+    code, _, _ = lab("read", page, page, "--overlay", tmp_path / "out", "--model", stand_in_path)
+    assert code == 0
+    assert len(list((tmp_path / "out").iterdir())) == 2
+
+
+def test_overlay_spares_the_image_that_is_read(lab, page, stand_in_path):
+    before = page.read_bytes()
+    code, _, err = lab("read", page, "--overlay", page, "--model", stand_in_path)
+    assert code == 2
+    assert_one_line(err)
+    assert page.read_bytes() == before
+
+
+@pytest.mark.parametrize("name", ["page.png/lines.png", "lines.txt"])
+def test_overlay_that_cannot_be_written_is_one_line(lab, page, stand_in_path, name):
+    target = page.parent / name
+    code, _, err = lab("read", page, "--overlay", target, "--model", stand_in_path)
+    assert code == 2
+    assert_one_line(err)
+
+
+# What goes wrong
+
+
+@pytest.mark.parametrize("content", [b"", b"no image at all", b"\x89PNG\r\n\x1a\n" + b"x" * 30])
+def test_an_image_that_is_none_is_one_line(lab, stand_in_path, tmp_path, content):
+    (tmp_path / "bad.png").write_bytes(content)
+    code, out, err = lab("read", tmp_path / "bad.png", "--model", stand_in_path)
+    assert (code, out) == (2, "")
+    assert_one_line(err)
+
+
+def test_a_folder_as_image_is_one_line(lab, stand_in_path, tmp_path):
+    code, _, err = lab("read", tmp_path, "--model", stand_in_path)
+    assert code == 2
+    assert_one_line(err)
+
+
+def test_a_private_address_is_read_only_when_allowed(lab, serve, page, stand_in_path):
+    server = serve(page.read_bytes())
+    code, _, err = lab("read", server.url, "--model", stand_in_path)
+    assert code == 2 and not server.requests
+    assert_one_line(err)
+    code, out, _ = lab("read", server.url, "--model", stand_in_path, "--allow-private")
+    assert code == 0 and out.startswith("320x120")
+
+
+def test_overlay_of_a_url_fetches_once(lab, serve, page, stand_in_path, tmp_path):
+    server = serve(page.read_bytes())
+    arguments = ["--model", stand_in_path, "--allow-private", "--overlay", tmp_path / "out.png"]
+    code, _, _ = lab("read", server.url, *arguments)
+    assert code == 0 and (tmp_path / "out.png").is_file()
+    assert len(server.requests) == 1
+
+
+@pytest.mark.parametrize("content", [None, b"", b"no model"])
+def test_a_model_file_that_is_none_is_one_line(lab, page, tmp_path, content):
+    if content is not None:
+        (tmp_path / "model.pt").write_bytes(content)
+    code, _, err = lab("read", page, "--model", tmp_path / "model.pt")
+    assert code == 2
+    assert_one_line(err)
+
+
+def test_labels_that_are_missing_are_one_line(lab, stand_in_path, tmp_path):
+    code, _, err = lab("evaluate", tmp_path / "none", "--model", stand_in_path)
+    assert code == 2
+    assert_one_line(err)
+
+
+def test_a_bug_is_one_line_with_a_hint_and_a_traceback_on_demand(lab, monkeypatch, page):
+    def broken(*_):
+        raise ZeroDivisionError("one\ntwo")
+
+    monkeypatch.setattr(reading, "load_recognizer", broken)
+    code, _, err = lab("read", page)
+    assert code == 1
+    assert_one_line(err)
+    assert "ZeroDivisionError: one two" in err and "LAB_DEBUG" in err
+    for variables, arguments in (({}, ["--debug"]), ({"LAB_DEBUG": "1"}, [])):
+        with monkeypatch.context() as patch:
+            for name, value in variables.items():
+                patch.setenv(name, value)
+            patch.setattr(sys, "argv", ["lab", *arguments, "read", str(page)])
+            with pytest.raises(ZeroDivisionError):
+                cli.main()
+
+
+def test_errors_of_a_real_process_have_no_traceback(tmp_path):
+    with lab_process("read", tmp_path / "none.png", "--model", tmp_path / "none.pt") as process:
+        out, err = process.communicate(timeout=120)
+    assert (process.returncode, out) == (2, "")
+    assert_one_line(err)
+
+
+def test_a_reader_of_the_pipe_that_leaves_is_no_error(page, stand_in_path):
+    with lab_process("read", *[page] * 50, "--model", stand_in_path) as process:
+        process.stdout.readline()
+        process.stdout.close()
+        assert process.stderr.read() == ""
+
+
+@pytest.mark.skipif(os.name == "nt", reason="signals of POSIX")
+def test_an_interrupt_ends_quietly(page, stand_in_path):
+    many = [page] * 2000
+    with lab_process("read", *many, "--model", stand_in_path, start_new_session=True) as process:
+        process.stdout.readline()  # it reads by now
+        time.sleep(0.1)
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "Traceback" not in err
+
+
+# The packaged recognizer
+
+
+def test_run_reads_three_sample_pages(lab, model_path, monkeypatch):
+    if not (SAMPLE_PAGES / "labels.json").is_file():
+        pytest.skip("no sample pages in data/pages yet")
+    monkeypatch.setenv("LAB_MODEL", str(model_path))
+    code, out, err = lab("run")
+    assert (code, err) == (0, "")
+    rates = [float(rate) for rate in re.findall(r"[\d.]+ s, \d+ lines, CER ([\d.]+)", out)]
+    assert len(rates) == 3
+    assert sum(rates) / 3 < 0.3, "far from what the card of the weights says"
+
+
+def test_compile_writes_a_file_that_reads(lab, page, tmp_path):
+    out_path = tmp_path / "model.pt"
+    code, out, _ = lab("compile", "--out", out_path)
+    assert code == 0 and out.strip() == str(out_path)
+    assert lab("read", page, "--model", out_path)[0] == 0
+
+
+@pytest.mark.parametrize("images", [1, 3])
+def test_overlay_names_differ(tmp_path, images):
+    for target in (tmp_path, tmp_path / "new", tmp_path / "a.png"):
+        paths = reading.overlay_paths(target, ["a"] * images)
+        assert len(set(paths)) == images
+
+
+def test_overlay_name_must_be_a_picture(tmp_path):
+    with pytest.raises(RecognizerError, match="png"):
+        reading.overlay_paths(tmp_path / "lines.doc", ["a"])
+
+
+def test_evaluate_ends_with_one_json_line(lab, page, stand_in_path, tmp_path):
+    items = [{"file": "page.png", "text": "320x120\ngray 252", "kind": "paragraph", "writer": "a"}]
+    (tmp_path / "labels.json").write_text(json.dumps({"licence": "none", "items": items}))
+    arguments = [tmp_path, tmp_path / "labels.json", "--model", stand_in_path]
+    code, out, _ = lab("evaluate", *arguments, "--out", tmp_path / "report")
+    assert code == 0
+    summary = json.loads(out.splitlines()[-1])
+    assert summary["images"] == 2 and summary["cer"] < 0.2
+    assert (tmp_path / "report" / "table.csv").is_file()
+
+
+def test_pages_needs_a_place_to_write_to(lab):
+    code, _, err = lab("pages")
+    assert code == 2 and "--sheet" in err

@@ -1,0 +1,117 @@
+"""The three lists of versions agree: ranges in pyproject, pins in constraints, conda's environment.
+
+A pin out of its range, or a version that moved in one file alone, fails here instead of on a
+student's machine.
+"""
+
+import re
+import tomllib
+from importlib import metadata
+from pathlib import Path
+
+import pytest
+import yaml
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+from packaging.version import Version
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def pyproject() -> dict:
+    return tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+
+
+def declared() -> list[Requirement]:
+    project = pyproject()
+    lists = [project["dependencies"], *project["optional-dependencies"].values()]
+    return [Requirement(line) for lines in lists for line in lines]
+
+
+def pins() -> dict[str, Version]:
+    """Canonical name -> the one version that constraints.txt allows."""
+    found: dict[str, Version] = {}
+    for line in (ROOT / "constraints.txt").read_text().splitlines():
+        if not line or line.startswith("#"):
+            continue
+        requirement = Requirement(line)
+        (specifier,) = requirement.specifier
+        assert specifier.operator == "==", f"constraints.txt: {line!r} is no exact pin"
+        name = canonicalize_name(requirement.name)
+        assert name not in found, f"constraints.txt names {name} twice"
+        found[name] = Version(specifier.version)
+    return found
+
+
+def conda() -> tuple[list[str], list[str]]:
+    """The conda packages and the lines of the pip section of environment.yml."""
+    entries = yaml.safe_load((ROOT / "environment.yml").read_text())["dependencies"]
+    packages = [entry for entry in entries if isinstance(entry, str)]
+    (section,) = (entry["pip"] for entry in entries if isinstance(entry, dict))
+    return packages, section
+
+
+@pytest.mark.parametrize("requirement", declared(), ids=lambda requirement: requirement.name)
+def test_every_dependency_has_a_pin_within_its_range(requirement):
+    pinned = pins().get(canonicalize_name(requirement.name))
+    assert pinned is not None, f"constraints.txt has no pin for {requirement.name}"
+    assert requirement.specifier.contains(pinned, prereleases=True)
+
+
+def test_pins_carry_no_build_of_one_platform():
+    local = [f"{name}=={version}" for name, version in pins().items() if version.local]
+    assert not local, "such versions are not to be had everywhere"
+
+
+def test_conda_versions_are_the_constraints_versions():
+    _, section = conda()
+    exact = [Requirement(line) for line in section if not line.startswith("--")]
+    assert exact
+    pinned = pins()
+    for requirement in exact:
+        name = canonicalize_name(requirement.name)
+        assert str(requirement.specifier) == f"=={pinned.get(name)}", requirement
+
+
+def test_conda_lists_every_base_dependency():
+    _, section = conda()
+    listed = {
+        canonicalize_name(Requirement(line).name) for line in section if not line.startswith("--")
+    }
+    base = {canonicalize_name(Requirement(line).name) for line in pyproject()["dependencies"]}
+    assert base <= listed
+
+
+def test_conda_installs_this_project_under_the_constraints():
+    _, section = conda()
+    assert "--constraint constraints.txt" in section
+    (editable,) = (line for line in section if line.startswith("--editable"))
+    extras = set(re.fullmatch(r"--editable \.\[(.*)\]", editable)[1].split(","))
+    assert extras == set(pyproject()["optional-dependencies"])
+
+
+def test_conda_python_is_one_that_the_project_supports():
+    packages, _ = conda()
+    (python,) = (package for package in packages if package.startswith("python="))
+    supported = Requirement("python" + pyproject()["requires-python"]).specifier
+    assert supported.contains(python.removeprefix("python="))
+    assert (
+        f"Programming Language :: Python :: {python.removeprefix('python=')}"
+        in (pyproject()["classifiers"])
+    )
+
+
+def test_installed_versions_are_in_range():
+    """Also true where other versions are installed than the pinned ones, as on Colab."""
+    project = pyproject()
+    for line in project["dependencies"]:
+        requirement = Requirement(line)
+        installed = Version(metadata.version(requirement.name))
+        assert requirement.specifier.contains(installed, prereleases=True), requirement
+
+
+def test_set_up_files_name_no_host():
+    """Which index packages come from is the machine's business, not the project's."""
+    for name in ["pyproject.toml", "constraints.txt", "environment.yml", "Makefile", ".ci/run"]:
+        text = (ROOT / name).read_text()
+        assert not re.search(r"https?://|index-url[ =]", text), name

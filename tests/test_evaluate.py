@@ -1,0 +1,215 @@
+"""Evaluation: rates that can be checked by hand, and a command that tells what is wrong."""
+
+import csv
+import json
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from PIL import Image, ImageDraw
+
+from text_recognizer.evaluate import LabelsError, evaluate, load_items
+from text_recognizer.evaluate.__main__ import main
+from text_recognizer.evaluate.report import write_table, write_worst_pages
+from text_recognizer.metrics import character_edits, word_edits
+from text_recognizer.overlay import dashes, draw_lines
+
+TEXTS = {"a.png": "one two\nthree", "b.png": "four", "c.png": "five six"}
+
+
+@dataclass
+class FakeLine:
+    path: list
+    confidence: float
+
+
+@dataclass
+class FakeReading:
+    lines: list
+
+
+class FakeRecognizer:
+    """Answers with what it was told for each file name, and counts the batches."""
+
+    def __init__(self, readings):
+        self.readings, self.batches = readings, []
+
+    def predict_batch(self, images):
+        self.batches.append(len(images))
+        return [self.readings[Path(image).name] for image in images]
+
+    def read_batch(self, images):
+        return [FakeReading([FakeLine([(10, 20), (90, 25)], 0.3)]) for _ in images]
+
+
+@pytest.fixture
+def labels(tmp_path):
+    """A folder of three images: two paragraphs in two groups, and a line in a sub-folder."""
+    (tmp_path / "labels").mkdir()
+    for name in TEXTS:
+        folder = tmp_path / "labels" if name == "c.png" else tmp_path
+        Image.new("L", (200, 100), 255).save(folder / name)
+    items = [
+        {"file": "a.png", "text": TEXTS["a.png"], "kind": "paragraph", "group": "ink"},
+        {"file": "b.png", "text": TEXTS["b.png"], "kind": "paragraph", "split": "show"},
+        {"file": "c.png", "text": TEXTS["c.png"], "kind": "line", "writer": "w"},
+    ]
+    (tmp_path / "labels.json").write_text(json.dumps({"licence": "CC0", "items": items}))
+    return tmp_path
+
+
+def command(*arguments):
+    return subprocess.run(
+        [sys.executable, "-m", "text_recognizer.evaluate", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        cwd=Path(__file__).resolve().parents[1],
+    )
+
+
+@pytest.mark.parametrize(
+    ("reading", "label", "errors", "length"),
+    [
+        ("abc", "abc", 0, 3),
+        ("ab", "abc", 1, 3),
+        ("a b", "a\nb", 1, 3),  # a newline is one character, and no space
+        ("ab", "a\nb", 1, 3),
+        ("a  b", "a b", 1, 3),  # runs of spaces count
+        ("a \nb  \n\n", "a\nb", 0, 3),  # what cannot be seen does not
+        ("  a", "a", 2, 1),
+        ("A", "a", 1, 1),
+        ("", "abc", 3, 3),
+        ("xy", "", 2, 0),
+        ("", "", 0, 0),
+    ],
+)
+def test_character_edits(reading, label, errors, length):
+    edits = character_edits(reading, label)
+    assert (edits.errors, edits.length) == (errors, length)
+    assert edits.rate == errors / max(length, 1)
+
+
+def test_words_are_parted_at_newlines_too():
+    edits = word_edits("one too\nthree", "one\ntwo three")
+    assert (edits.errors, edits.length) == (1, 3)
+
+
+def test_rates_are_edits_over_all_characters_by_group(labels):
+    readings = {"a.png": "one two\nthree", "b.png": "fo", "c.png": "five sex"}
+    evaluation = evaluate(FakeRecognizer(readings), load_items(labels), progress=False)
+    assert evaluation.overall.cer == pytest.approx(3 / (13 + 4 + 8))  # no mean of rates
+    assert evaluation.overall.wer == pytest.approx(2 / 6)
+    groups = evaluation.groups
+    assert {name: rates.images for name, rates in groups.items()} == {
+        "ink": 1,
+        "line": 1,
+        "paragraph": 1,
+    }
+    assert groups["paragraph"].cer == pytest.approx(0.5)
+    assert groups["ink"].wer == 0
+    assert [result.item.file for result in evaluation.worst(2)] == ["b.png", "c.png"]
+
+
+def test_batches_hold_all_items_once(labels):
+    recognizer = FakeRecognizer(TEXTS)
+    evaluation = evaluate(recognizer, load_items(labels), batch_size=2, progress=False)
+    assert recognizer.batches == [1, 2, 1]  # the first is the warm-up
+    assert evaluation.overall.cer == 0
+    assert evaluation.seconds_per_page >= 0
+
+
+def test_choosing_items(labels):
+    files = lambda **choice: [item.file for item in load_items(labels, **choice)]  # noqa: E731
+    assert files() == ["a.png", "b.png", "c.png"]
+    assert files(kind="line") == ["c.png"]  # found in the folder named like the labels file
+    assert files(split="show") == ["b.png"]
+    assert files(limit=2) == ["a.png", "b.png"]
+    with pytest.raises(LabelsError, match="no items of split 'none'"):
+        load_items(labels, split="none")
+
+
+@pytest.mark.parametrize(
+    "content", ["", "[]", "{}", '{"items": [{}]}', '{"items": [{"file": "a.png", "text": 3}]}']
+)
+def test_what_is_no_labels_file_is_told(labels, content):
+    (labels / "labels.json").write_text(content)
+    with pytest.raises(LabelsError, match="is no labels file"):
+        load_items(labels)
+
+
+def test_table_and_pictures(labels, tmp_path):
+    recognizer = FakeRecognizer({**TEXTS, "b.png": ""})
+    evaluation = evaluate(recognizer, load_items(labels), progress=False)
+    write_table(evaluation, tmp_path / "table.csv")
+    with open(tmp_path / "table.csv", newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["file"] for row in rows] == ["a.png", "b.png", "c.png"]
+    assert (rows[1]["cer"], rows[1]["lines"], rows[1]["lines_read"]) == ("1.0000", "1", "0")
+    assert rows[0]["text"] == TEXTS["a.png"]
+
+    (tmp_path / "worst-09-of-an-earlier-run.png").touch()
+    paths = write_worst_pages(recognizer, evaluation.worst(2), tmp_path)
+    assert [path.name for path in paths] == ["worst-01-b.png", "worst-02-a.png"]
+    assert sorted(tmp_path.glob("worst-*")) == sorted(paths)
+    with Image.open(paths[0]) as picture:
+        assert picture.width > 200  # the texts stand beside the page
+
+
+def test_overlay_draws_each_line_where_it_is_and_leaves_the_page_alone():
+    page = Image.new("L", (400, 200), 255)
+    ImageDraw.Draw(page).text((100, 90), "ink", fill=0)
+    before = page.tobytes()
+    sure, doubtful = FakeLine([(50, 60), (390, 60)], 0.9), FakeLine([(50, 150), (390, 150)], 0.2)
+    drawn = draw_lines(page, [sure, doubtful])
+    assert (drawn.mode, drawn.size) == ("RGB", page.size)
+    assert page.tobytes() == before
+
+    def share(y):  # of the line's columns that are coloured, right of its number
+        pixels = [drawn.getpixel((x, y)) for x in range(60, 380)]
+        return sum(pixel != (255, 255, 255) for pixel in pixels) / len(pixels)
+
+    assert share(60) == 1
+    assert 0.4 < share(150) < 0.8
+    assert share(110) == 0
+    assert draw_lines(page, []).convert("L").tobytes() == before
+    halved = draw_lines(page, [FakeLine([(100, 120), (780, 120)], 0.9)], scale=0.5)
+    assert halved.getpixel((200, 60)) != (255, 255, 255)
+
+
+def test_dashes_follow_corners():
+    pieces = dashes([(0, 0), (10, 0), (10, 10)], 8, 4)
+    assert pieces == [[(0, 0), (8, 0)], [(10, 2), (10, 10)]]
+
+
+def test_command_ends_in_one_json_line(labels, stand_in_path):
+    out = labels / "out"
+    done = command(labels, "--model", stand_in_path, "--out", out, "--threads", 1)
+    assert done.returncode == 0, done.stderr
+    last = json.loads(done.stdout.splitlines()[-1])
+    assert set(last) == {"cer", "wer", "images", "seconds_per_page", "groups"}
+    assert last["images"] == 3
+    assert set(last["groups"]) == {"ink", "line", "paragraph"}
+    assert (out / "table.csv").is_file()
+    assert len(list(out.glob("worst-*.png"))) == 3
+
+
+def test_bad_input_is_one_line_and_exit_code_2(labels, stand_in_path, capsys):
+    missing, empty = labels / "missing", labels / "empty.json"
+    empty.write_text('{"items": []}')
+    (labels / "labels" / "c.png").unlink()
+    for arguments, message in [
+        ([missing], "is not there"),
+        ([empty], "has no items"),
+        ([labels, "--kind", "line", "--split", "show"], "has no items of kind 'line'"),
+        ([labels], "names c.png, which is not there"),
+        ([labels, "--limit", 1, "--model", missing], "no model file"),
+        ([labels, "--limit", 1, "--model", stand_in_path, "--out", empty], "Nothing can be writ"),
+    ]:
+        assert main([str(argument) for argument in arguments]) == 2
+        told = capsys.readouterr()
+        assert len(told.err.splitlines()) == 1, told.err
+        assert message in told.err
+        assert told.out == ""
+    assert command(missing).returncode == 2

@@ -1,0 +1,366 @@
+"""Downloads: what is refused, and that nothing lasts longer or grows larger than allowed."""
+
+import contextlib
+import shutil
+import socket
+import ssl
+import subprocess
+import time
+
+import pytest
+
+from text_recognizer import fetching
+from text_recognizer.errors import AddressError, DownloadError
+from text_recognizer.fetching import fetch, is_public
+
+OK = b"HTTP/1.1 200 OK\r\n"
+
+
+def raw(data: bytes):
+    def answer(connection, _request):
+        connection.sendall(data)
+
+    return answer
+
+
+def redirect(location: str, status: int = 302):
+    head = f"HTTP/1.1 {status} Found\r\nLocation: {location}\r\nContent-Length: 0\r\n\r\n"
+    return raw(head.encode())
+
+
+def local(url, **options):
+    return fetch(url, allow_private_addresses=True, **{"timeout": 5, **options})
+
+
+@pytest.fixture
+def names(monkeypatch):
+    """Names that resolve as a test says: {name: [addresses]}."""
+    real = socket.getaddrinfo
+    known: dict[str, list[str]] = {}
+
+    def look_up(host, port, *args, **kwargs):
+        addresses = known.get(host, [host])
+        return [answer for a in addresses for answer in real(a, port, *args, **kwargs)]
+
+    monkeypatch.setattr(socket, "getaddrinfo", look_up)
+    return known
+
+
+def test_body_and_request(serve):
+    server = serve(b"picture")
+    assert local(f"{server.url}/a b/ü.png?q=ä&x=1#part") == b"picture"
+    head = server.requests[0].decode().lower()
+    assert head.startswith("get /a%20b/%c3%bc.png?q=%c3%a4&x=1 http/1.1\r\n")
+    assert f"host: 127.0.0.1:{server.port}\r\n" in head
+    assert "accept-encoding: identity" in head
+
+
+def test_chunked_and_unannounced_lengths(serve):
+    chunked = serve(raw(OK + b"Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n"))
+    assert local(chunked.url) == b"abcde"
+    assert local(serve(raw(OK + b"\r\nuntil the end")).url) == b"until the end"
+
+
+PRIVATE_HOSTS = [
+    "127.0.0.1",
+    "localhost",
+    "0.0.0.0",
+    "2130706433",
+    "0x7f000001",
+    "0x7f.1",
+    "017700000001",
+    "127.1",
+    "10.1.2.3",
+    "172.16.0.1",
+    "192.168.1.1",
+    "169.254.169.254",
+    "100.100.100.200",
+    "168.63.129.16",
+    "224.0.0.1",
+    "255.255.255.255",
+    "[::1]",
+    "[::]",
+    "[::127.0.0.1]",
+    "[::ffff:127.0.0.1]",
+    "[::ffff:7f00:1]",
+    "[64:ff9b::7f00:1]",
+    "[64:ff9b:1::a00:1]",
+    "[2002:7f00:1::]",
+    "[2001::1]",
+    "[fe80::1]",
+    "[fec0::1]",
+    "[fd00:ec2::254]",
+    "[ff02::1]",
+]
+
+
+@pytest.mark.parametrize("host", PRIVATE_HOSTS)
+def test_private_addresses_are_refused_in_every_spelling(host, serve):
+    server = serve(b"secret")
+    with pytest.raises(AddressError, match="private"):
+        fetch(f"http://{host}:{server.port}/")
+    assert server.requests == []
+
+
+@pytest.mark.parametrize(
+    "address", ["8.8.8.8", "2606:4700:4700::1111", "::ffff:8.8.8.8", "64:ff9b::808:808"]
+)
+def test_public_addresses_are_public(address):
+    assert is_public(address)
+
+
+def test_one_private_address_among_several_is_refused(names):
+    names["mixed.example"] = ["8.8.8.8", "127.0.0.1"]
+    with pytest.raises(AddressError, match=r"mixed\.example"):
+        fetch("http://mixed.example/")
+
+
+def test_the_address_checked_is_the_one_connected_to(serve, names, monkeypatch):
+    server = serve(b"picture")
+    names["moving.example"] = ["127.0.0.1"]
+    checked = []
+
+    def check(address):
+        checked.append(address)
+        names["moving.example"] = ["10.0.0.1"]
+        return True
+
+    monkeypatch.setattr(fetching, "is_public", check)
+    assert fetch(f"http://moving.example:{server.port}/", timeout=5) == b"picture"
+    assert checked == ["127.0.0.1"]
+    assert f"Host: moving.example:{server.port}".encode() in server.requests[0]
+
+
+@pytest.mark.parametrize(
+    "location", ["http://inside.example/", "http://169.254.169.254/latest/meta-data", "//[::1]/"]
+)
+def test_redirect_from_public_to_private_is_refused(location, serve, names, monkeypatch):
+    server = serve(redirect(location))
+    names.update({"public.example": ["127.0.0.1"], "inside.example": ["10.0.0.1"]})
+    real = fetching.is_public
+    monkeypatch.setattr(fetching, "is_public", lambda a: a == "127.0.0.1" or real(a))
+    with pytest.raises(AddressError, match="private"):
+        fetch(f"http://public.example:{server.port}/", timeout=5)
+    assert len(server.requests) == 1
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+def test_redirects_are_followed(status, serve):
+    def answer(connection, request):
+        first = b"GET /a/start " in request
+        (redirect("../end", status) if first else raw(OK + b"\r\nthere"))(connection, request)
+
+    assert local(serve(answer).url + "/a/start") == b"there"
+
+
+def test_redirects_end(serve):
+    server = serve(redirect("/again"))
+    with pytest.raises(DownloadError, match="redirects more than 5 times"):
+        local(server.url)
+    assert len(server.requests) == 6
+
+
+def test_redirect_to_a_file_is_refused(serve):
+    with pytest.raises(AddressError, match="Only http"):
+        local(serve(redirect("file:///etc/passwd")).url)
+
+
+@pytest.mark.parametrize(
+    "url, what",
+    [
+        ("ftp://host/a.png", "Only http"),
+        ("http://", "not complete"),
+        ("http:///a.png", "not complete"),
+        ("http:a.png", "not complete"),
+        ("http://host:99999/", "not complete"),
+        ("http://host:port/", "not complete"),
+        ("http://[::1/", "not complete"),
+        ("http://a b/", "not complete"),
+        ("http://user:word@host/", "user name or password"),
+        ("http://user@host/", "user name or password"),
+    ],
+)
+def test_bad_urls(url, what):
+    with pytest.raises(AddressError, match=what):
+        fetch(url)
+
+
+def test_header_injection_is_not_possible(serve):
+    server = serve(b"x")
+    with contextlib.suppress(AddressError, DownloadError):
+        local(f"{server.url}/a\r\nInjected: yes\r\n\r\n?b\r\nInjected: yes")
+    assert all(b"\nInjected" not in request for request in server.requests)
+
+
+def silent(connection, _request):
+    time.sleep(5)
+
+
+def drip(prefix):
+    def answer(connection, _request):
+        connection.sendall(prefix)
+        for _ in range(100):
+            connection.sendall(b"a")
+            time.sleep(0.05)
+
+    return answer
+
+
+def forever(connection, _request):
+    while True:
+        connection.sendall(b"HTTP/1.1 100 Continue\r\n\r\n")
+        time.sleep(0.01)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [silent, drip(OK + b"X-Slow: "), drip(OK + b"Content-Length: 100\r\n\r\n"), drip(b""), forever],
+    ids=["silent", "slow headers", "slow body", "slow status", "endless continue"],
+)
+def test_one_deadline_holds_over_everything(answer, serve):
+    start = time.monotonic()
+    with pytest.raises(DownloadError, match=r"within 0\.5 s"):
+        local(serve(answer).url, timeout=0.5)
+    assert 0.4 < time.monotonic() - start < 2
+
+
+def test_slow_redirects_share_the_deadline(serve):
+    def answer(connection, request):
+        time.sleep(0.3)
+        redirect("/again")(connection, request)
+
+    start = time.monotonic()
+    with pytest.raises(DownloadError, match="within"):
+        local(serve(answer).url, timeout=0.7)
+    assert time.monotonic() - start < 2
+
+
+def test_deadline_holds_over_the_name_look_up(monkeypatch):
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_a, **_k: time.sleep(3) or [])
+    start = time.monotonic()
+    with pytest.raises(DownloadError, match="within"):
+        fetch("http://slow.example/", timeout=0.3)
+    assert time.monotonic() - start < 2
+
+
+def test_announced_size_is_refused_before_the_body(serve):
+    def answer(connection, _request):
+        connection.sendall(OK + b"Content-Length: 20000001\r\n\r\n")
+        time.sleep(5)
+
+    start = time.monotonic()
+    with pytest.raises(DownloadError, match="more than 20 MB"):
+        local(serve(answer).url)
+    assert time.monotonic() - start < 2
+
+
+@pytest.mark.parametrize(
+    "header", [b"", b"Transfer-Encoding: chunked\r\n", b"Content-Length: 1000"]
+)
+def test_streamed_size_is_limited(header, serve):
+    sent = []
+
+    def answer(connection, _request):
+        if b"Length" in header:
+            return connection.sendall(OK + header + b"\r\n\r\n" + bytes(1000))
+        connection.sendall(OK + header + b"\r\n")
+        piece = bytes(65536)
+        for _ in range(1000):
+            sent.append(len(piece))
+            connection.sendall(b"10000\r\n" + piece + b"\r\n" if header else piece)
+
+    limit = 999 if b"Length" in header else 500_000
+    with pytest.raises(DownloadError, match="more than"):
+        local(serve(answer).url, max_bytes=limit)
+    assert sum(sent) < 30_000_000
+
+
+def test_size_at_the_limit_is_allowed(serve):
+    assert len(local(serve(bytes(1000)).url, max_bytes=1000)) == 1000
+
+
+@pytest.mark.parametrize(
+    "answer, what",
+    [
+        (raw(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n"), "status 404"),
+        (raw(b"HTTP/1.1 204 No Content\r\n\r\n"), "status 204"),
+        (raw(b"HTTP/1.1 302 Found\r\nContent-Length: 0\r\n\r\n"), "status 302"),
+        (raw(OK + b"Content-Encoding: gzip\r\n\r\nzzz"), "compressed"),
+        (raw(OK + b"Content-Length: 10\r\n\r\nabc"), "broke off"),
+        (raw(OK + b"Transfer-Encoding: chunked\r\n\r\nff\r\nabc"), "broke off"),
+        (raw(b"SSH-2.0-server\r\n"), "broke off"),
+        (raw(OK + b"X: " + b"a" * 100_000 + b"\r\n\r\n"), "broke off"),
+        (raw(b""), "broke off"),
+        (redirect("http://[broken/"), "redirects to a damaged"),
+    ],
+)
+def test_bad_answers(answer, what, serve):
+    with pytest.raises(DownloadError, match=what):
+        local(serve(answer).url)
+
+
+def test_nobody_there(monkeypatch):
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    with pytest.raises(DownloadError, match="could not be reached"):
+        local(f"http://127.0.0.1:{port}/")
+
+    def unknown(*_args, **_kwargs):
+        raise socket.gaierror
+
+    monkeypatch.setattr(socket, "getaddrinfo", unknown)
+    with pytest.raises(DownloadError, match=r"nowhere\.example was not found"):
+        fetch("http://nowhere.example/")
+
+
+def test_second_address_is_tried(serve, names):
+    server = serve(b"picture")
+    names["two.example"] = ["::1", "127.0.0.1"]
+    assert local(f"http://two.example:{server.port}/") == b"picture"
+
+
+def test_proxies_of_the_environment_are_not_used(serve, monkeypatch):
+    proxy = serve(b"from the proxy")
+    for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
+        monkeypatch.setenv(name, proxy.url)
+    assert local(serve(b"direct").url) == b"direct"
+
+
+@pytest.fixture
+def certificate(tmp_path):
+    if shutil.which("openssl") is None:
+        pytest.skip("needs the openssl command to make a certificate")
+    command = (
+        "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 "
+        "-keyout key.pem -out cert.pem -subj /CN=images.example "
+        "-addext subjectAltName=DNS:images.example"
+    )
+    subprocess.run(command.split(), cwd=tmp_path, check=True, capture_output=True)
+    return tmp_path
+
+
+def test_https_checks_the_certificate_and_sends_the_name(serve, names, certificate, monkeypatch):
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate / "cert.pem", certificate / "key.pem")
+    asked = []
+    context.sni_callback = lambda _socket, name, _context: asked.append(name)
+    server = serve(b"secure", wrap=lambda sock: context.wrap_socket(sock, server_side=True))
+    names.update({"images.example": ["127.0.0.1"], "other.example": ["127.0.0.1"]})
+    url = f"https://images.example:{server.port}/"
+
+    with pytest.raises(DownloadError, match="No secure connection"):
+        local(url)
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificate / "cert.pem"))
+    assert local(url) == b"secure"
+    assert asked[-1] == "images.example"
+    assert f"Host: images.example:{server.port}".encode() in server.requests[-1]
+    with pytest.raises(DownloadError, match="No secure connection"):
+        local(f"https://other.example:{server.port}/")
+
+
+def test_https_handshake_is_under_the_deadline(serve):
+    server = serve(b"", wrap=lambda sock: time.sleep(3) or sock)
+    start = time.monotonic()
+    with pytest.raises(DownloadError, match="within"):
+        local(server.url.replace("http", "https"), timeout=0.4)
+    assert time.monotonic() - start < 2

@@ -1,0 +1,531 @@
+"""Images: every source and pixel format gives the same page, and bad ones a clear error."""
+
+import base64
+import io
+import os
+import random
+import struct
+import subprocess
+import sys
+import time
+import warnings
+import zlib
+from pathlib import Path
+from urllib.parse import quote
+
+import pytest
+from PIL import Image, ImageChops, ImageDraw, ImageStat, PngImagePlugin
+
+from text_recognizer.errors import AddressError, FirstPageWarning, ImageError, ImageTooLargeError
+from text_recognizer.images import load_image
+from text_recognizer.limits import MAX_FILE_BYTES, MAX_IMAGE_PIXELS, MAX_PAGE_SIDE
+
+
+def drawing(size=(300, 200), mode="L"):
+    """Dark strokes on light paper, with a dark corner at the top left that shows the turn."""
+    page = Image.new("L", size, 230)
+    draw = ImageDraw.Draw(page)
+    for i in range(5):
+        y = size[1] * (i + 1) // 6
+        draw.line((20, y, size[0] - 20, y + 10), fill=30, width=4)
+    draw.rectangle((0, 0, size[0] // 6, size[1] // 6), fill=0)
+    return page.convert(mode)
+
+
+def encoded(image, format="PNG", **options):
+    buffer = io.BytesIO()
+    image.save(buffer, format, **options)
+    return buffer.getvalue()
+
+
+def difference(one, other):
+    """Mean absolute difference of two pages in gray levels."""
+    assert one.size == other.size
+    return ImageStat.Stat(ImageChops.difference(one, other)).mean[0]
+
+
+def chunk(kind, data):
+    body = kind + data
+    return len(data).to_bytes(4, "big") + body + zlib.crc32(body).to_bytes(4, "big")
+
+
+def png_header(width, height, *chunks):
+    """A PNG that announces a size and has a few bytes only."""
+    head = width.to_bytes(4, "big") + height.to_bytes(4, "big") + bytes([8, 0, 0, 0, 0])
+    end = chunk(b"IDAT", zlib.compress(bytes(100))) + chunk(b"IEND", b"")
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + b"".join(chunks) + end
+
+
+def test_every_source_gives_the_same_page(tmp_path, monkeypatch, serve):
+    data = encoded(drawing())
+    (tmp_path / "page.png").write_bytes(data)
+    text = base64.b64encode(data).decode()
+    monkeypatch.chdir(tmp_path)
+    sources = [
+        drawing(),
+        tmp_path / "page.png",
+        str(tmp_path / "page.png"),
+        "page.png",
+        data,
+        bytearray(data),
+        memoryview(data),
+        text,
+        text.rstrip("="),
+        base64.encodebytes(data).decode(),
+        base64.urlsafe_b64encode(data).decode(),
+        f"data:image/png;base64,{text}",
+        f"DATA:image/png;name=a.png;BASE64,{quote(text)}",
+        f"data:image/png,{quote(data)}",
+    ]
+    pages = [load_image(source) for source in sources]
+    pages.append(load_image(serve(data).url, allow_private_addresses=True))
+    for page in pages:
+        assert page.page.mode == "L"
+        assert (page.width, page.height) == page.page.size == (300, 200)
+        assert page.page.tobytes() == drawing().tobytes()
+
+
+def test_an_existing_file_wins_over_base64(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    name = base64.b64encode(encoded(drawing((40, 40))))[:60].decode().replace("/", "A")
+    Path(name).write_bytes(encoded(drawing((50, 60))))
+    assert load_image(name).page.size == (50, 60)
+
+
+@pytest.mark.parametrize(
+    "text", ["page.png", "folder/page.png", "AAAA", "A" * 5000, "", " ", "a\0b", "x" * 100 + ".png"]
+)
+def test_text_that_is_no_image_is_a_path_not_found(text):
+    with pytest.raises(ImageError, match="not found|No image was given") as error:
+        load_image(text)
+    assert len(str(error.value)) < 300
+    assert str(error.value).isprintable()
+
+
+def test_damaged_base64_says_so():
+    text = base64.b64encode(encoded(drawing())).decode()
+    for bad in (text[:60] + "!?" + text[62:], text[:61]):
+        with pytest.raises(ImageError, match="base64 text"):
+            load_image(bad)
+    with pytest.raises(ImageError, match="no data"):
+        load_image("data:image/png;base64")
+
+
+@pytest.mark.parametrize("url", ["ftp://host/a.png", "file:///etc/passwd", "s3://bucket/a.png"])
+def test_other_addresses_are_refused(url):
+    with pytest.raises(AddressError, match="Only http"):
+        load_image(url)
+
+
+@pytest.mark.parametrize("thing", [None, 3, [1, 2], object(), {"image": "a"}])
+def test_other_things_are_refused(thing):
+    with pytest.raises(ImageError, match=f"not as {type(thing).__name__}"):
+        load_image(thing)
+
+
+@pytest.mark.parametrize("format", ["PNG", "JPEG", "GIF", "TIFF", "WEBP", "BMP", "PPM"])
+@pytest.mark.parametrize("mode", ["L", "RGB", "1", "P"])
+def test_formats_and_modes(format, mode):
+    if mode == "P" and format in ("JPEG", "PPM"):
+        mode = "RGB"  # These have no palette.
+    page, expected = load_image(encoded(drawing(mode=mode), format)).page, drawing()
+    if mode == "1":
+        # Black and white has its grays as patterns of dots.
+        page, expected = page.resize((30, 20)), expected.resize((30, 20))
+    assert difference(page, expected) < 4
+
+
+@pytest.mark.parametrize("format", ["ICO", "TGA", "PCX", "EPS", "PDF"])
+def test_formats_not_on_the_list_are_refused(format):
+    with pytest.raises(ImageError, match="not an image in PNG"):
+        load_image(encoded(drawing(mode="RGB"), format))
+
+
+@pytest.mark.parametrize("format", ["JPEG", "TIFF"])
+def test_cmyk(format):
+    page = load_image(encoded(drawing(mode="RGB").convert("CMYK"), format)).page
+    assert difference(page, drawing()) < 4
+
+
+@pytest.mark.parametrize("mode", ["YCbCr", "LAB"])
+def test_other_colour_spaces(mode):
+    page = Image.new(mode, (20, 20), {"YCbCr": (100, 128, 128), "LAB": (100, 0, 0)}[mode])
+    assert load_image(page).page.getextrema() == (100, 100)
+
+
+def deep(image, mode, factor, offset=0):
+    """The drawing with other values: a float image of `gray * factor + offset` in `mode`."""
+    return image.convert("F").point(lambda v: v * factor + offset).convert(mode)
+
+
+@pytest.mark.parametrize("format", ["PNG", "TIFF"])
+def test_16_bits(format):
+    image = deep(drawing(), "I", 257).convert("I;16")
+    page = load_image(encoded(image, format)).page
+    assert difference(page, drawing()) < 0.01
+    assert difference(load_image(image).page, drawing()) < 0.01
+
+
+@pytest.mark.parametrize(
+    "mode, factor",
+    [("I", 1), ("I", 4095 / 255), ("I", 257), ("F", 1 / 255), ("F", 1), ("F", 257)],
+)
+def test_gray_of_any_depth_keeps_its_scale(mode, factor):
+    assert difference(load_image(deep(drawing(), mode, factor)).page, drawing()) < 0.6
+
+
+@pytest.mark.parametrize("mode, factor, offset", [("I", 1000, -90000), ("F", 0.01, -1.2)])
+def test_gray_of_unusual_range_is_stretched(mode, factor, offset):
+    page = load_image(deep(drawing(), mode, factor, offset)).page
+    assert page.getextrema() == (0, 255)
+
+
+def test_big_endian_16_bits():
+    pixels = b"".join((v * 257).to_bytes(2, "big") for v in drawing().tobytes())
+    image = Image.frombytes("I;16B", (300, 200), pixels)
+    assert difference(load_image(encoded(image, "TIFF")).page, drawing()) < 0.01
+
+
+def test_values_that_are_no_numbers():
+    image = Image.new("F", (20, 20), float("nan"))
+    with pytest.raises(ImageError, match="no numbers"):
+        load_image(image)
+
+
+def ink_on_nothing(ink):
+    """RGBA strokes on nothing; the transparent pixels' own colour is the ink's."""
+    alpha = drawing().point(lambda v: 255 if v < 128 else 0)
+    return Image.merge("RGBA", [Image.new("L", alpha.size, ink)] * 3 + [alpha])
+
+
+@pytest.mark.parametrize("ink, paper", [(0, 255), (40, 255), (255, 0), (220, 0)])
+@pytest.mark.parametrize("mode", ["RGBA", "LA", "P"])
+def test_transparent_paper_is_opposite_to_the_ink(ink, paper, mode):
+    image = ink_on_nothing(ink)
+    if mode == "P":
+        image = image.quantize(8)
+    page = load_image(encoded(image.convert(mode) if mode != "P" else image)).page
+    assert page.getpixel((0, 0)) == pytest.approx(ink, abs=3)
+    assert page.getpixel((299, 0)) == paper
+
+
+@pytest.mark.parametrize("paper, ink", [(230, 30), (40, 250)])
+def test_transparent_border_of_a_page_takes_its_paper(paper, ink):
+    image = Image.new("LA", (300, 200), (0, 0))
+    image.paste((paper, 255), (10, 10, 290, 190))
+    ImageDraw.Draw(image).line((30, 100, 270, 100), fill=(ink, 255), width=6)
+    page = load_image(image).page
+    assert abs(page.getpixel((2, 2)) - paper) < 20
+
+
+def test_fully_transparent_is_blank():
+    assert load_image(Image.new("RGBA", (30, 30), (0, 0, 0, 0))).page.getextrema() == (255, 255)
+
+
+def test_transparent_colour_of_png():
+    image = drawing(mode="RGB").point(lambda v: 230 if v > 100 else 0)
+    page = load_image(encoded(image, transparency=(230, 230, 230))).page
+    assert page.getpixel((0, 0)) == 0
+    assert page.getpixel((299, 0)) == 255
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("format", ["JPEG", "PNG", "TIFF", "WEBP", "PIL"])
+def test_exif_orientation_is_undone(orientation, format):
+    back = {
+        2: Image.Transpose.FLIP_LEFT_RIGHT,
+        3: Image.Transpose.ROTATE_180,
+        4: Image.Transpose.FLIP_TOP_BOTTOM,
+        5: Image.Transpose.TRANSPOSE,
+        6: Image.Transpose.ROTATE_90,
+        7: Image.Transpose.TRANSVERSE,
+        8: Image.Transpose.ROTATE_270,
+    }
+    upright = drawing((2400, 1800), "RGB")
+    stored = upright.transpose(back[orientation]) if orientation > 1 else upright
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    data = encoded(stored, "JPEG" if format == "PIL" else format, exif=exif)
+    loaded = load_image(Image.open(io.BytesIO(data)) if format == "PIL" else data)
+    assert (loaded.width, loaded.height) == (2400, 1800)
+    assert loaded.page.size == (1600, 1200)
+    assert loaded.scale == (1.5, 1.5)
+    assert difference(loaded.page, drawing((2400, 1800)).resize((1600, 1200))) < 4
+
+
+def test_damaged_exif_is_no_reason_to_refuse():
+    data = encoded(drawing(), "JPEG", exif=b"Exif\0\0II*\0\xff\xff\xff\xff nonsense")
+    assert difference(load_image(data).page, drawing()) < 4
+
+
+@pytest.mark.parametrize("size", [(5000, 40), (40, 5000), (1601, 1600), (1600, 1600), (3200, 9)])
+def test_longest_side_is_bounded(size):
+    loaded = load_image(encoded(Image.new("L", size, 200), "JPEG"))
+    assert max(loaded.page.size) == min(max(size), MAX_PAGE_SIDE)
+    assert (loaded.width, loaded.height) == size
+    assert min(loaded.page.size) >= 1
+
+
+def test_scaling_down_is_antialiased():
+    # Lines of one px every third px become an even gray, not a pattern.
+    stripes = Image.new("L", (4800, 300), 255)
+    draw = ImageDraw.Draw(stripes)
+    for x in range(0, 4800, 3):
+        draw.line((x, 0, x, 300), fill=0)
+    for data in (encoded(stripes), encoded(stripes, "JPEG", quality=95)):
+        middle = load_image(data).page.crop((100, 20, 1500, 80))
+        assert ImageStat.Stat(middle).stddev[0] < 8
+        assert ImageStat.Stat(middle).mean[0] == pytest.approx(170, abs=5)
+
+
+def test_pil_image_is_not_changed():
+    image = drawing((2000, 1000), "RGBA")
+    before = image.tobytes()
+    page = load_image(image).page
+    assert image.tobytes() == before and image.mode == "RGBA" and image.size == (2000, 1000)
+    small = drawing()
+    load_image(small).page.paste(7, (0, 0, 300, 200))
+    assert small.tobytes() == drawing().tobytes()
+    lazy = Image.open(io.BytesIO(encoded(drawing((4000, 3000)), "JPEG")))
+    assert load_image(lazy).page.size == (1600, 1200)
+    assert lazy.size == (4000, 3000)
+    assert page.size == (1600, 800)
+
+
+@pytest.mark.parametrize("format, word", [("GIF", "frames"), ("TIFF", "pages"), ("WEBP", "frames")])
+def test_first_of_several_pages_and_said_so(format, word, tmp_path):
+    others = [Image.new("L", (300, 200), 100)] * 2
+    path = tmp_path / "several"
+    path.write_bytes(encoded(drawing(), format, save_all=True, append_images=others))
+    with pytest.warns(FirstPageWarning, match=f"several has several {word}; only the first"):
+        page = load_image(path).page
+    assert difference(page, drawing()) < 4
+
+
+def test_one_page_gives_no_warning():
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for format in ("GIF", "TIFF", "PNG", "WEBP"):
+            load_image(encoded(drawing(), format))
+
+
+@pytest.mark.parametrize("format", ["PNG", "JPEG", "GIF", "TIFF", "WEBP", "BMP", "PPM"])
+def test_truncated_files(format):
+    noise = Image.frombytes("L", (400, 300), random.Random(1).randbytes(120_000)).convert("RGB")
+    data = encoded(noise, format)
+    for length in (len(data) // 2, 60, 20, 5):
+        with pytest.raises(ImageError, match="damaged or cut off|not an image"):
+            load_image(data[:length])
+
+
+@pytest.mark.parametrize("format", ["PNG", "JPEG", "GIF", "TIFF", "WEBP", "BMP", "PPM"])
+def test_damaged_files_give_a_page_or_our_error(format):
+    data = encoded(drawing((60, 40), "RGB"), format)
+    random_numbers = random.Random(2)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for _ in range(150):
+            damaged = bytearray(data)
+            for _ in range(random_numbers.randint(1, 8)):
+                damaged[random_numbers.randrange(len(damaged))] = random_numbers.randrange(256)
+            try:
+                assert load_image(bytes(damaged)).page.mode == "L"
+            except ImageError as error:
+                assert "Error" not in str(error) and str(error).endswith(".")
+
+
+def test_empty_and_text_and_folder_and_missing(tmp_path):
+    (tmp_path / "empty.png").touch()
+    (tmp_path / "text.png").write_text("This is text.\n" * 20)
+    (tmp_path / "folder.png").mkdir()
+    for name, what in [
+        ("empty.png", "is empty"),
+        ("text.png", "not an image in PNG"),
+        ("folder.png", "is a folder"),
+        ("missing.png", "was not found"),
+        ("text.png/page.png", "was not found"),
+        ("bell\a.png", r"bell\?\.png was not found"),
+    ]:
+        for source in (tmp_path / name, str(tmp_path / name)):
+            with pytest.raises(ImageError, match=what):
+                load_image(source)
+    with pytest.raises(ImageError, match="is empty"):
+        load_image(b"")
+
+
+@pytest.mark.skipif(not hasattr(os, "seteuid"), reason="needs POSIX users")
+def test_file_that_may_not_be_read(tmp_path):
+    path = tmp_path / "secret.png"
+    path.write_bytes(encoded(drawing()))
+    path.chmod(0)
+    root = os.geteuid() == 0
+    if root:
+        os.seteuid(65534)
+    try:
+        with pytest.raises(ImageError, match="may not be read"):
+            load_image(path)
+    finally:
+        if root:
+            os.seteuid(0)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
+def test_pipes_and_devices_do_not_hang(tmp_path):
+    os.mkfifo(tmp_path / "pipe.png")
+    for path in (tmp_path / "pipe.png", "/dev/zero", "/dev/null"):
+        with pytest.raises(ImageError, match="device or pipe"):
+            load_image(path)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (7, 100), (100, 7)])
+def test_too_small(size):
+    with pytest.raises(ImageError, match="too few for writing"):
+        load_image(encoded(Image.new("L", size)))
+
+
+def load_elsewhere(path):
+    """Loads in a fresh process; returns its peak memory in MiB and what came out."""
+    if not Path("/proc/self/status").exists():
+        pytest.skip("reads the peak memory from Linux's /proc")
+    code = (
+        "import sys, warnings; from text_recognizer.images import load_image\n"
+        "warnings.simplefilter('ignore')\n"
+        "try: result = load_image(sys.argv[1]).page.size\n"
+        "except ValueError as error: result = type(error).__name__\n"
+        "status = open('/proc/self/status').read()\n"
+        "print(int(status.split('VmHWM:')[1].split()[0]) // 1024, result)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(path)],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=Path(__file__).parents[1],
+    )
+    peak, _, result = done.stdout.strip().partition(" ")
+    return int(peak), result
+
+
+@pytest.mark.parametrize("side", [8193, 10_000, 30_000, 2**31 - 1])
+def test_too_many_pixels_are_refused_before_decoding(side, tmp_path):
+    (tmp_path / "large.png").write_bytes(png_header(side, side))
+    peak, result = load_elsewhere(tmp_path / "large.png")
+    assert result == "ImageTooLargeError" and peak < 60
+    start = time.monotonic()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+        with pytest.raises(ImageTooLargeError, match="pixels"):
+            load_image(png_header(side, side))
+    assert time.monotonic() - start < 1
+
+
+def test_pil_images_have_the_same_limit():
+    with pytest.raises(ImageTooLargeError, match="9000 x 9000"):
+        load_image(Image.new("1", (9000, 9000)))
+
+
+def test_bombs_in_png_chunks(tmp_path):
+    zeros = zlib.compress(bytes(200_000_000))
+    text = chunk(b"zTXt", b"Comment\0\0" + zeros)
+    profile = chunk(b"iCCP", b"profile\0\0" + zeros)
+    for bomb in (text, profile, text * 20):
+        (tmp_path / "bomb.png").write_bytes(png_header(100, 100, bomb))
+        peak, result = load_elsewhere(tmp_path / "bomb.png")
+        assert result == "ImageError" and peak < 100
+
+
+def test_tiff_tile_larger_than_the_image():
+    entries = [
+        (256, 4, 64),
+        (257, 4, 64),
+        (258, 3, 8),
+        (259, 3, 8),
+        (262, 3, 1),
+        (277, 3, 1),
+        (322, 4, 30_000),
+        (323, 4, 30_000),
+        (324, 4, 200),
+        (325, 4, 100),
+    ]
+    ifd = struct.pack("<H", len(entries))
+    ifd += b"".join(struct.pack("<HHII", tag, kind, 1, value) for tag, kind, value in entries)
+    data = b"II*\0" + struct.pack("<I", 8) + ifd + bytes(4)
+    data = data.ljust(200, b"\0") + zlib.compress(bytes(30_000))
+    with pytest.raises(ImageTooLargeError, match="30000 x 30000"):
+        load_image(data)
+
+
+def test_webp_that_announces_a_huge_canvas():
+    frames = [Image.new("RGB", (32, 32), (level, 0, 0)) for level in (10, 200)]
+    data = bytearray(encoded(frames[0], "WEBP", save_all=True, append_images=frames[1:]))
+    assert data[12:16] == b"VP8X"
+    for side, limit in ((6000, "33 million"), (16383, "pixels are read")):
+        data[24:30] = (side - 1).to_bytes(3, "little") * 2
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            with pytest.raises(ImageTooLargeError, match=limit):
+                load_image(bytes(data))
+
+
+def test_too_many_bytes(tmp_path):
+    path = tmp_path / "large.png"
+    with path.open("wb") as file:
+        file.truncate(MAX_FILE_BYTES + 1)
+    with pytest.raises(ImageTooLargeError, match="more than 200 MB"):
+        load_image(path)
+    head = base64.b64encode(encoded(drawing())).decode()[:100]
+    for text in (head + "A" * 27_000_000, "data:image/png;base64," + head + "A" * 27_000_000):
+        start = time.monotonic()
+        with pytest.raises(ImageTooLargeError, match="more than 20 MB"):
+            load_image(text)
+        assert time.monotonic() - start < 1
+
+
+@pytest.mark.parametrize("progressive", [False, True])
+def test_photo_of_12_megapixels_loads_within_a_second(progressive, tmp_path):
+    noise = Image.effect_noise((4000, 3000), 40).convert("RGB")
+    noise.save(tmp_path / "photo.jpg", quality=92, progressive=progressive)
+    start = time.process_time()
+    assert load_image(tmp_path / "photo.jpg").page.size == (1600, 1200)
+    assert time.process_time() - start < 1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["RGBA.png", "I;16.png", "progressive.jpg", "LA.tif"])
+def test_largest_images_keep_within_memory(kind, tmp_path):
+    side = int(MAX_IMAGE_PIXELS**0.5)
+    image = Image.radial_gradient("L").resize((side, side))
+    path = tmp_path / kind
+    if kind.startswith("I;16"):
+        image = image.convert("I").point(lambda v: v * 257).convert("I;16")
+    elif not kind.startswith("progressive"):
+        image.putalpha(image.copy())
+        image = image.convert(kind.partition(".")[0])
+    else:
+        image = image.convert("RGB")
+    options = {"progressive": True, "subsampling": 0} if "jpg" in kind else {}
+    options = {"compress_level": 1} if "png" in kind else options
+    image.save(path, **options)
+    peak, result = load_elsewhere(path)
+    assert result == "(1600, 1600)" and peak < 650
+
+
+def test_only_the_plugins_needed_are_loaded():
+    code = (
+        "import io, sys; from PIL import Image; from text_recognizer.images import load_image\n"
+        "try: load_image(b'no image at all')\n"
+        "except ValueError: pass\n"
+        "print(*(name for name in sys.modules if name.startswith('PIL.')), "
+        "'numpy' in sys.modules, 'torch' in sys.modules)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=Path(__file__).parents[1],
+    )
+    loaded = done.stdout.split()
+    assert loaded[-2:] == ["False", "False"]
+    assert not {"PIL.EpsImagePlugin", "PIL.PsdImagePlugin", "PIL.PdfImagePlugin"} & set(loaded)
+    assert PngImagePlugin.__name__ in loaded

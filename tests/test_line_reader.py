@@ -1,0 +1,306 @@
+"""The line reader is PP-OCRv6 small: it computes what onnxruntime computes from the ONNX file.
+
+What needs no ONNX file (padding, scripting, gradients) is shown on random weights.
+"""
+
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image, ImageDraw, ImageFont, ImageOps
+from torch import Tensor
+
+from text_recognizer.models.import_line_reader import find_onnx, line_reader_from_onnx, main
+from text_recognizer.models.line_reader import LineReader
+from text_recognizer.vocabulary import BLANK, NUM_READER_CLASSES, decode
+
+STANFORD = Path(__file__).parents[2] / "shared" / "handwriting" / "stanford.json"
+SENTENCES = ["Dear Sir,", "Please find 42 books (2 parcels) herein.", "Yours & c., J. O'Neill"]
+
+pytestmark = pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")
+
+
+@pytest.fixture(scope="module")
+def onnx_path() -> Path:
+    given = os.environ.get("LAB_RAPIDOCR_ONNX")
+    if given:
+        return Path(given)
+    try:
+        return find_onnx()
+    except FileNotFoundError as error:
+        pytest.skip(f"needs the ONNX file: {error}")
+
+
+@pytest.fixture(scope="module")
+def imported(onnx_path: Path) -> LineReader:
+    pytest.importorskip("onnx", reason="reads the ONNX file")
+    return line_reader_from_onnx(onnx_path)
+
+
+@pytest.fixture(scope="module")
+def reference(onnx_path: Path):
+    """The ONNX file under onnxruntime: strips (N, 1, 48, W) to all 18,710 logits, not softmax."""
+    onnx = pytest.importorskip("onnx", reason="reads the ONNX file")
+    onnxruntime = pytest.importorskip("onnxruntime", reason="runs the ONNX file")
+    model = onnx.load(str(onnx_path))
+    softmax = next(n for n in model.graph.node if n.output[0] == model.graph.output[0].name)
+    assert softmax.op_type == "Softmax"
+    logits = onnx.helper.make_tensor_value_info(softmax.input[0], onnx.TensorProto.FLOAT, None)
+    model.graph.output.append(logits)
+    session = onnxruntime.InferenceSession(model.SerializeToString())
+
+    def run(strips: Tensor) -> Tensor:
+        colour = strips.expand(-1, 3, -1, -1).numpy()
+        return torch.from_numpy(session.run([softmax.input[0]], {"x": colour})[0])
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def kept_classes(onnx_path: Path) -> list[int]:
+    """Where blank, space, "!" ... "~" are among the file's classes, worked out anew."""
+    onnx = pytest.importorskip("onnx", reason="reads the ONNX file")
+    metadata = {entry.key: entry.value for entry in onnx.load(str(onnx_path)).metadata_props}
+    names = metadata["character"].split("\n")
+    return [0, len(names) + 1, *(names.index(chr(code)) + 1 for code in range(33, 127))]
+
+
+def random_reader() -> LineReader:
+    torch.manual_seed(0)
+    return LineReader().eval()
+
+
+def random_strips(count: int, width: int, seed: int) -> Tensor:
+    return torch.rand(count, 1, 48, width, generator=torch.Generator().manual_seed(seed)) * 2 - 1
+
+
+def as_strip(image: Image.Image) -> Tensor:
+    """A line's image as a strip (1, 1, 48, W), with paper up to a whole number of frames."""
+    width = max(8, round(image.width * 48 / image.height))
+    image = image.convert("L").resize((width, 48), Image.Resampling.LANCZOS)
+    padded = ImageOps.expand(image, (0, 0, -width % 8, 0), fill=255)
+    return torch.from_numpy(np.asarray(padded, dtype=np.float32) / 127.5 - 1)[None, None]
+
+
+def written(text: str) -> Image.Image:
+    font = ImageFont.load_default(size=32)
+    image = Image.new("L", (round(font.getlength(text)) + 24, 48), 255)
+    ImageDraw.Draw(image).text((12, 4), text, fill=20, font=font)
+    return image
+
+
+def in_one_batch(strips: list[Tensor], fill: float) -> tuple[Tensor, Tensor]:
+    widths = [strip.shape[3] for strip in strips]
+    batch = torch.full((len(strips), 1, 48, max(widths)), fill)
+    for row, strip in zip(batch, strips, strict=True):
+        row[:, :, : strip.shape[3]] = strip[0]
+    return batch, torch.tensor(widths)
+
+
+def assert_same_reading(logits: Tensor, expected: Tensor) -> None:
+    """Probabilities equal to 1e-4, and logits, which reach 30, to 5e-4: against a double-precision
+    run, onnxruntime's own rounding moves some of them by 2.5e-4."""
+    torch.testing.assert_close(logits.softmax(-1), expected.softmax(-1), atol=1e-4, rtol=0)
+    torch.testing.assert_close(logits, expected, atol=5e-4, rtol=0)
+
+
+def best_path(logits: Tensor) -> str:
+    return decode(torch.unique_consecutive(logits.argmax(-1)).tolist())
+
+
+# --- the same function as the ONNX file's ---------------------------------------------------
+
+
+@torch.inference_mode()
+@pytest.mark.parametrize(("count", "width"), [(1, 8), (3, 64), (2, 328), (1, 648)])
+def test_logits_equal_onnxruntime_on_random_strips(
+    imported, reference, kept_classes, count, width
+) -> None:
+    strips = random_strips(count, width, seed=width)
+    logits = imported(strips)
+    assert logits.shape == (count, width // 8, NUM_READER_CLASSES)
+    expected = reference(strips)[..., kept_classes]
+    torch.testing.assert_close(logits, expected, atol=1e-4, rtol=0)
+
+
+@torch.inference_mode()
+def test_written_lines_are_read_as_onnxruntime_reads_them(
+    imported, reference, kept_classes
+) -> None:
+    strips = [as_strip(written(text)) for text in SENTENCES]
+    together = imported(*in_one_batch(strips, fill=-0.3))
+    for text, strip, row in zip(SENTENCES, strips, together, strict=True):
+        expected = reference(strip)[0][:, kept_classes]
+        assert_same_reading(imported(strip)[0], expected)
+        assert_same_reading(row[: strip.shape[3] // 8], expected)
+        assert best_path(expected) == text
+
+
+@torch.inference_mode()
+def test_scanned_lines_are_read_as_onnxruntime_reads_them(
+    imported, reference, kept_classes
+) -> None:
+    if not STANFORD.is_file():
+        pytest.skip("needs ../shared/handwriting")
+    items = json.loads(STANFORD.read_text(encoding="utf-8"))["items"]
+    lines = [item["file"] for item in items if item["kind"] == "line"][::34]
+    for file in lines:
+        strip = as_strip(Image.open(STANFORD.with_suffix("") / file))
+        assert_same_reading(imported(strip), reference(strip)[..., kept_classes])
+
+
+# --- padding ----------------------------------------------------------------------------------
+
+
+@torch.inference_mode()
+@pytest.mark.parametrize("fill", [1.0, -1.0])
+def test_padding_changes_no_logits(fill) -> None:
+    reader = random_reader()
+    strips = [random_strips(1, width, seed=width) for width in (8, 104, 240, 320)]
+    batch, widths = in_one_batch(strips, fill)
+    together, unmasked = reader(batch, widths), reader(batch)
+    for strip, row, leaking in zip(strips, together, unmasked, strict=True):
+        alone = reader(strip)[0]
+        frames = alone.shape[0]
+        torch.testing.assert_close(row[:frames], alone, atol=1e-5, rtol=0)
+        if frames < batch.shape[3] // 8:  # or else the check above could not fail
+            assert (leaking[:frames] - alone).abs().max() > 1e-3
+
+
+@torch.inference_mode()
+def test_widths_count_in_whole_frames_and_never_none() -> None:
+    reader = random_reader()
+    strips = random_strips(3, 64, seed=1)
+    logits = reader(strips, torch.tensor([0, 17, 24]))
+    assert torch.isfinite(logits).all()
+    torch.testing.assert_close(logits[:1, :1], reader(strips[:1, :, :, :8]), atol=1e-5, rtol=0)
+    torch.testing.assert_close(logits[1:, :3], reader(strips[1:, :, :, :24]), atol=1e-5, rtol=0)
+
+
+@torch.inference_mode()
+def test_input_is_left_alone() -> None:
+    strips = random_strips(2, 64, seed=2)
+    before = strips.clone()
+    random_reader()(strips, torch.tensor([24, 64]))
+    assert torch.equal(strips, before)
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 32, 64), (1, 1, 48, 60)])
+def test_wrong_strips_are_refused(shape) -> None:
+    with pytest.raises(ValueError, match="48 px high and a multiple of 8"):
+        random_reader()(torch.zeros(shape))
+
+
+# --- as a script, and in training ---------------------------------------------------------------
+
+
+@torch.inference_mode()
+def test_scripted_equals_eager(tmp_path) -> None:
+    reader = random_reader()
+    torch.jit.save(torch.jit.script(reader), tmp_path / "reader.pt")
+    scripted = torch.jit.load(tmp_path / "reader.pt")
+    widths = torch.tensor([24, 320])
+    for _ in range(3):  # the script is optimized after its first calls
+        for width in (320, 64):
+            strips = random_strips(2, width, seed=width)
+            torch.testing.assert_close(scripted(strips), reader(strips), atol=1e-5, rtol=0)
+            limited = widths.clamp(max=width)
+            torch.testing.assert_close(
+                scripted(strips, limited), reader(strips, limited), atol=1e-5, rtol=0
+            )
+
+
+@pytest.mark.parametrize("widths", [None, torch.tensor([64, 96])])
+def test_gradients_reach_every_parameter(widths) -> None:
+    reader = random_reader().train()
+    log_probabilities = reader(random_strips(2, 96, seed=3), widths).log_softmax(-1)
+    loss = torch.nn.functional.ctc_loss(
+        log_probabilities.transpose(0, 1),
+        targets=torch.tensor([[40, 41, 42], [50, 51, 51]]),
+        input_lengths=torch.tensor([8, 12]),
+        target_lengths=torch.tensor([3, 3]),
+        blank=BLANK,
+    )
+    loss.backward()
+    without = [
+        name
+        for name, parameter in reader.named_parameters()
+        if parameter.grad is None or not parameter.grad.abs().sum() > 0
+    ]
+    assert without == []
+
+
+def test_padding_gets_no_gradient() -> None:
+    strips = random_strips(1, 96, seed=4).requires_grad_()
+    random_reader()(strips, torch.tensor([64]))[:, :8].sum().backward()
+    assert strips.grad[..., 64:].abs().max() == 0
+    assert strips.grad[..., :64].abs().min() > 0
+
+
+def test_dropout_drops_in_training_only() -> None:
+    torch.manual_seed(0)
+    reader = LineReader(dropout=0.5)
+    strips = random_strips(1, 64, seed=5)
+    assert not torch.equal(reader(strips), reader(strips))
+    reader.eval()
+    assert torch.equal(reader(strips), reader(strips))
+
+
+# --- the import command -------------------------------------------------------------------------
+
+
+def test_command_writes_weights_that_load(onnx_path, imported, tmp_path, capsys) -> None:
+    from safetensors.torch import load_file
+
+    out = tmp_path / "new" / "reader.safetensors"
+    assert main(["--onnx", str(onnx_path), "--out", str(out)]) == 0
+    assert "parameters" in capsys.readouterr().out
+    reader = random_reader()
+    reader.load_state_dict(load_file(out))
+    strips = random_strips(1, 64, seed=6)
+    assert torch.equal(reader(strips), imported(strips))
+
+
+def test_command_names_what_is_missing(tmp_path, capsys) -> None:
+    pytest.importorskip("onnx", reason="reads the ONNX file")
+    damaged = tmp_path / "damaged.onnx"
+    damaged.write_bytes(b"not a network")
+    for path in (tmp_path / "nowhere.onnx", damaged):
+        assert main(["--onnx", str(path), "--out", str(tmp_path / "out.safetensors")]) == 2
+        complaint = capsys.readouterr().err.strip()
+        assert str(path) in complaint
+        assert len(complaint.splitlines()) == 1
+    assert not (tmp_path / "out.safetensors").exists()
+
+
+def test_command_says_what_to_install_without_rapidocr(tmp_path, monkeypatch, capsys) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    assert main(["--out", str(tmp_path / "out.safetensors")]) == 2
+    assert "Install rapidocr" in capsys.readouterr().err
+
+
+def test_other_networks_are_refused(onnx_path, tmp_path) -> None:
+    onnx = pytest.importorskip("onnx", reason="reads the ONNX file")
+    model = onnx.load(str(onnx_path))
+    model.graph.initializer.add(
+        name="one_too_many", dims=[2], data_type=onnx.TensorProto.FLOAT, float_data=[1.0, 2.0]
+    )
+    onnx.save(model, str(tmp_path / "unused.onnx"))
+    with pytest.raises(ValueError, match="one_too_many"):
+        line_reader_from_onnx(tmp_path / "unused.onnx")
+
+    other = onnx.load(str(onnx_path))
+    first = next(n for n in other.graph.node if n.op_type == "Conv")
+    kept = [node for node in other.graph.node if node is not first]
+    del other.graph.node[:]
+    other.graph.node.extend(kept[200:])
+    names = {name for node in other.graph.node for name in node.input}
+    weights = [w for w in other.graph.initializer if w.name in names]
+    del other.graph.initializer[:]
+    other.graph.initializer.extend(weights)
+    onnx.save(other, str(tmp_path / "half.onnx"))
+    with pytest.raises(ValueError, match="do not fit"):
+        line_reader_from_onnx(tmp_path / "half.onnx")

@@ -1,0 +1,466 @@
+"""The class that services use: what reaches the network, what comes back, and every bad input.
+
+Most tests run a stand-in for the network (conftest.StandInReader), which writes down the size and
+the mean gray of the page it was shown; the last ones run the packaged model.
+"""
+
+import base64
+import io
+import json
+import os
+import pickle
+import signal
+import subprocess
+import sys
+import time
+import zipfile
+import zlib
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import StandInReader, save_script
+from PIL import Image, ImageDraw
+from torch import nn
+
+from text_recognizer import limits
+from text_recognizer.errors import (
+    AddressError,
+    DeviceError,
+    DownloadError,
+    FirstPageWarning,
+    ImageError,
+    ImageTooLargeError,
+    ModelFileError,
+    RecognizerError,
+)
+from text_recognizer.paragraph_text_recognizer import ParagraphTextRecognizer, main
+
+PROJECT = Path(__file__).parents[1]
+
+
+def page(width=300, height=200, paper=220):
+    image = Image.new("L", (width, height), paper)
+    ImageDraw.Draw(image).line((width // 4, height // 2, width // 2, height // 2), 20, 3)
+    return image
+
+
+def encoded(image, format="PNG", **options):
+    buffer = io.BytesIO()
+    image.save(buffer, format, **options)
+    return buffer.getvalue()
+
+
+@pytest.fixture(scope="module")
+def recognizer(stand_in_path):
+    return ParagraphTextRecognizer(stand_in_path, allow_private_addresses=True)
+
+
+@pytest.fixture(scope="module")
+def guarded(stand_in_path):
+    return ParagraphTextRecognizer(stand_in_path)
+
+
+def size_read(text):
+    return text.partition("\n")[0]
+
+
+def test_one_page(recognizer):
+    size, gray = recognizer.predict(page()).split("\n")
+    assert size == "300x200"
+    assert 210 < int(gray.removeprefix("gray ")) < 220
+
+
+def test_batch_keeps_order_sizes_and_contents(recognizer):
+    sizes = [(300, 200), (40, 500), (900, 30), (301, 200), (64, 64)] * 4
+    images = [page(w, h, paper=100 + 5 * i) for i, (w, h) in enumerate(sizes)]
+    assert len(images) > limits.MAX_BATCH
+    texts = recognizer.predict_batch(images)
+    assert [size_read(text) for text in texts] == [f"{w}x{h}" for w, h in sizes]
+    assert texts == [recognizer.predict(image) for image in images]
+    assert recognizer.predict_batch(reversed(images)) == texts[::-1]
+    assert [reading.text for reading in recognizer.read_batch(images)] == texts
+
+
+def test_empty_batch(recognizer):
+    assert recognizer.predict_batch([]) == []
+    assert recognizer.read_batch([]) == []
+
+
+def test_blank_page_is_the_empty_string(recognizer):
+    blank = Image.new("L", (200, 100), 255)
+    assert recognizer.predict(blank) == ""
+    reading = recognizer.read(blank)
+    assert (reading.text, reading.lines) == ("", [])
+    texts = recognizer.predict_batch([blank, page(), blank])
+    assert [size_read(text) for text in texts] == ["", "300x200", ""]
+
+
+def test_long_batches_are_split(stand_in_path):
+    recognizer = ParagraphTextRecognizer(stand_in_path)
+    seen = []
+    model = recognizer.model
+    recognizer.model = lambda pages, sizes: seen.append(len(pages)) or model(pages, sizes)
+    recognizer.predict_batch([page()] * (2 * limits.MAX_BATCH + 3))
+    assert seen == [limits.MAX_BATCH, limits.MAX_BATCH, 3]
+
+
+def test_reading_is_in_the_originals_pixels(recognizer):
+    reading = recognizer.read(page(3200, 2400))
+    assert (reading.width, reading.height) == (3200, 2400)
+    assert reading.text.startswith("1600x1200\n")
+    assert [line.text for line in reading.lines] == reading.text.split("\n")
+    assert 0 < reading.seconds < 10
+    line = reading.lines[0]
+    assert line.path == [(0.0, 1200.0), (1600.0, 1200.0), (3200.0, 1200.0)]
+    assert line.height == 600
+    assert line.box == (0.0, 900.0, 3200.0, 1500.0)
+    assert line.confidence == 0.5
+
+
+def test_reading_of_a_turned_photo_is_in_upright_pixels(recognizer):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    data = encoded(page(3200, 1600), "JPEG", exif=exif)
+    reading = recognizer.read(data)
+    assert (reading.width, reading.height) == (1600, 3200)
+    assert reading.text.startswith("800x1600\n")
+    assert reading.lines[0].path[-1] == (1600.0, 1600.0)
+
+
+def test_all_sources(recognizer, tmp_path, serve):
+    data = encoded(page())
+    (tmp_path / "page.png").write_bytes(data)
+    text = base64.b64encode(data).decode()
+    sources = [page(), tmp_path / "page.png", str(tmp_path / "page.png"), serve(data).url]
+    sources += [data, text, f"data:image/png;base64,{text}"]
+    assert set(recognizer.predict_batch(sources)) == {recognizer.predict(page())}
+
+
+def test_unusual_images_are_read(recognizer):
+    for image in [
+        page().convert("RGB"),
+        page().convert("RGB").convert("RGBA"),
+        page().convert("CMYK"),
+        page().convert("I").point(lambda v: v * 257).convert("I;16"),
+    ]:
+        for source in (image, encoded(image, "TIFF")):
+            assert recognizer.predict(source) == recognizer.predict(page())
+
+
+@pytest.mark.parametrize("format", ["GIF", "TIFF"])
+def test_first_page_is_read_and_said_so(recognizer, format):
+    data = encoded(page(), format, save_all=True, append_images=[page(paper=100)])
+    with pytest.warns(FirstPageWarning, match="only the first is read"):
+        assert recognizer.predict(data) == recognizer.predict(page())
+
+
+def png_of_30000():
+    # The header alone announces the pixels: decoding it would need 900 MB.
+    data = bytearray(encoded(Image.new("L", (30, 30))))
+    data[16:24] = (30_000).to_bytes(4, "big") * 2
+    data[29:33] = zlib.crc32(data[12:29]).to_bytes(4, "big")
+    return bytes(data)
+
+
+def truncated_jpeg():
+    data = encoded(Image.effect_noise((300, 200), 50), "JPEG")
+    return data[: len(data) // 2]
+
+
+BAD_FILES = {
+    "empty": (b"", ImageError, "is empty"),
+    "text": (b"Dear diary,\n" * 9, ImageError, "not an image in PNG"),
+    "truncated": (truncated_jpeg(), ImageError, "damaged or cut off"),
+    "pixel": (encoded(Image.new("L", (1, 1))), ImageError, "too few for writing"),
+    "huge": (png_of_30000(), ImageTooLargeError, "30000 x 30000|too large"),
+}
+
+
+@pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
+@pytest.mark.parametrize("name", BAD_FILES)
+def test_bad_files(name, recognizer, tmp_path, serve):
+    data, kind, what = BAD_FILES[name]
+    path = tmp_path / f"{name}.png"
+    path.write_bytes(data)
+    sources = [data, path, str(path), serve(data).url]
+    sources.append("data:image/png;base64," + base64.b64encode(data).decode())
+    for source in sources:
+        with pytest.raises(kind, match=what) as caught:
+            recognizer.predict(source)
+        assert isinstance(caught.value, RecognizerError)
+        assert len(str(caught.value)) < 300 and "\n" not in str(caught.value)
+        assert caught.value.__suppress_context__ or caught.value.__context__ is None
+
+
+def test_folder_and_missing_file(recognizer, tmp_path):
+    with pytest.raises(ImageError, match="is a folder"):
+        recognizer.predict(tmp_path)
+    with pytest.raises(ImageError, match="was not found"):
+        recognizer.predict(tmp_path / "missing.png")
+
+
+def test_bad_image_in_a_batch_is_named(recognizer):
+    with pytest.raises(ImageError, match="Image 10 of 11: The image is empty"):
+        recognizer.predict_batch([page()] * 9 + [b"", page()])
+
+
+def test_urls_not_allowed(guarded, serve):
+    server = serve(encoded(page()))
+    for url in (server.url, f"http://localhost:{server.port}/", "http://169.254.169.254/"):
+        with pytest.raises(AddressError, match="private"):
+            guarded.predict(url)
+    assert server.requests == []
+    with pytest.raises(AddressError, match="Only http"):
+        guarded.predict("ftp://example.com/page.png")
+
+
+def test_url_that_redirects_to_a_private_address(guarded, serve, monkeypatch):
+    from text_recognizer import fetching
+
+    def answer(connection, _request):
+        connection.sendall(b"HTTP/1.1 302 Found\r\nLocation: http://10.0.0.1/page.png\r\n\r\n")
+
+    server = serve(answer)
+    real = fetching.is_public
+    monkeypatch.setattr(fetching, "is_public", lambda a: a == "127.0.0.1" or real(a))
+    with pytest.raises(AddressError, match=r"10\.0\.0\.1 is an address inside a private network"):
+        guarded.predict(f"{server.url}/page.png")
+    assert len(server.requests) == 1
+
+
+def test_url_that_is_too_large(recognizer, serve):
+    def answer(connection, _request):
+        connection.sendall(b"HTTP/1.1 200 OK\r\n\r\n")
+        while True:
+            connection.sendall(bytes(65536))
+
+    with pytest.raises(DownloadError, match="more than 20 MB"):
+        recognizer.predict(serve(answer).url)
+
+
+@pytest.mark.slow
+def test_url_that_never_answers(recognizer, serve):
+    start = time.monotonic()
+    with pytest.raises(DownloadError, match="within 10 s"):
+        recognizer.predict(serve(lambda *_: time.sleep(30)).url)
+    assert 9 < time.monotonic() - start < 11.5
+
+
+def test_photo_of_12_megapixels(recognizer, tmp_path):
+    Image.effect_noise((4000, 3000), 50).convert("RGB").save(tmp_path / "photo.jpg", quality=90)
+    start = time.process_time()
+    assert recognizer.predict(tmp_path / "photo.jpg").startswith("1600x1200\n")
+    assert time.process_time() - start < 2
+
+
+class AnotherModel(nn.Module):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x
+
+
+class LaterFormat(StandInReader):
+    def __init__(self) -> None:
+        super().__init__()
+        self.format = "text-recognizer/2"
+
+
+@pytest.mark.parametrize("model", [AnotherModel(), LaterFormat()])
+def test_file_of_another_model(model, tmp_path):
+    path = save_script(model, tmp_path / "other.pt")
+    with pytest.raises(ModelFileError, match=r"another model.*lab compile"):
+        ParagraphTextRecognizer(path)
+
+
+def test_missing_and_corrupt_model_files(tmp_path, stand_in_path):
+    whole = Path(stand_in_path).read_bytes()
+    middle = len(whole) // 2
+    contents = {
+        "empty": b"",
+        "text": b"no model",
+        "cut": whole[:middle],
+        "changed": whole[:middle] + bytes(2000) + whole[middle + 2000 :],
+    }
+    for name, data in contents.items():
+        (tmp_path / name).write_bytes(data)
+        with pytest.raises(ModelFileError, match=r"is not a model file or is damaged.*lab compile"):
+            ParagraphTextRecognizer(tmp_path / name)
+    for path in (tmp_path / "missing.pt", tmp_path):
+        with pytest.raises(ModelFileError, match=r"There is no model file.*lab compile"):
+            ParagraphTextRecognizer(path)
+
+
+class Trap:
+    """Writes a file when it is unpickled."""
+
+    def __init__(self, path):
+        self.path = str(path)
+
+    def __reduce__(self):
+        return open, (self.path, "w")
+
+
+def test_no_pickle_is_ever_executed(tmp_path):
+    sprung = tmp_path / "sprung"
+    torch.save({"model": Trap(sprung)}, tmp_path / "checkpoint.pt")
+    (tmp_path / "plain.pkl").write_bytes(pickle.dumps(Trap(sprung)))
+    with zipfile.ZipFile(tmp_path / "archive.pt", "w") as archive:
+        archive.writestr("archive/data.pkl", pickle.dumps(Trap(sprung), protocol=2))
+        archive.writestr("archive/constants.pkl", pickle.dumps((), protocol=2))
+        archive.writestr("archive/version", "3\n")
+    for name in ("checkpoint.pt", "plain.pkl", "archive.pt"):
+        with pytest.raises(ModelFileError):
+            ParagraphTextRecognizer(tmp_path / name)
+    assert not sprung.exists()
+
+
+@pytest.mark.parametrize("device", ["gpu", "cuda:99", "", "xla"])
+def test_device_that_is_not_there(device, stand_in_path):
+    with pytest.raises(DeviceError, match='use "cpu"'):
+        ParagraphTextRecognizer(stand_in_path, device=device)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_gpu_gives_the_same_texts(model_path):
+    images = [page(), page(500, 300)]
+    on_gpu = ParagraphTextRecognizer(model_path, device="cuda")
+    assert on_gpu.predict_batch(images) == ParagraphTextRecognizer(model_path).predict_batch(images)
+
+
+def test_default_model_path(monkeypatch, stand_in_path):
+    monkeypatch.setenv("LAB_MODEL", str(stand_in_path))
+    assert ParagraphTextRecognizer().predict(page()).startswith("300x200")
+    monkeypatch.setenv("LAB_MODEL", "/nowhere/model.pt")
+    with pytest.raises(ModelFileError, match=r"nowhere/model\.pt"):
+        ParagraphTextRecognizer()
+
+
+def run_module(*arguments, **options):
+    command = [sys.executable, "-m", "text_recognizer.paragraph_text_recognizer", *arguments]
+    return subprocess.run(
+        command, capture_output=True, text=True, cwd=PROJECT, timeout=60, **options
+    )
+
+
+def test_command_prints_texts(tmp_path, stand_in_path):
+    page().save(tmp_path / "one.png")
+    page(90, 80).save(tmp_path / "two.gif", save_all=True, append_images=[page(90, 80, paper=90)])
+    done = run_module(str(tmp_path / "one.png"), "--model", stand_in_path)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith("300x200\ngray ")
+    both = [str(tmp_path / "one.png"), str(tmp_path / "two.gif")]
+    done = run_module(*both, "--json", env={**os.environ, "LAB_MODEL": stand_in_path})
+    readings = [json.loads(row) for row in done.stdout.splitlines()]
+    assert [reading["text"][:5] for reading in readings] == ["300x2", "90x80"]
+    assert readings[0]["lines"][0]["box"] == [0, 75, 300, 125]
+    assert done.stderr.startswith("note: ") and done.stderr.count("\n") == 1
+
+
+def test_command_without_good_arguments(tmp_path, stand_in_path, capsys):
+    page().save(tmp_path / "good.png")
+    (tmp_path / "bad.png").write_text("text")
+    good, bad = str(tmp_path / "good.png"), str(tmp_path / "bad.png")
+    assert main([bad, good, "--model", stand_in_path]) == 2
+    out, err = capsys.readouterr()
+    assert "300x200" in out
+    assert err.startswith("error: ") and err.count("\n") == 1
+    assert main([good, "--model", "missing.pt"]) == 2
+    assert main([good, "--model", bad]) == 2
+    assert main([good, "--model", stand_in_path, "--device", "gpu"]) == 2
+    assert main(["http://127.0.0.1:9/a.png", "--model", stand_in_path]) == 2
+    err = capsys.readouterr().err
+    assert err.count("error: ") == err.count("\n") == 4
+    for arguments, code in (([], 2), (["--help"], 0), ([good, "--unknown"], 2)):
+        with pytest.raises(SystemExit) as end:
+            main(arguments)
+        assert end.value.code == code
+
+
+def test_help_names_every_flag(capsys):
+    with pytest.raises(SystemExit):
+        main(["--help"])
+    text = capsys.readouterr().out
+    for flag in ("IMAGE", "--model", "--device", "--json", "--allow-private-addresses"):
+        assert flag in text
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs POSIX signals")
+def test_interrupt_ends_with_130(stand_in_path, serve):
+    server = serve(lambda *_: time.sleep(20))
+    command = [sys.executable, "-m", "text_recognizer.paragraph_text_recognizer", server.url]
+    command += ["--model", stand_in_path, "--allow-private-addresses"]
+    with subprocess.Popen(command, cwd=PROJECT, stderr=subprocess.PIPE, text=True) as process:
+        end = time.monotonic() + 30
+        while not server.requests and time.monotonic() < end:
+            time.sleep(0.05)
+        process.send_signal(signal.SIGINT)
+        assert process.wait(10) == 130
+        assert process.stderr.read() == ""
+
+
+READ_ALONE = """
+import builtins, json, sys
+real = builtins.__import__
+unwanted = {"pytorch_lightning", "lightning", "lightning_fabric", "wandb", "torchmetrics",
+            "matplotlib", "gradio", "lab_utils", "onnxruntime", "safetensors", "typer"}
+def guarded(name, *rest):
+    if name.partition(".")[0] in unwanted:
+        raise ImportError(name)
+    return real(name, *rest)
+builtins.__import__ = guarded
+for name in unwanted:
+    sys.modules[name] = None
+from text_recognizer.paragraph_text_recognizer import ParagraphTextRecognizer
+text = ParagraphTextRecognizer(sys.argv[1]).predict(sys.argv[2])
+for name in unwanted:
+    del sys.modules[name]
+loaded = {name.partition(".")[0] for name in sys.modules}
+assert not loaded & unwanted, loaded & unwanted
+own = {name for name in sys.modules if name.startswith("text_recognizer.")}
+assert own == {"text_recognizer." + name for name in
+               ("errors", "fetching", "images", "limits", "paragraph_text_recognizer")}, own
+print(json.dumps(text))
+"""
+
+
+def read_alone(model, image):
+    return subprocess.run(
+        [sys.executable, "-c", READ_ALONE, str(model), str(image)],
+        capture_output=True,
+        text=True,
+        cwd=PROJECT,
+        timeout=120,
+    )
+
+
+def test_reading_needs_torch_and_pillow_alone(stand_in_path, tmp_path):
+    page().save(tmp_path / "page.png")
+    done = read_alone(stand_in_path, tmp_path / "page.png")
+    assert done.stderr == ""
+    assert done.stdout.startswith('"300x200')
+
+
+def test_the_packaged_model_reads_alone(model_path, tmp_path):
+    labels = json.loads((PROJECT / "data/pages/labels.json").read_text())
+    item = next(item for item in labels["items"] if item.get("split") == "show")
+    done = read_alone(model_path, PROJECT / "data/pages" / item["file"])
+    assert done.stderr == ""
+    words = set(item["text"].split())
+    assert len(words & set(json.loads(done.stdout).split())) > len(words) / 2
+
+
+def test_the_packaged_model_predicts_what_it_reads(model_path):
+    labels = json.loads((PROJECT / "data/pages/labels.json").read_text())
+    shown = [item for item in labels["items"] if item.get("split") == "show"][:3]
+    paths = [PROJECT / "data/pages" / item["file"] for item in shown]
+    recognizer = ParagraphTextRecognizer(model_path)
+    readings = recognizer.read_batch([*paths, Image.new("L", (400, 300), 255)])
+    assert [reading.text for reading in readings] == recognizer.predict_batch(
+        [*paths, Image.new("L", (400, 300), 255)]
+    )
+    assert readings[-1].text == "" and readings[-1].lines == []
+    for reading in readings[:-1]:
+        for line in reading.lines:
+            x0, y0, x1, y1 = line.box
+            assert 0 <= x0 <= x1 <= reading.width and 0 <= y0 <= y1 <= reading.height
+            assert 0 <= line.confidence <= 1

@@ -1,0 +1,34 @@
+"""Every error that a user can cause, as one family: each message is one sentence or two that say
+what to do, so that an edge can show it as it is and catch `RecognizerError` alone."""
+
+
+class RecognizerError(ValueError):
+    """The request cannot be served, and the message says what to change."""
+
+
+class ImageError(RecognizerError):
+    """The image cannot be used: missing, unreadable, damaged, empty or of an unknown format."""
+
+
+class ImageTooLargeError(ImageError):
+    """The image has more bytes or pixels than `text_recognizer.limits` allows."""
+
+
+class AddressError(RecognizerError):
+    """The URL is not one that is fetched: wrong scheme, credentials, or a private address."""
+
+
+class DownloadError(RecognizerError):
+    """The URL is allowed, but gave no image: no answer, an error status, too slow, too large."""
+
+
+class ModelFileError(RecognizerError):
+    """The model file is missing, damaged, or holds another model."""
+
+
+class DeviceError(RecognizerError):
+    """The device asked for is not there."""
+
+
+class FirstPageWarning(UserWarning):
+    """The image has several pages or frames, and only the first was read."""

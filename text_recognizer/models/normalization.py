@@ -1,0 +1,61 @@
+"""Makes every page look alike before any network sees it: ink 1, paper 0, whatever the light.
+
+Pencil on gray paper, chalk on a board and a phone's shadow differ less afterwards than two pens.
+"""
+
+from typing import Tuple
+
+import torch.nn.functional as F
+from torch import Tensor
+
+# ruff: noqa: UP006, UP035
+# TorchScript sees no module constants: they reach the functions as defaults.
+OVERVIEW_WIDTH = 512  # px; the finder's view of a page
+OVERVIEW_HEIGHT = 1024  # px; a page longer than twice its width is made smaller still
+MAX_ENLARGEMENT = 4.0
+FAINTEST_INK = 28.0  # gray levels: full ink differs so much from paper at least, or it is noise
+
+
+def overview_size(
+    height: int,
+    width: int,
+    most_wide: int = OVERVIEW_WIDTH,
+    most_high: int = OVERVIEW_HEIGHT,
+    enlargement: float = MAX_ENLARGEMENT,
+) -> Tuple[int, int]:
+    """Height and width (px) of the overview of a page of that size."""
+    scale = min(min(most_wide / width, most_high / height), enlargement)
+    return max(int(height * scale + 0.5), 8), max(int(width * scale + 0.5), 8)
+
+
+def normalize_page(page: Tensor, faintest: float = FAINTEST_INK) -> Tuple[Tensor, Tensor]:
+    """The ink of one page (1, 1, H, W), gray 0 to 255: the page's own, and its overview's.
+
+    Returns ink (1, 1, H, W) and (1, 1, h, w) in [0, 1], (h, w) from `overview_size`. The paper is
+    the brightest of a neighbourhood, smoothed; what is darker is ink. A page whose gray levels
+    lean to the bright side is light ink on dark, and is turned around first.
+    """
+    page = page.float()
+    height, width = overview_size(page.size(2), page.size(3))
+    small = F.interpolate(page, size=[height, width], mode="bilinear", antialias=True)
+    deviation = small - _smooth(small, 31)
+    if bool((deviation.clamp(-60.0, 60.0) ** 3).mean() > 0):
+        page, small = 255.0 - page, 255.0 - small
+    paper = _smooth(F.max_pool2d(_smooth(small, 3), 9, stride=1, padding=4), 31)
+    ink = (paper - small).clamp_min(0.0)
+    flat = ink.flatten()[::3]
+    rank = int(flat.numel() * 0.985)
+    strength = float(flat.kthvalue(max(rank, 1))[0]) * 1.3
+    strength = max(strength, faintest)
+    full_paper = F.interpolate(paper, size=[page.size(2), page.size(3)], mode="bilinear")
+    return (
+        ((full_paper - page) / strength).clamp(0.0, 1.0),
+        (ink / strength).clamp(0.0, 1.0),
+    )
+
+
+def _smooth(page: Tensor, size: int) -> Tensor:
+    """A box blur `size` px wide that leaves the edges alone."""
+    half = size // 2
+    page = F.avg_pool2d(page, [size, 1], [1, 1], [half, 0], count_include_pad=False)
+    return F.avg_pool2d(page, [1, size], [1, 1], [0, half], count_include_pad=False)

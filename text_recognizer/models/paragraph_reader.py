@@ -1,0 +1,237 @@
+"""Pages in, tokens out: finder, straightening and reader as one module that TorchScript takes whole.
+
+How many lines there are depends on the picture, so a trace of it would be wrong for the next page;
+`torch.jit.script` keeps the loops. One call reads any number of pages of different sizes.
+"""
+
+from typing import List, Optional, Tuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from text_recognizer.models.line_finder import (
+    LineFinder,
+    along_paths,
+    follow_lines,
+    line_extents,
+)
+from text_recognizer.models.line_reader import LineReader
+from text_recognizer.models.normalization import normalize_page
+from text_recognizer.models.strips import cut_strips
+from text_recognizer.vocabulary import BLANK, IGNORED, NEWLINE, PADDING, TOKENS
+
+# TorchScript reads these spellings on every Python that it supports.
+# ruff: noqa: UP006, UP035, UP045
+
+FORMAT = "text-recognizer/1"
+PATH_POINTS = 16
+
+
+class ParagraphReader(nn.Module):
+    """A line finder and a line reader, and the way between them.
+
+    Attributes of the script, for whoever loads it: `format` names this contract, `tokens` the
+    string of each token id, `ignored` the ids that leave no trace in a text.
+    """
+
+    def __init__(
+        self, finder: Optional[LineFinder] = None, reader: Optional[LineReader] = None
+    ) -> None:
+        super().__init__()
+        self.finder = LineFinder() if finder is None else finder
+        self.reader = LineReader() if reader is None else reader
+        self.format: str = FORMAT
+        self.tokens: List[str] = list(TOKENS)
+        self.ignored: List[int] = list(IGNORED)
+        self.blank: int = BLANK
+        self.newline: int = NEWLINE
+        self.padding: int = PADDING
+        self.path_points: int = PATH_POINTS
+
+    def forward(self, pages: Tensor, sizes: Optional[Tensor] = None) -> Tensor:
+        """The text of each page as token ids (B, S) int64, lines joined by the newline token.
+
+        pages: (B, 1, H, W) uint8 gray, dark ink or light, padded at the right and the bottom with
+        anything. sizes: (B, 2) int64 height and width in px of each page; None: all are whole.
+        Rows are padded with the padding token; a blank page is padding alone.
+        """
+        lines, line_page, _, _, _ = self.read_lines(pages, sizes)
+        texts: List[Tensor] = []
+        longest = 0
+        newline = torch.full([1], self.newline, dtype=torch.long, device=pages.device)
+        for page in range(pages.size(0)):
+            parts: List[Tensor] = []
+            for line in range(lines.size(0)):
+                if int(line_page[line]) == page:
+                    if len(parts) > 0:
+                        parts.append(newline)
+                    tokens = lines[line]
+                    parts.append(tokens[tokens != self.padding])
+            text = torch.cat(parts) if len(parts) > 0 else newline[:0]
+            longest = max(longest, text.size(0))
+            texts.append(text)
+        return self._padded(texts, longest, pages.device)
+
+    @torch.jit.export
+    def read_lines(
+        self, pages: Tensor, sizes: Optional[Tensor] = None
+    ) -> Tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+        """The lines of all pages, from the top of the first to the bottom of the last.
+
+        Takes what `forward` takes. Returns token ids (N, T) int64, padded; the page (N,) int64 that
+        each line is on; its confidence (N,) in [0, 1]; its path (N, 16, 2), x and y in px from the
+        start of the writing to its end; the height (N,) in px of what was read along the path.
+        Lines in which nothing could be read are left out.
+        """
+        device = pages.device
+        strips: List[Tensor] = []
+        widths: List[Tensor] = []
+        line_page: List[Tensor] = []
+        paths: List[Tensor] = []
+        heights: List[Tensor] = []
+        for page, found in enumerate(self._find(pages, sizes)):
+            ink, path, edges, reach = found
+            if path.size(0) == 0:
+                continue
+            cut, width = cut_strips(ink, path, edges[0], edges[1], reach[0], reach[1])
+            for line in range(cut.size(0)):
+                strips.append(cut[line, :, :, : int(width[line])])
+            widths.append(width)
+            line_page.append(torch.full([cut.size(0)], page, dtype=torch.long, device=device))
+            paths.append(self._written_part(path, edges))
+            heights.append(reach.sum(0))
+        if len(strips) == 0:
+            none = torch.zeros([0], device=device)
+            tokens = torch.zeros([0, 0], dtype=torch.long, device=device)
+            no_paths = torch.zeros([0, self.path_points, 2], device=device)
+            return tokens, none.long(), none, no_paths, none
+        tokens, confidence = self._read(strips, torch.cat(widths))
+        said = (tokens != self.padding).any(1)
+        return (
+            tokens[said],
+            torch.cat(line_page)[said],
+            confidence[said],
+            torch.cat(paths)[said],
+            torch.cat(heights)[said],
+        )
+
+    def _find(
+        self, pages: Tensor, sizes: Optional[Tensor]
+    ) -> List[Tuple[Tensor, Tensor, Tensor, Tensor]]:
+        """For each page its ink (1, 1, H, W) and, of its N lines, in px of the page: paths
+        (N, P, 2), starts and ends (2, N), and reach above and below the path (2, N)."""
+        inks: List[Tensor] = []
+        overviews: List[Tensor] = []
+        tallest, widest = 1, 1
+        for page in range(pages.size(0)):
+            height, width = pages.size(2), pages.size(3)
+            if sizes is not None:
+                height, width = int(sizes[page, 0]), int(sizes[page, 1])
+            ink, overview = normalize_page(pages[page : page + 1, :, :height, :width])
+            inks.append(ink)
+            overviews.append(overview)
+            tallest = max(tallest, overview.size(2))
+            widest = max(widest, overview.size(3))
+        row, column = self.finder.row, self.finder.column
+        tallest = (tallest + row - 1) // row * row
+        widest = (widest + column - 1) // column * column
+        batch = torch.zeros([len(inks), 1, tallest, widest], device=pages.device)
+        shapes = torch.zeros([len(inks), 2], dtype=torch.long, device=pages.device)
+        for page, overview in enumerate(overviews):
+            batch[page, :, : overview.size(2), : overview.size(3)] = overview[0]
+            shapes[page, 0] = overview.size(2)
+            shapes[page, 1] = overview.size(3)
+        density, above, below, presence = self.finder(batch, shapes)
+        found: List[Tuple[Tensor, Tensor, Tensor, Tensor]] = []
+        for page, overview in enumerate(overviews):
+            rows = (overview.size(2) + row - 1) // row
+            columns = (overview.size(3) + column - 1) // column
+            to_x = column * inks[page].size(3) / overview.size(3)  # px of the page to a column
+            to_y = row * inks[page].size(2) / overview.size(2)
+            path, edges, reach = self._lines_on_grid(
+                density[page, :rows, :columns],
+                above[page, :rows, :columns],
+                below[page, :rows, :columns],
+                presence[page, :rows, :columns].sigmoid(),
+            )
+            x = (torch.arange(columns, device=path.device) + 0.5) * to_x
+            points = torch.stack([x[None].expand_as(path), path * to_y], dim=2)
+            margin = 0.2 * reach.sum(0) * to_y
+            starts = (edges[0] * to_x - margin).clamp_min(0.0)
+            ends = ((edges[1] + 1) * to_x + margin).clamp_max(inks[page].size(3))
+            found.append((inks[page], points, torch.stack([starts, ends]), reach * to_y))
+        return found
+
+    def _lines_on_grid(
+        self, density: Tensor, above: Tensor, below: Tensor, presence: Tensor
+    ) -> Tuple[Tensor, Tensor, Tensor]:
+        """Of the lines that hold writing: paths (N, columns) in rows, first and last column
+        (2, N), reach above and below (2, N) in rows, as the mean along the writing."""
+        paths = follow_lines(density)
+        written = along_paths(presence, paths)
+        extents = line_extents(written)
+        keep: List[int] = []
+        edges: List[List[float]] = []
+        reaches: List[Tensor] = []
+        for line, extent in enumerate(extents):
+            first, last = extent
+            if first >= 0:
+                keep.append(line)
+                edges.append([float(first), float(last)])
+                part = paths[line : line + 1, first : last + 1]
+                up = along_paths(above[:, first : last + 1], part).mean()
+                down = along_paths(below[:, first : last + 1], part).mean()
+                reaches.append(torch.stack([up, down]))
+        if len(keep) == 0:
+            empty = torch.zeros([2, 0], device=density.device)
+            return paths[:0], empty, empty
+        kept = torch.tensor(keep, device=density.device)
+        edge = torch.tensor(edges, device=density.device).t()
+        return paths[kept], edge, torch.stack(reaches, dim=1)
+
+    def _written_part(self, paths: Tensor, edges: Tensor) -> Tensor:
+        """Paths (N, P, 2) cut to their writing and told in `path_points` points."""
+        steps = torch.linspace(0, 1, self.path_points, device=paths.device)
+        x = edges[0][:, None] + (edges[1] - edges[0])[:, None] * steps
+        first, last = paths[:, :1, 0], paths[:, -1:, 0]
+        most = paths.size(1) - 1
+        position = ((x - first) / (last - first).clamp_min(1e-6) * most).clamp(0.0, most)
+        left = position.floor().long().clamp_max(max(most - 1, 0))
+        right = (left + 1).clamp_max(most)
+        y_left, y_right = paths[:, :, 1].gather(1, left), paths[:, :, 1].gather(1, right)
+        return torch.stack([x, y_left + (y_right - y_left) * (position - left)], dim=2)
+
+    def _read(self, strips: List[Tensor], widths: Tensor) -> Tuple[Tensor, Tensor]:
+        """Tokens (N, T) and confidences (N,) of strips (1, 48, width), read in batches of strips
+        of about one width, so that little is padding."""
+        order = torch.argsort(widths)
+        size = 64 if widths.is_cuda else 8
+        lines: List[Tensor] = [widths] * len(strips)
+        confidence = torch.zeros([len(strips)], device=widths.device)
+        longest = 0
+        for first in range(0, len(strips), size):
+            chosen = order[first : first + size]
+            own = widths[chosen]
+            batch = torch.ones([chosen.size(0), 1, 48, int(own.max())], device=widths.device)
+            for row in range(chosen.size(0)):
+                strip = strips[int(chosen[row])]
+                batch[row, :, :, : strip.size(2)] = strip
+            best, ids = self.reader(batch, own).softmax(2).max(2)
+            frames = torch.arange(ids.size(1), device=ids.device)[None] < (own // 8)[:, None]
+            before = F.pad(ids[:, :-1], [1, 0], value=float(self.blank))
+            emitted = frames & (ids != self.blank) & (ids != before)
+            for row in range(chosen.size(0)):
+                line = int(chosen[row])
+                here = emitted[row]
+                lines[line] = ids[row][here]
+                longest = max(longest, lines[line].size(0))
+                if bool(here.any()):
+                    confidence[line] = best[row][here].mean()
+        return self._padded(lines, longest, widths.device), confidence
+
+    def _padded(self, rows: List[Tensor], longest: int, device: torch.device) -> Tensor:
+        out = torch.full([len(rows), longest], self.padding, dtype=torch.long, device=device)
+        for index, row in enumerate(rows):
+            out[index, : row.size(0)] = row
+        return out

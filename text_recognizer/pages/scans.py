@@ -1,0 +1,63 @@
+"""Scanned lines of present-day writers: Copiste d'un jour (BAnQ, CC BY 4.0), accents removed.
+
+They bring what strokes and fonts lack: real pens, real paper, a scanner. They are French.
+"""
+
+import json
+from collections import defaultdict
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from text_recognizer.pages.handwriting import splits, wanted
+from text_recognizer.pages.ink import InkLine, core_row, reach, with_reach_of_the_hand
+from text_recognizer.vocabulary import CHARACTERS
+
+
+class ScanSource:
+    """Sets scanned lines of one Copiste page on a new page."""
+
+    kind = "scan"
+
+    def __init__(self, folder: Path, split: str) -> None:
+        self.folder = folder
+        kept_out = splits()["copiste_validation"]
+        self.pages: dict[str, list[tuple[str, str]]] = defaultdict(list)
+        for line in json.loads((folder / "copiste.json").read_text())["lines"]:
+            text = " ".join(line["text_ascii"].split())
+            if not text or any(character not in CHARACTERS for character in text):
+                continue
+            if wanted(line["page"], kept_out, split):
+                self.pages[line["page"]].append((line["file"], text))
+        self.names = sorted(self.pages)
+
+    def write(
+        self, rng: np.random.Generator, num_lines: int, height: float
+    ) -> tuple[str, list[InkLine]]:
+        """A page's name and at most `num_lines` of its lines, about `height` px high."""
+        name = self.names[rng.integers(len(self.names))]
+        lines = self.pages[name]
+        count = min(num_lines, len(lines))
+        start = int(rng.integers(len(lines) - count + 1))
+        drawn = []
+        for file, text in lines[start : start + count]:
+            with Image.open(self.folder / file) as image:
+                gray = image.convert("L")
+            scale = height / gray.height
+            size = (max(int(gray.width * scale), 8), max(int(height), 8))
+            drawn.append(ink_of_scan(gray.resize(size, Image.Resampling.BILINEAR), text))
+        return name, with_reach_of_the_hand(drawn)
+
+
+def ink_of_scan(gray: Image.Image, text: str) -> InkLine:
+    """The ink of a scanned line on white paper, as dark as a pen's, the paper's own gray left out."""
+    pixels = np.asarray(gray, dtype=np.float32)
+    paper = np.quantile(pixels, 0.7)
+    darkest = np.quantile(pixels, 0.005)
+    ink = np.clip((paper - 6 - pixels) / max(paper - 6 - darkest, 20.0), 0, 1) * 255
+    ink = ink.astype(np.uint8)
+    # The crop was cut to the writing's full height, so what counts as its middle is measured.
+    core = core_row(ink)
+    above, below = reach(ink, core)
+    return InkLine(ink, text, core, above, below)

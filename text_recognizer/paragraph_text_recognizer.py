@@ -1,0 +1,282 @@
+"""Reads a handwritten page with one TorchScript file: what a service ships and nothing more.
+Needs torch and Pillow alone, so that it starts quickly and fits into a small image.
+
+    python -m text_recognizer.paragraph_text_recognizer page.png
+"""
+
+import argparse
+import dataclasses
+import json
+import os
+import sys
+import time
+import warnings
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+
+import torch
+
+from text_recognizer.errors import DeviceError, FirstPageWarning, ModelFileError, RecognizerError
+from text_recognizer.images import ImageSource, LoadedImage, load_image
+from text_recognizer.limits import MAX_BATCH
+
+MODEL_FORMAT = "text-recognizer/1"
+"""What a model file's `format` attribute says; another one has another interface."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Line:
+    """One line of writing; coordinates are px of the original image, turned upright."""
+
+    text: str
+    confidence: float
+    """In [0, 1]."""
+    path: list[tuple[float, float]]
+    """(x, y) points of the line's centre, from the start of its text to the end."""
+    height: float
+    """Height of the strip that was read, in px."""
+    box: tuple[float, float, float, float]
+    """(x0, y0, x1, y1) around the strip, within the image."""
+
+
+@dataclasses.dataclass(frozen=True)
+class PageReading:
+    """A page's text with its lines in reading order."""
+
+    text: str
+    """The lines joined by newlines."""
+    lines: list[Line]
+    seconds: float
+    """Time for loading the image, and the page's share of its batch in the network."""
+    width: int
+    """Width of the original image in px, turned upright."""
+    height: int
+    """Height of the original image in px, turned upright."""
+
+
+def default_model_path() -> Path:
+    """Where `lab compile` puts the model: `LAB_MODEL`, else below the project's folder."""
+    if os.environ.get("LAB_MODEL"):
+        return Path(os.environ["LAB_MODEL"])
+    project = Path(__file__).resolve().parents[1]
+    if not (project / "pyproject.toml").is_file():
+        project = Path.cwd()
+    return project / ".lab" / "models" / "paragraph_reader.pt"
+
+
+class ParagraphTextRecognizer:
+    """Reads handwritten paragraphs from images with a compiled `ParagraphReader`.
+
+    An image is anything that `images.load_image` takes: a PIL image, path, http(s) URL, bytes,
+    base64 text or data URI. What is wrong with an image is raised as a `RecognizerError`.
+
+    Args:
+        path: TorchScript file made by `lab compile`; None for `default_model_path()`.
+        device: "cpu", "cuda", "cuda:1", ...
+        allow_private_addresses: also fetch URLs inside private networks.
+
+    Raises:
+        ModelFileError: the file is missing, damaged, or holds another model.
+        DeviceError: the device is not there.
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike | None = None,
+        device: str | torch.device = "cpu",
+        allow_private_addresses: bool = False,
+    ) -> None:
+        self.device = _device(device)
+        self.allow_private_addresses = allow_private_addresses
+        self.model = _load_model(default_model_path() if path is None else Path(path), self.device)
+        self._tokens: list[str] = self.model.tokens
+        self._ignored = set(self.model.ignored)
+
+    def predict(self, image: ImageSource) -> str:
+        """Returns the text of one image, its lines joined by newlines; "" for a blank page."""
+        return self.predict_batch([image])[0]
+
+    def predict_batch(self, images: Iterable[ImageSource]) -> list[str]:
+        """Returns the texts of images of any sizes, in their order."""
+        texts = []
+        for pages, _ in self._batches(images):
+            with torch.inference_mode():
+                tokens = self.model(*self._to_tensors(pages))
+            texts += [self._decode(row) for row in tokens.tolist()]
+        return texts
+
+    def read(self, image: ImageSource) -> PageReading:
+        """Returns the text of one image with its lines, their places and confidences."""
+        return self.read_batch([image])[0]
+
+    def read_batch(self, images: Iterable[ImageSource]) -> list[PageReading]:
+        """Returns `read` of images of any sizes, in their order."""
+        readings = []
+        for pages, load_seconds in self._batches(images):
+            start = time.perf_counter()
+            lines = self._read_lines(pages)
+            share = (time.perf_counter() - start) / len(pages)
+            for page, page_lines, seconds in zip(pages, lines, load_seconds, strict=True):
+                text = "\n".join(line.text for line in page_lines)
+                readings.append(
+                    PageReading(text, page_lines, seconds + share, page.width, page.height)
+                )
+        return readings
+
+    def _batches(
+        self, images: Iterable[ImageSource]
+    ) -> Iterator[tuple[list[LoadedImage], list[float]]]:
+        """Loaded images with their loading times in s, at most MAX_BATCH at once in memory."""
+        images = list(images)
+        for first in range(0, len(images), MAX_BATCH):
+            pages, seconds = [], []
+            for position in range(first, min(first + MAX_BATCH, len(images))):
+                start = time.perf_counter()
+                try:
+                    pages.append(
+                        load_image(
+                            images[position], allow_private_addresses=self.allow_private_addresses
+                        )
+                    )
+                except RecognizerError as error:
+                    if len(images) == 1:
+                        raise
+                    where = f"Image {position + 1} of {len(images)}"
+                    raise type(error)(f"{where}: {error}") from None
+                seconds.append(time.perf_counter() - start)
+            yield pages, seconds
+
+    def _to_tensors(self, images: Sequence[LoadedImage]) -> tuple[torch.Tensor, torch.Tensor]:
+        """Pages (B, 1, H, W) uint8, padded at right and bottom; sizes (B, 2): height, width."""
+        sizes = [(image.page.height, image.page.width) for image in images]
+        height, width = max(size[0] for size in sizes), max(size[1] for size in sizes)
+        pages = torch.full((len(images), 1, height, width), 255, dtype=torch.uint8)
+        for row, image, (h, w) in zip(pages, images, sizes, strict=True):
+            pixels = torch.frombuffer(bytearray(image.page.tobytes()), dtype=torch.uint8)
+            row[0, :h, :w] = pixels.view(h, w)
+        return pages.to(self.device), torch.tensor(sizes, dtype=torch.int64, device=self.device)
+
+    def _read_lines(self, images: Sequence[LoadedImage]) -> list[list[Line]]:
+        with torch.inference_mode():
+            found = self.model.read_lines(*self._to_tensors(images))
+        lines: list[list[Line]] = [[] for _ in images]
+        columns = [column.tolist() for column in found]
+        for tokens, page, confidence, path, height in zip(*columns, strict=True):
+            text = self._decode(tokens)
+            lines[page].append(_place(text, confidence, path, height, images[page]))
+        return lines
+
+    def _decode(self, tokens: Iterable[int]) -> str:
+        return "".join(self._tokens[token] for token in tokens if token not in self._ignored)
+
+
+def _place(
+    text: str, confidence: float, path: list[list[float]], height: float, image: LoadedImage
+) -> Line:
+    x_scale, y_scale = image.scale
+    points = [(round(x * x_scale, 1), round(y * y_scale, 1)) for x, y in path]
+    height = round(height * y_scale, 1)
+    xs, ys = [x for x, _ in points], [y for _, y in points]
+    box = (
+        max(min(xs), 0.0),
+        max(round(min(ys) - height / 2, 1), 0.0),
+        min(max(xs), float(image.width)),
+        min(round(max(ys) + height / 2, 1), float(image.height)),
+    )
+    return Line(text, round(confidence, 4), points, height, box)
+
+
+def _device(name: str | torch.device) -> torch.device:
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError):
+        raise DeviceError(f'The device "{name}" is not available here; use "cpu".') from None
+    return device
+
+
+def _load_model(path: Path, device: torch.device) -> torch.jit.ScriptModule:
+    """Loads the file by `torch.jit.load` alone: it restores TorchScript, and unpickles no Python
+    objects, so that a model file from elsewhere cannot run code of its own here."""
+    again = "make one with `lab compile`"
+    if not path.is_file():
+        raise ModelFileError(f"There is no model file at {path}; {again}.")
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", r".*torch\.jit\.load", DeprecationWarning)
+            model = torch.jit.load(str(path), map_location=device)
+    except Exception:  # A damaged archive raises nearly anything, from C++ and from Python.
+        raise ModelFileError(f"{path} is not a model file or is damaged; {again}.") from None
+    found = getattr(model, "format", None)
+    tokens, ignored = getattr(model, "tokens", None), getattr(model, "ignored", None)
+    if found != MODEL_FORMAT or not tokens or ignored is None or not hasattr(model, "read_lines"):
+        raise ModelFileError(
+            f"{path} holds another model than a paragraph reader of this version; {again}."
+        )
+    return model.eval()
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Prints what the images given on the command line say; returns the exit code."""
+    parser = argparse.ArgumentParser(
+        prog="python -m text_recognizer.paragraph_text_recognizer",
+        description="Read handwritten English paragraphs from images.",
+        epilog="Exit code 2 if an image or the model cannot be read.",
+    )
+    parser.add_argument(
+        "images", nargs="+", metavar="IMAGE", help="file, http(s) URL, base64 text or data URI"
+    )
+    parser.add_argument(
+        "--model", metavar="PATH", help="TorchScript file (default: $LAB_MODEL, or lab compile's)"
+    )
+    parser.add_argument("--device", default="cpu", help="cpu, cuda, cuda:1, ... (default: cpu)")
+    parser.add_argument("--json", action="store_true", help="one JSON object a line for each image")
+    parser.add_argument(
+        "--allow-private-addresses",
+        action="store_true",
+        help="also fetch URLs inside private networks",
+    )
+    options = parser.parse_args(arguments)
+    try:
+        recognizer = ParagraphTextRecognizer(
+            options.model, options.device, options.allow_private_addresses
+        )
+        codes = [_print_reading(recognizer, image, options) for image in options.images]
+        sys.stdout.flush()
+        return max(codes)
+    except RecognizerError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        # Whoever read the output has gone; Python would complain once more when it exits.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+
+
+def _print_reading(
+    recognizer: ParagraphTextRecognizer, image: str, options: argparse.Namespace
+) -> int:
+    try:
+        with warnings.catch_warnings(record=True) as notes:
+            warnings.simplefilter("always", FirstPageWarning)
+            reading = recognizer.read(image)
+    except RecognizerError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    for note in notes:
+        if issubclass(note.category, FirstPageWarning):
+            print(f"note: {note.message}", file=sys.stderr)
+    name = image if len(image) <= 200 else f"{image[:60]}..."
+    if options.json:
+        print(json.dumps({"image": name, **dataclasses.asdict(reading)}))
+    elif len(options.images) > 1:
+        print(f"==> {name} <==\n{reading.text}\n")
+    else:
+        print(reading.text)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,167 @@
+"""Batches of strips for the reader: cut from made pages as the finder would, but less exactly."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pytorch_lightning as pl
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from text_recognizer.models.normalization import normalize_page
+from text_recognizer.models.strips import STRIDE, cut_strips
+from text_recognizer.pages.generator import KINDS, TRAINING_MIX, Page, page_generator
+from text_recognizer.train.sampling import EpochSampler, one_thread
+from text_recognizer.vocabulary import encode
+
+MAX_TRAINING_WIDTH = 1400  # px; longer strips cost more than they teach
+
+
+@dataclass
+class StripBatch:
+    """strips (N, 1, 48, W) in [-1, 1]; widths (N,) px; targets (N, T) token ids, padded with 0;
+    lengths (N,) of the targets; kind: which pages they were cut from."""
+
+    strips: Tensor
+    widths: Tensor
+    targets: Tensor
+    lengths: Tensor
+    kind: str
+
+    def to(self, device: torch.device | str, non_blocking: bool = False) -> "StripBatch":
+        return StripBatch(
+            self.strips.to(device, non_blocking=non_blocking),
+            self.widths.to(device, non_blocking=non_blocking),
+            self.targets.to(device, non_blocking=non_blocking),
+            self.lengths.to(device, non_blocking=non_blocking),
+            self.kind,
+        )
+
+
+def line_geometry(page: Page) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    """A page's known lines as the arguments of `cut_strips`: paths, starts, ends, above, below."""
+    paths = torch.from_numpy(np.stack([line.path for line in page.lines]))
+    columns = [[line.start, line.end, line.above, line.below] for line in page.lines]
+    starts, ends, above, below = torch.tensor(columns, dtype=torch.float32).unbind(1)
+    return paths, starts, ends, above, below
+
+
+def page_strips(page: Page, rng: np.random.Generator | None) -> tuple[Tensor, Tensor]:
+    """The strips and widths of a page's lines, with a finder's errors if a generator is given."""
+    paths, starts, ends, above, below = line_geometry(page)
+    ink, _ = normalize_page(torch.tensor(page.image)[None, None])
+    height = above + below
+    if rng is not None:
+        count = len(page.lines)
+
+        def uniform(low: float, high: float) -> Tensor:
+            return torch.from_numpy(rng.uniform(low, high, count).astype(np.float32))
+
+        paths = paths.clone()
+        paths[:, :, 1] += (uniform(-0.07, 0.07) * height)[:, None]
+        wave = torch.sin(torch.linspace(0, 1, paths.size(1))[None] * uniform(3, 25)[:, None])
+        paths[:, :, 1] += (uniform(-0.05, 0.05) * height)[:, None] * wave
+        starts = starts - uniform(-0.05, 0.6) * height
+        ends = ends + uniform(-0.05, 0.6) * height
+        above, below = above * uniform(0.85, 1.3), below * uniform(0.8, 1.35)
+    return cut_strips(ink, paths, starts, ends, above, below)
+
+
+class StripBatches(Dataset[StripBatch]):
+    """Batch number i, always the same for the same seed.
+
+    Twice as many strips are cut as a batch holds, and a run of neighbours in width is taken, so
+    that little of a batch is padding.
+    """
+
+    def __init__(
+        self, mix: dict[str, float], split: str, lines: int, seed: int, jitter: bool = True
+    ) -> None:
+        self.mix, self.split, self.lines, self.seed, self.jitter = mix, split, lines, seed, jitter
+        self.generator = (
+            None  # made in the worker: a writer's strokes are not sent between processes
+        )
+
+    def __len__(self) -> int:
+        return 2**31
+
+    def __getitem__(self, index: int) -> StripBatch:
+        if self.generator is None:
+            self.generator = page_generator(self.mix, self.split)
+        rng = np.random.default_rng([self.seed, index])
+        strips: list[tuple[int, Tensor, list[int]]] = []
+        part = 0
+        while len(strips) < 2 * self.lines:
+            page = self.generator.make([self.seed, index, part], max_lines=8)
+            part += 1
+            cut, widths = page_strips(page, rng if self.jitter else None)
+            for strip, width, line in zip(cut, widths.tolist(), page.lines, strict=True):
+                target = encode(line.text)
+                repeats = sum(a == b for a, b in zip(target, target[1:], strict=False))
+                # CTC needs a frame for every character, and a blank between two alike.
+                fits = len(target) + repeats <= width // STRIDE
+                if fits and width <= MAX_TRAINING_WIDTH:
+                    strips.append((width, strip[:, :, :width], target))
+        strips.sort(key=lambda one: one[0])
+        first = int(rng.integers(len(strips) - self.lines + 1))
+        return collate(strips[first : first + self.lines], page.kind)
+
+
+def collate(strips: list[tuple[int, Tensor, list[int]]], kind: str) -> StripBatch:
+    """One batch from (width, strip (1, 48, width), target) triples, padded with paper."""
+    widest = -(-max(width for width, _, _ in strips) // 64) * 64  # few shapes: kernels are reused
+    longest = max(len(target) for _, _, target in strips)
+    batch = torch.ones(len(strips), 1, 48, widest)
+    targets = torch.zeros(len(strips), longest, dtype=torch.long)
+    for row, (width, strip, target) in enumerate(strips):
+        batch[row, :, :, :width] = strip
+        targets[row, : len(target)] = torch.tensor(target)
+    widths = torch.tensor([width for width, _, _ in strips])
+    lengths = torch.tensor([len(target) for _, _, target in strips])
+    return StripBatch(batch, widths, targets, lengths, kind)
+
+
+class StripsData(pl.LightningDataModule):
+    """Training strips of a mix of pages, and fixed validation strips of every kind, one loader each.
+
+    Args:
+        mix: kind of page -> share.
+        lines: strips in a batch.
+        batches_per_epoch: training batches between two validations.
+        validation_batches: batches of `lines` strips for each kind.
+    """
+
+    def __init__(
+        self,
+        mix: dict[str, float] | None = None,
+        lines: int = 16,
+        batches_per_epoch: int = 100,
+        validation_batches: int = 3,
+        num_workers: int = 1,
+        seed: int = 1,
+    ) -> None:
+        super().__init__()
+        self.mix = mix or TRAINING_MIX
+        self.lines, self.seed, self.num_workers = lines, seed, num_workers
+        self.batches_per_epoch, self.validation_batches = batches_per_epoch, validation_batches
+        self.validation_kinds = [kind for kind in KINDS if kind in self.mix]
+        self._validation: list[list[StripBatch]] | None = None
+
+    def train_dataloader(self) -> DataLoader:
+        return DataLoader(
+            StripBatches(self.mix, "train", self.lines, self.seed),
+            batch_size=None,
+            sampler=EpochSampler(self.batches_per_epoch),
+            num_workers=self.num_workers,
+            worker_init_fn=one_thread,
+            persistent_workers=self.num_workers > 0,
+            prefetch_factor=4 if self.num_workers else None,
+        )
+
+    def val_dataloader(self) -> list[DataLoader]:
+        if self._validation is None:
+            self._validation = []
+            for kind in self.validation_kinds:
+                made = StripBatches({kind: 1.0}, "validation", self.lines, seed=0, jitter=False)
+                self._validation.append([made[i] for i in range(self.validation_batches)])
+        return [DataLoader(batches, batch_size=None) for batches in self._validation]

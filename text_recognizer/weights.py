@@ -1,0 +1,58 @@
+"""The packaged weights: safetensors files, half precision, no pickle."""
+
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file, save_file
+
+from text_recognizer.errors import ModelFileError
+from text_recognizer.models.paragraph_reader import ParagraphReader
+
+PACKAGED = Path(__file__).resolve().parents[1] / "data" / "weights"
+
+
+def save_weights(state: dict[str, torch.Tensor], path: Path) -> Path:
+    """Writes a state dict in half precision, whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_suffix(".partial")
+    half = {k: v.half().contiguous() if v.is_floating_point() else v for k, v in state.items()}
+    save_file(half, partial)
+    partial.replace(path)
+    return path
+
+
+def load_weights(module: torch.nn.Module, path: Path) -> None:
+    """Fills a module from a safetensors file; raises ModelFileError if that can't be."""
+    try:
+        state = load_file(path)
+    except FileNotFoundError:
+        raise ModelFileError(
+            f"The weights {path.name} are missing: get the repository's data/weights folder again."
+        ) from None
+    except Exception as error:
+        raise ModelFileError(
+            f"The weights {path.name} are damaged: get the repository's data/weights folder again."
+        ) from error
+    try:
+        module.load_state_dict({k: v.float() for k, v in state.items()})
+    except RuntimeError as error:
+        raise ModelFileError(
+            f"The weights {path.name} belong to another network: train again, or get "
+            "the repository's data/weights folder again."
+        ) from error
+
+
+def export_checkpoint(checkpoint: Path, stem: Path) -> Path:
+    """The network of a training checkpoint as safetensors, without the optimizer's state."""
+    state = torch.load(checkpoint, map_location="cpu", weights_only=True)["state_dict"]
+    prefix = stem.name.removeprefix("line_") + "."
+    network = {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
+    return save_weights(network, stem.with_suffix(".safetensors"))
+
+
+def load_paragraph_reader(folder: Path = PACKAGED) -> ParagraphReader:
+    """The finder and the reader of a weights folder as one module, in evaluation mode."""
+    reader = ParagraphReader()
+    load_weights(reader.finder, folder / "line_finder.safetensors")
+    load_weights(reader.reader, folder / "line_reader.safetensors")
+    return reader.eval()
