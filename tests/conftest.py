@@ -1,13 +1,17 @@
-"""Fixtures that several subjects share: each makes its data, and nothing is downloaded."""
+"""Fixtures that several subjects share. They make their data; the fonts alone are fetched, once,
+and what needs them or the real handwriting is skipped, with the reason, where these can't be had.
+"""
 
 import contextlib
 import socket
+import sys
 import threading
 
 import pytest
 import torch
 from torch import nn
 
+from lab_utils import cli
 from text_recognizer import vocabulary
 
 
@@ -17,6 +21,42 @@ def model_path(tmp_path_factory):
     from text_recognizer.compile import compile_paragraph_reader
 
     return compile_paragraph_reader(tmp_path_factory.mktemp("model") / "paragraph_reader.pt")
+
+
+@pytest.fixture
+def lab(monkeypatch, capsys):
+    """Runs `lab` with arguments in this process: exit code, stdout, stderr."""
+
+    def run(*arguments) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["lab", *map(str, arguments)])
+        with pytest.raises(SystemExit) as end:
+            cli.main()
+        out, err = capsys.readouterr()
+        return end.value.code, out, err
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def fonts():
+    """The folder of the handwriting fonts, fetched with npm once into the lab's cache."""
+    from text_recognizer.pages.fonts import FontsMissingError, fetch_fonts
+
+    try:
+        return fetch_fonts()
+    except FontsMissingError as error:
+        pytest.skip(str(error))
+
+
+@pytest.fixture(scope="session")
+def handwriting():
+    """The folder of the real handwriting, which is no part of the project."""
+    from text_recognizer.pages.handwriting import HandwritingMissingError, handwriting_folder
+
+    try:
+        return handwriting_folder()
+    except HandwritingMissingError as error:
+        pytest.skip(str(error))
 
 
 class StandInReader(nn.Module):

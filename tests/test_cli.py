@@ -24,20 +24,6 @@ COMMANDS = typer.main.get_command(cli.app).commands
 
 
 @pytest.fixture
-def lab(monkeypatch, capsys):
-    """Runs `lab` with arguments in this process: exit code, stdout, stderr."""
-
-    def run(*arguments) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["lab", *map(str, arguments)])
-        with pytest.raises(SystemExit) as end:
-            cli.main()
-        out, err = capsys.readouterr()
-        return end.value.code, out, err
-
-    return run
-
-
-@pytest.fixture
 def page(tmp_path) -> Path:
     image = Image.new("L", (320, 120), 255)
     ImageDraw.Draw(image).text((20, 40), "a page", fill=0)
@@ -270,12 +256,6 @@ def test_a_model_file_that_is_none_is_one_line(lab, page, tmp_path, content):
     assert_one_line(err)
 
 
-def test_labels_that_are_missing_are_one_line(lab, stand_in_path, tmp_path):
-    code, _, err = lab("evaluate", tmp_path / "none", "--model", stand_in_path)
-    assert code == 2
-    assert_one_line(err)
-
-
 def test_a_bug_is_one_line_with_a_hint_and_a_traceback_on_demand(lab, monkeypatch, page):
     def broken(*_):
         raise ZeroDivisionError("one\ntwo")
@@ -351,17 +331,6 @@ def test_overlay_names_differ(tmp_path, images):
 def test_overlay_name_must_be_a_picture(tmp_path):
     with pytest.raises(RecognizerError, match="png"):
         reading.overlay_paths(tmp_path / "lines.doc", ["a"])
-
-
-def test_evaluate_ends_with_one_json_line(lab, page, stand_in_path, tmp_path):
-    items = [{"file": "page.png", "text": "320x120\ngray 252", "kind": "paragraph", "writer": "a"}]
-    (tmp_path / "labels.json").write_text(json.dumps({"licence": "none", "items": items}))
-    arguments = [tmp_path, tmp_path / "labels.json", "--model", stand_in_path]
-    code, out, _ = lab("evaluate", *arguments, "--out", tmp_path / "report")
-    assert code == 0
-    summary = json.loads(out.splitlines()[-1])
-    assert summary["images"] == 2 and summary["cer"] < 0.2
-    assert (tmp_path / "report" / "table.csv").is_file()
 
 
 def test_pages_needs_a_place_to_write_to(lab):

@@ -11,7 +11,6 @@ import pytest
 from PIL import Image, ImageDraw
 
 from text_recognizer.evaluate import LabelsError, evaluate, load_items
-from text_recognizer.evaluate.__main__ import main
 from text_recognizer.evaluate.report import write_table, write_worst_pages
 from text_recognizer.metrics import character_edits, word_edits
 from text_recognizer.overlay import dashes, draw_lines
@@ -58,15 +57,6 @@ def labels(tmp_path):
     ]
     (tmp_path / "labels.json").write_text(json.dumps({"licence": "CC0", "items": items}))
     return tmp_path
-
-
-def command(*arguments):
-    return subprocess.run(
-        [sys.executable, "-m", "text_recognizer.evaluate", *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        cwd=Path(__file__).resolve().parents[1],
-    )
 
 
 @pytest.mark.parametrize(
@@ -185,8 +175,15 @@ def test_dashes_follow_corners():
 
 def test_command_ends_in_one_json_line(labels, stand_in_path):
     out = labels / "out"
-    done = command(labels, "--model", stand_in_path, "--out", out, "--threads", 1)
+    options = ["--model", stand_in_path, "--out", out, "--threads", 1]
+    done = subprocess.run(
+        [sys.executable, "-m", "lab_utils.cli", "evaluate", labels, *map(str, options)],
+        capture_output=True,
+        text=True,
+        cwd=Path(__file__).resolve().parents[1],
+    )
     assert done.returncode == 0, done.stderr
+    assert "CER" in done.stdout.splitlines()[0]
     last = json.loads(done.stdout.splitlines()[-1])
     assert set(last) == {"cer", "wer", "images", "seconds_per_page", "groups"}
     assert last["images"] == 3
@@ -195,7 +192,13 @@ def test_command_ends_in_one_json_line(labels, stand_in_path):
     assert len(list(out.glob("worst-*.png"))) == 3
 
 
-def test_bad_input_is_one_line_and_exit_code_2(labels, stand_in_path, capsys):
+def test_several_sources_are_one_evaluation(lab, labels, stand_in_path):
+    code, out, _ = lab("evaluate", labels, labels / "labels.json", "--model", stand_in_path)
+    assert code == 0
+    assert json.loads(out.splitlines()[-1])["images"] == 6
+
+
+def test_bad_input_is_one_line_and_exit_code_2(lab, labels, stand_in_path):
     missing, empty = labels / "missing", labels / "empty.json"
     empty.write_text('{"items": []}')
     (labels / "labels" / "c.png").unlink()
@@ -207,9 +210,7 @@ def test_bad_input_is_one_line_and_exit_code_2(labels, stand_in_path, capsys):
         ([labels, "--limit", 1, "--model", missing], "no model file"),
         ([labels, "--limit", 1, "--model", stand_in_path, "--out", empty], "Nothing can be writ"),
     ]:
-        assert main([str(argument) for argument in arguments]) == 2
-        told = capsys.readouterr()
-        assert len(told.err.splitlines()) == 1, told.err
-        assert message in told.err
-        assert told.out == ""
-    assert command(missing).returncode == 2
+        code, out, err = lab("evaluate", *arguments)
+        assert (code, out) == (2, "")
+        assert len(err.splitlines()) == 1, err
+        assert message in err

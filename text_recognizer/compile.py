@@ -30,7 +30,7 @@ def compile_paragraph_reader(out: Path | None = None, weights: Path | None = Non
     `default_model_path()`. Raises ModelFileError where the weights are missing or damaged.
     """
     out = Path(out or default_model_path())
-    reader = load_paragraph_reader(weights) if weights else load_paragraph_reader()
+    reader = load_paragraph_reader(weights)
     scripted = script_paragraph_reader(reader)
     out.parent.mkdir(parents=True, exist_ok=True)
     handle, partial = tempfile.mkstemp(dir=out.parent, suffix=".partial")

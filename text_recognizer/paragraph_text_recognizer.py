@@ -19,6 +19,7 @@ import torch
 from text_recognizer.errors import DeviceError, FirstPageWarning, ModelFileError, RecognizerError
 from text_recognizer.images import ImageSource, LoadedImage, load_image
 from text_recognizer.limits import MAX_BATCH
+from text_recognizer.places import lab_folder
 
 MODEL_FORMAT = "text-recognizer/1"
 """What a model file's `format` attribute says; another one has another interface."""
@@ -58,10 +59,7 @@ def default_model_path() -> Path:
     """Where `lab compile` puts the model: `LAB_MODEL`, else below the project's folder."""
     if os.environ.get("LAB_MODEL"):
         return Path(os.environ["LAB_MODEL"])
-    project = Path(__file__).resolve().parents[1]
-    if not (project / "pyproject.toml").is_file():
-        project = Path.cwd()
-    return project / ".lab" / "models" / "paragraph_reader.pt"
+    return lab_folder() / "models" / "paragraph_reader.pt"
 
 
 class ParagraphTextRecognizer:

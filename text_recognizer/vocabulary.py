@@ -31,6 +31,7 @@ _FOLDED = str.maketrans(
         "\u00f8": "o",
         "\u00d8": "O",
         "\u0142": "l",
+        "\u0141": "L",
         "\u00d7": "x",
         "\u2022": "*",
     }
@@ -58,4 +59,5 @@ def decode(ids: list[int]) -> str:
 def to_printable_ascii(text: str) -> str:
     """The text with accents removed and typographic signs folded; what is left over is dropped."""
     decomposed = unicodedata.normalize("NFKD", text.translate(_FOLDED))
+    decomposed = decomposed.replace("\u2044", "/")  # the slash that it writes fractions with
     return "".join(c for c in decomposed if c == "\n" or c in CHARACTERS)

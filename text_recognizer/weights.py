@@ -7,8 +7,12 @@ from safetensors.torch import load_file, save_file
 
 from text_recognizer.errors import ModelFileError
 from text_recognizer.models.paragraph_reader import ParagraphReader
+from text_recognizer.places import project_folder
 
-PACKAGED = Path(__file__).resolve().parents[1] / "data" / "weights"
+
+def packaged_weights() -> Path:
+    """The folder of the weights that come with the project."""
+    return project_folder() / "data" / "weights"
 
 
 def save_weights(state: dict[str, torch.Tensor], path: Path) -> Path:
@@ -50,8 +54,10 @@ def export_checkpoint(checkpoint: Path, stem: Path) -> Path:
     return save_weights(network, stem.with_suffix(".safetensors"))
 
 
-def load_paragraph_reader(folder: Path = PACKAGED) -> ParagraphReader:
-    """The finder and the reader of a weights folder as one module, in evaluation mode."""
+def load_paragraph_reader(folder: Path | None = None) -> ParagraphReader:
+    """The finder and the reader of a weights folder (the packaged one) as one module, in
+    evaluation mode. Raises ModelFileError where a file is missing or damaged."""
+    folder = folder or packaged_weights()
     reader = ParagraphReader()
     load_weights(reader.finder, folder / "line_finder.safetensors")
     load_weights(reader.reader, folder / "line_reader.safetensors")

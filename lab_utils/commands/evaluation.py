@@ -8,7 +8,6 @@ from typing import Annotated
 import typer
 
 from lab_utils.commands.loading import load_recognizer
-from text_recognizer.errors import RecognizerError
 
 
 class Kind(StrEnum):
@@ -33,31 +32,25 @@ def evaluate(
     out: Annotated[
         Path | None, typer.Option(help="Write table.csv and the worst ten pages into this folder.")
     ] = None,
+    threads: Annotated[int | None, typer.Option(min=1, help="Threads of PyTorch.")] = None,
 ) -> None:
     """Measure CER and WER by group; the last line is JSON.
 
     Example: lab evaluate data/pages --split show --out .lab/evaluation
     """
+    import torch
+
     from text_recognizer.evaluate import evaluate, load_items
-    from text_recognizer.evaluate.report import write_table, write_worst_pages
+    from text_recognizer.evaluate.report import make_report_folder, rates_table, write_report
 
     items = [item for source in sources for item in load_items(source, kind, split, limit)]
     if out is not None:
-        _make_folder(out)  # now: a name that does not work is told before the pages are read
+        make_report_folder(out)
+    if threads is not None:
+        torch.set_num_threads(threads)
     recognizer = load_recognizer(model)
     evaluation = evaluate(recognizer, items, batch_size)
     if out is not None:
-        write_table(evaluation, out / "table.csv")
-        write_worst_pages(recognizer, evaluation.worst(), out)
-    for name, rates in {**evaluation.groups, "all": evaluation.overall}.items():
-        print(f"{name:24} CER {rates.cer:.4f}  WER {rates.wer:.4f}  {rates.images} images")
+        write_report(recognizer, evaluation, out)
+    print(rates_table(evaluation))
     print(json.dumps(evaluation.summary()))
-
-
-def _make_folder(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise RecognizerError(
-            f"The folder {folder} cannot be made ({error.strerror}): give --out another name."
-        ) from None

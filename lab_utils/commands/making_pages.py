@@ -28,7 +28,7 @@ def pages(
         Path | None, typer.Option(help="Write one picture of all pages to this PNG.")
     ] = None,
     out: Annotated[
-        Path | None, typer.Option(help="Write PNGs and labels.json into this folder.")
+        Path | None, typer.Option(help="Write JPEGs and labels.json into this folder.")
     ] = None,
     kind: Annotated[
         Kind, typer.Option(help="Where the writing comes from; pen and scan need the real data.")
@@ -47,6 +47,10 @@ def pages(
     max_lines: Annotated[
         int | None, typer.Option(min=1, help="Lines on the fullest page of --out.")
     ] = None,
+    to_show: Annotated[
+        bool,
+        typer.Option("--to-show", help="For --out: whole sentences in fonts, little wear."),
+    ] = False,
 ) -> None:
     """Make pages whose text is known.
 
@@ -61,7 +65,9 @@ def pages(
     if out is not None:
         limits = {} if max_lines is None else {"max_lines": max_lines}
         noted = label_split or split.value
-        print(save_pages(out, kind.value, count, seed, split.value, noted, **limits))
+        print(
+            save_pages(out, kind.value, count, seed, split.value, noted, to_show=to_show, **limits)
+        )
 
 
 def fonts() -> None:

@@ -4,7 +4,7 @@ A reading is compared with its label exactly as both are written (case, punctuat
 runs of spaces), after spaces at line ends and empty lines at the end of the text are dropped.
 A newline is one character. Rates of a group are all edits over all characters (or words).
 
-    python -m text_recognizer.evaluate data/pages --split show --out .lab/evaluation
+The command is `lab evaluate`; `labels` finds what to read, `report` leaves table and pictures.
 """
 
 import sys

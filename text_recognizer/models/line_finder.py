@@ -1,9 +1,9 @@
 """Finds the lines of writing on a page by predicting a density that can be counted and followed.
 
 Every line has a mass of one in every column of the page, as a narrow bump at its height, also
-where its writing has ended. The column sums count the lines; line k runs where a column's cumulative
-sum passes k + 1/2. So slanting and wavy lines are followed and no line is read twice. Counting by
-density is known from crowds (Lempitsky and Zisserman, NIPS 2010).
+where its writing has ended. The column sums count the lines; line k runs where a column's
+cumulative sum passes k + 1/2. So slanting and wavy lines are followed and no line is read twice.
+Counting by density is known from crowds (Lempitsky and Zisserman, NIPS 2010).
 """
 
 from typing import Final, List, Optional, Tuple
@@ -111,7 +111,9 @@ def _inside(sizes: Tensor, row: int, column: int, rows: int, columns: int) -> Te
 
 
 def follow_lines(density: Tensor) -> Tensor:
-    """Where the lines of one page run: (N, columns) rows of the grid, from its density (rows, columns).
+    """Where the lines of one page run: (N, columns) in rows of the grid.
+
+    density: (rows, columns).
 
     The number of lines is the median of the column sums, rounded. A column that disagrees is
     brought to that sum, so that every line runs through the whole page.

@@ -1,4 +1,4 @@
-"""Pages in, tokens out: finder, straightening and reader as one module that TorchScript takes whole.
+"""Pages in, tokens out: finder, straightening and reader as one module for TorchScript.
 
 How many lines there are depends on the picture, so a trace of it would be wrong for the next page;
 `torch.jit.script` keeps the loops. One call reads any number of pages of different sizes.
@@ -18,7 +18,7 @@ from text_recognizer.models.line_finder import (
 )
 from text_recognizer.models.line_reader import LineReader
 from text_recognizer.models.normalization import normalize_page
-from text_recognizer.models.strips import cut_strips
+from text_recognizer.models.strips import MARGIN, cut_strips
 from text_recognizer.vocabulary import BLANK, IGNORED, NEWLINE, PADDING, TOKENS
 
 # TorchScript reads these spellings on every Python that it supports.
@@ -48,6 +48,7 @@ class ParagraphReader(nn.Module):
         self.newline: int = NEWLINE
         self.padding: int = PADDING
         self.path_points: int = PATH_POINTS
+        self.margin: float = MARGIN
 
     def forward(self, pages: Tensor, sizes: Optional[Tensor] = None) -> Tensor:
         """The text of each page as token ids (B, S) int64, lines joined by the newline token.
@@ -99,8 +100,11 @@ class ParagraphReader(nn.Module):
                 strips.append(cut[line, :, :, : int(width[line])])
             widths.append(width)
             line_page.append(torch.full([cut.size(0)], page, dtype=torch.long, device=device))
-            paths.append(self._written_part(path, edges))
-            heights.append(reach.sum(0))
+            # The reach is not the same above and below: tell the middle of what was read.
+            middle = path.clone()
+            middle[:, :, 1] += ((reach[1] - reach[0]) / 2)[:, None]
+            paths.append(self._written_part(middle, edges))
+            heights.append(reach.sum(0) * self.margin)
         if len(strips) == 0:
             none = torch.zeros([0], device=device)
             tokens = torch.zeros([0, 0], dtype=torch.long, device=device)

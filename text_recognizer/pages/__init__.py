@@ -1,4 +1,4 @@
-"""Makes pages of handwriting of which everything is known: the text, the lines' paths, their height.
+"""Makes pages of handwriting of which all is known: the text, the lines' paths, their height.
 
 Real labelled pages are few and closed; made ones are free, and their ink can be real.
 

@@ -19,48 +19,19 @@ from tqdm.auto import tqdm
 from text_recognizer.errors import RecognizerError
 from text_recognizer.pages.ink import InkLine, crop_to_ink
 from text_recognizer.pages.prose import Prose
+from text_recognizer.places import lab_folder
 
-TRAINING_FONTS = [
-    "homemade-apple",
-    "cedarville-cursive",
-    "la-belle-aurore",
-    "over-the-rainbow",
-    "nothing-you-could-do",
-    "dawning-of-a-new-day",
-    "reenie-beanie",
-    "kristi",
-    "caveat",
-    "bad-script",
-    "marck-script",
-    "the-girl-next-door",
-    "sue-ellen-francisco",
-    "shadows-into-light",
-    "just-me-again-down-here",
-    "kalam",
-    "indie-flower",
-    "gloria-hallelujah",
-    "architects-daughter",
-    "covered-by-your-grace",
-    "gochi-hand",
-    "schoolbell",
-    "annie-use-your-telescope",
-    "handlee",
-    "nanum-pen-script",
-    "neucha",
-    "swanky-and-moo-moo",
-    "loved-by-the-king",
-    "crafty-girls",
-    "just-another-hand",
-    "mansalva",
-]
-UNSEEN_FONTS = [
-    "zeyada",
-    "waiting-for-the-sunrise",
-    "patrick-hand",
-    "give-you-glory",
-    "coming-soon",
-    "delius",
-]  # never trained on: the validation pages and the sample pages to show
+TRAINING_FONTS = """
+homemade-apple cedarville-cursive la-belle-aurore over-the-rainbow nothing-you-could-do
+dawning-of-a-new-day reenie-beanie kristi caveat bad-script marck-script the-girl-next-door
+sue-ellen-francisco shadows-into-light just-me-again-down-here kalam indie-flower
+gloria-hallelujah architects-daughter covered-by-your-grace gochi-hand schoolbell
+annie-use-your-telescope handlee nanum-pen-script neucha swanky-and-moo-moo loved-by-the-king
+crafty-girls just-another-hand mansalva
+""".split()
+UNSEEN_FONTS = """
+zeyada waiting-for-the-sunrise patrick-hand give-you-glory coming-soon delius
+""".split()  # never trained on: the validation pages and the sample pages to show
 
 
 class FontsMissingError(RecognizerError):
@@ -68,8 +39,8 @@ class FontsMissingError(RecognizerError):
 
 
 def fonts_folder() -> Path:
-    """Where the fonts are kept: `LAB_FONTS`, else `.lab/fonts` below the current folder."""
-    return Path(os.environ.get("LAB_FONTS", ".lab/fonts"))
+    """Where the fonts are kept: `LAB_FONTS`, else the lab's folder."""
+    return Path(os.environ.get("LAB_FONTS") or lab_folder() / "fonts")
 
 
 def font_path(name: str, folder: Path | None = None) -> Path:

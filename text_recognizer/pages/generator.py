@@ -15,6 +15,7 @@ from text_recognizer.pages.prose import Prose
 from text_recognizer.pages.scans import ScanSource
 
 MAX_LINES = 14
+WRITING_HEIGHTS = (26.0, 64.0)  # px, from the ascenders to the descenders
 KINDS = ("font", "pen", "scan")
 # What training reads: mostly real ink, and fonts for the characters that it lacks.
 TRAINING_MIX = {"font": 0.3, "pen": 0.45, "scan": 0.25}
@@ -61,20 +62,28 @@ def ink_source(kind: str, split: str = "train") -> InkSource:
 class PageGenerator:
     """Makes pages from ink sources in given shares."""
 
-    def __init__(self, sources: list[InkSource], shares: list[float] | None = None) -> None:
+    def __init__(
+        self, sources: list[InkSource], shares: list[float] | None = None, wear: float = 1.0
+    ) -> None:
+        self.wear = wear
         self.sources = sources
         weights = np.asarray(shares or [1.0] * len(sources), dtype=np.float64)
         self.shares = weights / weights.sum()
 
-    def make(self, seed: int | list[int], max_lines: int = MAX_LINES) -> Page:
-        """The page of a seed, with 1 to `max_lines` lines."""
+    def make(
+        self,
+        seed: int | list[int],
+        max_lines: int = MAX_LINES,
+        heights: tuple[float, float] = WRITING_HEIGHTS,
+    ) -> Page:
+        """The page of a seed: 1 to `max_lines` lines, writing of a height (px) between two."""
         rng = np.random.default_rng(seed)
         source = self.sources[rng.choice(len(self.sources), p=self.shares)]
         num_lines = int(rng.integers(1, max_lines + 1))
-        height = float(rng.uniform(26, 64))
+        height = float(rng.uniform(*heights))
         writer, lines = source.write(rng, num_lines, height)
         ink, placed = set_lines(rng, lines)
-        return Page(put_on_paper(rng, ink, placed), placed, writer, source.kind)
+        return Page(put_on_paper(rng, ink, placed, self.wear), placed, writer, source.kind)
 
 
 def page_generator(mix: dict[str, float] | None = None, split: str = "train") -> PageGenerator:

@@ -11,9 +11,7 @@ import os
 from pathlib import Path
 
 from text_recognizer.errors import RecognizerError
-
-ROOT = Path(__file__).resolve().parents[2]
-SPLITS = ROOT / "data" / "splits.json"
+from text_recognizer.places import project_folder
 
 
 class HandwritingMissingError(RecognizerError):
@@ -22,7 +20,9 @@ class HandwritingMissingError(RecognizerError):
 
 def handwriting_folder() -> Path:
     """The folder of the handwriting data; raises HandwritingMissingError where there is none."""
-    folder = Path(os.environ.get("LAB_HANDWRITING", ROOT.parent / "shared" / "handwriting"))
+    folder = Path(
+        os.environ.get("LAB_HANDWRITING") or project_folder().parent / "shared" / "handwriting"
+    )
     if not folder.is_dir():
         raise HandwritingMissingError(
             "the handwriting data is not on this machine: point LAB_HANDWRITING at its folder, "
@@ -34,7 +34,7 @@ def handwriting_folder() -> Path:
 @functools.cache
 def splits() -> dict[str, list[str]]:
     """The writers and pages kept for validation: `unipen_validation`, `copiste_validation`."""
-    return json.loads(SPLITS.read_text())
+    return json.loads((project_folder() / "data" / "splits.json").read_text())
 
 
 def wanted(name: str, validation_names: list[str], split: str) -> bool:

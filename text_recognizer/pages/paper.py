@@ -87,24 +87,31 @@ def _stains(rng: np.random.Generator, page: np.ndarray, typical: float) -> None:
         side *= rng.uniform(0.1, 0.7)
 
 
-def put_on_paper(rng: np.random.Generator, ink: np.ndarray, lines: list[PlacedLine]) -> np.ndarray:
-    """The page as a gray picture (H, W) uint8, from its ink (H, W) uint8 and its lines."""
+def put_on_paper(
+    rng: np.random.Generator, ink: np.ndarray, lines: list[PlacedLine], wear: float = 1.0
+) -> np.ndarray:
+    """The page as a gray picture (H, W) uint8, from its ink (H, W) uint8 and its lines.
+
+    wear: from 0, a clean scan, to 1, all that may happen to a page as often as training wants it.
+    """
     shape = (ink.shape[0], ink.shape[1])
     typical = float(np.median([line.above + line.below for line in lines]))
     coverage = ink.astype(np.float32) / 255
-    if rng.random() < 0.3:
+    if rng.random() < 0.3 * wear:
         coverage *= 1 - 0.5 * np.clip(_smooth_field(rng, shape, 12), 0, 1)  # a pen that runs dry
-    if rng.random() < 0.25:  # pencil, or a pen on rough paper
+    if rng.random() < 0.25 * wear:  # pencil, or a pen on rough paper
         coverage *= np.clip(1 - rng.uniform(0.2, 0.6) * np.abs(_noise(rng, shape)), 0, 1)
 
     plain = rng.random() < 0.25
     brightness = 255.0 if plain else float(rng.uniform(150, 255))
-    contrast = float(rng.uniform(0.45, 1.0) if rng.random() < 0.7 else rng.uniform(0.22, 0.5))
+    contrast = float(
+        rng.uniform(0.22, 0.5) if rng.random() < 0.3 * wear else rng.uniform(0.45, 1.0)
+    )
     page = np.full(shape, brightness, dtype=np.float32)
-    if not plain and rng.random() < 0.6:
+    if not plain and rng.random() < 0.6 * wear:
         depth = rng.uniform(0.02, 0.25)
         page *= 1 + depth * (_smooth_field(rng, shape, int(rng.integers(2, 5))) - 0.5)
-    if not plain and rng.random() < 0.25:  # what is written on the back shines through
+    if not plain and rng.random() < 0.25 * wear:  # what is written on the back shines through
         back = _blur(ink[:, ::-1].astype(np.float32), typical * 0.03) / 255
         shift = (int(rng.uniform(-1, 1) * typical), int(rng.uniform(-2, 2) * typical))
         page *= 1 - rng.uniform(0.04, 0.22) * np.roll(back, shift, axis=(0, 1))
@@ -112,32 +119,32 @@ def put_on_paper(rng: np.random.Generator, ink: np.ndarray, lines: list[PlacedLi
     if ruling is not None:
         page *= 1 - rng.uniform(0.08, 0.6) * min(contrast * 1.2, 1.0) * ruling
     page *= 1 - contrast * coverage
-    if not plain and rng.random() < 0.12:
+    if not plain and rng.random() < 0.12 * wear:
         _stains(rng, page, typical)
 
-    if rng.random() < 0.6:
+    if rng.random() < 0.6 * wear:
         page = _blur(page, typical * float(rng.uniform(0.005, 0.03)))
     if not plain:
         grain = _noise(rng, shape)
-        if rng.random() < 0.3:  # laid or woven paper: grain in one direction
+        if rng.random() < 0.3 * wear:  # laid or woven paper: grain in one direction
             axis = int(rng.integers(2))
             grain = grain + 1.5 * (np.roll(grain, 1, axis) + np.roll(grain, 2, axis))
             grain /= 2.3
-        page += float(rng.uniform(1, 14)) * grain
-    if rng.random() < 0.06:
+        page += float(rng.uniform(1, 1 + 13 * wear)) * grain
+    if rng.random() < 0.06 * wear:
         page = 255 - page
     picture = Image.fromarray(np.clip(page, 0, 255).astype(np.uint8))
-    return np.asarray(_through_a_camera(rng, picture))
+    return np.asarray(_through_a_camera(rng, picture, wear))
 
 
-def _through_a_camera(rng: np.random.Generator, picture: Image.Image) -> Image.Image:
-    if rng.random() < 0.25:  # a picture of few pixels, enlarged
+def _through_a_camera(rng: np.random.Generator, picture: Image.Image, wear: float) -> Image.Image:
+    if rng.random() < 0.25 * wear:  # a picture of few pixels, enlarged
         factor = rng.uniform(0.5, 0.9)
         small = (max(int(picture.width * factor), 8), max(int(picture.height * factor), 8))
         picture = picture.resize(small, Image.Resampling.BILINEAR).resize(
             picture.size, Image.Resampling.BILINEAR
         )
-    if rng.random() < 0.4:
+    if rng.random() < 0.4 * wear:
         buffer = io.BytesIO()
         picture.save(buffer, "JPEG", quality=int(rng.integers(25, 90)))
         picture = Image.open(buffer)

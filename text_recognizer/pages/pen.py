@@ -7,7 +7,6 @@ writers wrote whole.
 
 import gzip
 import json
-import os
 import tempfile
 from collections import defaultdict
 from collections.abc import Iterator
@@ -20,6 +19,7 @@ from tqdm.auto import tqdm
 
 from text_recognizer.pages.handwriting import splits, wanted
 from text_recognizer.pages.ink import InkLine, crop_to_ink, reach, with_reach_of_the_hand
+from text_recognizer.places import lab_folder
 from text_recognizer.vocabulary import CHARACTERS
 
 NONSENSE_SOURCES = {"lav", "rim"}  # strings of random letters
@@ -138,7 +138,7 @@ def _write_cache(folder: Path, cache: Path) -> None:
 
 
 def _read(folder: Path) -> Iterator[tuple[str, str, Item]]:
-    cache = Path(os.environ.get("LAB_CACHE", ".lab")) / f"unipen-{CACHE_FORMAT}.npz"
+    cache = lab_folder() / "cache" / f"unipen-{CACHE_FORMAT}.npz"
     if not cache.exists():
         _write_cache(folder, cache)
     with np.load(cache, allow_pickle=False) as arrays:

@@ -51,7 +51,7 @@ class ScanSource:
 
 
 def ink_of_scan(gray: Image.Image, text: str) -> InkLine:
-    """The ink of a scanned line on white paper, as dark as a pen's, the paper's own gray left out."""
+    """The ink of a scanned line, as dark as a pen's; the paper's own gray is left out."""
     pixels = np.asarray(gray, dtype=np.float32)
     paper = np.quantile(pixels, 0.7)
     darkest = np.quantile(pixels, 0.005)

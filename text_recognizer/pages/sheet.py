@@ -7,11 +7,20 @@ import numpy as np
 from PIL import Image, ImageDraw
 from tqdm.auto import tqdm
 
-from text_recognizer.pages.generator import KINDS, MAX_LINES, Page, PageGenerator, page_generator
+from text_recognizer.pages.fonts import TRAINING_FONTS, UNSEEN_FONTS, FontSource
+from text_recognizer.pages.generator import MAX_LINES, Page, PageGenerator, page_generator
+from text_recognizer.pages.prose import Prose
 
 
-def generator_of(kind: str, split: str = "train") -> PageGenerator:
-    """The generator of one kind of page, or of the training mix for `mixed`."""
+def generator_of(kind: str, split: str = "train", to_show: bool = False) -> PageGenerator:
+    """The generator of one kind of page, or of the training mix for `mixed`.
+
+    to_show: font pages of whole sentences that have suffered little, for people to look at.
+    """
+    if to_show:
+        prose = Prose(share_of_notes=0.25, share_of_words=0.0)
+        fonts = TRAINING_FONTS if split == "train" else UNSEEN_FONTS
+        return PageGenerator([FontSource(fonts, prose)], wear=0.35)
     return page_generator(None if kind == "mixed" else {kind: 1.0}, split)
 
 
@@ -64,16 +73,17 @@ def save_pages(
     split: str = "train",
     label_split: str = "train",
     max_lines: int = MAX_LINES,
+    to_show: bool = False,
 ) -> Path:
-    """Adds `count` pages as PNG files to a folder and their texts to its labels.json."""
+    """Adds `count` pages as JPEG files to a folder and their texts to its labels.json."""
     folder.mkdir(parents=True, exist_ok=True)
     labels = folder / "labels.json"
     items = json.loads(labels.read_text())["items"] if labels.exists() else []
-    generator = generator_of(kind, split)
+    generator = generator_of(kind, split, to_show)
     for index in tqdm(range(count), desc="pages", unit="page"):
         page = generator.make([seed, index], max_lines)
-        name = f"{label_split}_{kind}_{index:03d}.png"
-        Image.fromarray(page.image).save(folder / name, optimize=True)
+        name = f"{label_split}_{kind}_{index:03d}.jpg"
+        Image.fromarray(page.image).save(folder / name, quality=85)
         items = [item for item in items if item["file"] != name]
         items.append(
             {
@@ -93,6 +103,3 @@ def save_pages(
         + "\n"
     )
     return labels
-
-
-__all__ = ["KINDS", "draw_paths", "generator_of", "save_contact_sheet", "save_pages"]

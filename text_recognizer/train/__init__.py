@@ -1,1 +1,1 @@
-"""Trains the finder and the reader on made pages, with Lightning: `python -m text_recognizer.train`."""
+"""Trains finder and reader on made pages, with Lightning: `python -m text_recognizer.train`."""

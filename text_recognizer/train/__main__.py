@@ -13,6 +13,7 @@ from safetensors.torch import load_file
 
 from text_recognizer.errors import RecognizerError
 from text_recognizer.pages.generator import KINDS, TRAINING_MIX
+from text_recognizer.places import lab_folder
 from text_recognizer.train.finder import FinderTraining
 from text_recognizer.train.pages_data import PagesData
 from text_recognizer.train.reader import ReaderTraining
@@ -66,7 +67,7 @@ def main(arguments: list[str] | None = None) -> None:
     torch.set_float32_matmul_precision("high")
     # Lightning's advice on worker counts does not fit loaders that hold finished batches.
     warnings.filterwarnings("ignore", message=".*does not have many workers.*")
-    out = options.out or Path(".lab/runs") / options.network
+    out = options.out or lab_folder() / "runs" / options.network
     schedule = {"warmup_steps": min(100, options.steps // 10), "max_steps": options.steps}
     if options.network == "reader":
         data = StripsData(
@@ -105,6 +106,7 @@ def main(arguments: list[str] | None = None) -> None:
             TQDMProgressBar(refresh_rate=5),
         ],
         num_sanity_val_steps=0,
+        inference_mode=False,  # metrics go on counting after a first `validate`
         enable_model_summary=False,
     )
     last = out / "last.ckpt"

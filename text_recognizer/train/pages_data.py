@@ -1,4 +1,4 @@
-"""Batches of page overviews for the finder, with the density, reach and presence it must predict."""
+"""Batches of page overviews for the finder, with the density, reach and presence to predict."""
 
 from dataclasses import dataclass, fields
 
@@ -12,6 +12,9 @@ from text_recognizer.models.line_finder import COLUMN, ROW
 from text_recognizer.models.normalization import normalize_page
 from text_recognizer.pages.generator import KINDS, TRAINING_MIX, Page, page_generator
 from text_recognizer.train.sampling import EpochSampler, one_thread
+
+# px of writing: in an overview of 512 px small writing looks the same, and costs half to make.
+OVERVIEW_HEIGHTS = (18.0, 44.0)
 
 
 @dataclass
@@ -77,7 +80,7 @@ class PageBatches(Dataset[PageBatch]):
             self.generator = page_generator(self.mix, self.split)
         made = []
         for part in range(self.pages):
-            page = self.generator.make([self.seed, index, part])
+            page = self.generator.make([self.seed, index, part], heights=OVERVIEW_HEIGHTS)
             _, ink = normalize_page(torch.tensor(page.image)[None, None])
             made.append((page, ink, finder_targets(page, ink.size(2), ink.size(3))))
         return collate(made)

@@ -122,7 +122,7 @@ def collate(strips: list[tuple[int, Tensor, list[int]]], kind: str) -> StripBatc
 
 
 class StripsData(pl.LightningDataModule):
-    """Training strips of a mix of pages, and fixed validation strips of every kind, one loader each.
+    """Training strips of a mix of pages, and fixed validation strips, one loader for each kind.
 
     Args:
         mix: kind of page -> share.

@@ -1,0 +1,101 @@
+"""Normalized pages: the same ink whatever the paper, the light and the polarity."""
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image, ImageDraw, ImageFont
+
+from text_recognizer.models.normalization import normalize_page, overview_size
+
+
+def as_page(pixels) -> torch.Tensor:
+    return torch.from_numpy(np.array(pixels, dtype=np.float32)).clamp(0, 255)[None, None]
+
+
+def written_page(paper: int = 230, ink: int = 60) -> torch.Tensor:
+    image = Image.new("L", (640, 400), paper)
+    draw = ImageDraw.Draw(image)
+    font = ImageFont.load_default(36)
+    for line in range(6):
+        draw.text((30, 20 + 60 * line), "handwriting goes here", fill=ink, font=font)
+    return as_page(image)
+
+
+def test_ink_is_one_and_paper_zero():
+    page = written_page()
+    for ink in normalize_page(page):
+        assert ink.min() >= 0 and ink.max() <= 1
+    ink, _ = normalize_page(page)
+    assert ink[page == 60].mean() > 0.7
+    assert ink[page == 230].mean() < 0.02
+
+
+def test_light_ink_on_dark_is_the_same_page():
+    page = written_page()
+    for ink, inverted in zip(normalize_page(page), normalize_page(255 - page), strict=True):
+        torch.testing.assert_close(inverted, ink, atol=1e-4, rtol=0)
+
+
+def test_faint_writing_looks_like_strong_writing():
+    strong, _ = normalize_page(written_page(250, 10))
+    faint, _ = normalize_page(written_page(190, 110))
+    torch.testing.assert_close(faint, strong, atol=0.02, rtol=0)
+
+
+def test_a_shadow_across_the_page_changes_little():
+    page = written_page(220, 80)
+    ink, _ = normalize_page(page)
+    shadow = torch.linspace(20, -60, 640) + torch.linspace(0, -15, 400)[:, None]
+    shaded, _ = normalize_page(page + shadow)
+    assert (shaded - ink).abs().mean() < 0.02
+    assert shaded[page == 220].mean() < 0.05
+
+
+@pytest.mark.parametrize("gray", [0, 7, 128, 255])
+def test_an_evenly_gray_page_has_no_ink(gray):
+    for ink in normalize_page(torch.full((1, 1, 300, 500), float(gray))):
+        assert ink.max() < 1e-3
+
+
+@pytest.mark.parametrize("polarity", [1, -1])
+def test_a_blank_page_with_a_little_noise_has_little_ink(polarity):
+    noise = torch.randn(1, 1, 400, 600, generator=torch.Generator().manual_seed(1))
+    _, overview = normalize_page((200 + polarity * 3 * noise).clamp(0, 255))
+    assert overview.mean() < 0.2, "noise of 3 gray levels must not be brought to full ink"
+
+
+@pytest.mark.parametrize(
+    ("height", "width", "overview"),
+    [
+        (600, 1024, (300, 512)),  # made to the width
+        (100, 100, (400, 400)),  # never more than 4 times larger
+        (2000, 512, (1024, 262)),  # a long page is made to the height
+        (8, 8, (32, 32)),
+        (10, 2000, (8, 512)),
+        (2000, 10, (1024, 8)),
+        (1600, 1600, (512, 512)),
+    ],
+)
+def test_overviews_of_odd_pages(height, width, overview):
+    assert overview_size(height, width) == overview
+    page = torch.randint(
+        0, 256, (1, 1, height, width), generator=torch.Generator().manual_seed(1)
+    ).to(torch.uint8)
+    ink, small = normalize_page(page)
+    assert ink.shape == page.shape
+    assert small.shape[2:] == overview
+    for one in (ink, small):
+        assert torch.isfinite(one).all()
+        assert one.min() >= 0 and one.max() <= 1
+
+
+def test_scripted_equals_eager():
+    # The deprecation of torch.jit.script is the compile module's matter.
+    import warnings
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        scripted = torch.jit.script(normalize_page)
+    page = written_page()
+    for one, other in zip(scripted(page), normalize_page(page), strict=True):
+        assert torch.equal(one, other)

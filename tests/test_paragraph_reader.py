@@ -1,0 +1,233 @@
+"""The paragraph reader: pages in, tokens out, the same in a script, in a batch and alone."""
+
+import pytest
+import torch
+from PIL import Image, ImageDraw, ImageFont
+
+from text_recognizer.compile import script_paragraph_reader
+from text_recognizer.models.paragraph_reader import FORMAT, ParagraphReader
+from text_recognizer.vocabulary import IGNORED, NEWLINE, NUM_READER_CLASSES, PADDING, TOKENS
+
+PAGES_TO_COMPARE = 50
+
+
+def as_pixels(image: Image.Image) -> torch.Tensor:
+    """(1, H, W) uint8."""
+    return torch.frombuffer(bytearray(image.tobytes()), dtype=torch.uint8).view(
+        1, image.height, image.width
+    )
+
+
+def written_page(width: int, height: int, lines: int, light: bool = False) -> torch.Tensor:
+    paper, ink = (40, 220) if light else (230, 50)
+    image = Image.new("L", (width, height), paper)
+    draw = ImageDraw.Draw(image)
+    pitch = height / (lines + 1)
+    font = ImageFont.load_default(pitch * 0.6)
+    for line in range(lines):
+        draw.text((20, pitch * (line + 0.4)), f"line {line} of {lines}", fill=ink, font=font)
+    return as_pixels(image)
+
+
+def padded(pages: list[torch.Tensor], seed: int = 1) -> tuple[torch.Tensor, torch.Tensor]:
+    """One batch of pages of different sizes, padded with noise, and their sizes."""
+    sizes = torch.tensor([page.shape[1:] for page in pages])
+    shape = (len(pages), 1, int(sizes[:, 0].max()), int(sizes[:, 1].max()))
+    generator = torch.Generator().manual_seed(seed)
+    batch = torch.randint(0, 256, shape, generator=generator).to(torch.uint8)
+    for row, page in zip(batch, pages, strict=True):
+        row[:, : page.size(1), : page.size(2)] = page
+    return batch, sizes
+
+
+def strip_padding(row: torch.Tensor) -> list[int]:
+    tokens = row[row != PADDING].tolist()
+    assert (row[len(tokens) :] == PADDING).all(), "padding stands at the end alone"
+    return tokens
+
+
+def read(reader, pages: list[torch.Tensor]) -> list[list[int]]:
+    with torch.inference_mode():
+        return [strip_padding(row) for row in reader(*padded(pages))]
+
+
+@pytest.fixture(scope="module")
+def pages() -> list[torch.Tensor]:
+    """Pages of different sizes, one light on dark, one with a single line."""
+    return [
+        written_page(400, 300, 4),
+        written_page(640, 180, 2, light=True),
+        written_page(300, 500, 7),
+        written_page(500, 80, 1),
+    ]
+
+
+@pytest.fixture(scope="module")
+def untrained() -> ParagraphReader:
+    """Seeded random weights, such that lines are found everywhere and say anything."""
+    torch.manual_seed(1)
+    reader = ParagraphReader().eval()
+    with torch.no_grad():
+        reader.finder.head.weight.mul_(30)
+        reader.finder.head.bias.copy_(torch.tensor([-2.5, -1.0, -1.0, 3.0]))
+        for name, parameter in reader.reader.named_parameters():
+            if name.endswith("weight") and parameter.dim() > 1:
+                parameter.mul_(1.5)
+    return reader
+
+
+@pytest.fixture(scope="module")
+def packaged(model_path):
+    """The packaged weights, compiled. An error where they are missing: they are part of this."""
+    return torch.jit.load(str(model_path)).eval()
+
+
+# The contract, with any weights
+
+
+def test_attributes_of_the_script(untrained):
+    scripted = script_paragraph_reader(untrained)
+    assert scripted.format == FORMAT == "text-recognizer/1"
+    assert list(scripted.tokens) == TOKENS
+    assert list(scripted.ignored) == IGNORED
+
+
+def test_lines_are_told_with_their_places(untrained, pages):
+    batch, sizes = padded(pages)
+    with torch.inference_mode():
+        tokens, line_page, confidence, paths, heights = untrained.read_lines(batch, sizes)
+    count = len(tokens)
+    assert count > len(pages), "the random weights of this test should find many lines"
+    assert tokens.dtype == line_page.dtype == torch.int64
+    assert ((tokens == PADDING) | ((tokens > 0) & (tokens < NUM_READER_CLASSES))).all()
+    for row in tokens:
+        assert strip_padding(row), "lines that say nothing are left out"
+    assert line_page.tolist() == sorted(line_page.tolist())
+    assert set(line_page.tolist()) <= set(range(len(pages)))
+    assert confidence.shape == (count,)
+    assert (confidence > 0).all() and (confidence <= 1).all()
+    assert paths.shape == (count, 16, 2)
+    assert heights.shape == (count,) and (heights > 0).all()
+    for page, path in zip(line_page.tolist(), paths, strict=True):
+        height, width = sizes[page].tolist()
+        x, y = path.unbind(1)
+        assert (x.diff() > 0).all()
+        assert x[0] >= 0 and x[-1] <= width + 1e-3
+        assert (y >= 0).all() and (y <= height + 1e-3).all()
+    for page in range(len(pages)):
+        middles = paths[line_page == page][:, :, 1].mean(1)
+        assert (middles.diff() > 0).all(), "lines come from top to bottom"
+
+
+def test_forward_is_the_lines_joined(untrained, pages):
+    batch, sizes = padded(pages)
+    with torch.inference_mode():
+        lines, line_page, *_ = untrained.read_lines(batch, sizes)
+        texts = untrained(batch, sizes)
+    assert texts.shape[0] == len(pages) and texts.dtype == torch.int64
+    for page, text in enumerate(texts):
+        joined: list[int] = []
+        for line in lines[line_page == page]:
+            joined += [NEWLINE] * bool(joined) + strip_padding(line)
+        assert strip_padding(text) == joined
+    assert texts.shape[1] == max(len(strip_padding(text)) for text in texts)
+
+
+def test_a_page_alone_equals_the_page_in_a_batch(untrained, pages):
+    together = read(untrained, pages)
+    assert any(together)
+    with torch.inference_mode():
+        for page, tokens in zip(pages, together, strict=True):
+            assert strip_padding(untrained(page[None])[0]) == tokens, "without sizes"
+    assert read(untrained, pages[::-1]) == together[::-1]
+
+
+def test_what_pads_a_batch_changes_nothing(untrained, pages):
+    with torch.inference_mode():
+        one, other = (untrained.read_lines(*padded(pages, seed)) for seed in (1, 2))
+    assert torch.equal(one[0], other[0])
+    torch.testing.assert_close(one[3], other[3])
+
+
+@pytest.mark.parametrize("gray", [0, 128, 255])
+def test_a_blank_page_says_nothing(untrained, gray):
+    """Also beside a page that says something; these weights find lines everywhere."""
+    blank = torch.full((1, 200, 300), gray, dtype=torch.uint8)
+    nothing = ParagraphReader().eval()  # at its start the finder sees no writing
+    with torch.inference_mode():
+        assert (nothing(blank[None]) == PADDING).all()
+        found = nothing.read_lines(blank[None])
+    assert [len(part) for part in found] == [0] * 5
+    assert found[3].shape[1:] == (16, 2)
+
+
+@pytest.mark.parametrize("size", [(8, 8), (1, 1), (9, 700), (700, 9), (1600, 40), (33, 1600)])
+def test_pages_of_odd_sizes(untrained, size):
+    generator = torch.Generator().manual_seed(1)
+    page = torch.randint(0, 256, (1, 1, *size), generator=generator).to(torch.uint8)
+    with torch.inference_mode():
+        tokens = untrained(page)
+        paths = untrained.read_lines(page)[3]
+    assert tokens.shape[0] == 1
+    assert torch.isfinite(paths).all()
+
+
+def test_scripted_equals_eager(untrained, pages):
+    scripted = script_paragraph_reader(untrained)
+    batch, sizes = padded(pages)
+    with torch.inference_mode():
+        for _ in range(3):  # TorchScript optimizes after the first runs
+            assert torch.equal(scripted(batch, sizes), untrained(batch, sizes))
+        one, other = scripted.read_lines(batch, sizes), untrained.read_lines(batch, sizes)
+    for part, same in zip(one, other, strict=True):
+        torch.testing.assert_close(part, same)
+
+
+def test_a_scripted_file_comes_back(untrained, pages, tmp_path):
+    path = tmp_path / "reader.pt"
+    script_paragraph_reader(untrained).save(str(path))
+    assert read(torch.jit.load(str(path)), pages) == read(untrained, pages)
+
+
+# The packaged weights
+
+
+@pytest.fixture(scope="module")
+def made_pages(fonts) -> list[torch.Tensor]:
+    from text_recognizer.pages.generator import page_generator
+
+    generator = page_generator({"font": 1.0}, "validation")
+    images = [generator.make([77, seed], max_lines=8).image for seed in range(PAGES_TO_COMPARE)]
+    return [torch.from_numpy(image.copy())[None] for image in images]
+
+
+@pytest.mark.slow
+def test_compiled_equals_eager_on_made_pages(packaged, made_pages):
+    from text_recognizer.weights import load_paragraph_reader
+
+    eager = load_paragraph_reader()
+    said = 0
+    for first in range(0, len(made_pages), 5):
+        some = made_pages[first : first + 5]
+        compiled = read(packaged, some)
+        assert compiled == read(eager, some)
+        said += sum(map(len, compiled))
+    assert said > 20 * len(made_pages), "pages of one to eight lines hold more text"
+
+
+@pytest.mark.slow
+def test_page_order_in_a_batch_changes_nothing(packaged, made_pages):
+    some = made_pages[:12]
+    in_order = read(packaged, some)
+    turns = torch.randperm(len(some), generator=torch.Generator().manual_seed(1)).tolist()
+    shuffled = read(packaged, [some[turn] for turn in turns])
+    assert shuffled == [in_order[turn] for turn in turns]
+    assert [read(packaged, [page])[0] for page in some] == in_order
+
+
+@pytest.mark.parametrize("noise", [0, 3])
+@pytest.mark.parametrize("gray", [12, 200, 255])
+def test_the_packaged_reader_is_silent_on_a_blank_page(packaged, gray, noise):
+    generator = torch.Generator().manual_seed(1)
+    page = gray + noise * torch.randn(1, 400, 600, generator=generator)
+    assert read(packaged, [page.clamp(0, 255).to(torch.uint8)]) == [[]]

@@ -1,0 +1,168 @@
+"""Strips: whatever way a line takes over the page, it comes out straight and in the middle."""
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image, ImageDraw
+
+from text_recognizer.models.strips import (
+    MARGIN,
+    MAX_STRIP_WIDTH,
+    STRIDE,
+    STRIP_HEIGHT,
+    cut_strips,
+    strip_widths,
+)
+
+HEIGHT, WIDTH = 400, 900
+SMALLER = 4  # drawn so many times larger, then reduced: smooth edges
+
+
+def draw_path(xs, ys, thick: float = 3.0) -> torch.Tensor:
+    """Ink (1, 1, H, W) of a thin line along points in px."""
+    image = Image.new("L", (WIDTH * SMALLER, HEIGHT * SMALLER))
+    points = [(float(x) * SMALLER, float(y) * SMALLER) for x, y in zip(xs, ys, strict=True)]
+    ImageDraw.Draw(image).line(points, fill=255, width=round(thick * SMALLER))
+    pixels = np.asarray(image.reduce(SMALLER), dtype=np.float32) / 255
+    return torch.from_numpy(pixels)[None, None]
+
+
+def path_of(function, points: int = 64) -> torch.Tensor:
+    x = torch.linspace(0, WIDTH, points)
+    return torch.stack([x, function(x)], dim=1)[None]
+
+
+def ink_rows(strip: torch.Tensor) -> torch.Tensor:
+    """The mean row of the ink in each column of a strip (1, 48, W)."""
+    ink = (1 - strip[0]) / 2
+    assert (ink.sum(0) > 0.5).all(), "a column without ink"
+    rows = torch.arange(STRIP_HEIGHT) + 0.5
+    return (ink * rows[:, None]).sum(0) / ink.sum(0)
+
+
+def wave(x):
+    return 200 + 18 * torch.sin(x / 90)
+
+
+def slant(x):
+    return 120 + 0.15 * x
+
+
+@pytest.mark.parametrize("way", [wave, slant], ids=["wave", "slant"])
+def test_a_line_comes_out_straight_in_the_middle(way):
+    x = torch.linspace(0, WIDTH, 600)
+    ink = draw_path(x, way(x))
+    above = below = torch.tensor([25.0])
+    strips, widths = cut_strips(
+        ink, path_of(way), torch.tensor([50.0]), torch.tensor([850.0]), above, below
+    )
+    assert strips.shape[:3] == (1, 1, STRIP_HEIGHT)
+    assert strips.shape[3] == int(widths)
+    rows = ink_rows(strips[0])
+    assert (rows - STRIP_HEIGHT / 2).abs().max() < 1.5
+    assert rows.std() < 0.7
+
+
+def test_the_wave_is_a_wave_without_its_path():
+    """The tolerance above can fail: along a straight path the same line leaves the middle."""
+    x = torch.linspace(0, WIDTH, 600)
+    ink = draw_path(x, wave(x))
+    reach = torch.tensor([25.0])
+    strips, _ = cut_strips(
+        ink,
+        path_of(lambda x: 0 * x + 200),
+        torch.tensor([50.0]),
+        torch.tensor([850.0]),
+        reach,
+        reach,
+    )
+    assert ink_rows(strips[0]).std() > 4
+
+
+def test_letters_of_a_slanting_line_stand_upright():
+    """A bar across a slanting line becomes a column of the strip."""
+    slope = 0.15
+    across = torch.tensor([-slope, 1.0]) / (1 + slope**2) ** 0.5
+    centre = torch.tensor([450.0, float(slant(torch.tensor(450.0)))])
+    top, bottom = centre - 24 * across, centre + 24 * across
+    ink = draw_path([top[0], bottom[0]], [top[1], bottom[1]])
+    reach = torch.tensor([25.0])
+    strips, _ = cut_strips(
+        ink, path_of(slant), torch.tensor([250.0]), torch.tensor([650.0]), reach, reach
+    )
+    dark = (1 - strips[0, 0]) / 2
+    rows = dark[4:-4]
+    columns = (rows * torch.arange(rows.size(1))).sum(1) / rows.sum(1)
+    assert columns.std() < 0.7
+    assert abs(float(columns.mean()) - rows.size(1) / 2) < 2
+
+
+def test_writing_above_and_below_lands_where_the_reach_says():
+    """What lies `above` px over the path is at the strip's upper margin, `below` at its lower."""
+    above, below = 30.0, 18.0
+    xs = np.linspace(0, WIDTH, 50)
+    ink = torch.maximum(
+        draw_path(xs, np.full(50, 200 - above)), draw_path(xs, np.full(50, 200 + below))
+    )
+    strips, _ = cut_strips(
+        ink,
+        path_of(lambda x: 0 * x + 200),
+        torch.tensor([100.0]),
+        torch.tensor([800.0]),
+        torch.tensor([above]),
+        torch.tensor([below]),
+    )
+    profile = ((1 - strips[0, 0]) / 2).mean(1)
+    upper, lower = int(profile[:24].argmax()), 24 + int(profile[24:].argmax())
+    share = (MARGIN - 1) / 2 / MARGIN * STRIP_HEIGHT  # px left free if the margin were even
+    assert 0 < upper < 2.5 * share
+    assert STRIP_HEIGHT - 2.5 * share - 1 < lower < STRIP_HEIGHT
+    assert lower - upper == pytest.approx(STRIP_HEIGHT / MARGIN, abs=1.5)
+
+
+def test_widths_keep_the_letters_proportions():
+    starts, ends = torch.tensor([0.0, 10.0]), torch.tensor([500.0, 110.0])
+    above, below = torch.tensor([20.0, 30.0]), torch.tensor([20.0, 20.0])
+    widths = strip_widths(starts, ends, above, below)
+    exact = (ends - starts) * STRIP_HEIGHT / ((above + below) * MARGIN)
+    assert widths.dtype == torch.int64
+    assert (widths % STRIDE == 0).all()
+    assert (widths >= exact).all() and (widths < exact + STRIDE).all()
+
+
+def test_widths_are_bounded():
+    starts, ends = torch.zeros(3), torch.tensor([1e6, 0.1, 0.0])
+    reach = torch.full((3,), 10.0)
+    assert strip_widths(starts, ends, reach, reach).tolist() == [MAX_STRIP_WIDTH, 16, 16]
+
+
+def test_beyond_a_strips_own_width_all_is_paper():
+    ink = torch.ones(1, 1, HEIGHT, WIDTH)
+    paths = path_of(lambda x: 0 * x + 200).repeat(2, 1, 1)
+    reach = torch.full((2,), 24.0)
+    strips, widths = cut_strips(
+        ink, paths, torch.tensor([100.0, 100.0]), torch.tensor([800.0, 300.0]), reach, reach
+    )
+    assert strips.size(3) == int(widths.max())
+    short = int(widths[1])
+    assert short < strips.size(3)
+    assert (strips[1, :, :, short:] == 1).all()
+    assert (strips[1, :, :, :short] < -0.99).all()
+
+
+@pytest.mark.parametrize("scale", [1, 3])
+def test_thin_strokes_survive_on_pages_of_many_px(scale):
+    """Sampled without making the page smaller first, most of a thin line would be lost."""
+    image = Image.new("L", (WIDTH * scale, HEIGHT * scale))
+    y = 200 * scale
+    ImageDraw.Draw(image).line([(0, y), (WIDTH * scale, y)], fill=255, width=1)
+    ink = torch.from_numpy(np.asarray(image, dtype=np.float32) / 255)[None, None]
+    path = path_of(lambda x: 0 * x + 200) * scale
+    reach = torch.tensor([20.0 * scale])
+    strips, _ = cut_strips(
+        ink, path, torch.tensor([50.0 * scale]), torch.tensor([850.0 * scale]), reach, reach
+    )
+    mass = ((1 - strips[0, 0]) / 2).sum(0)  # px of ink in a column
+    exact = STRIP_HEIGHT / (40 * scale * MARGIN)
+    assert mass.mean() == pytest.approx(exact, rel=0.35)
+    assert mass.std() < 0.3 * exact

@@ -1,0 +1,234 @@
+"""Training: the numbers of its batches, and that a run that was stopped goes on exactly."""
+
+import argparse
+import math
+import signal
+
+import pytest
+import torch
+from pytorch_lightning.callbacks import EMAWeightAveraging
+from safetensors.torch import load_file
+
+from text_recognizer.train import __main__ as training
+from text_recognizer.train.finder import FinderTraining
+from text_recognizer.train.pages_data import PagesData
+from text_recognizer.train.reader import ReaderTraining, greedy_text
+from text_recognizer.train.sampling import EpochSampler
+from text_recognizer.train.schedule import scheduled_adamw
+from text_recognizer.train.strips_data import StripsData
+from text_recognizer.vocabulary import encode
+
+STEPS, EVERY = 6, 2  # three epochs of two batches
+NETWORKS = {"reader": ReaderTraining, "finder": FinderTraining}
+
+
+class StoppedError(Exception):
+    """The machine goes down."""
+
+
+def train(network: str, out, steps: int = STEPS, workers: int = 0) -> None:
+    options = f"--mix font --batch 2 --steps {steps} --validate-every {EVERY} --workers {workers}"
+    machine = "--accelerator cpu --devices 1 --precision 32-true"
+    training.main([network, "--out", str(out), *options.split(), *machine.split()])
+
+
+def stop_at(monkeypatch, module: type, step: int, error: type[BaseException]) -> None:
+    """Lets `error` be raised in place of the training step after `step` optimizer steps."""
+    original = module.training_step
+
+    def training_step(self, batch, index):
+        if self.global_step == step:
+            raise error
+        return original(self, batch, index)
+
+    monkeypatch.setattr(module, "training_step", training_step)
+
+
+@pytest.fixture
+def short_runs(monkeypatch):
+    """Averages the weights from the first step on, and validates on one batch alone."""
+    monkeypatch.setattr(
+        training,
+        "EMAWeightAveraging",
+        lambda decay, **_: EMAWeightAveraging(decay=0.5, update_starting_at_step=0),
+    )
+    for name, data in (("StripsData", StripsData), ("PagesData", PagesData)):
+
+        def small(mix, batch, every, _batches, workers, seed, data=data):
+            return data(mix, batch, every, 1, workers, seed)
+
+        monkeypatch.setattr(training, name, small)
+
+
+def same(one, other) -> bool:
+    """Whether two nested structures of tensors and plain values are equal to the last bit."""
+    if isinstance(one, torch.Tensor):
+        return torch.equal(one, other)
+    if isinstance(one, dict):
+        return one.keys() == other.keys() and all(same(one[key], other[key]) for key in one)
+    if isinstance(one, list | tuple):
+        return len(one) == len(other) and all(map(same, one, other))
+    return one == other
+
+
+def last_checkpoint(folder) -> dict:
+    return torch.load(folder / "last.ckpt", map_location="cpu", weights_only=True)
+
+
+# Numbers and rates
+
+
+@pytest.mark.parametrize(
+    ("text", "mix"),
+    [
+        ("font", {"font": 1.0}),
+        ("font=0.3,pen=0.7", {"font": 0.3, "pen": 0.7}),
+        ("pen,scan=2", {"pen": 1.0, "scan": 2.0}),
+    ],
+)
+def test_mixes_are_parsed(text, mix):
+    assert training.parse_mix(text) == mix
+
+
+def test_a_kind_that_is_none_is_told(capsys):
+    with pytest.raises(argparse.ArgumentTypeError, match="'typed' is none of font, pen, scan"):
+        training.parse_mix("font=1,typed=2")
+    with pytest.raises(SystemExit) as end:
+        training.main(["reader", "--mix", "typed"])
+    assert end.value.code == 2
+    assert "font, pen, scan" in capsys.readouterr().err
+
+
+def test_every_epoch_has_its_own_numbers():
+    sampler = EpochSampler(5)
+    numbers = []
+    for epoch in range(3):
+        sampler.set_epoch(epoch)
+        assert len(list(sampler)) == len(sampler) == 5
+        numbers += list(sampler)
+    assert numbers == list(range(15))
+
+
+@pytest.mark.parametrize(("batches", "world"), [(6, 2), (7, 3)])
+def test_processes_share_the_numbers_out(monkeypatch, batches, world):
+    shares = []
+    for rank in range(world):
+        sampler = EpochSampler(batches)
+        monkeypatch.setattr(sampler, "_rank_and_world", lambda rank=rank: (rank, world))
+        sampler.set_epoch(4)
+        shares.append(list(sampler))
+        assert len(shares[-1]) == len(sampler) == batches // world
+    every = sum(shares, [])
+    assert len(set(every)) == len(every), "a page was given to two processes"
+    assert all(4 * batches <= number < 5 * batches for number in every)
+
+
+def test_the_rate_warms_up_and_falls_to_a_fiftieth():
+    parameter = torch.nn.Parameter(torch.zeros(1))
+    parts = scheduled_adamw([parameter], 1.0, warmup_steps=10, max_steps=110)
+    optimizer, schedule = parts["optimizer"], parts["lr_scheduler"]["scheduler"]
+    rates = []
+    for _ in range(120):
+        rates.append(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        schedule.step()
+    assert rates[0] == pytest.approx(0.1) and rates[10] == pytest.approx(1)
+    assert rates == sorted(rates[:10]) + sorted(rates[10:], reverse=True)
+    assert rates[60] == pytest.approx(0.51, abs=0.01)
+    assert rates[-1] == pytest.approx(0.02)
+
+
+def test_greedy_text_collapses_as_ctc_does():
+    ids = [0, *encode("h"), *encode("hee"), 0, *encode("ll"), 0, *encode("lo"), 0, *encode("x")]
+    logits = torch.nn.functional.one_hot(torch.tensor(ids), 96).float()
+    width = 8 * (len(ids) - 1)  # the x is beyond the strip
+    assert greedy_text(logits, width) == "hello"
+
+
+# Made batches
+
+
+def test_strip_batches_are_the_same_for_the_same_number(fonts):
+    one, other = (StripsData({"font": 1.0}, lines=4).train_dataloader().dataset for _ in range(2))
+    assert same(one[7].__dict__, other[7].__dict__)
+    assert not torch.equal(one[7].strips[:, :, :, :16], one[8].strips[:, :, :, :16])
+    batch = one[7]
+    assert batch.strips.shape[:3] == (4, 1, 48)
+    assert batch.strips.abs().max() <= 1 + 1e-5
+    for strip, width, length in zip(batch.strips, batch.widths, batch.lengths, strict=True):
+        assert (strip[:, :, width:] == 1).all(), "what is beyond a strip is paper"
+        assert 0 < length <= width // 8
+        assert strip[:, :, :width].min() < 0, "a strip without ink"
+
+
+def test_page_batches_have_a_mass_of_one_for_every_line(fonts):
+    dataset = PagesData({"font": 1.0}, pages=3).train_dataloader().dataset
+    batch = dataset[5]
+    assert same(batch.__dict__, dataset[5].__dict__)
+    for page, count in enumerate(batch.counts.tolist()):
+        rows = math.ceil(int(batch.sizes[page, 0]) / 4)
+        columns = math.ceil(int(batch.sizes[page, 1]) / 8)
+        density = batch.density[page]
+        torch.testing.assert_close(
+            density[:rows, :columns].sum(0), torch.full((columns,), float(count)), rtol=1e-3, atol=0
+        )
+        assert density[rows:].sum() == 0 and density[:, columns:].sum() == 0
+        assert batch.present[page].sum() > 0
+        assert (batch.above[page][batch.near[page] > 0] > 0).all()
+
+
+# Runs
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("network", "workers"), [("reader", 0), ("finder", 1)])
+def test_a_run_that_was_stopped_goes_on_exactly(
+    network, workers, fonts, tmp_path, monkeypatch, short_runs
+):
+    train(network, tmp_path / "whole")
+    for step, saved in ((3, 2), (5, 4)):  # amid the second epoch, and amid the third
+        with monkeypatch.context() as patch:
+            stop_at(patch, NETWORKS[network], step, StoppedError)
+            with pytest.raises(StoppedError):
+                train(network, tmp_path / "parts", workers=workers)
+        before = last_checkpoint(tmp_path / "parts")
+        assert before["global_step"] == saved
+    train(network, tmp_path / "parts", workers=workers)
+
+    whole, parts = last_checkpoint(tmp_path / "whole"), last_checkpoint(tmp_path / "parts")
+    assert whole["global_step"] == parts["global_step"] == STEPS
+    assert not same(whole["current_model_state"], before["current_model_state"])
+    for part in ("current_model_state", "state_dict", "averaging_state", "optimizer_states"):
+        assert same(whole[part], parts[part]), part
+    rates = [[one["_last_lr"] for one in run["lr_schedulers"]] for run in (whole, parts)]
+    assert rates[0] == rates[1]
+    name = f"line_{network}.safetensors"
+    assert same(load_file(tmp_path / "whole" / name), load_file(tmp_path / "parts" / name))
+
+    # Once more after the end: nothing is trained, and the result stays.
+    train(network, tmp_path / "parts", workers=workers)
+    assert same(last_checkpoint(tmp_path / "parts")["state_dict"], parts["state_dict"])
+
+
+@pytest.mark.slow
+def test_ctrl_c_is_told_as_such(fonts, tmp_path, monkeypatch, short_runs):
+    """The command then says how to go on and ends with code 130."""
+    handler = signal.getsignal(signal.SIGINT)
+    stop_at(monkeypatch, FinderTraining, 2, KeyboardInterrupt)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            train("finder", tmp_path)
+    finally:
+        signal.signal(signal.SIGINT, handler)  # Lightning ignores the signal from then on
+    assert last_checkpoint(tmp_path)["global_step"] == 2
+
+
+@pytest.mark.slow
+def test_an_exported_network_is_the_averaged_one(fonts, tmp_path, short_runs):
+    train("finder", tmp_path, steps=2)
+    exported = load_file(tmp_path / "line_finder.safetensors")
+    best = torch.load(tmp_path / "best.ckpt", map_location="cpu", weights_only=True)
+    for name, values in exported.items():
+        averaged = best["state_dict"]["finder." + name]
+        torch.testing.assert_close(values, averaged.to(values.dtype))
+    assert not same(best["state_dict"], best["current_model_state"])

@@ -1,0 +1,99 @@
+"""Weights files: what is saved comes back, and what is no such file is told in a sentence."""
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from text_recognizer.errors import ModelFileError
+from text_recognizer.models.line_finder import LineFinder
+from text_recognizer.weights import (
+    export_checkpoint,
+    load_paragraph_reader,
+    load_weights,
+    save_weights,
+)
+
+
+def finder(seed: int) -> LineFinder:
+    torch.manual_seed(seed)
+    return LineFinder().eval()
+
+
+def assert_one_sentence(error: ModelFileError, name: str) -> None:
+    message = str(error)
+    assert name in message
+    assert message.endswith(".") and "\n" not in message
+    assert "again" in message, "says what to do"
+
+
+def test_weights_come_back_in_half_precision(tmp_path):
+    saved, other = finder(1), finder(2)
+    path = save_weights(saved.state_dict(), tmp_path / "new" / "line_finder.safetensors")
+    exact = sum(value.numel() for value in saved.state_dict().values()) * 4
+    assert path.stat().st_size < 0.56 * exact + 20_000
+    assert [file.name for file in path.parent.iterdir()] == [path.name], "nothing else is left"
+    load_weights(other, path)
+    for name, value in other.state_dict().items():
+        before = saved.state_dict()[name]
+        assert value.dtype == before.dtype
+        torch.testing.assert_close(value, before, atol=1e-7, rtol=1e-3)
+    ink = torch.rand(1, 1, 64, 64, generator=torch.Generator().manual_seed(1))
+    with torch.inference_mode():
+        for one, another in zip(saved(ink), other(ink), strict=True):
+            torch.testing.assert_close(one, another, atol=5e-3, rtol=5e-3)
+
+
+def test_batch_norm_counters_keep_their_type(tmp_path):
+    module = torch.nn.BatchNorm2d(2)
+    module(torch.rand(4, 2, 3, 3))
+    path = save_weights(module.state_dict(), tmp_path / "norm.safetensors")
+    other = torch.nn.BatchNorm2d(2)
+    load_weights(other, path)
+    assert other.num_batches_tracked.dtype == torch.int64
+    assert other.num_batches_tracked == 1
+
+
+@pytest.mark.parametrize("content", [None, b"", b"no weights at all", "cut short"])
+def test_a_file_that_is_missing_or_damaged_is_told(tmp_path, content):
+    path = tmp_path / "line_finder.safetensors"
+    if content == "cut short":
+        save_weights(finder(1).state_dict(), path)
+        path.write_bytes(path.read_bytes()[:-1000])
+    elif content is not None:
+        path.write_bytes(content)
+    with pytest.raises(ModelFileError) as raised:
+        load_weights(finder(1), path)
+    assert_one_sentence(raised.value, path.name)
+
+
+@pytest.mark.parametrize("state", [{}, {"head.weight": torch.zeros(3)}])
+def test_weights_of_another_network_are_told(tmp_path, state):
+    path = tmp_path / "line_finder.safetensors"
+    save_file(state, path)
+    with pytest.raises(ModelFileError, match="belong to another network") as raised:
+        load_weights(finder(1), path)
+    assert_one_sentence(raised.value, path.name)
+
+
+def test_a_folder_without_weights_is_told(tmp_path):
+    with pytest.raises(ModelFileError, match="line_finder.safetensors are missing"):
+        load_paragraph_reader(tmp_path)
+
+
+@pytest.mark.parametrize("network", ["finder", "reader"])
+def test_a_checkpoint_is_exported_without_the_rest(tmp_path, network):
+    module = finder(1)
+    state = {f"{network}.{name}": value for name, value in module.state_dict().items()}
+    # What a training keeps besides: metrics in the module, the optimizer, the raw weights.
+    state["cer.0.errors"] = torch.tensor(3.0)
+    checkpoint = {
+        "state_dict": state,
+        "current_model_state": {name: value * 0 for name, value in state.items()},
+        "optimizer_states": [{"state": {0: torch.zeros(10)}}],
+    }
+    torch.save(checkpoint, tmp_path / "best.ckpt")
+    path = export_checkpoint(tmp_path / "best.ckpt", tmp_path / f"line_{network}")
+    assert path == tmp_path / f"line_{network}.safetensors"
+    other = finder(2)
+    load_weights(other, path)  # all names are there, and no other
+    torch.testing.assert_close(other.head.weight, module.head.weight, atol=1e-7, rtol=1e-3)

@@ -1,0 +1,16 @@
+"""Where the project lies, and where it may write: all scratch is below `.lab`, none at home."""
+
+import os
+from pathlib import Path
+
+_CHECKOUT = Path(__file__).resolve().parents[1]
+
+
+def project_folder() -> Path:
+    """The checkout; where the package was installed without one, the current folder."""
+    return _CHECKOUT if (_CHECKOUT / "pyproject.toml").is_file() else Path.cwd()
+
+
+def lab_folder() -> Path:
+    """The folder of everything that the lab makes: `LAB_HOME`, else `.lab` in the project."""
+    return Path(os.environ.get("LAB_HOME") or project_folder() / ".lab")
