@@ -69,10 +69,10 @@ def untrained() -> ParagraphReader:
     reader = ParagraphReader().eval()
     with torch.no_grad():
         reader.finder.head.weight.mul_(30)
-        reader.finder.head.bias.copy_(torch.tensor([-2.5, -1.0, -1.0, 3.0]))
+        reader.finder.head.bias.copy_(torch.tensor([-3.2, -1.0, -1.0, 3.0]))
         for name, parameter in reader.reader.named_parameters():
             if name.endswith("weight") and parameter.dim() > 1:
-                parameter.mul_(1.5)
+                parameter.mul_(3)
     return reader
 
 
@@ -98,6 +98,7 @@ def test_lines_are_told_with_their_places(untrained, pages):
         tokens, line_page, confidence, paths, heights = untrained.read_lines(batch, sizes)
     count = len(tokens)
     assert count > len(pages), "the random weights of this test should find many lines"
+    assert tokens.size(1) > 5, "and read much in them"
     assert tokens.dtype == line_page.dtype == torch.int64
     assert ((tokens == PADDING) | ((tokens > 0) & (tokens < NUM_READER_CLASSES))).all()
     for row in tokens:
@@ -150,10 +151,10 @@ def test_what_pads_a_batch_changes_nothing(untrained, pages):
 
 
 @pytest.mark.parametrize("gray", [0, 128, 255])
-def test_a_blank_page_says_nothing(untrained, gray):
-    """Also beside a page that says something; these weights find lines everywhere."""
+def test_a_page_without_lines_is_padding_alone(gray):
+    """With a finder that sees no writing, as it does at the start of its training."""
     blank = torch.full((1, 200, 300), gray, dtype=torch.uint8)
-    nothing = ParagraphReader().eval()  # at its start the finder sees no writing
+    nothing = ParagraphReader().eval()
     with torch.inference_mode():
         assert (nothing(blank[None]) == PADDING).all()
         found = nothing.read_lines(blank[None])
@@ -172,9 +173,10 @@ def test_pages_of_odd_sizes(untrained, size):
     assert torch.isfinite(paths).all()
 
 
+@pytest.mark.slow
 def test_scripted_equals_eager(untrained, pages):
     scripted = script_paragraph_reader(untrained)
-    batch, sizes = padded(pages)
+    batch, sizes = padded(pages[:2])
     with torch.inference_mode():
         for _ in range(3):  # TorchScript optimizes after the first runs
             assert torch.equal(scripted(batch, sizes), untrained(batch, sizes))
@@ -183,10 +185,11 @@ def test_scripted_equals_eager(untrained, pages):
         torch.testing.assert_close(part, same)
 
 
+@pytest.mark.slow
 def test_a_scripted_file_comes_back(untrained, pages, tmp_path):
     path = tmp_path / "reader.pt"
     script_paragraph_reader(untrained).save(str(path))
-    assert read(torch.jit.load(str(path)), pages) == read(untrained, pages)
+    assert read(torch.jit.load(str(path)), pages[:2]) == read(untrained, pages[:2])
 
 
 # The packaged weights

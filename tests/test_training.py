@@ -9,8 +9,9 @@ import torch
 from pytorch_lightning.callbacks import EMAWeightAveraging
 from safetensors.torch import load_file
 
+from text_recognizer.models.line_tracing import trace_lines
 from text_recognizer.train import __main__ as training
-from text_recognizer.train.finder import FinderTraining
+from text_recognizer.train.finder import FinderTraining, compare_lines
 from text_recognizer.train.pages_data import PagesData
 from text_recognizer.train.reader import ReaderTraining, greedy_text
 from text_recognizer.train.sampling import EpochSampler
@@ -161,20 +162,36 @@ def test_strip_batches_are_the_same_for_the_same_number(fonts):
         assert strip[:, :, :width].min() < 0, "a strip without ink"
 
 
-def test_page_batches_have_a_mass_of_one_for_every_line(fonts):
+def test_page_batches_draw_every_line_where_it_is(fonts):
     dataset = PagesData({"font": 1.0}, pages=3).train_dataloader().dataset
     batch = dataset[5]
     assert same(batch.__dict__, dataset[5].__dict__)
-    for page, count in enumerate(batch.counts.tolist()):
+    for page, lines in enumerate(batch.lines):
         rows = math.ceil(int(batch.sizes[page, 0]) / 4)
         columns = math.ceil(int(batch.sizes[page, 1]) / 8)
-        density = batch.density[page]
-        torch.testing.assert_close(
-            density[:rows, :columns].sum(0), torch.full((columns,), float(count)), rtol=1e-3, atol=0
+        assert batch.inside[page].sum() == rows * columns
+        assert batch.middle[page, rows:].sum() == 0 and batch.middle[page, :, columns:].sum() == 0
+        found = trace_lines(
+            batch.middle[page, :rows, :columns], (batch.above + batch.below)[page, :rows, :columns]
         )
-        assert density[rows:].sum() == 0 and density[:, columns:].sum() == 0
-        assert batch.present[page].sum() > 0
+        assert compare_lines(found, lines) == (len(lines[0]), 0), "a perfect finder finds them all"
         assert (batch.above[page][batch.near[page] > 0] > 0).all()
+
+
+def test_lines_that_are_missing_wrong_or_twice_are_counted():
+    paths = torch.tensor([[10.0], [20.0], [30.0]]).expand(3, 40)
+    edges = torch.tensor([[0, 39]] * 3)
+    known = paths, edges, torch.full((3,), 6.0)
+    assert compare_lines((paths, edges), known) == (3, 0)
+    assert compare_lines((paths[:2], edges[:2]), known) == (2, 0)
+    assert compare_lines((torch.cat([paths, paths[:1]]), torch.cat([edges, edges[:1]])), known) == (
+        3,
+        1,
+    )
+    assert compare_lines((paths + torch.tensor([[0], [3], [0]]), edges), known) == (2, 1)
+    short = edges.clone()
+    short[0, 1] = 20
+    assert compare_lines((paths, short), known) == (2, 1)
 
 
 # Runs

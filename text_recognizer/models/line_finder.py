@@ -1,12 +1,16 @@
-"""Finds the lines of writing on a page by predicting a density that can be counted and followed.
+"""Predicts where the lines of writing run on a page, and how far the writing reaches from them.
 
-Every line has a mass of one in every column of the page, as a narrow bump at its height, also
-where its writing has ended. The column sums count the lines; line k runs where a column's
-cumulative sum passes k + 1/2. So slanting and wavy lines are followed and no line is read twice.
-Counting by density is known from crowds (Lempitsky and Zisserman, NIPS 2010).
+The network draws every line's middle as a ridge, 1 along the middle of the small letters and
+falling off to 0 well before the next line, from where the writing begins to where it ends.
+`line_tracing` follows the ridges. So slanting and wavy lines are followed, lines may be short, and
+none is read twice.
+
+A density that has a mass of one for every line in every column, also where its writing has ended,
+can be counted by summing (Lempitsky and Zisserman, NIPS 2010). It was tried first: it learned to
+count whole lines quickly and how short ones go on slowly, and one wrong count spoils a page.
 """
 
-from typing import Final, List, Optional, Tuple
+from typing import Final, Optional, Tuple
 
 import torch
 import torch.nn.functional as F
@@ -64,15 +68,12 @@ class LineFinder(nn.Module):
         )
         self.fine = nn.Conv2d(32, channels, 1)
         self.merge = MaskedConv(channels, channels, (1, 1))
-        self.head = nn.Conv2d(channels, 4, 1)
-        # Begin near what a page holds on average: a line in every eighth row, reaching 3 rows.
-        nn.init.constant_(self.head.bias, -2.0)
+        self.head = nn.Conv2d(channels, 3, 1)
+        nn.init.constant_(self.head.bias, -1.0)
         nn.init.normal_(self.head.weight, std=0.01)
 
-    def forward(
-        self, ink: Tensor, sizes: Optional[Tensor] = None
-    ) -> Tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Density, reach above and below (in rows), and logits of presence, each (B, H/4, W/8).
+    def forward(self, ink: Tensor, sizes: Optional[Tensor] = None) -> Tuple[Tensor, Tensor, Tensor]:
+        """Logits of the lines' middles, reach above and below in rows, each (B, H/4, W/8).
 
         ink: (B, 1, H, W) in [0, 1], H a multiple of 4 and W of 8. sizes: (B, 2) px of each
         overview; what lies beyond is not looked at. None: all are whole.
@@ -95,9 +96,7 @@ class LineFinder(nn.Module):
         features = F.interpolate(features, scale_factor=[2.0, 1.0], mode="nearest")[:, :, :rows]
         features = features + self.fine(F.avg_pool2d(quarter, [1, 2]))
         out = self.head(self.merge(features * masks[3], masks[3])).float()
-        density = F.softplus(out[:, 0]) * masks[3][:, 0]
-        above, below = 8 * F.softplus(out[:, 1]), 8 * F.softplus(out[:, 2])
-        return density, above, below, out[:, 3]
+        return out[:, 0], 8 * F.softplus(out[:, 1]), 8 * F.softplus(out[:, 2])
 
 
 def _inside(sizes: Tensor, row: int, column: int, rows: int, columns: int) -> Tensor:
@@ -108,50 +107,3 @@ def _inside(sizes: Tensor, row: int, column: int, rows: int, columns: int) -> Te
     down = torch.arange(rows, device=device)[None] < tall[:, None]
     along = torch.arange(columns, device=device)[None] < wide[:, None]
     return (down[:, :, None] & along[:, None, :])[:, None].float()
-
-
-def follow_lines(density: Tensor) -> Tensor:
-    """Where the lines of one page run: (N, columns) in rows of the grid.
-
-    density: (rows, columns).
-
-    The number of lines is the median of the column sums, rounded. A column that disagrees is
-    brought to that sum, so that every line runs through the whole page.
-    """
-    sums = density.sum(0)
-    count = int(torch.round(sums.median()))
-    if count < 1:
-        return density.new_zeros([0, density.size(1)])
-    cumulative = (density * (count / sums.clamp_min(1e-3))).cumsum(0)
-    levels = torch.arange(count, device=density.device) + 0.5
-    passed = cumulative[None] < levels[:, None, None]  # (N, rows, columns)
-    row = passed.sum(1).clamp_max(density.size(0) - 1)  # the first row beyond the level
-    after = cumulative.gather(0, row)
-    before = torch.where(row > 0, cumulative.gather(0, (row - 1).clamp_min(0)), 0.0)
-    share = (levels[:, None] - before) / (after - before).clamp_min(1e-6)
-    return _smooth(row + share.clamp(0.0, 1.0), 7)
-
-
-def _smooth(paths: Tensor, size: int) -> Tensor:
-    """Moving mean of `size` columns along paths (N, columns), shorter at the ends."""
-    return F.avg_pool1d(paths[:, None], size, 1, size // 2, count_include_pad=False)[:, 0]
-
-
-def along_paths(grid: Tensor, paths: Tensor) -> Tensor:
-    """What a grid (rows, columns) says along paths (N, columns), from the nearest cell."""
-    return grid.gather(0, paths.long().clamp(0, grid.size(0) - 1))
-
-
-def line_extents(presence: Tensor) -> List[Tuple[int, int]]:
-    """First and last column of each line's writing, from its probability of presence (N, columns).
-
-    (-1, -1) for a line without any.
-    """
-    extents: List[Tuple[int, int]] = []
-    for line in range(presence.size(0)):
-        written = torch.nonzero(presence[line] > 0.5)
-        if written.numel() == 0:
-            extents.append((-1, -1))
-        else:
-            extents.append((int(written[0]), int(written[-1])))
-    return extents

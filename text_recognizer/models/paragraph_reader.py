@@ -10,13 +10,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from text_recognizer.models.line_finder import (
-    LineFinder,
-    along_paths,
-    follow_lines,
-    line_extents,
-)
+from text_recognizer.models.line_finder import LineFinder
 from text_recognizer.models.line_reader import LineReader
+from text_recognizer.models.line_tracing import along_paths, trace_lines
 from text_recognizer.models.normalization import normalize_page
 from text_recognizer.models.strips import MARGIN, cut_strips
 from text_recognizer.vocabulary import BLANK, IGNORED, NEWLINE, PADDING, TOKENS
@@ -146,7 +142,7 @@ class ParagraphReader(nn.Module):
             batch[page, :, : overview.size(2), : overview.size(3)] = overview[0]
             shapes[page, 0] = overview.size(2)
             shapes[page, 1] = overview.size(3)
-        density, above, below, presence = self.finder(batch, shapes)
+        middle, above, below = self.finder(batch, shapes)
         found: List[Tuple[Tensor, Tensor, Tensor, Tensor]] = []
         for page, overview in enumerate(overviews):
             rows = (overview.size(2) + row - 1) // row
@@ -154,10 +150,9 @@ class ParagraphReader(nn.Module):
             to_x = column * inks[page].size(3) / overview.size(3)  # px of the page to a column
             to_y = row * inks[page].size(2) / overview.size(2)
             path, edges, reach = self._lines_on_grid(
-                density[page, :rows, :columns],
+                middle[page, :rows, :columns].sigmoid(),
                 above[page, :rows, :columns],
                 below[page, :rows, :columns],
-                presence[page, :rows, :columns].sigmoid(),
             )
             x = (torch.arange(columns, device=path.device) + 0.5) * to_x
             points = torch.stack([x[None].expand_as(path), path * to_y], dim=2)
@@ -168,31 +163,22 @@ class ParagraphReader(nn.Module):
         return found
 
     def _lines_on_grid(
-        self, density: Tensor, above: Tensor, below: Tensor, presence: Tensor
+        self, middle: Tensor, above: Tensor, below: Tensor
     ) -> Tuple[Tensor, Tensor, Tensor]:
-        """Of the lines that hold writing: paths (N, columns) in rows, first and last column
-        (2, N), reach above and below (2, N) in rows, as the mean along the writing."""
-        paths = follow_lines(density)
-        written = along_paths(presence, paths)
-        extents = line_extents(written)
-        keep: List[int] = []
-        edges: List[List[float]] = []
+        """Of the lines of one page: paths (N, columns) in rows, first and last column (2, N),
+        reach above and below (2, N) in rows, as the mean along the writing."""
+        paths, edges = trace_lines(middle, above + below)
         reaches: List[Tensor] = []
-        for line, extent in enumerate(extents):
-            first, last = extent
-            if first >= 0:
-                keep.append(line)
-                edges.append([float(first), float(last)])
-                part = paths[line : line + 1, first : last + 1]
-                up = along_paths(above[:, first : last + 1], part).mean()
-                down = along_paths(below[:, first : last + 1], part).mean()
-                reaches.append(torch.stack([up, down]))
-        if len(keep) == 0:
-            empty = torch.zeros([2, 0], device=density.device)
-            return paths[:0], empty, empty
-        kept = torch.tensor(keep, device=density.device)
-        edge = torch.tensor(edges, device=density.device).t()
-        return paths[kept], edge, torch.stack(reaches, dim=1)
+        for line in range(paths.size(0)):
+            first, last = int(edges[line, 0]), int(edges[line, 1]) + 1
+            path = paths[line : line + 1, first:last].to(above.device)
+            up = along_paths(above[:, first:last], path).mean()
+            down = along_paths(below[:, first:last], path).mean()
+            reaches.append(torch.stack([up, down]))
+        reach = torch.zeros([2, 0], device=above.device)
+        if len(reaches) > 0:
+            reach = torch.stack(reaches, dim=1)
+        return paths.to(above.device), edges.t().to(above.device).float(), reach
 
     def _written_part(self, paths: Tensor, edges: Tensor) -> Tensor:
         """Paths (N, P, 2) cut to their writing and told in `path_points` points."""

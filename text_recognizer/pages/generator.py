@@ -7,7 +7,7 @@ import numpy as np
 
 from text_recognizer.pages.fonts import TRAINING_FONTS, UNSEEN_FONTS, FontSource
 from text_recognizer.pages.handwriting import handwriting_folder
-from text_recognizer.pages.ink import InkLine
+from text_recognizer.pages.ink import InkLine, shrunk
 from text_recognizer.pages.layout import PlacedLine, set_lines
 from text_recognizer.pages.paper import put_on_paper
 from text_recognizer.pages.pen import PenSource
@@ -15,6 +15,7 @@ from text_recognizer.pages.prose import Prose
 from text_recognizer.pages.scans import ScanSource
 
 MAX_LINES = 14
+WIDEST_LINE = 1400  # px: with its margins a page stays below what the recognizer scales down
 WRITING_HEIGHTS = (26.0, 64.0)  # px, from the ascenders to the descenders
 KINDS = ("font", "pen", "scan")
 # What training reads: mostly real ink, and fonts for the characters that it lacks.
@@ -82,6 +83,9 @@ class PageGenerator:
         num_lines = int(rng.integers(1, max_lines + 1))
         height = float(rng.uniform(*heights))
         writer, lines = source.write(rng, num_lines, height)
+        widest = max(line.width for line in lines)
+        if widest > WIDEST_LINE:
+            lines = [shrunk(line, WIDEST_LINE / widest) for line in lines]
         ink, placed = set_lines(rng, lines)
         return Page(put_on_paper(rng, ink, placed, self.wear), placed, writer, source.kind)
 

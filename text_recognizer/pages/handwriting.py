@@ -23,7 +23,7 @@ def handwriting_folder() -> Path:
     folder = Path(
         os.environ.get("LAB_HANDWRITING") or project_folder().parent / "shared" / "handwriting"
     )
-    if not folder.is_dir():
+    if not (folder / "copiste.json").is_file():
         raise HandwritingMissingError(
             "the handwriting data is not on this machine: point LAB_HANDWRITING at its folder, "
             "or make pages of fonts alone (--kind font)"

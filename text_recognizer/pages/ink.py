@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 import numpy as np
+from PIL import Image
 
 
 @dataclass(frozen=True)
@@ -69,3 +70,12 @@ def with_reach_of_the_hand(lines: list[InkLine]) -> list[InkLine]:
         )
         for line in lines
     ]
+
+
+def shrunk(line: InkLine, factor: float) -> InkLine:
+    """The line made smaller by a factor below one."""
+    height, width = line.ink.shape
+    size = (max(int(width * factor), 1), max(int(height * factor), 1))
+    ink = np.asarray(Image.fromarray(line.ink).resize(size, Image.Resampling.BILINEAR))
+    scale = ink.shape[0] / height
+    return InkLine(ink, line.text, line.core * scale, line.above * scale, line.below * scale)

@@ -7,6 +7,7 @@ writers wrote whole.
 
 import gzip
 import json
+import re
 import tempfile
 from collections import defaultdict
 from collections.abc import Iterator
@@ -30,7 +31,7 @@ FILES = (
     ("unipen_text", "line", 1.9),
     ("unipen_chars", "sign", 2.2),
 )
-CACHE_FORMAT = 2
+CACHE_FORMAT = 3
 # Single signs were written in boxes: how far above (-) the baseline they belong, in x-heights.
 SIGN_HEIGHTS = (
     dict.fromkeys("-+=*~", -0.3) | dict.fromkeys("'\"^`", -1.3) | dict.fromkeys(",;_", 0.3)
@@ -56,6 +57,7 @@ class Writer:
     lines: list[Item]
     signs: dict[str, list[Item]]  # single digits, capitals and symbols, by character
     x_height: float = 0.0
+    pitch: float = 0.0  # from letter to letter
 
 
 def _turning_points(strokes: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
@@ -98,6 +100,17 @@ def _measure(text: str, strokes: list[np.ndarray]) -> Item | None:
     return Item(text, moved, baseline, x_height, width)
 
 
+def as_written(label: str) -> str:
+    """A label of a line without the spaces that its transcriber put between tokens.
+
+    `Prudence , Mike 2 8 7 4 7` was written `Prudence, Mike 28747`.
+    """
+    label = re.sub(r"(?<!\S)\d(?: \d){2,}(?!\S)", lambda m: m[0].replace(" ", ""), label)
+    label = re.sub(r" ([,.;:!?)\]}%])", r"\1", label)
+    label = re.sub(r"([(\[{$#]) ", r"\1", label)
+    return re.sub(r"(?<=\d) - (?=\d)", "-", label)
+
+
 def _parse(folder: Path) -> Iterator[tuple[str, str, Item]]:
     """Every usable item of UNIPEN as (writer, kind, item); kind is word, line or sign."""
     for stem, kind, tall in FILES:
@@ -108,6 +121,8 @@ def _parse(folder: Path) -> Iterator[tuple[str, str, Item]]:
                     continue
                 if any(character not in CHARACTERS for character in text):
                     continue
+                if kind == "line":
+                    text = as_written(text)
                 if kind == "sign" and (len(text) > 1 or text.islower()):
                     continue
                 item = _measure(
@@ -174,6 +189,7 @@ def read_writers(folder: Path, split: str) -> list[Writer]:
             continue
         if wanted(one.name, kept_out, split):
             one.x_height = float(np.median(letters))
+            one.pitch = float(np.median([i.width / len(i.text) for i in one.words + one.lines]))
             writers.append(one)
     return sorted(writers, key=lambda w: w.name)
 
@@ -229,7 +245,8 @@ def _whole_lines(
         item = writer.lines[rng.integers(len(writer.lines))]
         scale = float(np.clip(writer.x_height / item.x_height, 0.4, 2.5) ** 0.8)
         placed.append((item, x, 0.0, scale))
-        x += item.width * scale + writer.x_height * spacing * rng.uniform(0.75, 1.3)
+        gap = max(writer.x_height * spacing, 1.35 * writer.pitch)
+        x += item.width * scale + gap * rng.uniform(0.75, 1.3)
         texts.append(item.text)
     return " ".join(texts), placed
 
@@ -239,7 +256,7 @@ def _line_of_words(
 ) -> tuple[str, Placed]:
     texts: list[str] = []
     placed: Placed = []
-    x = 0.0
+    x = end = 0.0
     source = writer.words or writer.lines
     unit = writer.x_height
     while sum(map(len, texts)) + len(texts) < length:
@@ -248,6 +265,9 @@ def _line_of_words(
         else:
             item = source[rng.integers(len(source))]
             text, items = item.text, [item]
+        closes = bool(texts) and all(character in ",.;:!?)" for character in text)
+        if closes:
+            x = end + unit * 0.2
         for item in items:
             # Words written larger or smaller than usual are brought halfway to the writer's size:
             # what is left is the unevenness of a hand. One letter alone tells no size.
@@ -255,9 +275,14 @@ def _line_of_words(
             scale = float(np.clip(own, 0.6, 1.6) ** 0.5)
             y = (float(rng.normal(0, 0.06)) + SIGN_HEIGHTS.get(item.text, 0.0)) * unit
             placed.append((item, x, y, scale))
-            x += item.width * scale + unit * rng.uniform(0.15, 0.4)
-        x += unit * spacing * rng.uniform(0.75, 1.3)
-        texts.append(text)
+            end = x + item.width * scale
+            x = end + unit * rng.uniform(0.15, 0.4)
+        # Whoever writes letters far apart leaves more between words: else no reader could tell.
+        x += max(unit * spacing, 1.35 * writer.pitch) * rng.uniform(0.75, 1.3)
+        if closes:
+            texts[-1] += text
+        else:
+            texts.append(text)
     return " ".join(texts), placed
 
 

@@ -87,8 +87,17 @@ def main(arguments: list[str] | None = None) -> None:
         network, monitored = module.finder, "lines_wrong"
     if options.weights:
         network.load_state_dict(load_file(options.weights))
-    best = ModelCheckpoint(
-        out, filename="best", monitor=monitored, save_last=True, enable_version_counter=False
+    # Both at the end of a validation: Lightning 2.6 resumes from there exactly, and from the end of
+    # an epoch not. A `save_last` would be written only when the score was the best so far.
+    best, last = (
+        ModelCheckpoint(
+            out,
+            filename=name,
+            monitor=monitor,
+            save_on_train_epoch_end=False,
+            enable_version_counter=False,
+        )
+        for name, monitor in (("best", monitored), ("last", None))
     )
     trainer = pl.Trainer(
         default_root_dir=out,
@@ -98,23 +107,27 @@ def main(arguments: list[str] | None = None) -> None:
         max_steps=options.steps,
         gradient_clip_val=1.0,
         use_distributed_sampler=False,  # EpochSampler shares the batches out itself
-        logger=CSVLogger(out, name="", version="log"),
+        logger=CSVLogger(out, name="log"),  # a folder a start: none is written over
         log_every_n_steps=10,
         callbacks=[
             best,
-            EMAWeightAveraging(decay=options.ema, update_starting_at_step=50),
+            last,  # after `best`, whose state it keeps
+            EMAWeightAveraging(decay=options.ema, update_starting_at_step=min(50, options.steps // 4)),
             TQDMProgressBar(refresh_rate=5),
         ],
         num_sanity_val_steps=0,
         inference_mode=False,  # metrics go on counting after a first `validate`
         enable_model_summary=False,
     )
-    last = out / "last.ckpt"
-    if not last.exists():
+    checkpoint = out / "last.ckpt"
+    if not checkpoint.exists():
         trainer.validate(module, data, verbose=True)  # where it started from
-    trainer.fit(module, data, ckpt_path=last if last.exists() else None)
-    if trainer.interrupted:
-        raise KeyboardInterrupt
+    try:
+        trainer.fit(module, data, ckpt_path=checkpoint if checkpoint.exists() else None)
+    except SystemExit:  # Lightning's answer to Ctrl+C
+        if trainer.interrupted:
+            raise KeyboardInterrupt from None
+        raise
     if best.best_model_path:
         exported = export_checkpoint(Path(best.best_model_path), out / f"line_{options.network}")
         print(f"best {monitored} {float(best.best_model_score):.4f}: {exported}")

@@ -1,4 +1,4 @@
-"""Batches of page overviews for the finder, with the density, reach and presence to predict."""
+"""Batches of page overviews for the finder, with the ridges and the reach to predict."""
 
 from dataclasses import dataclass, fields
 
@@ -20,49 +20,60 @@ OVERVIEW_HEIGHTS = (18.0, 44.0)
 @dataclass
 class PageBatch:
     """ink (B, 1, H, W) in [0, 1]; sizes (B, 2) px of each overview; on the finder's grid
-    (B, H/4, W/8): density, above and below (in rows), near (where a line's reach is told),
-    present (whether there is writing) and its weight; counts (B,) lines."""
+    (B, H/4, W/8): middle in [0, 1], above and below in rows, near (where these are told); inside
+    (where the page is); lines: of each page, its paths (N, columns) in rows, first and last column
+    (N, 2), heights (N,) in rows."""
 
     ink: Tensor
     sizes: Tensor
-    density: Tensor
+    middle: Tensor
     above: Tensor
     below: Tensor
     near: Tensor
-    present: Tensor
-    counts: Tensor
+    inside: Tensor
+    lines: list[tuple[Tensor, Tensor, Tensor]]
 
     def to(self, device: torch.device | str, non_blocking: bool = False) -> "PageBatch":
-        moved = (getattr(self, one.name).to(device, non_blocking=True) for one in fields(self))
-        return PageBatch(*moved)
+        names = [one.name for one in fields(self) if one.name != "lines"]
+        moved = {name: getattr(self, name).to(device, non_blocking=True) for name in names}
+        return PageBatch(**moved, lines=self.lines)
 
 
-def finder_targets(page: Page, height: int, width: int) -> dict[str, Tensor]:
-    """What the finder should say of a page whose overview is `height` x `width` px.
-
-    Each line puts a mass of one into every column of the grid, as a Gaussian bump at its path.
-    """
+def finder_targets(
+    page: Page, height: int, width: int
+) -> tuple[dict[str, Tensor], tuple[Tensor, Tensor, Tensor]]:
+    """What the finder should say of a page whose overview is `height` x `width` px: the grids of a
+    PageBatch, and its lines."""
     rows, columns = -(-height // ROW), -(-width // COLUMN)
     scale_x = width / page.image.shape[1]
     scale_y = height / page.image.shape[0]
     at = (np.arange(columns) + 0.5) * COLUMN / scale_x  # px of the page
     ys = np.arange(rows)[:, None] + 0.5
-    names = ("density", "above", "below", "near", "present")
-    target = {name: np.zeros((rows, columns), dtype=np.float32) for name in names}
+    names = ("middle", "above", "below", "near")
+    grids = {name: np.zeros((rows, columns), dtype=np.float32) for name in names}
+    grids["inside"] = np.ones((rows, columns), dtype=np.float32)
+    paths, edges, heights = [], [], []
     for line in page.lines:
         path = np.interp(at, line.path[:, 0], line.path[:, 1]) * scale_y / ROW
         above, below = line.above * scale_y / ROW, line.below * scale_y / ROW
-        distance = ys - path[None]
-        spread = max(0.12 * (above + below), 0.6)
-        bump = np.exp(-0.5 * (distance / spread) ** 2)
-        target["density"] += bump / np.maximum(bump.sum(axis=0, keepdims=True), 1e-6)
-        near = np.abs(distance) < max(0.25 * (above + below), 0.75)
-        target["above"][near] = above
-        target["below"][near] = below
-        target["near"][near] = 1
-        written = (at > line.start) & (at < line.end)
-        target["present"][near & written[None]] = 1
-    return {name: torch.from_numpy(values) for name, values in target.items()}
+        distance = np.abs(ys - path[None])
+        ridge = np.exp(-0.5 * (distance / max(0.13 * (above + below), 0.75)) ** 2)
+        written = (at > line.start - COLUMN / scale_x / 2) & (at < line.end + COLUMN / scale_x / 2)
+        grids["middle"] = np.maximum(grids["middle"], ridge * written[None])
+        near = (distance < max(0.25 * (above + below), 0.75)) & written[None]
+        grids["above"][near] = above
+        grids["below"][near] = below
+        grids["near"][near] = 1
+        paths.append(path)
+        inside = np.flatnonzero(written)
+        edges.append([inside[0], inside[-1]] if len(inside) else [0, 0])
+        heights.append(above + below)
+    lines = (
+        torch.tensor(np.stack(paths), dtype=torch.float32),
+        torch.tensor(np.stack(edges)),
+        torch.tensor(heights, dtype=torch.float32),
+    )
+    return {name: torch.from_numpy(values) for name, values in grids.items()}, lines
 
 
 class PageBatches(Dataset[PageBatch]):
@@ -82,21 +93,23 @@ class PageBatches(Dataset[PageBatch]):
         for part in range(self.pages):
             page = self.generator.make([self.seed, index, part], heights=OVERVIEW_HEIGHTS)
             _, ink = normalize_page(torch.tensor(page.image)[None, None])
-            made.append((page, ink, finder_targets(page, ink.size(2), ink.size(3))))
+            made.append((ink, *finder_targets(page, ink.size(2), ink.size(3))))
         return collate(made)
 
 
-def collate(made: list[tuple[Page, Tensor, dict[str, Tensor]]]) -> PageBatch:
-    sizes = torch.tensor([[ink.size(2), ink.size(3)] for _, ink, _ in made])
+def collate(
+    made: list[tuple[Tensor, dict[str, Tensor], tuple[Tensor, Tensor, Tensor]]],
+) -> PageBatch:
+    """One batch from (ink, grids, lines) of each page, padded with zeros."""
+    sizes = torch.tensor([[ink.size(2), ink.size(3)] for ink, _, _ in made])
     rows, columns = (-(-int(sizes[:, 0].max()) // ROW)), (-(-int(sizes[:, 1].max()) // COLUMN))
     pages = torch.zeros(len(made), 1, rows * ROW, columns * COLUMN)
-    grids = {name: torch.zeros(len(made), rows, columns) for name in made[0][2]}
-    for index, (_, ink, target) in enumerate(made):
+    grids = {name: torch.zeros(len(made), rows, columns) for name in made[0][1]}
+    for index, (ink, own, _) in enumerate(made):
         pages[index, :, : ink.size(2), : ink.size(3)] = ink[0]
-        for name, values in target.items():
+        for name, values in own.items():
             grids[name][index, : values.size(0), : values.size(1)] = values
-    counts = torch.tensor([len(page.lines) for page, _, _ in made])
-    return PageBatch(pages, sizes, counts=counts, **grids)
+    return PageBatch(pages, sizes, **grids, lines=[lines for _, _, lines in made])
 
 
 class PagesData(pl.LightningDataModule):

@@ -1,0 +1,125 @@
+"""Following ridges: every line once, from its start to its end, in reading order."""
+
+import warnings
+
+import pytest
+import torch
+
+from text_recognizer.models.line_tracing import along_paths, trace_lines
+
+COLUMNS = 64
+HEIGHT = 6.0  # rows of writing
+
+
+def lines(count: int, pitch: float = 8.0, slope: float = 0.0) -> torch.Tensor:
+    start = 8 + pitch * torch.arange(count)[:, None] + max(-slope * COLUMNS, 0)
+    return start + slope * torch.arange(COLUMNS)[None]
+
+
+def ridges(paths: torch.Tensor, edges: list[tuple[int, int]], rows: int = 140) -> torch.Tensor:
+    """What a perfect finder draws of lines along paths (N, columns), between their edges."""
+    distance = torch.arange(rows)[None, :, None] + 0.5 - paths[:, None]
+    ridge = torch.exp(-0.5 * (distance / 0.9) ** 2)
+    for line, (first, last) in enumerate(edges):
+        ridge[line, :, :first] = 0
+        ridge[line, :, last + 1 :] = 0
+    return ridge.amax(0) if len(paths) else torch.zeros(rows, COLUMNS)
+
+
+def trace(middle: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    return trace_lines(middle, torch.full_like(middle, HEIGHT))
+
+
+@pytest.mark.parametrize("count", range(15))
+def test_lines_are_counted_and_followed(count):
+    paths = lines(count)
+    found, edges = trace(ridges(paths, [(0, 63)] * count))
+    assert found.shape == (count, COLUMNS)
+    assert edges.tolist() == [[0, 63]] * count
+    assert count == 0 or (found - paths).abs().max() < 0.2
+
+
+@pytest.mark.parametrize("slope", [-0.25, -0.1, 0.05, 0.25])
+def test_slanting_lines_are_followed(slope):
+    paths = lines(5, slope=slope)
+    found, _ = trace(ridges(paths, [(0, 63)] * 5))
+    assert len(found) == 5
+    assert (found - paths)[:, 3:-3].abs().max() < 0.3
+
+
+def test_wavy_lines_are_followed():
+    paths = lines(6) + 2 * torch.sin(torch.arange(COLUMNS) / 8)
+    found, _ = trace(ridges(paths, [(0, 63)] * 6))
+    assert len(found) == 6
+    assert (found - paths).abs().max() < 0.6
+
+
+def test_each_line_begins_and_ends_where_it_is_written():
+    written = [(0, 63), (10, 30), (40, 63), (5, 8)]
+    _, edges = trace(ridges(lines(4), written))
+    # A column to either side is lost or won where columns are smoothed.
+    assert (edges - torch.tensor(written)).abs().max() <= 1
+
+
+def test_a_gap_does_not_break_a_line_nor_what_stands_far_right():
+    middle = ridges(lines(3), [(0, 63), (0, 63), (0, 63)])
+    middle[:, 20:26] = 0  # between two words
+    middle[:, 35:55] = 0  # before a date at the end
+    found, edges = trace(middle)
+    assert len(found) == 3
+    assert (found - lines(3)).abs().max() < 0.3
+    assert (edges - torch.tensor([0, 63])).abs().max() <= 1
+
+
+def test_lines_that_follow_one_another_closely_stay_apart():
+    paths = lines(8, pitch=4.5)
+    found, _ = trace(ridges(paths, [(0, 63)] * 8))
+    assert len(found) == 8
+    assert (found - paths).abs().max() < 0.5
+
+
+def test_short_lines_on_a_slanting_page_come_in_reading_order():
+    """By height alone, the end of one line stands below the start of the next."""
+    paths = lines(4, pitch=7, slope=0.2)
+    written = [(0, 63), (44, 63), (0, 20), (0, 63)]
+    found, edges = trace(ridges(paths, written))
+    assert len(found) == 4
+    assert (edges[:, 0] - torch.tensor([0, 44, 0, 0])).abs().max() <= 1
+
+
+@pytest.mark.parametrize("amount", [0.0, 0.3])
+def test_a_page_without_ridges_has_no_lines(amount):
+    found, edges = trace(torch.full((40, COLUMNS), amount))
+    assert found.shape == (0, COLUMNS) and edges.shape == (0, 2)
+
+
+def test_a_crumb_is_no_line():
+    middle = torch.zeros(40, COLUMNS)
+    middle[20, 30] = 1.0
+    assert len(trace(middle)[0]) == 0
+
+
+def test_a_page_of_one_cell():
+    assert trace(torch.ones(1, 1))[0].shape[1] == 1
+    assert trace(torch.zeros(1, 1))[0].shape == (0, 1)
+
+
+def test_values_along_paths_come_from_the_cell_that_is_passed():
+    grid = torch.arange(5.0)[:, None] * 10 + torch.arange(3.0)
+    paths = torch.tensor([[0.2, 1.9, 4.0], [-3.0, 2.5, 9.0]])
+    assert along_paths(grid, paths).tolist() == [[0, 11, 42], [0, 21, 42]]
+
+
+def test_scripted_equals_eager():
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        scripted = torch.jit.script(trace_lines)
+    generator = torch.Generator().manual_seed(1)
+    for middle in (
+        ridges(lines(6, slope=0.1), [(0, 63)] * 6),
+        torch.rand(90, 64, generator=generator),
+    ):
+        for one, other in zip(
+            scripted(middle, middle * 6), trace_lines(middle, middle * 6), strict=True
+        ):
+            assert torch.equal(one, other)

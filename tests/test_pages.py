@@ -1,0 +1,345 @@
+"""Made pages: the same seed makes the same page, and what is told of it is true of its picture."""
+
+import json
+import subprocess
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from text_recognizer.pages import fonts as fonts_module
+from text_recognizer.pages.fonts import FontsMissingError, FontSource, fetch_fonts
+from text_recognizer.pages.generator import (
+    KINDS,
+    MAX_LINES,
+    PageGenerator,
+    ink_source,
+    page_generator,
+)
+from text_recognizer.pages.handwriting import HandwritingMissingError, handwriting_folder
+from text_recognizer.pages.ink import InkLine, core_row, crop_to_ink
+from text_recognizer.pages.layout import PlacedLine, set_lines
+from text_recognizer.pages.prose import Prose
+from text_recognizer.pages.sheet import save_contact_sheet, save_pages
+from text_recognizer.vocabulary import encode
+
+SEEDS = range(20)
+
+
+@pytest.fixture(scope="module")
+def sources():
+    """Ink sources of the validation split by kind, made when asked for."""
+    made = {}
+
+    def source(kind: str):
+        if kind not in made:
+            made[kind] = ink_source(kind, "validation")
+        return made[kind]
+
+    return source
+
+
+@pytest.fixture(params=KINDS)
+def kind(request) -> str:
+    """Each kind of page; skipped where its fonts or its handwriting can't be had."""
+    request.getfixturevalue("fonts" if request.param == "font" else "handwriting")
+    return request.param
+
+
+def row_at(line: PlacedLine, x: np.ndarray | float) -> np.ndarray:
+    return np.interp(x, line.path[:, 0], line.path[:, 1])
+
+
+def same_page(one, other) -> bool:
+    return np.array_equal(one.image, other.image) and one.text == other.text
+
+
+# Whole pages
+
+
+def test_the_seed_makes_the_page(kind, sources):
+    generator, again = (PageGenerator([sources(kind)]) for _ in range(2))
+    for seed in (3, [3, 4]):
+        page, same = generator.make(seed), again.make(seed)
+        assert same_page(page, same)
+        for line, other in zip(page.lines, same.lines, strict=True):
+            assert np.array_equal(line.path, other.path)
+            assert (line.start, line.end, line.above, line.below) == (
+                other.start,
+                other.end,
+                other.above,
+                other.below,
+            )
+    pages = [generator.make(seed) for seed in range(5)]
+    for index, page in enumerate(pages):
+        assert not any(same_page(page, other) for other in pages[:index])
+
+
+def test_what_is_told_of_a_page_is_possible(kind, sources):
+    generator = PageGenerator([sources(kind)])
+    for seed in SEEDS:
+        page = generator.make(seed)
+        height, width = page.image.shape
+        assert page.image.dtype == np.uint8
+        assert page.kind == kind and page.writer
+        assert 24 <= height <= 4000 and 32 <= width <= 4000
+        assert page.image.max() > page.image.min(), "nothing is on the page"
+        assert 1 <= len(page.lines) <= MAX_LINES
+        assert page.text.split("\n") == [line.text for line in page.lines]
+        for line in page.lines:
+            assert line.text == " ".join(line.text.split()) != ""
+            encode(line.text)  # raises where a character is not in the vocabulary
+            assert 0 <= line.start < line.end <= width
+            assert line.above > 0 and line.below > 0
+            x, y = line.path[:, 0], line.path[:, 1]
+            assert x[0] == 0 and abs(x[-1] - width) <= 1 and (np.diff(x) > 0).all()
+            assert y.min() >= 0 and y.max() <= height
+        paths = np.stack([line.path[:, 1] for line in page.lines])
+        assert (np.diff(paths, axis=0) > 0).all(), "lines cross, or are not from top to bottom"
+
+
+def test_the_number_of_lines_is_bounded_and_varies(kind, sources):
+    generator = PageGenerator([sources(kind)])
+    counts = {len(generator.make([1, seed], max_lines=3).lines) for seed in range(30)}
+    assert counts == {1, 2, 3}
+    assert len(generator.make(0, max_lines=1).lines) == 1
+
+
+def test_ink_on_a_finished_page_is_where_it_is_told(kind, sources):
+    """Averaged over pages, with all paper, light and stains: the rows of the writing differ more
+    from the page's median than the rest of the page does."""
+    generator = PageGenerator([sources(kind)])
+    on, off = [], []
+    for seed in SEEDS:
+        page = generator.make(seed)
+        image = page.image.astype(np.float64)
+        contrast = np.abs(image - np.median(image))
+        written = written_area(image.shape, page.lines, 0.5)
+        anywhere_near = written_area(image.shape, page.lines, 1.3)
+        on.append(contrast[written].mean())
+        if (~anywhere_near).sum() > 1000:
+            off.append(contrast[~anywhere_near].mean())
+    assert np.mean(on) > 1.5 * np.mean(off)
+
+
+def written_area(
+    shape: tuple[int, int], lines: list[PlacedLine], share: float, slack: float = 0.0
+) -> np.ndarray:
+    """Where some line is written: within `share` of its reach and `slack` px of its path."""
+    rows, columns = np.arange(shape[0])[:, None], np.arange(shape[1])
+    area = np.zeros(shape, dtype=bool)
+    for line in lines:
+        distance = rows - row_at(line, columns)
+        area |= (
+            (distance > -share * line.above - slack)
+            & (distance < share * line.below + slack)
+            & (columns >= line.start - slack)
+            & (columns <= line.end + slack)
+        )
+    return area
+
+
+# Where the ink is, before there is paper
+
+
+def test_ink_lies_along_the_known_paths(kind, sources):
+    rng = np.random.default_rng(1)
+    for _ in range(12):
+        _, lines = sources(kind).write(rng, 5, 48.0)
+        ink, placed = set_lines(rng, lines)
+        mass = ink.astype(np.float64)
+        near = written_area(ink.shape, placed, share=1.25, slack=2)
+        assert mass[near].sum() > 0.97 * mass.sum(), "ink where no line is told"
+        for line in placed:
+            own = written_area(ink.shape, [line], share=0.8)
+            assert mass[own].sum() / 255 > line.end - line.start, "a line without ink"
+            # The middle of the ink is at the path, from one end of the line to the other.
+            columns = np.linspace(line.start, line.end, 4).astype(int)
+            for left, right in zip(columns, columns[1:], strict=False):
+                part = np.zeros_like(own)
+                part[:, left:right] = own[:, left:right]
+                if mass[part].sum() < 255 * 60:  # an end with a dot alone
+                    continue
+                rows, where = np.nonzero(part)
+                off = rows - row_at(line, where)
+                middle = np.average(off, weights=mass[rows, where])
+                assert abs(middle) < 0.3 * (line.above + line.below)
+
+
+def test_what_touches_the_edge_of_the_line_is_its_ink(kind, sources):
+    rng = np.random.default_rng(2)
+    _, lines = sources(kind).write(rng, 6, 48.0)
+    for line in lines:
+        assert line.ink.dtype == np.uint8
+        assert line.width == line.ink.shape[1] > 0
+        assert line.ink.max() > 200
+        ink, left, top = crop_to_ink(line.ink)
+        # Scans keep the margin that they were cut with.
+        if kind != "scan":
+            assert (left, top) == (0, 0) and ink.shape == line.ink.shape
+        assert 0 <= line.core <= line.ink.shape[0] + line.above
+
+
+def test_words_stand_on_one_line(kind, sources):
+    """UNIPEN's words were written one by one: cut anywhere, a line's pieces have their middle at
+    the same height."""
+    rng = np.random.default_rng(3)
+    off = []
+    for _ in range(20):
+        _, lines = sources(kind).write(rng, 4, 48.0)
+        for line in lines:
+            for piece in np.array_split(line.ink, max(line.width // 150, 1), axis=1):
+                if (piece > 64).sum() > 100:
+                    off.append((core_row(piece) - line.core) / (line.above + line.below))
+    assert len(off) > 100
+    assert np.mean(np.abs(off) < 0.2) > 0.93
+    assert np.std(off) < 0.12
+
+
+def test_lines_of_a_page_keep_their_distance(kind, sources):
+    rng = np.random.default_rng(4)
+    for _ in range(15):
+        _, lines = sources(kind).write(rng, 6, 40.0)
+        _, placed = set_lines(rng, lines)
+        for line, following in zip(placed, placed[1:], strict=False):
+            distance = (following.path[:, 1] - line.path[:, 1]).mean()
+            assert distance > 0.6 * (line.below + following.above)
+
+
+# Variety
+
+
+def test_pages_are_dark_on_light_and_sometimes_light_on_dark(fonts):
+    generator = page_generator({"font": 1.0})
+    medians = [np.median(generator.make(seed, max_lines=3).image) for seed in range(150)]
+    dark = sum(median < 90 for median in medians)
+    assert 2 <= dark <= 25
+    assert np.std([median for median in medians if median >= 90]) > 10, "one paper for all"
+
+
+def test_pages_are_slanted_to_both_sides(fonts):
+    generator = page_generator({"font": 1.0})
+    slopes = []
+    for seed in range(60):
+        path = generator.make(seed, max_lines=2).lines[0].path
+        slopes.append(np.polyfit(path[:, 0], path[:, 1], 1)[0])
+    assert min(slopes) < -0.02 and max(slopes) > 0.02
+    assert max(map(abs, slopes)) < 0.2
+
+
+def test_all_characters_occur_in_font_pages():
+    prose, rng = Prose(), np.random.default_rng(1)
+    said = set("".join("".join(prose.lines(rng, 10)) for _ in range(600)))
+    assert said == {chr(code) for code in range(32, 127)}
+
+
+def test_prose_breaks_lines_between_words():
+    prose = Prose()
+    for seed in SEEDS:
+        lines = prose.lines(np.random.default_rng(seed), 8)
+        assert len(lines) == 8
+        assert all(line and line == line.strip() for line in lines)
+        assert max(map(len, lines)) < 90
+
+
+def test_a_mix_holds_its_kinds_in_their_shares(fonts, handwriting, sources):
+    generator = PageGenerator([sources("font"), sources("scan")], [0.8, 0.2])
+    kinds = [generator.make(seed, max_lines=1).kind for seed in range(100)]
+    assert 65 <= kinds.count("font") <= 92
+    assert kinds.count("font") + kinds.count("scan") == 100
+
+
+# Files
+
+
+def test_saved_pages_come_with_their_labels(fonts, tmp_path):
+    labels = save_pages(tmp_path, "font", 3, seed=5, split="validation", label_split="show")
+    save_pages(tmp_path, "font", 2, seed=6, label_split="train")
+    content = json.loads(labels.read_text())
+    assert len(content["items"]) == 5 and content["licence"]
+    assert {item["split"] for item in content["items"]} == {"show", "train"}
+    generator = page_generator({"font": 1.0}, "validation")
+    for index in range(3):
+        item = next(i for i in content["items"] if i["file"] == f"show_font_{index:03d}.jpg")
+        page = generator.make([5, index])
+        assert (item["text"], item["writer"], item["kind"]) == (page.text, page.writer, "paragraph")
+        with Image.open(tmp_path / item["file"]) as image:
+            assert (image.mode, image.size) == ("L", page.image.shape[::-1])
+            off = np.asarray(image).astype(float) - page.image
+        assert np.abs(off).mean() < 8, "as close as a JPEG file is"
+
+
+@pytest.mark.parametrize("paths", [False, True])
+def test_the_contact_sheet_shows_all_pages(fonts, tmp_path, paths):
+    path = save_contact_sheet(tmp_path / "new" / "sheet.png", "font", 5, paths=paths)
+    with Image.open(path) as image:
+        pixels = np.asarray(image.convert("RGB"))
+    assert pixels.shape == (880, 1760, 3)
+    cells = [pixels[r : r + 440, c : c + 440] for r in (0, 440) for c in range(0, 1760, 440)]
+    assert [bool(cell.std() > 5) for cell in cells] == [True] * 5 + [False] * 3
+    gray = (pixels == pixels[:, :, :1]).all()
+    assert gray != paths, "known lines are drawn in colour when asked for"
+
+
+# What is missing
+
+
+def test_fonts_that_are_there_are_not_fetched(tmp_path, monkeypatch):
+    names = ["kalam", "caveat"]
+    for name in names:
+        fonts_module.font_path(name, tmp_path).touch()
+
+    def refuse(*_, **__):
+        raise AssertionError("npm was called")
+
+    monkeypatch.setattr(subprocess, "run", refuse)
+    assert fetch_fonts(tmp_path, names) == tmp_path
+
+
+def test_missing_fonts_are_told(tmp_path, monkeypatch):
+    with pytest.raises(FontsMissingError, match="lab fonts"):
+        FontSource(["kalam"], Prose(), tmp_path)
+    monkeypatch.setattr(fonts_module.shutil, "which", lambda _: None)
+    with pytest.raises(FontsMissingError, match="npm is not installed"):
+        fetch_fonts(tmp_path / "new", ["kalam"])
+
+
+def test_npm_without_a_network_is_told_and_leaves_nothing(tmp_path, monkeypatch):
+    failed = subprocess.CompletedProcess([], 1, "", "npm error network")
+    monkeypatch.setattr(fonts_module.shutil, "which", lambda _: "npm")
+    monkeypatch.setattr(subprocess, "run", lambda *_, **__: failed)
+    with pytest.raises(FontsMissingError, match="check the network"):
+        fetch_fonts(tmp_path / "new", ["kalam"])
+    assert not list((tmp_path / "new").iterdir())
+
+
+def test_missing_handwriting_is_told(tmp_path, monkeypatch):
+    monkeypatch.setenv("LAB_HANDWRITING", str(tmp_path / "none"))
+    with pytest.raises(HandwritingMissingError, match="LAB_HANDWRITING"):
+        handwriting_folder()
+    with pytest.raises(HandwritingMissingError):
+        ink_source("pen")
+
+
+def test_an_unknown_kind_is_told():
+    with pytest.raises(ValueError, match="take one of font, pen, scan"):
+        ink_source("typed")
+
+
+def test_a_line_without_ink_is_told():
+    with pytest.raises(ValueError, match="no ink"):
+        crop_to_ink(np.zeros((10, 10), dtype=np.uint8))
+
+
+def test_a_short_line_beside_a_long_one_stays_on_the_page():
+    """A line is placed by its own width, and its path goes on to both edges."""
+    long, short = (
+        InkLine(np.full((20, width), 255, dtype=np.uint8), "a", 10.0, 12.0, 12.0)
+        for width in (500, 30)
+    )
+    for seed in SEEDS:
+        ink, placed = set_lines(np.random.default_rng(seed), [long, short])
+        assert placed[1].end - placed[1].start == pytest.approx(30)
+        assert placed[1].end <= ink.shape[1]
+        assert placed[1].path[-1, 0] == ink.shape[1]
+        assert (ink.astype(np.float64).sum() / 255) == pytest.approx(20 * 530, rel=0.05)

@@ -1,0 +1,183 @@
+"""Follows the ridges that the finder draws, from column to column, and tells which make one line.
+
+A ridge is joined to the line whose course it continues if each is the other's nearest; what breaks
+off and goes on at the same height further right, like a date at the end of a line, is one line.
+"""
+
+from typing import List, Tuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+# TorchScript reads these spellings on every Python that it supports.
+# ruff: noqa: UP006, UP035
+
+LEAST = 0.4  # height of a ridge that counts
+GAP = 12  # columns that a line may be lost for and found again
+NEAR = 0.35  # of the writing's height: how far off its course a line may be found again
+SHORTEST = 2  # columns of a line
+
+
+def trace_lines(
+    middle: Tensor,
+    height: Tensor,
+    least: float = LEAST,
+    gap: int = GAP,
+    near: float = NEAR,
+    shortest: int = SHORTEST,
+) -> Tuple[Tensor, Tensor]:
+    """The lines of one page from top to bottom: paths (N, columns) in rows, and edges (N, 2) int64,
+    the first and the last column of their writing. Beyond these a path goes on level.
+
+    middle: (rows, columns) in [0, 1], the finder's ridges. height: (rows, columns), the writing's
+    whole height in rows.
+    """
+    middle, height = middle.cpu(), height.cpu()
+    columns = middle.size(1)
+    ys: List[List[float]] = []  # of each line, where it was seen
+    xs: List[List[int]] = []
+    tall: List[List[float]] = []
+    rows_of, peaks_of = _peaks(middle, least)
+    for column in range(columns):
+        here = rows_of[column]
+        if here.numel() == 0:
+            continue
+        own = height[here, column]
+        at = peaks_of[column]
+        active: List[int] = []
+        course: List[float] = []
+        for line in range(len(ys)):
+            if column - xs[line][-1] <= gap:
+                active.append(line)
+                course.append(_continued(xs[line], ys[line], column))
+        taken: List[int] = [-1] * here.size(0)
+        if len(active) > 0:
+            distance = (at[:, None] - torch.tensor(course)[None]).abs()
+            of_peak = distance.argmin(1)
+            of_line = distance.argmin(0)
+            for peak in range(here.size(0)):
+                line = int(of_peak[peak])
+                close = float(distance[peak, line]) < max(near * float(own[peak]), 1.0)
+                if close and int(of_line[line]) == peak:
+                    taken[peak] = active[line]
+        for peak in range(here.size(0)):
+            if taken[peak] < 0:
+                taken[peak] = len(ys)
+                new_ys: List[float] = []
+                new_xs: List[int] = []
+                new_tall: List[float] = []
+                ys.append(new_ys)
+                xs.append(new_xs)
+                tall.append(new_tall)
+            ys[taken[peak]].append(float(at[peak]))
+            xs[taken[peak]].append(column)
+            tall[taken[peak]].append(float(own[peak]))
+    return _joined(ys, xs, tall, columns, near, shortest)
+
+
+def _peaks(middle: Tensor, least: float) -> Tuple[List[Tensor], List[Tensor]]:
+    """For each column the rows (int64) in which a ridge peaks, and where exactly (float)."""
+    smooth = F.avg_pool2d(middle[None, None], [1, 3], 1, [0, 1], count_include_pad=False)[0, 0]
+    padded = F.pad(smooth, [0, 0, 1, 1])
+    up, down = padded[:-2], padded[2:]
+    peak = (smooth >= least) & (smooth > up) & (smooth >= down)
+    # The top of the parabola through three neighbours (as in sub-pixel corner refinement).
+    shift = 0.5 * (up - down) / (up - 2 * smooth + down).clamp_max(-1e-6)
+    rows: List[Tensor] = []
+    exact: List[Tensor] = []
+    for column in range(middle.size(1)):
+        here = torch.nonzero(peak[:, column])[:, 0]
+        rows.append(here)
+        exact.append(here + 0.5 + shift[here, column].clamp(-0.5, 0.5))
+    return rows, exact
+
+
+def _continued(xs: List[int], ys: List[float], column: int) -> float:
+    """Where a line that was seen at (xs, ys) should be in a column to the right, by its course
+    over the last columns."""
+    count = len(xs)
+    back = min(count, 8)
+    if back < 4:
+        return ys[-1]
+    slope = (ys[-1] - ys[count - back]) / (xs[-1] - xs[count - back])
+    return ys[-1] + max(min(slope, 0.4), -0.4) * min(column - xs[-1], 4)
+
+
+def _mean(values: List[float]) -> float:
+    total = 0.0
+    for value in values:
+        total += value
+    return total / max(len(values), 1)
+
+
+def _joined(
+    ys: List[List[float]],
+    xs: List[List[int]],
+    tall: List[List[float]],
+    columns: int,
+    near: float,
+    shortest: int,
+) -> Tuple[Tensor, Tensor]:
+    """Pieces of one line put together, crumbs left out, the rest in reading order."""
+    slopes: List[float] = []
+    for line in range(len(xs)):
+        if len(xs[line]) >= 8:
+            span = float(xs[line][-1] - xs[line][0])
+            slopes.append((ys[line][-1] - ys[line][0]) / span)
+    slope = 0.0  # of the page, in rows a column
+    if len(slopes) > 0:
+        slope = float(torch.tensor(slopes).median())
+    gone: List[bool] = [len(x) < shortest for x in xs]
+    for left in range(len(xs)):
+        again = True
+        while again and not gone[left]:
+            again = False
+            best, nearest = -1, 0.0
+            for right in range(len(xs)):
+                if right != left and not gone[right] and xs[right][0] > xs[left][-1]:
+                    apart = float(xs[right][0] - xs[left][-1])
+                    off = abs(ys[right][0] - ys[left][-1] - slope * apart)
+                    if off < near * _mean(tall[left]) and (best < 0 or apart < nearest):
+                        best, nearest = right, apart
+            if best >= 0:
+                ys[left].extend(ys[best])
+                xs[left].extend(xs[best])
+                tall[left].extend(tall[best])
+                gone[best] = True
+                again = True
+    order: List[float] = []
+    kept: List[int] = []
+    for line in range(len(xs)):
+        if not gone[line]:
+            kept.append(line)
+            middle = 0.5 * (xs[line][0] + xs[line][-1])
+            order.append(_mean(ys[line]) - slope * middle)
+    paths = torch.zeros([len(kept), columns])
+    edges = torch.zeros([len(kept), 2], dtype=torch.long)
+    places = torch.tensor(order).argsort()
+    for place in range(len(kept)):
+        line = kept[int(places[place])]
+        paths[place] = _filled(xs[line], ys[line], columns)
+        edges[place, 0] = xs[line][0]
+        edges[place, 1] = xs[line][-1]
+    smooth = F.avg_pool1d(paths[:, None], 5, 1, 2, count_include_pad=False)[:, 0]
+    return smooth, edges
+
+
+def _filled(xs: List[int], ys: List[float], columns: int) -> Tensor:
+    """A path through (xs, ys) for every column (columns,): straight between, level beyond."""
+    x = torch.tensor(xs)
+    y = torch.tensor(ys)
+    at = torch.arange(columns).clamp(xs[0], xs[-1])
+    right = torch.searchsorted(x, at).clamp_min(1).clamp_max(max(x.size(0) - 1, 1))
+    left = right - 1
+    if x.size(0) == 1:
+        return y.expand(columns)
+    share = (at - x[left]) / (x[right] - x[left])
+    return y[left] + (y[right] - y[left]) * share
+
+
+def along_paths(grid: Tensor, paths: Tensor) -> Tensor:
+    """What a grid (rows, columns) says along paths (N, columns), from the nearest cell."""
+    return grid.gather(0, paths.long().clamp(0, grid.size(0) - 1))
