@@ -36,6 +36,16 @@ def test_light_ink_on_dark_is_the_same_page():
         torch.testing.assert_close(inverted, ink, atol=1e-4, rtol=0)
 
 
+@pytest.mark.parametrize("contrast", [20, 60, 120, 240])
+@pytest.mark.parametrize("size", [(200, 300), (400, 640), (1200, 1600)])
+def test_dark_ink_is_ink_at_any_contrast_and_size(contrast, size):
+    page = torch.nn.functional.interpolate(written_page(250, 250 - contrast), size=size)
+    for ink in normalize_page(page):
+        assert ink.mean() < 0.25, "turned around, most of the page would be ink"
+    for ink in normalize_page(255 - page):
+        assert ink.mean() < 0.25
+
+
 def test_faint_writing_looks_like_strong_writing():
     strong, _ = normalize_page(written_page(250, 10))
     faint, _ = normalize_page(written_page(190, 110))
@@ -67,13 +77,14 @@ def test_a_blank_page_with_a_little_noise_has_little_ink(polarity):
 @pytest.mark.parametrize(
     ("height", "width", "overview"),
     [
-        (600, 1024, (300, 512)),  # made to the width
-        (100, 100, (400, 400)),  # never more than 4 times larger
-        (2000, 512, (1024, 262)),  # a long page is made to the height
-        (8, 8, (32, 32)),
-        (10, 2000, (8, 512)),
-        (2000, 10, (1024, 8)),
-        (1600, 1600, (512, 512)),
+        (1280, 1024, (640, 512)),  # made to the area
+        (1600, 1600, (572, 572)),
+        (400, 1600, (286, 1145)),
+        (100, 100, (150, 150)),  # never more than 1.5 times larger
+        (3000, 512, (1152, 197)),  # a long page is made to its longer side
+        (8, 8, (12, 12)),
+        (10, 2000, (8, 1152)),
+        (2000, 10, (1152, 8)),
     ],
 )
 def test_overviews_of_odd_pages(height, width, overview):

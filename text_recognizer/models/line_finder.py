@@ -36,12 +36,12 @@ class MaskedConv(nn.Module):
 
 
 class ContextLayer(nn.Module):
-    """A residual convolution that looks `dilation` columns to either side, along the lines."""
+    """A residual convolution that looks some rows up and down and more columns left and right."""
 
-    def __init__(self, channels: int, dilation: int) -> None:
+    def __init__(self, channels: int, rows: int, columns: int) -> None:
         super().__init__()
         self.conv = nn.Conv2d(
-            channels, channels, 3, padding=(1, dilation), dilation=(1, dilation), bias=False
+            channels, channels, 3, padding=(rows, columns), dilation=(rows, columns), bias=False
         )
         self.norm = nn.BatchNorm2d(channels)
 
@@ -52,8 +52,7 @@ class ContextLayer(nn.Module):
 class LineFinder(nn.Module):
     """Overviews of pages to what is written where, on a grid of 4 x 8 px cells.
 
-    The context layers work on 8 x 8 px cells and together see the whole width of a page: a line
-    that ends early is told by its neighbours how to go on. The fine rows come back at the end.
+    The context layers work on 8 x 8 px cells; the fine rows come back at the end.
     """
 
     def __init__(self, channels: int = 48) -> None:
@@ -63,9 +62,9 @@ class LineFinder(nn.Module):
         self.to_half = MaskedConv(1, 16, (2, 2))
         self.to_quarter = MaskedConv(16, 32, (2, 2))
         self.to_eighth = MaskedConv(32, channels, (2, 2))
-        self.context = nn.ModuleList(
-            [ContextLayer(channels, d) for d in (1, 2, 4, 8, 16, 1, 2, 4, 8, 1)]
-        )
+        # Rows: 39 of 8 px, for a large hand. Columns: 95, for the lines' course over the page.
+        looks = [(1, 1), (1, 2), (2, 4), (2, 8), (4, 16), (1, 1), (1, 2), (2, 4), (4, 8), (1, 1)]
+        self.context = nn.ModuleList([ContextLayer(channels, *look) for look in looks])
         self.fine = nn.Conv2d(32, channels, 1)
         self.merge = MaskedConv(channels, channels, (1, 1))
         self.head = nn.Conv2d(channels, 3, 1)

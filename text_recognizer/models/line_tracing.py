@@ -149,7 +149,7 @@ def _joined(
     order: List[float] = []
     kept: List[int] = []
     for line in range(len(xs)):
-        if not gone[line]:
+        if not gone[line] and not _beside_longer(line, ys, xs, tall, gone):
             kept.append(line)
             middle = 0.5 * (xs[line][0] + xs[line][-1])
             order.append(_mean(ys[line]) - slope * middle)
@@ -163,6 +163,31 @@ def _joined(
         edges[place, 1] = xs[line][-1]
     smooth = F.avg_pool1d(paths[:, None], 5, 1, 2, count_include_pad=False)[:, 0]
     return smooth, edges
+
+
+def _beside_longer(
+    line: int,
+    ys: List[List[float]],
+    xs: List[List[int]],
+    tall: List[List[float]],
+    gone: List[bool],
+) -> bool:
+    """Whether a line runs within half the writing's height of a longer one: a stray stroke, or
+    the same line once more."""
+    for other in range(len(xs)):
+        longer = len(xs[other]) > len(xs[line])
+        if other != line and not gone[other] and longer:
+            near, shared, place = 0, 0, 0
+            for index in range(len(xs[line])):
+                while place < len(xs[other]) and xs[other][place] < xs[line][index]:
+                    place += 1
+                if place < len(xs[other]) and xs[other][place] - xs[line][index] <= 2:
+                    shared += 1
+                    half = 0.5 * max(tall[line][index], tall[other][place])
+                    near += int(abs(ys[line][index] - ys[other][place]) < half)
+            if shared > 0 and 2 * near > shared and 2 * shared >= len(xs[line]):
+                return True
+    return False
 
 
 def _filled(xs: List[int], ys: List[float], columns: int) -> Tensor:

@@ -3,6 +3,7 @@
 Pencil on gray paper, chalk on a board and a phone's shadow differ less afterwards than two pens.
 """
 
+import math
 from typing import Tuple
 
 import torch.nn.functional as F
@@ -10,21 +11,21 @@ from torch import Tensor
 
 # ruff: noqa: UP006, UP035
 # TorchScript sees no module constants: they reach the functions as defaults.
-OVERVIEW_WIDTH = 512  # px; the finder's view of a page
-OVERVIEW_HEIGHT = 1024  # px; a page longer than twice its width is made smaller still
-MAX_ENLARGEMENT = 4.0
+OVERVIEW_AREA = 512 * 640  # px: the finder's view of a page, of whatever shape
+OVERVIEW_SIDE = 1152  # px at most
+MAX_ENLARGEMENT = 1.5
 FAINTEST_INK = 28.0  # gray levels: full ink differs so much from paper at least, or it is noise
 
 
 def overview_size(
     height: int,
     width: int,
-    most_wide: int = OVERVIEW_WIDTH,
-    most_high: int = OVERVIEW_HEIGHT,
+    area: int = OVERVIEW_AREA,
+    side: int = OVERVIEW_SIDE,
     enlargement: float = MAX_ENLARGEMENT,
 ) -> Tuple[int, int]:
     """Height and width (px) of the overview of a page of that size."""
-    scale = min(min(most_wide / width, most_high / height), enlargement)
+    scale = min(math.sqrt(area / (height * width)), min(side / max(height, width), enlargement))
     return max(int(height * scale + 0.5), 8), max(int(width * scale + 0.5), 8)
 
 
@@ -39,7 +40,7 @@ def normalize_page(page: Tensor, faintest: float = FAINTEST_INK) -> Tuple[Tensor
     height, width = overview_size(page.size(2), page.size(3))
     small = F.interpolate(page, size=[height, width], mode="bilinear", antialias=True)
     deviation = small - _smooth(small, 31)
-    if bool((deviation.clamp(-60.0, 60.0) ** 3).mean() > 0):
+    if bool((deviation**3).mean() > 0):
         page, small = 255.0 - page, 255.0 - small
     paper = _smooth(F.max_pool2d(_smooth(small, 3), 9, stride=1, padding=4), 31)
     ink = (paper - small).clamp_min(0.0)

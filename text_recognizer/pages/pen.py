@@ -32,6 +32,7 @@ FILES = (
     ("unipen_chars", "sign", 2.2),
 )
 CACHE_FORMAT = 3
+LONGEST_LINE = 45  # heights of the writing: what is longer fits on no page
 # Single signs were written in boxes: how far above (-) the baseline they belong, in x-heights.
 SIGN_HEIGHTS = (
     dict.fromkeys("-+=*~", -0.3) | dict.fromkeys("'\"^`", -1.3) | dict.fromkeys(",;_", 0.3)
@@ -226,7 +227,7 @@ class PenSource:
                 else _line_of_words(rng, writer, wanted_length, spacing)
             )
             line = _draw(text, placed, x_height / writer.x_height, slant, stretch, pen)
-            if line is not None:
+            if line is not None and line.width < LONGEST_LINE * height:
                 lines.append(line)
         return writer.name, with_reach_of_the_hand(lines)
 

@@ -112,7 +112,9 @@ def main(arguments: list[str] | None = None) -> None:
         callbacks=[
             best,
             last,  # after `best`, whose state it keeps
-            EMAWeightAveraging(decay=options.ema, update_starting_at_step=min(50, options.steps // 4)),
+            EMAWeightAveraging(
+                decay=options.ema, update_starting_at_step=min(50, options.steps // 4)
+            ),
             TQDMProgressBar(refresh_rate=5),
         ],
         num_sanity_val_steps=0,

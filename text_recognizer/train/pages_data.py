@@ -13,7 +13,7 @@ from text_recognizer.models.normalization import normalize_page
 from text_recognizer.pages.generator import KINDS, TRAINING_MIX, Page, page_generator
 from text_recognizer.train.sampling import EpochSampler, one_thread
 
-# px of writing: in an overview of 512 px small writing looks the same, and costs half to make.
+# px of writing: small writing looks the same in an overview, and costs half to make.
 OVERVIEW_HEIGHTS = (18.0, 44.0)
 
 
@@ -82,19 +82,29 @@ class PageBatches(Dataset[PageBatch]):
     def __init__(self, mix: dict[str, float], split: str, pages: int, seed: int) -> None:
         self.mix, self.split, self.pages, self.seed = mix, split, pages, seed
         self.generator = None  # made in the worker: strokes are not sent between processes
+        self.made: tuple[int, list[PageBatch]] = (-1, [])
 
     def __len__(self) -> int:
         return 2**31
 
     def __getitem__(self, index: int) -> PageBatch:
+        group, half = divmod(index, 2)
+        if self.made[0] != group:
+            self.made = (group, self._make_group(group))
+        return self.made[1][half]
+
+    def _make_group(self, group: int) -> list[PageBatch]:
+        """Two batches: the taller pages of the group, and the wider ones, so that both have
+        little padding."""
         if self.generator is None:
             self.generator = page_generator(self.mix, self.split)
         made = []
-        for part in range(self.pages):
-            page = self.generator.make([self.seed, index, part], heights=OVERVIEW_HEIGHTS)
+        for part in range(2 * self.pages):
+            page = self.generator.make([self.seed, group, part], heights=OVERVIEW_HEIGHTS)
             _, ink = normalize_page(torch.tensor(page.image)[None, None])
             made.append((ink, *finder_targets(page, ink.size(2), ink.size(3))))
-        return collate(made)
+        made.sort(key=lambda one: one[0].size(3) / one[0].size(2))
+        return [collate(made[: self.pages]), collate(made[self.pages :])]
 
 
 def collate(
