@@ -68,7 +68,7 @@ def fetch_fonts(folder: Path | None = None, names: list[str] | None = None) -> P
     with tempfile.TemporaryDirectory(dir=folder) as scratch:
         for name in tqdm(missing, desc="fonts", unit="font"):
             result = subprocess.run(
-                ["npm", "pack", "--silent", "--cache", f"{scratch}/cache", f"@fontsource/{name}"],
+                ["npm", "pack", "--silent", "--cache", f"{scratch}/cache", f"@fontsource/{name}@5"],
                 cwd=scratch,
                 capture_output=True,
                 text=True,

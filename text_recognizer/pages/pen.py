@@ -191,6 +191,9 @@ def read_writers(folder: Path, split: str) -> list[Writer]:
         if wanted(one.name, kept_out, split):
             one.x_height = float(np.median(letters))
             one.pitch = float(np.median([i.width / len(i.text) for i in one.words + one.lines]))
+            # Much narrower than the hand: words one below the other, or a label of other words.
+            one.words = [i for i in one.words if i.width > 0.4 * one.pitch * len(i.text)]
+            one.lines = [i for i in one.lines if i.width > 0.4 * one.pitch * len(i.text)]
             writers.append(one)
     return sorted(writers, key=lambda w: w.name)
 

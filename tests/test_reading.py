@@ -1,0 +1,93 @@
+"""The packaged recognizer reads: what the issue of the recognizer asks of it, held as tests."""
+
+import io
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from text_recognizer.evaluate import evaluate, load_items
+from text_recognizer.pages.fonts import UNSEEN_FONTS, FontSource
+from text_recognizer.pages.generator import PageGenerator
+from text_recognizer.pages.prose import Prose
+from text_recognizer.paragraph_text_recognizer import ParagraphTextRecognizer
+from text_recognizer.places import project_folder
+
+SAMPLES = project_folder() / "data" / "pages"
+
+
+@pytest.fixture(scope="module")
+def recognizer(model_path):
+    return ParagraphTextRecognizer(model_path)
+
+
+def test_sample_pages_to_show_are_read(recognizer):
+    read = evaluate(recognizer, load_items(SAMPLES, split="show"), progress=False)
+    assert read.overall.cer <= 0.06
+
+
+@pytest.mark.slow
+def test_lines_of_pages_in_unseen_fonts_are_found_once(recognizer, fonts):
+    found = false = lines = 0
+    generator = PageGenerator([FontSource(UNSEEN_FONTS, Prose())], wear=0.35)
+    for index in range(30):
+        page = generator.make([41, index])
+        read = recognizer.read(Image.fromarray(page.image)).lines
+        tops = [np.interp(line.start + 5, *line.path.T) for line in page.lines]
+        heights = [line.above + line.below for line in page.lines]
+        used = set()
+        for line in read:
+            distances = np.abs(np.array(tops) - line.path[0][1])
+            nearest = int(distances.argmin())
+            if distances[nearest] < heights[nearest] / 2 and nearest not in used:
+                used.add(nearest)
+            else:
+                false += 1
+        found, lines = found + len(used), lines + len(page.lines)
+    assert found >= 0.98 * lines
+    assert false <= 0.02 * lines
+
+
+@pytest.mark.slow
+def test_letters_of_1905_are_read(recognizer, handwriting):
+    labels = handwriting / "stanford.json"
+    read = evaluate(recognizer, load_items(labels, kind="paragraph"), batch_size=4, progress=False)
+    assert read.overall.images == 13
+    assert read.overall.cer <= 0.20
+
+
+def test_a_photo_of_12_megapixels_is_read_in_2_seconds(recognizer):
+    page = Image.open(SAMPLES / "show_font_005.jpg").resize((4000, 3000), Image.Resampling.BICUBIC)
+    photo = io.BytesIO()
+    page.save(photo, "JPEG", quality=90)
+    seconds = []
+    for _ in range(
+        3
+    ):  # the first run pays for TorchScript's optimization; others share the machine
+        start = time.perf_counter()
+        text = recognizer.predict(photo.getvalue())
+        seconds.append(time.perf_counter() - start)
+    assert text
+    assert min(seconds) < 2.0
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads the peak from Linux's accounting")
+def test_a_reading_process_needs_less_than_a_gigabyte(model_path):
+    pages = sorted(str(page) for page in SAMPLES.glob("show_font_00[0-3].jpg"))
+    code = (
+        "import resource, sys\n"
+        "from text_recognizer.paragraph_text_recognizer import ParagraphTextRecognizer\n"
+        "texts = ParagraphTextRecognizer(sys.argv[1]).predict_batch(sys.argv[2:])\n"
+        "assert all(texts)\n"
+        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)\n"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", code, str(model_path), *pages],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert int(result.stdout) * 1024 < 10**9
