@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
@@ -55,6 +56,31 @@ def test_boxes_are_joined_in_reading_order(benchmarks):
     boxes = [box(200, 12, 300, 42), box(0, 60, 300, 90), box(0, 10, 150, 40)]
     assert join_in_reading_order(boxes, ["right", "below", "left"]) == "left right\nbelow"
     assert join_in_reading_order([], []) == ""
+
+
+def test_lines_are_found_missed_or_false(benchmarks):
+    from accuracy import compare
+
+    from text_recognizer.pages.generator import Page
+    from text_recognizer.pages.layout import PlacedLine
+    from text_recognizer.paragraph_text_recognizer import Line
+
+    def known(y: float) -> PlacedLine:
+        path = np.array([[0, y], [300, y + 10], [600, y + 20]], dtype=np.float32)
+        return PlacedLine("a", path, start=60, end=500, above=20, below=10)
+
+    def read(y: float, end: float = 500) -> Line:
+        # The middle of the strip lies 5 px above that of the small letters.
+        path = [(60.0, y + 2 - 5), (end, y + end / 30 - 5)]
+        return Line("a", 1.0, path, 30.0, (0, 0, 0, 0))
+
+    page = Page(np.zeros((400, 600), np.uint8), [known(100), known(200)], "someone", "font")
+    assert compare([read(100), read(200)], page) == (2, 0)
+    assert compare([read(100)], page) == (1, 0)
+    assert compare([], page) == (0, 0)
+    assert compare([read(100), read(200), read(202)], page) == (2, 1), "found twice"
+    assert compare([read(100), read(220)], page) == (1, 1), "beside its line"
+    assert compare([read(100), read(200, end=250)], page) == (1, 1), "half of its line"
 
 
 def test_targets_are_met_only_where_measured_on_an_idle_machine(benchmarks):
