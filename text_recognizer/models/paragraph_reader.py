@@ -123,7 +123,6 @@ class ParagraphReader(nn.Module):
         (N, P, 2), starts and ends (2, N), and reach above and below the path (2, N)."""
         inks: List[Tensor] = []
         overviews: List[Tensor] = []
-        tallest, widest = 1, 1
         for page in range(pages.size(0)):
             height, width = pages.size(2), pages.size(3)
             if sizes is not None:
@@ -131,13 +130,27 @@ class ParagraphReader(nn.Module):
             ink, overview = normalize_page(pages[page : page + 1, :, :height, :width])
             inks.append(ink)
             overviews.append(overview)
+        # A processor gains nothing by a batch, and pages of many shapes would be mostly padding.
+        size = len(inks) if pages.is_cuda else 1
+        found: List[Tuple[Tensor, Tensor, Tensor, Tensor]] = []
+        for first in range(0, len(inks), size):
+            found.extend(self._find_in(inks[first : first + size], overviews[first : first + size]))
+        return found
+
+    def _find_in(
+        self, inks: List[Tensor], overviews: List[Tensor]
+    ) -> List[Tuple[Tensor, Tensor, Tensor, Tensor]]:
+        """What `_find` tells, of pages whose overviews go through the finder in one batch."""
+        device = inks[0].device
+        tallest, widest = 1, 1
+        for overview in overviews:
             tallest = max(tallest, overview.size(2))
             widest = max(widest, overview.size(3))
         row, column = self.finder.row, self.finder.column
         tallest = (tallest + row - 1) // row * row
         widest = (widest + column - 1) // column * column
-        batch = torch.zeros([len(inks), 1, tallest, widest], device=pages.device)
-        shapes = torch.zeros([len(inks), 2], dtype=torch.long, device=pages.device)
+        batch = torch.zeros([len(inks), 1, tallest, widest], device=device)
+        shapes = torch.zeros([len(inks), 2], dtype=torch.long, device=device)
         for page, overview in enumerate(overviews):
             batch[page, :, : overview.size(2), : overview.size(3)] = overview[0]
             shapes[page, 0] = overview.size(2)
@@ -154,7 +167,7 @@ class ParagraphReader(nn.Module):
                 above[page, :rows, :columns],
                 below[page, :rows, :columns],
             )
-            x = (torch.arange(columns, device=path.device) + 0.5) * to_x
+            x = (torch.arange(columns, device=device) + 0.5) * to_x
             points = torch.stack([x[None].expand_as(path), path * to_y], dim=2)
             margin = 0.2 * reach.sum(0) * to_y
             starts = (edges[0] * to_x - margin).clamp_min(0.0)
