@@ -69,7 +69,7 @@ def untrained() -> ParagraphReader:
     reader = ParagraphReader().eval()
     with torch.no_grad():
         reader.finder.head.weight.mul_(30)
-        reader.finder.head.bias.copy_(torch.tensor([-3.2, -1.0, -1.0, 3.0]))
+        reader.finder.head.bias.copy_(torch.tensor([0.0, -1.0, -1.0]))
         for name, parameter in reader.reader.named_parameters():
             if name.endswith("weight") and parameter.dim() > 1:
                 parameter.mul_(3)
@@ -117,7 +117,8 @@ def test_lines_are_told_with_their_places(untrained, pages):
         assert (y >= 0).all() and (y <= height + 1e-3).all()
     for page in range(len(pages)):
         middles = paths[line_page == page][:, :, 1].mean(1)
-        assert (middles.diff() > 0).all(), "lines come from top to bottom"
+        # Up to the page's slant, by which random pieces far apart are compared.
+        assert (middles.diff() > -0.02 * sizes[page, 1]).all(), "lines come from top to bottom"
 
 
 def test_forward_is_the_lines_joined(untrained, pages):

@@ -417,8 +417,8 @@ for name in unwanted:
 loaded = {name.partition(".")[0] for name in sys.modules}
 assert not loaded & unwanted, loaded & unwanted
 own = {name for name in sys.modules if name.startswith("text_recognizer.")}
-assert own == {"text_recognizer." + name for name in
-               ("errors", "fetching", "images", "limits", "paragraph_text_recognizer")}, own
+names = ("errors", "fetching", "images", "limits", "paragraph_text_recognizer", "places")
+assert own == {"text_recognizer." + name for name in names}, own
 print(json.dumps(text))
 """
 
