@@ -9,7 +9,6 @@ import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import EMAWeightAveraging, ModelCheckpoint, TQDMProgressBar
 from pytorch_lightning.loggers import CSVLogger
-from safetensors.torch import load_file
 
 from text_recognizer.errors import RecognizerError
 from text_recognizer.pages.generator import KINDS, TRAINING_MIX
@@ -18,7 +17,7 @@ from text_recognizer.train.finder import FinderTraining
 from text_recognizer.train.pages_data import PagesData
 from text_recognizer.train.reader import ReaderTraining
 from text_recognizer.train.strips_data import StripsData
-from text_recognizer.weights import export_checkpoint
+from text_recognizer.weights import export_checkpoint, load_weights
 
 
 def parse_mix(text: str) -> dict[str, float]:
@@ -48,7 +47,13 @@ def parser() -> argparse.ArgumentParser:
         default=TRAINING_MIX,
         help="kinds of pages and their shares, such as font=0.3,pen=0.7",
     )
-    parser.add_argument("--steps", type=int, default=2000, help="optimizer steps in all")
+    parser.add_argument(
+        "--steps",
+        type=int,
+        default=2000,
+        help="optimizer steps in all, best a multiple of --validate-every: what comes after the "
+        "last validation is not kept",
+    )
     parser.add_argument("--batch", type=int, default=16, help="strips, or pages, in a batch")
     parser.add_argument("--learning-rate", type=float, help="peak (reader 1e-4, finder 2e-3)")
     parser.add_argument("--validate-every", type=int, default=100, help="steps")
@@ -86,7 +91,7 @@ def main(arguments: list[str] | None = None) -> None:
         )
         network, monitored = module.finder, "lines_wrong"
     if options.weights:
-        network.load_state_dict(load_file(options.weights))
+        load_weights(network, options.weights)
     # Both at the end of a validation: Lightning 2.6 resumes from there exactly, and from the end of
     # an epoch not. A `save_last` would be written only when the score was the best so far.
     best, last = (
