@@ -3,15 +3,14 @@
 from dataclasses import dataclass, fields
 
 import numpy as np
-import pytorch_lightning as pl
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import Dataset
 
 from text_recognizer.models.line_finder import COLUMN, ROW
 from text_recognizer.models.normalization import normalize_page
-from text_recognizer.pages.generator import KINDS, TRAINING_MIX, Page, page_generator
-from text_recognizer.train.sampling import EpochSampler, one_thread
+from text_recognizer.pages.generator import Page, page_generator
+from text_recognizer.train.made_data import MadeData
 
 # px of writing: small writing looks the same in an overview, and costs half to make.
 OVERVIEW_HEIGHTS = (18.0, 44.0)
@@ -122,8 +121,8 @@ def collate(
     return PageBatch(pages, sizes, **grids, lines=[lines for _, _, lines in made])
 
 
-class PagesData(pl.LightningDataModule):
-    """Training pages of a mix, and fixed validation pages of every kind in it, one loader each."""
+class PagesData(MadeData):
+    """Batches of `pages` pages for the finder."""
 
     def __init__(
         self,
@@ -134,28 +133,7 @@ class PagesData(pl.LightningDataModule):
         num_workers: int = 1,
         seed: int = 1,
     ) -> None:
-        super().__init__()
-        self.mix = mix or TRAINING_MIX
-        self.pages, self.seed, self.num_workers = pages, seed, num_workers
-        self.batches_per_epoch, self.validation_batches = batches_per_epoch, validation_batches
-        self.validation_kinds = [kind for kind in KINDS if kind in self.mix]
-        self._validation: list[list[PageBatch]] | None = None
+        def made(mix: dict[str, float], split: str) -> PageBatches:
+            return PageBatches(mix, split, pages, seed if split == "train" else 0)
 
-    def train_dataloader(self) -> DataLoader:
-        return DataLoader(
-            PageBatches(self.mix, "train", self.pages, self.seed),
-            batch_size=None,
-            sampler=EpochSampler(self.batches_per_epoch),
-            num_workers=self.num_workers,
-            worker_init_fn=one_thread,
-            persistent_workers=self.num_workers > 0,
-            prefetch_factor=4 if self.num_workers else None,
-        )
-
-    def val_dataloader(self) -> list[DataLoader]:
-        if self._validation is None:
-            self._validation = []
-            for kind in self.validation_kinds:
-                made = PageBatches({kind: 1.0}, "validation", self.pages, seed=0)
-                self._validation.append([made[i] for i in range(self.validation_batches)])
-        return [DataLoader(batches, batch_size=None) for batches in self._validation]
+        super().__init__(mix, made, batches_per_epoch, validation_batches, num_workers)

@@ -3,15 +3,14 @@
 from dataclasses import dataclass
 
 import numpy as np
-import pytorch_lightning as pl
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import Dataset
 
 from text_recognizer.models.normalization import normalize_page
 from text_recognizer.models.strips import STRIDE, cut_strips
-from text_recognizer.pages.generator import KINDS, TRAINING_MIX, Page, page_generator
-from text_recognizer.train.sampling import EpochSampler, one_thread
+from text_recognizer.pages.generator import Page, page_generator
+from text_recognizer.train.made_data import MadeData
 from text_recognizer.vocabulary import encode
 
 MAX_TRAINING_WIDTH = 1400  # px; longer strips cost more than they teach
@@ -121,15 +120,8 @@ def collate(strips: list[tuple[int, Tensor, list[int]]], kind: str) -> StripBatc
     return StripBatch(batch, widths, targets, lengths, kind)
 
 
-class StripsData(pl.LightningDataModule):
-    """Training strips of a mix of pages, and fixed validation strips, one loader for each kind.
-
-    Args:
-        mix: kind of page -> share.
-        lines: strips in a batch.
-        batches_per_epoch: training batches between two validations.
-        validation_batches: batches of `lines` strips for each kind.
-    """
+class StripsData(MadeData):
+    """Batches of `lines` strips for the reader; those to validate are cut exactly."""
 
     def __init__(
         self,
@@ -140,28 +132,8 @@ class StripsData(pl.LightningDataModule):
         num_workers: int = 1,
         seed: int = 1,
     ) -> None:
-        super().__init__()
-        self.mix = mix or TRAINING_MIX
-        self.lines, self.seed, self.num_workers = lines, seed, num_workers
-        self.batches_per_epoch, self.validation_batches = batches_per_epoch, validation_batches
-        self.validation_kinds = [kind for kind in KINDS if kind in self.mix]
-        self._validation: list[list[StripBatch]] | None = None
+        def made(mix: dict[str, float], split: str) -> StripBatches:
+            training = split == "train"
+            return StripBatches(mix, split, lines, seed if training else 0, jitter=training)
 
-    def train_dataloader(self) -> DataLoader:
-        return DataLoader(
-            StripBatches(self.mix, "train", self.lines, self.seed),
-            batch_size=None,
-            sampler=EpochSampler(self.batches_per_epoch),
-            num_workers=self.num_workers,
-            worker_init_fn=one_thread,
-            persistent_workers=self.num_workers > 0,
-            prefetch_factor=4 if self.num_workers else None,
-        )
-
-    def val_dataloader(self) -> list[DataLoader]:
-        if self._validation is None:
-            self._validation = []
-            for kind in self.validation_kinds:
-                made = StripBatches({kind: 1.0}, "validation", self.lines, seed=0, jitter=False)
-                self._validation.append([made[i] for i in range(self.validation_batches)])
-        return [DataLoader(batches, batch_size=None) for batches in self._validation]
+        super().__init__(mix, made, batches_per_epoch, validation_batches, num_workers)
