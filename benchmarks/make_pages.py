@@ -17,12 +17,12 @@ import sys
 import time
 from collections.abc import Sequence
 
-import torch
 from torch.utils.data import DataLoader, Dataset
 from tqdm.auto import tqdm
 
 from text_recognizer.errors import RecognizerError
 from text_recognizer.pages.generator import KINDS, TRAINING_MIX, PageGenerator, page_generator
+from text_recognizer.train.sampling import one_thread
 
 TARGET = 20.0  # pages a second, of the training mix
 MIX = "mix"
@@ -58,7 +58,7 @@ def measure(mix: dict[str, float], pages: int, workers: int, seed: int) -> dict[
         batch_size=None,
         num_workers=workers,
         prefetch_factor=1,
-        worker_init_fn=_one_thread,
+        worker_init_fn=one_thread,
     )
     sizes = []
     began = 0.0
@@ -75,10 +75,6 @@ def measure(mix: dict[str, float], pages: int, workers: int, seed: int) -> dict[
         "megapixels": sum(height * width for height, width, _ in sizes) / len(sizes) / 1e6,
         "lines": sum(lines for *_, lines in sizes) / len(sizes),
     }
-
-
-def _one_thread(worker: int) -> None:
-    torch.set_num_threads(1)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

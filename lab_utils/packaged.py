@@ -5,7 +5,9 @@ The commands work from any folder, so the places hang on the project, not on the
 
 from pathlib import Path
 
-PROJECT = Path(__file__).resolve().parents[1]
+from text_recognizer.places import project_folder
+
+PROJECT = project_folder()
 SAMPLE_PAGES = PROJECT / "data" / "pages"
 
 

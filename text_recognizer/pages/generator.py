@@ -46,13 +46,13 @@ class Page:
         return "\n".join(line.text for line in self.lines)
 
 
-def ink_source(kind: str, split: str = "train") -> InkSource:
+def ink_source(kind: str, split: str = "train", prose: Prose | None = None) -> InkSource:
     """The source of a kind (`font`, `pen` or `scan`) for a split (`train` or `validation`).
 
-    Validation has fonts, writers and pages that training never sees.
+    Validation has fonts, writers and pages that training never sees. prose: what fonts write.
     """
     if kind == "font":
-        return FontSource(TRAINING_FONTS if split == "train" else UNSEEN_FONTS, Prose())
+        return FontSource(TRAINING_FONTS if split == "train" else UNSEEN_FONTS, prose or Prose())
     if kind == "pen":
         return PenSource(handwriting_folder(), split)
     if kind == "scan":

@@ -61,6 +61,12 @@ class PenSource:
 Placed = list[tuple[Item, float, float, float]]  # item, x, y of its baseline, scale
 
 
+def _gap(rng: np.random.Generator, writer: Writer, spacing: float) -> float:
+    """The space to the next word. Whoever writes letters far apart leaves more of it, or no reader
+    could tell where a word ends."""
+    return max(writer.x_height * spacing, 1.35 * writer.pitch) * rng.uniform(0.75, 1.3)
+
+
 def _whole_lines(
     rng: np.random.Generator, writer: Writer, length: float, spacing: float
 ) -> tuple[str, Placed]:
@@ -72,8 +78,7 @@ def _whole_lines(
         item = writer.lines[rng.integers(len(writer.lines))]
         scale = float(np.clip(writer.x_height / item.x_height, 0.4, 2.5) ** 0.8)
         placed.append((item, x, 0.0, scale))
-        gap = max(writer.x_height * spacing, 1.35 * writer.pitch)
-        x += item.width * scale + gap * rng.uniform(0.75, 1.3)
+        x += item.width * scale + _gap(rng, writer, spacing)
         texts.append(item.text)
     return " ".join(texts), placed
 
@@ -104,8 +109,7 @@ def _line_of_words(
             placed.append((item, x, y, scale))
             end = x + item.width * scale
             x = end + unit * rng.uniform(0.15, 0.4)
-        # Whoever writes letters far apart leaves more between words: else no reader could tell.
-        x += max(unit * spacing, 1.35 * writer.pitch) * rng.uniform(0.75, 1.3)
+        x += _gap(rng, writer, spacing)
         if closes:
             texts[-1] += text
         else:

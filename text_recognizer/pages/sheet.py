@@ -7,8 +7,13 @@ import numpy as np
 from PIL import Image, ImageDraw
 from tqdm.auto import tqdm
 
-from text_recognizer.pages.fonts import TRAINING_FONTS, UNSEEN_FONTS, FontSource
-from text_recognizer.pages.generator import MAX_LINES, Page, PageGenerator, page_generator
+from text_recognizer.pages.generator import (
+    MAX_LINES,
+    Page,
+    PageGenerator,
+    ink_source,
+    page_generator,
+)
 from text_recognizer.pages.prose import Prose
 
 
@@ -19,8 +24,7 @@ def generator_of(kind: str, split: str = "train", to_show: bool = False) -> Page
     """
     if to_show:
         prose = Prose(share_of_notes=0.25, share_of_words=0.0)
-        fonts = TRAINING_FONTS if split == "train" else UNSEEN_FONTS
-        return PageGenerator([FontSource(fonts, prose)], wear=0.35)
+        return PageGenerator([ink_source("font", split, prose)], wear=0.35)
     return page_generator(None if kind == "mixed" else {kind: 1.0}, split)
 
 

@@ -132,15 +132,16 @@ def _write_cache(folder: Path, cache: Path) -> None:
         lengths.append([len(stroke) for stroke in item.strokes])
         points.extend(item.strokes)
     cache.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile(dir=cache.parent, suffix=".partial", delete=False) as file:
+    with tempfile.TemporaryDirectory(dir=cache.parent) as scratch:
+        partial = Path(scratch) / cache.name
         np.savez(
-            file,
+            partial,
             rows=np.frombuffer(json.dumps(rows).encode(), dtype=np.uint8),
             points=np.concatenate(points),
             strokes=np.concatenate(lengths).astype(np.int32),
             items=np.asarray([len(item) for item in lengths], dtype=np.int32),
         )
-    Path(file.name).replace(cache)
+        partial.replace(cache)
 
 
 def _read(folder: Path) -> Iterator[tuple[str, str, Item]]:
