@@ -17,23 +17,25 @@ help: ## list the commands
 run: $(STAMP) ## read three sample pages with the packaged recognizer
 	@$(PY) -m lab_utils.cli run
 
-test: $(STAMP) ## check style and run the tests
+test: $(STAMP) ## check style, run the tests and every solution notebook
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
 	$(PY) -m pytest
+	$(PY) -m pytest --nbval --nbval-current-env --nbval-sanitize-with tests/nbval_sanitize.cfg \
+		--nbval-cell-timeout 300 notebooks/solutions
 
 # Jupyter keeps its settings and histories below .lab: the home folder stays as it is.
-# Root, as in a container, has to be allowed; the server listens on this machine alone.
-lab: export JUPYTER_CONFIG_DIR = $(CURDIR)/.lab/jupyter/config
-lab: export JUPYTER_DATA_DIR = $(CURDIR)/.lab/jupyter/data
-lab: export JUPYTER_RUNTIME_DIR = $(CURDIR)/.lab/jupyter/runtime
+lab test: export JUPYTER_CONFIG_DIR = $(CURDIR)/.lab/jupyter/config
+lab test: export JUPYTER_DATA_DIR = $(CURDIR)/.lab/jupyter/data
+lab test: export JUPYTER_RUNTIME_DIR = $(CURDIR)/.lab/jupyter/runtime
+lab test: export IPYTHONDIR = $(CURDIR)/.lab/ipython
 lab: export JUPYTERLAB_SETTINGS_DIR = $(CURDIR)/.lab/jupyter/settings
 lab: export JUPYTERLAB_WORKSPACES_DIR = $(CURDIR)/.lab/jupyter/workspaces
-lab: export IPYTHONDIR = $(CURDIR)/.lab/ipython
 lab: export npm_config_cache = $(CURDIR)/.lab/npm
-lab: $(STAMP) ## open JupyterLab on 127.0.0.1
+# Root, as in a container, has to be allowed; the server listens on this machine alone.
+lab: $(STAMP) ## open JupyterLab at the first notebook, on 127.0.0.1
 	@$(PY) -m jupyterlab --ServerApp.ip=127.0.0.1 --ServerApp.root_dir='$(CURDIR)' \
-		$(if $(filter 0,$(shell id -u)),--allow-root)
+		$(if $(filter 0,$(shell id -u)),--allow-root) $(firstword $(sort $(wildcard notebooks/*.ipynb)))
 
 clean: ## remove the environment and all that the lab wrote (.venv, .lab)
 	rm -rf $(VENV) .lab build dist *.egg-info
@@ -62,6 +64,6 @@ $(STAMP): pyproject.toml constraints.txt
 	@{ $(USABLE); } || rm -rf $(VENV)
 	@rm -f $(STAMP)
 	@test -x $(PY) || { echo "Setting up $(VENV) (once, some minutes)"; $(PYTHON) -m venv $(VENV); }
-	$(PY) -m pip install --constraint constraints.txt --editable '.[lab,test]'
+	$(PY) -m pip install --constraint constraints.txt --editable '.[lab,teach,test]'
 	$(PY) -m pip check
 	@echo '$(CURDIR)' > $(STAMP)
