@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from lab_utils.commands import evaluation, making_pages, reading
+from lab_utils.commands import evaluation, making_pages, notebooks, reading
 from text_recognizer.errors import RecognizerError
 
 # Plain text, so that help and errors read the same in a terminal, a notebook and a log.
@@ -42,6 +42,7 @@ for command in (
     making_pages.fonts,
 ):
     app.command(name="compile" if command is reading.compile_weights else None)(command)
+app.add_typer(notebooks.app)
 
 
 def main() -> None:

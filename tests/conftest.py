@@ -3,16 +3,40 @@ and what needs them or the real handwriting is skipped, with the reason, where t
 """
 
 import contextlib
+import shlex
 import socket
 import sys
 import threading
 
 import pytest
 import torch
+import typer
 from torch import nn
 
 from lab_utils import cli
 from text_recognizer import vocabulary
+
+
+def _commands(group, prefix: str = "") -> dict:
+    found = {}
+    for name, command in group.commands.items():
+        inner = hasattr(command, "commands")
+        found |= _commands(command, f"{prefix}{name} ") if inner else {prefix + name: command}
+    return found
+
+
+COMMANDS = _commands(typer.main.get_command(cli.app))
+"""The commands of `lab` by name: "read", and of a group "notebooks build"."""
+
+
+def parses(line: str) -> None:
+    """Parses `lab ...` without running it; raises typer's usage error on what is unknown."""
+    words = shlex.split(line)[1:]
+    # A group's own options stand before the command.
+    if words[0] == "--debug":
+        del words[0]
+    name = words[0] if words[0] in COMMANDS else " ".join(words[:2])
+    COMMANDS[name].make_context(name, words[len(name.split()) :])
 
 
 @pytest.fixture(scope="session")

@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 
 import pytest
-import typer
+from conftest import COMMANDS, parses
 from PIL import Image, ImageChops, ImageDraw
 
 from lab_utils import cli
@@ -20,7 +20,6 @@ from lab_utils.packaged import SAMPLE_PAGES
 from text_recognizer.errors import RecognizerError
 
 ROOT = Path(__file__).resolve().parents[1]
-COMMANDS = typer.main.get_command(cli.app).commands
 
 
 @pytest.fixture
@@ -48,15 +47,6 @@ def assert_one_line(err: str) -> None:
     assert "Traceback" not in err
 
 
-def parses(line: str) -> None:
-    """Parses `lab ...` without running it; raises typer's usage error on what is unknown."""
-    name, *arguments = shlex.split(line)[1:]
-    # A group's own options stand before the command.
-    if name == "--debug":
-        name, *arguments = arguments
-    COMMANDS[name].make_context(name, arguments)
-
-
 # Help
 
 
@@ -64,7 +54,7 @@ def test_help_lists_every_command_and_starts_at_once(lab):
     code, out, _ = lab("--help")
     assert code == 0
     for name in COMMANDS:
-        assert re.search(rf"^  {name} ", out, re.MULTILINE)
+        assert re.search(rf"^  {name.split()[0]} ", out, re.MULTILINE)
     code = "import sys, lab_utils.cli; print(*{'torch', 'PIL', 'numpy'} & set(sys.modules))"
     loaded = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
     assert loaded.stdout.strip() == "", "the commands import these inside their functions"
@@ -72,7 +62,7 @@ def test_help_lists_every_command_and_starts_at_once(lab):
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_help_of_a_command_names_its_options(lab, name):
-    code, out, _ = lab(name, "--help")
+    code, out, _ = lab(*name.split(), "--help")
     assert code == 0
     assert COMMANDS[name].help.split("\n")[0] in " ".join(out.split())
     for parameter in COMMANDS[name].params:
@@ -90,7 +80,7 @@ def test_examples_in_help_parse(name):
     "file",
     [
         path
-        for pattern in ("*.md", "*.yml", "data/*/*.md", "Makefile")
+        for pattern in ("*.md", "*.yml", "data/*/*.md", "notebooks/*.md", "Makefile")
         for path in sorted(ROOT.glob(pattern))
     ],
     ids=lambda path: str(path.relative_to(ROOT)),
@@ -102,7 +92,7 @@ def test_commands_in_the_texts_parse(file):
     shown = re.findall(r"^[#$ ]*(lab [a-z-].*)$", text, re.MULTILINE)
     for line in quoted + shown:
         words = shlex.split(re.split(r" (?:[|>#]|&&)", line)[0])
-        if words[1] in COMMANDS and "..." not in line:
+        if words[1] in {name.split()[0] for name in COMMANDS} and "..." not in line:
             parses(shlex.join(words))
 
 

@@ -2,7 +2,15 @@
 what to do, so that an edge can show it as it is and catch `RecognizerError` alone."""
 
 
-class RecognizerError(ValueError):
+class ToldInOneLine(Exception):
+    """An error whose message says all: notebooks show it without a traceback."""
+
+    def _render_traceback_(self) -> list[str]:
+        """What IPython shows instead of the traceback."""
+        return [f"{type(self).__name__}: {self}"]
+
+
+class RecognizerError(ToldInOneLine, ValueError):
     """The request cannot be served, and the message says what to change."""
 
 

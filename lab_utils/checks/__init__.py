@@ -9,13 +9,11 @@ import traceback
 from collections.abc import Callable
 from typing import Any, NoReturn
 
+from text_recognizer.errors import ToldInOneLine
 
-class CheckFailed(AssertionError):
-    """What is wrong with an answer, in a sentence or two; notebooks show it without a traceback."""
 
-    def _render_traceback_(self) -> list[str]:
-        """What IPython shows instead of the traceback."""
-        return [f"CheckFailed: {self}"]
+class CheckFailed(ToldInOneLine, AssertionError):
+    """What is wrong with an answer, in a sentence or two."""
 
 
 def attempt(function: Callable, *arguments: Any, **named: Any) -> Any:

@@ -1,0 +1,116 @@
+"""`lab notebooks`: build notebooks from their sources, check them, start one, grade students'."""
+
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(
+    name="notebooks",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    help="Build, check, start and grade notebooks.",
+)
+
+
+@app.command()
+def build(
+    names: Annotated[
+        list[str] | None, typer.Argument(metavar="NAME", help="Numbers or names; else all.")
+    ] = None,
+) -> None:
+    """Make both notebooks of each source: the student's, and the solution with its outputs.
+
+    Example: lab notebooks build 01
+    """
+    from tqdm import tqdm
+
+    from lab_utils.notebooks.build import build, find_sources, read_sources
+    from lab_utils.notebooks.source import SOURCES
+
+    with _line_by_line():
+        for source in read_sources(find_sources(names or [], SOURCES)):
+            start = time.perf_counter()
+            cells = sum(cell.kind == "code" for cell in source.cells)
+            with tqdm(total=cells, desc=source.name, unit="cell", leave=False, disable=None) as bar:
+                size = build(source, on_cell=lambda _, bar=bar: bar.update())
+            seconds = time.perf_counter() - start
+            _progress(f"{source.name}: {cells} cells in {seconds:.1f} s, {size / 1e3:.0f} kB")
+
+
+@app.command()
+def check() -> None:
+    """Tell where a generated notebook differs from its source; runs nothing."""
+    from lab_utils.notebooks.check import check_notebooks
+    from lab_utils.notebooks.source import SOURCES
+
+    with _line_by_line():
+        _tell(check_notebooks(SOURCES))
+
+
+@app.command()
+def new(
+    name: Annotated[str, typer.Argument(help="Two digits and a module's name: 08_two_words.")],
+    title: Annotated[str | None, typer.Option(help="The heading; else made of the name.")] = None,
+) -> None:
+    """Start a notebook: a source, its checks and wrong answers to them, ready to build.
+
+    Example: lab notebooks new 08_two_words --title "Two words"
+    """
+    from lab_utils.notebooks.template import new_notebook
+    from lab_utils.packaged import PROJECT
+
+    for path in new_notebook(name, title, PROJECT):
+        print(path.relative_to(PROJECT))
+
+
+@app.command()
+def grade(
+    notebooks: Annotated[
+        list[Path], typer.Argument(metavar="STUDENT.ipynb", help="Students' notebooks.")
+    ],
+    out: Annotated[Path, typer.Option(help="The table to write (CSV).")] = Path("grades.csv"),
+    cell_timeout: Annotated[float, typer.Option(min=1, help="Seconds for each cell.")] = 60.0,
+    timeout: Annotated[float, typer.Option(min=1, help="Seconds for each notebook.")] = 600.0,
+    memory: Annotated[int, typer.Option(min=1, help="MiB of memory for each notebook.")] = 4096,
+) -> None:
+    """Run students' notebooks within limits and write a table of the checks passed.
+
+    Each runs in a process of its own; what one does wrong does not stop the others. A file that is
+    no notebook gives exit code 2.
+
+    Example: lab notebooks grade handed_in/one.ipynb handed_in/two.ipynb --out grades.csv
+    """
+    from lab_utils.notebooks.grade import UNREADABLE, grade_notebooks
+
+    results = grade_notebooks(notebooks, out, cell_timeout, timeout, memory, progress=_progress)
+    print(out)
+    if any(result.result == UNREADABLE for result in results):
+        raise typer.Exit(2)
+
+
+def _progress(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
+
+
+@contextmanager
+def _line_by_line() -> Iterator[None]:
+    """Tells each problem of sources in a line of its own: an error has just one."""
+    from lab_utils.notebooks.cells import SourceError
+
+    try:
+        yield
+    except SourceError as error:
+        _tell(error.problems)
+
+
+def _tell(problems: list[str]) -> None:
+    """Writes the problems to stderr; ends with exit code 2 if there are any."""
+    for problem in problems:
+        print(f"lab: {problem}", file=sys.stderr)
+    if problems:
+        raise typer.Exit(2)

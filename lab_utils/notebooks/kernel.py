@@ -1,0 +1,133 @@
+"""Runs notebooks in a kernel of this interpreter, and keeps Jupyter out of the home folder.
+
+Jupyter, IPython and Matplotlib write settings, histories and caches wherever they may.
+"""
+
+import os
+import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
+
+from text_recognizer.errors import RecognizerError
+from text_recognizer.places import lab_folder
+
+if TYPE_CHECKING:
+    from nbclient import NotebookClient
+    from nbformat import NotebookNode
+
+
+class CellError(RecognizerError):
+    """A cell failed or ran too long; `index` is its place among all cells, from 0."""
+
+    def __init__(self, message: str, index: int) -> None:
+        super().__init__(message)
+        self.index = index
+
+
+def kernel_environment() -> dict[str, str]:
+    """The environment of this process, with Jupyter's, IPython's and Matplotlib's folders in .lab.
+
+    It is for a process that starts kernels as well as for the kernel itself.
+    """
+    lab = lab_folder().resolve()
+    return {
+        **os.environ,
+        "IPYTHONDIR": str(lab / "ipython"),
+        "JUPYTER_CONFIG_DIR": str(lab / "jupyter" / "config"),
+        "JUPYTER_DATA_DIR": str(lab / "jupyter" / "data"),
+        "JUPYTER_RUNTIME_DIR": str(lab / "jupyter" / "runtime"),
+        "MPLCONFIGDIR": str(lab / "cache" / "matplotlib"),
+    }
+
+
+def run_notebook(
+    notebook: "NotebookNode",
+    folder: Path,
+    cell_timeout: float,
+    on_cell: Callable[[int], None] | None = None,
+) -> None:
+    """Runs all cells in a new kernel and fills in their outputs and counts.
+
+    Args:
+        folder: the kernel's working folder.
+        cell_timeout: s for each cell.
+        on_cell: gets the index of each code cell before it runs.
+
+    Raises CellError at the first cell that stops with an error, unless its tags allow that.
+    No kernel is left behind, also after Ctrl-C.
+    """
+    from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
+
+    with _kernel(notebook, folder, cell_timeout) as client:
+        for index, cell in enumerate(notebook.cells):
+            if cell.cell_type != "code":
+                continue
+            if on_cell:
+                on_cell(index)
+            try:
+                client.execute_cell(cell, index)
+            except CellExecutionError as error:
+                raise CellError(f"stopped with {error.ename}: {error.evalue}", index) from None
+            except CellTimeoutError:
+                raise CellError(f"ran longer than {cell_timeout:g} s", index) from None
+            except DeadKernelError:
+                raise CellError("ended the kernel", index) from None
+
+
+@contextmanager
+def _kernel(
+    notebook: "NotebookNode", folder: Path, cell_timeout: float
+) -> Iterator["NotebookClient"]:
+    """nbclient's client with a running kernel of this interpreter."""
+    from jupyter_core.utils import run_sync
+
+    environment = kernel_environment()
+    runtime = Path(environment["JUPYTER_RUNTIME_DIR"])
+    runtime.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(dir=runtime) as connection:
+        client = _client(notebook, Path(connection), cell_timeout)
+        # The kernel itself logs to stderr; what cells write there comes as output.
+        options = {"cwd": str(folder), "env": environment, "stderr": subprocess.DEVNULL}
+        try:
+            with client.setup_kernel(**options):
+                yield client
+        finally:
+            # nbclient ends the kernel unless it is interrupted while it starts it.
+            if client.km is not None and client.km.has_kernel:
+                run_sync(client.km.shutdown_kernel)(now=True)
+
+
+def _client(notebook: "NotebookNode", connection: Path, cell_timeout: float) -> "NotebookClient":
+    """nbclient's client for a kernel of this interpreter, its connection file in `connection`.
+
+    A kernelspec `python3` of the user may name another interpreter, so none is looked up.
+    """
+    from ipykernel.kernelspec import RESOURCES, get_kernel_dict
+    from jupyter_client.kernelspec import KernelSpec, KernelSpecManager
+    from jupyter_client.manager import AsyncKernelManager
+    from nbclient import NotebookClient
+    from traitlets import default
+
+    class ThisInterpreter(KernelSpecManager):
+        def get_kernel_spec(self, _name: str) -> KernelSpec:
+            return KernelSpec(resource_dir=RESOURCES, **get_kernel_dict())
+
+    class Manager(AsyncKernelManager):
+        @default("kernel_spec_manager")
+        def _this_interpreter(self) -> KernelSpecManager:
+            return ThisInterpreter()
+
+        @default("connection_file")
+        def _in_folder(self) -> str:
+            return str(connection / "kernel.json")
+
+    return NotebookClient(
+        notebook,
+        kernel_manager_class=Manager,
+        timeout=cell_timeout,
+        record_timing=False,
+        shutdown_kernel="immediate",
+    )

@@ -1,0 +1,84 @@
+"""A picture of the student's own handwriting: uploaded on Colab, put into a folder in JupyterLab.
+
+Where there is none, a sample page takes its place, so that the notebooks run through.
+"""
+
+import importlib.util
+from pathlib import Path
+
+from lab_utils.packaged import PROJECT, SAMPLE_PAGES
+from text_recognizer.errors import RecognizerError
+
+MY_PAGES = PROJECT / "notebooks" / "my_pages"
+"""Git ignores this folder: handwriting is personal."""
+
+SAMPLE = SAMPLE_PAGES / "show_font_014.jpg"
+SUFFIXES = (
+    *(".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff"),
+    *(".heic", ".heif"),  # told about, not read
+)
+HEIC_SUFFIXES = (".heic", ".heif")
+
+
+def own_page(folder: Path = MY_PAGES) -> Path:
+    """The newest picture in the folder that can be read, or a sample page where there is none.
+
+    On Colab an upload is offered first, and what is uploaded is put into the folder. Prints one
+    line about the picture that is taken, and one about each newer one that can't be read.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    if _on_colab():
+        _upload_to(folder)
+    for path in _newest_first(folder):
+        problem = _problem(path)
+        if problem is None:
+            print(f"Your page: {path.name}")
+            return path
+        print(problem)
+    where = folder.relative_to(PROJECT) if folder.is_relative_to(PROJECT) else folder
+    print(
+        f"There is no picture of yours in {where.as_posix()} yet: put one there and run this cell "
+        "again. Until then, here is a sample page."
+    )
+    return SAMPLE
+
+
+def _on_colab() -> bool:
+    try:
+        return importlib.util.find_spec("google.colab") is not None
+    except ModuleNotFoundError:  # there is no `google` either
+        return False
+
+
+def _upload_to(folder: Path) -> None:
+    """Asks for files; those that are chosen lie in the folder then, and nowhere else."""
+    from google.colab import files
+
+    for name, data in files.upload().items():
+        (folder / Path(name).name).write_bytes(data)
+        Path(name).unlink(missing_ok=True)  # Colab's own copy, in the current folder
+
+
+def _newest_first(folder: Path) -> list[Path]:
+    pictures = [
+        path
+        for path in folder.iterdir()
+        if path.suffix.lower() in SUFFIXES and not path.name.startswith(".") and path.is_file()
+    ]
+    return sorted(pictures, key=lambda path: (-path.stat().st_mtime, path.name))
+
+
+def _problem(path: Path) -> str | None:
+    """Why a picture can't be read and what to do, in a sentence; None if it can."""
+    from text_recognizer.images import load_image
+
+    if path.suffix.lower() in HEIC_SUFFIXES:
+        return (
+            f"{path.name} is a HEIC photo, which the recognizer doesn't read: export it as JPEG, "
+            'or set the iPhone\'s camera to "Most Compatible" under Settings, Camera, Formats.'
+        )
+    try:
+        load_image(path)
+    except RecognizerError as error:
+        return str(error).replace(str(path), path.name)
+    return None

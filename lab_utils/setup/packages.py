@@ -1,0 +1,145 @@
+"""What the notebooks need and this Python lacks, and pip on Colab.
+
+On Colab the large packages stay at their versions, whatever pip finds: the session has imported
+some of them already, and others that moved would fit these only after a restart.
+"""
+
+import importlib
+import shutil
+import subprocess
+import sys
+import tempfile
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from lab_utils.setup import project
+from lab_utils.setup.project import SetupError
+
+if TYPE_CHECKING:
+    from packaging.requirements import Requirement
+
+NEVER_MOVED = ("torch", "torchvision", "torchaudio", "numpy", "pillow", "ipython", "ipykernel")
+"""Colab's own: where one of these is too old, a newer runtime is the way.
+
+Not all that is installed: Colab's packages don't quite fit each other, and pip would refuse a set
+of pins that disagree.
+"""
+
+
+class Gap(NamedTuple):
+    """A requirement that is not met."""
+
+    requirement: "Requirement"
+    installed: str | None
+    """The version that is there instead, if any."""
+
+    def __str__(self) -> str:
+        return f"{self.requirement} ({self.installed or 'none'} is installed)"
+
+
+def gaps() -> list[Gap]:
+    """The requirements of the notebooks that are not installed or out of range."""
+    found = []
+    for requirement in project.requirements():
+        if requirement.marker and not requirement.marker.evaluate():
+            continue
+        installed = _installed(requirement.name)
+        if installed is None or not requirement.specifier.contains(installed, prereleases=True):
+            found.append(Gap(requirement, installed))
+    return found
+
+
+def require(root: Path) -> None:
+    """Raises SetupError if packages or the command `lab` are not there; installs nothing."""
+    missing = [*map(str, gaps()), *([] if shutil.which("lab") else ["the command `lab`"])]
+    if missing:
+        raise SetupError(
+            f"This notebook's Python lacks {_listed(missing)}: run `make lab` in {root}, or there "
+            "`pip install -e '.[lab]' -c constraints.txt` with this Python, and restart the kernel."
+        )
+
+
+def install(root: Path) -> None:
+    """Installs with pip what is missing or too old, and the command `lab`.
+
+    Raises SetupError if pip fails, or if a package would have to move that must not.
+    """
+    missing, command = gaps(), shutil.which("lab")
+    if not missing and command:
+        return
+    _refuse_moves(missing)
+    names = [gap.requirement.name for gap in missing]
+    wanted = _listed([*names, *([] if command else ["the command lab"])])
+    print(f"Installing {wanted}: once, about a minute.", flush=True)
+    if missing:
+        with tempfile.TemporaryDirectory() as folder:
+            pins = Path(folder, "pins.txt")
+            pins.write_text("\n".join(_pins()), encoding="utf-8")
+            _pip("--constraint", str(pins), *[str(gap.requirement) for gap in missing])
+    if not command:
+        _pip("--no-deps", "--editable", str(root))
+    importlib.invalidate_caches()
+
+
+def _refuse_moves(missing: list[Gap]) -> None:
+    fixed = [str(gap) for gap in missing if gap.requirement.name in NEVER_MOVED]
+    if fixed:
+        raise SetupError(
+            f"The lab needs {_listed(fixed)}: choose a newer version under Runtime > Change "
+            "runtime type, and run this cell again."
+        )
+    imported = [gap.requirement for gap in missing if gap.installed and _is_imported(gap)]
+    if imported:
+        arguments = " ".join(f"'{requirement}'" for requirement in imported)
+        raise SetupError(
+            f"This session has imported packages that are too old: run `%pip install {arguments}` "
+            "in a cell of its own, then Runtime > Restart session, and run this cell again."
+        )
+
+
+def _is_imported(gap: Gap) -> bool:
+    from packaging.utils import canonicalize_name
+
+    wanted = canonicalize_name(gap.requirement.name)
+    return any(
+        module in sys.modules and wanted in map(canonicalize_name, owners)
+        for module, owners in metadata.packages_distributions().items()
+    )
+
+
+def _pins() -> list[str]:
+    installed = {name: _installed(name) for name in NEVER_MOVED}
+    return [f"{name}=={version}" for name, version in installed.items() if version]
+
+
+def _pip(*arguments: str) -> None:
+    """Runs `pip install`; raises SetupError with pip's own reason if it fails."""
+    quiet = ["--quiet", "--disable-pip-version-check", "--no-input"]
+    done = subprocess.run(
+        [sys.executable, "-m", "pip", "install", *quiet, *arguments],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+    )
+    if done.returncode:
+        lines = [line.strip() for line in done.stderr.splitlines() if line.strip()]
+        told = [line.removeprefix("ERROR: ") for line in lines if line.startswith("ERROR: ")]
+        reason = told[0] if told else lines[-1] if lines else "no reason given"
+        raise SetupError(
+            f"pip could not install what the lab lacks ({reason}): check the network and run this "
+            "cell again."
+        )
+
+
+def _installed(name: str) -> str | None:
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def _listed(names: list[str]) -> str:
+    """ "a", "a and b", "a, b and c"."""
+    *first, last = names
+    return f"{', '.join(first)} and {last}" if first else last

@@ -1,0 +1,74 @@
+"""Makes a running notebook at home in the project: its folder, its imports, its commands.
+
+Everything can be done twice, and what is printed is the same on every machine, because stored
+notebooks are compared with it.
+"""
+
+import importlib.util
+import os
+import sys
+import sysconfig
+import warnings
+from pathlib import Path
+
+from lab_utils.setup import packages
+from lab_utils.setup.project import SetupError
+from text_recognizer.places import lab_folder, project_folder
+
+OLDEST_PYTHON = (3, 11)
+WEIGHTS = ("line_finder.safetensors", "line_reader.safetensors")
+
+
+def prepare() -> None:
+    """Gets the running notebook ready and prints that it is.
+
+    Changes to the project's folder, puts this at the front of `sys.path` and the `lab` command's
+    folder at the front of PATH. On Colab it also installs what is missing; elsewhere it installs
+    nothing. Raises SetupError, with the command that helps, where something can't be had.
+    """
+    if sys.version_info < OLDEST_PYTHON:
+        raise SetupError(
+            f"The lab needs Python {_dotted(OLDEST_PYTHON)} or newer, and this notebook runs on "
+            f"{_dotted(sys.version_info[:2])}: choose a newer kernel."
+        )
+    root = project_folder()
+    os.chdir(root)
+    sys.path[:] = dict.fromkeys([str(root), *sys.path])
+    _lead_path_with(sysconfig.get_path("scripts"))
+    # Matplotlib would keep its cache of fonts in the home folder.
+    os.environ.setdefault("MPLCONFIGDIR", str(lab_folder() / "cache" / "matplotlib"))
+    # tqdm tells at import that it can't draw a widget; it draws its bar as text, which is right.
+    warnings.filterwarnings("ignore", message="IProgress not found")
+    if _on_colab():
+        packages.install(root)
+    else:
+        packages.require(root)
+    _require_weights(root)
+    print("The lab is ready.")
+
+
+def _on_colab() -> bool:
+    try:
+        return importlib.util.find_spec("google.colab") is not None
+    except ModuleNotFoundError:  # there is no `google` either
+        return False
+
+
+def _lead_path_with(folder: str) -> None:
+    """So that `!lab read ...` works in a kernel whose environment is not activated."""
+    entries = os.environ.get("PATH", os.defpath).split(os.pathsep)
+    rest = [entry for entry in entries if entry != folder]
+    os.environ["PATH"] = os.pathsep.join([folder, *rest])
+
+
+def _require_weights(root: Path) -> None:
+    missing = [name for name in WEIGHTS if not (root / "data" / "weights" / name).is_file()]
+    if missing:
+        raise SetupError(
+            f"The recognizer's weights are missing ({', '.join(missing)}): "
+            f"run `git -C '{root}' checkout -- data/weights`."
+        )
+
+
+def _dotted(version: tuple[int, ...]) -> str:
+    return ".".join(map(str, version))

@@ -1,0 +1,136 @@
+-- The tracker's database. AUTOINCREMENT: the id of what was deleted never comes back as another.
+CREATE TABLE projects (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    entity TEXT NOT NULL,
+    name TEXT NOT NULL,
+    created_at TEXT NOT NULL,
+    UNIQUE (entity, name)
+);
+
+CREATE TABLE runs (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    project_id INTEGER NOT NULL REFERENCES projects ON DELETE CASCADE,
+    name TEXT NOT NULL,
+    display_name TEXT NOT NULL,
+    state TEXT NOT NULL DEFAULT 'running',
+    exit_code INTEGER,
+    job_type TEXT,
+    group_name TEXT,
+    notes TEXT,
+    description TEXT,
+    host TEXT,
+    program TEXT,
+    commit_hash TEXT,
+    tags TEXT NOT NULL DEFAULT '[]',
+    config TEXT NOT NULL DEFAULT '{}',
+    summary TEXT NOT NULL DEFAULT '{}',
+    created_at TEXT NOT NULL,
+    heartbeat_at TEXT NOT NULL,
+    UNIQUE (project_id, name)
+);
+
+-- History, system metrics and console: what a run streams, line by line. A chunk that is sent
+-- again lands on the same lines.
+CREATE TABLE lines (
+    run_id INTEGER NOT NULL REFERENCES runs ON DELETE CASCADE,
+    stream TEXT NOT NULL,
+    number INTEGER NOT NULL,
+    step INTEGER,  -- of a line of the history
+    text TEXT NOT NULL,
+    PRIMARY KEY (run_id, stream, number)
+) WITHOUT ROWID;
+
+-- The blobs that are whole, by their MD5 in hex, the digest that the SDK speaks of.
+CREATE TABLE blobs (
+    digest TEXT PRIMARY KEY,
+    size INTEGER NOT NULL
+) WITHOUT ROWID;
+
+CREATE TABLE run_files (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    run_id INTEGER NOT NULL REFERENCES runs ON DELETE CASCADE,
+    name TEXT NOT NULL,
+    digest TEXT NOT NULL REFERENCES blobs,
+    updated_at TEXT NOT NULL,
+    UNIQUE (run_id, name)
+);
+CREATE INDEX run_files_digest ON run_files (digest);
+
+-- A SEQUENCE is an artifact's line of versions, a PORTFOLIO a list of links to versions of others.
+CREATE TABLE collections (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    project_id INTEGER NOT NULL REFERENCES projects ON DELETE CASCADE,
+    kind TEXT NOT NULL CHECK (kind IN ('SEQUENCE', 'PORTFOLIO')),
+    type TEXT NOT NULL,
+    name TEXT NOT NULL,
+    description TEXT,
+    next_version INTEGER NOT NULL DEFAULT 0,
+    created_at TEXT NOT NULL,
+    updated_at TEXT NOT NULL,
+    UNIQUE (project_id, name)
+);
+
+-- PENDING until the manifest and every blob of it are there; only then it is a version.
+CREATE TABLE artifacts (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    sequence_id INTEGER NOT NULL REFERENCES collections ON DELETE CASCADE,
+    state TEXT NOT NULL DEFAULT 'PENDING' CHECK (state IN ('PENDING', 'COMMITTED')),
+    digest TEXT NOT NULL,
+    description TEXT,
+    metadata TEXT NOT NULL DEFAULT '{}',
+    tags TEXT NOT NULL DEFAULT '[]',
+    wanted_aliases TEXT NOT NULL DEFAULT '[]',
+    client_id TEXT UNIQUE,
+    created_by INTEGER REFERENCES runs ON DELETE SET NULL,
+    history_step INTEGER,
+    ttl_seconds INTEGER,
+    manifest_md5 TEXT,
+    manifest_digest TEXT REFERENCES blobs,
+    size INTEGER NOT NULL DEFAULT 0,
+    file_count INTEGER NOT NULL DEFAULT 0,
+    created_at TEXT NOT NULL,
+    updated_at TEXT NOT NULL
+);
+CREATE INDEX artifacts_sequence ON artifacts (sequence_id, digest);
+CREATE INDEX artifacts_created_by ON artifacts (created_by);
+CREATE INDEX artifacts_manifest ON artifacts (manifest_digest);
+
+-- The files of an artifact; `digest` is null for a reference. For a PENDING artifact they are what
+-- its run has announced, which keeps blobs that it counts on from being freed.
+CREATE TABLE entries (
+    artifact_id INTEGER NOT NULL REFERENCES artifacts ON DELETE CASCADE,
+    path TEXT NOT NULL,
+    digest TEXT,
+    reference TEXT,
+    size INTEGER NOT NULL DEFAULT 0,
+    PRIMARY KEY (artifact_id, path)
+) WITHOUT ROWID;
+CREATE INDEX entries_digest ON entries (digest);
+
+CREATE TABLE memberships (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    collection_id INTEGER NOT NULL REFERENCES collections ON DELETE CASCADE,
+    artifact_id INTEGER NOT NULL REFERENCES artifacts ON DELETE CASCADE,
+    version_index INTEGER NOT NULL,
+    created_at TEXT NOT NULL,
+    UNIQUE (collection_id, version_index),
+    UNIQUE (collection_id, artifact_id)
+);
+CREATE INDEX memberships_artifact ON memberships (artifact_id);
+
+CREATE TABLE aliases (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    membership_id INTEGER NOT NULL REFERENCES memberships ON DELETE CASCADE,
+    collection_id INTEGER NOT NULL REFERENCES collections ON DELETE CASCADE,
+    alias TEXT NOT NULL,
+    UNIQUE (collection_id, alias)
+);
+CREATE INDEX aliases_membership ON aliases (membership_id);
+
+CREATE TABLE uses (
+    run_id INTEGER NOT NULL REFERENCES runs ON DELETE CASCADE,
+    artifact_id INTEGER NOT NULL REFERENCES artifacts ON DELETE CASCADE,
+    used_as TEXT,
+    PRIMARY KEY (run_id, artifact_id)
+) WITHOUT ROWID;
+CREATE INDEX uses_artifact ON uses (artifact_id);

@@ -1,0 +1,849 @@
+# ---
+# jupyter:
+#   kernelspec:
+#     display_name: Python 3 (ipykernel)
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # From an image to its text: the ParagraphTextRecognizer
+#
+# **Time:** 75 minutes
+#
+# **You will learn**
+#
+# - what arrives when people send images, and how it all becomes one kind of page;
+# - how the lines of a paragraph are found, followed and straightened;
+# - how CTC turns frames of probabilities into characters;
+# - how to measure what was read: confidence without a label, the character error rate with one;
+# - how one class and one command hide all this, and how they read your own handwriting.
+
+# %% tags=["setup"]
+# The set-up cell: `lab notebooks build` fills it in.
+
+# %% [markdown]
+# ## A page goes in, its text comes out
+#
+# A service is judged by one thing: somebody sends a picture and gets its text. So start there. The
+# recognizer is one TorchScript file, compiled here from the [packaged
+# weights](../data/weights/README.md), and one class around it.
+
+# %%
+import torch
+from PIL import Image
+
+from lab_utils import figures
+from lab_utils.checks import paragraph_text_recognizer as checks
+from lab_utils.figures import paragraph_text_recognizer as draw
+from text_recognizer.compile import compile_paragraph_reader
+from text_recognizer.paragraph_text_recognizer import ParagraphTextRecognizer
+
+torch.set_grad_enabled(False)  # this notebook reads and trains nothing
+recognizer = ParagraphTextRecognizer(compile_paragraph_reader())
+
+# %%
+PAGE = "data/pages/show_font_008.jpg"
+reading = recognizer.read(PAGE)
+figures.show(
+    draw.lines_found(Image.open(PAGE), reading.lines),
+    "Figure 1. The lines that were found, in reading order.",
+    "A page with eight handwritten lines; a numbered stroke runs through each from start to end.",
+    width=400,
+)
+print(reading.text)
+
+# %% [markdown]
+# Every word is right, although the lines climb to the right and do not start below each other. What
+# happened in between has five stages, and each is a section of this notebook:
+#
+# 1. **Image in**: whatever was sent becomes one upright page in gray.
+# 2. **Normalize**: paper becomes 0 and ink 1, whatever the light was.
+# 3. **Find lines**: a network draws a ridge along each line, and the ridges are followed.
+# 4. **Cut strips**: the page is sampled along each line into a straight strip.
+# 5. **Read**: a second network reads all strips, and CTC makes characters of what it says.
+
+# %% [markdown]
+# ## 1. Image in
+#
+# A phone does not turn a photo: it stores the pixels as the sensor lay, and a note in the EXIF data
+# that says how to turn them. Viewers obey the note, so nobody sees it, but a program that takes the
+# pixels alone gets a page that lies on its side. This cell makes such a photo.
+
+# %%
+import io
+
+from PIL import ExifTags
+
+from text_recognizer.images import load_image
+
+exif, photo = Image.Exif(), io.BytesIO()
+exif[ExifTags.Base.Orientation] = 6  # "turn me a quarter clockwise"
+Image.open(PAGE).transpose(Image.Transpose.ROTATE_90).save(photo, "JPEG", exif=exif)
+stored, loaded = Image.open(photo), load_image(photo.getvalue()).page
+print(f"pixels in the file: {stored.size}, page after loading: {loaded.size}")
+
+# %%
+figures.show(
+    draw.gallery([stored, loaded], ["pixels in the file", "after load_image"], height=200),
+    "Figure 2. The same photo without and with its EXIF note.",
+    "Left, the page lies on its left side; right, it is upright.",
+    width=500,
+)
+
+# %% [markdown]
+# `load_image` does this for every image that comes in, and it knows more traps. One of them is a
+# picture with transparency, such as a note that was drawn on a tablet: its paper is not white, it
+# is *absent*, and the pixels there are usually black. Dropping the transparency then leaves black
+# ink on black paper.
+
+# %% [markdown]
+# ### Exercise 1: One kind of page (8 minutes)
+#
+# Make any PIL image one gray page: upright as its EXIF data says, white where it is transparent,
+# mode `"L"`. Half-transparent ink mixes with the paper. The image that you are given stays as it
+# is.
+
+# %% tags=["exercise"]
+from PIL import Image, ImageOps
+
+
+def gray_page(image: Image.Image) -> Image.Image:
+    """An image as one gray page.
+
+    Args:
+        image: any mode, with or without transparency and EXIF data; it is not changed.
+
+    Returns:
+        A new image of mode "L" (0 black, 255 white), upright, on white paper.
+    """
+    ### BEGIN SOLUTION
+    upright = ImageOps.exif_transpose(image).convert("RGBA")
+    paper = Image.new("RGBA", upright.size, "white")
+    return Image.alpha_composite(paper, upright).convert("L")
+    ### END SOLUTION
+
+
+# %% tags=["check"]
+checks.gray_page(gray_page)
+
+# %% [markdown]
+# <details><summary>Hint</summary>
+#
+# `ImageOps.exif_transpose(image)` gives a turned copy. Convert it to `"RGBA"`, so that every
+# picture has an alpha channel, make white paper of the same size, and look at
+# `Image.alpha_composite`. The conversion to `"L"` comes last.
+#
+# </details>
+
+# %% [markdown]
+# Try it on a note without paper. The library's `load_image` goes one step further and looks at the
+# ink first: light ink without paper gets black paper, or white chalk would vanish on white.
+
+# %%
+note = Image.new("RGBA", (364, 455), (0, 0, 0, 0))
+ink_mask = Image.open(PAGE).convert("L").point(lambda level: max(0, 2 * (160 - level)))
+note.paste((0, 0, 0), mask=ink_mask)
+figures.show(
+    draw.gallery([note.convert("L"), gray_page(note)], ['convert("L")', "your gray_page"]),
+    "Figure 3. A note with a transparent background, converted in two ways.",
+    "Left, all is black; right, black writing stands on white paper.",
+    width=500,
+)
+
+# %% [markdown]
+# Images also arrive in many wrappings: a path, bytes of an upload, a PIL image, and the **data
+# URI** in which browsers send images inside JSON. `load_image` takes them all, and they give one
+# page.
+
+# %%
+import base64
+from pathlib import Path
+
+data = Path(PAGE).read_bytes()
+data_uri = "data:image/jpeg;base64," + base64.b64encode(data).decode()
+print(data_uri[:50], "...", f"{len(data):,} bytes became {len(data_uri):,} characters")
+sources = [PAGE, data, data_uri, Image.open(PAGE)]
+pages = [load_image(source).page.tobytes() for source in sources]
+print("all four give the same pixels:", all(page == pages[0] for page in pages))
+
+# %% [markdown]
+# And then there is what should not have been sent. Each of these would be an exception from the
+# depths of some decoder, or worse: the last file is 10 kB small and holds 81 million pixels. A
+# service must answer with one sentence that says what to do, so all of these raise
+# `RecognizerError`.
+
+# %%
+from text_recognizer.errors import RecognizerError
+
+bomb = io.BytesIO()
+Image.new("1", (9000, 9000)).save(bomb, "PNG")
+for source in ["README.md", "no/such/page.png", b"", data[:2000], bomb.getvalue()]:
+    try:
+        load_image(source)
+    except RecognizerError as error:
+        print(error)
+
+# %% [markdown]
+# Pixels are counted in the file's header, before anything is decoded. All such limits stand in one
+# module, [`text_recognizer/limits.py`](../text_recognizer/limits.py), and hold for the command line
+# and every service alike.
+
+# %% [markdown]
+# ## 2. One look for all pages
+#
+# A network can learn to ignore light and paper, but it is cheaper to take them away first. What is
+# left says how much ink is where: 0 is paper, 1 is full ink. The page becomes a tensor of the shape
+# (batch, channels, height, width), and the hand of whoever took the photo throws a shadow on it.
+
+# %%
+import numpy as np
+import torch.nn.functional as F
+from torch import Tensor
+
+page = torch.from_numpy(np.array(load_image(PAGE).page))[None, None]
+shadowed = draw.under_a_shadow(page)[None, None]
+print("page:", tuple(page.shape), page.dtype)
+for x in (60, 340):
+    level = float(shadowed[0, 0, :, x - 20 : x + 20].quantile(0.9))
+    print(f"paper around x = {x}: gray level {level:.0f}")
+
+# %% [markdown]
+# No single threshold parts ink from paper here: one that keeps thin strokes in the light calls the
+# whole shadow ink. But near every stroke there is paper, and it is the brightest thing around.
+
+# %% [markdown]
+# ### Exercise 2: How bright is the paper here? (7 minutes)
+#
+# Estimate the paper's gray level at each pixel, also below the ink: take the brightest level of its
+# neighbourhood, then average these over the same neighbourhood, because light changes smoothly. At
+# the page's edges only what is on the page counts.
+
+
+# %% tags=["exercise"]
+def paper_of(page: Tensor, size: int = 25) -> Tensor:
+    """The gray level of the paper at each pixel.
+
+    Args:
+        page: (1, 1, H, W) float, gray levels, dark ink on light paper.
+        size: px, odd; width and height of the neighbourhood, in both steps.
+
+    Returns:
+        (1, 1, H, W): the brightest level within size x size px, averaged over size x size px.
+    """
+    ### BEGIN SOLUTION
+    half = size // 2
+    brightest = F.max_pool2d(page, size, stride=1, padding=half)
+    return F.avg_pool2d(brightest, size, stride=1, padding=half, count_include_pad=False)
+    ### END SOLUTION
+
+
+# %% tags=["check"]
+checks.paper_of(paper_of)
+
+# %% [markdown]
+# <details><summary>Hint</summary>
+#
+# Both steps are pooling with a window that moves by one pixel: `F.max_pool2d` and `F.avg_pool2d`
+# with `stride=1` and a padding of half the size keep the page's shape. Max pooling pads with minus
+# infinity, average pooling with zeros, which would darken the edges: see `count_include_pad`.
+#
+# </details>
+
+# %%
+paper = paper_of(shadowed)
+ink = ((paper - shadowed) / paper).clamp(0, 1)  # the share of the light that the ink swallows
+figures.show(
+    draw.gallery([shadowed, paper, 255 - 255 * ink], ["page", "paper_of(page)", "ink (dark is 1)"]),
+    "Figure 4. The shadow is in the paper, too, so dividing by the paper removes it.",
+    "A page whose left side is dark, its paper as a smooth shade, and ink on even white.",
+    width=600,
+)
+
+# %% [markdown]
+# The writing is as strong in the shadow as in the light. One assumption is left: that ink is darker
+# than paper. On a blackboard or in a phone's dark mode it is not. Which of the two a page is cannot
+# be told by how bright it is (a page in a dim room is darker than a gray board), but ink is rare:
+# compare each pixel with the mean around it, and the few that are far off are ink. The mean *cube*
+# of these differences is negative if the far ones are dark, positive if they are light.
+
+# %%
+dim = 20 + 0.3 * page.float()
+for name, gray in (("page", page), ("dim page", dim), ("blackboard", 255 - page)):
+    gray = gray.float()
+    difference = gray - F.avg_pool2d(gray, 31, 1, 15, count_include_pad=False)
+    lean = "positive: light ink" if (difference**3).mean() > 0 else "negative: dark ink"
+    print(f"{name}: mean gray {gray.mean():.0f}, mean cube {lean}")
+
+# %% [markdown]
+# The library's `normalize_page` does both, and scales by the strongest ink on the page, so that a
+# hard pencil counts as much as a felt pen. It returns the ink of the whole page, from which strips
+# are cut, and a small *overview*, in which the lines are found.
+
+# %%
+from text_recognizer.models.normalization import normalize_page
+
+looks = [shadowed, 255.0 - page, draw.faint(page)[None, None]]
+pictures = looks + [255 - 255 * normalize_page(look)[0] for look in looks]
+figures.show(
+    draw.gallery(pictures, ["shadow", "board", "pencil"] * 2, height=190),
+    "Figure 5. Three pages before (above) and after normalize_page (below).",
+    "Above: dark writing half in a shadow, light writing on black, pale writing on gray. Below: "
+    "dark writing on white three times.",
+    width=480,
+)
+
+# %%
+texts = recognizer.predict_batch([draw.as_picture(look) for look in looks])
+print("all three give the text of the page:", all(text == reading.text for text in texts))
+
+# %% [markdown]
+# ## 3. Where are the lines?
+#
+# The `LineFinder` is a small network (0.25 million weights) that looks at the overview and draws a
+# **ridge** along the middle of each line: close to 1 on it, falling to 0 well before the next. It
+# answers on a coarse map with one cell for 4 x 8 px of the overview. Two more outputs say how far
+# the writing reaches above and below the ridge, in rows of the map.
+
+# %%
+from text_recognizer.weights import load_paragraph_reader
+
+network = load_paragraph_reader()  # the same weights, as a module of Python
+ink, overview = normalize_page(page)
+sizes = torch.tensor([overview.shape[2:]])
+room = [0, -overview.shape[3] % 8, 0, -overview.shape[2] % 4]  # up to whole cells
+middle, above, below = network.finder(F.pad(overview, room), sizes)
+ridges = middle.sigmoid()[0]
+print("overview:", tuple(overview.shape), "map:", tuple(ridges.shape))
+
+# %%
+square = ridges.repeat_interleave(2, dim=1)  # its cells are twice as wide as high
+figures.show(
+    draw.gallery([page, 255 - 255 * square], ["page", "ridge map (dark is 1)"], height=300),
+    "Figure 6. One ridge for each line of writing, as long as the writing is.",
+    "Left, the page with eight lines; right, eight dark bands, each at the place of a line.",
+    width=500,
+)
+
+# %% [markdown]
+# Look at one column of the map from top to bottom: its profile has a hill wherever the column
+# crosses a line. To count the lines there, count the hills.
+
+# %% [markdown]
+# ### Exercise 3: Count the lines that a column crosses (7 minutes)
+#
+# Return the rows in which a column of the map peaks. A row is a peak if its value is at least
+# `least`, greater than that of the row above, and not less than that of the row below, so that a
+# flat top of two equal rows counts once. Above the first row and below the last one all is 0.
+
+
+# %% tags=["exercise"]
+def lines_in_column(column: Tensor, least: float = 0.4) -> list[int]:
+    """The rows, from top to bottom, in which a column of the ridge map peaks.
+
+    Args:
+        column: (rows,) values in [0, 1].
+        least: lower peaks don't count.
+    """
+    ### BEGIN SOLUTION
+    values = [0.0, *column.tolist(), 0.0]
+    triples = zip(values, values[1:], values[2:])  # noqa: B905 (of different lengths)
+    return [
+        row
+        for row, (up, here, down) in enumerate(triples)
+        if here >= least and here > up and here >= down
+    ]
+    ### END SOLUTION
+
+
+# %% tags=["check"]
+checks.lines_in_column(lines_in_column)
+
+# %% [markdown]
+# <details><summary>Hint</summary>
+#
+# Put a 0 before and behind the values, then each row has two neighbours: row `r` is at `r + 1` now.
+#
+# </details>
+
+# %%
+column = 40
+peaks = lines_in_column(ridges[:, column])
+figures.show(
+    draw.column_profile(255 - 255 * ink, ridges, column, peaks),
+    "Figure 7. The column crosses eight lines, and the profile has eight peaks above 0.4.",
+    "Left, the page with a dashed vertical line; right, a curve with eight marked peaks.",
+    width=600,
+)
+counts = [len(lines_in_column(each)) for each in ridges.T]
+print("lines crossed by each column:", *counts)
+
+# %% [markdown]
+# No single column tells how many lines a page has: lines start late and end early. So ridges are
+# **traced**. From column to column a peak is joined to the line whose course it continues, and what
+# breaks off and goes on at the same height further right is one line. See
+# [`line_tracing.py`](../text_recognizer/models/line_tracing.py); it needs no training.
+
+# %%
+from text_recognizer.models.line_tracing import trace_lines
+
+paths, edges = trace_lines(ridges, (above + below)[0])
+figures.show(
+    draw.traced_ridges(ridges, paths, edges),
+    "Figure 8. The traced paths on the ridge map, each from its first column to its last.",
+    "Eight dashed paths with numbers from 1 at the top to 8 run along the bands of the map.",
+    width=600,
+)
+print("columns of the fourth line:", *edges[3].tolist())
+
+# %% [markdown]
+# That a loop runs as often as the page has lines is the reason why the model is *scripted* and not
+# traced by `torch.jit.trace`, which would freeze the loop of one example: [notebook
+# 01](01_checkpoint_to_torchscript.ipynb) shows how that fails.
+
+# %% [markdown]
+# ## 4. Strips: a wavy line becomes straight
+#
+# The line reader wants strips 48 px high, in which the writing runs level. Paper that curls gives
+# wavy lines instead. Here is one, and the paths follow it:
+
+# %%
+wavy = draw.waved(Image.open("data/pages/show_font_003.jpg"), height=18, length=560)
+wavy_reading = recognizer.read(wavy)
+figures.show(
+    draw.lines_found(wavy, wavy_reading.lines),
+    "Figure 9. A page that waves, and the lines found on it.",
+    "Five handwritten lines bend down by about the height of a line; the strokes follow them.",
+    width=480,
+)
+
+# %% [markdown]
+# A box around such a line holds parts of its neighbours. So nothing is cut out; the page is
+# **sampled** instead: for each pixel of the strip, say where on the page to look. `F.grid_sample`
+# takes these places as a *grid* and blends the four pixels around each.
+#
+# It wants the places in its own unit: -1 is the left or upper **edge** of the page, +1 the opposite
+# edge (with `align_corners=False`). So in pixels, pixel 0 covers 0 to 1 and its centre is at
+# **0.5**. Whoever forgets this half pixel shifts every strip, by more the coarser the pixels are.
+
+# %% [markdown]
+# ### Exercise 4: The sampling grid along a path (12 minutes)
+#
+# The strip's columns follow the path: column `c` looks at the x of point `c`. Its rows share the
+# space from `reach` above the path's y to `reach` below; each row looks at its own centre. So with
+# `height` 2 and `reach` 10, the two rows look 5 px above the path and 5 px below it.
+
+
+# %% tags=["exercise"]
+def strip_grid(path: Tensor, reach: float, height: int, page_size: tuple[int, int]) -> Tensor:
+    """Where on the page each pixel of a strip is looked up, for F.grid_sample.
+
+    Args:
+        path: (W, 2) x and y of the line's middle, for each column of the strip, in px of the page.
+        reach: px of the page that the strip holds above and below the path.
+        height: rows of the strip.
+        page_size: the page's height and width in px.
+
+    Returns:
+        (1, height, W, 2) x and y, from -1 to 1 on the page (align_corners=False).
+    """
+    ### BEGIN SOLUTION
+    rows = (torch.arange(height) + 0.5) / height  # centres, from 0 to 1
+    offset = reach * (2 * rows - 1)
+    y = path[None, :, 1] + offset[:, None]
+    x = path[None, :, 0].expand_as(y)
+    page_height, page_width = page_size
+    return torch.stack([2 * x / page_width - 1, 2 * y / page_height - 1], dim=2)[None]
+    ### END SOLUTION
+
+
+# %% tags=["check"]
+checks.strip_grid(strip_grid)
+
+# %% [markdown]
+# <details><summary>Hint</summary>
+#
+# First write x and y in px, both of the shape (height, W): y is the path's y plus an offset for
+# each row. The centre of row `r` lies at `(r + 0.5) / height` of the strip's height, 0 being its
+# upper edge. Then scale each to -1 ... 1: an edge at 0 px becomes -1, one at `page_width` px
+# becomes 1.
+#
+# </details>
+
+# %% [markdown]
+# Try it on the fourth line. Its path comes as 16 points, so it is first drawn out to one point for
+# each column of the strip; the strip is as much wider than high as the line is.
+
+# %%
+line = wavy_reading.lines[3]
+points = torch.tensor(line.path).T[None]  # (1, 2, 16): x and y
+length = float(points[0, 0, -1] - points[0, 0, 0])
+width = round(length * 48 / line.height / 8) * 8  # px, and whole frames for the reader
+path = F.interpolate(points, size=width, mode="linear", align_corners=True)[0].T
+print(f"a line {length:.0f} px long and {line.height:.0f} px high becomes a strip {width} x 48")
+
+# %% [markdown]
+# Cut it twice: along a level line at its mean height, and along its path.
+
+# %%
+wavy_ink, _ = normalize_page(torch.from_numpy(np.array(wavy))[None, None])
+level = torch.stack([path[:, 0], path[:, 1].mean().expand(width)], dim=1)
+grids = [strip_grid(p, line.height / 2, 48, wavy_ink.shape[2:]) for p in (level, path)]
+pair = torch.cat([1 - 2 * F.grid_sample(wavy_ink, g, align_corners=False) for g in grids])
+figures.show(
+    draw.strip_sheet(pair, [width, width], ["level", "path"]),
+    "Figure 10. The same line, cut along a level line and along its path.",
+    "Above, the writing leaves the strip at the top and at the bottom; below, it runs level.",
+    width=600,
+)
+
+# %% [markdown]
+# `cut_strips` in [`strips.py`](../text_recognizer/models/strips.py) does this for all lines at
+# once, and turns the rows with the path's slope, so that letters stand upright. Strips of short
+# lines are filled up with white, because a batch is one tensor.
+
+# %%
+from text_recognizer.models.strips import MARGIN, cut_strips
+
+line_paths = torch.tensor([line.path for line in reading.lines])  # (8, 16, 2)
+reach = torch.tensor([line.height for line in reading.lines]) / MARGIN / 2
+starts, ends = line_paths[:, 0, 0], line_paths[:, -1, 0]
+strips, widths = cut_strips(ink, line_paths, starts, ends, reach, reach)
+print("batch:", tuple(strips.shape), "own widths:", *widths.tolist())
+
+# %%
+figures.show(
+    draw.strip_sheet(strips, widths.tolist(), [str(n) for n in range(1, 9)]),
+    "Figure 11. All lines of the page, straight, 48 px high, each with its own width.",
+    "Eight strips of writing below each other, numbered 1 to 8.",
+    width=480,
+)
+
+# %% [markdown]
+# ## 5. From frames to characters: CTC
+#
+# The `LineReader` (3 million weights) looks at a strip and gives, for every 8 px of width, one
+# **frame**: a probability for each of 96 classes. 95 of them are the printable ASCII characters;
+# class 0 is the **blank**, which says "nothing new here". Nobody told it in training where which
+# letter stands. CTC (Connectionist Temporal Classification, Graves et al. 2006) adds up all ways in
+# which the frames could spell the text, so the label of the line is enough.
+
+# %%
+from text_recognizer.vocabulary import TOKENS
+
+strip = strips[2:3, :, :, : widths[2]]
+probabilities = network.reader(strip).softmax(2)[0]
+print("frames and classes:", tuple(probabilities.shape))
+figures.show(
+    draw.ctc_heat_map(strip, probabilities, TOKENS),
+    "Figure 12. The third line: what each frame says (dark is sure), and below its best class.",
+    "Dark cells climb and fall through the letters of the line, mostly with blanks in between.",
+)
+
+# %% [markdown]
+# Read the lowest row: dots are blanks, open boxes are spaces. The network is sure almost
+# everywhere, # and most letters are one dark cell with a blank behind. Some last two frames, as the
+# semicolon does. And look at *will*: between its two *l* there is a blank, and it must be there.
+
+# %% [markdown]
+# ### Exercise 5: Greedy CTC decoding (6 minutes)
+#
+# Turn the best class of each frame into the classes of the line: of neighbouring frames with the
+# same class only the first counts, and blanks leave no trace.
+
+
+# %% tags=["exercise"]
+def greedy_decode(classes: list[int], blank: int = 0) -> list[int]:
+    """The classes that a line consists of.
+
+    Args:
+        classes: the best class of each frame.
+        blank: the class that stands for no character.
+    """
+    ### BEGIN SOLUTION
+    decoded, before = [], blank
+    for now in classes:
+        if now != before and now != blank:
+            decoded.append(now)
+        before = now
+    return decoded
+    ### END SOLUTION
+
+
+# %% tags=["check"]
+checks.greedy_decode(greedy_decode)
+
+# %% [markdown]
+# <details><summary>Hint</summary>
+#
+# Compare each frame with the frame before it, *including* blanks. Whoever removes the blanks first
+# makes "ll" one letter, because nothing keeps the two apart any more.
+#
+# </details>
+
+# %%
+best, classes = probabilities.max(1)
+tokens = greedy_decode(classes.tolist())
+print("frames:", "".join(draw.sign(TOKENS[c]) for c in classes.tolist()))
+print("tokens:", *tokens[:8], "...")
+print("text:  ", "".join(TOKENS[token] for token in tokens))
+no_blanks = [c for c in classes.tolist() if c != 0]
+print("blanks dropped first:", "".join(TOKENS[t] for t in greedy_decode(no_blanks)))
+
+# %% [markdown]
+# The last line shows the trap: without its blank, *will* is read as *wil*.
+
+# %% [markdown]
+# ## 6. From tokens to a text, and how sure it is
+#
+# Numbers of characters are **tokens**. Two more join the classes of the reader when lines become a
+# page: a newline between lines, and a padding that fills short texts up, because a batch of texts
+# is one tensor, too. The network's `forward` takes several pages with their sizes and returns
+# tokens.
+
+# %%
+names = ["data/pages/show_font_002.jpg", "data/pages/show_font_004.jpg"]
+two = [np.array(load_image(name).page) for name in names]
+sizes = torch.tensor([page.shape for page in two])
+batch = torch.full((2, 1, *sizes.amax(0).tolist()), 255, dtype=torch.uint8)
+for row, own in zip(batch, two, strict=True):
+    row[0, : own.shape[0], : own.shape[1]] = torch.from_numpy(own)
+print("batch:", tuple(batch.shape), "of pages of the sizes", sizes.tolist())
+
+# %%
+ids = network(batch, sizes)
+print("tokens:", tuple(ids.shape))
+for row in ids.tolist():
+    print(*row[18:30], "...", repr("".join(TOKENS[t] for t in row if TOKENS[t] != "<pad>")))
+
+# %% [markdown]
+# Token 96 is the newline, 97 the padding; a character's token is its ASCII code less 31. The script
+# carries `tokens` and `ignored` as attributes, so whoever loads the file needs no other vocabulary.
+#
+# A service should also say how far a line is to be trusted. The simplest measure that works: the
+# mean probability of the frames that gave a character.
+
+# %%
+before = F.pad(classes[:-1], [1, 0])  # the first frame has a blank before it
+emitted = (classes != 0) & (classes != before)
+print(f"{int(emitted.sum())} characters, mean probability {best[emitted].mean():.2f}")
+print(f"the recognizer's confidence in the line: {reading.lines[2].confidence:.2f}")
+
+# %%
+from text_recognizer.evaluate import load_items
+
+labels = {item.path.name: item.text for item in load_items(Path("data/pages"), split="show")}
+hard = recognizer.read("data/pages/show_font_015.jpg")
+figures.show(
+    draw.confidences(hard.lines, labels["show_font_015.jpg"].split("\n")),
+    "Figure 13. The lines of a harder page with their confidence.",
+    "A mark for each line: a circle if it was read right, a cross if not. Both kinds are mixed.",
+    width=600,
+)
+
+# %% [markdown]
+# Crosses stand to the right of circles: wrong lines of which the network is surer than of right
+# ones. This hand writes *n* as a small capital. The reader is sure of the *N* that it sees, and the
+# label knows better. **Confidence says how sure the network is, not whether it is right.** It sorts
+# lines well enough to choose which ones a person should look at first, and it is no error rate.
+
+# %% [markdown]
+# ## 7. How good is it? The character error rate
+#
+# To know what is right takes a label. The **character error rate** (CER) is the least number of
+# edits that turn the reading into the label, over the label's length. An edit inserts, deletes or
+# replaces one character; a newline is a character like any other.
+
+# %% [markdown]
+# ### Exercise 6: Character error rate (12 minutes)
+#
+# Comparing position by position fails at the first character that is missing, since all that follow
+# are shifted. Fill a table instead (dynamic programming, Levenshtein distance): the cell for the
+# first `i` characters of the reading and the first `j` of the label holds the fewest edits between
+# the two. It follows from its three neighbours, above, left, and above left.
+
+
+# %% tags=["exercise"]
+def character_error_rate(reading: str, label: str) -> float:
+    """The fewest edits that turn the reading into the label, over the label's length.
+
+    Where the label is empty, the number of edits itself.
+    """
+    ### BEGIN SOLUTION
+    above = list(range(len(label) + 1))  # an empty reading lacks all characters
+    for i, read in enumerate(reading, start=1):
+        row = [i]
+        for j, wanted in enumerate(label, start=1):
+            row.append(min(above[j] + 1, row[j - 1] + 1, above[j - 1] + (read != wanted)))
+        above = row
+    return above[-1] / max(len(label), 1)
+    ### END SOLUTION
+
+
+# %% tags=["check"]
+checks.character_error_rate(character_error_rate)
+
+# %% [markdown]
+# <details><summary>Hint</summary>
+#
+# Keep two rows of the table. The first row is 0, 1, 2, ...: with nothing read, all characters of
+# the label are to be inserted. Each next row starts with `i`. A cell is the least of: the cell
+# above + 1, the cell to the left + 1, and the cell above left + 1 if the two characters differ, + 0
+# if not.
+#
+# </details>
+
+# %%
+chosen = [f"show_font_{n}.jpg" for n in ("000", "003", "008", "005", "015", "006")]
+readings = recognizer.read_batch([f"data/pages/{name}" for name in chosen])
+rates = [character_error_rate(r.text, labels[n]) for r, n in zip(readings, chosen, strict=True)]
+
+# %%
+figures.show_table(
+    [
+        (name, labels[name].count("\n") + 1, len(r.lines), len(labels[name]), f"{rate:.3f}")
+        for name, r, rate in zip(chosen, readings, rates, strict=True)
+    ],
+    ["page", "lines", "lines found", "characters", "CER"],
+    "Table 1. Six sample pages: what was written, what was found, and the error rate.",
+)
+
+# %%
+lengths = [len(labels[name]) for name in chosen]
+edits = [rate * length for rate, length in zip(rates, lengths, strict=True)]
+print(f"mean of the six rates: {sum(rates) / len(rates):.3f}")
+print(f"all edits over all characters: {sum(edits) / sum(lengths):.3f}")
+
+# %% [markdown]
+# The mean of rates lets a page of 19 characters count as much as one of 248. Papers and [`lab
+# evaluate`](../text_recognizer/metrics.py) therefore divide all edits by all characters. A number
+# says that something is wrong, and a picture says what. The worst page:
+
+# %%
+worst = chosen[rates.index(max(rates))]
+worst_lines = readings[chosen.index(worst)].lines
+figures.show(
+    draw.lines_found(Image.open(f"data/pages/{worst}"), worst_lines),
+    "Figure 14. The page with the highest rate, with the lines found on it.",
+    f"One line of capitals on squared paper. Strokes through it: {len(worst_lines)}.",
+    width=460,
+)
+print("label:  ", labels[worst])
+
+# %% [markdown]
+# Count the strokes. A line with two strokes, or with none, is an error of the *finder*: whatever is
+# read twice is too much, and so a CER may pass 1. Where each line has one stroke and letters are
+# wrong, as on page 015, it is an error of the *reader*. Two stages, two kinds of errors, two cures:
+# that is why it must be possible to look at each stage.
+
+# %% [markdown]
+# ## 8. The class and the command
+#
+# All of this is behind four methods of `ParagraphTextRecognizer`: `predict(image)` gives a text,
+# `read(image)` a `PageReading` with its lines, and `predict_batch` and `read_batch` do so for many
+# images. A batch only saves time; what is read stays the same, alone or in company, because padding
+# is masked at every stage.
+
+# %%
+images = [PAGE, wavy, "data/pages/show_font_002.jpg"]
+alone = [recognizer.predict(image) for image in images]
+print("alone and in a batch the same:", alone == recognizer.predict_batch(images))
+line = reading.lines[2]
+print(f"text: {line.text!r}, confidence: {line.confidence:.2f}")
+print("path:", len(line.path), "points, from", *[f"{round(v):d}" for v in line.path[0]])
+print("box:", *[f"{round(v):d}" for v in line.box], "height:", round(line.height))
+
+# %% [markdown]
+# Places are in px of the image that was sent, turned upright, so that a web page can draw them on
+# it. The command line is a thin edge over the same class. Lines starting with `!` run in a shell:
+
+# %%
+# !lab read data/pages/show_font_004.jpg --overlay .lab/lines.png
+
+# %%
+figures.show(
+    Image.open(".lab/lines.png"),
+    "Figure 15. What `--overlay` drew.",
+    "Two handwritten lines on gray paper with a numbered stroke through each.",
+    width=480,
+)
+
+# %% [markdown]
+# `--json` is for programs: one object for each image.
+
+# %%
+import json
+
+# !lab read data/pages/show_font_004.jpg --json > .lab/reading.json
+answer = json.loads(Path(".lab/reading.json").read_text())
+print("keys:", *answer, "| of a line:", *answer["lines"][0])
+print([line["text"] for line in answer["lines"]])
+
+# %% [markdown]
+# A server that only reads should install no training library and no command line. So the class has
+# a small command of its own, which needs torch and Pillow alone. And a bad file costs one line on
+# stderr and the exit code 2, with either command:
+
+# %%
+# !python -m text_recognizer.paragraph_text_recognizer data/pages/show_font_002.jpg
+# !lab read README.md
+
+# %% [markdown]
+# ## 9. Your own handwriting
+#
+# Write a few lines of English and take a photo of them:
+#
+# - one paragraph that fills the picture, no drawings and no tables;
+# - paper flat, phone above the middle of it, lines about level;
+# - daylight or two lamps, no flash; a shadow does no harm, blur does;
+# - a pen rather than a hard pencil, and blank or ruled paper rather than squared.
+#
+# On Colab the next cell shows a button to upload it (cancel, and a sample page is read). In
+# JupyterLab, put the picture into the folder `notebooks/my_pages` first, which git ignores. iPhones
+# store photos as HEIC, which is not read: export as JPEG, or choose "Most Compatible" in the
+# camera's settings.
+
+# %% tags=["nbval-ignore-output"]
+from lab_utils.own_page import own_page
+
+mine = own_page()
+
+# %% tags=["nbval-ignore-output"]
+upright = load_image(mine)
+mine_read = recognizer.read(mine)
+figures.show(
+    draw.lines_found(upright.page, mine_read.lines, upright.page.width / upright.width),
+    "Figure 16. Your page, with the lines found on it.",
+    "A page of handwriting with a numbered stroke through each line that was found.",
+    width=480,
+)
+print(mine_read.text)
+
+# %% [markdown]
+# Go through it as in section 7. Is every line numbered once? If not, light, squares or bleeding ink
+# disturb the finder. Are lines found and letters wrong? Then it is your hand that the reader does
+# not # know yet: of the writing of people it never saw, it misreads about one character in eight.
+
+# %% [markdown]
+# ## Summary
+#
+# - What users send is turned upright, put on paper, bounded in size, or refused in one sentence.
+# - Normalizing takes light, paper and polarity away before any network looks.
+# - A network draws one ridge a line, tracing follows it, sampling straightens it: half a pixel
+#   counts.
+# - CTC needs no positions in training; decoding collapses repeats first and drops blanks second.
+# - Confidence needs no label and is no error rate; the CER needs one and is edits over characters.
+# - Behind one class, all this is `predict(image)`: the same from Python, the shell, and in a batch.
+
+# %% [markdown]
+# ## What to try next
+#
+# - Wave the page of section 4 more strongly, `height=40`. From which height on do lines break into
+#   pieces, and what in Figure 8 would you look at to understand why?
+# - Greedy decoding takes the best class of each frame. A beam search adds up all paths of a text.
+#   Find a line in `show_font_015.jpg` where the second best class of one frame would have been
+#   right.
+# - Take `lab read` over a folder of your own pages, sort the lines by confidence, and see how far
+#   down the list the errors go.
+# - How the TorchScript file comes about that all this ran on: [From a checkpoint to
+#   TorchScript](01_checkpoint_to_torchscript.ipynb).

@@ -1,0 +1,137 @@
+"""Exercises of all notebooks: a check fails on the stub, passes on the solution, and tells typical
+wrong answers what is wrong without giving the answer away.
+
+An exercise is checked alone, with the notebook's imports and nothing else of it.
+"""
+
+import contextlib
+import importlib.util
+import io
+import linecache
+import re
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+import lab_utils.checks
+from lab_utils.checks import CheckFailed
+from lab_utils.notebooks.contract import Exercise
+from lab_utils.notebooks.source import Source, read_source, source_paths
+from lab_utils.notebooks.template import new_notebook
+
+WRONG_ANSWERS = Path(__file__).parent / "wrong_answers"
+
+
+@cache
+def wrong_answers(module: str, folder: Path = WRONG_ANSWERS) -> dict[str, list[tuple[str, str]]]:
+    """The wrong answers to a notebook's exercises: code, and what the check's message matches."""
+    path = folder / f"{module}.py"
+    if not path.is_file():
+        return {}
+    spec = importlib.util.spec_from_file_location(f"wrong_answers_{module}", path)
+    loaded = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(loaded)
+    return loaded.WRONG_ANSWERS
+
+
+SOURCES = [read_source(path) for path in source_paths()]
+EXERCISES = [
+    pytest.param(source, exercise, id=f"{source.number}-{exercise.name}")
+    for source in SOURCES
+    for exercise in source.exercises
+]
+WRONG = [
+    pytest.param(source, exercise, code, expected, id=f"{source.number}-{exercise.name}-{i}")
+    for source in SOURCES
+    for exercise in source.exercises
+    for i, (code, expected) in enumerate(wrong_answers(source.module).get(exercise.name, ()), 1)
+]
+
+
+def checked(source: Source, exercise: Exercise, answer: str) -> str:
+    """Runs the imports, an answer and the check; returns what the check prints.
+
+    Raises CheckFailed if the check fails.
+    """
+    names: dict = {"__name__": "__main__"}
+    exec(source.import_code, names)
+    # As IPython does: a check shows the student's line where the answer stops with an error.
+    file = f"<{source.name} {exercise.name} {hash(answer)}>"
+    linecache.cache[file] = (len(answer), None, answer.splitlines(keepends=True), file)
+    exec(compile(answer, file, "exec"), names)
+    out = io.StringIO()
+    with contextlib.redirect_stdout(out):
+        exec(exercise.check, names)
+    return out.getvalue()
+
+
+def message_of(source: Source, exercise: Exercise, answer: str) -> str:
+    with pytest.raises(CheckFailed) as failure:
+        checked(source, exercise, answer)
+    return str(failure.value)
+
+
+@pytest.mark.parametrize(("source", "exercise"), EXERCISES)
+def test_the_check_passes_the_solution_with_one_stable_line(source, exercise):
+    line = checked(source, exercise, exercise.solution)
+    assert line.startswith(f"\N{CHECK MARK} {exercise.name}: ")
+    assert line.count("\n") == 1 and line.endswith("\n")
+    assert checked(source, exercise, exercise.solution) == line
+
+
+@pytest.mark.parametrize(("source", "exercise"), EXERCISES)
+def test_the_check_says_what_to_do_with_the_stub(source, exercise):
+    message = message_of(source, exercise, exercise.stub)
+    assert exercise.name in message and "\n" not in message
+
+
+@pytest.mark.parametrize(("source", "exercise"), EXERCISES)
+def test_three_typical_wrong_answers_are_known(source, exercise):
+    answers = wrong_answers(source.module)
+    assert len({code for code, _ in answers.get(exercise.name, ())}) >= 3
+    assert set(answers) <= {exercise.name for exercise in source.exercises}
+
+
+@pytest.mark.parametrize(("source", "exercise", "answer", "expected"), WRONG)
+def test_a_wrong_answer_is_told_what_is_wrong(source, exercise, answer, expected):
+    message = message_of(source, exercise, answer)
+    assert re.search(expected, message), message
+    assert "\n" not in message and len(message) < 600
+    for line in solution_lines(exercise):
+        assert line not in message, "the message gives the solution away"
+
+
+def solution_lines(exercise: Exercise) -> list[str]:
+    """The lines that stand in the solution alone and say more than `return x`."""
+    given = {line.strip() for line in exercise.stub.split("\n")}
+    lines = {line.strip() for line in exercise.solution.split("\n")} - given
+    return [line for line in lines if len(line) > 12]
+
+
+def test_the_template_passes_these_tests(tmp_path, monkeypatch):
+    path = new_notebook("08_tiny", "Tiny", tmp_path)[0]
+    monkeypatch.setattr(lab_utils.checks, "__path__", [str(tmp_path / "lab_utils" / "checks")])
+    source = read_source(path)
+    answers = wrong_answers("tiny", tmp_path / "tests" / "wrong_answers")
+    for exercise in source.exercises:
+        test_the_check_passes_the_solution_with_one_stable_line(source, exercise)
+        test_the_check_says_what_to_do_with_the_stub(source, exercise)
+        assert len(answers[exercise.name]) >= 3
+        for code, expected in answers[exercise.name]:
+            test_a_wrong_answer_is_told_what_is_wrong(source, exercise, code, expected)
+
+
+@pytest.mark.parametrize("source", SOURCES, ids=lambda source: source.name)
+def test_checks_leave_the_global_random_numbers_alone(source):
+    import random
+
+    import numpy
+    import torch
+
+    random.seed(0), numpy.random.seed(0), torch.manual_seed(0)
+    before = random.getstate(), numpy.random.get_state()[1].tolist(), torch.get_rng_state().tolist()
+    for exercise in source.exercises:
+        checked(source, exercise, exercise.solution)
+    after = random.getstate(), numpy.random.get_state()[1].tolist(), torch.get_rng_state().tolist()
+    assert before == after

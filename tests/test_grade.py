@@ -1,0 +1,502 @@
+"""Grading: right and wrong answers, notebooks that cheat, hang, crash, spend or write too much.
+
+The lesson of these tests is tiny and needs no torch; each test puts as many cases into one notebook
+as do not disturb each other, because a kernel takes a second to start.
+"""
+
+import contextlib
+import csv
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from lab_utils.notebooks import limited_kernel
+from lab_utils.notebooks.grade import Course, grade_notebooks
+from lab_utils.notebooks.source import (
+    read_source,
+    solution_notebook,
+    source_paths,
+    student_notebook,
+)
+from lab_utils.notebooks.submission import MAX_BYTES, read_submission
+from lab_utils.packaged import PROJECT
+from text_recognizer.errors import RecognizerError
+
+NAMES = ("one", "two", "three", "four", "five", "six")
+SET_UP = "import os\nos.chdir('..')\nPASSWORD = 'of the set-up cell'"
+
+
+def exercise(number: int) -> str:
+    name = NAMES[number - 1]
+    return f'''
+# %% [markdown]
+# ### Exercise {number}: Write {name} (1 minute)
+
+# %% tags=["exercise"]
+def {name}() -> object:
+    """{number}, or anything."""
+    ### BEGIN SOLUTION
+    return {number}
+    ### END SOLUTION
+
+# %% tags=["check"]
+checks.{name}({name})
+
+# %% [markdown]
+# <details><summary>Hint</summary>
+#
+# Count.
+#
+# </details>
+'''
+
+
+SOURCE = (
+    """# ---
+# jupyter:
+#   kernelspec:
+#     display_name: Python 3 (ipykernel)
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # Numbers
+#
+# **Time:** 6 minutes
+#
+# **You will learn**
+#
+# - one
+# - two
+# - three
+
+# %% tags=["setup"]
+# The set-up cell: `lab notebooks build` fills it in.
+
+# %%
+from lab_utils.checks import numbers as checks
+"""
+    + "".join(exercise(number) for number in range(1, 7))
+    + """
+# %% [markdown]
+# ## Summary
+#
+# - numbers
+
+# %% [markdown]
+# ## What to try next
+#
+# - more
+"""
+)
+
+CHECKS = "from lab_utils.checks import attempt, expect, passed\n" + "".join(
+    f"""
+
+def {name}(function):
+    result = attempt(function)
+    expect(result == {number}, f"{{function.__name__}}() is {{result!r}}, not {number}.")
+    passed(function, "right")
+"""
+    for number, name in enumerate(NAMES, start=1)
+)
+
+
+@pytest.fixture(scope="module")
+def course(tmp_path_factory) -> Course:
+    """A project with one source of six exercises, and a file that students might spoil."""
+    project = tmp_path_factory.mktemp("project")
+    for name, text in {
+        "pyproject.toml": "",
+        "data/keep.txt": "as it was",
+        "checks/numbers.py": CHECKS,
+        "notebooks/source/09_numbers.py": SOURCE,
+    }.items():
+        path = project / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    sources = tuple(read_source(path) for path in source_paths(project / "notebooks" / "source"))
+    return Course(project, sources, SET_UP, project / "checks")
+
+
+@pytest.fixture(autouse=True)
+def leaves_nothing_behind(monkeypatch):
+    """Whatever a student's code does: no process and no temporary file outlives the grading."""
+    with tempfile.TemporaryDirectory() as folder:
+        monkeypatch.setenv("TMPDIR", folder)
+        monkeypatch.setattr(tempfile, "tempdir", None)
+        yield
+        assert kernel_processes() == []
+        assert os.listdir(folder) == []
+    monkeypatch.undo()
+
+
+def write_notebook(path: Path, *cells: str, source: str = "09_numbers", **more: object) -> Path:
+    """A notebook with these code cells."""
+    content = {
+        "nbformat": 4,
+        "nbformat_minor": 5,
+        "metadata": {"lab": {"source": source}},
+        "cells": [
+            {"cell_type": "code", "id": str(i), "metadata": {}, "outputs": [], "source": cell}
+            for i, cell in enumerate(cells)
+        ],
+        **more,
+    }
+    path.write_text(json.dumps(content))
+    return path
+
+
+@pytest.fixture
+def grade(tmp_path, course):
+    """Grades a notebook with these cells: the result and the message of each exercise."""
+
+    def run(*cells: str, cell=20.0, total=60.0, memory=4096) -> dict[str, tuple[str, str]]:
+        path = write_notebook(tmp_path / "student.ipynb", *cells)
+        out = tmp_path / "grades.csv"
+        results = grade_notebooks([path], out, cell, total, memory, course=course)
+        assert [result.exercise for result in results] == list(NAMES)
+        return {result.exercise: (result.result, result.message) for result in results}
+
+    return run
+
+
+def right(number: int) -> str:
+    return f"def {NAMES[number - 1]}():\n    return {number}"
+
+
+def failed(name: str, got: object) -> tuple[str, str]:
+    return "failed", f"{name}() is {got!r}, not {NAMES.index(name) + 1}."
+
+
+def kernel_processes() -> list[psutil.Process]:
+    """The processes that this test's kernels have started."""
+    found = []
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error, OSError):
+            environment = process.environ()
+            ours = environment.get("TMPDIR") == os.environ["TMPDIR"]
+            if ours and limited_kernel.MARK in environment:
+                found.append(process)
+    return found
+
+
+def test_right_wrong_untouched_and_deleted_answers_are_told_apart(grade):
+    results = grade(
+        # The imports and the set-up cell are deleted, and so is exercise six.
+        right(1) + "\nchecks.one(one); kept = 5",
+        "def two():\n    return 3",
+        "checks.two(two)",
+        "def three():\n    ...  # your code here",
+        "def four():\n    return 4",
+        "def four():\n    return 44\nfour = four  # the last definition counts",
+        "five = five_and_more = lambda: kept",
+        "five = five()  # a name used again is no answer",
+    )
+    assert results == {
+        "one": ("passed", ""),
+        "two": failed("two", 3),
+        "three": (
+            "failed",
+            "three returned None: write its body where the three dots are, and return the result.",
+        ),
+        "four": failed("four", 44),
+        "five": ("passed", ""),
+        "six": ("missing", "no cell defines six"),
+    }
+
+
+def test_what_a_notebook_prints_or_rebinds_counts_for_nothing(grade):
+    results = grade(
+        "import builtins, sys, lab_utils.checks\n"
+        "print('\\N{CHECK MARK} one: right')\n"
+        "builtins.print = lambda *_, **__: None\n"
+        "class checks:\n    one = staticmethod(lambda f: None)\n"
+        "lab_utils.checks.expect = lab_utils.checks.fail = lambda *_: None\n"
+        "lab_utils.checks.attempt = lambda f: NAMES[f.__name__]\n"
+        "sys.modules['lab_utils.checks.numbers'] = checks",
+        "def one():\n    print('\\N{CHECK MARK} one: right')\n    return 0\nchecks.one(one)",
+        "import lab_utils.checks\ndef two():\n    raise lab_utils.checks.CheckFailed('passed')",
+        "def three():\n    raise SystemExit(0)",
+        "def four():\n    exit()",
+        "def five():\n    import os\n    os._exit(0)",
+        right(6),
+    )
+    assert results["one"] == failed("one", 0)
+    assert results["two"][0] == "failed"
+    assert results["three"] == ("failed", "three stopped its check with SystemExit: 0")
+    assert results["four"][0] == "failed"
+    assert results["five"] == ("died", "its check ended the kernel (the Python process ended)")
+    assert results["six"] == ("passed", "")
+
+
+def test_endless_loops_are_interrupted_or_killed_and_what_follows_is_graded(grade, monkeypatch):
+    monkeypatch.setattr(limited_kernel, "GRACE", 0.5)
+    start = time.monotonic()
+    results = grade(
+        right(1) + "\nwhile True: pass",
+        "def two():\n    while True: pass",
+        "def three():\n"
+        "    while True:\n        try:\n            while True: sum([])\n        except: pass",
+        "while True: print('endless output' * 1000)",
+        "def four():\n    return one() + 3\nwhile True: pass",
+        "import signal, time\nsignal.signal(signal.SIGINT, signal.SIG_IGN)\n" + right(5) + "\n"
+        "while True:\n    try: time.sleep(99)\n    except BaseException: pass",
+        right(6),
+        cell=1.0,
+    )
+    assert time.monotonic() - start < 40
+    assert results["one"] == ("passed", "")
+    assert results["two"] == ("timed out", "its check ran longer than 1 s")
+    assert results["three"] == ("timed out", "its check ran longer than 1 s")
+    # Its cell was interrupted after the function was there; `one` was lost with a kernel.
+    assert results["four"][0] == "failed" and "'one' is not defined" in results["four"][1]
+    assert results["five"] == ("timed out", "its cell ran longer than 1 s")
+    assert results["six"] == ("passed", "")
+
+
+def test_exits_broken_cells_magics_and_questions_end_nothing_but_themselves(grade):
+    results = grade(
+        "import sys, os, signal\n" + right(1) + "\nsys.exit()",
+        right(2) + "\nexit()",
+        "os._exit(1)",
+        "quit()",
+        "os.kill(os.getpid(), 9)",
+        "def three():\n    return input('A number: ')\ninput()",
+        "def four(:\n    return 4",
+        "%%bash\nexit 3",
+        "!exit 3\nlisted = !echo five\n%time answer = 5\nimport os?\n" + "def five():\n"
+        "    return answer if list(listed) == ['five'] else listed",
+        "%%time\n" + right(6),
+        "import nothing_like_this\n" + right(6),
+    )
+    assert results["one"] == ("passed", "")
+    assert results["two"] == ("died", "its cell ended the kernel (by exit() or quit())")
+    assert results["three"][0] == "failed" and "EOFError" in results["three"][1]
+    assert results["four"][0] == "failed"
+    assert results["four"][1].startswith("its cell stopped with SyntaxError")
+    assert results["five"] == ("passed", "")
+    # The earlier definition is there, as it is in the student's own kernel.
+    assert results["six"] == ("passed", "")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems limit no process's data")
+def test_memory_is_limited_for_each_process_and_for_all_together(grade):
+    fork = "import os, time\nfor _ in range(4):\n    if os.fork() == 0:\n"
+    results = grade(
+        "hoard = bytearray(10**12)",
+        right(1),
+        "def two():\n    return len(bytearray(10**12))",
+        "hoard = []\nwhile True: hoard.append(bytearray(10**6))\ndef three(): return 3",
+        fork + "        hoard = b'1' * 300_000_000\n"
+        "        time.sleep(99)\ntime.sleep(99)\n" + right(4),
+        fork.replace("4", "150") + "        time.sleep(99)\ntime.sleep(99)\n" + right(5),
+        right(6),
+        memory=600,
+    )
+    assert results["one"] == ("passed", "")
+    assert results["two"] == ("out of memory", "its check took more than 600 MiB")
+    assert results["three"] == ("out of memory", "its cell took more than 600 MiB")
+    assert results["four"] == ("out of memory", "its cell took more than 600 MiB")
+    assert results["five"] == ("died", "its cell ended the kernel (more than 100 processes)")
+    assert results["six"] == ("passed", "")
+
+
+def test_a_memory_limit_too_small_for_a_kernel_is_told(grade):
+    with pytest.raises(RecognizerError, match="give a larger --memory"):
+        grade(right(1), memory=20)
+
+
+def test_nothing_is_left_behind_and_nothing_secret_is_passed_on(
+    grade, course, monkeypatch, tmp_path
+):
+    for name in ("WANDB_API_KEY", "NGROK_AUTHTOKEN", "AWS_PROFILE", "MY_TOKEN", "A_SECRET_B"):
+        monkeypatch.setenv(name, "secret")
+    home = tmp_path / "home"
+    home.mkdir()
+    monkeypatch.setenv("HOME", str(home))
+    checkout = {p: p.read_bytes() for p in course.project.rglob("*") if p.is_file()}
+    results = grade(
+        "import os, pathlib\nstate = pathlib.Path('data/keep.txt').read_text()",
+        "for p in ('data/keep.txt', 'pyproject.toml', 'checks.py', 'notebooks/new.txt'):\n"
+        "    pathlib.Path(p).write_text('spoilt')",
+        "pathlib.Path.home().joinpath('trace').write_text('here')\n"
+        "def one():\n    return state, os.path.basename(os.getcwd()), os.listdir('notebooks')",
+        "def two():\n    return 'secret' in os.environ.values()",
+        # Left its parent and its session.
+        "if os.fork() == 0:\n"
+        "    os.setsid()\n"
+        "    if os.fork() == 0:\n"
+        "        import time; time.sleep(999)\n"
+        "    os._exit(0)",
+        "get_ipython().system = os.system\n!sleep 999 &\ndef three():\n    return PASSWORD",
+    )
+    assert results["one"] == failed("one", ("as it was", "project", ["new.txt"]))
+    assert results["two"] == failed("two", False)
+    assert results["three"] == failed("three", "of the set-up cell")
+    assert {p: p.read_bytes() for p in course.project.rglob("*") if p.is_file()} == checkout
+    assert list(home.iterdir()) == []
+
+
+def test_a_notebook_gets_its_time_and_its_kernels_and_no_more(grade):
+    sleep = "import time\ntime.sleep(1.5)"
+    results = grade(right(1), sleep, sleep, right(2), sleep, sleep, right(3), total=5.0)
+    assert results["one"] == ("passed", "")
+    assert results["three"] == ("not reached", "the notebook ran longer than 5 s before")
+    assert results["four"] == ("missing", "no cell defines four")
+
+
+def test_files_that_are_no_notebooks_get_a_line_and_the_others_are_graded(tmp_path, course):
+    def file(name: str, data: bytes) -> Path:
+        path = tmp_path / name
+        path.write_bytes(data)
+        return path
+
+    cells = [right(number) for number in range(1, 7)]
+    os.mkfifo(tmp_path / "pipe.ipynb")
+    wrong = {
+        tmp_path / "absent.ipynb": "cannot be read",
+        tmp_path: "is a folder",
+        tmp_path / "pipe.ipynb": "is no file",
+        file("empty.ipynb", b""): "is empty",
+        file("text.ipynb", b"def one(): return 1"): "not JSON",
+        file("binary.ipynb", bytes(range(256))): "not JSON",
+        file("deep.ipynb", b"[" * 100_000): "not JSON",
+        file("list.ipynb", b"[1, 2]"): "is no notebook",
+        file("huge.ipynb", b" " * (MAX_BYTES + 1)): "limit is 20",
+        write_notebook(tmp_path / "old.ipynb", nbformat=3): "old format 3",
+        write_notebook(tmp_path / "odd.ipynb", cells=[{"cell_type": "code"}]): "cell 1 has no text",
+    }
+    by_name = write_notebook(tmp_path / "anna_09_numbers (2).ipynb", *cells[:2], source="?")
+    by_functions = write_notebook(tmp_path / "work.ipynb", *cells, source="")
+    of_nothing = write_notebook(tmp_path / "other.ipynb", "x = 1", source="")
+    lines: list[str] = []
+    out = tmp_path / "new" / "grades.csv"
+    paths = [*wrong, of_nothing, by_name, by_functions]
+    results = grade_notebooks(paths, out, 20, 60, 4096, lines.append, course)
+    for result, line, (path, part) in zip(results, lines, wrong.items(), strict=False):
+        assert (result.notebook, result.result, result.number) == (path, "unreadable", None)
+        assert part in result.message and result.message == line and str(path) in line
+    rest = results[len(wrong) :]
+    assert (rest[0].result, rest[0].notebook) == ("no source", of_nothing)
+    assert [row.passed for row in rest[1:]] == [True] * 2 + [False] * 4 + [True] * 6
+    assert re.fullmatch(r".*work\.ipynb: 6 of 6 passed \(\d+ s\)", lines[-1])
+
+
+def test_the_table_is_a_csv_file_without_formulas(tmp_path, course, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    name = Path("=cmd|' ,09_numbers.ipynb")
+    write_notebook(name, right(1), "def two():\n    return type('@', (), {'__repr__': "
+                   "lambda s: '\\x1b[1m\"a\\nb\",'})()")  # fmt: skip
+    out = tmp_path / "grades.csv"
+    out.write_text("from before")
+    grade_notebooks([name], out, 20, 60, 4096, course=course)
+    with out.open(newline="") as file:
+        rows = list(csv.reader(file))
+    assert rows[0] == [
+        *("notebook", "source", "exercise number", "exercise", "result", "message", "seconds"),
+    ]
+    assert len(rows) == 7
+    assert rows[1][:6] == [f"'{name}", "09_numbers", "1", "one", "passed", ""]
+    assert rows[2][5] == 'two() is "a b",, not 2.'
+    assert all(float(row[6]) >= 0 for row in rows[1:])
+    assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
+    for out, message in ((name, "name for a notebook"), (tmp_path, "cannot be written")):
+        with pytest.raises(RecognizerError, match=message):
+            grade_notebooks([name], out, 20, 60, 4096, course=course)
+
+
+@pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM], ids=lambda stop: stop.name)
+def test_ctrl_c_ends_all_kernels_and_keeps_the_rows_so_far(tmp_path, course, stop):
+    first = tmp_path / "no_notebook.ipynb"
+    endless = "while True:\n    try:\n        while True: sum([])\n    except BaseException: pass"
+    second = write_notebook(tmp_path / "second.ipynb", endless, right(1))
+    out = tmp_path / "grades.csv"
+    project = str(course.project)
+    program = f"""
+import sys
+from pathlib import Path
+from lab_utils.notebooks import limited_kernel
+from lab_utils.notebooks.grade import Course, grade_notebooks
+from lab_utils.notebooks.source import read_source
+project = Path({project!r})
+source = read_source(project / "notebooks/source/09_numbers.py")
+course = Course(project, (source,), {SET_UP!r}, project / "checks")
+paths = [Path({str(first)!r}), Path({str(second)!r})]
+grade_notebooks(paths, Path({str(out)!r}), 60, 600, 4096, lambda line: print(line, flush=True),
+                course)
+"""
+    grading = subprocess.Popen(
+        [sys.executable, "-c", program],
+        cwd=PROJECT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert "no_notebook.ipynb" in grading.stdout.readline()
+        wait_until(lambda: any(p.cpu_times().user > 1.5 for p in kernel_processes()))
+        start = time.monotonic()
+        grading.send_signal(stop)
+        _, errors = grading.communicate(timeout=20)
+    finally:
+        grading.kill()
+    assert time.monotonic() - start < 3
+    assert errors.strip().endswith("KeyboardInterrupt")
+    assert kernel_processes() == []
+    assert os.listdir(os.environ["TMPDIR"]) == []
+    with out.open(newline="") as file:
+        assert [row["result"] for row in csv.DictReader(file)] == ["unreadable"]
+
+
+def wait_until(happened, seconds: float = 20.0) -> None:
+    end = time.monotonic() + seconds
+    while not happened():
+        assert time.monotonic() < end
+        time.sleep(0.1)
+
+
+@pytest.mark.parametrize(
+    ("code", "defined", "runs"),
+    [
+        ("checks.a(a)", set(), "None"),
+        ("é = 'ü'; checks.a(\n  a,\n); b = 1 # c", set(), "é = 'ü'; None; b = 1 # c"),
+        ("if x:\n    def a(): pass\nelse:\n    from m import b as c", {"a", "c"}, None),
+        ("class a:\n    def b(self): pass\nd = [e for e in f]", {"a"}, None),
+        ("a = lambda: 1\nb = await c()\n!ls\nx = %who\n? y\nz??", {"a"}, None),
+        ("%%bash\ndef() {\n", set(), None),
+        ("def a(x:\n", {"a"}, None),
+        ("def a(): pass\n" + "(" * 5000, {"a"}, None),
+        ("def a(): pass\nb = 1" + " + 1" * 20000, {"a"}, None),
+        ("def a(): pass\n" + "#" * 300_000, {"a"}, None),
+        ("\0\ud800 def a(): pass", set(), "\0? def a(): pass"),
+    ],
+)
+def test_cells_are_understood_whatever_they_hold(tmp_path, code, defined, runs):
+    (cell,) = read_submission(write_notebook(tmp_path / "a.ipynb", code)).cells
+    assert cell.defines == defined
+    assert cell.code == (code if runs is None else runs)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("path", source_paths(), ids=lambda path: path.stem)
+def test_solutions_pass_and_untouched_notebooks_fail(path, tmp_path):
+    source = read_source(path)
+    solved, untouched = tmp_path / "solved.ipynb", tmp_path / "untouched.ipynb"
+    solved.write_text(json.dumps(solution_notebook(source)))
+    untouched.write_text(json.dumps(student_notebook(source)))
+    results = grade_notebooks([solved, untouched], tmp_path / "grades.csv", 60, 600, 4096)
+    count = len(source.exercises)
+    assert [(r.result, r.message) for r in results[:count]] == [("passed", "")] * count
+    assert [r.result for r in results[count:]] == ["failed"] * count
+    assert all("write its body where the three dots are" in r.message for r in results[count:])

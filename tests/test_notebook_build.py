@@ -1,0 +1,427 @@
+"""Building notebooks: two builds are the same bytes, an edit stays where it is, what differs
+between runs or machines is refused, and `check` sees every difference."""
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from lab_utils.notebooks.build import build, find_sources, read_sources
+from lab_utils.notebooks.cells import SourceError
+from lab_utils.notebooks.check import check_notebooks
+from lab_utils.notebooks.source import read_source
+from lab_utils.notebooks.template import new_notebook
+from text_recognizer.errors import RecognizerError
+
+ROOT = Path(__file__).resolve().parents[1]
+SANITIZE = ROOT / "tests" / "nbval_sanitize.cfg"
+
+# Prints in pieces, shows a plot, and tells what no two runs have in common in a timed cell.
+LIVELY = """\
+# %%
+import random
+import sys
+import time
+
+for i in range(20):
+    print(i)
+    sys.stdout.flush()
+
+# %%
+from matplotlib.figure import Figure
+
+from lab_utils.figures import show
+
+figure = Figure(figsize=(3, 2))
+figure.subplots().plot([1, 3, 2])
+show(figure, caption="Figure 1. A line.", alt="It goes up, then down.")
+
+# %% tags=["timing"]
+print(time.time())
+
+# %%
+# !echo from a command
+
+# %% tags=["raises-exception"]
+raise ValueError("the lesson")
+
+# %%
+print("after it")
+
+"""
+
+
+def set_up_cell(checks: Path) -> str:
+    """A set-up cell that finds the checks of a notebook that is no part of the lab."""
+    return (
+        "import sys\n"
+        f"sys.path.insert(0, {str(ROOT)!r})\n"
+        "import lab_utils.checks\n"
+        f"lab_utils.checks.__path__.append({str(checks)!r})\n"
+    )
+
+
+def start_project(folder: Path, patch: pytest.MonkeyPatch) -> Path:
+    """A project with the template's notebook 08_tiny in it."""
+    new_notebook("08_tiny", "Tiny", folder)
+    code = set_up_cell(folder / "lab_utils" / "checks")
+    patch.setattr("lab_utils.setup.setup_cell", lambda: code)
+    patch.setattr("lab_utils.setup.badge", lambda name: f"[badge of {name}]")
+    return folder
+
+
+@pytest.fixture
+def project(tmp_path, monkeypatch) -> Path:
+    """A new project; nothing is built yet."""
+    return start_project(tmp_path, monkeypatch)
+
+
+@pytest.fixture(scope="module")
+def built_once(tmp_path_factory):
+    """A project with the lively cells, built; tests get a copy of it as `built_project`."""
+    with pytest.MonkeyPatch.context() as patch:
+        folder = start_project(tmp_path_factory.mktemp("built"), patch)
+        insert(folder, LIVELY)
+        built(folder)
+        yield folder
+
+
+@pytest.fixture
+def built_project(built_once, tmp_path) -> Path:
+    return shutil.copytree(built_once, tmp_path / "project")
+
+
+def source_file(project: Path) -> Path:
+    return project / "notebooks" / "source" / "08_tiny.py"
+
+
+def insert(project: Path, cells: str, before: str = "# %% [markdown]\n# ## Summary") -> None:
+    text = source_file(project).read_text()
+    assert before in text
+    source_file(project).write_text(text.replace(before, cells + before))
+
+
+def built(project: Path) -> tuple[bytes, bytes]:
+    """The bytes of the student's notebook and of the solution, built now."""
+    source = read_source(source_file(project))
+    build(source)
+    return source.student_path.read_bytes(), source.solution_path.read_bytes()
+
+
+def cells_of(notebook: bytes) -> list[dict]:
+    return json.loads(notebook)["cells"]
+
+
+def test_two_builds_are_the_same_bytes(project):
+    insert(project, LIVELY)
+    first = built(project)
+    assert built(project) == first
+
+
+def test_the_student_gets_stubs_and_the_solution_has_outputs(project):
+    insert(project, LIVELY)
+    student, solution = map(cells_of, built(project))
+    assert [cell["id"] for cell in student] == [cell["id"] for cell in solution]
+    code = "\n".join("".join(cell["source"]) for cell in student)
+    assert code.count("...  # your code here") == 3
+    assert "max(text" not in code and "SOLUTION" not in code
+    assert "[badge of 08_tiny]" in "".join(student[0]["source"])
+    for cell in student:
+        if cell["cell_type"] == "code":
+            assert cell["outputs"] == [] and cell["execution_count"] is None
+    run = [cell for cell in solution if cell["cell_type"] == "code"]
+    assert [cell["execution_count"] for cell in run] == list(range(1, len(run) + 1))
+    assert "SOLUTION" not in json.dumps(solution)
+    by_start = {"".join(cell["source"]).split("(")[0].split("\n")[0]: cell for cell in run}
+    assert by_start["checks.count_lines"]["outputs"][0]["text"][0].startswith("\u2713")
+    prints = by_start["import random"]["outputs"]
+    assert len(prints) == 1, "what was printed in pieces is one output"
+    assert by_start["print"]["outputs"][0]["text"] == ["after it\n"]
+    timed = next(cell for cell in run if "timing" in cell["metadata"].get("tags", []))
+    assert timed["outputs"] == []
+    assert timed["metadata"]["tags"] == ["timing", "nbval-ignore-output"]
+    assert all(set(cell["metadata"]) <= {"tags"} for cell in solution)
+
+
+def test_nothing_of_the_machine_is_in_the_files(project):
+    text = built(project)[1].decode()
+    metadata = json.loads(text)["metadata"]
+    assert metadata["lab"] == {"source": "08_tiny"}
+    assert "version" not in json.dumps(metadata)
+
+
+def test_an_edit_changes_one_cell(project):
+    insert(project, LIVELY)
+    before = built(project)
+    text = source_file(project).read_text()
+    source_file(project).write_text(text.replace("the second is the widest", "it is short"))
+    for old, new in zip(before, built(project), strict=True):
+        old, new = cells_of(old), cells_of(new)
+        changed = [
+            i
+            for i, (one, other) in enumerate(zip(old, new, strict=True))
+            if (one["id"], one["source"]) != (other["id"], other["source"])
+        ]
+        assert changed == [2]
+        assert old[2]["id"] != new[2]["id"]
+
+
+def test_identical_cells_have_different_ids(project):
+    insert(project, "# %%\nprint(1)\n\n# %%\nprint(1)\n\n")
+    ids = [cell["id"] for cell in cells_of(built(project)[0])]
+    assert len(set(ids)) == len(ids)
+
+
+@pytest.mark.parametrize(
+    ("code", "message"),
+    [
+        ("print(object())", "memory address"),
+        ("import os\nprint(os.getcwd())", "path of this machine"),
+        ("import sys\nprint(sys.executable)", "path of this machine"),
+        ("from pathlib import Path\nPath.home() / 'x'", "path of this machine"),
+        ("import warnings\nwarnings.warn('old')", "stderr"),
+        ("{}['key']", "KeyError"),
+        ("import os\nos._exit(1)", "ended the kernel"),
+        ("from IPython.display import display\n"
+         "display({'application/vnd.jupyter.widget-view+json': {}}, raw=True)", "widget"),
+        ("import random\nprint(random.randbytes(600_000).hex())", "smaller"),
+    ],
+)  # fmt: skip
+def test_what_no_output_may_show_is_refused_with_its_place(project, code, message):
+    insert(project, f"# %%\n{code}\n\n")
+    source = read_source(source_file(project))
+    with pytest.raises(SourceError) as error:
+        build(source)
+    assert not source.solution_path.exists() and not source.student_path.exists()
+    assert list(source.solution_path.parent.iterdir()) == []
+    (problem,) = error.value.problems
+    line = source_file(project).read_text().split("\n").index(code.split("\n")[0])
+    assert problem.startswith(f"{source_file(project)}:{line}: cell ")
+    assert message in problem and "\n" not in problem
+
+
+def test_data_inside_a_picture_is_no_path(project):
+    """Base64 knows slashes: the letters of a path come up in it by chance."""
+    code = "from IPython.display import HTML\nHTML('<img src=\"data:image/png;base64,/tmp/tmp/\">')"
+    insert(project, f"# %%\n{code}\n\n")
+    built(project)
+
+
+def test_a_cell_that_takes_too_long_is_told(project, monkeypatch):
+    monkeypatch.setattr("lab_utils.notebooks.build.CELL_TIMEOUT", 1.0)
+    insert(project, "# %%\nimport time\n\ntime.sleep(30)\n\n")
+    with pytest.raises(SourceError, match="ran longer than 1 s"):
+        built(project)
+
+
+def test_a_kernelspec_of_the_user_is_not_used(project, monkeypatch):
+    """The name python3 may stand for another interpreter."""
+    folder = project / "lab" / "jupyter" / "data" / "kernels" / "python3"
+    folder.mkdir(parents=True)
+    spec = {"argv": ["false"], "display_name": "Python 3", "language": "python"}
+    (folder / "kernel.json").write_text(json.dumps(spec))
+    monkeypatch.setenv("LAB_HOME", str(project / "lab"))
+    insert(project, f"# %%\nimport sys\n\nprint(sys.executable == {sys.executable!r})\n\n")
+    assert "True\\n" in built(project)[1].decode()
+
+
+# Running a build as a process
+
+BUILD = """\
+import sys
+from pathlib import Path
+
+from lab_utils import cli
+from lab_utils.notebooks import source
+
+source.SOURCES = Path(sys.argv.pop(1))
+import lab_utils.setup
+lab_utils.setup.setup_cell = lambda: Path(sys.argv[0]).with_suffix(".cell").read_text()
+cli.main()
+"""
+
+
+def lab_process(project: Path, *arguments: str, **variables: str) -> subprocess.Popen:
+    """`lab` over the project's notebooks, in a process of its own."""
+    from lab_utils.setup import setup_cell
+
+    (project / "lab.py").write_text(BUILD)
+    (project / "lab.cell").write_text(setup_cell())
+    return subprocess.Popen(
+        [sys.executable, project / "lab.py", source_file(project).parent, *arguments],
+        env={**os.environ, "PYTHONPATH": str(ROOT), **variables},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def test_a_build_leaves_the_home_folder_as_it_is(project):
+    home = project / "home"
+    home.mkdir()
+    variables = {"HOME": str(home), "LAB_HOME": str(project / "lab")}
+    insert(project, LIVELY)
+    with lab_process(project, "notebooks", "build", "08", **variables) as process:
+        _, err = process.communicate(timeout=120)
+    assert process.returncode == 0, err
+    assert re.fullmatch(r"08_tiny: \d+ cells in [\d.]+ s, \d+ kB\n", err)
+    assert list(home.iterdir()) == []
+    assert list((project / "lab" / "jupyter" / "runtime").iterdir()) == []
+
+
+@pytest.mark.skipif(os.name == "nt", reason="signals of POSIX")
+@pytest.mark.parametrize("moment", ["in a cell", "at the start"])
+def test_an_interrupt_leaves_the_old_files_and_no_kernel(project, moment):
+    before = built(project)
+    pid_file = project / "pid"
+    insert(
+        project,
+        "# %%\nimport os\nimport time\nfrom pathlib import Path\n\n"
+        f"Path({str(pid_file)!r}).write_text(str(os.getpid()))\ntime.sleep(60)\n\n",
+    )
+    variables = {"LAB_HOME": str(project / "lab")}
+    runtime = project / "lab" / "jupyter" / "runtime"
+    with lab_process(project, "notebooks", "build", **variables) as process:
+        awaited = pid_file if moment == "in a cell" else runtime
+        end = time.monotonic() + 60
+        while not (awaited.exists() and (awaited.is_dir() or awaited.read_text())):
+            assert time.monotonic() < end and process.poll() is None
+            time.sleep(0.02)
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=60)
+    assert process.returncode == 130, err
+    assert "Traceback" not in err
+    assert list(runtime.iterdir()) == []
+    if pid_file.exists():
+        time.sleep(0.1)
+        with pytest.raises(ProcessLookupError):
+            os.kill(int(pid_file.read_text()), 0)
+    source_folder = project / "notebooks"
+    after = [source_folder / "08_tiny.ipynb", source_folder / "solutions" / "08_tiny.ipynb"]
+    assert tuple(path.read_bytes() for path in after) == before
+    assert sorted(path.name for path in after[1].parent.iterdir()) == ["08_tiny.ipynb"]
+
+
+# Which sources
+
+
+def test_sources_are_named_by_number_or_name(project):
+    new_notebook("09_more", None, project)
+    folder = source_file(project).parent
+    tiny, more = folder / "08_tiny.py", folder / "09_more.py"
+    assert find_sources([], folder) == [tiny, more]
+    for name in ("08", "8", "08_tiny", "notebooks/source/08_tiny.py", "08_tiny.ipynb"):
+        assert find_sources([name], folder) == [tiny]
+    assert find_sources(["09", "9", "08"], folder) == [more, tiny]
+    with pytest.raises(RecognizerError, match="no notebook 10.*08_tiny, 09_more"):
+        find_sources(["10"], folder)
+
+
+def test_the_problems_of_all_sources_are_told(project):
+    new_notebook("09_more", None, project)
+    folder = source_file(project).parent
+    for path in folder.iterdir():
+        path.write_text(path.read_text().replace("**Time:**", "Time:"))
+    with pytest.raises(SourceError) as error:
+        read_sources(find_sources([], folder))
+    assert [Path(line.split(":")[0]).name for line in error.value.problems] == [
+        "08_tiny.py",
+        "09_more.py",
+    ]
+
+
+# Check
+
+
+def problems_of(project: Path) -> list[str]:
+    return check_notebooks(source_file(project).parent)
+
+
+def change(path: Path, old: str, new: str) -> None:
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new))
+
+
+def test_check_passes_what_was_built(built_project):
+    assert problems_of(built_project) == []
+
+
+@pytest.mark.parametrize(
+    ("file", "old", "new", "message"),
+    [
+        ("source/08_tiny.py", "the widest.", "the last.", "cell 3 differs"),
+        ("source/08_tiny.py", "return max(", "return  max(", "cell 11 differs"),
+        ("08_tiny.ipynb", "Dear reader", "Dear student", "cell 3 differs"),
+        ("08_tiny.ipynb", "Python 3 (ipykernel)", "Python 4", "08_tiny.ipynb: differs"),
+        ("08_tiny.ipynb", '"outputs": []', '"outputs":  []', "08_tiny.ipynb: differs"),
+        ("solutions/08_tiny.ipynb", "Dear reader", "Dear student", "cell 3 differs"),
+        ("solutions/08_tiny.ipynb", '"timing",', '"timing2",', "differs"),
+        ("solutions/08_tiny.ipynb", "after it\\n", "/home/me/x\\n", "path of this machine"),
+        ("solutions/08_tiny.ipynb", '"stdout"', '"stderr"', "stderr"),
+        ("solutions/08_tiny.ipynb", '"execution_count": 4', '"execution_count": 5', "number 5"),
+        ("solutions/08_tiny.ipynb", '"nbformat"', '"format"', "differs"),
+        ("08_tiny.ipynb", '"cells"', "cells", "damaged"),
+    ],
+)
+def test_check_tells_each_difference(built_project, file, old, new, message):
+    change(built_project / "notebooks" / file, old, new)
+    problems = problems_of(built_project)
+    assert any(message in problem for problem in problems), problems
+    for problem in problems:
+        assert "\n" not in problem
+        assert problem.endswith("run `lab notebooks build 08`")
+
+
+def test_check_tells_missing_and_orphaned_notebooks(built_project):
+    folder = built_project / "notebooks"
+    (folder / "08_tiny.ipynb").rename(folder / "solutions" / "07_old.ipynb")
+    orphan, missing = problems_of(built_project)
+    assert "08_tiny.ipynb: is missing: run `lab notebooks build 08`" in missing
+    assert "07_old.ipynb: no source makes it" in orphan
+
+
+def test_check_as_a_process_runs_nothing_and_has_an_exit_code(built_project, monkeypatch):
+    code = set_up_cell(Path("elsewhere"))
+    monkeypatch.setattr("lab_utils.setup.setup_cell", lambda: code)
+    with lab_process(built_project, "notebooks", "check") as process:
+        out, err = process.communicate(timeout=60)
+    assert (process.returncode, out) == (2, "")
+    badge, set_up = "cell 1 differs", "cell 2 differs"
+    assert all(line.startswith("lab: ") for line in err.splitlines())
+    assert badge in err and set_up not in err, "the first difference of each file is told"
+
+
+# nbval with our sanitize file
+
+
+def test_nbval_passes_a_solution_and_sees_what_differs(built_project):
+    """Pixels may differ, and nothing else."""
+    from lab_utils.notebooks.kernel import kernel_environment
+
+    solution = built_project / "notebooks" / "solutions" / "08_tiny.ipynb"
+    pixels = shutil.copy(solution, solution.with_name("pixels.ipynb"))
+    change(pixels, "data:image/png;base64,iVBOR", "data:image/jpeg;base64,abcde")
+    changed = shutil.copy(solution, solution.with_name("changed.ipynb"))
+    change(changed, 'alt=\\"It goes up', 'alt=\\"It goes down')
+    change(changed, '"after it\\n"', '"before it\\n"')
+    change(changed, '"evalue": "the lesson"', '"evalue": "another lesson"')
+    solution.unlink()
+    command = f"{sys.executable} -m pytest --nbval --nbval-current-env --nbval-cell-timeout 300"
+    ended = subprocess.run(
+        [*command.split(), f"--nbval-sanitize-with={SANITIZE}", "-p", "no:cacheprovider", "-rf"],
+        cwd=solution.parent,
+        env=kernel_environment(),
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    failed = re.findall(r"^FAILED (\w+)\.ipynb", ended.stdout, re.MULTILINE)
+    assert failed == ["changed"] * 3, ended.stdout

@@ -1,0 +1,250 @@
+"""Sources of notebooks: what they hold, and that breaches of the contract are told with a place."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+from lab_utils.notebooks.cells import SourceError
+from lab_utils.notebooks.names import free_names
+from lab_utils.notebooks.source import read_source, source_paths
+from lab_utils.notebooks.template import new_notebook
+from text_recognizer.errors import RecognizerError
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture
+def path(tmp_path) -> Path:
+    """The source that the template makes."""
+    return new_notebook("08_tiny", "Tiny", tmp_path)[0]
+
+
+def problems_of(path: Path) -> list[str]:
+    with pytest.raises(SourceError) as error:
+        read_source(path)
+    return error.value.problems
+
+
+# What a source holds
+
+
+def test_a_source_tells_its_head_and_its_exercises(path):
+    source = read_source(path)
+    assert (source.name, source.number, source.module) == ("08_tiny", "08", "tiny")
+    assert (source.title, source.minutes, len(source.goals)) == ("Tiny", 20, 3)
+    assert source.goals[0] == "how the lines of a text are counted"
+    assert [exercise.number for exercise in source.exercises] == [1, 2, 3]
+    exercise = source.exercises[1]
+    assert (exercise.name, exercise.title, exercise.minutes) == (
+        "widest_line",
+        "Find the widest line",
+        3,
+    )
+    assert exercise.check == "checks.widest_line(widest_line)"
+    assert exercise.hint == "`max` takes a function that tells what to compare."
+    assert path.read_text().split("\n")[exercise.line] == "def widest_line(text: str) -> str:"
+    assert source.cells[exercise.index].has("exercise")
+    assert source.import_code == (
+        "from lab_utils.checks import tiny as checks\nfrom lab_utils.figures import show_table\n"
+    )
+
+
+def test_stub_and_solution_differ_between_the_marks_alone(path):
+    text = path.read_text()
+    before = "    lines = text.split('\\n')\n    ### BEGIN SOLUTION\n    return max(lines, key=len)"
+    text = text.replace(
+        '    ### BEGIN SOLUTION\n    return max(text.split("\\n"), key=len)', before
+    )
+    path.write_text(text)
+    exercise = read_source(path).exercises[1]
+    stub, solution = exercise.stub.split("\n"), exercise.solution.split("\n")
+    assert stub[:-1] == solution[:-1]
+    assert solution[-1] == "    return max(lines, key=len)"
+    assert stub[-1] == "    ...  # your code here"
+    assert ast.parse(exercise.stub) and ast.parse(exercise.solution)
+
+
+def test_commands_come_out_of_their_comments(path):
+    text = path.read_text().replace("# %%\nprint(text)", "# %%\n# !lab --help\nprint(text)")
+    path.write_text(text)
+    assert "!lab --help\nprint(text)" in [cell.text for cell in read_source(path).cells]
+
+
+def test_sources_come_in_the_order_of_their_numbers(path):
+    second = new_notebook("09_more", None, path.parents[2])[0]
+    first = new_notebook("01_first", None, path.parents[2])[0]
+    assert source_paths(path.parent) == [first, path, second]
+    assert read_source(second).title == "More"
+
+
+def test_names_that_an_answer_may_not_use_are_found():
+    code = (
+        "import math\n"
+        "from os import path as p\n"
+        "def f(a: Sequence[int], b=DEFAULT) -> float:\n"
+        "    c = [math.sqrt(x) for x in a if x != OTHER]\n"
+        "    def inner(): return c, len(a), p\n"
+        "    return f(inner()) + text\n"
+    )
+    assert free_names(code) == {"Sequence", "DEFAULT", "OTHER", "text"}
+
+
+# The contract
+
+MARKS = '    ### BEGIN SOLUTION\n    return max(text.split("\\n"), key=len)\n    ### END SOLUTION\n'
+CHECK = '# %% tags=["check"]\nchecks.widest_line(widest_line)\n'
+LONG = "# %%\n# a comment\n" + "print(1)\n\n" * 11 + "\n"
+
+BREACHES = [
+    # What is replaced, by what, the text at the line that is told, what is told.
+    ("# ---\n# jupyter", "# jupyter", 1, "start with the header"),
+    ("# ---\n\n# %% [markdown]", "# ---\nx = 1\n# %% [markdown]", "x = 1", "start the first cell"),
+    ("# # Tiny", "# ## Tiny", "# %% [markdown]", "`# Title`"),
+    ("# ## Lines of", "# # Lines of", "# # Lines of", "write `## Lines of a text`"),
+    ("**Time:** 20 minutes", "**Time:** some minutes", 9, "`**Time:** 60 minutes`"),
+    ("# - how lines become one text again\n", "", 9, "list 3 to 6 goals"),
+    ("fills it in.", "fills it.", '# %% tags=["setup"]', "make the second cell"),
+    ('["setup"]', '["timing"]', '# %% tags=["timing"]', "make the second cell"),
+    ("import tiny as checks", "import tiny", "# %%\nfrom", "import tiny as checks` in"),
+    ("# %%\nprint(text)", '# %% tags=["slow"]\nprint(text)', '# %% tags=["slow"]', "the tag slow"),
+    ("# %%\nprint(text)", '# %% x="1"\nprint(text)', '# %% x="1"', "leave out x"),
+    ("# %%\nprint(text)", "# %% title\nprint(text)", "# %% title", "leave out title"),
+    ("# %%\nprint(text)", "# %%\n\n# %%\nprint(text)", "# %%\n\n# %%", "write something"),
+    ("print(text)", "print(text", "print(text", "mend the code"),
+    ("# %%\nprint(text)", LONG + "# %%\nprint(text)", "# %%\n# a comment", "from 11 to at most 10"),
+    ("print(text)", 'print("""\n# %% a\n""")', "# %% [markdown]", "no line of a string"),
+    (": Find the", " Find the", "# ### Exercise 2 Find", "### Exercise 1: Title"),
+    ("Exercise 2:", "Exercise 3:", "# ### Exercise 3: Find", "number this exercise 2"),
+    ("# ### Exercise 2", "# Now:\n#\n# ### Exercise 2", "# ### Exercise 2", "start a mark"),
+    (CHECK, "", "# %% [markdown]\n# ### Exercise 2", "let three cells follow"),
+    (CHECK, "# %%\nx = 1\n\n" + CHECK, "# %% [markdown]\n# ### Exercise 2", "let three cells"),
+    ("checks.widest_line(w", "checks.line(w", "checks.line(w", "`checks.widest_line(widest_line)`"),
+    ("<summary>Hint", "<summary>hint", "# <details><summary>hint", "write the hint as"),
+    ("### END SOLUTION", "", "    ### BEGIN", "between one line"),
+    (MARKS, MARKS.replace("    ###", "###"), None, "indent `### BEGIN"),
+    (MARKS, MARKS.replace('    return max(text.split("\\n"), key=len)\n', ""), None, "the sol"),
+    ("def widest_line(text: str)", "def widest_line(text)", "def widest_line", "a type"),
+    ("(text: str) -> str:", "(text: str):", "def widest_line", "a type"),
+    ('    """Returns the line with', '    # """', None, "docstring"),
+    (MARKS, MARKS + "\n\nx = 1\n", None, "exactly one function"),
+    ("key=len)", "key=show_table or len or unknown)", None, "without `unknown`"),
+    ("def widest_line(text", "def count_lines(text", None, "another name"),
+    ("# ## Summary", "# ## Sum", None, "end with the sections"),
+    ("# ## What to try next", "# ## What to try next\n# ## Last", None, "end with the sections"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("old", "new", "at", "message"), BREACHES)
+def test_a_breach_is_told_with_its_place(path, old, new, at, message):
+    text = path.read_text()
+    assert old in text
+    text = text.replace(old, new, 1)
+    path.write_text(text)
+    problems = problems_of(path)
+    told = [problem for problem in problems if message in problem]
+    assert told, problems
+    assert all(problem.startswith(f"{path}:") and "\n" not in problem for problem in problems)
+    if at is not None:
+        line = at if isinstance(at, int) else text[: text.index(at)].count("\n") + 1
+        assert int(told[0].removeprefix(f"{path}:").split(":")[0]) == line
+
+
+def test_too_few_exercises_are_told(path):
+    text = path.read_text()
+    begin, end = text.index("# %% [markdown]\n# ### Exercise 3"), text.index("# %%\nshow_table")
+    path.write_text(text[:begin] + text[end:])
+    assert problems_of(path) == [f"{path}:9: set 3 to 6 exercises, not 2"]
+
+
+def test_everything_is_told_at_once_in_the_order_of_the_lines(path):
+    text = path.read_text()
+    for old, new, _, message in BREACHES:
+        if message in ("a type", "docstring", "the tag slow", "end with the sections"):
+            text = text.replace(old, new, 1)
+    path.write_text(text)
+    problems = problems_of(path)
+    lines = [int(problem.removeprefix(f"{path}:").split(":")[0]) for problem in problems]
+    assert len(problems) >= 4 and lines == sorted(lines)
+
+
+@pytest.mark.parametrize("name", ["8_tiny", "08-tiny", "08_Tiny", "tiny", "08__tiny", "08_"])
+def test_a_file_has_a_number_and_the_name_of_a_module(path, name):
+    path = path.rename(path.with_name(f"{name}.py"))
+    assert any("name the file" in problem for problem in problems_of(path))
+
+
+def test_two_sources_have_two_numbers(path):
+    other = path.with_name("08_other.py")
+    other.write_text(path.read_text())
+    assert any("another number: 08_other.py" in problem for problem in problems_of(path))
+
+
+@pytest.mark.parametrize("content", [b"", b"\xff\xfe", None])
+def test_a_file_that_is_no_source_is_told(path, content):
+    path.unlink()
+    if content is not None:
+        path.write_bytes(content)
+    assert len(problems_of(path)) == 1
+
+
+# The template
+
+
+def test_the_template_is_in_the_projects_style(tmp_path):
+    import subprocess
+    import sys
+
+    paths = new_notebook("08_tiny", "Tiny", tmp_path)
+    settings = ["--config", ROOT / "pyproject.toml", "--no-cache"]
+    for command in (["check", "--ignore", "INP"], ["format", "--check"]):
+        call = [sys.executable, "-m", "ruff", *command, *settings, *paths]
+        ended = subprocess.run(call, capture_output=True, text=True)
+        assert ended.returncode == 0, ended.stdout + ended.stderr
+
+
+@pytest.mark.parametrize(
+    ("name", "title", "message"),
+    [
+        ("tiny", None, "two digits"),
+        ("08_Tiny", None, "two digits"),
+        ("08_../x", None, "two digits"),
+        ("08_other", None, "08 is taken by 08_tiny.py"),
+        ("09_tiny", None, "is there: delete it"),
+        ("09_other", "  ", "--title"),
+    ],
+)
+def test_a_name_that_cannot_be_new_is_one_line_and_writes_nothing(path, name, title, message):
+    project = path.parents[2]
+    before = sorted(project.rglob("*"))
+    with pytest.raises(RecognizerError, match=message) as error:
+        new_notebook(name, title, project)
+    assert "\n" not in str(error.value)
+    assert sorted(project.rglob("*")) == before
+
+
+def test_new_tells_what_it_wrote(lab, tmp_path, monkeypatch):
+    monkeypatch.setattr("lab_utils.packaged.PROJECT", tmp_path)
+    code, out, err = lab("notebooks", "new", "08_tiny", "--title", "Tiny words")
+    assert (code, err) == (0, "")
+    assert out.split() == [
+        "notebooks/source/08_tiny.py",
+        "lab_utils/checks/tiny.py",
+        "tests/wrong_answers/tiny.py",
+    ]
+    assert read_source(tmp_path / "notebooks" / "source" / "08_tiny.py").title == "Tiny words"
+    code, out, err = lab("notebooks", "new", "08_tiny")
+    assert (code, out) == (2, "")
+    assert err.count("\n") == 1 and err.startswith("lab: ")
+
+
+def test_a_broken_source_is_told_line_by_line(lab, path, monkeypatch):
+    monkeypatch.setattr("lab_utils.notebooks.source.SOURCES", path.parent)
+    path.write_text(
+        path.read_text().replace("# ## Summary", "# ## Sum").replace("(3 min", "(x min")
+    )
+    for command in ("check", "build"):
+        code, out, err = lab("notebooks", command)
+        assert (code, out) == (2, "")
+        lines = err.splitlines()
+        assert len(lines) > 1 and all(line.startswith(f"lab: {path}:") for line in lines)

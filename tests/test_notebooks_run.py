@@ -1,0 +1,122 @@
+"""The notebooks of the project: generated from their sources, run as far as a student's first stub,
+and true in what they link to and in the commands they name."""
+
+import json
+import re
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from conftest import COMMANDS, parses
+
+from lab_utils.notebooks.contract import headings
+from lab_utils.notebooks.kernel import CellError, run_notebook
+from lab_utils.notebooks.source import Source, read_source, source_paths
+from lab_utils.setup import badge
+
+ROOT = Path(__file__).resolve().parents[1]
+MOST_CHECK_SECONDS = 3.0
+
+each_source = pytest.mark.parametrize(
+    "source", [read_source(path) for path in source_paths()], ids=lambda source: source.name
+)
+
+
+def test_every_generated_notebook_is_the_one_its_source_makes():
+    """And it takes no time worth waiting for: the better of two runs counts."""
+    seconds = []
+    for _ in range(2):
+        start = time.perf_counter()
+        ended = subprocess.run(
+            [sys.executable, "-m", "lab_utils.cli", "notebooks", "check"],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+        )
+        seconds.append(time.perf_counter() - start)
+        assert (ended.returncode, ended.stdout, ended.stderr) == (0, "", "")
+    assert min(seconds) < MOST_CHECK_SECONDS
+
+
+@each_source
+def test_a_students_notebook_runs_up_to_its_first_stub(source):
+    from nbformat import v4
+
+    notebook = v4.reads(source.student_path.read_text())
+    first = source.exercises[0]
+    with pytest.raises(CellError) as error:
+        run_notebook(notebook, source.student_path.parent, cell_timeout=120)
+    assert error.value.index == first.index + 1, "the first check's cell comes after its stub"
+    cell = notebook.cells[error.value.index]
+    assert cell.source == first.check
+    (output,) = cell.outputs
+    assert output.ename == "CheckFailed"
+    assert output.traceback == [f"CheckFailed: {output.evalue}"], "one line, no traceback"
+    assert first.name in output.evalue
+
+
+@each_source
+def test_local_links_of_a_notebook_lead_somewhere(source):
+    """Links count from the notebooks' folder, also in the solutions one below."""
+    for link in links(source):
+        if re.match(r"https?:|data:|mailto:", link):
+            continue
+        path, _, part = link.partition("#")
+        target = source.student_path.parent / path if path else source.path
+        assert target.exists(), link
+        if part and not path:
+            anchors = {title.replace(" ", "-") for *_, title in headings(list(source.cells))}
+            assert part in anchors, link
+
+
+def links(source: Source) -> list[str]:
+    text = "\n".join(cell.text for cell in source.cells if cell.kind == "markdown")
+    return [
+        *re.findall(r"\]\(([^)\s]+)[^)]*\)", text),
+        *re.findall(r"(?:src|href)=\"([^\"]+)\"", text),
+        *re.findall(r"^\[[^\]]+\]: (\S+)", text, re.MULTILINE),
+    ]
+
+
+@each_source
+def test_commands_of_a_notebook_parse(source):
+    """A command or an option that does not exist would be found by the first student otherwise."""
+    for line in commands(source):
+        words = line.split()
+        if words[0] != "lab" or "..." in line or words[1:] in ([], ["--help"]):
+            continue
+        # A text may name a command without its arguments.
+        if " ".join(words[1:]) not in COMMANDS:
+            parses(line)
+
+
+def commands(source: Source) -> list[str]:
+    """The command lines of the code, and those of `lab` in the texts, without pipes and comments.
+
+    A variable of the notebook, as in `!lab read {page}`, stands for some word.
+    """
+    found = []
+    for cell in source.cells:
+        if cell.kind == "code":
+            found += re.findall(r"^\s*!(?:\{sys\.executable\} -m )?(.+)$", cell.text, re.MULTILINE)
+        else:
+            found += re.findall(r"`(lab [a-z-][^`\n]*)`", cell.text)
+            found += re.findall(r"^(lab [a-z-].*)$", cell.text, re.MULTILINE)
+    return [
+        re.sub(r"\{[^}]*\}|\$\w+", "word", re.split(r" (?:[|>#]|&&)", line)[0]) for line in found
+    ]
+
+
+@each_source
+def test_the_badge_opens_this_notebook(source):
+    for path in (source.student_path, source.solution_path):
+        first = "".join(json.loads(path.read_text())["cells"][0]["source"])
+        assert first.split("\n")[:3] == [f"# {source.title}", "", badge(source.name)]
+        assert f"/notebooks/{source.name}.ipynb)" in first
+
+
+@each_source
+def test_exercises_take_no_longer_than_the_notebook(source):
+    assert sum(exercise.minutes for exercise in source.exercises) <= source.minutes

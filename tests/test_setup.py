@@ -1,0 +1,486 @@
+"""The set-up cell, run as students run it: in fresh processes, on a simulated Colab (a fake
+`google.colab`, an empty folder, the cell alone) and in environments that lack this or that.
+
+Git is told, by its own settings, to find the repository's address in a folder; pip, by its own, to
+find packages in a folder of wheels. So nothing needs a network, and the product knows no test.
+"""
+
+import base64
+import hashlib
+import io
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import sysconfig
+import tomllib
+import venv
+import zipfile
+from importlib import metadata
+from pathlib import Path
+
+import nbformat
+import pytest
+from packaging.version import Version
+
+from lab_utils import setup
+from lab_utils.setup import session
+from lab_utils.setup.project import SetupError
+
+ROOT = Path(__file__).resolve().parents[1]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+ADDRESS = PROJECT["urls"]["Repository"]
+TAG = f"v{PROJECT['version']}"
+CLONE = "text-recognizer-deployment-lab"
+READY = "The lab is ready.\n"
+BADGE = re.compile(r"\[!\[[^]]*\]\([^)]*\)\]\(https://colab\.[^)]*\)")
+
+
+def project_files() -> list[str]:
+    """The files of the working tree that are, or would be, in the repository."""
+    command = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+    try:
+        listed = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True)
+    except (OSError, subprocess.CalledProcessError):
+        pytest.skip("needs git and a checkout")
+    return [name for name in listed.stdout.split("\0") if name and (ROOT / name).is_file()]
+
+
+# What is written into notebooks and READMEs.
+
+
+def test_the_cell_is_python_with_one_comment_on_top():
+    cell = setup.setup_cell()
+    compile(cell, "cell", "exec")
+    assert [line[0] == "#" for line in cell.splitlines() if "#" in line] == [True]
+    assert cell.startswith("# ")
+    assert max(map(len, cell.splitlines())) <= 100
+
+
+def test_the_cell_names_the_address_and_the_tag_of_pyproject():
+    strings = re.findall(r'"(.*?)"', setup.setup_cell())
+    assert strings.count(ADDRESS) == 1
+    assert strings.count(TAG) == 1
+
+
+def test_nothing_else_states_the_address_or_a_tag_of_it():
+    owner = ADDRESS.split("/")[-2]
+    stating = set()
+    for name in project_files():
+        if name.endswith((".ipynb", ".jpg", ".png", ".safetensors")):
+            continue
+        text = (ROOT / name).read_text(encoding="utf-8", errors="replace")
+        if f"{owner}/" in BADGE.sub("", text):
+            stating.add(name)
+    assert stating == {"pyproject.toml"}
+
+
+def test_a_badge_opens_the_notebook_at_the_tag():
+    image, page = re.fullmatch(
+        r"\[!\[Open in Colab\]\((.+?)\)\]\((.+?)\)", setup.badge("07_some_name")
+    ).groups()
+    repository = ADDRESS.removeprefix("https://github.com/")
+    assert image == "https://colab.research.google.com/assets/colab-badge.svg"
+    assert page == (
+        f"https://colab.research.google.com/github/{repository}/blob/{TAG}/"
+        "notebooks/07_some_name.ipynb"
+    )
+
+
+def test_badges_are_those_of_the_notebooks_file_names():
+    names = sorted(path.stem for path in (ROOT / "notebooks" / "source").glob("*.py"))
+    for name in names:
+        notebook = nbformat.read(ROOT / "notebooks" / f"{name}.ipynb", as_version=4)
+        badges = [badge for cell in notebook.cells for badge in BADGE.findall(cell.source)]
+        assert badges == [setup.badge(name)], f"{name}: run `lab notebooks build`"
+    in_readme = BADGE.findall((ROOT / "README.md").read_text())
+    assert in_readme == [setup.badge(name) for name in names], "README.md: its table of notebooks"
+
+
+# Places to run the cell in.
+
+
+@pytest.fixture(scope="session")
+def repository(tmp_path_factory) -> Path:
+    """A git repository of the working tree's files, with the tag."""
+    folder = tmp_path_factory.mktemp("repository")
+    for name in project_files():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(ROOT / name, folder / name)
+    identity = ["-c", "user.name=test", "-c", "user.email=test@localhost"]
+    for arguments in (
+        ["init", "--quiet"],
+        ["add", "--all"],
+        [*identity, "-c", "commit.gpgsign=false", "commit", "--quiet", "--message", "test"],
+        ["-c", "tag.gpgsign=false", "tag", TAG],
+    ):
+        subprocess.run(["git", *arguments], cwd=folder, check=True)
+    return folder
+
+
+class Place:
+    """A machine to run cells on: a Python of its own, which sees the packages of this one but for
+    those it lacks; an empty home; and a folder `content` to start in."""
+
+    def __init__(self, folder: Path, repository: Path, lacks: tuple[str, ...]) -> None:
+        self.folder, self.content, self.home = folder, folder / "content", folder / "home"
+        self.wheels = folder / "wheels"
+        for one in (self.content, self.home, self.wheels):
+            one.mkdir()
+        venv.create(folder / "python", with_pip=False)
+        self.scripts = folder / "python" / ("Scripts" if os.name == "nt" else "bin")
+        self.python = self.scripts / "python"
+        self.packages = Path(
+            sysconfig.get_path(
+                "purelib", "venv", {key: str(folder / "python") for key in ("base", "platbase")}
+            )
+        )
+        self._show_packages_but(lacks)
+        self.env = {
+            "PATH": str(Path(shutil.which("git")).parent),
+            "HOME": str(self.home),
+            "IPYTHONDIR": str(folder / "ipython"),
+            "PYTHONDONTWRITEBYTECODE": "1",
+            "OMP_NUM_THREADS": "1",
+            "GIT_CONFIG_NOSYSTEM": "1",
+            "PIP_CONFIG_FILE": os.devnull,
+            "PIP_NO_INDEX": "1",
+            "PIP_FIND_LINKS": str(self.wheels),
+        }
+        self.fetch_from(repository)
+
+    def _show_packages_but(self, lacks: tuple[str, ...]) -> None:
+        hidden = ("__editable__", "text_recognizer_deployment_lab", *lacks)
+        shown = self.folder / "packages"
+        shown.mkdir()
+        for key in ("purelib", "platlib"):
+            for entry in Path(sysconfig.get_path(key)).iterdir():
+                known = (shown / entry.name).exists()
+                if not entry.name.startswith(hidden) and entry.suffix != ".pth" and not known:
+                    (shown / entry.name).symlink_to(entry)
+        (self.packages / "shown.pth").write_text(f"{shown}\n")
+
+    def fetch_from(self, folder: Path) -> None:
+        """Makes git take the repository's address for this folder."""
+        self.env |= {
+            "GIT_CONFIG_COUNT": "1",
+            "GIT_CONFIG_KEY_0": f"url.{folder.as_uri()}.insteadOf",
+            "GIT_CONFIG_VALUE_0": ADDRESS,
+        }
+
+    def become_colab(self) -> None:
+        """Puts a fake google.colab where Python finds it."""
+        fake = self.folder / "fake" / "google" / "colab"
+        fake.mkdir(parents=True)
+        (fake / "__init__.py").write_text("# A fake: there is no Colab here.\n")
+        self.env["PYTHONPATH"] = str(self.folder / "fake")
+
+    def put_command(self, name: str, script: str) -> None:
+        """Puts a stand-in for a command, as a shell script, first on PATH."""
+        folder = self.folder / "commands"
+        folder.mkdir(exist_ok=True)
+        (folder / name).write_text(f"#!/bin/sh\n# A stand-in.\n{script}\n")
+        (folder / name).chmod(0o755)
+        if str(folder) not in self.env["PATH"]:
+            self.env["PATH"] = f"{folder}{os.pathsep}{self.env['PATH']}"
+
+    def pretend(self, name: str, version: str) -> None:
+        """Lets Python and pip believe that this version of a package is installed."""
+        folder = self.packages / f"{name}-{version}.dist-info"
+        folder.mkdir()
+        (folder / "METADATA").write_text(metadata_of(name, version))
+
+    def run(self, *cells: str, cwd: Path | None = None) -> str:
+        """What the cells print, errors included, in a fresh IPython."""
+        script = self.folder / "run_cells.py"
+        script.write_text(
+            "import json, sys\n"
+            "from IPython.core.interactiveshell import InteractiveShell\n"
+            "for cell in json.loads(sys.argv[1]):\n"
+            "    InteractiveShell.instance().run_cell(cell)\n"
+        )
+        done = subprocess.run(
+            [self.python, script, json.dumps(cells)],
+            cwd=cwd or self.content,
+            env=self.env,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=120,
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout + done.stderr
+
+    def run_in_kernel(self, *cells: str) -> list[str]:
+        """What each cell prints, errors included, in a Jupyter kernel of this Python."""
+        from jupyter_client import AsyncKernelManager
+        from jupyter_client.kernelspec import KernelSpecManager
+        from nbclient import NotebookClient
+
+        kernels = self.folder / "kernels"
+        spec = kernels / "place"
+        spec.mkdir(parents=True)
+        arguments = [str(self.python), "-m", "ipykernel_launcher", "-f", "{connection_file}"]
+        spec.joinpath("kernel.json").write_text(
+            json.dumps({"argv": arguments, "display_name": "place", "language": "python"})
+        )
+        notebook = nbformat.v4.new_notebook(cells=[*map(nbformat.v4.new_code_cell, cells)])
+        manager = AsyncKernelManager(
+            kernel_name="place",
+            kernel_spec_manager=KernelSpecManager(kernel_dirs=[str(kernels)]),
+            connection_file=str(self.folder / "connection.json"),
+        )
+        NotebookClient(
+            notebook,
+            km=manager,
+            timeout=120,
+            allow_errors=True,
+            resources={"metadata": {"path": str(self.content)}},
+        ).execute(env=self.env)
+        return [
+            "".join(one.get("text", "\n".join(one.get("traceback", []))) for one in cell.outputs)
+            for cell in notebook.cells
+        ]
+
+
+@pytest.fixture
+def place(tmp_path, repository):
+    """Makes a Place; `lacks` are beginnings of names of packages."""
+    made = []
+
+    def make(*lacks: str, colab: bool = False) -> Place:
+        made.append(Place(tmp_path, repository, lacks))
+        if colab:
+            made[-1].become_colab()
+        return made[-1]
+
+    return make
+
+
+def metadata_of(name: str, version: str, requires: str = "") -> str:
+    needs = f"Requires-Dist: {requires}\n" if requires else ""
+    return f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n{needs}"
+
+
+def write_wheel(folder: Path, name: str, version: str, text: str, files: dict[str, bytes]) -> None:
+    """Writes a pure Python wheel with this METADATA and these files."""
+    info = f"{name}-{version}.dist-info"
+    tags = "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
+    files = {**files, f"{info}/METADATA": text.encode(), f"{info}/WHEEL": tags.encode()}
+    record = io.StringIO()
+    with zipfile.ZipFile(folder / f"{name}-{version}-py3-none-any.whl", "w") as archive:
+        for path, content in files.items():
+            archive.writestr(path, content)
+            digest = base64.urlsafe_b64encode(hashlib.sha256(content).digest()).rstrip(b"=")
+            record.write(f"{path},sha256={digest.decode()},{len(content)}\n")
+        archive.writestr(f"{info}/RECORD", f"{record.getvalue()}{info}/RECORD,,\n")
+
+
+def write_wheel_of_installed(folder: Path, name: str) -> None:
+    """Packs an installed pure Python package as the wheel it came from."""
+    installed = metadata.distribution(name)
+    files = {
+        str(file): file.read_binary()
+        for file in installed.files
+        if file.suffix != ".pyc"
+        and ".." not in file.parts
+        and (".dist-info" not in file.parts[0] or file.name == "entry_points.txt")
+    }
+    text = installed.read_text("METADATA")
+    write_wheel(folder, name.replace("-", "_"), installed.version, text, files)
+
+
+# Colab.
+
+
+@pytest.mark.slow
+def test_on_colab_the_notebook_alone_is_enough(place):
+    """Fetched, installed, imported and used in one session, without a restart."""
+    if Version(metadata.version("setuptools")) < Version("77"):
+        pytest.skip("pip builds the project with setuptools 77 or newer")
+    colab = place("torchmetrics", "lightning_utilities", colab=True)
+    for name in ("setuptools", "torchmetrics", "lightning-utilities"):
+        write_wheel_of_installed(colab.wheels, name)
+    first, second, used, known, quiet = colab.run_in_kernel(
+        setup.setup_cell(),
+        setup.setup_cell(),
+        "!lab --help",
+        "from importlib import metadata\nimport numpy, torchmetrics\n"
+        "print(torchmetrics.__version__, numpy.__version__, Path.cwd())",
+        "import matplotlib.font_manager, tqdm.auto",
+    )
+    assert first == ("Installing torchmetrics and the command lab: once, about a minute.\n" + READY)
+    assert second == READY
+    assert "Usage: lab" in used
+    assert known.split() == [
+        metadata.version("torchmetrics"),
+        metadata.version("numpy"),
+        str(colab.content / CLONE),
+    ]
+    assert quiet == ""
+    assert [path.name for path in colab.content.iterdir()] == [CLONE]
+    assert list(colab.home.iterdir()) == []
+    assert not list(colab.packages.glob("numpy*"))
+
+
+def test_on_colab_a_package_that_would_move_numpy_is_not_installed(place):
+    colab = place("torchmetrics", colab=True)
+    text = metadata_of("torchmetrics", "9.0", requires="numpy>=99")
+    write_wheel(colab.wheels, "torchmetrics", "9.0", text, {})
+    write_wheel(colab.wheels, "numpy", "99.0", metadata_of("numpy", "99.0"), {})
+    out = colab.run(setup.setup_cell())
+    error = out.splitlines()[-1]
+    assert "pip could not install" in error and "torchmetrics" in error
+    assert not list(colab.packages.glob("numpy*")) + list(colab.packages.glob("torchmetrics*"))
+
+
+def test_on_colab_without_a_network_pips_reason_is_told(place):
+    out = place("torchmetrics", colab=True).run(setup.setup_cell())
+    installing, error = out.splitlines()
+    assert installing.startswith("Installing torchmetrics")
+    assert re.fullmatch(r"SetupError: pip .*torchmetrics>=.*: check the network .*", error)
+
+
+def test_on_colab_an_older_torch_is_left_alone(place):
+    colab = place(colab=True)
+    colab.pretend("torch", "2.8.0+cu128")
+    (error,) = colab.run(setup.setup_cell()).splitlines()
+    assert re.fullmatch(
+        r"SetupError: .*torch>=2\.9 \(2\.8\.0\+cu128 is installed\).*runtime.*", error
+    )
+
+
+def test_on_colab_an_imported_package_is_not_replaced_under_the_session(place):
+    colab = place(colab=True)
+    colab.pretend("typer", "0.1")
+    (error,) = colab.run("import typer", setup.setup_cell()).splitlines()
+    assert re.fullmatch(r"SetupError: .*`%pip install 'typer>=[\d.]+'`.*Restart.*", error)
+
+
+@pytest.mark.parametrize(
+    "git, reason",
+    [
+        (None, "No such file or directory: 'git'"),
+        ("echo noise >&2; echo fatal: no host >&2; exit 128", "fatal: no host"),
+        # The last argument is where the clone goes.
+        (
+            'for to; do :; done; mkdir -p "$to/lab_utils/setup"; echo cut short >&2; exit 1',
+            "cut short",
+        ),
+    ],
+)
+def test_a_clone_that_fails_is_told_in_one_line_and_leaves_nothing(place, git, reason):
+    colab = place(colab=True)
+    if git is None:
+        colab.env["PATH"] = str(colab.home)
+    else:
+        colab.put_command("git", git)
+    (error,) = colab.run(setup.setup_cell()).splitlines()
+    assert error.startswith("The lab was not fetched (")
+    assert f"{reason})" in error
+    assert list(colab.content.iterdir()) == []
+
+
+def test_a_repository_without_the_tag_is_told(place, repository, tmp_path):
+    bare = tmp_path / "without_tag.git"
+    subprocess.run(["git", "clone", "--quiet", "--bare", repository, bare], check=True)
+    subprocess.run(["git", "tag", "--delete", TAG], cwd=bare, check=True, capture_output=True)
+    colab = place(colab=True)
+    colab.fetch_from(bare)
+    (error,) = colab.run(setup.setup_cell()).splitlines()
+    assert TAG in error
+    assert list(colab.content.iterdir()) == []
+
+
+def test_a_folder_in_the_way_is_told_and_left_as_it_is(place):
+    colab = place(colab=True)
+    (colab.content / CLONE).mkdir()
+    (colab.content / CLONE / "mine.txt").write_text("mine")
+    (error,) = colab.run(setup.setup_cell()).splitlines()
+    assert f"no other folder named {CLONE}" in error
+    assert [path.name for path in colab.content.iterdir()] == [CLONE]
+    assert (colab.content / CLONE / "mine.txt").read_text() == "mine"
+
+
+def test_a_clone_that_is_there_is_used_by_the_next_session(place, repository):
+    jupyter = place()
+    jupyter.put_command("lab", "")
+    jupyter.run(setup.setup_cell())
+    jupyter.put_command("git", "echo asked again >&2; exit 1")
+    assert jupyter.run(setup.setup_cell()) == READY
+
+
+# JupyterLab and continuous integration.
+
+STATE = """\
+import json
+print(json.dumps([str(Path.cwd()), sys.path, os.environ["PATH"].split(os.pathsep)]))"""
+
+
+@pytest.mark.parametrize("folder", [".", "notebooks", "notebooks/solutions"])
+def test_in_a_checkout_the_cell_says_one_line_and_can_run_again(place, repository, folder):
+    jupyter = place()
+    jupyter.put_command("lab", "")
+    start = repository / folder
+    start.mkdir(parents=True, exist_ok=True)
+    cell = setup.setup_cell()
+    *said, state = jupyter.run(cell, cell, STATE, cwd=start).splitlines(keepends=True)
+    assert said == [READY, READY]
+    cwd, modules, commands = json.loads(state)
+    assert cwd == modules[0] == str(repository)
+    assert modules.count(str(repository)) == 1
+    assert commands[0] == str(jupyter.scripts)
+    assert commands.count(str(jupyter.scripts)) == 1
+    assert list(jupyter.home.iterdir()) == []
+    assert not (repository / ".lab").exists()
+
+
+def test_in_a_checkout_what_is_missing_is_named_with_the_command(place, repository):
+    jupyter = place("torchmetrics")
+    jupyter.pretend("typer", "0.1")
+    jupyter.put_command("pip", "exit 1")
+    (error,) = jupyter.run(setup.setup_cell(), cwd=repository).splitlines()
+    assert error.startswith("SetupError: ")
+    for part in (
+        "torchmetrics>=1.6 (none is installed)",
+        "typer>=0.16 (0.1 is installed)",
+        "the command `lab`",
+        f"`make lab` in {repository}",
+        "`pip install -e '.[lab]' -c constraints.txt`",
+    ):
+        assert part in error
+    assert [path.name for path in jupyter.packages.iterdir() if "typer" in path.name] == [
+        "typer-0.1.dist-info"
+    ]
+
+
+@pytest.mark.parametrize("name", session.WEIGHTS)
+def test_missing_weights_are_told_with_a_command_that_brings_them_back(
+    place, repository, tmp_path, name
+):
+    clone = tmp_path / "clone"
+    subprocess.run(["git", "clone", "--quiet", repository, clone], check=True)
+    weights = clone / "data" / "weights" / name
+    weights.unlink()
+    jupyter = place()
+    jupyter.put_command("lab", "")
+    (error,) = jupyter.run(setup.setup_cell(), cwd=clone).splitlines()
+    assert name in error
+    command = re.search(r"`(git .*)`", error)[1]
+    subprocess.run(command, shell=True, check=True)
+    assert weights.is_file()
+    assert jupyter.run(setup.setup_cell(), cwd=clone) == READY
+
+
+def test_the_weights_that_are_looked_for_are_the_packaged_ones():
+    packaged = (ROOT / "data" / "weights").glob("*.safetensors")
+    assert sorted(session.WEIGHTS) == sorted(path.name for path in packaged)
+
+
+def test_an_older_python_is_told_in_one_line(monkeypatch):
+    assert f">={session._dotted(session.OLDEST_PYTHON)}" == PROJECT["requires-python"]
+    monkeypatch.setattr(sys, "version_info", (3, 10, 13))
+    with pytest.raises(SetupError, match=r"3\.11 or newer.* 3\.10:"):
+        setup.prepare()
