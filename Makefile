@@ -24,11 +24,12 @@ test: $(STAMP) ## check style, run the tests and every solution notebook
 	$(PY) -m pytest --nbval --nbval-current-env --nbval-sanitize-with tests/nbval_sanitize.cfg \
 		--nbval-cell-timeout 300 notebooks/solutions
 
-# Jupyter keeps its settings and histories below .lab: the home folder stays as it is.
+# Jupyter and Matplotlib keep their settings and caches below .lab: the home folder stays as it is.
 lab test: export JUPYTER_CONFIG_DIR = $(CURDIR)/.lab/jupyter/config
 lab test: export JUPYTER_DATA_DIR = $(CURDIR)/.lab/jupyter/data
 lab test: export JUPYTER_RUNTIME_DIR = $(CURDIR)/.lab/jupyter/runtime
 lab test: export IPYTHONDIR = $(CURDIR)/.lab/ipython
+lab test: export MPLCONFIGDIR = $(CURDIR)/.lab/cache/matplotlib
 lab: export JUPYTERLAB_SETTINGS_DIR = $(CURDIR)/.lab/jupyter/settings
 lab: export JUPYTERLAB_WORKSPACES_DIR = $(CURDIR)/.lab/jupyter/workspaces
 lab: export npm_config_cache = $(CURDIR)/.lab/npm

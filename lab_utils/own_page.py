@@ -4,10 +4,11 @@ Where there is none, a sample page takes its place, so that the notebooks run th
 """
 
 import importlib.util
+import warnings
 from pathlib import Path
 
 from lab_utils.packaged import PROJECT, SAMPLE_PAGES
-from text_recognizer.errors import RecognizerError
+from text_recognizer.errors import FirstPageWarning, RecognizerError
 
 MY_PAGES = PROJECT / "notebooks" / "my_pages"
 """Git ignores this folder: handwriting is personal."""
@@ -78,7 +79,9 @@ def _problem(path: Path) -> str | None:
             'or set the iPhone\'s camera to "Most Compatible" under Settings, Camera, Formats.'
         )
     try:
-        load_image(path)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FirstPageWarning)  # told when the page is read
+            load_image(path)
     except RecognizerError as error:
         return str(error).replace(str(path), path.name)
     return None

@@ -115,9 +115,10 @@ def column_profile(page: Picture, ridges: Tensor, column: int, peaks: Sequence[i
 
     rows, columns = ridges.shape
     profile, centres = ridges[:, column].numpy(), np.arange(rows) + 0.5
-    figure = Figure(figsize=(5.8, 3.4), layout="constrained")
+    figure = Figure(figsize=(5.6, 3.2), layout="constrained")
     left, right = figure.subplots(1, 2, sharey=True)
-    left.imshow(as_picture(page), **GRAY, extent=(0, columns, rows, 0), aspect="auto")
+    without_grain = as_picture(page).point(lambda level: 255 if level > 200 else level)
+    left.imshow(without_grain, **GRAY, extent=(0, columns, rows, 0), aspect="auto")
     left.axvline(column + 0.5, color="black", linestyle="--")
     left.set(title=f"the page and column {column}", xlabel="column", ylabel="row of the map")
     right.plot(profile, centres, color="black")
@@ -134,7 +135,7 @@ def traced_ridges(ridges: Tensor, paths: Tensor, edges: Tensor) -> "Figure":
     from matplotlib.figure import Figure
 
     rows, columns = ridges.shape
-    figure = Figure(figsize=(5.6, 3.2), layout="constrained")
+    figure = Figure(figsize=(5.0, 2.9), layout="constrained")
     axes = figure.subplots()
     gray = {"cmap": "gray_r", "vmin": 0, "vmax": 1.4}  # black would hide the paths
     axes.imshow(ridges.numpy(), **gray, extent=(0, columns, rows, 0), aspect="auto")
@@ -144,7 +145,7 @@ def traced_ridges(ridges: Tensor, paths: Tensor, edges: Tensor) -> "Figure":
         axes.plot(x[[0, -1]], y[[0, -1]], "o", color=MARK, markersize=4)
         beside = {"textcoords": "offset points", "va": "center", "ha": "right"}
         axes.annotate(str(number), (x[0], y[0]), (-9, 0), **beside)
-    axes.set(xlabel="column of the map", ylabel="row of the map", xlim=(-3, columns))
+    axes.set(xlabel="column of the map", ylabel="row of the map", xlim=(-4, columns))
     return figure
 
 
@@ -165,9 +166,7 @@ def strip_sheet(strips: Tensor, widths: Sequence[int], names: Sequence[str]) -> 
 
 def sign(token: str) -> str:
     """How a token is written where blanks and spaces must be seen."""
-    return {"<blank>": MARK = COLOURS[5]
-GRAY = {"cmap": "gray", "vmin": 0, "vmax": 255}
-BLANK_SIGN, " ": SPACE_SIGN}.get(token, token)
+    return {"<blank>": BLANK_SIGN, " ": SPACE_SIGN}.get(token, token)
 
 
 def ctc_heat_map(strip: Tensor, probabilities: Tensor, tokens: Sequence[str]) -> "Figure":
@@ -181,7 +180,7 @@ def ctc_heat_map(strip: Tensor, probabilities: Tensor, tokens: Sequence[str]) ->
     names = {"<blank>": "blank", " ": "space"}
     figure = Figure(figsize=(8.0, 4.2), layout="constrained")
     top, below = figure.subplots(2, 1, sharex=True, height_ratios=(1, 5))
-    picture = as_picture(127.5 + 127.5 * strip)
+    picture = as_picture(127.5 + 127.5 * strip).point(lambda level: 255 if level > 200 else level)
     top.imshow(picture, **GRAY, extent=(0, frames, 1, 0), aspect="auto")
     top.set_yticks([])
     top.tick_params(axis="x", length=0)
@@ -204,7 +203,7 @@ def confidences(lines: Sequence["Line"], labels: Sequence[str]) -> "Figure":
     from matplotlib.figure import Figure
 
     right = [line.text == label for line, label in zip(lines, labels, strict=True)]
-    figure = Figure(figsize=(6.4, 0.3 * len(lines) + 0.9), layout="constrained")
+    figure = Figure(figsize=(5.6, 0.28 * len(lines) + 0.9), layout="constrained")
     axes = figure.subplots()
     for wanted, marker, colour, name in (
         (True, "o", COLOURS[0], "read right"),

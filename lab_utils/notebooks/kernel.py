@@ -3,10 +3,11 @@
 Jupyter, IPython and Matplotlib write settings, histories and caches wherever they may.
 """
 
+import asyncio
 import os
 import subprocess
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
@@ -59,45 +60,62 @@ def run_notebook(
     Raises CellError at the first cell that stops with an error, unless its tags allow that.
     No kernel is left behind, also after Ctrl-C.
     """
+    asyncio.run(_run(notebook, folder, cell_timeout, on_cell))
+
+
+async def _run(
+    notebook: "NotebookNode",
+    folder: Path,
+    cell_timeout: float,
+    on_cell: Callable[[int], None] | None,
+) -> None:
     from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
 
-    with _kernel(notebook, folder, cell_timeout) as client:
+    async with _kernel(notebook, folder, cell_timeout) as client:
         for index, cell in enumerate(notebook.cells):
             if cell.cell_type != "code":
                 continue
             if on_cell:
                 on_cell(index)
             try:
-                client.execute_cell(cell, index)
+                await client.async_execute_cell(cell, index)
             except CellExecutionError as error:
                 raise CellError(f"stopped with {error.ename}: {error.evalue}", index) from None
             except CellTimeoutError:
                 raise CellError(f"ran longer than {cell_timeout:g} s", index) from None
             except DeadKernelError:
+                # nbclient takes Ctrl-C, by which asyncio cancels this task, for a dead kernel.
+                if asyncio.current_task().cancelling():
+                    raise asyncio.CancelledError from None
                 raise CellError("ended the kernel", index) from None
 
 
-@contextmanager
-def _kernel(
+@asynccontextmanager
+async def _kernel(
     notebook: "NotebookNode", folder: Path, cell_timeout: float
-) -> Iterator["NotebookClient"]:
-    """nbclient's client with a running kernel of this interpreter."""
-    from jupyter_core.utils import run_sync
+) -> AsyncIterator["NotebookClient"]:
+    """nbclient's client with a running kernel of this interpreter, which ends with the context.
 
+    nbclient's own context would take Ctrl-C for itself, and miss it while the kernel starts.
+    """
     environment = kernel_environment()
     runtime = Path(environment["JUPYTER_RUNTIME_DIR"])
     runtime.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(dir=runtime) as connection:
         client = _client(notebook, Path(connection), cell_timeout)
-        # The kernel itself logs to stderr; what cells write there comes as output.
-        options = {"cwd": str(folder), "env": environment, "stderr": subprocess.DEVNULL}
+        manager = client.create_kernel_manager()
         try:
-            with client.setup_kernel(**options):
-                yield client
+            # The kernel itself logs to stderr; what cells write there comes as output.
+            await client.async_start_new_kernel(
+                cwd=str(folder), env=environment, stderr=subprocess.DEVNULL
+            )
+            await client.async_start_new_kernel_client()
+            yield client
         finally:
-            # nbclient ends the kernel unless it is interrupted while it starts it.
-            if client.km is not None and client.km.has_kernel:
-                run_sync(client.km.shutdown_kernel)(now=True)
+            if client.kc is not None:
+                client.kc.stop_channels()
+            if manager.has_kernel:
+                await manager.shutdown_kernel(now=True)
 
 
 def _client(notebook: "NotebookNode", connection: Path, cell_timeout: float) -> "NotebookClient":
@@ -129,5 +147,4 @@ def _client(notebook: "NotebookNode", connection: Path, cell_timeout: float) -> 
         kernel_manager_class=Manager,
         timeout=cell_timeout,
         record_timing=False,
-        shutdown_kernel="immediate",
     )

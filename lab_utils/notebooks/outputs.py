@@ -34,8 +34,7 @@ def normalize(notebook: "NotebookNode") -> None:
     for cell in notebook.cells:
         if cell.cell_type != "code":
             continue
-        tags = cell.metadata.get("tags")
-        cell.metadata = type(cell.metadata)({"tags": tags} if tags else {})
+        cell.metadata.pop("execution", None)  # when it ran
         outputs: list[NotebookNode] = []
         for output in [] if has_tag(cell, "timing") else cell.outputs:
             last = outputs[-1] if outputs else {}

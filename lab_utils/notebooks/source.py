@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 SOURCES = PROJECT / "notebooks" / "source"
 NAME = re.compile(r"\d\d_[a-z][a-z0-9]*(_[a-z0-9]+)*")
 IGNORED_BY_NBVAL = "nbval-ignore-output"
+FOLDED = {"cellView": "form", "jupyter": {"source_hidden": True}}
+"""What makes Colab and JupyterLab show a cell's first line alone until it is opened."""
 
 
 @dataclass(frozen=True)
@@ -128,7 +130,10 @@ def _notebook(source: Source, code: dict[int, str]) -> "NotebookNode":
         ignored = cell.has("timing") and not cell.has(IGNORED_BY_NBVAL)
         tags = [*cell.tags, *([IGNORED_BY_NBVAL] if ignored else [])]
         new = v4.new_code_cell if cell.kind == "code" else v4.new_markdown_cell
-        cells.append(new(text, id=cell_id, metadata={"tags": tags} if tags else {}))
+        about = {"tags": tags} if tags else {}
+        if cell.has("setup"):
+            about |= FOLDED
+        cells.append(new(text, id=cell_id, metadata=about))
     return v4.new_notebook(cells=cells, metadata=notebook_metadata(source))
 
 

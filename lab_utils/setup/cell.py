@@ -6,10 +6,11 @@ A notebook opened on Colab lies there alone and can import nothing of the lab, s
 
 from lab_utils.setup import project
 
+# Colab shows the first line as the title of the folded cell.
 # The clone is made in a temporary folder, so that one cut short leaves nothing behind. Git must
 # not ask for a name on the terminal of the Jupyter server: the cell would wait for ever.
 _CELL = """\
-# Finds the lab's folder, or fetches it with git where there is none (Colab), and gets it ready.
+# @title Set-up: finds the lab's folder, or fetches it with git (Colab), and gets it ready
 import os
 import subprocess
 import sys

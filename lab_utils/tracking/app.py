@@ -146,12 +146,12 @@ async def _body(request: Request, limit: int) -> bytes:
     return bytes(body)
 
 
-async def _receive(store: Store, request: Request, limit: int = limits.MAX_BLOB_BYTES) -> Upload:
+async def _receive(store: Store, request: Request, limit: int | None = None) -> Upload:
     """The request's bytes as an upload: whole, or the temporary file is gone."""
-    upload = store.receive()
+    upload = store.receive(limit or limits.MAX_BLOB_BYTES)
     try:
         async for chunk in request.stream():
-            upload.write(chunk, limit)
+            upload.write(chunk)
     except BaseException:
         upload.drop()
         raise
@@ -185,7 +185,7 @@ def _file_response(path: Path, name: str, wanted: str | None) -> Response:
 
 
 def _range(wanted: str, size: int) -> tuple[int, int] | None:
-    """(start, stop) of `bytes=5-9`, `bytes=5-` or `bytes=-5`; None where the whole is to be sent."""
+    """(start, stop) of `bytes=5-9`, `bytes=5-` or `bytes=-5`; None where all is to be sent."""
     unit, _, span = wanted.partition("=")
     first, dash, last = span.partition("-")
     if unit.strip() != "bytes" or not dash or not (first + last).isdecimal():

@@ -27,7 +27,9 @@ _MEMBERS = """SELECT memberships.id AS membership_id, memberships.version_index 
 
 def collection_of(store: Store, project_id: int, name: str) -> sqlite3.Row | None:
     """The collection of a project with this name, or None."""
-    return store.row("SELECT * FROM collections WHERE project_id = ? AND name = ?", project_id, name)
+    return store.row(
+        "SELECT * FROM collections WHERE project_id = ? AND name = ?", project_id, name
+    )
 
 
 def collection_by_id(store: Store, collection_id: int) -> sqlite3.Row:
@@ -160,7 +162,9 @@ def create_artifact(
         if same and deduplicate:
             _set_aliases(store, source_version(store, same), [LATEST, *aliases])
             if client_id:
-                db.execute("UPDATE artifacts SET client_id = ? WHERE id = ?", (client_id, same["id"]))
+                db.execute(
+                    "UPDATE artifacts SET client_id = ? WHERE id = ?", (client_id, same["id"])
+                )
             return same
         time = now()
         made = db.execute(
@@ -186,7 +190,7 @@ def create_artifact(
 
 
 def announce_files(store: Store, artifact_id: int, files: Iterable[tuple[str, str]]) -> None:
-    """Notes (path, MD5 in base64) of files that a draft will have, so that none of them is freed."""
+    """Notes (path, MD5 in base64) of a draft's files to be, so that none of them is freed."""
     with store.write() as db:
         _checked_draft(store, artifact_id)
         db.executemany(
@@ -224,7 +228,8 @@ def commit_artifact(store: Store, artifact_id: int) -> sqlite3.Row:
             size += entry_size
         db.execute("DELETE FROM entries WHERE artifact_id = ?", (artifact_id,))
         db.executemany(
-            "INSERT INTO entries (artifact_id, path, digest, reference, size) VALUES (?, ?, ?, ?, ?)",
+            """INSERT INTO entries (artifact_id, path, digest, reference, size)
+                VALUES (?, ?, ?, ?, ?)""",
             ((artifact_id, *entry) for entry in entries),
         )
         db.execute(

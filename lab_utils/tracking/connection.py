@@ -1,4 +1,4 @@
-"""`connect()`: the one call after which `wandb` has a server, whether there is an account or not."""
+"""`connect()`: the one call after which `wandb` has a server, with an account or without."""
 
 import os
 import sys
@@ -60,10 +60,10 @@ class Connection:
 def connect(folder: Path | None = None) -> Connection:
     """Gives `wandb` a server: wandb.ai where `WANDB_API_KEY` is set, else a tracker of our own.
 
-    The tracker keeps all below `folder` (`.lab/wandb`) and runs in a thread of this process, on
-    127.0.0.1 and a free port. Several notebooks may use one folder at once. Call it before
-    `wandb.init`; calling it again gives the same tracker. Raises TrackingError where the folder
-    cannot be used.
+    The tracker keeps all below `folder` (else that of an earlier call, also by a parent process,
+    else `.lab/wandb`) and runs in a thread of this process, on 127.0.0.1 and a free port. Several
+    notebooks may use one folder at once. Call it before `wandb.init`; calling it again gives the
+    same tracker. Raises TrackingError where the folder cannot be used.
     """
     if environment.has_real_key():
         # Takes back what an earlier connect() set before the key was there; else touches nothing.
@@ -71,7 +71,7 @@ def connect(folder: Path | None = None) -> Connection:
         return Connection(os.environ.get("WANDB_BASE_URL", WANDB_URL).rstrip("/"))
     from lab_utils.tracking.server import TrackingServer
 
-    folder = Path(folder or lab_folder() / "wandb").absolute()
+    folder = Path(folder or environment.tracker_folder() or lab_folder() / "wandb").absolute()
     server = _servers.get(folder)
     if server is None:
         server = TrackingServer(folder)
@@ -89,6 +89,6 @@ def _change_environment(server: "TrackingServer | None") -> None:
             return
     else:
         folder = next(folder for folder, found in _servers.items() if found is server)
-        environment.point_to_tracker(server.url, server.key, folder / "sdk")
+        environment.point_to_tracker(server.url, server.key, folder)
     if os.environ.get("WANDB_BASE_URL") != before and "wandb" in sys.modules:
         sys.modules["wandb"].teardown()

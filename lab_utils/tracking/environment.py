@@ -10,6 +10,7 @@ from collections.abc import MutableMapping
 from pathlib import Path
 
 _NOTE = "LAB_TRACKING_SET"  # JSON: what was set, and what was there before
+_FOLDER = "LAB_TRACKING_FOLDER"
 _FOLDERS = {
     "WANDB_DIR": "runs",
     "WANDB_DATA_DIR": "data",
@@ -23,6 +24,8 @@ _SETTINGS = {
     "WANDB_FINISH_TIMEOUT": "120",  # s; without it, finish() waits forever for a server that died
 }
 
+_PROXIES = ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy")
+
 Environment = MutableMapping[str, str]
 
 
@@ -32,22 +35,32 @@ def has_real_key(environment: Environment = os.environ) -> bool:
     return bool(key) and key != _set_by_tracker(environment).get("WANDB_API_KEY", {}).get("now")
 
 
-def point_to_tracker(url: str, key: str, folder: Path, environment: Environment = os.environ) -> None:
-    """Sets the SDK's address, key and folders (below `folder`). Never called with a real key."""
+def point_to_tracker(
+    url: str, key: str, folder: Path, environment: Environment = os.environ
+) -> None:
+    """Sets the SDK's address, key and folders, below the tracker's `folder`. Not called where there
+    is a real key."""
     restore(environment)
     wanted = {"WANDB_BASE_URL": url, "WANDB_API_KEY": key}
     wanted |= {name: value for name, value in _SETTINGS.items() if name not in environment}
     for name, below in _FOLDERS.items():
-        path = folder / below
+        path = folder / "sdk" / below
         path.mkdir(parents=True, exist_ok=True)
         wanted[name] = str(path)
-    if any(environment.get(name) for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy")):
+    if any(environment.get(name) for name in _PROXIES):
         for name in ("NO_PROXY", "no_proxy"):
             hosts = [environment[name]] if environment.get(name) else []
             wanted[name] = ",".join([*hosts, "127.0.0.1", "localhost"])
     note = {name: {"now": value, "before": environment.get(name)} for name, value in wanted.items()}
     environment.update(wanted)
     environment[_NOTE] = json.dumps(note)
+    environment[_FOLDER] = str(folder.absolute())
+
+
+def tracker_folder(environment: Environment = os.environ) -> Path | None:
+    """The folder of the tracker that is pointed to, also by a parent process; else None."""
+    folder = environment.get(_FOLDER)
+    return Path(folder) if folder else None
 
 
 def restore(environment: Environment = os.environ) -> bool:
@@ -58,6 +71,7 @@ def restore(environment: Environment = os.environ) -> bool:
             del environment[name]
             if value["before"] is not None:
                 environment[name] = value["before"]
+    environment.pop(_FOLDER, None)
     return environment.pop(_NOTE, None) is not None
 
 

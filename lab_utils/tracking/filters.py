@@ -1,4 +1,4 @@
-"""`wandb.Api().runs(filters=..., order=...)`: the subset of MongoDB's query language that W&B takes.
+"""The filters and orders of `wandb.Api().runs(...)`: a subset of MongoDB's query language.
 
 Runs are filtered in Python: a project of this lab has hundreds of them, not millions."""
 

@@ -39,7 +39,9 @@ def checked_path(path: object) -> str:
     if not isinstance(path, str) or not path or len(path) > MAX_PATH or _CONTROL.search(path):
         raise RequestError(f"A file's name must be 1 to {MAX_PATH} printable characters.")
     parts = path.split("/")
-    leaves = "\\" in path or re.match(r"[A-Za-z]:", path) or any(p in ("", ".", "..") for p in parts)
+    leaves = (
+        "\\" in path or re.match(r"[A-Za-z]:", path) or any(p in ("", ".", "..") for p in parts)
+    )
     if leaves:
         raise RequestError(f"The path {path!r} would leave its folder; give a plain relative one.")
     return path

@@ -142,8 +142,7 @@ class Nodes:
             return [streams.sampled_history(store, number, spec) for spec in specs]
 
         def files(names=None, pattern=None, first=None, after=None, **_: Any) -> Node:
-            query = "SELECT * FROM run_files JOIN blobs USING (digest) WHERE run_id = ? ORDER BY name"
-            found = store.rows(query, number)
+            found = runs.files_of(store, number)
             if names:
                 found = [file for file in found if file["name"] in names]
             elif pattern:

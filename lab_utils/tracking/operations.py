@@ -46,28 +46,30 @@ class Operations:
                 "artifactCollection": self.collection,
                 "clientIDMapping": self.client_id_mapping,
             },
-            "mutation": _with_payload_names({
-                "upsertModel": self.upsert_project,
-                "upsertBucket": self.upsert_run,
-                "deleteRun": self.delete_run,
-                "createRunFiles": self.create_run_files,
-                "deleteFiles": self.delete_files,
-                "createArtifact": self.create_artifact,
-                "createArtifactManifest": self.create_manifest,
-                "updateArtifactManifest": self.update_manifest,
-                "createArtifactFiles": self.create_artifact_files,
-                "commitArtifact": self.commit_artifact,
-                "updateArtifact": self.update_artifact,
-                "useArtifact": self.use_artifact,
-                "addAliases": self.add_aliases,
-                "deleteAliases": self.delete_aliases,
-                "linkArtifact": self.link_artifact,
-                "unlinkArtifact": self.unlink_artifact,
-                "deleteArtifact": self.delete_artifact,
-                "deleteArtifactSequence": self.delete_sequence,
-                "deleteArtifactPortfolio": self.delete_portfolio,
-                "notifyScriptableRunAlert": lambda **_: _payload(success=True),
-            }),
+            "mutation": _with_payload_names(
+                {
+                    "upsertModel": self.upsert_project,
+                    "upsertBucket": self.upsert_run,
+                    "deleteRun": self.delete_run,
+                    "createRunFiles": self.create_run_files,
+                    "deleteFiles": self.delete_files,
+                    "createArtifact": self.create_artifact,
+                    "createArtifactManifest": self.create_manifest,
+                    "updateArtifactManifest": self.update_manifest,
+                    "createArtifactFiles": self.create_artifact_files,
+                    "commitArtifact": self.commit_artifact,
+                    "updateArtifact": self.update_artifact,
+                    "useArtifact": self.use_artifact,
+                    "addAliases": self.add_aliases,
+                    "deleteAliases": self.delete_aliases,
+                    "linkArtifact": self.link_artifact,
+                    "unlinkArtifact": self.unlink_artifact,
+                    "deleteArtifact": self.delete_artifact,
+                    "deleteArtifactSequence": self.delete_sequence,
+                    "deleteArtifactPortfolio": self.delete_portfolio,
+                    "notifyScriptableRunAlert": lambda **_: _payload(success=True),
+                }
+            ),
         }
 
     # Queries
@@ -217,7 +219,11 @@ class Operations:
             "uploadUrl": url,
             "uploadHeaders": [],
         }
-        manifest = {TYPENAME: "ArtifactManifest", "id": to_id("Manifest", artifact_id), "file": file}
+        manifest = {
+            TYPENAME: "ArtifactManifest",
+            "id": to_id("Manifest", artifact_id),
+            "file": file,
+        }
         return _payload(artifactManifest=manifest)
 
     def create_artifact_files(self, artifact_files: list[Mapping[str, Any]], **_: Any) -> Node:
@@ -331,7 +337,9 @@ class Operations:
         artifacts.unlink_artifact(self._store, from_id("Artifact", artifact_id), collection_id)
         return _payload(success=True)
 
-    def delete_artifact(self, artifact_id: str = "", delete_aliases: bool = False, **_: Any) -> Node:
+    def delete_artifact(
+        self, artifact_id: str = "", delete_aliases: bool = False, **_: Any
+    ) -> Node:
         number = from_id("Artifact", artifact_id)
         artifacts.delete_artifact(self._store, number, bool(delete_aliases))
         return _payload(artifact={TYPENAME: "Artifact", "id": artifact_id, "state": "DELETED"})
@@ -351,7 +359,9 @@ def _payload(**fields: Any) -> Node:
     return {TYPENAME: "Payload", **fields}
 
 
-def _with_payload_names(functions: dict[str, Callable[..., Node]]) -> dict[str, Callable[..., Node]]:
+def _with_payload_names(
+    functions: dict[str, Callable[..., Node]],
+) -> dict[str, Callable[..., Node]]:
     """The functions of mutations, whose answers get their GraphQL type: `createArtifact` gives a
     `CreateArtifactPayload`, and the SDK has a fragment on that."""
 

@@ -77,6 +77,12 @@ def runs_of(store: Store, project_id: int) -> list[sqlite3.Row]:
     return store.rows("SELECT * FROM runs WHERE project_id = ? ORDER BY id", project_id)
 
 
+def files_of(store: Store, run_id: int) -> list[sqlite3.Row]:
+    """The files of a run with their `size` in bytes, by name."""
+    query = "SELECT * FROM run_files JOIN blobs USING (digest) WHERE run_id = ? ORDER BY name"
+    return store.rows(query, run_id)
+
+
 def upsert_run(
     store: Store,
     run_id: int | None = None,
@@ -110,7 +116,9 @@ def upsert_run(
                 (parent["id"], name, name, time, time),
             )
             run = run_of(store, parent["id"], name)
-        changes = {_TEXTS[key]: str(value) for key, value in texts.items() if key in _TEXTS and value}
+        changes = {
+            _TEXTS[key]: str(value) for key, value in texts.items() if key in _TEXTS and value
+        }
         for column, text in (("config", config), ("summary", summary)):
             if text is not None:
                 changes[column] = checked_object(text, column)

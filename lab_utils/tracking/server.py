@@ -29,10 +29,12 @@ class TrackingServer:
         except BaseException:
             self._store.close()
             raise
+        self.folder = self._store.folder
         self.key = self._store.key
         self.port: int = self._socket.getsockname()[1]
         shown = f"[{host}]" if ":" in host else host
         self.url = f"http://{shown}:{self.port}"
+        self.pages_are_open = _is_loopback(host)  # elsewhere, they ask for the key
         self._server = self._uvicorn(host)
         self._thread: threading.Thread | None = None
 
@@ -67,7 +69,7 @@ class TrackingServer:
 
         from lab_utils.tracking.app import create_app
 
-        app = create_app(self._store, host, pages_are_open=_is_loopback(host))
+        app = create_app(self._store, host, self.pages_are_open)
         config = uvicorn.Config(
             app,
             lifespan="off",

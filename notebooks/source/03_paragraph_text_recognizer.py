@@ -49,7 +49,7 @@ figures.show(
     draw.lines_found(Image.open(PAGE), reading.lines),
     "Figure 1. The lines that were found, in reading order.",
     "A page with eight handwritten lines; a numbered stroke runs through each from start to end.",
-    width=400,
+    width=360,
 )
 print(reading.text)
 
@@ -87,7 +87,7 @@ print(f"pixels in the file: {stored.size}, page after loading: {loaded.size}")
 figures.show(
     draw.gallery([stored, loaded], ["pixels in the file", "after load_image"], height=200),
     "Figure 2. The same photo without and with its EXIF note.",
-    "Left, the page lies on its left side; right, it is upright.",
+    "Left, the lines of the page run from bottom to top; right, the page is upright.",
     width=500,
 )
 
@@ -263,12 +263,12 @@ figures.show(
 # %% [markdown]
 # The writing is as strong in the shadow as in the light. One assumption is left: that ink is darker
 # than paper. On a blackboard or in a phone's dark mode it is not. Which of the two a page is cannot
-# be told by how bright it is (a page in a dim room is darker than a gray board), but ink is rare:
+# be told by how bright it is (below, a page in a dim room is darker than a board), but ink is rare:
 # compare each pixel with the mean around it, and the few that are far off are ink. The mean *cube*
 # of these differences is negative if the far ones are dark, positive if they are light.
 
 # %%
-dim = 20 + 0.3 * page.float()
+dim = 10 + 0.15 * page.float()
 for name, gray in (("page", page), ("dim page", dim), ("blackboard", 255 - page)):
     gray = gray.float()
     difference = gray - F.avg_pool2d(gray, 31, 1, 15, count_include_pad=False)
@@ -276,9 +276,10 @@ for name, gray in (("page", page), ("dim page", dim), ("blackboard", 255 - page)
     print(f"{name}: mean gray {gray.mean():.0f}, mean cube {lean}")
 
 # %% [markdown]
-# The library's `normalize_page` does both, and scales by the strongest ink on the page, so that a
-# hard pencil counts as much as a felt pen. It returns the ink of the whole page, from which strips
-# are cut, and a small *overview*, in which the lines are found.
+# The library's `normalize_page` does all this, and scales by the strongest ink on the page, so that
+# a hard pencil counts as much as a felt pen. It subtracts the paper where you divided by it: ink in
+# a shadow stays a little paler, but dark corners do not become noise. It returns the ink of the
+# whole page, from which strips are cut, and a small *overview*, in which the lines are found.
 
 # %%
 from text_recognizer.models.normalization import normalize_page
@@ -286,11 +287,11 @@ from text_recognizer.models.normalization import normalize_page
 looks = [shadowed, 255.0 - page, draw.faint(page)[None, None]]
 pictures = looks + [255 - 255 * normalize_page(look)[0] for look in looks]
 figures.show(
-    draw.gallery(pictures, ["shadow", "board", "pencil"] * 2, height=190),
+    draw.gallery(pictures, ["shadow", "board", "pencil"] * 2, height=170),
     "Figure 5. Three pages before (above) and after normalize_page (below).",
     "Above: dark writing half in a shadow, light writing on black, pale writing on gray. Below: "
     "dark writing on white three times.",
-    width=480,
+    width=430,
 )
 
 # %%
@@ -347,7 +348,7 @@ def lines_in_column(column: Tensor, least: float = 0.4) -> list[int]:
     """
     ### BEGIN SOLUTION
     values = [0.0, *column.tolist(), 0.0]
-    triples = zip(values, values[1:], values[2:])  # noqa: B905 (of different lengths)
+    triples = zip(values, values[1:], values[2:], strict=False)
     return [
         row
         for row, (up, here, down) in enumerate(triples)
@@ -418,13 +419,13 @@ figures.show(
 )
 
 # %% [markdown]
-# A box around such a line holds parts of its neighbours. So nothing is cut out; the page is
+# A box around such a line holds parts of its neighbours. So no box is cut out; the page is
 # **sampled** instead: for each pixel of the strip, say where on the page to look. `F.grid_sample`
 # takes these places as a *grid* and blends the four pixels around each.
 #
 # It wants the places in its own unit: -1 is the left or upper **edge** of the page, +1 the opposite
 # edge (with `align_corners=False`). So in pixels, pixel 0 covers 0 to 1 and its centre is at
-# **0.5**. Whoever forgets this half pixel shifts every strip, by more the coarser the pixels are.
+# **0.5**. Whoever forgets this half pixel shifts every strip.
 
 # %% [markdown]
 # ### Exercise 4: The sampling grid along a path (12 minutes)
@@ -542,7 +543,7 @@ figures.show(
 
 # %% [markdown]
 # Read the lowest row: dots are blanks, open boxes are spaces. The network is sure almost
-# everywhere, # and most letters are one dark cell with a blank behind. Some last two frames, as the
+# everywhere, and most letters are one dark cell with a blank behind. Some last two frames, as the
 # semicolon does. And look at *will*: between its two *l* there is a blank, and it must be there.
 
 # %% [markdown]
@@ -596,10 +597,10 @@ print("blanks dropped first:", "".join(TOKENS[t] for t in greedy_decode(no_blank
 # %% [markdown]
 # ## 6. From tokens to a text, and how sure it is
 #
-# Numbers of characters are **tokens**. Two more join the classes of the reader when lines become a
-# page: a newline between lines, and a padding that fills short texts up, because a batch of texts
-# is one tensor, too. The network's `forward` takes several pages with their sizes and returns
-# tokens.
+# The numbers that stand for characters are **tokens**. Two more join the classes of the reader when
+# lines become a page: a newline between lines, and a padding that fills short texts up, because a
+# batch of texts is one tensor, too. The network's `forward` takes several pages with their sizes
+# and returns tokens.
 
 # %%
 names = ["data/pages/show_font_002.jpg", "data/pages/show_font_004.jpg"]
@@ -644,8 +645,8 @@ figures.show(
 # %% [markdown]
 # Crosses stand to the right of circles: wrong lines of which the network is surer than of right
 # ones. This hand writes *n* as a small capital. The reader is sure of the *N* that it sees, and the
-# label knows better. **Confidence says how sure the network is, not whether it is right.** It sorts
-# lines well enough to choose which ones a person should look at first, and it is no error rate.
+# label knows better. **Confidence says how sure the network is, not whether it is right.** It helps
+# to choose which lines a person should look at first, and it is no error rate.
 
 # %% [markdown]
 # ## 7. How good is it? The character error rate
@@ -741,7 +742,7 @@ print("label:  ", labels[worst])
 #
 # All of this is behind four methods of `ParagraphTextRecognizer`: `predict(image)` gives a text,
 # `read(image)` a `PageReading` with its lines, and `predict_batch` and `read_batch` do so for many
-# images. A batch only saves time; what is read stays the same, alone or in company, because padding
+# images. A batch may save time; what is read stays the same, alone or in company, because padding
 # is masked at every stage.
 
 # %%
@@ -763,7 +764,7 @@ print("box:", *[f"{round(v):d}" for v in line.box], "height:", round(line.height
 # %%
 figures.show(
     Image.open(".lab/lines.png"),
-    "Figure 15. What `--overlay` drew.",
+    "Figure 15. What --overlay drew.",
     "Two handwritten lines on gray paper with a numbered stroke through each.",
     width=480,
 )
@@ -822,7 +823,7 @@ print(mine_read.text)
 # %% [markdown]
 # Go through it as in section 7. Is every line numbered once? If not, light, squares or bleeding ink
 # disturb the finder. Are lines found and letters wrong? Then it is your hand that the reader does
-# not # know yet: of the writing of people it never saw, it misreads about one character in eight.
+# not know yet: of the writing of people it never saw, it misreads about one character in eight.
 
 # %% [markdown]
 # ## Summary
@@ -843,7 +844,7 @@ print(mine_read.text)
 # - Greedy decoding takes the best class of each frame. A beam search adds up all paths of a text.
 #   Find a line in `show_font_015.jpg` where the second best class of one frame would have been
 #   right.
-# - Take `lab read` over a folder of your own pages, sort the lines by confidence, and see how far
-#   down the list the errors go.
+# - Read several of your own pages with `--json`, sort all their lines by confidence, and see how
+#   far down the list the errors go.
 # - How the TorchScript file comes about that all this ran on: [From a checkpoint to
 #   TorchScript](01_checkpoint_to_torchscript.ipynb).

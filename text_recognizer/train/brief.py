@@ -4,17 +4,10 @@ It is the real training, cut short: the network hardly changes, the file holds a
 does.
 """
 
-import contextlib
-import logging
-import warnings
-from collections.abc import Iterator
 from pathlib import Path
 
-import pytorch_lightning as pl
-
-from text_recognizer.train.reader import ReaderTraining
+from text_recognizer.train.fine_tune import fine_tune
 from text_recognizer.train.sample_lines import SampleLines
-from text_recognizer.weights import load_weights, packaged_weights
 
 MAX_WIDTH = 384  # px of a strip: short lines take seconds where long ones take half a minute
 
@@ -46,41 +39,4 @@ def train_briefly(
         max_width=MAX_WIDTH,
         seed=seed,
     )
-    training = ReaderTraining(
-        learning_rate, warmup_steps=1, max_steps=steps, kinds=data.validation_kinds
-    )
-    load_weights(training.reader, packaged_weights() / "line_reader.safetensors")
-    out.parent.mkdir(parents=True, exist_ok=True)
-    with quiet():
-        trainer = pl.Trainer(
-            accelerator="cpu",
-            devices=1,
-            max_steps=steps,
-            gradient_clip_val=1.0,
-            default_root_dir=out.parent,
-            logger=False,
-            enable_checkpointing=False,  # one is saved below, when all is done
-            enable_progress_bar=False,
-            enable_model_summary=False,
-            num_sanity_val_steps=0,
-            use_distributed_sampler=False,  # EpochSampler shares the batches out itself
-        )
-        trainer.fit(training, data)
-        trainer.save_checkpoint(out)
-    return out
-
-
-@contextlib.contextmanager
-def quiet() -> Iterator[None]:
-    """Keeps Lightning's notes on hardware, and its advice on worker counts, from the output."""
-    loggers = [logging.getLogger(name) for name in ("pytorch_lightning", "lightning")]
-    levels = [logger.level for logger in loggers]
-    for logger in loggers:
-        logger.setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        for logger, level in zip(loggers, levels, strict=True):
-            logger.setLevel(level)
+    return fine_tune(data, out, steps, learning_rate).checkpoint

@@ -1,16 +1,24 @@
 """Fine-tunes the line reader with CTC (Graves et al. 2006) on strips of made pages."""
 
+import warnings
+from pathlib import Path
+from typing import Any
+
 import pytorch_lightning as pl
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 from torchmetrics.text import CharErrorRate
 
+from text_recognizer.compile import script_paragraph_reader
+from text_recognizer.models.line_finder import LineFinder
 from text_recognizer.models.line_reader import LineReader
+from text_recognizer.models.paragraph_reader import ParagraphReader
 from text_recognizer.models.strips import STRIDE
 from text_recognizer.train.schedule import scheduled_adamw
 from text_recognizer.train.strips_data import StripBatch
 from text_recognizer.vocabulary import BLANK, decode
+from text_recognizer.weights import load_weights, packaged_weights
 
 
 def greedy_text(logits: Tensor, width: int) -> str:
@@ -76,3 +84,34 @@ class ReaderTraining(pl.LightningModule):
             self.hparams.warmup_steps,
             self.hparams.max_steps,
         )
+
+    def paragraph_reader(self) -> ParagraphReader:
+        """This reader behind the packaged finder: what reads whole pages. Shares the weights."""
+        finder = LineFinder()
+        load_weights(finder, packaged_weights() / "line_finder.safetensors")
+        return ParagraphReader(finder, self.reader).train(self.training)
+
+    def to_torchscript(
+        self,
+        file_path: str | Path | None = None,
+        method: str | None = "script",
+        example_inputs: Any = None,
+        **kwargs: Any,
+    ) -> torch.jit.ScriptModule:
+        """`paragraph_reader` as a TorchScript module in evaluation mode; written to `file_path`.
+
+        Lightning's own method goes away in 2.8, scripts what the LightningModule holds, which is
+        here half of what reads a page, and has leaked Lightning's classes into the script (issue
+        19744). So this one scripts the plain modules. A trace would be wrong for the next page
+        (see `models.paragraph_reader`): raises ValueError where one is asked for.
+        """
+        if method != "script":
+            raise ValueError('The number of lines depends on the page: use method="script".')
+        was_training = self.training
+        script = script_paragraph_reader(self.paragraph_reader())
+        self.train(was_training)
+        if file_path is not None:
+            with warnings.catch_warnings():
+                warnings.filterwarnings("ignore", category=DeprecationWarning)
+                script.save(str(file_path))
+        return script

@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from text_recognizer.errors import RecognizerError
-from text_recognizer.evaluate.labels import load_items
+from text_recognizer.evaluate.labels import Item, load_items
 from text_recognizer.images import load_image
 from text_recognizer.models.paragraph_reader import ParagraphReader
 from text_recognizer.models.strips import STRIDE, cut_strips
@@ -151,6 +151,14 @@ class SampleLines(pl.LightningDataModule):
         self.limits = {"train": train_pages, "validation": validation_pages}
         self.max_width = max_width
         self._lines: dict[str, list[SampleLine]] = {}
+
+    def count(self, split: str) -> int:
+        """How many lines of "train" or "validation" are used; raises what `sample_lines` does."""
+        return len(self._cut(split))
+
+    def items(self, split: str) -> list[Item]:
+        """The pages of "train" or "validation", with what is written on them."""
+        return load_items(self.pages, kind="paragraph", split=split, limit=self.limits[split])
 
     def _cut(self, split: str) -> list[SampleLine]:
         if split not in self._lines:

@@ -1,0 +1,216 @@
+"""`lab stage`: from a checkpoint at the tracker to the TorchScript file that services load.
+
+The version is served only when it is whole and read again: killed at any point, nothing else is."""
+
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lab_utils.staging.errors import StagingError
+from lab_utils.staging.names import (
+    BEST,
+    CHECKPOINT,
+    CHECKPOINT_TYPE,
+    PRODUCTION,
+    PROJECT,
+    STAGE_JOB,
+    STAGED,
+    STAGED_FILE,
+    STAGED_TYPE,
+    with_alias,
+)
+from lab_utils.staging.parity import Parity
+from lab_utils.staging.training import OnStep
+
+if TYPE_CHECKING:
+    from wandb import Artifact
+
+    from lab_utils.staging.tracker import Tracker
+
+PAGES = 3  # to compare the script with the module on
+
+
+@dataclass(frozen=True)
+class StagedModel:
+    """A version of the staged model's artifact, and where it comes from."""
+
+    name: str
+    """`paragraph-reader:v2`."""
+    aliases: list[str]
+    run_id: str
+    checkpoint: str
+    """`line-reader:v5`."""
+    sha256: str
+    bytes: int
+    checkpoint_bytes: int
+    parity: Parity
+    is_new: bool
+    """False where the very same bytes were staged before: then that version is named here."""
+
+    @property
+    def ratio(self) -> float:
+        """Bytes of the TorchScript file to those of the checkpoint."""
+        return self.bytes / self.checkpoint_bytes
+
+
+def stage(
+    run: str | None = None,
+    checkpoint: str | None = None,
+    *,
+    promote: bool = False,
+    project: str = PROJECT,
+    pages: int = PAGES,
+    on_step: OnStep = lambda name: None,
+) -> StagedModel:
+    """Compiles a checkpoint and logs the TorchScript file.
+
+    Args:
+        run: id or name of the run that logged the checkpoint.
+        checkpoint: `ALIAS`, `v3` or `NAME:ALIAS`; with neither, the alias `best`.
+        promote: also gives the version the alias `production`, once it is verified.
+        project: `NAME` or `ENTITY/NAME` at the tracker.
+        pages: sample pages on which script and module are compared.
+
+    Raises RecognizerError where the checkpoint is not there, is of another model or damaged, or
+    where the script reads otherwise than the module; nothing is logged then.
+    """
+    if run and checkpoint:
+        raise StagingError("Give the run or the checkpoint, not both.")
+    on_step("find")
+    import torch
+
+    from lab_utils.packaged import SAMPLE_PAGES
+    from lab_utils.staging.parity import compare
+    from lab_utils.staging.tracker import Tracker, versioned
+    from lab_utils.staging.training import log_file
+    from text_recognizer.evaluate.labels import load_items
+    from text_recognizer.train.checkpoint import load_reader_checkpoint
+
+    items = load_items(SAMPLE_PAGES, kind="paragraph", split="show", limit=pages)
+    tracker = Tracker(project)
+    if run:
+        found = checkpoint_of_run(tracker, run)
+    else:
+        reference = with_alias(checkpoint or BEST, CHECKPOINT)
+        found = tracker.artifact(reference, CHECKPOINT_TYPE)
+    name = versioned(found)
+    with tempfile.TemporaryDirectory(prefix="lab-stage-") as folder:
+        on_step("download checkpoint")
+        file = Path(folder, "checkpoint.ckpt")
+        tracker.download(found, _checkpoint_file(found), file, found.metadata.get("sha256"))
+        training = load_reader_checkpoint(file)
+        checkpoint_bytes = file.stat().st_size
+        with tracker.new_run(STAGE_JOB, config={"checkpoint": name}) as stage_run:
+            stage_run.use_artifact(found.qualified_name)
+            on_step("compile")
+            script_file = Path(folder, STAGED_FILE)
+            training.to_torchscript(script_file)
+            on_step("parity")
+            script = torch.jit.load(str(script_file))
+            parity = compare(training.paragraph_reader(), script, items)
+            stage_run.summary.update(parity.metadata())
+            if not parity.holds:
+                raise StagingError(_refusal(name, parity))
+            metadata = _metadata(found, training.hparams, parity, script_file, checkpoint_bytes)
+            on_step("upload")
+            logged = log_file(stage_run, STAGED, STAGED_TYPE, script_file, metadata)
+            on_step("verify")
+            whole = verified(tracker, versioned(logged), script_file)
+            stage_run.summary["staged"] = versioned(whole)
+            if promote:
+                on_step("promote")
+                whole.aliases.append(PRODUCTION)
+                whole.save()
+        maker = whole.logged_by()
+        return StagedModel(
+            name=versioned(whole),
+            aliases=[alias for alias in whole.aliases if alias != whole.source_version],
+            run_id=stage_run.id,
+            checkpoint=name,
+            sha256=metadata["sha256"],
+            bytes=metadata["bytes"]["torchscript"],
+            checkpoint_bytes=checkpoint_bytes,
+            parity=parity,
+            is_new=maker is not None and maker.id == stage_run.id,
+        )
+
+
+def checkpoint_of_run(tracker: "Tracker", name: str) -> "Artifact":
+    """The checkpoint that a run logged: the only one, or the one that is `best`.
+
+    Raises StagingError where there is none, or which one is meant cannot be told.
+    """
+    from lab_utils.staging.tracker import sdk, versioned
+
+    run = tracker.run(name)
+    with sdk(tracker.connection.url):
+        logged = [one for one in run.logged_artifacts() if one.type == CHECKPOINT_TYPE]
+        if not logged and (same := run.summary.get("checkpoint")):
+            # The run's bytes were those of an earlier version.
+            return tracker.artifact(same, CHECKPOINT_TYPE)
+    if not logged:
+        raise StagingError(f"The run {name} logged no checkpoint; name one with --checkpoint.")
+    best = [one for one in logged if BEST in one.aliases] if len(logged) > 1 else logged
+    if len(best) != 1:
+        names = ", ".join(versioned(one) for one in logged)
+        raise StagingError(f"The run {name} logged {names}; name one with --checkpoint.")
+    return best[0]
+
+
+def verified(tracker: "Tracker", name: str, file: Path) -> "Artifact":
+    """The version as the tracker gives it to others, checked against the file that was logged."""
+    from lab_utils.staging.files import sha256
+
+    artifact = tracker.artifact(name, STAGED_TYPE)
+    with tempfile.TemporaryDirectory(prefix="lab-verify-") as folder:
+        tracker.download(artifact, file.name, Path(folder, file.name), sha256(file))
+    return artifact
+
+
+def _checkpoint_file(artifact: "Artifact") -> str:
+    files = [name for name in artifact.manifest.entries if name.endswith(".ckpt")]
+    if len(files) != 1:
+        raise StagingError(
+            f"{artifact.source_name} holds {len(files)} .ckpt files; give a version with one."
+        )
+    return files[0]
+
+
+def _refusal(name: str, parity: Parity) -> str:
+    if parity.pages_that_differ:
+        what = f"reads {', '.join(parity.pages_that_differ)} otherwise than the module"
+    else:
+        what = f"has logits up to {parity.largest_logit_difference:.2g} away from the module's"
+    return (
+        f"{name} was not staged: the TorchScript file {what}; "
+        "train again, or stage with another version of PyTorch."
+    )
+
+
+def _metadata(
+    checkpoint: "Artifact", config: Any, parity: Parity, script: Path, checkpoint_bytes: int
+) -> dict[str, Any]:
+    from lab_utils.staging.files import sha256
+    from lab_utils.staging.training import packaged_digests, versions
+
+    trained = checkpoint.metadata
+    return {
+        "checkpoint": checkpoint.source_name,
+        "checkpoint_sha256": trained.get("sha256"),
+        "config": {k: list(v) if isinstance(v, tuple) else v for k, v in dict(config).items()},
+        "metrics": {
+            **{k: trained.get(k) for k in ("score", "score_before", "step")},
+            "sample_pages_cer": parity.cer,
+        },
+        "parity": parity.metadata(),
+        "file": script.name,
+        "sha256": sha256(script),
+        "bytes": {"checkpoint": checkpoint_bytes, "torchscript": script.stat().st_size},
+        # With this and the checkpoint the same file can be made again.
+        "line_finder_sha256": packaged_digests(["line_finder.safetensors"])[
+            "line_finder.safetensors"
+        ],
+        "data": trained.get("data"),
+        "versions": versions(),
+    }

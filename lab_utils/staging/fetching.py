@@ -1,0 +1,66 @@
+"""`lab fetch`: a staged model from the tracker to a file that a service can load, or nothing."""
+
+import string
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lab_utils.staging.errors import StagingError
+from lab_utils.staging.names import LATEST, PROJECT, STAGED, STAGED_FILE, STAGED_TYPE, with_alias
+from lab_utils.staging.training import OnStep
+
+if TYPE_CHECKING:
+    from wandb import Artifact
+
+
+def staged_path() -> Path:
+    """Where fetched models go: below `.lab`, apart from the packaged one that `lab read` uses."""
+    from text_recognizer.places import lab_folder
+
+    return lab_folder() / "staged" / STAGED_FILE
+
+
+def fetch(
+    version: str = LATEST,
+    out: Path | None = None,
+    *,
+    project: str = PROJECT,
+    on_step: OnStep = lambda name: None,
+) -> Path:
+    """Downloads a staged model and returns where it lies.
+
+    Args:
+        version: `ALIAS`, `v3` or `NAME:ALIAS`.
+        out: the file to write, or a folder for it; None for `staged_path()`.
+        project: `NAME` or `ENTITY/NAME` at the tracker.
+
+    The bytes are checked against the SHA-256 in the version's metadata before they replace what is
+    there, in one step; nothing of them is loaded. Raises StagingError, with nothing changed, where
+    there is no such version, or its bytes do not come whole and right.
+    """
+    on_step("find")
+    from lab_utils.staging.tracker import Tracker, labelled
+
+    target = target_path(out)
+    tracker = Tracker(project)
+    artifact = tracker.artifact(with_alias(version, STAGED), STAGED_TYPE)
+    on_step(f"download {artifact.source_name.rpartition(':')[0]} {labelled(artifact)}")
+    tracker.download(artifact, STAGED_FILE, target, digest_of(artifact))
+    return target
+
+
+def target_path(out: Path | None) -> Path:
+    """The file to write: `out`, or a file in it where it is a folder."""
+    if out is None:
+        return staged_path()
+    return out / STAGED_FILE if out.is_dir() else out
+
+
+def digest_of(artifact: "Artifact") -> str:
+    """The SHA-256 that staging noted; raises StagingError where there is none."""
+    digest = artifact.metadata.get("sha256")
+    if not isinstance(digest, str) or len(digest) != 64 or set(digest) - set(string.hexdigits):
+        raise StagingError(
+            f"{artifact.source_name} has no SHA-256 in its metadata, so its bytes cannot be "
+            "checked; take a version that `lab stage` logged."
+        )
+    return digest.lower()

@@ -1,0 +1,251 @@
+"""One project at the tracker, through the real `wandb` SDK: finding runs and artifacts, starting
+runs, and telling what goes wrong in one line. The tracker may be the lab's own or wandb.ai."""
+
+import contextlib
+import os
+from collections.abc import Iterator
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lab_utils.staging.errors import StagingError
+from lab_utils.staging.files import check_paths, download
+from lab_utils.staging.names import PROJECT
+from text_recognizer.errors import RecognizerError
+
+if TYPE_CHECKING:
+    from wandb import Artifact, Run
+    from wandb.apis.public import Run as FinishedRun
+
+API_TIMEOUT = 30  # s
+INIT_TIMEOUT = 60  # s
+SHOWN = 8  # versions in a message
+
+
+class Tracker:
+    """A project (`NAME` or `ENTITY/NAME`) at the tracker that `tracking.connect()` gives.
+
+    All methods raise StagingError for what is not there.
+    """
+
+    def __init__(self, project: str = PROJECT) -> None:
+        from lab_utils import tracking
+
+        entity, _, self.project = project.rpartition("/")
+        self._entity = entity or os.environ.get("WANDB_ENTITY")
+        self.connection = tracking.connect()
+
+    @cached_property
+    def api(self) -> Any:
+        """`wandb.Api()`; raises StagingError where the key is wrong or nobody answers."""
+        with sdk(self.connection.url):
+            import wandb
+
+            return wandb.Api(timeout=API_TIMEOUT)
+
+    @cached_property
+    def entity(self) -> str:
+        """The user or team that the project belongs to."""
+        if not self._entity:
+            with sdk(self.connection.url):
+                self._entity = self.api.default_entity
+        return self._entity
+
+    @property
+    def path(self) -> str:
+        return f"{self.entity}/{self.project}"
+
+    def qualified(self, reference: str) -> str:
+        """`NAME:ALIAS` with entity and project before it."""
+        return reference if "/" in reference else f"{self.path}/{reference}"
+
+    def artifact(self, reference: str, type: str) -> "Artifact":
+        """The version that `NAME:ALIAS` or `NAME:v3` names, of one type."""
+        from wandb.errors import CommError
+
+        name, _, alias = reference.rpartition(":")
+        with sdk(self.connection.url):
+            try:
+                return self.api.artifact(self.qualified(reference), type=type)
+            except CommError as error:
+                if _is_refusal(error):
+                    raise
+                known = self.versions(name, type)
+            except ValueError:
+                known = self.versions(name, type)
+        has = ", ".join(labelled(version) for version in known[:SHOWN]) or "no version at all"
+        raise StagingError(
+            f"{self.project} has no {name}:{alias} of type {type}; {name} has {has}."
+        )
+
+    def versions(self, name: str, type: str) -> list["Artifact"]:
+        """All versions of a collection, newest first; none where there is no collection.
+
+        Raises StagingError where there is no such project.
+        """
+        with sdk(self.connection.url):
+            path = self.qualified(name)
+            if "/" not in name:
+                self._check_project()
+            if not self.api.artifact_collection_exists(path, type):
+                return []
+            return list(self.api.artifacts(type, path, per_page=1000))
+
+    def _check_project(self) -> None:
+        try:
+            len(self.api.runs(self.path, per_page=1))
+        except ValueError:
+            raise StagingError(
+                f"There is no project {self.path} at {self.connection.url}; "
+                "`lab train` starts one, --project names another."
+            ) from None
+
+    def run(self, name: str) -> "FinishedRun":
+        """The run with this id or, where there is just one, with this name."""
+        from wandb.errors import CommError
+
+        with sdk(self.connection.url):
+            self._check_project()
+            try:
+                run = self.api.run(f"{self.path}/{name}")
+                run.load()
+                return run
+            except (CommError, ValueError) as error:
+                if _is_refusal(error):
+                    raise
+            found = list(self.api.runs(self.path, {"display_name": name}))
+        if len(found) > 1:
+            ids = ", ".join(run.id for run in found[:SHOWN])
+            raise StagingError(f"{len(found)} runs are named {name}; give the id: {ids}.")
+        if not found:
+            raise StagingError(f"{self.path} has no run {name}; give the id that its page shows.")
+        return found[0]
+
+    def download(
+        self, artifact: "Artifact", name: str, target: Path, sha256: str | None = None
+    ) -> None:
+        """One file of an artifact to `target`: whole and right, or nothing is changed.
+
+        The bytes must have the SHA-256, or without one the MD5 that the tracker knows.
+        """
+        url, size, md5 = self.file_of(artifact, name)
+        if sha256:
+            download(url, target, size, sha256)
+        else:
+            download(url, target, size, md5, "md5")
+
+    def file_of(self, artifact: "Artifact", name: str) -> tuple[str, int, str]:
+        """Where a file of an artifact can be downloaded without a key, its bytes, and its MD5.
+
+        Raises StagingError where the manifest has a path that leaves its folder.
+        """
+        import base64
+
+        with sdk(self.connection.url):
+            entries = artifact.manifest.entries
+            check_paths(entries)
+            entry = entries.get(name)
+            if entry is None or entry.ref is not None:
+                raise StagingError(
+                    f"{versioned(artifact)} holds no file {name}; "
+                    "take a version that `lab train` or `lab stage` logged."
+                )
+            [file] = [file for file in artifact.files(per_page=1000) if file.name == name]
+            return file.direct_url, int(entry.size), base64.b64decode(entry.digest).hex()
+
+    @contextlib.contextmanager
+    def new_run(self, job_type: str, **options: Any) -> Iterator["Run"]:
+        """A run that is finished at the end, and marked as failed where an error ends it.
+
+        Ctrl-C marks it with the tag `interrupted`.
+        """
+        with sdk(self.connection.url):
+            import wandb
+
+            from text_recognizer.places import lab_folder
+
+            if not os.environ.get("WANDB_DIR"):  # wandb.ai: else it would be the current folder
+                options["dir"] = lab_folder() / "wandb" / "sdk" / "runs"
+                options["dir"].mkdir(parents=True, exist_ok=True)
+            run = wandb.init(
+                entity=self.entity,
+                project=self.project,
+                job_type=job_type,
+                settings=wandb.Settings(
+                    silent=True,
+                    console="off",
+                    disable_git=True,
+                    save_code=False,
+                    init_timeout=INIT_TIMEOUT,
+                ),
+                **options,
+            )
+            try:
+                yield run
+            except BaseException as error:
+                interrupted = isinstance(error, KeyboardInterrupt)
+                if interrupted:
+                    run.tags = (*(run.tags or ()), "interrupted")
+                run.finish(exit_code=130 if interrupted else 1)
+                raise
+            run.finish()
+
+
+def versioned(artifact: "Artifact") -> str:
+    """`line-reader:v3`, by whatever alias it was found."""
+    return artifact.source_name
+
+
+def labelled(artifact: "Artifact") -> str:
+    """`v3 (best, latest)`."""
+    aliases = named_aliases(artifact)
+    return artifact.source_version + (f" ({', '.join(aliases)})" if aliases else "")
+
+
+def named_aliases(artifact: "Artifact") -> list[str]:
+    """The aliases of a version, without the version itself."""
+    return [alias for alias in artifact.aliases if alias != artifact.source_version]
+
+
+@contextlib.contextmanager
+def sdk(url: str) -> Iterator[None]:
+    """Keeps `wandb` quiet, and turns its errors and those of the disk into a StagingError."""
+    before = os.environ.get("WANDB_SILENT")
+    os.environ["WANDB_SILENT"] = "true"
+    try:
+        yield
+    except (RecognizerError, KeyboardInterrupt):
+        raise
+    except Exception as error:
+        message = _told(error, url)
+        if message is None:
+            raise
+        raise StagingError(message) from error
+    finally:
+        if before is None:
+            os.environ.pop("WANDB_SILENT", None)
+        else:
+            os.environ["WANDB_SILENT"] = before
+
+
+def _told(error: Exception, url: str) -> str | None:
+    """What to do about an error of the SDK, the network or the disk; None for a bug of the lab."""
+    import requests
+    import wandb
+
+    reason = " ".join(str(error).split())
+    if isinstance(error, wandb.errors.AuthenticationError) or _is_refusal(error):
+        return f"{url} refused the key or did not answer; check WANDB_API_KEY and the network."
+    if isinstance(error, wandb.errors.Error | requests.RequestException):
+        return f"{url} did not do what was asked ({reason}); check names and network."
+    if isinstance(error, OSError):
+        place = f"{error.filename}: " if error.filename else ""
+        return f"{place}{error.strerror or reason}; free some space, or make the folder writable."
+    return None
+
+
+def _is_refusal(error: Exception) -> bool:
+    """Whether a key was refused, or nobody answered: both come in several shapes."""
+    text = str(error).lower()
+    signs = ("key is missing or wrong", "not logged in", "permission", "timed out", "connection")
+    return any(sign in text for sign in signs)

@@ -1,0 +1,225 @@
+"""`lab train`: a training whose checkpoint is kept at the tracker, with all that is needed to
+tell later where it came from, how well it reads, and how to rebuild the module."""
+
+import platform
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lab_utils.staging.errors import StagingError
+from lab_utils.staging.files import sha256
+from lab_utils.staging.names import (
+    BEST,
+    CHECKPOINT,
+    CHECKPOINT_FILE,
+    CHECKPOINT_TYPE,
+    PROJECT,
+    TRAIN_JOB,
+)
+
+if TYPE_CHECKING:
+    from wandb import Artifact
+
+    from lab_utils.staging.tracker import Tracker
+
+OnStep = Callable[[str], None]
+"""Is told the name of each step as it begins."""
+
+PACKAGED = ("line_finder.safetensors", "line_reader.safetensors")
+VERSIONS = ("torch", "pytorch-lightning", "wandb")
+
+
+@dataclass(frozen=True)
+class TrainedCheckpoint:
+    """A version of the checkpoint's artifact, and the run that logged it."""
+
+    name: str
+    """`line-reader:v3`."""
+    aliases: list[str]
+    run_id: str
+    cer: float
+    """On the validation lines, of the weights in the file."""
+    cer_before: float
+    """The same of the packaged weights, where the training began."""
+    step: int
+    """Optimizer steps up to the checkpoint."""
+    bytes: int
+    is_new: bool
+    """False where an earlier version has the very same bytes: then that is the one named here."""
+
+    @property
+    def is_best(self) -> bool:
+        """Whether no other version reads the same validation lines better."""
+        return BEST in self.aliases
+
+
+def train(
+    steps: int = 8,
+    pages: int | None = 4,
+    learning_rate: float = 1e-5,
+    seed: int = 1,
+    *,
+    data: Path | None = None,
+    batch: int = 4,
+    max_width: int = 384,
+    validation_pages: int | None = 2,
+    validate_every: int | None = None,
+    project: str = PROJECT,
+    progress: bool = False,
+    on_step: OnStep = lambda name: None,
+) -> TrainedCheckpoint:
+    """Trains the packaged line reader a little and logs the checkpoint that reads best.
+
+    Args:
+        steps: of the optimizer; made a multiple of `validate_every`.
+        pages: of the split `train`; None for all.
+        learning_rate: AdamW's peak; it falls as a cosine.
+        data: folder with a `labels.json`; None for the project's sample pages.
+        batch: lines at a time.
+        max_width: px of a line's strip; longer lines are left out.
+        validation_pages: of the split `validation`; None for all.
+        validate_every: steps between two validations; None for one, after the last step.
+        project: `NAME` or `ENTITY/NAME` at the tracker.
+        progress: shows a bar on stderr, if that is a terminal.
+
+    The version gets the alias `latest` as it becomes whole, and then `best` if its CER is lower
+    than that of every other version measured on the same validation lines. Raises RecognizerError
+    where the data or the tracker cannot be used; KeyboardInterrupt leaves a run marked as failed
+    and no version.
+    """
+    on_step("data")
+    from pytorch_lightning.loggers import WandbLogger
+
+    from lab_utils.staging.data import data_set, use_data
+    from lab_utils.staging.progress import StepBar
+    from lab_utils.staging.tracker import Tracker, sdk
+    from text_recognizer.train.fine_tune import fine_tune
+    from text_recognizer.train.sample_lines import SampleLines
+
+    every = min(validate_every or steps, steps)
+    steps = -(-steps // every) * every
+    lines = SampleLines(data, batch, every, pages, validation_pages, max_width, seed)
+    used = data_set(lines)
+    tracker = Tracker(project)
+    config = {
+        "steps": steps,
+        "batch": batch,
+        "seed": seed,
+        "max_width": max_width,
+        "data": used.metadata(),
+        "packaged_weights": packaged_digests(),
+        "versions": versions(),
+    }
+    with (
+        tempfile.TemporaryDirectory(prefix="lab-train-") as folder,
+        tracker.new_run(TRAIN_JOB, config=config) as run,
+    ):
+        run.summary["data"] = use_data(run, used, Path(folder))
+        on_step("train")
+        # The checkpoint is logged below, with metadata that Lightning does not know.
+        logger = WandbLogger(experiment=run, log_model=False, save_dir=folder)
+        tuned = fine_tune(
+            lines,
+            Path(folder, CHECKPOINT_FILE),
+            steps,
+            learning_rate,
+            logger=logger,
+            callbacks=[StepBar(steps)] if progress else [],
+            score_packaged=True,
+        )
+        if tuned.step == 0:
+            raise StagingError(
+                "The training diverged and left nothing to keep; use a lower --learning-rate."
+            )
+        on_step("checkpoint")
+        metadata = {
+            "score": tuned.cer,
+            "score_before": tuned.cer_before,
+            "step": tuned.step,
+            "config": _plain(tuned.checkpoint),
+            "sha256": sha256(tuned.checkpoint),
+            **{name: config[name] for name in ("data", "packaged_weights", "versions")},
+        }
+        artifact = log_file(run, CHECKPOINT, CHECKPOINT_TYPE, tuned.checkpoint, metadata)
+        run.summary["score"] = tuned.cer
+        run.summary["checkpoint"] = artifact.source_name
+        size = tuned.checkpoint.stat().st_size
+    with sdk(tracker.connection.url):
+        mark_best(tracker)
+        logged = tracker.artifact(artifact.source_name, CHECKPOINT_TYPE)
+        maker = logged.logged_by()
+    return TrainedCheckpoint(
+        name=logged.source_name,
+        aliases=[alias for alias in logged.aliases if alias != logged.source_version],
+        run_id=run.id,
+        cer=tuned.cer,
+        cer_before=tuned.cer_before,
+        step=tuned.step,
+        bytes=size,
+        is_new=maker is not None and maker.id == run.id,
+    )
+
+
+def mark_best(tracker: "Tracker") -> None:
+    """Gives `best` to the checkpoint with the lowest CER; of equal ones the oldest keeps it.
+
+    Scores on other validation lines cannot be compared: the lines of the newest version count,
+    unless the version that is `best` now was measured on others, which is then left alone.
+    """
+    versions = tracker.versions(CHECKPOINT, CHECKPOINT_TYPE)
+    scored = [one for one in versions if isinstance(one.metadata.get("score"), int | float)]
+    holder = next((one for one in scored if BEST in one.aliases), None)
+    reference = holder or (scored[0] if scored else None)
+    if reference is None:
+        return
+    rivals = [one for one in scored if _validation(one) == _validation(reference)]
+    best = min(rivals, key=lambda one: (one.metadata["score"], _number(one)))
+    if best is not holder:
+        best.aliases.append(BEST)
+        best.save()
+
+
+def log_file(
+    run: Any, name: str, type: str, path: Path, metadata: dict[str, Any]
+) -> "Artifact":
+    """Logs one file as an artifact and waits until the tracker has it whole.
+
+    Until then the version is invisible: a process that is killed leaves nothing behind.
+    """
+    import wandb
+
+    artifact = wandb.Artifact(name, type=type, metadata=metadata)
+    # The file stays where it is until the upload ends: no copy is needed, and none is cached.
+    artifact.add_file(str(path), name=path.name, skip_cache=True, policy="immutable")
+    return run.log_artifact(artifact).wait()
+
+
+def packaged_digests(names: Sequence[str] = PACKAGED) -> dict[str, str]:
+    """The SHA-256 of the packaged weights: with them a staged model can be made again."""
+    from text_recognizer.weights import packaged_weights
+
+    return {name: sha256(packaged_weights() / name) for name in names}
+
+
+def versions() -> dict[str, str]:
+    """Of Python and of the packages that leave their mark in the files."""
+    return {"python": platform.python_version(), **{name: version(name) for name in VERSIONS}}
+
+
+def _plain(checkpoint: Path) -> dict[str, Any]:
+    """The hyper-parameters in a checkpoint, from which the module is built again."""
+    import torch
+
+    config = torch.load(checkpoint, map_location="cpu", weights_only=True)["hyper_parameters"]
+    return {k: list(v) if isinstance(v, tuple) else v for k, v in config.items()}
+
+
+def _validation(artifact: "Artifact") -> Any:
+    return (artifact.metadata.get("data") or {}).get("validation_sha256")
+
+
+def _number(artifact: "Artifact") -> int:
+    return int(artifact.source_version.removeprefix("v"))

@@ -1,0 +1,90 @@
+"""The checklist with the real SDK: against the lab's tracker, with the installed `wandb` and with
+the lowest one that is supported; and against wandb.ai, where that is asked for.
+
+    LAB_TEST_WANDB_AI=1 WANDB_API_KEY=... pytest tests/test_tracking_contract.py -k wandb_ai
+"""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from tracking_checklist import STEPS
+
+from text_recognizer.places import lab_folder, project_folder
+
+LOWEST = "0.26.1"
+LIMIT_S = 300
+
+
+def run_checklist(folder: Path, **variables: str) -> dict[str, str | None]:
+    """Runs all steps in a process with an empty home: the error of each step, or None."""
+    kept = {k: v for k, v in os.environ.items() if not re.match("WANDB_|LAB_", k)}
+    (folder / "home").mkdir()
+    kept |= {"HOME": str(folder / "home"), "LAB_HOME": str(folder / "lab"), "OMP_NUM_THREADS": "1"}
+    path = os.pathsep.join([variables.pop("PYTHONPATH", ""), str(project_folder())])
+    command = [sys.executable, str(Path(__file__).with_name("tracking_checklist.py"))]
+    done = subprocess.run(
+        command,
+        env=kept | variables | {"PYTHONPATH": path.strip(os.pathsep)},
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=LIMIT_S,
+    )
+    lines = [json.loads(line) for line in done.stdout.splitlines() if line.startswith('{"step"')]
+    results = {line["step"]: line["error"] for line in lines}
+    return {step: results.get(step, f"not reached: {done.stderr[-2000:]}") for step in STEPS}
+
+
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory):
+    return run_checklist(tmp_path_factory.mktemp("installed"))
+
+
+@pytest.fixture(scope="module")
+def lowest(tmp_path_factory):
+    """The lowest SDK, fetched once with what it needs into the lab's cache."""
+    target = lab_folder() / "cache" / f"wandb-{LOWEST}"
+    if not (target / "wandb").is_dir():
+        pip = [sys.executable, "-m", "pip", "install", "--quiet", "--target"]
+        done = subprocess.run(
+            [*pip, f"{target}.part", f"wandb=={LOWEST}"], capture_output=True, text=True
+        )
+        if done.returncode:
+            pytest.skip(f"wandb {LOWEST} cannot be had: {done.stderr.strip().splitlines()[-1]}")
+        os.replace(f"{target}.part", target)
+    return run_checklist(tmp_path_factory.mktemp("lowest"), PYTHONPATH=str(target))
+
+
+@pytest.fixture(scope="module")
+def wandb_ai(tmp_path_factory):
+    if not (os.environ.get("LAB_TEST_WANDB_AI") and os.environ.get("WANDB_API_KEY")):
+        pytest.skip("asked for with LAB_TEST_WANDB_AI=1 and WANDB_API_KEY")
+    names = ("WANDB_API_KEY", "WANDB_BASE_URL", "WANDB_ENTITY")
+    account = {name: os.environ[name] for name in names if name in os.environ}
+    return run_checklist(tmp_path_factory.mktemp("wandb_ai"), WANDB_SILENT="true", **account)
+
+
+def test_the_checklist_is_long_enough():
+    assert len(STEPS) >= 40
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_installed_sdk(installed, step):
+    assert installed[step] is None, installed[step]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("step", STEPS)
+def test_lowest_sdk(lowest, step):
+    assert lowest[step] is None, lowest[step]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("step", STEPS)
+def test_wandb_ai(wandb_ai, step):
+    assert wandb_ai[step] is None, wandb_ai[step]

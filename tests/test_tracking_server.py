@@ -1,0 +1,434 @@
+"""The tracker as a hostile or broken client sees it: keys, origins, paths, sizes, unknown requests."""
+
+import gzip
+import json
+import re
+import socket
+
+import pytest
+from tracking_client import Client, Refused, artifact_digest, md5
+
+from lab_utils.tracking import limits
+from lab_utils.tracking.errors import TrackingError
+from lab_utils.tracking.server import TrackingServer
+
+
+@pytest.fixture
+def server(tmp_path):
+    running = TrackingServer(tmp_path / "tracker")
+    running.start()
+    yield running
+    running.stop()
+
+
+@pytest.fixture
+def client(server):
+    made = Client(server.url, server.key)
+    made.run()
+    return made
+
+
+def blobs(server) -> set[str]:
+    return {path.name for path in server.folder.glob("blobs/*/*")}
+
+
+def uploads(server) -> list:
+    return list(server.folder.glob("uploads/*"))
+
+
+# Requests that it does not know
+
+
+def test_an_unknown_operation_is_named(client):
+    with pytest.raises(Refused, match=r"LaunchRockets: .*query 'rockets'"):
+        client.graphql("query LaunchRockets { rockets { id } }")
+    with pytest.raises(Refused, match=r"Fire: .*mutation 'fire'"):
+        client.graphql("mutation Fire { fire(input: {at: 1}) { ok } }")
+
+
+def test_an_unknown_feature_of_a_known_object_is_named_and_a_plain_field_is_null(client):
+    with pytest.raises(Refused, match=r"Deep: .*'sweep' of Project"):
+        client.graphql('query Deep { project(name: "p") { sweep(sweepName: "s") { id } } }')
+    found = client.graphql('query New { project(name: "p") { name somethingNew } }')
+    assert found["project"] == {"name": "p", "somethingNew": None}
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"{",
+        b"[]",
+        b"null",
+        b'{"query": 1}',
+        b'{"query": "query {"}',
+        b'{"query": "query A { viewer { id } } query B { viewer { id } }"}',
+        b'{"query": "query A { ...Loop } fragment Loop on Query { ...Loop }"}',
+        b'{"query": "query A { viewer { id } }", "variables": []}',
+        b'{"query": "query A { project(name: {a: 1}) { runs(first: -1) { edges { cursor } } } }"}',
+        b'{"query": "mutation M { createArtifact(input: {digest: 1}) { artifact { id } } }"}',
+        b'{"query": "mutation M { createRunFiles { runID } }"}',
+        b"[" * 100_000,
+        json.dumps({"query": "query A " + "{ viewer " * 5000 + "}" * 5000}).encode(),
+        json.dumps({"query": "query A { " + "viewer { id } " * 5000 + "}"}).encode(),
+    ],
+)
+def test_nonsense_is_refused_and_never_a_server_error(client, body):
+    status, _, answer = client.request("POST", "/graphql", body)
+    assert status == 400 or (status == 200 and json.loads(answer)["errors"])
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("GET", "/graphql"),
+        ("POST", "/files/lab/p/none/file_stream"),
+        ("GET", "/files/lab/p/run/file_stream"),
+        ("GET", "/lab/none"),
+        ("GET", "/lab/p/runs/none"),
+        ("GET", "/lab/p/artifacts/model/none/v0"),
+        ("DELETE", "/lab/p"),
+        ("GET", "/a/b/c/d/e/f/g/h"),
+        ("PUT", "/-/uploads/runs/notanumber/x/y"),
+    ],
+)
+def test_what_is_not_there_is_told(client, method, path):
+    status, _, _ = client.request(method, path, "{}")
+    assert 400 <= status < 500
+
+
+def test_ids_of_another_kind_are_refused(client):
+    run = client.run()
+    for id in (run, "", "!", "QXJ0aWZhY3Q6OTk5"):
+        with pytest.raises(Refused):
+            client.mutate("commitArtifact", "{ artifact { id } }", artifactID=id)
+
+
+# Who may ask
+
+
+def test_the_key_is_needed(server):
+    for key in ("0" * 40, "", "é"):
+        stranger = Client(server.url, key)
+        with pytest.raises(Refused, match="401"):
+            stranger.graphql("query V { viewer { id } }")
+        with pytest.raises(Refused, match="401"):
+            stranger.stream("run", files={})
+    status, _, _ = Client(server.url, "").request("POST", "/graphql", "{}", headers={})
+    assert status == 401
+
+
+def test_it_listens_on_this_machine_alone(server):
+    assert server.url.startswith("http://127.0.0.1:")
+    with socket.socket() as other:
+        other.settimeout(2)
+        address = "127.0.0.2"  # a loopback address, but not the one that it is bound to
+        assert other.connect_ex((address, server.port)) != 0
+
+
+def test_another_host_name_is_refused(client):
+    status, _, _ = client.request("GET", "/", headers={"Host": "evil.example"})
+    assert status == 403
+    status, _, _ = client.request("GET", "/", headers={"Host": f"evil.example:{80}"})
+    assert status == 403
+    status, _, _ = client.request("GET", "/", headers={"Host": "localhost:1"})
+    assert status == 200
+
+
+@pytest.mark.parametrize("origin", ["http://evil.example", "null", "http://127.0.0.1:1"])
+def test_another_sites_page_may_not_write(client, origin):
+    body = json.dumps({"query": "query V { viewer { id } }"})
+    status, headers, _ = client.request("POST", "/graphql", body, client.headers | {"Origin": origin})
+    assert status == 403
+    assert not any(name.startswith("access-control") for name in headers)
+
+
+def test_pages_ask_for_the_key_where_the_network_can_reach_them(tmp_path):
+    server = TrackingServer(tmp_path / "tracker", host="0.0.0.0")
+    server.start()
+    try:
+        client = Client(f"http://127.0.0.1:{server.port}", server.key)
+        status, headers, _ = client.request("GET", "/", headers={})
+        assert status == 401 and headers["www-authenticate"].startswith("Basic")
+        assert client.request("GET", "/")[0] == 200
+    finally:
+        server.stop()
+
+
+def test_the_key_is_its_owners_alone(server):
+    assert (server.folder / "key").stat().st_mode & 0o077 == 0
+    assert re.fullmatch("[0-9a-f]{40}", server.key)
+
+
+def test_addresses_of_files_cannot_be_guessed(client):
+    client.log("model", {"a": b"bytes"})
+    url = client.versions("model")["v0"]["files"][0]["directUrl"]
+    assert client.request("GET", url, headers={})[2] == b"bytes"
+    digest, signature = url.split("/-/blobs/")[1].split("/")[:2]
+    for wrong in ("0" * 64, signature[:-1] + "x", "é"):
+        assert client.request("GET", f"/-/blobs/{digest}/{quoted(wrong)}/a")[0] == 403
+    draft = client.draft("other", {"b": b"more bytes"})
+    url = draft.upload_url("b")
+    assert client.request("PUT", url[:-4] + "0000", b"more bytes")[0] == 403
+
+
+def quoted(text: str) -> str:
+    from urllib.parse import quote
+
+    return quote(text)
+
+
+# Files
+
+
+@pytest.mark.parametrize(
+    "name", ["../a", "/a", "a/../../b", "a//b", ".", "..\\a", "C:/a", "a\x00b", "a" * 2000, ""]
+)
+def test_a_path_that_leaves_its_folder_is_refused(client, server, name):
+    where = {"entityName": "lab", "projectName": "p", "runName": "run"}
+    with pytest.raises(Refused):
+        client.mutate("createRunFiles", "{ runID }", files=[name], **where)
+    with pytest.raises(Refused):
+        client.draft("model", {name: b"x"}).upload_url(name)
+    # A client that does not announce the file, but has it in the manifest.
+    draft = client.draft("model", {name: b"x"})
+    draft.upload_manifest()
+    with pytest.raises(Refused):
+        draft.commit()
+    assert client.versions("model") == {}
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        {"digest": "x", "ref": "no url"},
+        {"digest": "x", "ref": "wandb-artifact://abc/../../etc/passwd"},
+        {"digest": "x", "ref": 5},
+        {"digest": 5, "size": 1},
+        {"size": 1},
+        {"digest": "not base64", "size": 1},
+        {"digest": md5(b"x"), "size": -1},
+        {"digest": md5(b"x"), "size": "1"},
+        None,
+    ],
+)
+def test_a_broken_manifest_is_refused(client, entry):
+    whole = artifact_digest({"a": {"digest": "x"}})
+    draft = client.draft("model", {}, contents={"a": entry or {"digest": "x"}}, digest=whole)
+    if entry is None:
+        draft.manifest = b'{"contents": [1]}'
+    draft.upload_manifest()
+    with pytest.raises(Refused):
+        draft.commit()
+    assert client.versions("model") == {}
+
+
+def test_a_version_needs_its_manifest_its_files_and_its_digest(client):
+    draft = client.draft("model", {"a": b"one", "b": b"two"})
+    with pytest.raises(Refused, match="manifest"):
+        draft.commit()
+    draft.upload_manifest()
+    draft.upload("a")
+    with pytest.raises(Refused, match="'b'"):
+        draft.commit()
+    assert client.versions("model") == {}
+    draft.upload("b")
+    draft.commit()
+    assert set(client.versions("model")) == {"v0"}
+    lying = client.draft("model", {"a": b"one"}, digest="0" * 32)
+    lying.upload_manifest()
+    with pytest.raises(Refused, match="digest"):
+        lying.commit()
+
+
+def test_other_bytes_than_announced_are_refused(client, server):
+    draft = client.draft("model", {"a": b"right"})
+    url = draft.upload_url("a")
+    with pytest.raises(Refused, match="announced"):
+        client.put(url, b"wrong")
+    with pytest.raises(Refused, match="announced"):
+        client.put(draft.manifest_url(), b"{}")
+    assert blobs(server) == set() and uploads(server) == []
+
+
+def test_equal_bytes_are_stored_once_and_freed_with_their_last_user(client, server):
+    first = client.log("one", {"a": b"shared", "b": b"own"})
+    draft = client.draft("two", {"c": b"shared"})
+    assert draft.upload_url("c") is None
+    stored = blobs(server)
+    client.mutate("deleteArtifact", "{ artifact { id } }", artifactID=first, deleteAliases=True)
+    assert len(stored) - len(blobs(server)) == 2  # `own`, and the manifest
+    draft.upload_manifest()
+    draft.commit()  # what the draft counted on is still there
+    [version] = client.versions("two").values()
+    assert client.request("GET", version["files"][0]["directUrl"])[2] == b"shared"
+    client.mutate(
+        "deleteArtifact", "{ artifact { id } }", artifactID=version["id"], deleteAliases=True
+    )
+    assert blobs(server) == set()
+
+
+def test_a_commit_that_is_sent_again_changes_nothing(client):
+    draft = client.draft("model", {"a": b"x"}, aliases=("best",))
+    draft.upload("a")
+    draft.upload_manifest()
+    draft.commit()
+    draft.commit()
+    assert list(client.versions("model")) == ["v0"]
+    assert client.versions("model")["v0"]["aliases"] == {"best", "latest"}
+
+
+def test_files_are_served_as_data(client):
+    client.log("model", {"page.html": b"<script>alert(1)</script>", "x.svg": b"<svg/>"})
+    for file in client.versions("model")["v0"]["files"]:
+        _, headers, _ = client.request("GET", file["directUrl"])
+        assert headers["content-type"] == "application/octet-stream"
+        assert headers["content-disposition"] == "attachment"
+        assert headers["x-content-type-options"] == "nosniff"
+
+
+@pytest.mark.parametrize(
+    ("span", "status", "part"),
+    [
+        ("bytes=2-4", 206, b"234"),
+        ("bytes=7-", 206, b"789"),
+        ("bytes=-2", 206, b"89"),
+        ("bytes=5-99", 206, b"56789"),
+        ("bytes=99-", 200, b"0123456789"),
+        ("lines=1-2", 200, b"0123456789"),
+        ("bytes=x-y", 200, b"0123456789"),
+    ],
+)
+def test_a_part_of_a_file_is_served(client, span, status, part):
+    client.log("model", {"digits": b"0123456789"})
+    url = client.versions("model")["v0"]["files"][0]["directUrl"]
+    found = client.request("GET", url, headers={"Range": span})
+    assert (found[0], found[2]) == (status, part)
+
+
+# Sizes
+
+
+def test_a_gzip_bomb_is_bounded(client, monkeypatch):
+    monkeypatch.setattr(limits, "MAX_STREAM_BYTES", 1_000_000)
+    headers = client.headers | {"Content-Encoding": "gzip"}
+    path = "/files/lab/p/run/file_stream"
+    bomb = gzip.compress(b" " * 50_000_000)
+    assert client.request("POST", path, bomb, headers)[0] == 413
+    good = gzip.compress(b'{"files": {}}')
+    assert client.request("POST", path, good, headers)[0] == 200
+    for bad in (b"no gzip", good[:-9]):
+        assert client.request("POST", path, bad, headers)[0] == 400
+
+
+def test_too_many_bytes_are_refused(client, server, monkeypatch):
+    monkeypatch.setattr(limits, "MAX_REQUEST_BYTES", 1000)
+    assert client.request("POST", "/graphql", b" " * 2000)[0] == 413
+    monkeypatch.undo()
+    draft = client.draft("model", {"a": b"x" * 2000})
+    url = draft.upload_url("a")
+    monkeypatch.setattr(limits, "MAX_BLOB_BYTES", 1000)
+    with pytest.raises(Refused, match="413"):
+        client.put(url, b"x" * 2000)
+    assert uploads(server) == []
+
+
+def test_a_full_disk_is_told_and_nothing_is_kept(client, server, monkeypatch):
+    import shutil
+
+    draft = client.draft("model", {"a": b"x"})
+    url = draft.upload_url("a")
+    full = shutil.disk_usage("/")._replace(free=1000)
+    with monkeypatch.context() as patch:
+        patch.setattr(shutil, "disk_usage", lambda _: full)
+        with pytest.raises(Refused, match="413.*full"):
+            client.put(url, b"x")
+    assert blobs(server) == set() and uploads(server) == []
+    client.put(url, b"x")  # and later it goes on
+
+
+# Streams
+
+
+def test_a_chunk_that_is_sent_again_lands_on_its_place(client):
+    lines = [json.dumps({"_step": i, "loss": i}) for i in range(10)]
+    chunk = {"files": {"wandb-history.jsonl": {"offset": 0, "content": lines[:6]}}}
+    client.stream("run", **chunk)
+    client.stream("run", **chunk)
+    client.stream("run", files={"wandb-history.jsonl": {"offset": 4, "content": lines[4:]}})
+    query = 'query H { project(name: "p") { run(name: "run") { history(samples: 99) } } }'
+    assert client.graphql(query)["project"]["run"]["history"] == lines
+
+
+@pytest.mark.parametrize(
+    "chunk",
+    [
+        {"files": []},
+        {"files": {"wandb-history.jsonl": 5}},
+        {"files": {"wandb-history.jsonl": {"offset": -1, "content": []}}},
+        {"files": {"wandb-history.jsonl": {"offset": 0, "content": [5]}}},
+        {"files": {"wandb-history.jsonl": {"offset": 0, "content": ["no json"]}}},
+        {"files": {"wandb-summary.json": {"offset": 0, "content": ["[]"]}}},
+    ],
+)
+def test_a_broken_chunk_changes_nothing(client, chunk):
+    good = {"wandb-summary.json": {"offset": 0, "content": ['{"a": 1}']}}
+    client.stream("run", files=good)
+    with pytest.raises(Refused, match="400"):
+        client.stream("run", **chunk)
+    query = 'query S { project(name: "p") { run(name: "run") { summaryMetrics } } }'
+    assert client.graphql(query)["project"]["run"]["summaryMetrics"] == '{"a": 1}'
+
+
+# Names
+
+
+@pytest.mark.parametrize("name", ["", "a/b", "..", "a\\b", "a:b", "a%2fb", "a#b", "x" * 200, "a\nb"])
+def test_names_that_would_break_an_address_are_refused(client, name):
+    with pytest.raises(Refused):
+        client.run(name=name)
+    with pytest.raises(Refused):
+        client.run(project=name or " ")
+    with pytest.raises(Refused):
+        client.draft(name, {})
+
+
+def test_an_alias_cannot_name_a_version(client):
+    with pytest.raises(Refused, match="v7"):
+        client.draft("model", {}, aliases=("v7",))
+
+
+def test_a_name_has_one_type(client):
+    client.log("thing", {"a": b"x"})
+    with pytest.raises(Refused, match="another name"):
+        client.mutate(
+            "createArtifact",
+            "{ artifact { id } }",
+            artifactTypeName="dataset",
+            artifactCollectionName="thing",
+            digest="0" * 32,
+            projectName="p",
+            runName="run",
+        )
+
+
+# Starting
+
+
+def test_a_folder_that_cannot_be_used_is_told(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(TrackingError, match="cannot use .*file"):
+        TrackingServer(tmp_path / "file")
+    with pytest.raises(TrackingError, match="cannot use"):
+        TrackingServer(tmp_path / "file" / "below")
+
+
+def test_a_database_that_is_none_is_told(tmp_path):
+    (tmp_path / "tracking.sqlite").write_bytes(b"no database" * 1000)
+    with pytest.raises(TrackingError, match="not a database"):
+        TrackingServer(tmp_path)
+
+
+def test_a_port_that_is_taken_is_told(server, tmp_path):
+    with pytest.raises(TrackingError, match=f"{server.port}.*another port"):
+        TrackingServer(tmp_path / "second", port=server.port)

@@ -1,0 +1,130 @@
+"""Fine-tunes the packaged line reader on lines of sample pages: the training behind `lab train`.
+
+Whoever calls it brings the logger and the callbacks: nothing here knows where metrics go.
+"""
+
+import contextlib
+import logging
+import math
+import warnings
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytorch_lightning as pl
+from pytorch_lightning.loggers import Logger
+
+from text_recognizer.train.reader import ReaderTraining
+from text_recognizer.train.sample_lines import SampleLines
+from text_recognizer.weights import load_weights, packaged_weights
+
+MAX_WARMUP = 100  # steps
+
+
+@dataclass(frozen=True)
+class FineTuned:
+    """A checkpoint, and how it reads the validation lines."""
+
+    checkpoint: Path
+    cer: float
+    """Of the validation that the checkpoint was kept at, the lowest of the run."""
+    step: int
+    """Optimizer steps up to then."""
+    cer_before: float | None
+    """Of the packaged weights; None where that was not asked."""
+
+
+class BestCheckpoint(pl.Callback):
+    """Keeps the checkpoint of the validation with the lowest CER in one file.
+
+    Lightning's ModelCheckpoint notes its paths and scores in the file. This one has no state, so
+    that the same training gives the same bytes, wherever it writes them.
+    """
+
+    def __init__(self, out: Path) -> None:
+        self.out, self.cer, self.step = out, math.inf, 0
+
+    def on_validation_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        cer = float(trainer.callback_metrics["cer"])
+        if trainer.state.fn == "fit" and not trainer.sanity_checking and cer < self.cer:
+            self.cer, self.step = cer, trainer.global_step
+            trainer.save_checkpoint(self.out)
+
+
+def fine_tune(
+    data: SampleLines,
+    out: Path,
+    steps: int,
+    learning_rate: float,
+    *,
+    logger: Logger | None = None,
+    callbacks: Sequence[pl.Callback] = (),
+    score_packaged: bool = False,
+) -> FineTuned:
+    """Trains for `steps` optimizer steps from the packaged weights, quietly, on the processor.
+
+    Args:
+        data: its `batches_per_epoch` is the number of steps between two validations.
+        out: the Lightning checkpoint to write; its folder is made.
+        steps: should be a multiple of `data.batches_per_epoch`; what comes after the last
+            validation is not kept.
+        learning_rate: AdamW's peak; it falls as a cosine.
+        logger: gets the loss of every step and the CER of every validation.
+        score_packaged: validates before the first step, too.
+
+    The same arguments give the same bytes on the same machine. Raises KeyboardInterrupt at Ctrl-C,
+    LabelsError or RecognizerError where the data cannot be used.
+    """
+    training = ReaderTraining(
+        learning_rate,
+        warmup_steps=max(1, min(MAX_WARMUP, steps // 10)),
+        max_steps=steps,
+        kinds=data.validation_kinds,
+    )
+    load_weights(training.reader, packaged_weights() / "line_reader.safetensors")
+    out.parent.mkdir(parents=True, exist_ok=True)
+    best = BestCheckpoint(out)
+    with quiet():
+        trainer = pl.Trainer(
+            accelerator="cpu",
+            devices=1,
+            max_steps=steps,
+            gradient_clip_val=1.0,
+            default_root_dir=out.parent,
+            logger=logger or False,
+            log_every_n_steps=max(1, steps // 1000),
+            callbacks=[best, *callbacks],
+            enable_checkpointing=False,  # `best` does it
+            enable_progress_bar=False,
+            enable_model_summary=False,
+            num_sanity_val_steps=0,
+            inference_mode=False,  # metrics go on counting after a first `validate`
+            use_distributed_sampler=False,  # EpochSampler shares the batches out itself
+        )
+        before = None
+        if score_packaged:
+            [scores] = trainer.validate(training, data, verbose=False)
+            before = scores["cer"]
+        try:
+            trainer.fit(training, data)
+        except SystemExit:  # Lightning's answer to Ctrl-C
+            if trainer.interrupted:
+                raise KeyboardInterrupt from None
+            raise
+    return FineTuned(out, best.cer, best.step, before)
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Keeps Lightning's notes on hardware, and its advice on worker counts, from the output."""
+    loggers = [logging.getLogger(name) for name in ("pytorch_lightning", "lightning")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
