@@ -38,7 +38,6 @@ from tqdm.auto import tqdm
 from text_recognizer.errors import RecognizerError
 from text_recognizer.evaluate import Item, load_items
 from text_recognizer.metrics import Edits, character_edits
-from text_recognizer.paragraph_text_recognizer import default_model_path
 from text_recognizer.vocabulary import to_printable_ascii
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -258,10 +257,10 @@ def _start(options: argparse.Namespace, model: Path, items: list[Item]) -> dict[
 def _compile() -> Path:
     """The packaged weights, compiled anew: an earlier file may hold older ones."""
     if os.environ.get("LAB_MODEL"):  # the user's own file
-        return default_model_path()
+        return Path(os.environ["LAB_MODEL"])
     from text_recognizer.compile import compile_paragraph_reader
 
-    return compile_paragraph_reader(default_model_path())
+    return compile_paragraph_reader()
 
 
 if __name__ == "__main__":

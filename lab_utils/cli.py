@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from lab_utils.commands import evaluation, making_pages, notebooks, reading
+from lab_utils.commands import evaluation, making_pages, notebooks, reading, staging
 from text_recognizer.errors import RecognizerError
 
 # Plain text, so that help and errors read the same in a terminal, a notebook and a log.
@@ -34,9 +34,14 @@ def lab(
 
 
 for command in (
-    reading.run,
+    staging.run,
     reading.read,
     reading.compile_weights,
+    staging.train,
+    staging.stage,
+    staging.fetch,
+    staging.lineage,
+    staging.cleanup,
     evaluation.evaluate,
     making_pages.pages,
     making_pages.fonts,

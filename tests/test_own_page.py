@@ -32,6 +32,12 @@ def pages(tmp_path):
     return put
 
 
+def test_a_build_stores_nobodys_handwriting(pages, monkeypatch):
+    pages("me.png")
+    monkeypatch.setenv("LAB_BUILDING", "1")
+    assert own_page(pages.folder) == SAMPLE
+
+
 def test_without_a_picture_a_sample_page_is_given_and_one_line_says_what_to_do(tmp_path, capsys):
     folder = tmp_path / "my_pages"
     assert own_page(folder) == own_page(folder) == SAMPLE

@@ -1,4 +1,4 @@
-"""The tracker as a hostile or broken client sees it: keys, origins, paths, sizes, unknown requests."""
+"""The tracker as a broken or hostile client sees it: keys, origins, paths, sizes, odd requests."""
 
 import gzip
 import json
@@ -28,6 +28,17 @@ def client(server):
     return made
 
 
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory):
+    """A client of a server for all the tests that leave nothing behind."""
+    server = TrackingServer(tmp_path_factory.mktemp("shared"))
+    server.start()
+    made = Client(server.url, server.key)
+    made.run()
+    yield made
+    server.stop()
+
+
 def blobs(server) -> set[str]:
     return {path.name for path in server.folder.glob("blobs/*/*")}
 
@@ -39,17 +50,17 @@ def uploads(server) -> list:
 # Requests that it does not know
 
 
-def test_an_unknown_operation_is_named(client):
+def test_an_unknown_operation_is_named(shared):
     with pytest.raises(Refused, match=r"LaunchRockets: .*query 'rockets'"):
-        client.graphql("query LaunchRockets { rockets { id } }")
+        shared.graphql("query LaunchRockets { rockets { id } }")
     with pytest.raises(Refused, match=r"Fire: .*mutation 'fire'"):
-        client.graphql("mutation Fire { fire(input: {at: 1}) { ok } }")
+        shared.graphql("mutation Fire { fire(input: {at: 1}) { ok } }")
 
 
-def test_an_unknown_feature_of_a_known_object_is_named_and_a_plain_field_is_null(client):
+def test_an_unknown_feature_of_a_known_object_is_named_and_a_plain_field_is_null(shared):
     with pytest.raises(Refused, match=r"Deep: .*'sweep' of Project"):
-        client.graphql('query Deep { project(name: "p") { sweep(sweepName: "s") { id } } }')
-    found = client.graphql('query New { project(name: "p") { name somethingNew } }')
+        shared.graphql('query Deep { project(name: "p") { sweep(sweepName: "s") { id } } }')
+    found = shared.graphql('query New { project(name: "p") { name somethingNew } }')
     assert found["project"] == {"name": "p", "somethingNew": None}
 
 
@@ -73,8 +84,8 @@ def test_an_unknown_feature_of_a_known_object_is_named_and_a_plain_field_is_null
         json.dumps({"query": "query A { " + "viewer { id } " * 5000 + "}"}).encode(),
     ],
 )
-def test_nonsense_is_refused_and_never_a_server_error(client, body):
-    status, _, answer = client.request("POST", "/graphql", body)
+def test_nonsense_is_refused_and_never_a_server_error(shared, body):
+    status, _, answer = shared.request("POST", "/graphql", body)
     assert status == 400 or (status == 200 and json.loads(answer)["errors"])
 
 
@@ -92,16 +103,16 @@ def test_nonsense_is_refused_and_never_a_server_error(client, body):
         ("PUT", "/-/uploads/runs/notanumber/x/y"),
     ],
 )
-def test_what_is_not_there_is_told(client, method, path):
-    status, _, _ = client.request(method, path, "{}")
+def test_what_is_not_there_is_told(shared, method, path):
+    status, _, _ = shared.request(method, path, "{}")
     assert 400 <= status < 500
 
 
-def test_ids_of_another_kind_are_refused(client):
-    run = client.run()
+def test_ids_of_another_kind_are_refused(shared):
+    run = shared.run()
     for id in (run, "", "!", "QXJ0aWZhY3Q6OTk5"):
         with pytest.raises(Refused):
-            client.mutate("commitArtifact", "{ artifact { id } }", artifactID=id)
+            shared.mutate("commitArtifact", "{ artifact { id } }", artifactID=id)
 
 
 # Who may ask
@@ -126,19 +137,21 @@ def test_it_listens_on_this_machine_alone(server):
         assert other.connect_ex((address, server.port)) != 0
 
 
-def test_another_host_name_is_refused(client):
-    status, _, _ = client.request("GET", "/", headers={"Host": "evil.example"})
+def test_another_host_name_is_refused(shared):
+    status, _, _ = shared.request("GET", "/", headers={"Host": "evil.example"})
     assert status == 403
-    status, _, _ = client.request("GET", "/", headers={"Host": f"evil.example:{80}"})
+    status, _, _ = shared.request("GET", "/", headers={"Host": f"evil.example:{80}"})
     assert status == 403
-    status, _, _ = client.request("GET", "/", headers={"Host": "localhost:1"})
+    status, _, _ = shared.request("GET", "/", headers={"Host": "localhost:1"})
     assert status == 200
 
 
 @pytest.mark.parametrize("origin", ["http://evil.example", "null", "http://127.0.0.1:1"])
-def test_another_sites_page_may_not_write(client, origin):
+def test_another_sites_page_may_not_write(shared, origin):
     body = json.dumps({"query": "query V { viewer { id } }"})
-    status, headers, _ = client.request("POST", "/graphql", body, client.headers | {"Origin": origin})
+    status, headers, _ = shared.request(
+        "POST", "/graphql", body, shared.headers | {"Origin": origin}
+    )
     assert status == 403
     assert not any(name.startswith("access-control") for name in headers)
 
@@ -184,18 +197,18 @@ def quoted(text: str) -> str:
 @pytest.mark.parametrize(
     "name", ["../a", "/a", "a/../../b", "a//b", ".", "..\\a", "C:/a", "a\x00b", "a" * 2000, ""]
 )
-def test_a_path_that_leaves_its_folder_is_refused(client, server, name):
+def test_a_path_that_leaves_its_folder_is_refused(shared, name):
     where = {"entityName": "lab", "projectName": "p", "runName": "run"}
     with pytest.raises(Refused):
-        client.mutate("createRunFiles", "{ runID }", files=[name], **where)
+        shared.mutate("createRunFiles", "{ runID }", files=[name], **where)
     with pytest.raises(Refused):
-        client.draft("model", {name: b"x"}).upload_url(name)
-    # A client that does not announce the file, but has it in the manifest.
-    draft = client.draft("model", {name: b"x"})
+        shared.draft("model", {name: b"x"}).upload_url(name)
+    # A shared that does not announce the file, but has it in the manifest.
+    draft = shared.draft("model", {name: b"x"})
     draft.upload_manifest()
     with pytest.raises(Refused):
         draft.commit()
-    assert client.versions("model") == {}
+    assert shared.versions("model") == {}
 
 
 @pytest.mark.parametrize(
@@ -212,15 +225,15 @@ def test_a_path_that_leaves_its_folder_is_refused(client, server, name):
         None,
     ],
 )
-def test_a_broken_manifest_is_refused(client, entry):
+def test_a_broken_manifest_is_refused(shared, entry):
     whole = artifact_digest({"a": {"digest": "x"}})
-    draft = client.draft("model", {}, contents={"a": entry or {"digest": "x"}}, digest=whole)
+    draft = shared.draft("model", {}, contents={"a": entry or {"digest": "x"}}, digest=whole)
     if entry is None:
         draft.manifest = b'{"contents": [1]}'
     draft.upload_manifest()
     with pytest.raises(Refused):
         draft.commit()
-    assert client.versions("model") == {}
+    assert shared.versions("model") == {}
 
 
 def test_a_version_needs_its_manifest_its_files_and_its_digest(client):
@@ -299,10 +312,10 @@ def test_files_are_served_as_data(client):
         ("bytes=x-y", 200, b"0123456789"),
     ],
 )
-def test_a_part_of_a_file_is_served(client, span, status, part):
-    client.log("model", {"digits": b"0123456789"})
-    url = client.versions("model")["v0"]["files"][0]["directUrl"]
-    found = client.request("GET", url, headers={"Range": span})
+def test_a_part_of_a_file_is_served(shared, span, status, part):
+    shared.log("digits", {"digits": b"0123456789"})
+    url = shared.versions("digits")["v0"]["files"][0]["directUrl"]
+    found = shared.request("GET", url, headers={"Range": span})
     assert (found[0], found[2]) == (status, part)
 
 
@@ -371,31 +384,33 @@ def test_a_chunk_that_is_sent_again_lands_on_its_place(client):
         {"files": {"wandb-summary.json": {"offset": 0, "content": ["[]"]}}},
     ],
 )
-def test_a_broken_chunk_changes_nothing(client, chunk):
+def test_a_broken_chunk_changes_nothing(shared, chunk):
     good = {"wandb-summary.json": {"offset": 0, "content": ['{"a": 1}']}}
-    client.stream("run", files=good)
+    shared.stream("run", files=good)
     with pytest.raises(Refused, match="400"):
-        client.stream("run", **chunk)
+        shared.stream("run", **chunk)
     query = 'query S { project(name: "p") { run(name: "run") { summaryMetrics } } }'
-    assert client.graphql(query)["project"]["run"]["summaryMetrics"] == '{"a": 1}'
+    assert shared.graphql(query)["project"]["run"]["summaryMetrics"] == '{"a": 1}'
 
 
 # Names
 
 
-@pytest.mark.parametrize("name", ["", "a/b", "..", "a\\b", "a:b", "a%2fb", "a#b", "x" * 200, "a\nb"])
-def test_names_that_would_break_an_address_are_refused(client, name):
+@pytest.mark.parametrize(
+    "name", ["", "a/b", "..", "a\\b", "a:b", "a%2fb", "a#b", "x" * 200, "a\nb"]
+)
+def test_names_that_would_break_an_address_are_refused(shared, name):
     with pytest.raises(Refused):
-        client.run(name=name)
+        shared.run(name=name)
     with pytest.raises(Refused):
-        client.run(project=name or " ")
+        shared.run(project=name or " ")
     with pytest.raises(Refused):
-        client.draft(name, {})
+        shared.draft(name, {})
 
 
-def test_an_alias_cannot_name_a_version(client):
+def test_an_alias_cannot_name_a_version(shared):
     with pytest.raises(Refused, match="v7"):
-        client.draft("model", {}, aliases=("v7",))
+        shared.draft("model", {}, aliases=("v7",))
 
 
 def test_a_name_has_one_type(client):

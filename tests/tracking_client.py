@@ -223,5 +223,5 @@ def md5(content: bytes) -> str:
 
 def artifact_digest(contents: dict[str, dict]) -> str:
     """The digest of an artifact from the contents of its manifest."""
-    text = "".join(f"{path}:{entry['digest']}\n" for path, entry in sorted(contents.items()))
+    text = "".join(f"{path}:{contents[path].get('digest')}\n" for path in sorted(contents))
     return hashlib.md5(f"wandb-artifact-manifest-v1\n{text}".encode()).hexdigest()

@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 
 from text_recognizer.models.paragraph_reader import ParagraphReader
-from text_recognizer.paragraph_text_recognizer import default_model_path
+from text_recognizer.paragraph_text_recognizer import compiled_model_path
 from text_recognizer.weights import load_paragraph_reader
 
 
@@ -27,9 +27,9 @@ def compile_paragraph_reader(out: Path | None = None, weights: Path | None = Non
     """Writes the packaged reader (or that of a `weights` folder) as a TorchScript file.
 
     The file is whole or absent: it is written beside its place and moved there. `out` defaults to
-    `default_model_path()`. Raises ModelFileError where the weights are missing or damaged.
+    `compiled_model_path()`. Raises ModelFileError where the weights are missing or damaged.
     """
-    out = Path(out or default_model_path())
+    out = Path(out or compiled_model_path())
     reader = load_paragraph_reader(weights)
     scripted = script_paragraph_reader(reader)
     out.parent.mkdir(parents=True, exist_ok=True)

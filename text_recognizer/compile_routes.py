@@ -232,7 +232,7 @@ def _largest_difference(one: Tensor, other: Tensor) -> float:
 
 @contextlib.contextmanager
 def _inductor_files_in(folder: Path) -> Iterator[None]:
-    """Keeps what Inductor writes on its way, 10 MB a time, out of the system's temporary folder."""
+    """Lets Inductor write into a folder that goes away afterwards, and not into one of its own."""
     before = os.environ.get("TORCHINDUCTOR_CACHE_DIR")
     os.environ["TORCHINDUCTOR_CACHE_DIR"] = str(folder)
     try:

@@ -55,11 +55,14 @@ class PageReading:
     """Height of the original image in px, turned upright."""
 
 
-def default_model_path() -> Path:
-    """Where `lab compile` puts the model: `LAB_MODEL`, else below the project's folder."""
-    if os.environ.get("LAB_MODEL"):
-        return Path(os.environ["LAB_MODEL"])
+def compiled_model_path() -> Path:
+    """Where `lab compile` puts the model, below the project's folder."""
     return lab_folder() / "models" / "paragraph_reader.pt"
+
+
+def default_model_path() -> Path:
+    """The model that is read with: the file that `LAB_MODEL` names, else the compiled one."""
+    return Path(os.environ.get("LAB_MODEL") or compiled_model_path())
 
 
 class ParagraphTextRecognizer:

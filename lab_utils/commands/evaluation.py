@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from lab_utils.commands.loading import load_recognizer
+from lab_utils.loading import load_recognizer
 
 
 class Kind(StrEnum):

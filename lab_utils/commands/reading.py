@@ -1,4 +1,4 @@
-"""`lab run`, `lab read` and `lab compile`: text from images."""
+"""`lab read` and `lab compile`: text from images."""
 
 import dataclasses
 import json
@@ -12,32 +12,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lab_utils.commands.loading import compile_packaged_weights, load_recognizer
-from lab_utils.packaged import PROJECT, SAMPLE_PAGES
+from lab_utils.loading import compile_packaged_weights, load_recognizer
 from text_recognizer.errors import FirstPageWarning, RecognizerError
 
 if TYPE_CHECKING:
     from text_recognizer.paragraph_text_recognizer import PageReading, ParagraphTextRecognizer
 
-NUM_SAMPLES = 3
 PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
-
-
-def run() -> None:
-    """Read three sample pages.
-
-    Tells their text, the seconds each took, and the character error rate (CER).
-    """
-    from text_recognizer.evaluate import load_items
-    from text_recognizer.metrics import character_edits
-
-    recognizer = load_recognizer()
-    for item in load_items(SAMPLE_PAGES, split="show", limit=NUM_SAMPLES):
-        reading = recognizer.read(item.path)
-        cer = character_edits(reading.text, item.text).rate
-        name = item.path.relative_to(PROJECT)
-        print(f"{name}: {reading.seconds:.2f} s, {len(reading.lines)} lines, CER {cer:.3f}")
-        print("".join(f"    {line}\n" for line in reading.text.split("\n")))
 
 
 def read(
@@ -92,9 +73,9 @@ def compile_weights(
 
     The TorchScript file that is written is all that torch needs to read pages.
     """
-    from text_recognizer.paragraph_text_recognizer import default_model_path
+    from text_recognizer.paragraph_text_recognizer import compiled_model_path
 
-    out = out or default_model_path()
+    out = out or compiled_model_path()
     compile_packaged_weights(out)
     print(out)
 

@@ -98,7 +98,7 @@ async def _kernel(
 
     nbclient's own context would take Ctrl-C for itself, and miss it while the kernel starts.
     """
-    environment = kernel_environment()
+    environment = {**kernel_environment(), "LAB_BUILDING": "1"}
     runtime = Path(environment["JUPYTER_RUNTIME_DIR"])
     runtime.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(dir=runtime) as connection:

@@ -4,13 +4,13 @@ Everything can be done twice, and what is printed is the same on every machine, 
 notebooks are compared with it.
 """
 
-import importlib.util
 import os
 import sys
 import sysconfig
 import warnings
 from pathlib import Path
 
+from lab_utils.colab import on_colab
 from lab_utils.setup import packages
 from lab_utils.setup.project import SetupError
 from text_recognizer.places import lab_folder, project_folder
@@ -39,19 +39,12 @@ def prepare() -> None:
     os.environ.setdefault("MPLCONFIGDIR", str(lab_folder() / "cache" / "matplotlib"))
     # tqdm tells at import that it can't draw a widget; it draws its bar as text, which is right.
     warnings.filterwarnings("ignore", message="IProgress not found")
-    if _on_colab():
+    if on_colab():
         packages.install(root)
     else:
         packages.require(root)
     _require_weights(root)
     print("The lab is ready.")
-
-
-def _on_colab() -> bool:
-    try:
-        return importlib.util.find_spec("google.colab") is not None
-    except ModuleNotFoundError:  # there is no `google` either
-        return False
 
 
 def _lead_path_with(folder: str) -> None:

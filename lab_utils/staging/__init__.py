@@ -1,0 +1,44 @@
+"""The way of a model from training to a service, over the `wandb` SDK: train, stage, fetch, follow
+its lineage, clean up. With `WANDB_API_KEY` set this goes to wandb.ai, else to the lab's tracker.
+
+    from lab_utils import staging
+
+    trained = staging.train(steps=8)                    # line-reader:v0, best
+    staged = staging.stage(checkpoint=trained.name)     # paragraph-reader:v0
+    path = staging.fetch("latest")                      # .lab/staged/paragraph_reader.pt
+    print(staging.lineage("latest").table())
+    print(staging.cleanup().to_delete)                  # a plan; yes=True deletes
+"""
+
+from lab_utils.staging.ancestry import ArtifactNode, Lineage, RunNode, lineage
+from lab_utils.staging.ancestry_picture import alt_text, draw, save_picture
+from lab_utils.staging.compiling import StagedModel, stage
+from lab_utils.staging.deletion import Plan, Version, cleanup
+from lab_utils.staging.errors import StagingError
+from lab_utils.staging.fetching import fetch, staged_path
+from lab_utils.staging.hand_off import HandOff, hand_off
+from lab_utils.staging.parity import Parity
+from lab_utils.staging.training import TrainedCheckpoint, train
+
+__all__ = [
+    "ArtifactNode",
+    "HandOff",
+    "Lineage",
+    "Parity",
+    "Plan",
+    "RunNode",
+    "StagedModel",
+    "StagingError",
+    "TrainedCheckpoint",
+    "Version",
+    "alt_text",
+    "cleanup",
+    "draw",
+    "fetch",
+    "hand_off",
+    "lineage",
+    "save_picture",
+    "stage",
+    "staged_path",
+    "train",
+]

@@ -17,7 +17,9 @@ class StepBar(pl.Callback):
 
     def on_train_batch_end(self, trainer: pl.Trainer, *_: Any) -> None:
         self.bar.update(trainer.global_step - self.bar.n)
-        shown = {k: v for k, v in trainer.progress_bar_metrics.items() if k in ("train_loss", "cer")}
+        shown = {
+            k: v for k, v in trainer.progress_bar_metrics.items() if k in ("train_loss", "cer")
+        }
         self.bar.set_postfix({name: f"{value:.3f}" for name, value in shown.items()})
 
     def on_fit_end(self, *_: Any) -> None:

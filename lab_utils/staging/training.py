@@ -182,9 +182,7 @@ def mark_best(tracker: "Tracker") -> None:
         best.save()
 
 
-def log_file(
-    run: Any, name: str, type: str, path: Path, metadata: dict[str, Any]
-) -> "Artifact":
+def log_file(run: Any, name: str, type: str, path: Path, metadata: dict[str, Any]) -> "Artifact":
     """Logs one file as an artifact and waits until the tracker has it whole.
 
     Until then the version is invisible: a process that is killed leaves nothing behind.

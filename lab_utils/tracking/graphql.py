@@ -5,6 +5,8 @@ public, and the walk answers a page of 50 artifacts several times as fast as gra
 executor. An object is a dict of values and of functions that take the field's arguments."""
 
 import json
+import logging
+import sqlite3
 from collections.abc import Callable, Iterator, Mapping
 from functools import lru_cache
 from typing import Any
@@ -29,6 +31,8 @@ from lab_utils.tracking.limits import MAX_ANSWER_FIELDS, MAX_QUERY_DEPTH, MAX_QU
 Node = dict[str, Any]
 Root = Mapping[str, Callable[..., Any]]
 
+_log = logging.getLogger(__name__)
+
 TYPENAME = "__typename"
 # The abstract types that the SDK's fragments name, and what belongs to them.
 _ABSTRACT = {"ArtifactCollection": {"ArtifactSequence", "ArtifactPortfolio"}}
@@ -45,7 +49,8 @@ def execute(request: object, roots: Mapping[str, Root]) -> dict[str, Any]:
         operation = _operation(document, request.get("operationName"))
         if operation.name:
             name = operation.name.value
-        walk = _Walk(document, operation, request.get("variables") or {})
+        given = request.get("variables")
+        walk = _Walk(document, operation, {} if given is None else given)
         return {"data": walk.answer(roots[operation.operation.value])}
     except GraphQLError as error:
         message = error.message
@@ -53,6 +58,11 @@ def execute(request: object, roots: Mapping[str, Root]) -> dict[str, Any]:
         message = str(error)
     except RecursionError:
         message = "The request is nested too deeply."
+    except sqlite3.OperationalError:
+        raise  # the store is locked or full, which has nothing to do with the request
+    except Exception:
+        _log.exception("%s failed", name)
+        message = "The arguments make no sense here."
     return {"errors": [{"message": f"{name}: {message}", "path": [name]}], "data": None}
 
 

@@ -21,7 +21,7 @@ _STREAMS = (HISTORY, EVENTS, OUTPUT)
 
 def receive_stream(store: Store, run: sqlite3.Row, chunk: Mapping[str, Any]) -> None:
     """Stores one request of a run's stream, whole or not at all. Raises RequestError."""
-    files = chunk.get("files") or {}
+    files = {} if chunk.get("files") is None else chunk["files"]
     if not isinstance(files, Mapping):
         raise RequestError("`files` must be an object.")
     changes: dict[str, Any] = {"heartbeat_at": now()}

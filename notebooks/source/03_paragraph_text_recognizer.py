@@ -36,11 +36,10 @@ from PIL import Image
 from lab_utils import figures
 from lab_utils.checks import paragraph_text_recognizer as checks
 from lab_utils.figures import paragraph_text_recognizer as draw
-from text_recognizer.compile import compile_paragraph_reader
-from text_recognizer.paragraph_text_recognizer import ParagraphTextRecognizer
+from lab_utils.loading import load_recognizer
 
 torch.set_grad_enabled(False)  # this notebook reads and trains nothing
-recognizer = ParagraphTextRecognizer(compile_paragraph_reader())
+recognizer = load_recognizer(quiet=True)
 
 # %%
 PAGE = "data/pages/show_font_008.jpg"

@@ -27,6 +27,8 @@ def router(store: Store, signer: Signer) -> APIRouter:
 
     @routes.get("/{entity}")
     async def entity(entity: str) -> Response:
+        if not runs.all_projects(store, entity):
+            return _missing(f"There is nothing at /{entity}.")
         return RedirectResponse("/")
 
     @routes.get("/{entity}/{project}")

@@ -1,5 +1,5 @@
-"""Gives commands the recognizer: from the file asked for, or from the packaged weights, which are
-compiled first if the compiled file is missing or older."""
+"""Gives commands and notebooks the recognizer: from the file asked for, or from the packaged weights,
+which are compiled first if the compiled file is missing or older."""
 
 import os
 import sys
@@ -13,32 +13,34 @@ if TYPE_CHECKING:
     from text_recognizer.paragraph_text_recognizer import ParagraphTextRecognizer
 
 
-def compile_packaged_weights(out: Path) -> None:
+def compile_packaged_weights(out: Path, quiet: bool = False) -> None:
     """Compiles the packaged weights to a TorchScript file and tells the seconds on stderr."""
     from text_recognizer.compile import compile_paragraph_reader
 
     start = time.perf_counter()
     compile_paragraph_reader(out)
-    print(
-        f"compiled the packaged weights in {time.perf_counter() - start:.1f} s: {out}",
-        file=sys.stderr,
-    )
+    if not quiet:
+        seconds = time.perf_counter() - start
+        print(f"compiled the packaged weights in {seconds:.1f} s: {out}", file=sys.stderr)
 
 
 def load_recognizer(
-    model: Path | None = None, allow_private_addresses: bool = False
+    model: Path | None = None, allow_private_addresses: bool = False, quiet: bool = False
 ) -> "ParagraphTextRecognizer":
     """Loads a TorchScript file: `model`, else LAB_MODEL's, else the packaged weights.
 
-    These are compiled first where the compiled file is missing or older than they are.
+    These are compiled first where the compiled file is missing or older than they are, and a line
+    on stderr says so, unless `quiet`: stored notebooks hold nothing that differs between runs.
     Raises ModelFileError if the file is missing, damaged or of another model.
     """
     from text_recognizer.paragraph_text_recognizer import (
         ParagraphTextRecognizer,
-        default_model_path,
+        compiled_model_path,
     )
 
     # A file that LAB_MODEL names is the user's: never written over.
-    if model is None and not os.environ.get("LAB_MODEL") and not is_current(default_model_path()):
-        compile_packaged_weights(default_model_path())
+    if model is None and not os.environ.get("LAB_MODEL"):
+        model = compiled_model_path()
+        if not is_current(model):
+            compile_packaged_weights(model, quiet)
     return ParagraphTextRecognizer(model, allow_private_addresses=allow_private_addresses)

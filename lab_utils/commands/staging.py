@@ -1,0 +1,205 @@
+"""`lab train | stage | fetch | lineage | cleanup`, and `lab run`: models on their way to a service.
+
+What they do is in `lab_utils.staging`; here are the options and what is said on a terminal.
+"""
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from lab_utils.staging.names import LATEST, PROJECT
+
+if TYPE_CHECKING:
+    from lab_utils.staging import Parity
+
+Project = Annotated[
+    str, typer.Option(envvar="WANDB_PROJECT", help="NAME or ENTITY/NAME at the tracker.")
+]
+
+
+def run(project: Project = PROJECT) -> None:
+    """Hand a model over, from data to text, and read three sample pages.
+
+    Trains for a few steps, logs the checkpoint, compiles and stages it, downloads what was staged
+    in a process that has torch and Pillow alone, and reads the pages there. Tells the seconds of
+    each link, and of each page its text and character error rate (CER). A few steps improve
+    nothing: `lab read` goes on with the packaged weights.
+    """
+    from lab_utils.packaged import PROJECT as FOLDER
+    from lab_utils.staging.hand_off import hand_off
+
+    def tell(link: str, seconds: float) -> None:
+        print(f"{link:<20}{seconds:6.1f} s", flush=True)
+
+    done = hand_off(project=project, on_link=tell)
+    print(f"{done.trained.name} -> {done.staged.name} -> {_short(done.file)}\n")
+    for page in done.pages:
+        name = page.item.path.relative_to(FOLDER)
+        print(f"{name}: {page.seconds:.2f} s, {page.lines} lines, CER {page.cer:.3f}")
+        print("".join(f"    {line}\n" for line in page.text.split("\n")))
+
+
+def train(
+    steps: Annotated[int, typer.Option(min=1, help="Steps of the optimizer.")] = 8,
+    pages: Annotated[int, typer.Option(min=1, help="Pages to train on.")] = 4,
+    all_pages: Annotated[
+        bool, typer.Option("--all-pages", help="Train and validate on all pages.")
+    ] = False,
+    learning_rate: Annotated[float, typer.Option(min=0, help="Peak of AdamW's rate.")] = 1e-5,
+    seed: Annotated[int, typer.Option(min=0, help="The same seed, the same weights.")] = 1,
+    data: Annotated[
+        Path | None, typer.Option(help="Folder with a labels.json; else the sample pages.")
+    ] = None,
+    batch: Annotated[int, typer.Option(min=1, help="Lines at a time.")] = 4,
+    max_width: Annotated[
+        int, typer.Option(min=16, help="Leaves longer lines out (px of a strip 48 px high).")
+    ] = 384,
+    validate_every: Annotated[
+        int | None, typer.Option(min=1, help="Steps; else once, at the end.")
+    ] = None,
+    project: Project = PROJECT,
+) -> None:
+    """Train a little from the packaged weights, and keep the checkpoint at the tracker.
+
+    The checkpoint with the lowest CER on the validation lines has the alias `best`.
+
+    Example: lab train --steps 8 --pages 4
+    """
+    from lab_utils import staging
+
+    done = staging.train(
+        steps,
+        None if all_pages else pages,
+        learning_rate,
+        seed,
+        data=data,
+        batch=batch,
+        max_width=max_width,
+        validation_pages=None if all_pages else 2,
+        validate_every=validate_every,
+        project=project,
+        progress=True,
+    )
+    print(
+        f"{_named(done.name, done.aliases)}: CER {done.cer:.4f} on the validation lines "
+        f"({done.cer_before:.4f} before), step {done.step}, {done.bytes / 1e6:.1f} MB, "
+        f"run {done.run_id}{'' if done.is_new else '; the same bytes were there before'}"
+    )
+
+
+def stage(
+    run: Annotated[
+        str | None, typer.Option(help="Id or name of the run that logged the checkpoint.")
+    ] = None,
+    checkpoint: Annotated[
+        str | None, typer.Option(help="ALIAS, v3 or NAME:ALIAS; else best.")
+    ] = None,
+    promote: Annotated[
+        bool, typer.Option("--promote", help="Give it the alias production, too.")
+    ] = False,
+    project: Project = PROJECT,
+) -> None:
+    """Compile a checkpoint to TorchScript, prove that it reads the same, and log it.
+
+    Example: lab stage --checkpoint best --promote
+    """
+    from lab_utils import staging
+
+    done = staging.stage(run, checkpoint, promote=promote, project=project, on_step=_say)
+    again = "" if done.is_new else "; the same bytes were there before"
+    print(
+        f"{_named(done.name, done.aliases)}: from {done.checkpoint}, {done.bytes / 1e6:.1f} MB "
+        f"({done.ratio:.2f} of the checkpoint), {_parity(done.parity)}{again}"
+    )
+
+
+def fetch(
+    version: Annotated[
+        str, typer.Argument(help="ALIAS, v3 or NAME:ALIAS of a staged model.")
+    ] = LATEST,
+    out: Annotated[Path | None, typer.Option(help="File or folder; else .lab/staged.")] = None,
+    project: Project = PROJECT,
+) -> None:
+    """Download a staged model, check its SHA-256, put it in place, and say where.
+
+    Example: lab fetch production --out model.pt
+    """
+    from lab_utils import staging
+
+    print(staging.fetch(version, out, project=project, on_step=_say))
+
+
+def lineage(
+    version: Annotated[
+        str, typer.Argument(help="ALIAS, v3 or NAME:ALIAS of a staged model.")
+    ] = LATEST,
+    as_json: Annotated[bool, typer.Option("--json", help="All that is known, as JSON.")] = False,
+    picture: Annotated[Path | None, typer.Option(help="Also draw it into this PNG or SVG.")] = None,
+    project: Project = PROJECT,
+) -> None:
+    """Tell where a staged model comes from: runs, checkpoint, data, with settings and metrics.
+
+    Example: lab lineage production --picture lineage.svg
+    """
+    from lab_utils import staging
+    from lab_utils.staging.ancestry_picture import check_picture
+
+    if picture is not None:
+        check_picture(picture)
+    found = staging.lineage(version, project=project)
+    print(found.json() if as_json else found.table())
+    if picture is not None:
+        staging.save_picture(found, picture)
+
+
+def cleanup(
+    names: Annotated[
+        list[str] | None, typer.Argument(metavar="NAME:VERSION", help="These alone.")
+    ] = None,
+    keep: Annotated[int, typer.Option(min=0, help="The newest so many of each artifact stay.")] = 0,
+    yes: Annotated[bool, typer.Option("--yes", help="Delete; else only tell.")] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Also what has an alias or descendants.")
+    ] = False,
+    project: Project = PROJECT,
+) -> None:
+    """List the versions that nobody needs, and delete them if told so.
+
+    What has an alias (best, latest, production) stays, and what it descends from.
+
+    Example: lab cleanup --keep 3 --yes
+    """
+    from lab_utils import staging
+
+    plan = staging.cleanup(names or (), keep=keep, yes=yes, force=force, project=project)
+    for one in plan.versions:
+        if one.kept_because is None:
+            print(f"{'deleted' if plan.deleted else 'delete':<8}{one.name}")
+        elif not names:
+            print(f"{'keep':<8}{one.name}  ({one.kept_because})")
+    if plan.to_delete and not plan.deleted:
+        count, size = len(plan.to_delete), plan.bytes / 1e6
+        print(f"lab: note: {count} to delete, {size:.1f} MB; --yes does it", file=sys.stderr)
+
+
+def _say(step: str) -> None:
+    print(step, file=sys.stderr, flush=True)
+
+
+def _named(name: str, aliases: list[str]) -> str:
+    return f"{name} ({', '.join(aliases)})" if aliases else name
+
+
+def _parity(parity: "Parity") -> str:
+    return (
+        f"the same tokens on {parity.pages} pages, "
+        f"logits within {parity.largest_logit_difference:.1g}"
+    )
+
+
+def _short(path: Path) -> Path:
+    from lab_utils.packaged import PROJECT as FOLDER
+
+    return path.relative_to(FOLDER) if path.is_relative_to(FOLDER) else path

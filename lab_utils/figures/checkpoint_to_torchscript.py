@@ -1,0 +1,165 @@
+"""The pictures and the longer tables of notebook 01: what is in a file, and what was read.
+
+Figures are made without pyplot's global state.
+"""
+
+import textwrap
+import zipfile
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from PIL import Image, ImageDraw, ImageFont
+
+from lab_utils.figures import COLOURS, HATCHES
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+    from torch import Tensor
+
+    from text_recognizer.compile_routes import Outcome
+
+PURPOSES = {
+    "epoch": "where the run stands",
+    "global_step": "where the run stands",
+    "pytorch-lightning_version": "to load it with a later version",
+    "state_dict": "the weights",
+    "loops": "where the run stands",
+    "callbacks": "what the callbacks remember",
+    "optimizer_states": "two running means for each weight (Adam)",
+    "lr_schedulers": "where the learning rate stands",
+    "hparams_name": "how to build the module again",
+    "hyper_parameters": "how to build the module again",
+}
+"""What each entry of a Lightning checkpoint is there for."""
+
+ARCHIVE_PARTS = {
+    "weights": (lambda name: "/data/" in name, "the tensors' bytes"),
+    "code": (lambda name: "/code/" in name and name.endswith(".py"), "what to compute"),
+    "origins": (lambda name: name.endswith(".debug_pkl"), "the Python line of each operation"),
+    "data.pkl": (
+        lambda name: name.endswith("/data.pkl"),
+        "the attributes, and which tensor is whose",
+    ),
+}
+"""How the files in a TorchScript archive are told apart, and what they are there for."""
+
+
+def page_with_texts(page: Image.Image, texts: Mapping[str, str], height: int = 300) -> Image.Image:
+    """A page, `height` px high, and beside it texts, each below its heading."""
+    page = page.convert("L").resize((round(page.width * height / page.height), height))
+    font, bold = ImageFont.load_default(15), ImageFont.load_default(17)
+    gap, line_height = 24, 21
+    columns = [(heading, text.split("\n") or [""]) for heading, text in texts.items()]
+    widths = [
+        int(max([bold.getlength(heading), *map(font.getlength, lines)])) + gap
+        for heading, lines in columns
+    ]
+    tallest = max([height, *(line_height * (len(lines) + 2) for _, lines in columns)])
+    sheet = Image.new("L", (page.width + gap + sum(widths), tallest), 255)
+    sheet.paste(page)
+    draw, left = ImageDraw.Draw(sheet), page.width + gap
+    draw.rectangle((0, 0, page.width - 1, height - 1), outline=128)
+    for (heading, lines), width in zip(columns, widths, strict=True):
+        draw.text((left, 0), heading, fill=90, font=bold)
+        for row, line in enumerate(lines):
+            draw.text((left, line_height * (row + 1.5)), line, fill=0, font=font)
+        left += width
+    return sheet
+
+
+def megabytes(files: Mapping[str, Mapping[str, int]]) -> "Figure":
+    """One bar a file, made up of its parts in bytes; parts of one name look the same."""
+    from matplotlib.figure import Figure
+
+    names = list(dict.fromkeys(part for parts in files.values() for part in parts))
+    figure = Figure(figsize=(7.5, 1.1 + 0.55 * len(files)))
+    axes = figure.add_subplot()
+    for number, name in enumerate(names):
+        sizes = [parts.get(name, 0) / 1e6 for parts in files.values()]
+        starts = [
+            sum(parts.get(before, 0) for before in names[:number]) / 1e6 for parts in files.values()
+        ]
+        axes.barh(
+            list(files),
+            sizes,
+            left=starts,
+            height=0.6,
+            label=name,
+            color=COLOURS[number],
+            hatch=HATCHES[number],
+            edgecolor="white",
+        )
+    for row, parts in enumerate(files.values()):
+        total = sum(parts.values()) / 1e6
+        axes.text(total, row, f" {total:.1f}", va="center")
+    axes.invert_yaxis()
+    axes.margins(x=0.1)
+    axes.set_xlabel("MB")
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.legend(loc="upper center", bbox_to_anchor=(0.45, -0.32 / len(files) - 0.22), ncols=4)
+    return figure
+
+
+def compare_readings(
+    read: Callable[["Tensor"], str],
+    read_otherwise: Callable[["Tensor"], str],
+    pages: Mapping[str, "Tensor"],
+) -> list[list[object]]:
+    """For each page its name, how many lines either way of reading finds, and whether the texts
+    are the same, or the error's last line."""
+    rows: list[list[object]] = []
+    for name, page in pages.items():
+        text = read(page)
+        try:
+            other = read_otherwise(page)
+        except RuntimeError as error:
+            last = str(error).strip().splitlines()[-1]
+            rows.append([name, _lines(text), "-", last.removeprefix("RuntimeError: ")])
+            continue
+        verdict = "the same" if other == text else f"WRONG, begins with: {_first_line(other)}"
+        rows.append([name, _lines(text), _lines(other), verdict])
+    return rows
+
+
+def _lines(text: str) -> int:
+    return text.count("\n") + 1 if text else 0
+
+
+def _first_line(text: str) -> str:
+    return textwrap.shorten(text.split("\n")[0], 40, placeholder=" ...")
+
+
+def archive_parts(path: Path) -> list[list[object]]:
+    """What a TorchScript file holds: part, what for, number of files, bytes."""
+    with zipfile.ZipFile(path) as archive:
+        sizes = {info.filename: info.file_size for info in archive.infolist()}
+    rows: list[list[object]] = []
+    for part, (belongs, purpose) in ARCHIVE_PARTS.items():
+        own = [size for name, size in sizes.items() if belongs(name)]
+        rows.append([part, purpose, len(own), sum(own)])
+    return rows
+
+
+def code_in_archive(path: Path, module: str, function: str, lines: int) -> str:
+    """The first lines of a function's code in a TorchScript file; `module` is its file's name."""
+    with zipfile.ZipFile(path) as archive:
+        name = next(n for n in archive.namelist() if n.endswith(f"/{module}.py"))
+        code = archive.read(name).decode()
+    code = textwrap.dedent(code[code.index(f"  def {function}(") :])
+    return "\n".join(code.splitlines()[:lines])
+
+
+def outcome_rows(outcomes: Sequence["Outcome"]) -> list[list[object]]:
+    """What the routes did, for a table: route, part, result, MB, largest difference, note."""
+    return [
+        [
+            one.route,
+            one.part,
+            one.result,
+            "-" if one.size is None else f"{one.size / 1e6:.1f}",
+            "-" if one.difference is None else f"{one.difference:.0e}" if one.difference else "0",
+            one.note or "-",
+        ]
+        for one in outcomes
+    ]

@@ -1,0 +1,147 @@
+"""What `tracking.connect()` does to the environment, and that two programs can share a folder."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+from tracking_client import Client
+
+from lab_utils import tracking
+from lab_utils.tracking import connection, environment
+from text_recognizer.places import project_folder
+
+
+@pytest.fixture(autouse=True)
+def clean(monkeypatch, tmp_path):
+    """No W&B variables, and a lab folder of its own; what a test starts is stopped."""
+    for name in [n for n in os.environ if n.startswith(("WANDB_", "LAB_TRACKING_"))]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("LAB_HOME", str(tmp_path / "lab"))
+    before = dict(os.environ)
+    yield
+    for server in connection._servers.values():
+        server.stop()
+    connection._servers.clear()
+    os.environ.clear()
+    os.environ.update(before)
+
+
+def test_without_a_key_a_tracker_starts(tmp_path):
+    with tracking.connect() as made:
+        assert made.is_local and made.folder == tmp_path / "lab" / "wandb"
+        assert os.environ["WANDB_BASE_URL"] == made.url
+        assert len(os.environ["WANDB_API_KEY"]) == 40
+        assert made.project_url("p") == f"{made.url}/lab/p"
+        folders = [os.environ[f"WANDB_{name}_DIR"] for name in ("CACHE", "CONFIG", "DATA")]
+        for folder in [*folders, os.environ["WANDB_DIR"], os.environ["WANDB_ARTIFACT_DIR"]]:
+            assert folder.startswith(str(tmp_path)) and os.path.isdir(folder)
+        client = Client(made.url, os.environ["WANDB_API_KEY"])
+        assert client.graphql("query V { viewer { entity } }") == {"viewer": {"entity": "lab"}}
+
+
+def test_closing_takes_everything_back(monkeypatch):
+    monkeypatch.setenv("WANDB_SILENT", "false")
+    monkeypatch.setenv("WANDB_DIR", "/somewhere")
+    before = dict(os.environ)
+    made = tracking.connect()
+    assert os.environ["WANDB_SILENT"] == "false"  # what the user has chosen stays
+    made.close()
+    assert dict(os.environ) == before
+    with pytest.raises(OSError):
+        Client(made.url, "").request("GET", "/")
+    made.close()  # once more does nothing
+
+
+def test_with_a_key_nothing_is_touched_and_nothing_started(monkeypatch, tmp_path):
+    monkeypatch.setenv("WANDB_API_KEY", "f" * 40)
+    before = dict(os.environ)
+    made = tracking.connect()
+    assert not made.is_local and made.url == "https://wandb.ai"
+    assert dict(os.environ) == before
+    assert connection._servers == {} and not (tmp_path / "lab").exists()
+    made.close()
+    assert dict(os.environ) == before
+
+
+def test_a_key_that_comes_later_wins(monkeypatch):
+    local = tracking.connect()
+    os.environ["WANDB_API_KEY"] = "f" * 40
+    made = tracking.connect()
+    assert not made.is_local
+    assert "WANDB_BASE_URL" not in os.environ and "WANDB_DIR" not in os.environ
+    assert os.environ["WANDB_API_KEY"] == "f" * 40
+    del os.environ["WANDB_API_KEY"]
+    assert tracking.connect().url == local.url
+
+
+def test_the_trackers_own_key_is_no_account():
+    tracking.connect()
+    assert not environment.has_real_key()
+    assert not environment.has_real_key(dict(os.environ))  # as a child process sees it
+    assert environment.has_real_key(dict(os.environ) | {"WANDB_API_KEY": "f" * 40})
+
+
+def test_calling_again_gives_the_same_tracker(tmp_path):
+    first = tracking.connect(tmp_path / "mine")
+    assert tracking.connect() == first
+    assert tracking.connect(tmp_path / "mine") == first
+    other = tracking.connect(tmp_path / "other")
+    assert other.url != first.url and os.environ["WANDB_BASE_URL"] == other.url
+
+
+def test_a_proxy_is_not_asked_for_this_machine(monkeypatch):
+    monkeypatch.setenv("HTTP_PROXY", "http://proxy.example:3128")
+    monkeypatch.setenv("NO_PROXY", "intranet.example")
+    made = tracking.connect()
+    assert os.environ["NO_PROXY"] == "intranet.example,127.0.0.1,localhost"
+    made.close()
+    assert os.environ["NO_PROXY"] == "intranet.example"
+
+
+def test_a_folder_that_cannot_be_used_changes_nothing(tmp_path):
+    (tmp_path / "file").write_text("")
+    before = dict(os.environ)
+    with pytest.raises(tracking.TrackingError):
+        tracking.connect(tmp_path / "file")
+    assert dict(os.environ) == before
+
+
+def test_a_child_process_shares_the_folder(tmp_path):
+    """As `!lab ...` in a notebook: it inherits the variables, and has a server of its own."""
+    made = tracking.connect(tmp_path / "mine")
+    parent = Client(made.url, os.environ["WANDB_API_KEY"])
+    parent.run("of-the-parent")
+    code = """
+import os
+from lab_utils import tracking
+from tracking_client import Client
+made = tracking.connect()
+client = Client(made.url, os.environ["WANDB_API_KEY"])
+client.log("model", {"a": b"from the child"}, run="of-the-parent")
+print(made.url)
+"""
+    path = os.pathsep.join([str(project_folder()), os.path.dirname(__file__)])
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env=os.environ | {"PYTHONPATH": path},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() != made.url
+    [version] = parent.versions("model").values()
+    assert parent.request("GET", version["files"][0]["directUrl"])[2] == b"from the child"
+
+
+def test_importing_does_nothing(tmp_path):
+    code = """
+import os, sys, threading
+before = dict(os.environ)
+import lab_utils.tracking, lab_utils.commands.tracking
+assert dict(os.environ) == before and threading.active_count() == 1
+assert not {"fastapi", "uvicorn", "wandb", "graphql"} & set(sys.modules), "a slow import"
+"""
+    environment = os.environ | {"PYTHONPATH": str(project_folder())}
+    subprocess.run([sys.executable, "-c", code], env=environment, cwd=tmp_path, check=True)
+    assert list(tmp_path.iterdir()) == []
