@@ -175,22 +175,27 @@ def measure_listing(folder: Path, versions: int) -> float:
     from lab_utils.tracking.storage import Store
 
     store = Store(folder / "list")
-    content = b"{}"
-    with store.write():
+    digest = b64encode(hashlib.md5(b"the same for all").digest()).decode()
+    manifest = {"contents": {"a": {"digest": digest, "ref": "https://example.org/a"}}}
+    upload = store.receive(MB)
+    upload.write(json.dumps(manifest).encode())
+    stored = upload.finish()
+    check = hashlib.md5(f"wandb-artifact-manifest-v1\na:{digest}\n".encode()).hexdigest()
+    with upload.keep() as db:
         for i in range(versions):
-            digest = b64encode(hashlib.md5(str(i).encode()).digest()).decode()
-            check = hashlib.md5(f"wandb-artifact-manifest-v1\na:{digest}\n".encode()).hexdigest()
-            reference = {"digest": digest, "ref": "https://example.org/a"}
-            content = json.dumps({"contents": {"a": reference}}).encode()
             draft = artifacts.create_artifact(
-                store, entity=None, project="list", run=None, type_="model", name="many",
-                digest=check, metadata=json.dumps({"score": i}),
-            )  # fmt: skip
-            upload = store.receive(len(content))
-            upload.write(content)
-            with upload.keep() as db:
-                values = (upload.digest, draft["id"])
-                db.execute("UPDATE artifacts SET manifest_digest = ? WHERE id = ?", values)
+                store,
+                entity=None,
+                project="list",
+                run=None,
+                type_="model",
+                name="many",
+                digest=check,
+                metadata=json.dumps({"score": i}),
+                deduplicate=False,
+            )
+            values = (stored, draft["id"])
+            db.execute("UPDATE artifacts SET manifest_digest = ? WHERE id = ?", values)
             artifacts.commit_artifact(store, draft["id"])
     store.close()
     listing = python(_LISTING, folder / "list", stdout=subprocess.PIPE)

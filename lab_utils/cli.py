@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from lab_utils.commands import evaluation, making_pages, notebooks, reading, staging
+from lab_utils.commands import evaluation, making_pages, notebooks, reading, staging, tracking
 from text_recognizer.errors import RecognizerError
 
 # Plain text, so that help and errors read the same in a terminal, a notebook and a log.
@@ -36,7 +36,6 @@ def lab(
 for command in (
     staging.run,
     reading.read,
-    reading.compile_weights,
     staging.train,
     staging.stage,
     staging.fetch,
@@ -46,7 +45,9 @@ for command in (
     making_pages.pages,
     making_pages.fonts,
 ):
-    app.command(name="compile" if command is reading.compile_weights else None)(command)
+    app.command()(command)
+app.command(name="compile")(reading.compile_weights)
+app.command(name="wandb-server")(tracking.wandb_server)
 app.add_typer(notebooks.app)
 
 

@@ -1,5 +1,5 @@
-"""Gives commands and notebooks the recognizer: from the file asked for, or from the packaged weights,
-which are compiled first if the compiled file is missing or older."""
+"""Gives commands and notebooks the recognizer: from the file asked for, or from the packaged
+weights, which are compiled first if the compiled file is missing or older."""
 
 import os
 import sys

@@ -8,7 +8,8 @@ import pytest
 from tracking_client import Client
 
 from lab_utils import tracking
-from lab_utils.tracking import connection, environment
+from lab_utils.tracking import connection, environment, runs, streams
+from lab_utils.tracking.storage import Store
 from text_recognizer.places import project_folder
 
 
@@ -145,3 +146,40 @@ assert not {"fastapi", "uvicorn", "wandb", "graphql"} & set(sys.modules), "a slo
     environment = os.environ | {"PYTHONPATH": str(project_folder())}
     subprocess.run([sys.executable, "-c", code], env=environment, cwd=tmp_path, check=True)
     assert list(tmp_path.iterdir()) == []
+
+
+_PROGRAM = """
+import sys
+from pathlib import Path
+import wandb
+from lab_utils import tracking
+
+folder = Path(sys.argv[1])
+tracking.connect(folder / "first")
+with wandb.init(project="p", id="one") as run:
+    run.log({"i": 0})
+tracking.connect(folder / "second")
+run = wandb.init(project="p", id="two")
+for i in range(500):
+    run.log({"i": i})
+"""
+
+
+def test_the_sdk_follows_to_another_folder_and_ends_with_the_process(tmp_path):
+    """The second run is not finished: the SDK does that while Python ends, with the server in the
+    same process."""
+    done = subprocess.run(
+        [sys.executable, "-c", _PROGRAM, str(tmp_path)],
+        env=os.environ | {"PYTHONPATH": str(project_folder()), "HOME": str(tmp_path / "home")},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == 0, done.stderr
+    for name, run, steps in (("first", "one", 1), ("second", "two", 500)):
+        store = Store(tmp_path / name)
+        found = runs.find_run(store, None, "p", run)
+        assert runs.state_of(found) == "finished"
+        assert [row["i"] for row in streams.history(store, found["id"])] == list(range(steps))
+        store.close()
+    assert not (tmp_path / "home").exists()

@@ -4,11 +4,12 @@ import gzip
 import json
 import re
 import socket
+import sqlite3
 
 import pytest
 from tracking_client import Client, Refused, artifact_digest, md5
 
-from lab_utils.tracking import limits
+from lab_utils.tracking import limits, storage
 from lab_utils.tracking.errors import TrackingError
 from lab_utils.tracking.server import TrackingServer
 
@@ -358,6 +359,61 @@ def test_a_full_disk_is_told_and_nothing_is_kept(client, server, monkeypatch):
             client.put(url, b"x")
     assert blobs(server) == set() and uploads(server) == []
     client.put(url, b"x")  # and later it goes on
+
+
+def test_a_full_database_is_told_and_nothing_is_kept(client, server):
+    def limit(pages: int) -> None:
+        server._store._db.execute(f"PRAGMA max_page_count = {pages}")
+
+    def chunk(offset: int) -> dict:
+        lines = [json.dumps({"_step": offset + i, "text": "x" * 1000}) for i in range(1000)]
+        return {"wandb-history.jsonl": {"offset": offset, "content": lines}}
+
+    client.stream("run", files=chunk(0))
+    limit(1)  # SQLite takes what it has already
+    with pytest.raises(Refused, match="413.*full"):
+        client.stream("run", files=chunk(1000))
+    with pytest.raises(Refused, match="413.*full"):
+        for i in range(1000):
+            client.run(f"run {i}")
+    limit(2**30)
+    query = 'query C { project(name: "p") { run(name: "run") { historyLineCount } } }'
+    assert client.graphql(query)["project"]["run"]["historyLineCount"] == 1000
+    client.stream("run", files=chunk(1000))
+    assert client.graphql(query)["project"]["run"]["historyLineCount"] == 2000
+
+
+def test_a_database_that_another_program_holds_is_worth_another_try(tmp_path, monkeypatch):
+    monkeypatch.setattr(storage, "BUSY_SECONDS", 0.1)
+    server = TrackingServer(tmp_path / "tracker")
+    server.start()
+    client = Client(server.url, server.key)
+    other = sqlite3.connect(tmp_path / "tracker" / "tracking.sqlite", isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    with pytest.raises(Refused, match="429"):  # the SDK tries again after this one
+        client.run()
+    other.execute("ROLLBACK")
+    client.run()
+    other.close()
+    server.stop()
+
+
+def test_deleting_a_run_frees_its_files_and_what_it_logged_only_if_told(client, server):
+    def upload(run: str) -> None:
+        where = {"entityName": "lab", "projectName": "p", "runName": run}
+        fields = "{ files { uploadUrl } }"
+        made = client.mutate("createRunFiles", fields, files=["notes/a.txt"], **where)
+        client.put(made["files"][0]["uploadUrl"], f"of {run}".encode())
+
+    kept, gone = client.run("kept"), client.run("gone")
+    for run in ("kept", "gone"):
+        upload(run)
+        client.log(run, {"a": f"artifact of {run}".encode()}, run=run)
+    assert len(blobs(server)) == 6
+    client.mutate("deleteRun", "{ success }", id=gone, deleteArtifacts=True)
+    assert len(blobs(server)) == 3 and client.versions("gone") == {}
+    client.mutate("deleteRun", "{ success }", id=kept)
+    assert len(blobs(server)) == 2 and set(client.versions("kept")) == {"v0"}
 
 
 # Streams

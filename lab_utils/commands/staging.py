@@ -3,6 +3,7 @@
 What they do is in `lab_utils.staging`; here are the options and what is said on a terminal.
 """
 
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from lab_utils.staging.names import LATEST, PROJECT
+from text_recognizer.places import lab_folder
 
 if TYPE_CHECKING:
     from lab_utils.staging import Parity
@@ -27,6 +29,7 @@ def run(project: Project = PROJECT) -> None:
     each link, and of each page its text and character error rate (CER). A few steps improve
     nothing: `lab read` goes on with the packaged weights.
     """
+    _keep_home_clean()
     from lab_utils.packaged import PROJECT as FOLDER
     from lab_utils.staging.hand_off import hand_off
 
@@ -44,9 +47,7 @@ def run(project: Project = PROJECT) -> None:
 def train(
     steps: Annotated[int, typer.Option(min=1, help="Steps of the optimizer.")] = 8,
     pages: Annotated[int, typer.Option(min=1, help="Pages to train on.")] = 4,
-    all_pages: Annotated[
-        bool, typer.Option("--all-pages", help="Train and validate on all pages.")
-    ] = False,
+    all_pages: Annotated[bool, typer.Option("--all-pages", help="Train on all of them.")] = False,
     learning_rate: Annotated[float, typer.Option(min=0, help="Peak of AdamW's rate.")] = 1e-5,
     seed: Annotated[int, typer.Option(min=0, help="The same seed, the same weights.")] = 1,
     data: Annotated[
@@ -67,6 +68,7 @@ def train(
 
     Example: lab train --steps 8 --pages 4
     """
+    _keep_home_clean()
     from lab_utils import staging
 
     done = staging.train(
@@ -77,7 +79,6 @@ def train(
         data=data,
         batch=batch,
         max_width=max_width,
-        validation_pages=None if all_pages else 2,
         validate_every=validate_every,
         project=project,
         progress=True,
@@ -105,6 +106,7 @@ def stage(
 
     Example: lab stage --checkpoint best --promote
     """
+    _keep_home_clean()
     from lab_utils import staging
 
     done = staging.stage(run, checkpoint, promote=promote, project=project, on_step=_say)
@@ -143,6 +145,7 @@ def lineage(
 
     Example: lab lineage production --picture lineage.svg
     """
+    _keep_home_clean()
     from lab_utils import staging
     from lab_utils.staging.ancestry_picture import check_picture
 
@@ -182,6 +185,11 @@ def cleanup(
     if plan.to_delete and not plan.deleted:
         count, size = len(plan.to_delete), plan.bytes / 1e6
         print(f"lab: note: {count} to delete, {size:.1f} MB; --yes does it", file=sys.stderr)
+
+
+def _keep_home_clean() -> None:
+    """Lets Matplotlib, which torchmetrics imports, keep its list of fonts below .lab."""
+    os.environ.setdefault("MPLCONFIGDIR", str(lab_folder() / "cache" / "matplotlib"))
 
 
 def _say(step: str) -> None:

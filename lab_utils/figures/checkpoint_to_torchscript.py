@@ -73,7 +73,7 @@ def megabytes(files: Mapping[str, Mapping[str, int]]) -> "Figure":
     from matplotlib.figure import Figure
 
     names = list(dict.fromkeys(part for parts in files.values() for part in parts))
-    figure = Figure(figsize=(7.5, 1.1 + 0.55 * len(files)))
+    figure = Figure(figsize=(7.5, 1.3 + 0.5 * len(files)), layout="constrained")
     axes = figure.add_subplot()
     for number, name in enumerate(names):
         sizes = [parts.get(name, 0) / 1e6 for parts in files.values()]
@@ -97,7 +97,7 @@ def megabytes(files: Mapping[str, Mapping[str, int]]) -> "Figure":
     axes.margins(x=0.1)
     axes.set_xlabel("MB")
     axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(loc="upper center", bbox_to_anchor=(0.45, -0.32 / len(files) - 0.22), ncols=4)
+    figure.legend(loc="outside lower center", ncols=3, frameon=False)
     return figure
 
 
@@ -131,14 +131,20 @@ def _first_line(text: str) -> str:
 
 
 def archive_parts(path: Path) -> list[list[object]]:
-    """What a TorchScript file holds: part, what for, number of files, bytes."""
+    """What a TorchScript file holds: part, what for, number of files in it, bytes (packed)."""
     with zipfile.ZipFile(path) as archive:
-        sizes = {info.filename: info.file_size for info in archive.infolist()}
+        sizes = {info.filename: info.compress_size for info in archive.infolist()}
     rows: list[list[object]] = []
     for part, (belongs, purpose) in ARCHIVE_PARTS.items():
         own = [size for name, size in sizes.items() if belongs(name)]
         rows.append([part, purpose, len(own), sum(own)])
     return rows
+
+
+def archive_sizes(path: Path) -> dict[str, int]:
+    """Bytes of the weights in a TorchScript file, and of all else."""
+    weights = next(size for part, _, _, size in archive_parts(path) if part == "weights")
+    return {"weights": weights, "code": path.stat().st_size - weights}
 
 
 def code_in_archive(path: Path, module: str, function: str, lines: int) -> str:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lab_utils.staging.errors import StagingError
+from lab_utils.staging.files import sha256
 from lab_utils.staging.names import (
     BEST,
     CHECKPOINT,
@@ -20,13 +21,12 @@ from lab_utils.staging.names import (
     STAGED_TYPE,
     with_alias,
 )
-from lab_utils.staging.parity import Parity
-from lab_utils.staging.training import OnStep
+from lab_utils.staging.parity import Parity, compare
+from lab_utils.staging.tracker import Tracker, named_aliases, sdk, versioned
+from lab_utils.staging.training import OnStep, log_file, packaged_digests, versions
 
 if TYPE_CHECKING:
     from wandb import Artifact
-
-    from lab_utils.staging.tracker import Tracker
 
 PAGES = 3  # to compare the script with the module on
 
@@ -72,22 +72,16 @@ def stage(
         project: `NAME` or `ENTITY/NAME` at the tracker.
         pages: sample pages on which script and module are compared.
 
+    PyTorch writes a script's constants in the order of Python's string hashes, so the bytes differ
+    from process to process. With PYTHONHASHSEED set, the same checkpoint gives the same bytes, for
+    which the tracker makes no new version.
+
     Raises RecognizerError where the checkpoint is not there, is of another model or damaged, or
     where the script reads otherwise than the module; nothing is logged then.
     """
     if run and checkpoint:
         raise StagingError("Give the run or the checkpoint, not both.")
     on_step("find")
-    import torch
-
-    from lab_utils.packaged import SAMPLE_PAGES
-    from lab_utils.staging.parity import compare
-    from lab_utils.staging.tracker import Tracker, versioned
-    from lab_utils.staging.training import log_file
-    from text_recognizer.evaluate.labels import load_items
-    from text_recognizer.train.checkpoint import load_reader_checkpoint
-
-    items = load_items(SAMPLE_PAGES, kind="paragraph", split="show", limit=pages)
     tracker = Tracker(project)
     if run:
         found = checkpoint_of_run(tracker, run)
@@ -95,6 +89,13 @@ def stage(
         reference = with_alias(checkpoint or BEST, CHECKPOINT)
         found = tracker.artifact(reference, CHECKPOINT_TYPE)
     name = versioned(found)
+
+    from lab_utils.packaged import SAMPLE_PAGES
+    from text_recognizer.evaluate.labels import load_items
+    from text_recognizer.paragraph_text_recognizer import ParagraphTextRecognizer
+    from text_recognizer.train.checkpoint import load_reader_checkpoint
+
+    items = load_items(SAMPLE_PAGES, kind="paragraph", split="show", limit=pages)
     with tempfile.TemporaryDirectory(prefix="lab-stage-") as folder:
         on_step("download checkpoint")
         file = Path(folder, "checkpoint.ckpt")
@@ -102,12 +103,12 @@ def stage(
         training = load_reader_checkpoint(file)
         checkpoint_bytes = file.stat().st_size
         with tracker.new_run(STAGE_JOB, config={"checkpoint": name}) as stage_run:
-            stage_run.use_artifact(found.qualified_name)
+            stage_run.use_artifact(found.source_qualified_name)  # an alias may move meanwhile
             on_step("compile")
             script_file = Path(folder, STAGED_FILE)
             training.to_torchscript(script_file)
             on_step("parity")
-            script = torch.jit.load(str(script_file))
+            script = ParagraphTextRecognizer(script_file).model  # as a service loads it
             parity = compare(training.paragraph_reader(), script, items)
             stage_run.summary.update(parity.metadata())
             if not parity.holds:
@@ -122,10 +123,11 @@ def stage(
                 on_step("promote")
                 whole.aliases.append(PRODUCTION)
                 whole.save()
-        maker = whole.logged_by()
+        with sdk(tracker.connection.url):
+            maker = whole.logged_by()
         return StagedModel(
             name=versioned(whole),
-            aliases=[alias for alias in whole.aliases if alias != whole.source_version],
+            aliases=named_aliases(whole),
             run_id=stage_run.id,
             checkpoint=name,
             sha256=metadata["sha256"],
@@ -136,13 +138,11 @@ def stage(
         )
 
 
-def checkpoint_of_run(tracker: "Tracker", name: str) -> "Artifact":
+def checkpoint_of_run(tracker: Tracker, name: str) -> "Artifact":
     """The checkpoint that a run logged: the only one, or the one that is `best`.
 
     Raises StagingError where there is none, or which one is meant cannot be told.
     """
-    from lab_utils.staging.tracker import sdk, versioned
-
     run = tracker.run(name)
     with sdk(tracker.connection.url):
         logged = [one for one in run.logged_artifacts() if one.type == CHECKPOINT_TYPE]
@@ -158,10 +158,8 @@ def checkpoint_of_run(tracker: "Tracker", name: str) -> "Artifact":
     return best[0]
 
 
-def verified(tracker: "Tracker", name: str, file: Path) -> "Artifact":
+def verified(tracker: Tracker, name: str, file: Path) -> "Artifact":
     """The version as the tracker gives it to others, checked against the file that was logged."""
-    from lab_utils.staging.files import sha256
-
     artifact = tracker.artifact(name, STAGED_TYPE)
     with tempfile.TemporaryDirectory(prefix="lab-verify-") as folder:
         tracker.download(artifact, file.name, Path(folder, file.name), sha256(file))
@@ -191,9 +189,6 @@ def _refusal(name: str, parity: Parity) -> str:
 def _metadata(
     checkpoint: "Artifact", config: Any, parity: Parity, script: Path, checkpoint_bytes: int
 ) -> dict[str, Any]:
-    from lab_utils.staging.files import sha256
-    from lab_utils.staging.training import packaged_digests, versions
-
     trained = checkpoint.metadata
     return {
         "checkpoint": checkpoint.source_name,

@@ -6,7 +6,9 @@ from typing import TYPE_CHECKING
 
 from lab_utils.staging.errors import StagingError
 from lab_utils.staging.names import LATEST, PROJECT, STAGED, STAGED_FILE, STAGED_TYPE, with_alias
+from lab_utils.staging.tracker import Tracker, labelled, versioned
 from lab_utils.staging.training import OnStep
+from text_recognizer.places import lab_folder
 
 if TYPE_CHECKING:
     from wandb import Artifact
@@ -14,8 +16,6 @@ if TYPE_CHECKING:
 
 def staged_path() -> Path:
     """Where fetched models go: below `.lab`, apart from the packaged one that `lab read` uses."""
-    from text_recognizer.places import lab_folder
-
     return lab_folder() / "staged" / STAGED_FILE
 
 
@@ -38,12 +38,10 @@ def fetch(
     there is no such version, or its bytes do not come whole and right.
     """
     on_step("find")
-    from lab_utils.staging.tracker import Tracker, labelled
-
     target = target_path(out)
     tracker = Tracker(project)
     artifact = tracker.artifact(with_alias(version, STAGED), STAGED_TYPE)
-    on_step(f"download {artifact.source_name.rpartition(':')[0]} {labelled(artifact)}")
+    on_step(f"download {versioned(artifact).rpartition(':')[0]} {labelled(artifact)}")
     tracker.download(artifact, STAGED_FILE, target, digest_of(artifact))
     return target
 

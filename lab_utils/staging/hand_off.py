@@ -16,6 +16,7 @@ from lab_utils.staging.compiling import StagedModel, stage
 from lab_utils.staging.errors import StagingError
 from lab_utils.staging.fetching import digest_of, staged_path
 from lab_utils.staging.names import PROJECT, STAGED_FILE, STAGED_TYPE
+from lab_utils.staging.tracker import Tracker
 from lab_utils.staging.training import TrainedCheckpoint, train
 from text_recognizer.errors import RecognizerError
 from text_recognizer.places import project_folder
@@ -96,7 +97,7 @@ def hand_off(
     """
     links = Links(on_link)
     try:
-        trained = train(steps, pages=3, validation_pages=1, project=project, on_step=links.begin)
+        trained = train(steps, pages=3, project=project, on_step=links.begin)
         staged = stage(checkpoint=trained.name, project=project, on_step=links.begin)
         links.begin("download")
         out = out or staged_path()
@@ -123,8 +124,6 @@ def _items() -> "list[Item]":
 
 def _request(name: str, project: str, pages: int, out: Path) -> dict[str, Any]:
     """What the last process needs to know: it has no `wandb` to ask with."""
-    from lab_utils.staging.tracker import Tracker
-
     tracker = Tracker(project)
     artifact = tracker.artifact(name, STAGED_TYPE)
     url, size, _ = tracker.file_of(artifact, STAGED_FILE)

@@ -1,6 +1,7 @@
 """One project at the tracker, through the real `wandb` SDK: finding runs and artifacts, starting
 runs, and telling what goes wrong in one line. The tracker may be the lab's own or wandb.ai."""
 
+import base64
 import contextlib
 import os
 from collections.abc import Iterator
@@ -12,12 +13,13 @@ from lab_utils.staging.errors import StagingError
 from lab_utils.staging.files import check_paths, download
 from lab_utils.staging.names import PROJECT
 from text_recognizer.errors import RecognizerError
+from text_recognizer.places import lab_folder
 
 if TYPE_CHECKING:
     from wandb import Artifact, Run
     from wandb.apis.public import Run as FinishedRun
 
-API_TIMEOUT = 30  # s
+API_TIMEOUT = 20  # s
 INIT_TIMEOUT = 60  # s
 SHOWN = 8  # versions in a message
 
@@ -32,6 +34,10 @@ class Tracker:
         from lab_utils import tracking
 
         entity, _, self.project = project.rpartition("/")
+        if not self.project or set(self.project) & set("\\#?%:"):
+            raise StagingError(
+                f"{project!r} is no project's name: give NAME or ENTITY/NAME without \\ # ? % :."
+            )
         self._entity = entity or os.environ.get("WANDB_ENTITY")
         self.connection = tracking.connect()
 
@@ -51,6 +57,10 @@ class Tracker:
                 self._entity = self.api.default_entity
         return self._entity
 
+    def check(self) -> None:
+        """Raises StagingError where the key is wrong or nobody answers: before work is begun."""
+        assert self.entity
+
     @property
     def path(self) -> str:
         return f"{self.entity}/{self.project}"
@@ -67,11 +77,11 @@ class Tracker:
         with sdk(self.connection.url):
             try:
                 return self.api.artifact(self.qualified(reference), type=type)
-            except CommError as error:
+            except RecognizerError:
+                raise
+            except (CommError, ValueError) as error:
                 if _is_refusal(error):
                     raise
-                known = self.versions(name, type)
-            except ValueError:
                 known = self.versions(name, type)
         has = ", ".join(labelled(version) for version in known[:SHOWN]) or "no version at all"
         raise StagingError(
@@ -110,6 +120,8 @@ class Tracker:
                 run = self.api.run(f"{self.path}/{name}")
                 run.load()
                 return run
+            except RecognizerError:
+                raise
             except (CommError, ValueError) as error:
                 if _is_refusal(error):
                     raise
@@ -139,8 +151,6 @@ class Tracker:
 
         Raises StagingError where the manifest has a path that leaves its folder.
         """
-        import base64
-
         with sdk(self.connection.url):
             entries = artifact.manifest.entries
             check_paths(entries)
@@ -161,8 +171,6 @@ class Tracker:
         """
         with sdk(self.connection.url):
             import wandb
-
-            from text_recognizer.places import lab_folder
 
             if not os.environ.get("WANDB_DIR"):  # wandb.ai: else it would be the current folder
                 options["dir"] = lab_folder() / "wandb" / "sdk" / "runs"

@@ -19,11 +19,10 @@ from lab_utils.staging.names import (
     PROJECT,
     TRAIN_JOB,
 )
+from lab_utils.staging.tracker import Tracker, named_aliases, sdk, versioned
 
 if TYPE_CHECKING:
     from wandb import Artifact
-
-    from lab_utils.staging.tracker import Tracker
 
 OnStep = Callable[[str], None]
 """Is told the name of each step as it begins."""
@@ -65,7 +64,7 @@ def train(
     data: Path | None = None,
     batch: int = 4,
     max_width: int = 384,
-    validation_pages: int | None = 2,
+    validation_pages: int | None = None,
     validate_every: int | None = None,
     project: str = PROJECT,
     progress: bool = False,
@@ -91,11 +90,12 @@ def train(
     and no version.
     """
     on_step("data")
+    tracker = Tracker(project)
+    tracker.check()
     from pytorch_lightning.loggers import WandbLogger
 
     from lab_utils.staging.data import data_set, use_data
     from lab_utils.staging.progress import StepBar
-    from lab_utils.staging.tracker import Tracker, sdk
     from text_recognizer.train.fine_tune import fine_tune
     from text_recognizer.train.sample_lines import SampleLines
 
@@ -103,7 +103,6 @@ def train(
     steps = -(-steps // every) * every
     lines = SampleLines(data, batch, every, pages, validation_pages, max_width, seed)
     used = data_set(lines)
-    tracker = Tracker(project)
     config = {
         "steps": steps,
         "batch": batch,
@@ -145,15 +144,15 @@ def train(
         }
         artifact = log_file(run, CHECKPOINT, CHECKPOINT_TYPE, tuned.checkpoint, metadata)
         run.summary["score"] = tuned.cer
-        run.summary["checkpoint"] = artifact.source_name
+        run.summary["checkpoint"] = versioned(artifact)
         size = tuned.checkpoint.stat().st_size
     with sdk(tracker.connection.url):
         mark_best(tracker)
-        logged = tracker.artifact(artifact.source_name, CHECKPOINT_TYPE)
+        logged = tracker.artifact(versioned(artifact), CHECKPOINT_TYPE)
         maker = logged.logged_by()
     return TrainedCheckpoint(
-        name=logged.source_name,
-        aliases=[alias for alias in logged.aliases if alias != logged.source_version],
+        name=versioned(logged),
+        aliases=named_aliases(logged),
         run_id=run.id,
         cer=tuned.cer,
         cer_before=tuned.cer_before,
@@ -163,7 +162,7 @@ def train(
     )
 
 
-def mark_best(tracker: "Tracker") -> None:
+def mark_best(tracker: Tracker) -> None:
     """Gives `best` to the checkpoint with the lowest CER; of equal ones the oldest keeps it.
 
     Scores on other validation lines cannot be compared: the lines of the newest version count,

@@ -59,12 +59,13 @@ def create_app(store: Store, host: str = "127.0.0.1", pages_are_open: bool = Tru
         runs.run_by_id(store, run_id)
         upload = await _receive(store, request)
         try:
+            digest = upload.finish()
             with upload.keep() as db:
                 db.execute(
                     """INSERT INTO run_files (run_id, name, digest, updated_at) VALUES (?, ?, ?, ?)
                         ON CONFLICT (run_id, name) DO UPDATE
                         SET digest = excluded.digest, updated_at = excluded.updated_at""",
-                    (run_id, checked_path(name), upload.digest, now()),
+                    (run_id, checked_path(name), digest, now()),
                 )
         finally:
             upload.drop()
@@ -78,7 +79,7 @@ def create_app(store: Store, host: str = "127.0.0.1", pages_are_open: bool = Tru
         artifacts.artifact_by_id(store, artifact_id)
         upload = await _receive(store, request)
         try:
-            if upload.digest != digest:
+            if upload.finish() != digest:
                 raise RequestError("The bytes that arrived are not those that were announced.")
             with upload.keep():
                 pass
@@ -92,12 +93,13 @@ def create_app(store: Store, host: str = "127.0.0.1", pages_are_open: bool = Tru
         announced = artifacts.artifact_by_id(store, artifact_id)["manifest_md5"]
         upload = await _receive(store, request, limits.MAX_MANIFEST_BYTES)
         try:
-            if announced and upload.digest != announced:
+            manifest_digest = upload.finish()
+            if announced and manifest_digest != announced:
                 raise RequestError("The manifest that arrived is not the one that was announced.")
             with upload.keep() as db:
                 db.execute(
                     "UPDATE artifacts SET manifest_digest = ? WHERE id = ? AND state = 'PENDING'",
-                    (upload.digest, artifact_id),
+                    (manifest_digest, artifact_id),
                 )
         finally:
             upload.drop()

@@ -134,14 +134,11 @@ def upsert_run(
 
 def delete_run(store: Store, run_id: int, with_artifacts: bool) -> None:
     """Deletes a run with its files; its artifacts stay, unless told."""
-    from lab_utils.tracking.artifacts import delete_artifact  # it imports this module
-
     with store.write() as db:
-        run = run_by_id(store, run_id)
+        run_by_id(store, run_id)
         if with_artifacts:
-            for row in store.rows("SELECT id FROM artifacts WHERE created_by = ?", run["id"]):
-                delete_artifact(store, row["id"], with_aliases=True)
-        db.execute("DELETE FROM runs WHERE id = ?", (run["id"],))
+            db.execute("DELETE FROM artifacts WHERE created_by = ?", (run_id,))
+        db.execute("DELETE FROM runs WHERE id = ?", (run_id,))
     store.free_unused_blobs()
 
 

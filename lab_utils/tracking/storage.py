@@ -24,6 +24,7 @@ from lab_utils.tracking.limits import MIN_FREE_BYTES
 SCHEMA_VERSION = 1
 STALE_SECONDS = 86_400  # an upload or a draft that nobody has touched for a day is given up
 BUSY_SECONDS = 20
+_HASHED_AT_ONCE = 2**20
 
 
 def now() -> str:
@@ -96,7 +97,9 @@ class Store:
         return Upload(self, self._hasher, limit)
 
     def free_unused_blobs(self) -> int:
-        """Deletes the blobs that nothing refers to any more; returns how many."""
+        """Deletes the blobs that nothing refers to any more; returns how many. Not called inside a
+        transaction: files go only after what referred to them is gone for good."""
+        assert not self._db.in_transaction
         unused = """SELECT digest FROM blobs WHERE
             NOT EXISTS (SELECT 1 FROM entries WHERE entries.digest = blobs.digest)
             AND NOT EXISTS (SELECT 1 FROM run_files WHERE run_files.digest = blobs.digest)
@@ -135,17 +138,20 @@ class Upload:
     """Bytes on their way into the store: written aside, and visible only when whole."""
 
     def __init__(self, store: Store, hasher: "_Hasher", limit: int) -> None:
-        self._limit = limit
         self._store = store
         self._hasher = hasher
+        self._limit = limit
         self._path = store.folder / "uploads" / secrets.token_hex(16)
-        self._file = self._path.open("wb", buffering=0)
+        self._file = self._path.open("wb")
         self._md5 = hashlib.md5(usedforsecurity=False)
-        self._size = 0
-        self._checked_free = 0
+        self._waiting: list[bytes] = []
+        self._waiting_size = self._size = self._checked_free = 0
+        self._digest: str | None = None
 
     def write(self, chunk: bytes) -> None:
         """Adds bytes. Raises RequestError over the limit or when the disk is about to be full."""
+        self._waiting.append(chunk)
+        self._waiting_size += len(chunk)
         self._size += len(chunk)
         if self._size > self._limit:
             raise RequestError(f"The upload has more than {self._limit} bytes.", status=413)
@@ -154,26 +160,29 @@ class Upload:
             if shutil.disk_usage(self._store.folder).free < MIN_FREE_BYTES + step:
                 raise RequestError("The tracker's disk is full; free space and run again.", 413)
             self._checked_free = self._size + step
-        self._hasher.update(self._md5, chunk)
-        self._file.write(chunk)
+        if self._waiting_size >= _HASHED_AT_ONCE:
+            self._pass_on()
 
-    @property
-    def digest(self) -> str:
-        """The MD5 of the bytes so far, in hex."""
+    def finish(self) -> str:
+        """Puts the bytes on the disk, still aside; returns their MD5 in hex."""
+        self._pass_on()
+        self._file.flush()
+        os.fsync(self._file.fileno())
         self._hasher.catch_up()
-        return self._md5.hexdigest()
+        self._digest = self._md5.hexdigest()
+        return self._digest
 
     @contextmanager
     def keep(self) -> Iterator[sqlite3.Connection]:
         """Makes the blob part of the store, in one transaction with what the body then records."""
-        os.fsync(self._file.fileno())
+        digest = self._digest or self.finish()
         self._file.close()
-        target = self._store.blob_path(self.digest)
+        target = self._store.blob_path(digest)
         target.parent.mkdir(exist_ok=True)
         with self._store.write() as db:
             os.replace(self._path, target)
             _sync_folder(target.parent)
-            db.execute("INSERT OR IGNORE INTO blobs VALUES (?, ?)", (self.digest, self._size))
+            db.execute("INSERT OR IGNORE INTO blobs VALUES (?, ?)", (digest, self._size))
             yield db
 
     def drop(self) -> None:
@@ -181,22 +190,28 @@ class Upload:
         self._file.close()
         self._path.unlink(missing_ok=True)
 
+    def _pass_on(self) -> None:
+        self._hasher.update(self._md5, self._waiting)
+        for chunk in self._waiting:
+            self._file.write(chunk)
+        self._waiting, self._waiting_size = [], 0
+
 
 class _Hasher:
     """A thread that hashes beside the writing, which makes a large upload a third faster."""
 
     def __init__(self) -> None:
         # Bounded: bytes that wait to be hashed are in memory.
-        self._work: queue.Queue[tuple[Any, bytes | threading.Event] | None] = queue.Queue(64)
+        self._work: queue.Queue[tuple[Any, list[bytes]] | threading.Event | None] = queue.Queue(16)
         threading.Thread(target=self._run, name="tracker-hasher", daemon=True).start()
 
-    def update(self, md5: Any, chunk: bytes) -> None:
-        self._work.put((md5, chunk))
+    def update(self, md5: Any, chunks: list[bytes]) -> None:
+        self._work.put((md5, chunks))
 
     def catch_up(self) -> None:
         """Waits until all is hashed."""
         done = threading.Event()
-        self._work.put((None, done))
+        self._work.put(done)
         done.wait()
 
     def stop(self) -> None:
@@ -204,11 +219,12 @@ class _Hasher:
 
     def _run(self) -> None:
         while work := self._work.get():
-            md5, item = work
-            if isinstance(item, threading.Event):
-                item.set()
-            else:
-                md5.update(item)
+            if isinstance(work, threading.Event):
+                work.set()
+                continue
+            md5, chunks = work
+            for chunk in chunks:
+                md5.update(chunk)
 
 
 def _open_database(path: Path) -> sqlite3.Connection:

@@ -25,8 +25,8 @@ def receive_stream(store: Store, run: sqlite3.Row, chunk: Mapping[str, Any]) -> 
     if not isinstance(files, Mapping):
         raise RequestError("`files` must be an object.")
     changes: dict[str, Any] = {"heartbeat_at": now()}
-    if run["state"] == "crashed":
-        changes["state"] = "running"
+    if files:  # a run that was finished, and is resumed
+        changes |= {"state": "running", "exit_code": None}
     with store.write() as db:
         for name, part in files.items():
             offset, lines, steps = _checked_part(name, part)

@@ -1,7 +1,7 @@
 """A training of a few seconds on the sample pages, for whoever needs a checkpoint to look at.
 
-It is the real training, cut short: the network hardly changes, the file holds all that a long run's
-does.
+It is the real training, cut short: the network reads as it did before, and the file holds all that
+a long run's does.
 """
 
 from pathlib import Path
@@ -14,9 +14,9 @@ MAX_WIDTH = 384  # px of a strip: short lines take seconds where long ones take 
 
 def train_briefly(
     out: Path,
-    steps: int = 4,
+    steps: int = 3,
     pages: int = 3,
-    lines: int = 4,
+    lines: int = 3,
     learning_rate: float = 1e-5,
     seed: int = 1,
 ) -> Path:

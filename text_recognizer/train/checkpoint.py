@@ -1,5 +1,6 @@
 """From a checkpoint file back to the module that wrote it, without trusting the file."""
 
+import warnings
 from pathlib import Path
 
 import torch
@@ -16,7 +17,9 @@ def load_reader_checkpoint(path: Path) -> ReaderTraining:
     ModelFileError where it is no checkpoint, of another model, or its weights are not finite.
     """
     try:
-        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # what is odd about the file is told below
+            checkpoint = dict(torch.load(path, map_location="cpu", weights_only=True))
         state, config = checkpoint["state_dict"], checkpoint["hyper_parameters"]
     except FileNotFoundError:
         raise ModelFileError(f"There is no checkpoint at {path}; train one.") from None

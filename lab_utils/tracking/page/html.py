@@ -68,10 +68,7 @@ def document(title: str, trail: list[Html], *content: object) -> Html:
         element("main", *content, id="content"),
         element(
             "footer",
-            element(
-                "p",
-                "This tracker speaks the wandb SDK's protocol, and runs on your machine alone.",
-            ),
+            element("p", "What the wandb SDK has logged, kept by the lab's own tracker."),
         ),
     )
     return Html(f"<!doctype html>{element('html', head, body, lang='en')}")

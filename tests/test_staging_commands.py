@@ -1,0 +1,494 @@
+"""`lab train | stage | fetch | lineage | cleanup` with the real SDK, over their own tracker."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from lab_utils import staging, tracking
+from lab_utils.staging import compiling, names
+from lab_utils.staging.ancestry import lineage
+from lab_utils.staging.files import sha256
+from lab_utils.staging.parity import Parity
+from lab_utils.staging.tracker import Tracker, versioned
+from lab_utils.staging.training import log_file, mark_best
+from text_recognizer.paragraph_text_recognizer import ParagraphTextRecognizer
+from text_recognizer.train.checkpoint import load_reader_checkpoint
+from text_recognizer.train.finder import FinderTraining
+
+ROOT = Path(__file__).resolve().parents[1]
+SHORT = {"steps": 2, "pages": 2, "validation_pages": 1, "max_width": 256}
+USER_SETTINGS = ("WANDB_API_KEY", "WANDB_BASE_URL", "WANDB_PROJECT", "WANDB_ENTITY", "LAB_MODEL")
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory):
+    """An empty `.lab` with a tracker, which all tests of this file share."""
+    folder = tmp_path_factory.mktemp("lab")
+    with pytest.MonkeyPatch.context() as patch:
+        for name in USER_SETTINGS:
+            patch.delenv(name, raising=False)
+        patch.setenv("LAB_HOME", str(folder))
+        with tracking.connect():
+            yield folder
+
+
+@pytest.fixture(scope="module")
+def trained(home):
+    return staging.train(**SHORT)
+
+
+@pytest.fixture(scope="module")
+def staged(trained):
+    return staging.stage(pages=1)
+
+
+@pytest.fixture
+def project(home, request) -> str:
+    """A project for one test alone."""
+    return "p-" + "".join(c if c.isalnum() else "-" for c in request.node.name)[:60]
+
+
+def file_of(folder: Path, name: str, content: bytes) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / name).write_bytes(content)
+    return folder / name
+
+
+def log_checkpoints(project: str, folder: Path, *told: dict, content: bytes = b"x") -> str:
+    """Versions of the checkpoint's artifact with any bytes, by one run; the last one's name."""
+    with Tracker(project).new_run(names.TRAIN_JOB) as run:
+        for place, metadata in enumerate(told):
+            other = content + bytes([place])
+            path = file_of(folder / str(len(metadata)) / str(place), names.CHECKPOINT_FILE, other)
+            logged = log_file(run, names.CHECKPOINT, names.CHECKPOINT_TYPE, path, metadata)
+    return versioned(logged)
+
+
+def log_staged(project: str, folder: Path, checkpoint: str | None, content: bytes) -> str:
+    """A version of the staged model's artifact with any bytes, made from a checkpoint."""
+    path = file_of(folder, names.STAGED_FILE, content)
+    tracker = Tracker(project)
+    with tracker.new_run(names.STAGE_JOB) as run:
+        if checkpoint:
+            run.use_artifact(tracker.qualified(checkpoint))
+        digest = {"sha256": sha256(path)}
+        return versioned(log_file(run, names.STAGED, names.STAGED_TYPE, path, digest))
+
+
+def aliases(project: str, name: str = names.CHECKPOINT) -> dict[str, list[str]]:
+    """The aliases of every version of a collection."""
+    type = names.CHECKPOINT_TYPE if name == names.CHECKPOINT else names.STAGED_TYPE
+    found = Tracker(project).versions(name, type)
+    return {a.version: sorted(b for b in a.aliases if b != a.version) for a in found}
+
+
+def assert_told(done: tuple[int, str, str], *words: str) -> None:
+    """One line on stderr besides the names of steps, exit code 2, no result."""
+    code, out, err = done
+    told = [line for line in err.splitlines() if line.startswith("lab: ")]
+    assert (code, out, len(told)) == (2, "", 1), err
+    assert "Traceback" not in err and err.splitlines()[-1] == told[0]
+    for word in words:
+        assert word in told[0], told[0]
+
+
+# Train
+
+
+def test_a_training_leaves_a_checkpoint_that_tells_where_it_came_from(trained, tmp_path):
+    tracker = Tracker()
+    artifact = tracker.artifact(trained.name, names.CHECKPOINT_TYPE)
+    told = artifact.metadata
+    assert set(artifact.aliases) >= {"best", "latest"} and trained.is_best and trained.is_new
+    assert told["score"] == trained.cer and told["step"] == 2
+    assert told["config"]["max_steps"] == 2 and told["data"]["pages"]["train"] == 2
+    for name, digest in told["packaged_weights"].items():
+        assert digest == sha256(ROOT / "data" / "weights" / name)
+    assert told["versions"]["torch"] == torch.__version__
+    path = tmp_path / "x.ckpt"
+    tracker.download(artifact, names.CHECKPOINT_FILE, path, told["sha256"])
+    assert path.stat().st_size == trained.bytes
+    assert dict(load_reader_checkpoint(path).hparams)["learning_rate"] == 1e-5
+
+
+def test_a_training_run_keeps_its_metrics(trained):
+    run = Tracker().run(trained.run_id)
+    assert (run.state, run.job_type) == ("finished", "train")
+    rows = list(run.scan_history())
+    assert [row["train_loss"] for row in rows if row.get("train_loss") is not None]
+    rates = [row["cer"] for row in rows if row.get("cer") is not None]
+    assert rates == pytest.approx([trained.cer_before, trained.cer])
+    assert run.config["learning_rate"] == 1e-5 and run.config["seed"] == 1
+
+
+def test_best_moves_to_a_lower_cer_alone(project, tmp_path):
+    log_checkpoints(project, tmp_path, {"score": 0.3}, {"score": 0.4}, {"score": 0.3}, {})
+    for _ in range(2):
+        mark_best(Tracker(project))
+        assert aliases(project) == {"v0": ["best"], "v1": [], "v2": [], "v3": ["latest"]}
+    log_checkpoints(project, tmp_path, {"score": 0.2}, content=b"y")
+    mark_best(Tracker(project))
+    assert aliases(project)["v4"] == ["best", "latest"] and aliases(project)["v0"] == []
+
+
+def test_scores_on_other_lines_are_not_compared(project, tmp_path):
+    one, other = {"validation_sha256": "one"}, {"validation_sha256": "other"}
+    log_checkpoints(project, tmp_path, {"score": 0.3, "data": one})
+    mark_best(Tracker(project))
+    log_checkpoints(project, tmp_path, {"score": 0.1, "data": other}, content=b"y")
+    mark_best(Tracker(project))
+    assert aliases(project) == {"v0": ["best"], "v1": ["latest"]}
+
+
+@pytest.mark.parametrize("data", ["missing", "empty"])
+def test_unusable_data_is_told_and_starts_no_run(lab, project, tmp_path, data):
+    if data == "empty":
+        (tmp_path / "labels.json").write_text('{"items": []}')
+    folder = tmp_path / "none" if data == "missing" else tmp_path
+    done = lab("train", "--data", folder, "--project", project)
+    assert_told(done, "labels.json" if data == "empty" else "not there")
+    with pytest.raises(staging.StagingError, match="There is no project"):
+        Tracker(project).versions(names.CHECKPOINT, names.CHECKPOINT_TYPE)
+
+
+def test_an_interrupted_training_is_marked_and_logs_nothing(lab, project, monkeypatch):
+    def interrupted(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("text_recognizer.train.fine_tune.fine_tune", interrupted)
+    done = lab("train", "--steps", 1, "--pages", 1, "--max-width", 256, "--project", project)
+    assert done[0] == 130
+    [run] = Tracker(project).api.runs(Tracker(project).path)
+    assert run.state == "failed" and "interrupted" in run.tags
+    assert [a for a in run.logged_artifacts() if a.type == names.CHECKPOINT_TYPE] == []
+
+
+# Stage
+
+
+def test_what_is_staged_tells_how_it_was_made(trained, staged):
+    artifact = Tracker().artifact(staged.name, names.STAGED_TYPE)
+    told = artifact.metadata
+    assert told["checkpoint"] == trained.name and told["config"]["max_steps"] == 2
+    assert told["parity"]["holds"] and told["parity"]["pages_that_differ"] == []
+    assert told["metrics"]["score"] == trained.cer
+    assert told["bytes"] == {"checkpoint": trained.bytes, "torchscript": staged.bytes}
+    assert told["versions"]["pytorch-lightning"] and len(told["line_finder_sha256"]) == 64
+    assert staged.ratio <= 0.4 and staged.is_new
+    assert "latest" in artifact.aliases and Tracker().run(staged.run_id).job_type == "stage"
+
+
+def test_a_checkpoint_is_found_by_its_run(trained, staged):
+    tracker = Tracker()
+    assert versioned(compiling.checkpoint_of_run(tracker, trained.run_id)) == trained.name
+    with pytest.raises(staging.StagingError, match="logged no checkpoint"):
+        compiling.checkpoint_of_run(tracker, staged.run_id)
+
+
+def test_a_run_that_logged_several_checkpoints_has_to_have_a_best(project, tmp_path):
+    tracker = Tracker(project)
+    with tracker.new_run(names.TRAIN_JOB, name="twice") as run:
+        for content in (b"a", b"b"):
+            path = file_of(tmp_path, names.CHECKPOINT_FILE, content)
+            log_file(run, names.CHECKPOINT, names.CHECKPOINT_TYPE, path, {"score": len(content)})
+    with pytest.raises(staging.StagingError, match=r"line-reader:v\d, line-reader:v\d; name one"):
+        compiling.checkpoint_of_run(tracker, "twice")
+    mark_best(tracker)
+    assert versioned(compiling.checkpoint_of_run(tracker, run.id)) == "line-reader:v0"
+
+
+def test_a_name_of_several_runs_is_told(lab, project):
+    ids = []
+    for _ in range(2):
+        with Tracker(project).new_run(names.TRAIN_JOB, name="twin") as run:
+            ids.append(run.id)
+    assert_told(lab("stage", "--run", "twin", "--project", project), "2 runs", *ids)
+
+
+def test_a_model_that_reads_otherwise_is_not_staged(lab, trained, staged, monkeypatch):
+    before = aliases(names.PROJECT, names.STAGED)
+    other = Parity(1, 5, ["page.jpg"], 3.0, 0.01, 0.5)
+    monkeypatch.setattr(compiling, "compare", lambda *_: other)
+    assert_told(lab("stage", "--promote"), "not staged", "page.jpg")
+    assert aliases(names.PROJECT, names.STAGED) == before
+    [newest] = [r for r in Tracker().api.runs(Tracker().path, order="-created_at")][:1]
+    assert (newest.job_type, newest.state) == ("stage", "failed")
+
+
+@pytest.mark.parametrize("kind", ["of the finder", "no checkpoint"])
+def test_a_checkpoint_of_another_model_is_told_and_nothing_changes(lab, project, tmp_path, kind):
+    content = b"no checkpoint at all"
+    if kind == "of the finder":
+        state = {"state_dict": FinderTraining().state_dict(), "hyper_parameters": {}}
+        torch.save(state, tmp_path / "finder.ckpt")
+        content = (tmp_path / "finder.ckpt").read_bytes()
+    path = file_of(tmp_path / "logged", names.CHECKPOINT_FILE, content)
+    with Tracker(project).new_run(names.TRAIN_JOB) as run:
+        log_file(run, names.CHECKPOINT, names.CHECKPOINT_TYPE, path, {"score": 0.1})
+    runs = len(list(Tracker(project).api.runs(Tracker(project).path)))
+    done = lab("stage", "--checkpoint", "latest", "--project", project)
+    assert_told(done, "another model" if kind == "of the finder" else "no Lightning checkpoint")
+    assert len(list(Tracker(project).api.runs(Tracker(project).path))) == runs
+    assert aliases(project, names.STAGED) == {}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["stage", "--checkpoint", "worst"], ["line-reader:worst", "v0 (", "best"]),
+        (["stage", "--checkpoint", "nothing:best"], ["nothing:best", "no version"]),
+        (["stage", "--run", "nobody"], ["has no run nobody"]),
+        (["stage", "--run", "a", "--checkpoint", "b"], ["not both"]),
+        (["stage", "--checkpoint", "paragraph-reader:latest"], ["of type model"]),
+        (["fetch", "v99"], ["paragraph-reader:v99", "v0"]),
+        (["fetch", "line-reader:latest"], ["of type prod-ready"]),
+        (["fetch", "--project", "nowhere"], ["no project lab/nowhere", "--project"]),
+        (["lineage", "nobody"], ["paragraph-reader:nobody"]),
+        (["lineage", "--picture", "x.doc"], [".png or .svg"]),
+        (["cleanup", "--project", "nowhere"], ["no project"]),
+        (["cleanup", "something:v0"], ["something:v0", "line-reader:v0"]),
+        (["train", "--project", "a:b"], ["a:b"]),
+    ],
+    ids=lambda value: " ".join(value) if "-" not in value[0] else "",
+)
+def test_what_is_not_there_is_told_in_one_line(lab, staged, arguments, words):
+    assert_told(lab(*arguments), *words)
+
+
+# Fetch
+
+
+def test_fetch_puts_the_newest_in_place_and_says_where(lab, staged, home):
+    code, out, err = lab("fetch")
+    path = home / "staged" / "paragraph_reader.pt"
+    assert (code, out.strip()) == (0, str(path)) and "Traceback" not in err
+    assert sha256(path) == staged.sha256
+    assert ParagraphTextRecognizer(path).predict(ROOT / "data/pages/show_font_002.jpg")
+
+
+def test_fetch_takes_a_version_and_a_folder(staged, tmp_path):
+    version = staged.name.partition(":")[2]
+    assert staging.fetch(version, tmp_path) == tmp_path / "paragraph_reader.pt"
+    assert staging.fetch(staged.name, tmp_path / "x.pt") == tmp_path / "x.pt"
+    assert sha256(tmp_path / "x.pt") == staged.sha256
+
+
+def blob_of(home: Path, name: str) -> Path:
+    """Where the tracker keeps the bytes of a staged model."""
+    size = Tracker().artifact(name, names.STAGED_TYPE).size
+    [blob] = [p for p in (home / "wandb" / "blobs").rglob("*") if p.stat().st_size == size]
+    return blob
+
+
+@pytest.mark.parametrize("damage", ["changed", "cut short", "gone"])
+def test_a_corrupt_download_changes_nothing(lab, staged, home, tmp_path, damage):
+    target = tmp_path / "model.pt"
+    target.write_bytes(b"what was there")
+    blob = blob_of(home, staged.name)
+    content = blob.read_bytes()
+    try:
+        if damage == "gone":
+            blob.unlink()
+        else:
+            end = len(content) - (1000 if damage == "cut short" else 1)
+            blob.write_bytes(content[:end] + (b"" if damage == "cut short" else b"?"))
+        assert_told(lab("fetch", "--out", target), "model.pt")
+    finally:
+        blob.write_bytes(content)
+    assert target.read_bytes() == b"what was there" and list(tmp_path.iterdir()) == [target]
+
+
+def test_a_version_without_a_digest_is_not_fetched(lab, project, tmp_path):
+    path = file_of(tmp_path, names.STAGED_FILE, b"anything")
+    with Tracker(project).new_run(names.STAGE_JOB) as run:
+        log_file(run, names.STAGED, names.STAGED_TYPE, path, {})
+    done = lab("fetch", "--project", project, "--out", tmp_path / "out.pt")
+    assert_told(done, "no SHA-256")
+    assert not (tmp_path / "out.pt").exists()
+
+
+def test_a_manifest_that_leaves_the_folder_is_refused(lab, staged, tmp_path, monkeypatch):
+    from wandb import Artifact
+
+    original = Artifact.manifest.fget
+
+    def manifest(self):
+        found = original(self)
+        found.entries.setdefault("../outside", next(iter(found.entries.values())))
+        return found
+
+    monkeypatch.setattr(Artifact, "manifest", property(manifest))
+    assert_told(lab("fetch", "--out", tmp_path / "x" / "m.pt"), "../outside")
+    assert list(tmp_path.iterdir()) == []
+
+
+# Lineage
+
+
+def test_lineage_walks_back_to_the_data(lab, trained, staged):
+    found = lineage(staged.name.partition(":")[2])
+    assert found.is_complete and found.staged.name == staged.name
+    assert found.staging_run.id == staged.run_id and found.staging_run.job_type == "stage"
+    assert found.checkpoint.name == trained.name
+    assert found.training_run.id == trained.run_id
+    assert found.training_run.metrics["cer"] == pytest.approx(trained.cer)
+    assert found.training_run.config["learning_rate"] == 1e-5
+    assert found.data.type == "dataset" and found.data.metadata["pages"]["train"] == 2
+
+
+def test_lineage_as_json_and_as_a_picture(lab, staged, tmp_path):
+    version = staged.name.partition(":")[2]
+    code, out, err = lab("lineage", version, "--json", "--picture", tmp_path / "l.svg")
+    told = json.loads(out)
+    assert (code, err) == (0, "") and told["training_run"]["config"]["steps"] == 2
+    assert told["checkpoint"]["metadata"]["sha256"] and (tmp_path / "l.svg").stat().st_size
+    code, out, err = lab("lineage", version)
+    assert (code, err) == (0, "") and len(out.splitlines()) == 6
+
+
+def test_a_lineage_with_a_deleted_run_ends_there(project, tmp_path):
+    name = log_checkpoints(project, tmp_path, {"score": 0.1})
+    log_staged(project, tmp_path, name, b"model")
+    tracker = Tracker(project)
+    tracker.artifact(name, names.CHECKPOINT_TYPE).logged_by().delete()
+    found = lineage("latest", project=project)
+    assert found.checkpoint.name == name and found.training_run is None and found.data is None
+
+
+# Cleanup
+
+
+@pytest.fixture
+def family(project, tmp_path) -> str:
+    """Three checkpoints, two staged models of the first and the second, the latter in production;
+    v0 of both is what nobody needs."""
+    log_checkpoints(project, tmp_path, *[{"score": score} for score in (0.3, 0.2, 0.1, 0.4)])
+    mark_best(Tracker(project))
+    log_staged(project, tmp_path, "line-reader:v0", b"0")
+    log_staged(project, tmp_path, "line-reader:v1", b"1")
+    log_staged(project, tmp_path, "line-reader:v2", b"2")
+    served = Tracker(project).artifact("paragraph-reader:v1", names.STAGED_TYPE)
+    served.aliases.append(names.PRODUCTION)
+    served.save()
+    return project
+
+
+def everything(project: str) -> list[str]:
+    return [
+        f"{name}:{version}"
+        for name in (names.STAGED, names.CHECKPOINT)
+        for version in aliases(project, name)
+    ]
+
+
+def test_cleanup_tells_first_and_deletes_when_told(lab, family):
+    before = everything(family)
+    code, out, err = lab("cleanup", "--project", family)
+    assert code == 0 and "--yes" in err and everything(family) == before
+    gone = [line.split()[1] for line in out.splitlines() if line.startswith("delete ")]
+    assert gone == ["paragraph-reader:v0", "line-reader:v0"]
+    assert "line-reader:v1  (paragraph-reader:v1 descends from it)" in out
+    assert "line-reader:v2  (best)" in out
+    code, out, err = lab("cleanup", "--project", family, "--yes")
+    assert (code, err) == (0, "")
+    assert everything(family) == [name for name in before if name not in gone]
+    assert staging.cleanup(project=family).to_delete == []
+    found = lineage("production", project=family)
+    assert found.checkpoint.name == "line-reader:v1"
+
+
+def test_what_is_served_is_deleted_with_force_alone(lab, family, tmp_path):
+    before = everything(family)
+    for name in ("paragraph-reader:production", "line-reader:v1", "line-reader:best"):
+        assert_told(lab("cleanup", name, "--yes", "--project", family), "stays", "--force")
+    assert everything(family) == before
+    lab("cleanup", "line-reader:v1", "--force", "--project", family)
+    assert everything(family) == before, "--force alone deletes nothing"
+    assert lab("cleanup", "line-reader:v1", "--force", "--yes", "--project", family)[0] == 0
+    assert everything(family) == [name for name in before if name != "line-reader:v1"]
+
+
+def test_the_newest_can_be_kept(family):
+    kept = {one.name: one.kept_because for one in staging.cleanup(keep=3, project=family).kept}
+    assert kept["paragraph-reader:v0"] == "one of the newest 3"
+    assert kept["line-reader:v0"] == "paragraph-reader:v0 descends from it"
+
+
+def test_a_version_that_is_promoted_meanwhile_is_not_deleted(family, monkeypatch):
+    from lab_utils.staging import deletion
+
+    original = deletion._delete
+
+    def promoted_first(tracker, artifact, force):
+        artifact.aliases.append("rescued")
+        artifact.save()
+        original(tracker, artifact, force)
+
+    monkeypatch.setattr(deletion, "_delete", promoted_first)
+    before = everything(family)
+    with pytest.raises(staging.StagingError, match="became rescued just now"):
+        staging.cleanup(yes=True, project=family)
+    assert everything(family) == before
+
+
+# In processes of their own
+
+
+def lab_process(home: Path, *arguments, **settings) -> subprocess.Popen:
+    environment = {k: v for k, v in os.environ.items() if "WANDB" not in k and "LAB_" not in k}
+    return subprocess.Popen(
+        [sys.executable, "-m", "lab_utils.cli", *map(str, arguments)],
+        cwd=ROOT,
+        env=environment | {"LAB_HOME": str(home)} | settings,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def test_a_wrong_key_is_one_line(home, staged, tmp_path):
+    server = tracking.connect()
+    settings = {"WANDB_BASE_URL": server.url, "WANDB_API_KEY": "0" * 40, "HOME": str(tmp_path)}
+    process = lab_process(home, "fetch", "--out", tmp_path / "m.pt", **settings)
+    out, err = process.communicate(timeout=60)
+    assert_told((process.returncode, out, err), "refused the key", "WANDB_API_KEY")
+    assert not (tmp_path / "m.pt").exists()
+
+
+@pytest.mark.slow
+def test_interrupted_by_a_terminal(home, trained):
+    process = lab_process(home, "train", "--steps", 1000)
+    time.sleep(10)
+    os.killpg(process.pid, signal.SIGINT)
+    out, err = process.communicate(timeout=60)
+    assert (process.returncode, out, err) == (130, "", "")
+
+
+STEPS = ("find", "download checkpoint", "compile", "parity", "upload", "verify", "promote")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("delay", [0.0, 0.15])
+@pytest.mark.parametrize("step", STEPS)
+def test_killed_at_any_point_nothing_is_served_that_is_not_whole(
+    home, trained, tmp_path, step, delay
+):
+    process = lab_process(home, "stage", "--promote")
+    for line in process.stderr:
+        if line.strip() == step:
+            break
+    time.sleep(delay)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.communicate()
+    for version, has in aliases(names.PROJECT, names.STAGED).items():
+        if has:
+            staging.fetch(version, tmp_path / f"{version}.pt")
+            ParagraphTextRecognizer(tmp_path / f"{version}.pt")

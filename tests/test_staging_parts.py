@@ -1,0 +1,342 @@
+"""Staging without a tracker: scripts, parity, checkpoints of all kinds, downloads, drawings."""
+
+import hashlib
+import os
+import pickle
+import re
+import subprocess
+import sys
+import xml.etree.ElementTree as ElementTree
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+
+from lab_utils import staging
+from lab_utils.packaged import SAMPLE_PAGES
+from lab_utils.staging import files
+from lab_utils.staging.ancestry import ArtifactNode, Lineage, RunNode
+from lab_utils.staging.parity import compare
+from text_recognizer.errors import ModelFileError
+from text_recognizer.evaluate import load_items
+from text_recognizer.paragraph_text_recognizer import ParagraphTextRecognizer
+from text_recognizer.train.brief import train_briefly
+from text_recognizer.train.checkpoint import load_reader_checkpoint
+from text_recognizer.train.finder import FinderTraining
+from text_recognizer.train.fine_tune import fine_tune
+from text_recognizer.train.reader import ReaderTraining
+from text_recognizer.train.sample_lines import SampleLines
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory) -> Path:
+    return train_briefly(tmp_path_factory.mktemp("brief") / "a.ckpt", steps=1, pages=1, lines=2)
+
+
+@pytest.fixture(scope="module")
+def script(checkpoint, tmp_path_factory) -> Path:
+    path = tmp_path_factory.mktemp("script") / "paragraph_reader.pt"
+    load_reader_checkpoint(checkpoint).to_torchscript(path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def shown() -> list:
+    return load_items(SAMPLE_PAGES, split="show", limit=3)
+
+
+# From checkpoint to script
+
+
+def test_the_script_is_at_most_two_fifths_of_the_checkpoint(checkpoint, script):
+    assert script.stat().st_size <= 0.4 * checkpoint.stat().st_size
+
+
+def test_the_script_reads_as_the_module(checkpoint, script, shown):
+    eager = load_reader_checkpoint(checkpoint).paragraph_reader()
+    parity = compare(eager, ParagraphTextRecognizer(script).model, shown)
+    assert parity.holds and parity.pages_that_differ == [] and parity.lines >= 3
+    assert parity.largest_logit_difference < 1e-3 and parity.cer < 0.1
+
+
+def test_parity_fails_where_other_weights_read(checkpoint, script, shown):
+    training = load_reader_checkpoint(checkpoint)
+    with torch.no_grad():
+        training.reader.head.bias[5] += 30
+    parity = compare(training.paragraph_reader(), ParagraphTextRecognizer(script).model, shown[2:])
+    assert not parity.holds and parity.pages_that_differ == [shown[2].file]
+    assert parity.largest_logit_difference == pytest.approx(30, abs=0.1)
+
+
+def test_no_tolerance_lets_nan_through(checkpoint, script, shown):
+    training = load_reader_checkpoint(checkpoint)
+    with torch.no_grad():
+        training.reader.head.bias[5] = float("nan")
+    model = ParagraphTextRecognizer(script).model
+    assert not compare(training.paragraph_reader(), model, shown[2:], tolerance=1e9).holds
+
+
+def test_scripting_leaves_a_training_as_it_was(checkpoint):
+    training = load_reader_checkpoint(checkpoint).train()
+    names = [name for name, module in training.named_modules() if module.training]
+    assert not training.to_torchscript().training
+    assert names == [name for name, module in training.named_modules() if module.training]
+
+
+def test_a_trace_is_refused(checkpoint):
+    with pytest.raises(ValueError, match="number of lines depends on the page"):
+        load_reader_checkpoint(checkpoint).to_torchscript(method="trace")
+
+
+# Checkpoints
+
+
+class Bomb:
+    def __reduce__(self):
+        return os.mkdir, ("exploded",)
+
+
+def foreign(kind: str, path: Path) -> Path:
+    """A file that is no checkpoint of the line reader."""
+    if kind == "another network":
+        state, config = FinderTraining().state_dict(), {"learning_rate": 1.0}
+    elif kind == "another config":
+        state, config = ReaderTraining().state_dict(), {"layers": 12}
+    else:
+        state, config = ReaderTraining().state_dict(), {}
+    if kind == "no weights":
+        state = {"reader.head.bias": state["reader.head.bias"]}
+    if kind == "not finite":
+        state["reader.head.bias"][0] = float("inf")
+    torch.save({"state_dict": state, "hyper_parameters": config}, path)
+    if kind == "cut short":
+        path.write_bytes(path.read_bytes()[:100_000])
+    if kind == "not a dict":
+        torch.save(torch.zeros(3), path)
+    if kind == "a bomb":
+        path.write_bytes(pickle.dumps(Bomb()))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("kind", "told"),
+    [
+        ("another network", "another model"),
+        ("another config", "another model"),
+        ("no weights", "another model"),
+        ("not finite", "not finite"),
+        ("cut short", "no Lightning checkpoint"),
+        ("not a dict", "no Lightning checkpoint"),
+        ("a bomb", "no Lightning checkpoint"),
+    ],
+)
+def test_a_foreign_checkpoint_is_told_in_one_sentence(kind, told, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ModelFileError, match=told):
+        load_reader_checkpoint(foreign(kind, tmp_path / "x.ckpt"))
+    assert not (tmp_path / "exploded").exists()
+
+
+def test_a_missing_checkpoint_is_told(tmp_path):
+    with pytest.raises(ModelFileError, match="There is no checkpoint"):
+        load_reader_checkpoint(tmp_path / "none.ckpt")
+
+
+def test_the_checkpoint_kept_is_that_of_the_lowest_cer(tmp_path, monkeypatch):
+    rates = iter([0.5, 0.2, 0.4])
+
+    def on_validation_epoch_end(self):
+        self.log("cer", next(rates))
+
+    monkeypatch.setattr(ReaderTraining, "on_validation_epoch_end", on_validation_epoch_end)
+    data = SampleLines(
+        lines=2, batches_per_epoch=1, train_pages=1, validation_pages=1, max_width=256
+    )
+    tuned = fine_tune(data, tmp_path / "x.ckpt", steps=3, learning_rate=1e-5)
+    assert (tuned.cer, tuned.step) == (pytest.approx(0.2), 2)
+    assert torch.load(tmp_path / "x.ckpt", weights_only=True)["global_step"] == 2
+
+
+def test_the_same_training_gives_the_same_bytes(checkpoint, tmp_path):
+    again = train_briefly(tmp_path / "b.ckpt", steps=1, pages=1, lines=2)
+    assert again.read_bytes() == checkpoint.read_bytes()
+
+
+# Downloads
+
+CONTENT = bytes(range(256)) * 5000
+DIGEST = hashlib.sha256(CONTENT).hexdigest()
+
+
+def fetched(url: str, target: Path, size: int = len(CONTENT), digest: str = DIGEST) -> None:
+    files.download(url, target, size, digest)
+
+
+def test_a_download_replaces_what_was_there(serve, tmp_path):
+    target = tmp_path / "deep" / "model.pt"
+    for _ in range(2):
+        fetched(serve(CONTENT).url, target)
+    assert target.read_bytes() == CONTENT and list(target.parent.iterdir()) == [target]
+
+
+def status(code: int):
+    return lambda connection, _: connection.sendall(f"HTTP/1.1 {code} X\r\n\r\n".encode())
+
+
+def cut_off(connection, _):
+    connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(CONTENT))
+    connection.sendall(CONTENT[:1000])
+
+
+def other_bytes(connection, _):
+    connection.sendall(b"HTTP/1.1 200 OK\r\n\r\n" + CONTENT[::-1])
+
+
+def more_bytes(connection, _):
+    connection.sendall(b"HTTP/1.1 200 OK\r\n\r\n" + CONTENT + b"x")
+
+
+def to_a_file(connection, _):
+    connection.sendall(b"HTTP/1.1 302 Found\r\nLocation: file:///etc/passwd\r\n\r\n")
+
+
+@pytest.mark.parametrize(
+    ("answer", "told"),
+    [
+        (status(404), "could not be downloaded"),
+        (status(500), "could not be downloaded"),
+        (cut_off, "1000 of 1280000 bytes"),
+        (other_bytes, "is damaged"),
+        (more_bytes, "more than 1280000 bytes"),
+        (to_a_file, "could not be downloaded"),
+    ],
+)
+def test_a_bad_download_changes_nothing(serve, tmp_path, answer, told):
+    target = tmp_path / "model.pt"
+    target.write_bytes(b"what was there")
+    with pytest.raises(staging.StagingError, match=told) as error:
+        fetched(serve(answer).url, target)
+    assert "\n" not in str(error.value)
+    assert target.read_bytes() == b"what was there" and list(tmp_path.iterdir()) == [target]
+
+
+def test_a_file_url_is_refused(tmp_path):
+    with pytest.raises(staging.StagingError, match="outside the tracker"):
+        fetched("file:///etc/passwd", tmp_path / "x")
+
+
+def test_a_place_that_cannot_be_written_is_told(serve, tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("no folder")
+    with pytest.raises(staging.StagingError, match="cannot be written"):
+        fetched(serve(CONTENT).url, tmp_path / "file" / "model.pt")
+    monkeypatch.setattr(os, "fsync", lambda _: (_ for _ in ()).throw(OSError(28, "disk full")))
+    with pytest.raises(staging.StagingError, match="disk full.*free some space"):
+        fetched(serve(CONTENT).url, tmp_path / "model.pt")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file"]
+
+
+@pytest.mark.skipif(os.name != "posix" or os.geteuid() == 0, reason="root may write anywhere")
+def test_a_read_only_folder_is_told(serve, tmp_path):
+    tmp_path.chmod(0o500)
+    with pytest.raises(staging.StagingError, match="Permission denied"):
+        fetched(serve(CONTENT).url, tmp_path / "model.pt")
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["../x", "a/../../x", "/etc/passwd", "C:\\x", "..\\x", "a\\..\\..\\x", "", "x\0y", "\\x"],
+)
+def test_paths_that_leave_the_folder_are_refused(path):
+    files.check_paths(["model.pt", "a/b.txt", "..a"])
+    with pytest.raises(staging.StagingError, match="leads out of its folder"):
+        files.check_paths(["model.pt", path])
+
+
+# The process with torch and Pillow alone
+
+
+def test_what_is_neither_torch_nor_pillow_cannot_be_imported_there():
+    code = """
+import sys
+from lab_utils.staging.alone import TorchAndPillowAlone
+sys.meta_path.insert(0, TorchAndPillowAlone())
+for name in ("numpy", "wandb", "pytorch_lightning", "torchmetrics", "lightning", "typer"):
+    try:
+        __import__(name)
+    except ModuleNotFoundError as error:
+        assert name in str(error), error
+    else:
+        raise AssertionError(name)
+import PIL.Image, torch
+"""
+    command = [sys.executable, "-W", "ignore", "-c", code]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+# Drawings
+
+
+def node(name: str, type: str, **metadata) -> ArtifactNode:
+    return ArtifactNode(name, type, ["latest"], "2026-01-02T03:04:05Z", 13_000_000, metadata)
+
+
+def a_run(id: str, job: str, **metrics) -> RunNode:
+    config = {"steps": 8, "learning_rate": 1e-5}
+    return RunNode(id, id, job, "finished", "2026-01-02T03:04:05Z", config, metrics, "http://x")
+
+
+WHOLE = Lineage(
+    node("paragraph-reader:v0", "prod-ready", metrics={"score": 0.0123}),
+    a_run("<stage>&1", "stage", pages_that_differ=[], pages=3, largest_logit_difference=1e-5),
+    node("line-reader:v0", "model", score=0.0123),
+    a_run("train1", "train", cer=0.0123),
+    node("sample-pages:v0", "dataset", lines={"train": 12}),
+)
+
+
+def test_a_lineage_is_a_table():
+    table = WHOLE.table()
+    for line, what in zip(table.splitlines()[1:], (w for w, _ in WHOLE.steps), strict=True):
+        assert line.startswith(what)
+    assert "CER 0.0123" in table and "steps 8" in table and "12 lines" in table
+    assert WHOLE.is_complete
+
+
+def test_what_was_deleted_is_shown_as_such(tmp_path):
+    cut = Lineage(WHOLE.staged, WHOLE.staging_run)
+    assert not cut.is_complete and cut.table().count("deleted, or never recorded") == 3
+    assert '"checkpoint": null' in cut.json()
+    staging.save_picture(cut, tmp_path / "cut.svg")
+
+
+def test_pictures_say_what_they_show(tmp_path):
+    png = staging.save_picture(WHOLE, tmp_path / "new" / "lineage.png")
+    with Image.open(png) as picture:
+        assert picture.text["Description"] == staging.alt_text(WHOLE)
+        assert min(picture.size) > 500
+    root = ElementTree.parse(staging.save_picture(WHOLE, tmp_path / "lineage.svg")).getroot()
+    space = "{http://www.w3.org/2000/svg}"
+    assert root.get("role") == "img"
+    assert root.find(f"{space}title").text == "Lineage of paragraph-reader:v0"
+    assert root.find(f"{space}desc").text == staging.alt_text(WHOLE)
+    texts = " ".join(text.text or "" for text in root.iter(f"{space}text"))
+    assert all(name in texts for name in ("line-reader:v0", "<stage>&1", "train1", "used by"))
+
+
+def test_runs_and_artifacts_differ_in_shape_not_only_in_colour():
+    from matplotlib.patches import FancyBboxPatch, Rectangle
+
+    [axes] = staging.draw(WHOLE).axes
+    shapes = [
+        type(patch) for patch in axes.patches if isinstance(patch, FancyBboxPatch | Rectangle)
+    ]
+    assert shapes == [FancyBboxPatch, Rectangle] * 2 + [FancyBboxPatch]
+
+
+def test_a_name_that_is_no_pictures_is_told(tmp_path):
+    with pytest.raises(staging.StagingError, match=re.escape(".png or .svg")):
+        staging.save_picture(WHOLE, tmp_path / "lineage.doc")

@@ -1,0 +1,307 @@
+"""Typical mistakes in the exercises of notebook 01, and what the check must say about each."""
+
+STORED_BYTES = """
+import torch
+
+def stored_bytes(value):
+    {body}
+"""
+
+INFERENCE_WEIGHTS = """
+def inference_weights(checkpoint, prefix):
+    {body}
+"""
+
+JOIN_LINES = """
+import torch
+from torch import Tensor
+
+def join_lines(lines: Tensor, newline: int, padding: int) -> Tensor:
+    {body}
+"""
+
+PARITY = """
+import math
+
+import torch
+
+def parity(original, compiled, batches):
+    same, largest = 0, 0.0
+    for batch in batches:
+        {outputs}
+        {body}
+    return same, largest
+"""
+COPIES = "one, other = original(batch.clone()), compiled(batch.clone())"
+LOOK = """if one.shape != other.shape or one.dtype != other.dtype or {nan}:
+            largest = math.inf
+            continue"""
+NAN = "one.isnan().any() or other.isnan().any()"
+COMPARE = """same += torch.equal(one.argmax(2), other.argmax(2))
+        largest = max(largest, float((one - other).abs().max()))"""
+
+PAGE_TEXT = """
+import torch
+
+def page_text(script, page):
+    {body}
+"""
+
+WRONG_ANSWERS: dict[str, list[tuple[str, str]]] = {
+    "stored_bytes": [
+        (
+            STORED_BYTES.format(
+                body="return sum(tensor.nbytes for tensor in value.values())",
+            ),
+            "stopped with AttributeError: 'int' object has no attribute 'nbytes'",
+        ),
+        (
+            STORED_BYTES.format(
+                body="""if isinstance(value, torch.Tensor):
+        return value.numel() * 4
+    if isinstance(value, dict):
+        return sum(map(stored_bytes, value.values()))
+    return 0"""
+            ),
+            r"returned 40, not 20: .* torch.float16, 2 bytes each",
+        ),
+        (
+            STORED_BYTES.format(
+                body="""if isinstance(value, torch.Tensor):
+        return value.nbytes
+    if isinstance(value, dict):
+        return sum(map(stored_bytes, value.values()))
+    if isinstance(value, list):
+        return sum(map(stored_bytes, value))
+    return 0"""
+            ),
+            "tensors in tuples",
+        ),
+        (
+            STORED_BYTES.format(
+                body="""if isinstance(value, torch.Tensor):
+        return value.nbytes
+    if isinstance(value, dict):
+        value = list(value.values())
+    if isinstance(value, (list, tuple)):
+        return sum(map(stored_bytes, value))
+    return 0"""
+            ),
+            "returned 1200, not 400: three tensors looked into one storage",
+        ),
+        (
+            STORED_BYTES.format(
+                body="""found = {}
+    def visit(part):
+        if isinstance(part, torch.Tensor):
+            found[part.data_ptr()] = part.nbytes
+        elif isinstance(part, dict):
+            [visit(one) for one in part.values()]
+        elif isinstance(part, (list, tuple)):
+            [visit(one) for one in part]
+    visit(value)
+    return sum(found.values())"""
+            ),
+            "returned 12, not 4000: the tensor showed 3 numbers of a storage with 1000",
+        ),
+    ],
+    "inference_weights": [
+        (
+            INFERENCE_WEIGHTS.format(
+                body="""return {
+        name: value
+        for name, value in checkpoint["state_dict"].items()
+        if name.startswith(prefix)
+    }"""
+            ),
+            "still has its prefix",
+        ),
+        (
+            INFERENCE_WEIGHTS.format(
+                body="""return {
+        name.lstrip(prefix): value
+        for name, value in checkpoint["state_dict"].items()
+        if name.startswith(prefix)
+    }"""
+            ),
+            '"reader.encoder.head.bias" should have become .* and there is "ncoder.head.bias"',
+        ),
+        (
+            INFERENCE_WEIGHTS.format(
+                body="""return {
+        name.replace(prefix, ""): value
+        for name, value in checkpoint["state_dict"].items()
+        if name.startswith(prefix)
+    }"""
+            ),
+            'should have become "inner.reader.weight", and there is "inner.weight"',
+        ),
+        (
+            INFERENCE_WEIGHTS.format(
+                body="""return {
+        name.removeprefix(prefix): value for name, value in checkpoint["state_dict"].items()
+    }"""
+            ),
+            "do not begin with",
+        ),
+        (
+            INFERENCE_WEIGHTS.format(
+                body="""state = checkpoint["state_dict"]
+    for name in list(state):
+        if name.startswith(prefix):
+            state[name.removeprefix(prefix)] = state.pop(name)
+        else:
+            del state[name]
+    return state"""
+            ),
+            "changed the checkpoint",
+        ),
+    ],
+    "join_lines": [
+        (
+            JOIN_LINES.format(
+                body="""text = []
+    for row in lines:
+        tokens = row[row != padding].tolist()
+        if tokens:
+            text += [newline, *tokens]
+    return torch.tensor(text[1:], dtype=torch.long)"""
+            ),
+            r"torch.jit.script refuses join_lines, at `tokens = .*type hint for result of tolist",
+        ),
+        (
+            JOIN_LINES.format(
+                body="""text: list[int] = []
+    for row in lines:
+        tokens: list[int] = row[row != padding].tolist()
+        text.append(newline)
+        text.extend(tokens)
+    return torch.tensor(text[1:], dtype=torch.long)"""
+            ),
+            "two newlines in a row",
+        ),
+        (
+            JOIN_LINES.format(
+                body="""text: list[int] = []
+    for row in lines:
+        tokens: list[int] = row[row != padding].tolist()
+        if len(tokens) > 0:
+            text.extend(tokens)
+            text.append(newline)
+    return torch.tensor(text, dtype=torch.long)"""
+            ),
+            "has a newline at an end",
+        ),
+        (
+            JOIN_LINES.format(
+                body="""text: list[int] = []
+    for row in lines:
+        tokens: list[int] = row[row != padding].tolist()
+        if len(tokens) > 0:
+            text.append(newline)
+            text.extend(tokens)
+    return torch.tensor(text[1:])"""
+            ),
+            "numbers of torch.float32, not torch.int64",
+        ),
+        (
+            JOIN_LINES.format(
+                body="""parts: list[Tensor] = []
+    for row in lines:
+        if len(parts) > 0:
+            parts.append(torch.full([1], newline))
+        parts.append(row)
+    return torch.cat(parts)"""
+            ),
+            "still has padding",
+        ),
+    ],
+    "parity": [
+        (
+            PARITY.format(outputs=COPIES, body=COMPARE.replace(".abs()", "")),
+            r"scores that are all 0.25 higher, parity returned 3 and 0; .* is 0.25",
+        ),
+        (
+            PARITY.format(outputs=COPIES, body=COMPARE.replace("max(largest, ", "float(")),
+            r"differ in the first batch alone, by 0.5, parity returned 3 and 0; .* is 0.5",
+        ),
+        (
+            PARITY.format(outputs=COPIES, body=COMPARE),
+            "a NaN in the first batch, parity returned 2 and 0; the largest difference is inf",
+        ),
+        (
+            PARITY.format(
+                outputs=COPIES, body=LOOK.format(nan="other.isnan().any()") + "\n        " + COMPARE
+            ),
+            "a NaN from the original",
+        ),
+        (
+            PARITY.format(
+                outputs=COPIES,
+                body=LOOK.format(nan=NAN).replace(" or one.dtype != other.dtype", "")
+                + "\n        "
+                + COMPARE,
+            ),
+            "an output in double precision in one batch, parity returned 3 and 0",
+        ),
+        (
+            PARITY.format(
+                outputs="one, other = original(batch), compiled(batch)",
+                body=LOOK.format(nan=NAN) + "\n        " + COMPARE,
+            ),
+            "an original that overwrites its input, the batches were changed",
+        ),
+        (
+            PARITY.format(
+                outputs=COPIES, body=COMPARE.replace("torch.equal(one.argmax(2)", "torch.equal(one")
+            ),
+            "one and the same, parity returned 0 and 0; 3 of 3 batches say the same",
+        ),
+        (
+            PARITY.format(
+                outputs=COPIES,
+                body=LOOK.format(nan=NAN)
+                + """
+        same += torch.equal(one.argmax(2), other.argmax(2))
+        largest = max(largest, (one - other).abs().max())""",
+            ),
+            r"parity \(second value\) returned a Tensor, not float",
+        ),
+    ],
+    "page_text": [
+        (
+            PAGE_TEXT.format(body='return "".join(script.tokens[i] for i in script(page)[0])'),
+            r"gave the script \(4, 12\); it takes pages of shape \(B, 1, H, W\)",
+        ),
+        (
+            PAGE_TEXT.format(
+                body="""ids = script(page[None, None])[0].tolist()
+    return "".join(script.tokens[i] for i in ids)"""
+            ),
+            "<blank> <pad> should leave no trace|<pad> should leave no trace",
+        ),
+        (
+            """
+from text_recognizer.vocabulary import decode
+
+def page_text(script, page):
+    return decode(script(page[None, None])[0].tolist())
+""",
+            "with the tokens .*, the ids .* say 'ab b",
+        ),
+        (
+            PAGE_TEXT.format(
+                body="""ids = script(page[None, None].float() / 255)[0].tolist()
+    return "".join(script.tokens[i] for i in ids if i not in script.ignored)"""
+            ),
+            "a page of torch.float32; it takes torch.uint8",
+        ),
+        (
+            PAGE_TEXT.format(
+                body="""ids = script(page[None, None])[0].tolist()
+    return "".join(script.tokens[i] for i in ids if i not in (0, 5))"""
+            ),
+            "<end> should leave no trace",
+        ),
+    ],
+}
