@@ -95,9 +95,9 @@ class Tracker:
         """
         with sdk(self.connection.url):
             path = self.qualified(name)
-            if "/" not in name:
-                self._check_project()
             if not self.api.artifact_collection_exists(path, type):
+                if "/" not in name:
+                    self._check_project()
                 return []
             return list(self.api.artifacts(type, path, per_page=1000))
 

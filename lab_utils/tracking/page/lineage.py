@@ -11,7 +11,7 @@ from lab_utils.tracking.page.html import Html, address, element, scrolled
 from lab_utils.tracking.storage import Store
 
 MAX_NODES = 80
-_WIDTH, _HEIGHT, _GAP_X, _GAP_Y = 152, 46, 38, 18
+_WIDTH, _HEIGHT, _GAP_X, _GAP_Y = 176, 46, 38, 18
 
 Key = tuple[str, int]  # ("run" or "artifact", number of the row)
 
@@ -168,7 +168,7 @@ def _node(shown: tuple[str, str, str], key: Key, place: tuple[int, int], chosen:
         shape = element("polygon", points=corners)
     else:
         shape = element("rect", width=_WIDTH, height=_HEIGHT, rx=14)
-    short = name if len(name) <= 18 else f"{name[:17]}…"
+    short = name if len(name) <= 20 else f"{name[:13]}…{name[-6:]}"  # the version stays
     texts = [
         element("text", short, x=_WIDTH // 2, y=20, class_="name"),
         element("text", kind[:24], x=_WIDTH // 2, y=36, class_="kind"),

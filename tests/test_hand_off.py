@@ -1,0 +1,161 @@
+"""The lab's whole way as one test: data, gradient steps, checkpoint, TorchScript, upload, download
+in a process that has torch and Pillow alone, text. A link that breaks fails it by its name."""
+
+import dataclasses
+import os
+import re
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from lab_utils import staging, tracking
+from lab_utils.staging import hand_off as chain
+from lab_utils.staging import names
+from lab_utils.staging.tracker import Tracker
+from text_recognizer.errors import RecognizerError
+
+ROOT = Path(__file__).resolve().parents[1]
+MOST_SECONDS = 90
+LINKS = [
+    *("data", "train", "checkpoint"),
+    *("find", "download checkpoint", "compile", "parity", "upload", "verify"),
+    *("download", "read"),
+]
+UNWANTED = {"pytorch_lightning", "lightning", "wandb", "numpy", "torchmetrics", "safetensors"}
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("lab")
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("WANDB_API_KEY", "WANDB_BASE_URL", "WANDB_PROJECT", "WANDB_ENTITY"):
+            patch.delenv(name, raising=False)
+        patch.setenv("LAB_HOME", str(folder))
+        with tracking.connect():
+            yield folder
+
+
+@pytest.fixture(scope="module")
+def handed_off(home, tmp_path_factory):
+    return staging.hand_off(steps=2, out=tmp_path_factory.mktemp("out") / "model.pt")
+
+
+def test_the_far_end_reads_the_pages(handed_off):
+    assert len(handed_off.pages) == 3
+    assert sum(page.cer for page in handed_off.pages) / 3 < 0.1
+    for page in handed_off.pages:
+        assert page.lines == page.item.text.count("\n") + 1 and page.seconds > 0
+
+
+def test_the_far_end_has_torch_and_pillow_alone(handed_off):
+    assert {"torch", "PIL"} <= set(handed_off.modules)
+    assert not set(handed_off.modules) & UNWANTED
+
+
+def test_every_link_is_made_once_and_in_order(handed_off):
+    assert list(handed_off.seconds) == LINKS
+
+
+def test_what_arrives_is_what_was_staged(handed_off):
+    assert handed_off.file.stat().st_size == handed_off.staged.bytes
+    assert handed_off.staged.checkpoint == handed_off.trained.name
+    assert handed_off.staged.ratio <= 0.4
+    lineage = staging.lineage(handed_off.staged.name)
+    assert lineage.is_complete and lineage.training_run.id == handed_off.trained.run_id
+
+
+# Links that break
+
+
+@pytest.fixture
+def made(handed_off, monkeypatch):
+    """Lets the first two thirds of the chain give what they gave before."""
+    monkeypatch.setattr(chain, "train", lambda *_, **__: handed_off.trained)
+    monkeypatch.setattr(chain, "stage", lambda *_, **__: handed_off.staged)
+    return handed_off
+
+
+def broken(link: str, error: Exception):
+    def function(*_, on_step, **__):
+        on_step(link)
+        raise error
+
+    return function
+
+
+def test_a_broken_training_is_named(made, monkeypatch):
+    monkeypatch.setattr(chain, "train", broken("train", RecognizerError("no lines; add pages.")))
+    with pytest.raises(staging.StagingError, match="^train: no lines"):
+        staging.hand_off()
+
+
+def test_what_was_not_foreseen_is_named_too(made, monkeypatch):
+    monkeypatch.setattr(chain, "stage", broken("compile", ZeroDivisionError("zero")))
+    with pytest.raises(RuntimeError, match="^compile: ZeroDivisionError: zero"):
+        staging.hand_off()
+
+
+def test_missing_data_is_named(home, monkeypatch, tmp_path):
+    monkeypatch.setattr("text_recognizer.train.sample_lines.project_folder", lambda: tmp_path)
+    with pytest.raises(staging.StagingError, match="^data: .*labels.json|^data: .*not there"):
+        staging.hand_off()
+
+
+def test_a_broken_download_is_named(made, home, tmp_path):
+    blobs = (home / "wandb" / "blobs").rglob("*")
+    [blob] = [path for path in blobs if path.stat().st_size == made.staged.bytes]
+    content = blob.read_bytes()
+    try:
+        blob.write_bytes(content[:-1] + b"?")
+        with pytest.raises(staging.StagingError, match="^download: .*damaged"):
+            staging.hand_off(out=tmp_path / "model.pt")
+    finally:
+        blob.write_bytes(content)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_that_is_no_model_is_named(made, home, monkeypatch, tmp_path):
+    path = tmp_path / names.STAGED_FILE
+    path.write_bytes(b"no TorchScript")
+    from lab_utils.staging.files import sha256
+    from lab_utils.staging.training import log_file
+
+    with Tracker("broken").new_run(names.STAGE_JOB) as run:
+        log_file(run, names.STAGED, names.STAGED_TYPE, path, {"sha256": sha256(path)})
+    name = f"{names.STAGED}:latest"
+    monkeypatch.setattr(
+        chain, "stage", lambda *_, **__: dataclasses.replace(made.staged, name=name)
+    )
+    with pytest.raises(staging.StagingError, match="^read: .*not a model file"):
+        staging.hand_off(project="broken", out=tmp_path / "out.pt")
+
+
+def test_a_far_end_that_dies_is_named(made, monkeypatch, tmp_path):
+    monkeypatch.setattr(sys, "executable", "/bin/false")
+    with pytest.raises(RuntimeError, match="^download: "):
+        staging.hand_off(out=tmp_path / "out.pt")
+
+
+# The command
+
+
+@pytest.mark.slow
+def test_lab_run_hands_a_model_over_in_time(tmp_path):
+    environment = {k: v for k, v in os.environ.items() if "WANDB" not in k}
+    start = time.monotonic()
+    done = subprocess.run(
+        [sys.executable, "-m", "lab_utils.cli", "run"],
+        cwd=ROOT,
+        env=environment | {"LAB_HOME": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        timeout=600,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert re.findall(r"^(\w[\w ]*?) +[\d.]+ s$", done.stdout, re.MULTILINE) == LINKS
+    rates = re.findall(r"[\d.]+ s, \d+ lines, CER ([\d.]+)", done.stdout)
+    assert len(rates) == 3 and sum(map(float, rates)) / 3 < 0.1
+    assert time.monotonic() - start < MOST_SECONDS
