@@ -12,8 +12,7 @@ from pathlib import Path
 import pytest
 
 from lab_utils import staging, tracking
-from lab_utils.staging import hand_off as chain
-from lab_utils.staging import names
+from lab_utils.staging import chain, names
 from lab_utils.staging.tracker import Tracker
 from text_recognizer.errors import RecognizerError
 

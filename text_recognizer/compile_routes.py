@@ -90,7 +90,14 @@ def export_line_reader(reader: LineReader) -> Outcome:
 
 
 def onnx_whole(reader: ParagraphReader, page: Tensor) -> Outcome:
-    """`torch.onnx`, which traces the module first."""
+    """`torch.onnx`, which traces the module first.
+
+    Raises ValueError for a page without lines: PyTorch 2.13's exporter then divides by zero in C++,
+    which ends the process.
+    """
+    with torch.inference_mode():
+        if reader(page).numel() == 0:
+            raise ValueError("Give a page with at least one line.")
 
     def go(path: Path) -> float:
         _onnx_export(reader, (page,), path)

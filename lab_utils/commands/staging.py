@@ -31,7 +31,7 @@ def run(project: Project = PROJECT) -> None:
     """
     _keep_home_clean()
     from lab_utils.packaged import PROJECT as FOLDER
-    from lab_utils.staging.hand_off import hand_off
+    from lab_utils.staging.chain import hand_off
 
     def tell(link: str, seconds: float) -> None:
         print(f"{link:<20}{seconds:6.1f} s", flush=True)

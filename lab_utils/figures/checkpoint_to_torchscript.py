@@ -3,6 +3,7 @@
 Figures are made without pyplot's global state.
 """
 
+import re
 import textwrap
 import zipfile
 from collections.abc import Callable, Mapping, Sequence
@@ -131,29 +132,43 @@ def _first_line(text: str) -> str:
 
 
 def archive_parts(path: Path) -> list[list[object]]:
-    """What a TorchScript file holds: part, what for, number of files in it, bytes (packed)."""
-    with zipfile.ZipFile(path) as archive:
-        sizes = {info.filename: info.compress_size for info in archive.infolist()}
+    """What a TorchScript file holds: part, what for, number of files in it, kB (packed)."""
+    sizes = _packed_sizes(path)
     rows: list[list[object]] = []
     for part, (belongs, purpose) in ARCHIVE_PARTS.items():
         own = [size for name, size in sizes.items() if belongs(name)]
-        rows.append([part, purpose, len(own), sum(own)])
+        rows.append([part, purpose, len(own), round(sum(own) / 1e3)])
     return rows
 
 
 def archive_sizes(path: Path) -> dict[str, int]:
     """Bytes of the weights in a TorchScript file, and of all else."""
-    weights = next(size for part, _, _, size in archive_parts(path) if part == "weights")
+    belongs, _ = ARCHIVE_PARTS["weights"]
+    weights = sum(size for name, size in _packed_sizes(path).items() if belongs(name))
     return {"weights": weights, "code": path.stat().st_size - weights}
 
 
-def code_in_archive(path: Path, module: str, function: str, lines: int) -> str:
-    """The first lines of a function's code in a TorchScript file; `module` is its file's name."""
+def _packed_sizes(path: Path) -> dict[str, int]:
     with zipfile.ZipFile(path) as archive:
-        name = next(n for n in archive.namelist() if n.endswith(f"/{module}.py"))
-        code = archive.read(name).decode()
-    code = textwrap.dedent(code[code.index(f"  def {function}(") :])
-    return "\n".join(code.splitlines()[:lines])
+        return {info.filename: info.compress_size for info in archive.infolist()}
+
+
+def code_in_archive(path: Path, module: str, function: str, lines: int) -> str:
+    """The first lines of a function's code in a TorchScript file; `module` is its file's name.
+
+    A process that has met another script of the same class before puts a number into the name,
+    which says nothing and is left out here.
+    """
+    mangled = r"___torch_mangle_\d+"
+    with zipfile.ZipFile(path) as archive:
+        codes = [
+            archive.read(name).decode()
+            for name in archive.namelist()
+            if re.search(rf"/{module}(/{mangled})?\.py$", name)
+        ]
+    code = next(code for code in codes if f"  def {function}(" in code)
+    code = re.sub(rf"\.{mangled}", "", code[code.index(f"  def {function}(") :])
+    return "\n".join(textwrap.dedent(code).splitlines()[:lines])
 
 
 def outcome_rows(outcomes: Sequence["Outcome"]) -> list[list[object]]:

@@ -139,7 +139,7 @@ def facts(node: Node) -> list[str]:
         differ, pages = len(node.metrics["pages_that_differ"]), node.metrics.get("pages")
         found.append(f"the same tokens on {pages - differ} of {pages} pages")
         found.append(f"logits within {node.metrics['largest_logit_difference']:.1g}")
-    if isinstance(node.metrics.get("cer"), int | float):
+    elif isinstance(node.metrics.get("cer"), int | float):
         found.append(f"CER {node.metrics['cer']:.4f}")
     return found
 

@@ -71,9 +71,13 @@ def save_picture(lineage: Lineage, path: Path) -> Path:
 
     Raises StagingError where the name or the place is none for a picture.
     """
-    import matplotlib
-
     check_picture(path)
+    try:
+        import matplotlib
+    except ImportError:
+        raise StagingError(
+            "Drawing needs Matplotlib, which is missing here: pip install matplotlib."
+        ) from None
     title, alt = f"Lineage of {lineage.staged.name}", alt_text(lineage)
     figure = draw(lineage)
     try:

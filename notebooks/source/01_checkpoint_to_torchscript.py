@@ -37,9 +37,12 @@ from PIL import Image
 from lab_utils.checks import checkpoint_to_torchscript as checks
 from lab_utils.figures import checkpoint_to_torchscript as draw
 from lab_utils.figures import show, show_table
-from lab_utils.loading import load_recognizer
+from text_recognizer.compile import compile_paragraph_reader
+from text_recognizer.paragraph_text_recognizer import ParagraphTextRecognizer
+from text_recognizer.places import lab_folder
 
-recognizer = load_recognizer(quiet=True)
+FOLDER = lab_folder() / "notebooks" / "01"
+recognizer = ParagraphTextRecognizer(compile_paragraph_reader(FOLDER / "packaged.pt"))
 
 # %%
 PAGE = Path("data/pages/show_font_003.jpg")
@@ -65,10 +68,8 @@ show(
 # %%
 import torch
 
-from text_recognizer.places import lab_folder
 from text_recognizer.train.brief import train_briefly
 
-FOLDER = lab_folder() / "notebooks" / "01"
 checkpoint_path = train_briefly(FOLDER / "brief.ckpt", steps=3)
 checkpoint = torch.load(checkpoint_path, weights_only=True)
 print(f"{checkpoint_path.name}: {checkpoint_path.stat().st_size / 1e6:.1f} MB")
@@ -319,6 +320,9 @@ def read(module, page):
 print(read(reader, page))
 
 # %% [markdown]
+# (In a batch of one page there is no padding, so `read` need not leave anything out. Exercise 5
+# does it properly.)
+#
 # `reader` is still Python: to run it, a service would need this repository in the right version.
 # The next step is a form that PyTorch runs without it.
 
@@ -370,9 +374,9 @@ show_table(
 )
 
 # %% [markdown]
-# The recognizer has many such places: how many ridges there are, which ridge makes which line, how
-# long each line is. The tracer notices when a tensor becomes a Python number, and warns. Trace the
-# whole recognizer on the page of figure 1, which has five lines:
+# The recognizer has many such places: how many lines there are, where each one runs, how long it
+# is. The tracer notices when a tensor becomes a Python number, and warns. Trace the whole
+# recognizer on the page of figure 1, which has five lines:
 
 # %%
 traced, complaints = routes.traced(reader, page)
@@ -628,7 +632,7 @@ show(
 # %%
 show_table(
     draw.archive_parts(script_path),
-    ["part", "what it is", "files", "bytes"],
+    ["part", "what it is", "files", "kB"],
     "Table 5. Inside the TorchScript file.",
 )
 print(draw.code_in_archive(script_path, "paragraph_reader", "forward", lines=14))

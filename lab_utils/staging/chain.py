@@ -2,6 +2,7 @@
 TorchScript, upload, download in a process that has torch and Pillow alone, text."""
 
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -25,6 +26,9 @@ if TYPE_CHECKING:
     from text_recognizer.evaluate.labels import Item
 
 NUM_PAGES = 3
+THREADS = 1
+"""A second thread gains little on short lines and single pages, and where another program wants
+the processor, too, the threads wait for each other: five times as long was measured."""
 
 
 @dataclass(frozen=True)
@@ -95,7 +99,11 @@ def hand_off(
 
     Raises StagingError, or RuntimeError for what was not foreseen; both name the link that broke.
     """
+    import torch
+
     links = Links(on_link)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(THREADS)
     try:
         trained = train(steps, pages=3, project=project, on_step=links.begin)
         staged = stage(checkpoint=trained.name, project=project, on_step=links.begin)
@@ -113,6 +121,8 @@ def hand_off(
         links.end()
     except Exception as error:
         raise links.failed(error) from error
+    finally:
+        torch.set_num_threads(threads)
     return HandOff(trained, staged, out, read, modules, links.seconds)
 
 
@@ -143,6 +153,7 @@ def _alone(request: dict[str, Any]) -> Iterator[dict[str, Any]]:
         subprocess.Popen(
             [sys.executable, "-m", "lab_utils.staging.alone"],
             cwd=project_folder(),
+            env=os.environ | {"OMP_NUM_THREADS": str(THREADS)},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=log,

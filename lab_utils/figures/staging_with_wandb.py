@@ -1,0 +1,113 @@
+"""The pictures and the longer tables of notebook 02: losses, and where models come from.
+
+Runs are told by what they did, not by their ids, which the tracker draws by lot.
+"""
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from lab_utils.figures import COLOURS, LINE_STYLES, MARKERS
+from lab_utils.staging import ArtifactNode, Lineage, RunNode
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+Node = ArtifactNode | RunNode
+
+_WIDTH, _HEIGHT, _GAP, _BETWEEN = 1.55, 0.72, 0.28, 0.35  # inches: box, arrow, between two rows
+
+
+def loss_curves(losses: Mapping[str, Sequence[float]]) -> "Figure":
+    """The training loss of each run at each of its steps, on a logarithmic scale."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(6, 3), layout="constrained")
+    axes = figure.add_subplot()
+    for number, (name, values) in enumerate(losses.items()):
+        axes.plot(
+            range(1, len(values) + 1),
+            values,
+            label=name,
+            color=COLOURS[number],
+            linestyle=LINE_STYLES[number],
+            marker=MARKERS[number],
+        )
+    axes.set(xlabel="step", ylabel="loss on the batch of this step", yscale="log")
+    axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.grid(alpha=0.3)
+    axes.legend()
+    return figure
+
+
+def lineage_rows(lineage: Lineage) -> list[list[str]]:
+    """For each step back from the staged model: what it is, which one, and what to know."""
+    return [[what, _title(node), "; ".join(_facts(node))] for what, node in lineage.steps]
+
+
+def lineage_graph(lineages: Sequence[Lineage], marked: Collection[str] = ()) -> "Figure":
+    """A row for each staged model, from its data at the left; `marked` names are hatched."""
+    from matplotlib.figure import Figure
+    from matplotlib.patches import FancyBboxPatch
+
+    heads = [what for what, _ in lineages[0].steps[::-1]]
+    width = len(heads) * (_WIDTH + _GAP) - _GAP
+    height = len(lineages) * (_HEIGHT + _BETWEEN)
+    figure = Figure(figsize=(width + 0.2, height + 0.2))
+    axes = figure.add_axes((0, 0, 1, 1))
+    axes.set(xlim=(-0.1, width + 0.1), ylim=(-0.1, height + 0.1))
+    axes.set_axis_off()
+    for column, head in enumerate(heads):
+        middle = column * (_WIDTH + _GAP) + _WIDTH / 2
+        axes.text(middle, height - 0.1, head, ha="center", va="center", fontsize=9)
+    for row, lineage in enumerate(lineages):
+        y = height - row * (_HEIGHT + _BETWEEN) - _HEIGHT - 0.25
+        for column, (_, node) in enumerate(lineage.steps[::-1]):
+            x, r = column * (_WIDTH + _GAP), 0.2 if isinstance(node, ArtifactNode) else 0.01
+            is_marked = isinstance(node, ArtifactNode) and node.name in marked
+            axes.add_patch(
+                FancyBboxPatch(
+                    (x + r, y + r),
+                    _WIDTH - 2 * r,
+                    _HEIGHT - 2 * r,
+                    boxstyle=f"round,pad={r},rounding_size={r}",
+                    facecolor="#f2f2f2" if isinstance(node, RunNode) else "white",
+                    edgecolor="#888888" if is_marked else "black",
+                    hatch="////" if is_marked else None,
+                    linewidth=1.2,
+                )
+            )
+            axes.text(
+                x + _WIDTH / 2,
+                y + _HEIGHT / 2,
+                "\n".join([_title(node), *_facts(node)]),
+                ha="center",
+                va="center",
+                fontsize=8,
+                linespacing=1.35,
+                bbox={"facecolor": "white", "edgecolor": "none", "pad": 1.5} if is_marked else None,
+            )
+            if column:
+                arrow = {"arrowstyle": "-|>", "color": "black", "shrinkA": 0, "shrinkB": 0}
+                there, here = (x, y + _HEIGHT / 2), (x - _GAP, y + _HEIGHT / 2)
+                axes.annotate("", xy=there, xytext=here, arrowprops=arrow)
+    return figure
+
+
+def _title(node: Node | None) -> str:
+    if node is None:
+        return "not there"
+    return node.name if isinstance(node, ArtifactNode) else f"run: {node.job_type}"
+
+
+def _facts(node: Node | None) -> list[str]:
+    """At most two facts, rounded so that they are the same on every machine."""
+    if node is None:
+        return []
+    if isinstance(node, RunNode):
+        if "learning_rate" in node.config:
+            return [f"learning rate {node.config['learning_rate']:g}"]
+        differ, pages = len(node.metrics["pages_that_differ"]), node.metrics["pages"]
+        return [f"same tokens on {pages - differ} of {pages}"]
+    if node.type == "dataset":
+        return [f"{node.metadata['pages']['train']} pages to train on"]
+    return [", ".join(node.aliases)] if node.aliases else []

@@ -1,0 +1,750 @@
+# ---
+# jupyter:
+#   kernelspec:
+#     display_name: Python 3 (ipykernel)
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # Staging a model with Weights & Biases
+#
+# **Time:** 60 minutes
+#
+# **You will learn**
+#
+# - what a tracker keeps of a training, and how to ask it later;
+# - what versions, digests and aliases of an artifact are, and which of them may move;
+# - how staging turns a checkpoint into the one file that services load, and records it;
+# - how to follow lineage: back to the run behind a model, and forward from a bad data set;
+# - which rule lets a model into production, and which keeps the rest from being deleted.
+
+# %% tags=["setup"]
+# The set-up cell: `lab notebooks build` fills it in.
+
+# %% [markdown]
+# ## A file and four questions
+#
+# A service reads handwriting with a file named `paragraph_reader.pt`. Today it reads badly, and
+# somebody asks:
+#
+# 1. Which training made this file, with which settings?
+# 2. How well did it read when it was made, and who decided that it may go out?
+# 3. Are these the bytes that were tested then?
+# 4. A page that it was trained on must not be used any more. Which other models saw it?
+#
+# File names such as `final_v2_new.pt` answer none of these. A **tracker** answers all four, if each
+# step on the way told it what it took and what it made. Weights & Biases (W&B) is such a tracker:
+# a Python package, `wandb`, and a server that it reports to. In this hour you take a model from
+# training to a service, and then ask the four questions.
+
+# %% [markdown]
+# ## 1. A server to report to
+#
+# The usual server is wandb.ai, and it wants an account. Without one, `tracking.connect()` starts a
+# small server of the lab's own that speaks the same protocol. It runs inside this notebook's
+# process and keeps everything in a folder on this machine. Each time you run the next cell, that
+# folder starts empty, so your versions count from 0.
+
+# %%
+import os
+import shutil
+from pathlib import Path
+
+import wandb
+
+from lab_utils import staging, tracking
+from lab_utils.checks import staging_with_wandb as checks
+from lab_utils.figures import show, show_table
+from lab_utils.figures import staging_with_wandb as draw
+from lab_utils.staging.names import PROJECT
+from text_recognizer.places import lab_folder
+
+# %%
+FOLDER = lab_folder() / "notebooks" / "02"
+tracking.connect(FOLDER / "wandb").close()  # ends the server of an earlier run of this cell
+shutil.rmtree(FOLDER, ignore_errors=True)
+tracker = tracking.connect(FOLDER / "wandb")
+FOLDER.mkdir(parents=True, exist_ok=True)
+# Else wandb asks Jupyter which notebook this is, and complains where nobody answers.
+os.environ["WANDB_NOTEBOOK_NAME"] = "notebooks/source/02_staging_with_wandb.py"
+print("project:", PROJECT)
+
+# %% [markdown]
+# The server has a page, as wandb.ai has. Open it beside this notebook, and reload it whenever a
+# section is done. (On Colab the address is that of Colab's machine, which your browser cannot
+# reach.)
+
+# %% tags=["timing"]
+print(tracker.project_url(PROJECT))
+
+# %% [markdown]
+# **With an account.** If the environment variable `WANDB_API_KEY` is set, `connect()` changes
+# nothing, and every cell below reports to wandb.ai. The key is at <https://wandb.ai/authorize>. Set
+# the variable before you start Jupyter. On Colab, put the key into the *Secrets* (the key symbol at
+# the left) and run this before the cell that connects:
+#
+# ```python
+# import os
+# from google.colab import userdata
+#
+# os.environ["WANDB_API_KEY"] = userdata.get("WANDB_API_KEY")
+# ```
+#
+# Never write a key into a notebook: notebooks are shared. At wandb.ai nothing starts empty, so your
+# versions may have higher numbers than the stored ones.
+
+# %% [markdown]
+# ## 2. A run
+#
+# A **run** is one execution of a program: what it was given (`config`), what it measured on the way
+# (history), and how it ended (summary). `job_type` says which kind of step it was. Here is the
+# smallest one, a loop that halves a number:
+
+# %%
+settings = {"start": 8.0, "steps": 4}
+with wandb.init(project=PROJECT, job_type="demo", name="halving", config=settings) as run:
+    value = run.config["start"]
+    for _ in range(run.config["steps"]):
+        run.log({"value": value})
+        value /= 2
+
+# %% [markdown]
+# `run.log` sends; `wandb.Api()` asks. It can ask from anywhere, a year later, on another machine:
+
+# %%
+api = wandb.Api()
+found = api.run(run.path)  # entity/project/id
+print("state:  ", found.state)
+print("config: ", {name: found.config[name] for name in sorted(found.config)})
+print("history:", [row["value"] for row in found.scan_history(keys=["value"])])
+print("summary:", found.summary["value"])
+
+# %% [markdown]
+# Unless you set it, the summary holds the last value of each metric. That is not always the one
+# that you want: of a training you want the score of the weights that you kept.
+#
+# Now two real trainings. `staging.train` fine-tunes the lab's line reader on lines of a few sample
+# pages, with PyTorch Lightning and its `WandbLogger`. Six steps are far too few for a better
+# model, but everything about the way is as in a long training. The two differ in the learning rate
+# and in how many pages they see. (This takes some seconds.)
+
+# %%
+rash = staging.train(steps=6, pages=4, learning_rate=3e-4, validation_pages=6)
+careful = staging.train(steps=6, pages=3, learning_rate=1e-5, validation_pages=6)
+runs = {
+    name: api.run(f"{PROJECT}/{trained.run_id}")
+    for name, trained in {"rash": rash, "careful": careful}.items()
+}
+print("logged:", rash.name, "and", careful.name)
+
+# %%
+losses = {
+    name: [row["train_loss"] for row in run.scan_history(keys=["train_loss"])]
+    for name, run in runs.items()
+}
+show(
+    draw.loss_curves(losses),
+    "Figure 1. The training loss of both runs, from the history at the tracker.",
+    "Two curves over six steps on a logarithmic scale. Both fall; the rash one ends lower.",
+    width=560,
+)
+
+# %% [markdown]
+# The loss is of a handful of lines that the network trains on, so it jumps from batch to batch.
+# Which of the two would you send out? Each run also read lines of pages that it never trained on,
+# before its first step and after the last, and logged the character error rate (CER), the share of
+# characters that are read wrong:
+
+# %% tags=["nbval-ignore-output"]
+rows = []
+for name, run in runs.items():
+    rates = [row["cer"] for row in run.scan_history(keys=["cer"])]
+    settings = [f"{run.config['learning_rate']:g}", run.config["data"]["pages"]["train"]]
+    rows.append([name, *settings, f"{rates[0]:.3f}", f"{rates[-1]:.3f}"])
+columns = ["run", "learning rate", "pages", "CER before", "CER after"]
+show_table(rows, columns, "Table 1. Two trainings, and how they read the same validation lines.")
+
+# %% [markdown]
+# The careful run changed next to nothing. The rash one learned its few lines by heart and forgot a
+# good part of the rest; the loss that it minimized does not show it. So what goes along with a
+# checkpoint as its **score** must come from data that it was not trained on.
+
+# %% [markdown]
+# ## 3. An artifact
+#
+# A run that made a file logs it as an **artifact**: a name, a type, and files. The server gives it
+# a version. Log three texts under one name:
+
+# %%
+note = FOLDER / "note.txt"
+versions = []
+with wandb.init(project=PROJECT, job_type="demo", name="notes") as run:
+    for text in ("first", "first", "second"):
+        note.write_text(text)
+        artifact = wandb.Artifact("note", type="demo", metadata={"letters": len(text)})
+        artifact.add_file(str(note))
+        versions.append(run.log_artifact(artifact).wait())
+
+# %%
+for artifact in versions:
+    print(artifact.source_name, artifact.digest[:8], artifact.metadata)
+
+# %% [markdown]
+# Three were logged, and there are two versions. An artifact has a **digest**, a checksum of its
+# files. The same bytes have the same digest, and the server makes no new version for them. A
+# version never changes: other bytes are another version.
+#
+# What moves is an **alias**, a name for a version. `latest` goes to each new one by itself; others
+# are moved by people and programs:
+
+# %%
+for alias in ("v0", "v1", "latest"):
+    found = api.artifact(f"{PROJECT}/note:{alias}")
+    print(f"note:{alias} is {found.source_name}, with the aliases {found.aliases}")
+
+# %% [markdown]
+# So whoever wants *the same file again* asks for a version, and whoever wants *the current one*
+# asks for an alias.
+#
+# The trainings of section 2 logged their checkpoints in this way, with the type `model`. Metadata
+# goes along, so that nobody has to download 36 MB to learn what is in it:
+
+# %%
+checkpoint = api.artifact(f"{PROJECT}/{careful.name}")
+print("files:  ", *checkpoint.manifest.entries, f"{checkpoint.size / 1e6:.1f} MB")
+print("aliases:", *checkpoint.aliases)
+print("knows:  ", *sorted(checkpoint.metadata))
+
+# %% [markdown]
+# The `score` decided who is `best`: after each training that alias goes to the checkpoint with the
+# lowest CER. `data` holds digests of the pages that it saw, and of the validation lines. And
+# `sha256` is the digest of the file itself, a stronger one than the tracker's (MD5), for section 7.
+
+# %% [markdown]
+# ## 4. Staging
+#
+# Services do not load checkpoints; [notebook 01](01_checkpoint_to_torchscript.ipynb) shows why.
+# **Staging** is the step between. `staging.stage` starts a run of its own, with the `job_type`
+# `stage`, that
+#
+# 1. *uses* the checkpoint (`run.use_artifact`, which the tracker writes down) and downloads it;
+# 2. builds the module from the settings in the file and compiles it to TorchScript;
+# 3. proves on sample pages that the compiled file gives the same tokens as the module;
+# 4. *logs* the file as an artifact of the type `prod-ready`, and reads it back.
+#
+# `promote=True` also gives the new version the alias `production`, which is what services ask for.
+# Somebody was in a hurry and staged the first checkpoint, without a look at table 1:
+
+# %%
+first = staging.stage(checkpoint=rash.name, promote=True)
+show_table(
+    [
+        ["checkpoint", first.checkpoint, "model", f"{first.checkpoint_bytes / 1e6:.1f}"],
+        ["TorchScript file", first.name, "prod-ready", f"{first.bytes / 1e6:.1f}"],
+    ],
+    ["file", "artifact", "type", "MB"],
+    "Table 2. What staging used, and what it logged.",
+)
+
+# %%
+parity = first.parity
+print("aliases:", *first.aliases)
+print("pages with other tokens than the module's:", len(parity.pages_that_differ))
+print(f"all logits within {parity.tolerance}:", parity.holds)
+
+# %% [markdown]
+# Parity holds, for a model that reads badly. That is no contradiction: parity compares the file
+# with the *checkpoint*, and says that nothing was lost on the way. It says nothing of how good the
+# checkpoint was. For that, somebody has to look at the score, and nobody did.
+
+# %% [markdown]
+# ## 5. Lineage: the run behind a model
+#
+# Question 1: which training made the file that services load? Nothing in its name tells, but each
+# run told the tracker what it used and what it logged. These two notes are a graph, and it can be
+# walked. One step back from what is in production:
+
+# %%
+production = api.artifact(f"{PROJECT}/paragraph-reader:production")
+maker = production.logged_by()
+print(maker.job_type, "used", [(one.name, one.type) for one in maker.used_artifacts()])
+
+# %% [markdown]
+# ### Exercise 1: The training behind a model (7 minutes)
+#
+# Given any artifact, return the training that its weights come from: the first run on the way back
+# whose `job_type` is `"train"`. There may be none, one or many steps between (a later lab might
+# quantize a model before it is staged). Runs may also have used data sets, type `"dataset"`; these
+# are not where weights come from. Otherwise each run used one artifact at most.
+#
+# The trail may end: for a file that somebody uploaded by hand, `logged_by()` is `None`. Then raise
+# `LookupError`, with a sentence that says where.
+
+
+# %% tags=["exercise"]
+def training_run(artifact: wandb.Artifact) -> "wandb.apis.public.Run":
+    """The nearest run with the job_type "train" that an artifact descends from.
+
+    Args:
+        artifact: has `logged_by()`, a run or None. A run has `job_type` and `used_artifacts()`,
+            a list of artifacts, and each of these has a `type`.
+
+    Raises:
+        LookupError: no training is on record.
+    """
+    ### BEGIN SOLUTION
+    run = artifact.logged_by()
+    while run is not None and run.job_type != "train":
+        parents = [one for one in run.used_artifacts() if one.type != "dataset"]
+        run = parents[0].logged_by() if parents else None
+    if run is None:
+        raise LookupError(f"No training is on record behind {artifact.name}.")
+    return run
+    ### END SOLUTION
+
+
+# %% tags=["check"]
+checks.training_run(training_run)
+
+# %% [markdown]
+# <details><summary>Hint</summary>
+#
+# Keep one variable, the run that you look at. While it is a run and no training, replace it by the
+# run that logged the artifact it used, or by `None` where there is no such artifact. Behind the
+# loop it is a training, or `None`.
+#
+# </details>
+
+# %%
+culprit = training_run(production)
+print(culprit.job_type, "with the learning rate", culprit.config["learning_rate"])
+print("this is the rash run:", culprit.id == rash.run_id)
+
+# %% [markdown]
+# That is question 1, answered from the file that services load. `staging.lineage` makes the same
+# walk and goes one step further, to the data:
+
+# %%
+behind = staging.lineage("production")
+show(
+    draw.lineage_graph([behind]),
+    "Figure 2. Where the model in production comes from: artifacts are round, runs are gray.",
+    staging.alt_text(behind).split(",")[0] + ", drawn from its data to the staged file.",
+    width=860,
+)
+
+# %% [markdown]
+# On the tracker's page you find the same graph below each artifact.
+
+# %% [markdown]
+# ## 6. A rule for production
+#
+# Question 2: who decided? It should not be whoever is in a hurry. The numbers are at the tracker,
+# so a program can compare them, and a rule can be tested. But a rule must say more than "lower is
+# better":
+#
+# | the candidate | production | may it replace it? |
+# |---|---|---|
+# | has a lower score | has a score | yes |
+# | has an equal or higher score | has a score | no: a change is a risk that must gain something |
+# | has no score, or NaN | anything | no, not even where nothing is in production |
+# | has a score | is empty, or has no score, or NaN | yes |
+# | was measured on other validation lines | has a score | no: two rulers, nothing to compare |
+
+# %% [markdown]
+# ### Exercise 2: May it go out? (7 minutes)
+#
+# Write the table as a function of two checkpoints' metadata. A score is a CER, a number; it may be
+# missing from the metadata, `None`, or NaN, which a diverged training leaves. Mind that 0 is a
+# score, too. `metadata["data"]["validation_sha256"]` is the digest of the validation lines.
+
+# %% tags=["exercise"]
+import math
+from typing import Any
+
+
+def may_replace(candidate: dict[str, Any], production: dict[str, Any] | None) -> bool:
+    """Whether a checkpoint may go out in place of the one that is in production.
+
+    Args:
+        candidate: metadata with "data" and perhaps a "score", a CER: lower is better.
+        production: the same of what services load now; None if there is nothing yet.
+    """
+    ### BEGIN SOLUTION
+    new, old = candidate.get("score"), (production or {}).get("score")
+    if new is None or math.isnan(new):
+        return False
+    if production is None or old is None or math.isnan(old):
+        return True
+    same_lines = candidate["data"]["validation_sha256"] == production["data"]["validation_sha256"]
+    return same_lines and new < old
+    ### END SOLUTION
+
+
+# %% tags=["check"]
+checks.may_replace(may_replace)
+
+# %% [markdown]
+# <details><summary>Hint</summary>
+#
+# Go through the table from the strongest reason to the weakest: first the candidate without a
+# score, then production without one, then the rulers, then the comparison. `dict.get` gives `None`
+# for what is missing; every comparison with NaN is false, `nan == nan` too, so use `math.isnan`.
+#
+# </details>
+
+# %% [markdown]
+# Ask the rule about both checkpoints:
+
+# %%
+scores = {name: api.artifact(f"{PROJECT}/{t.name}").metadata for name, t in
+          {"rash": rash, "careful": careful}.items()}  # fmt: skip
+for candidate, serving in (("rash", None), ("careful", "rash"), ("rash", "careful")):
+    allowed = may_replace(scores[candidate], scores.get(serving))
+    print(f"{candidate} in place of {serving or 'nothing'}:", "yes" if allowed else "no")
+
+# %% [markdown]
+# The first line is worth a thought. A *relative* rule lets anything in while there is nothing. If a
+# bad start must not happen, the rule needs an absolute limit as well.
+#
+# Now replace the rash model as a deployment script would do it, with the rule in front:
+
+# %%
+if may_replace(scores["careful"], staging.lineage("production").checkpoint.metadata):
+    second = staging.stage(checkpoint=careful.name, promote=True)
+for version in reversed(list(api.artifacts("prod-ready", f"{PROJECT}/paragraph-reader"))):
+    print(version.name, version.aliases)
+
+# %% [markdown]
+# Promotion moved one alias. No file was copied or overwritten, and the way back is as short: give
+# the alias to the old version again (`artifact.aliases.append("production")`, `artifact.save()`),
+# and the next fetch gets what was there before.
+
+# %% [markdown]
+# ## 7. Fetch: are these the bytes?
+#
+# A service asks for `production` and gets a file. `staging.fetch` takes the SHA-256 that staging
+# noted in the metadata, downloads, compares, and puts the file in place:
+
+# %%
+model = staging.fetch("production", FOLDER / "service" / "paragraph_reader.pt")
+print(model.name, f"{model.stat().st_size / 1e6:.1f} MB")
+
+# %% [markdown]
+# The service itself has no `wandb`, no Lightning and no NumPy installed: fewer packages are fewer
+# megabytes, seconds and surprises. In this process everything but torch, Pillow and their own
+# requirements cannot be imported, and the file reads all the same:
+
+# %%
+import subprocess
+import sys
+
+program = """import sys
+from lab_utils.staging.alone import TorchAndPillowAlone
+sys.meta_path.insert(0, TorchAndPillowAlone())
+from text_recognizer.paragraph_text_recognizer import ParagraphTextRecognizer
+print(ParagraphTextRecognizer(sys.argv[1]).predict(sys.argv[2]))
+print("wandb:", "wandb" in sys.modules, "numpy:", "numpy" in sys.modules)"""
+command = [sys.executable, "-W", "ignore", "-c", program, model, "data/pages/show_font_003.jpg"]
+print(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+
+# %% [markdown]
+# Now the download. A connection breaks, a disk fills up, a proxy sends an error page in place of
+# the file. And meanwhile the service may be starting, and load what lies there. So three things
+# must hold: the bytes are checked, the file is replaced **in one step** or not at all, and a large
+# file does not have to fit into memory.
+
+# %% [markdown]
+# ### Exercise 3: Whole and right, or not at all (9 minutes)
+#
+# Given the pieces of a file as they come and its SHA-256, put it at `target` and return how many
+# bytes it has. If the digest is wrong, raise `ValueError`. If anything goes wrong, also while the
+# pieces come, whatever was at `target` before is still there, and nothing else is left in its
+# folder.
+
+
+# %% tags=["exercise"]
+import hashlib
+from collections.abc import Iterable
+
+
+def put_in_place(pieces: Iterable[bytes], sha256: str, target: Path) -> int:
+    """Writes what comes to `target`, if it is what was asked for; returns its bytes.
+
+    Args:
+        pieces: of the file, in order; they need not fit into memory together.
+        sha256: of the whole file, 64 hexadecimal digits.
+        target: where it belongs; its folder exists.
+
+    Raises:
+        ValueError: the digest is another one.
+    """
+    ### BEGIN SOLUTION
+    hashed, size = hashlib.sha256(), 0
+    partial = target.with_name(target.name + ".part")
+    try:
+        with partial.open("wb") as file:
+            for piece in pieces:
+                hashed.update(piece)
+                size += file.write(piece)
+        if hashed.hexdigest() != sha256:
+            raise ValueError(f"{target.name} has the SHA-256 {hashed.hexdigest()}, not {sha256}.")
+        partial.replace(target)
+    finally:
+        partial.unlink(missing_ok=True)
+    return size
+    ### END SOLUTION
+
+
+# %% tags=["check"]
+checks.put_in_place(put_in_place)
+
+# %% [markdown]
+# <details><summary>Hint</summary>
+#
+# Write to a file with another name *in the same folder*: only there is `Path.replace` one step. A
+# hash object takes the bytes piece by piece (`update`) and tells the digest at the end
+# (`hexdigest`). `try: ... finally: partial.unlink(missing_ok=True)` cleans up in every case; after
+# a replacement there is nothing left to remove.
+#
+# </details>
+
+# %% [markdown]
+# Try it on the real thing: the tracker's address of the file, read in pieces of 1 MiB, and one bit
+# of the sixth piece turned over on the way.
+
+# %%
+from urllib.request import urlopen
+
+
+def pieces_of(url, damaged=None):
+    with urlopen(url) as answer:
+        for number, piece in enumerate(iter(lambda: answer.read(2**20), b"")):
+            yield piece if number != damaged else bytes([piece[0] ^ 1]) + piece[1:]
+
+
+# %%
+production = api.artifact(f"{PROJECT}/paragraph-reader:production")
+[file], digest = production.files(), production.metadata["sha256"]
+size = put_in_place(pieces_of(file.direct_url), digest, model)
+print("put in place:", size == production.size)
+try:
+    put_in_place(pieces_of(file.direct_url, damaged=5), digest, model)
+except ValueError:
+    print("refused; left in the folder:", *[path.name for path in model.parent.iterdir()])
+print("still right:", hashlib.sha256(model.read_bytes()).hexdigest() == digest)
+
+# %% [markdown]
+# One bit of 13 MB, and it is noticed. The library's [`download`](../lab_utils/staging/files.py) is
+# built in this way; it also writes through to the disk before the replacement. `fetch` refuses one
+# thing more: an artifact whose list of files has a path such as `../../.ssh/authorized_keys`.
+#
+# A digest answers question 3 only as far as you trust where it comes from. Here it comes from the
+# tracker, so whoever can write there can change both. Signatures would close that gap.
+
+# %% [markdown]
+# ## 8. A bad page: what did it reach?
+#
+# Question 4. The writer of one page takes the permission back. The page's name is all you have.
+# Trainings logged the lists of their pages as artifacts of the type `dataset`, so first look which
+# versions have it:
+
+# %%
+import json
+
+PAGE = "train_font_003.jpg"
+concerned = []
+for data in reversed(list(api.artifacts("dataset", f"{PROJECT}/sample-pages"))):
+    folder = Path(data.download(root=str(FOLDER / "data" / data.version)))
+    pages = [one["file"] for one in json.loads((folder / "labels.json").read_text())["train"]]
+    print(data.name, len(pages), "pages to train on;", PAGE, "among them:", PAGE in pages)
+    concerned += [data] if PAGE in pages else []
+
+# %% [markdown]
+# ### Exercise 4: What a data set reached (8 minutes)
+#
+# Walk forward: an artifact has `used_by()`, the list of runs that used it, and a run has
+# `logged_artifacts()`. Return the names of all staged models, type `"prod-ready"`, that descend
+# from a data set, sorted, each once. They may be many steps away: checkpoints are trained further,
+# averaged, and staged models are made smaller.
+
+
+# %% tags=["exercise"]
+def staged_from(data: wandb.Artifact) -> list[str]:
+    """The sorted names of all artifacts of the type "prod-ready" downstream of `data`."""
+    ### BEGIN SOLUTION
+    seen: dict[str, str] = {}
+    waiting = [data]
+    while waiting:
+        for run in waiting.pop().used_by():
+            for made in run.logged_artifacts():
+                if made.name not in seen:
+                    seen[made.name] = made.type
+                    waiting.append(made)
+    return sorted(name for name, type in seen.items() if type == "prod-ready")
+    ### END SOLUTION
+
+
+# %% tags=["check"]
+checks.staged_from(staged_from)
+
+# %% [markdown]
+# <details><summary>Hint</summary>
+#
+# Keep a list of artifacts that are still to be followed, and the names of those that you have seen.
+# Take one from the list, look at everything that the runs which used it logged, and put what is new
+# on the list. The API answers with new objects each time, so compare names, not objects.
+#
+# </details>
+
+# %%
+reached = sorted({name for data in concerned for name in staged_from(data)})
+print("reached:", *reached)
+print("production among them:", production.source_name in reached)
+
+# %%
+families = [staging.lineage(version.split(":")[1]) for version in (first.name, second.name)]
+touched = {node.name for family in families if family.staged.name in reached
+           for node in (family.data, family.checkpoint, family.staged)}  # fmt: skip
+show(
+    draw.lineage_graph(families, marked=touched),
+    "Figure 3. All that the page reached, hatched: two files descend from that data set.",
+    "Two rows from data to staged model. In the first, of the rash run, data, checkpoint and "
+    "staged model are hatched; the second, which has the alias production, is clean.",
+    width=860,
+)
+
+# %% [markdown]
+# A narrow escape: the careful run had not seen that page, and services load its model. Had it been
+# the other way round, you would know within a minute which alias to move and which training to
+# repeat. Without the records you would have to delete everything.
+
+# %% [markdown]
+# ## 9. Clean up
+#
+# Each version costs its bytes, and what the page reached has to go anyway. But deleting is the one
+# step that no alias undoes. What must stay?
+#
+# - What has an **alias**, any alias: somebody or something asks for it by that name.
+# - What such a version **descends from**, or question 1 has no answer any more.
+
+# %% [markdown]
+# ### Exercise 5: What may go (8 minutes)
+#
+# Given all versions of all artifacts, return the names of those that nobody needs, in the order in
+# which they came.
+
+
+# %% tags=["exercise"]
+def deletable(versions: list[wandb.Artifact]) -> list[str]:
+    """The names of versions without an alias that no version with an alias descends from.
+
+    Args:
+        versions: each has a `name` ("line-reader:v3"), `aliases` (a list, empty for most) and
+            `logged_by()`, a run or None; a run has `used_artifacts()`.
+    """
+    ### BEGIN SOLUTION
+    waiting = [one for one in versions if one.aliases]
+    needed = {one.name for one in waiting}
+    while waiting:
+        run = waiting.pop().logged_by()
+        for parent in run.used_artifacts() if run else ():
+            if parent.name not in needed:
+                needed.add(parent.name)
+                waiting.append(parent)
+    return [one.name for one in versions if one.name not in needed]
+    ### END SOLUTION
+
+
+# %% tags=["check"]
+checks.deletable(deletable)
+
+# %% [markdown]
+# <details><summary>Hint</summary>
+#
+# It is exercise 4 in the other direction, from many starts at once: begin with all that have an
+# alias, and walk back over `logged_by()` and `used_artifacts()`. What you did not come by is not
+# needed. Mind that `logged_by()` may be `None`, and that a version may be reached twice.
+#
+# </details>
+
+# %%
+kinds = {"paragraph-reader": "prod-ready", "line-reader": "model", "sample-pages": "dataset"}
+versions = [one for name, type in kinds.items() for one in api.artifacts(type, f"{PROJECT}/{name}")]
+print("can go:", *deletable(versions))
+plan = staging.cleanup()
+print("staging.cleanup says the same:", [one.name for one in plan.to_delete] == deletable(versions))
+
+# %% [markdown]
+# `staging.cleanup()` only tells what it would do, and why the rest stays. It is exactly what was
+# hatched in figure 3 that can go. With `yes=True` it is done:
+
+# %%
+show_table(
+    [[one.name, f"{one.bytes / 1e6:.1f}", one.kept_because or "-"] for one in plan.versions],
+    ["version", "MB", "stays because of"],
+    "Table 3. The plan, before anything is deleted.",
+)
+done = staging.cleanup(yes=True)
+print(f"deleted {len(done.to_delete)} versions, {done.bytes / 1e6:.0f} MB")
+
+# %%
+after = staging.lineage("production")
+print("the lineage of production is complete:", after.is_complete)
+print("runs are still there:", sorted(run.job_type for run in api.runs(PROJECT)))
+
+# %% [markdown]
+# Runs stay: they are small, and they say what was tried. Look at the rash run on the tracker's
+# page: its settings and curves are there, its checkpoint is not.
+
+# %% [markdown]
+# ## 10. The same from a terminal
+#
+# Everything that `staging` did is also a command, for scripts and for people: `lab train`,
+# `lab stage --promote`, `lab fetch production`, `lab lineage production --picture lineage.svg`,
+# `lab cleanup --yes`. With `WANDB_API_KEY` set they go to wandb.ai, too. Without it they use the
+# tracker in `.lab/wandb`; started from this notebook they use this notebook's.
+
+# %% tags=["timing"]
+# !lab lineage production
+
+# %%
+# !lab cleanup
+
+# %% [markdown]
+# A mistake costs one line that says what to do, and the exit code 2. Nothing is changed:
+
+# %%
+# !lab fetch yesterday
+
+# %% [markdown]
+# Your tracker ends with this notebook's kernel. Its data stays until the notebook runs again. To
+# look at it later: `lab wandb-server --folder .lab/notebooks/02/wandb`.
+
+# %% [markdown]
+# ## Summary
+#
+# - A run records settings, metrics and how it ended; the score that counts comes from data that
+#   was not trained on.
+# - Versions never change, the same bytes are one version, and only aliases move.
+# - Staging is a run of its own: it uses a checkpoint, proves parity, and logs what services load.
+#   Parity is about the way, not about quality.
+# - Lineage is what runs used and logged. Walked back it explains a model, walked forward it tells
+#   what a bad data set reached.
+# - A rule for production says what equal, missing and differently measured scores mean.
+# - A file is put in place whole and right, or not at all. What has an alias stays, with all that it
+#   descends from.
+
+# %% [markdown]
+# ## What to try next
+#
+# - Train and stage a third model with `promote=True`, fetch it, then give `production` back to the
+#   one before and fetch again. How do you prove that the service has the old bytes now?
+# - Stage the same checkpoint twice in one process. Is there a new version? Read in the docstring of
+#   `staging.stage` what decides it.
+# - Give the rule an absolute limit, and let it also refuse a model that reads the *sample pages*
+#   worse: `metadata["metrics"]["sample_pages_cer"]` of a staged model.
+# - What the file does with a page: [From an image to its text](03_paragraph_text_recognizer.ipynb).
+#   How it is compiled, in small steps: [From a checkpoint to
+#   TorchScript](01_checkpoint_to_torchscript.ipynb).

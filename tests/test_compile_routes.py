@@ -1,0 +1,132 @@
+"""The ways out of Python: each tells what it did, keeps still, and leaves nothing behind."""
+
+import os
+import shutil
+import sys
+
+import pytest
+import torch
+
+from lab_utils.packaged import SAMPLE_PAGES
+from text_recognizer import compile_routes as routes
+from text_recognizer.models.line_finder import LineFinder
+from text_recognizer.models.line_reader import LineReader
+from text_recognizer.models.paragraph_reader import ParagraphReader
+from text_recognizer.places import project_folder
+from text_recognizer.train.sample_lines import page_tensor
+from text_recognizer.weights import load_paragraph_reader
+
+
+@pytest.fixture(scope="module")
+def page() -> torch.Tensor:
+    return page_tensor(SAMPLE_PAGES / "show_font_004.jpg")
+
+
+@pytest.fixture(scope="module")
+def reader() -> ParagraphReader:
+    return load_paragraph_reader()
+
+
+def test_a_trace_keeps_one_branch_and_says_so():
+    def halve_or_double(x: torch.Tensor) -> torch.Tensor:
+        return x / 2 if bool(x.sum() > 0) else x * 2
+
+    recorded, notes = routes.traced(halve_or_double, torch.ones(2))
+    assert torch.equal(recorded(-torch.ones(2)), torch.full((2,), -0.5))
+    assert len(notes) == 1 and "might cause the trace to be incorrect" in notes[0]
+
+
+@pytest.mark.slow
+def test_torchscript_takes_the_whole(reader, page):
+    outcome = routes.torchscript_whole(reader, page)
+    assert (outcome.result, outcome.difference) == (routes.WORKS, 0.0)
+    assert outcome.size > 13e6
+
+
+def test_export_of_the_whole_names_our_line(reader, page, capfd):
+    outcome = routes.export_whole(reader, page)
+    assert outcome.result == routes.FAILS and outcome.size is None
+    note = outcome.note.removeprefix("depends on the data: ")
+    assert note != outcome.note, outcome.note
+    line, _, file = note.removesuffix(")").rpartition(" (")
+    code = (project_folder() / "text_recognizer" / "models" / file).read_text()
+    assert line in code
+    assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.slow
+def test_the_line_reader_is_exported_for_any_number_and_width(reader):
+    outcome = routes.export_line_reader(reader.reader)
+    assert outcome.result == routes.WORKS, outcome.note
+    assert outcome.difference < 1e-4 and outcome.size > 12e6
+
+
+@pytest.mark.slow
+def test_onnx_takes_the_line_reader_and_refuses_the_whole(reader, page, capfd):
+    pytest.importorskip("onnxruntime")
+    outcome = routes.onnx_line_reader(reader.reader)
+    assert outcome.result == routes.WORKS, outcome.note
+    assert outcome.difference < 1e-2 and outcome.size > 12e6
+    whole = routes.onnx_whole(reader, page)
+    assert whole.result == routes.FAILS and whole.note
+    assert capfd.readouterr() == ("", ""), "the exporter prints the whole graph"
+
+
+def test_onnx_is_not_asked_about_a_page_without_lines(reader):
+    """The exporter divides by their number, and takes the process with it."""
+    with pytest.raises(ValueError, match="page with at least one line"):
+        routes.onnx_whole(reader, torch.full((1, 1, 200, 300), 255, dtype=torch.uint8))
+
+
+@pytest.mark.slow
+def test_without_onnxruntime_the_file_is_written_and_not_run(reader, monkeypatch):
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    outcome = routes.onnx_line_reader(reader.reader)
+    assert outcome.result == routes.WORKS and outcome.difference is None
+    assert outcome.size > 12e6 and "onnxruntime" in outcome.note
+
+
+def test_without_a_compiler_the_row_says_what_is_missing(monkeypatch):
+    monkeypatch.setenv("CXX", "no-such-compiler")
+    outcome = routes.aotinductor_line_finder(LineFinder())
+    assert outcome.result == routes.MISSING and "no-such-compiler" in outcome.note
+
+
+@pytest.mark.slow
+def test_aotinductor_compiles_the_finder(reader, monkeypatch):
+    if shutil.which(os.environ.get("CXX", "g++")) is None:
+        pytest.skip("there is no C++ compiler")
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", "as it was")
+    outcome = routes.aotinductor_line_finder(reader.finder)
+    assert outcome.result == routes.WORKS, outcome.note
+    assert outcome.difference < 1e-3 and outcome.size > 1e6
+    assert os.environ["TORCHINDUCTOR_CACHE_DIR"] == "as it was"
+
+
+def test_a_long_error_becomes_one_short_line():
+    class ExportError(Exception):
+        pass
+
+    line = routes.important_line(ExportError("\n  the reason " + "x" * 300 + "\nmore"))
+    assert line.startswith("the reason") and len(line) <= 120
+    assert routes.important_line(ExportError()) == "ExportError"
+
+
+def test_a_nan_is_no_small_difference():
+    one = torch.tensor([1.0, 2.0])
+    assert routes._largest_difference(one, torch.tensor([1.0, float("nan")])) == float("inf")
+    assert routes._largest_difference(one, one[:1]) == float("inf")
+    assert routes._largest_difference(one, one + 0.5) == 0.5
+
+
+def test_the_output_comes_back_after_a_route(capfd):
+    class Loud(LineReader):
+        def forward(self, strips, widths=None):
+            os.write(1, b"from C++")
+            print("from Python")
+            raise RuntimeError("no")
+
+    outcome = routes.export_line_reader(Loud())
+    assert outcome.result == routes.FAILS
+    print("heard")
+    assert capfd.readouterr() == ("heard\n", "")

@@ -1,0 +1,140 @@
+"""Lines cut from the sample pages, and the short training on them."""
+
+import json
+
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import load_file
+
+from text_recognizer.errors import RecognizerError
+from text_recognizer.evaluate.labels import load_items
+from text_recognizer.models.line_reader import LineReader
+from text_recognizer.places import project_folder
+from text_recognizer.train.brief import MAX_WIDTH, train_briefly
+from text_recognizer.train.sample_lines import (
+    LineBatches,
+    SampleLine,
+    SampleLines,
+    cut_lines,
+    page_tensor,
+    sample_lines,
+)
+from text_recognizer.vocabulary import decode
+from text_recognizer.weights import load_paragraph_reader, packaged_weights
+
+PAGES = project_folder() / "data" / "pages"
+
+
+@pytest.fixture(scope="module")
+def finder():
+    return load_paragraph_reader()
+
+
+@pytest.fixture(scope="module")
+def item():
+    return load_items(PAGES, split="train", limit=1)[0]
+
+
+def made_lines(widths: list[int]) -> list[SampleLine]:
+    return [SampleLine(torch.ones(1, 48, width), [1 + i]) for i, width in enumerate(widths)]
+
+
+def test_the_lines_of_a_page_come_with_their_texts(finder, item):
+    with torch.inference_mode():
+        lines = cut_lines(finder, page_tensor(item.path), item.text)
+    assert [decode(line.target) for line in lines] == item.text.split("\n")
+    for line in lines:
+        assert line.strip.shape == (1, 48, line.width) and line.width % 8 == 0
+        assert line.strip.min() < 0 < line.strip.max() <= 1, "ink on paper"
+
+
+def test_the_reader_reads_in_a_strip_what_its_label_says(finder, item):
+    with torch.inference_mode():
+        for line in cut_lines(finder, page_tensor(item.path), item.text):
+            ids = finder.reader(line.strip[None])[0].argmax(1)
+            read = decode(torch.unique_consecutive(ids).tolist())
+            assert sum(a == b for a, b in zip(read, decode(line.target), strict=False)) > 3
+
+
+def test_a_page_with_another_number_of_lines_than_its_label_is_left_out(finder, item):
+    page = page_tensor(item.path)
+    with torch.inference_mode():
+        assert cut_lines(finder, page, item.text + "\nand one more") == []
+        assert cut_lines(finder, torch.full_like(page, 255), item.text) == []
+
+
+def test_long_lines_and_those_that_ctc_cannot_write_are_left_out(finder, item):
+    page, count = page_tensor(item.path), item.text.count("\n") + 1
+    with torch.inference_mode():
+        widths = [line.width for line in cut_lines(finder, page, item.text)]
+        limit = sorted(widths)[0]
+        short = cut_lines(finder, page, item.text, max_width=limit)
+        crowded = cut_lines(finder, page, "\n".join(["x" * 1000] * count))
+    assert [line.width for line in short] == [width for width in widths if width <= limit]
+    assert crowded == []
+
+
+def test_a_folder_without_a_usable_line_is_told(tmp_path):
+    Image.new("L", (300, 100), 255).save(tmp_path / "blank.png")
+    labels = {"items": [{"file": "blank.png", "text": "a line", "split": "train"}]}
+    (tmp_path / "labels.json").write_text(json.dumps(labels))
+    with pytest.raises(RecognizerError, match="No line of .* fits its label"):
+        sample_lines(tmp_path, "train")
+
+
+def test_a_batch_is_the_same_for_the_same_number_and_seed():
+    lines = made_lines([80, 400, 88, 160, 408, 168, 80])
+    one, same, other = (LineBatches(lines, 2, seed) for seed in (1, 1, 2))
+    for index in (0, 5, 11):
+        assert torch.equal(one[index].targets, same[index].targets)
+    assert any(not torch.equal(one[i].targets, other[i].targets) for i in range(6))
+
+
+def test_a_pass_uses_no_line_twice_and_pads_little():
+    lines = made_lines([80, 80, 80, 800, 800, 800, 80])
+    batches = LineBatches(lines, 3, seed=1)
+    assert batches.batches_per_pass == 2
+    for number in range(4):
+        batch_pair = [batches[2 * number + place] for place in range(2)]
+        used = [line for batch in batch_pair for line in batch.targets[:, 0].tolist()]
+        assert len(set(used)) == 6
+        assert sorted(batch.strips.size(3) for batch in batch_pair) == [128, 832]
+
+
+def test_training_and_validation_do_not_share_pages(monkeypatch):
+    asked = []
+    monkeypatch.setattr(
+        "text_recognizer.train.sample_lines.load_items",
+        lambda *_, **options: asked.append(options["split"]) or [],
+    )
+    data = SampleLines(train_pages=1)
+    for loader in (data.train_dataloader, data.val_dataloader):
+        with pytest.raises(RecognizerError):
+            loader()
+    assert asked == ["train", "validation"]
+
+
+@pytest.mark.slow
+def test_a_brief_training_leaves_a_whole_lightning_checkpoint(tmp_path, capfd):
+    one = train_briefly(tmp_path / "new" / "one.ckpt", steps=2)
+    assert capfd.readouterr() == ("", "")
+    checkpoint = torch.load(one, weights_only=True)
+    assert checkpoint["global_step"] == 2
+    assert {"loops", "callbacks", "hyper_parameters", "lr_schedulers"} <= checkpoint.keys()
+    state = {k.removeprefix("reader."): v for k, v in checkpoint["state_dict"].items()}
+    LineReader().load_state_dict(state)
+    moments = checkpoint["optimizer_states"][0]["state"]
+    assert len(moments) == len(list(LineReader().parameters()))
+    assert all(moment["step"] == 2 for moment in moments.values())
+    packaged = load_file(packaged_weights() / "line_reader.safetensors")
+    assert any(not torch.equal(state[name], packaged[name].float()) for name in packaged)
+
+    other = torch.load(train_briefly(tmp_path / "other.ckpt", steps=2), weights_only=True)
+    for name, values in checkpoint["state_dict"].items():
+        assert torch.equal(values, other["state_dict"][name]), name
+
+
+def test_a_brief_training_has_lines_enough():
+    lines = sample_lines(PAGES, "train", limit=3, max_width=MAX_WIDTH)
+    assert len(lines) >= 3
