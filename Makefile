@@ -14,7 +14,7 @@ PY := $(VENV)/bin/python
 help: ## list the commands
 	@sed -n 's/^\([a-z]*\): [^#]*## /make \1#/p' Makefile | awk -F'#' '{printf "%-12s%s\n", $$1, $$2}'
 
-run: $(STAMP) ## read three sample pages with the packaged recognizer
+run: $(STAMP) ## hand a model over from training to reading, and read three pages
 	@$(PY) -m lab_utils.cli run
 
 test: $(STAMP) ## check style, run the tests and every solution notebook

@@ -293,17 +293,6 @@ def test_an_interrupt_ends_quietly(page, stand_in_path):
 # The packaged recognizer
 
 
-def test_run_reads_three_sample_pages(lab, model_path, monkeypatch):
-    if not (SAMPLE_PAGES / "labels.json").is_file():
-        pytest.skip("no sample pages in data/pages yet")
-    monkeypatch.setenv("LAB_MODEL", str(model_path))
-    code, out, err = lab("run")
-    assert (code, err) == (0, "")
-    rates = [float(rate) for rate in re.findall(r"[\d.]+ s, \d+ lines, CER ([\d.]+)", out)]
-    assert len(rates) == 3
-    assert sum(rates) / 3 < 0.3, "far from what the card of the weights says"
-
-
 def test_compile_writes_a_file_that_reads(lab, page, tmp_path):
     out_path = tmp_path / "model.pt"
     code, out, _ = lab("compile", "--out", out_path)

@@ -18,7 +18,7 @@ _WIDTH, _HEIGHT, _GAP, _BETWEEN = 1.55, 0.72, 0.28, 0.35  # inches: box, arrow, 
 
 
 def loss_curves(losses: Mapping[str, Sequence[float]]) -> "Figure":
-    """The training loss of each run at each of its steps, on a logarithmic scale."""
+    """The training loss of each run at each of its steps."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(6, 3), layout="constrained")
@@ -32,20 +32,19 @@ def loss_curves(losses: Mapping[str, Sequence[float]]) -> "Figure":
             linestyle=LINE_STYLES[number],
             marker=MARKERS[number],
         )
-    axes.set(xlabel="step", ylabel="loss on the batch of this step", yscale="log")
+    axes.set(xlabel="step", ylabel="loss on the batch of this step")
+    axes.set_ylim(bottom=0)
     axes.xaxis.get_major_locator().set_params(integer=True)
     axes.grid(alpha=0.3)
     axes.legend()
     return figure
 
 
-def lineage_rows(lineage: Lineage) -> list[list[str]]:
-    """For each step back from the staged model: what it is, which one, and what to know."""
-    return [[what, _title(node), "; ".join(_facts(node))] for what, node in lineage.steps]
-
-
 def lineage_graph(lineages: Sequence[Lineage], marked: Collection[str] = ()) -> "Figure":
-    """A row for each staged model, from its data at the left; `marked` names are hatched."""
+    """A row for each staged model, from its data at the left.
+
+    Where the staged model's name is in `marked`, the artifacts of its row are hatched.
+    """
     from matplotlib.figure import Figure
     from matplotlib.patches import FancyBboxPatch
 
@@ -63,7 +62,7 @@ def lineage_graph(lineages: Sequence[Lineage], marked: Collection[str] = ()) -> 
         y = height - row * (_HEIGHT + _BETWEEN) - _HEIGHT - 0.25
         for column, (_, node) in enumerate(lineage.steps[::-1]):
             x, r = column * (_WIDTH + _GAP), 0.2 if isinstance(node, ArtifactNode) else 0.01
-            is_marked = isinstance(node, ArtifactNode) and node.name in marked
+            is_marked = isinstance(node, ArtifactNode) and lineage.staged.name in marked
             axes.add_patch(
                 FancyBboxPatch(
                     (x + r, y + r),
