@@ -16,7 +16,6 @@ from PIL import Image, ImageChops, ImageDraw
 
 from lab_utils import cli
 from lab_utils.commands import reading
-from lab_utils.packaged import SAMPLE_PAGES
 from text_recognizer.errors import RecognizerError
 
 ROOT = Path(__file__).resolve().parents[1]

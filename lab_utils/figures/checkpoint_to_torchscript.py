@@ -16,7 +16,6 @@ from lab_utils.figures import COLOURS, HATCHES
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-    from torch import Tensor
 
     from text_recognizer.compile_routes import Outcome
 
@@ -103,17 +102,17 @@ def megabytes(files: Mapping[str, Mapping[str, int]]) -> "Figure":
 
 
 def compare_readings(
-    read: Callable[["Tensor"], str],
-    read_otherwise: Callable[["Tensor"], str],
-    pages: Mapping[str, "Tensor"],
+    texts: Mapping[str, str], read_otherwise: Callable[[str], str]
 ) -> list[list[object]]:
-    """For each page its name, how many lines either way of reading finds, and whether the texts
-    are the same, or the error's last line."""
+    """Compares the texts of pages, by name, with what another way of reading makes of them.
+
+    Rows of the page's name, how many lines either way finds, and whether the texts are the same,
+    or the last line of the RuntimeError.
+    """
     rows: list[list[object]] = []
-    for name, page in pages.items():
-        text = read(page)
+    for name, text in texts.items():
         try:
-            other = read_otherwise(page)
+            other = read_otherwise(name)
         except RuntimeError as error:
             last = str(error).strip().splitlines()[-1]
             rows.append([name, _lines(text), "-", last.removeprefix("RuntimeError: ")])

@@ -10,6 +10,7 @@ from lab_utils.figures import COLOURS, LINE_STYLES, MARKERS
 from lab_utils.staging import ArtifactNode, Lineage, RunNode
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 Node = ArtifactNode | RunNode
@@ -46,7 +47,6 @@ def lineage_graph(lineages: Sequence[Lineage], marked: Collection[str] = ()) -> 
     Where the staged model's name is in `marked`, the artifacts of its row are hatched.
     """
     from matplotlib.figure import Figure
-    from matplotlib.patches import FancyBboxPatch
 
     heads = [what for what, _ in lineages[0].steps[::-1]]
     width = len(heads) * (_WIDTH + _GAP) - _GAP
@@ -61,35 +61,43 @@ def lineage_graph(lineages: Sequence[Lineage], marked: Collection[str] = ()) -> 
     for row, lineage in enumerate(lineages):
         y = height - row * (_HEIGHT + _BETWEEN) - _HEIGHT - 0.25
         for column, (_, node) in enumerate(lineage.steps[::-1]):
-            x, r = column * (_WIDTH + _GAP), 0.2 if isinstance(node, ArtifactNode) else 0.01
-            is_marked = isinstance(node, ArtifactNode) and lineage.staged.name in marked
-            axes.add_patch(
-                FancyBboxPatch(
-                    (x + r, y + r),
-                    _WIDTH - 2 * r,
-                    _HEIGHT - 2 * r,
-                    boxstyle=f"round,pad={r},rounding_size={r}",
-                    facecolor="#f2f2f2" if isinstance(node, RunNode) else "white",
-                    edgecolor="#888888" if is_marked else "black",
-                    hatch="////" if is_marked else None,
-                    linewidth=1.2,
-                )
-            )
-            axes.text(
-                x + _WIDTH / 2,
-                y + _HEIGHT / 2,
-                "\n".join([_title(node), *_facts(node)]),
-                ha="center",
-                va="center",
-                fontsize=8,
-                linespacing=1.35,
-                bbox={"facecolor": "white", "edgecolor": "none", "pad": 1.5} if is_marked else None,
-            )
+            x = column * (_WIDTH + _GAP)
+            hatched = isinstance(node, ArtifactNode) and lineage.staged.name in marked
+            _draw_node(axes, node, x, y, hatched)
             if column:
-                arrow = {"arrowstyle": "-|>", "color": "black", "shrinkA": 0, "shrinkB": 0}
                 there, here = (x, y + _HEIGHT / 2), (x - _GAP, y + _HEIGHT / 2)
+                arrow = {"arrowstyle": "-|>", "color": "black", "shrinkA": 0, "shrinkB": 0}
                 axes.annotate("", xy=there, xytext=here, arrowprops=arrow)
     return figure
+
+
+def _draw_node(axes: "Axes", node: Node | None, x: float, y: float, hatched: bool) -> None:
+    """A box with its lower left corner at x, y (inches): round for artifacts, gray for runs."""
+    from matplotlib.patches import FancyBboxPatch
+
+    r = 0.2 if isinstance(node, ArtifactNode) else 0.01
+    axes.add_patch(
+        FancyBboxPatch(
+            (x + r, y + r),
+            _WIDTH - 2 * r,
+            _HEIGHT - 2 * r,
+            boxstyle=f"round,pad={r},rounding_size={r}",
+            facecolor="#f2f2f2" if isinstance(node, RunNode) else "white",
+            edgecolor="#888888" if hatched else "black",
+            hatch="////" if hatched else None,
+            linewidth=1.2,
+        )
+    )
+    axes.text(
+        x + _WIDTH / 2,
+        y + _HEIGHT / 2,
+        "\n".join([_title(node), *_facts(node)]),
+        ha="center",
+        va="center",
+        fontsize=8,
+        linespacing=1.35,
+        bbox={"facecolor": "white", "edgecolor": "none", "pad": 1.5} if hatched else None,
+    )
 
 
 def _title(node: Node | None) -> str:
@@ -99,7 +107,7 @@ def _title(node: Node | None) -> str:
 
 
 def _facts(node: Node | None) -> list[str]:
-    """At most two facts, rounded so that they are the same on every machine."""
+    """At most one fact, the same on every machine."""
     if node is None:
         return []
     if isinstance(node, RunNode):

@@ -43,12 +43,11 @@
 #
 # The usual server is wandb.ai, and it wants an account. Without one, `tracking.connect()` starts a
 # small server of the lab's own that speaks the same protocol. It runs inside this notebook's
-# process and keeps everything in a folder on this machine. Each time you run the next cell, that
-# folder starts empty, so your versions count from 0.
+# process and keeps everything in a folder on this machine. Here that is a new one each time, so
+# that your versions count from 0; those of the last few times stay.
 
 # %%
 import os
-import shutil
 from pathlib import Path
 
 import wandb
@@ -61,11 +60,15 @@ from lab_utils.staging.names import PROJECT
 from text_recognizer.places import lab_folder
 
 # %%
-FOLDER = lab_folder() / "notebooks" / "02"
-tracking.connect(FOLDER / "wandb").close()  # ends the server of an earlier run of this cell
-shutil.rmtree(FOLDER, ignore_errors=True)
+import shutil
+import tempfile
+
+place = lab_folder() / "notebooks" / "02"
+place.mkdir(parents=True, exist_ok=True)
+for old in sorted(place.iterdir(), key=lambda folder: folder.stat().st_mtime)[:-3]:
+    shutil.rmtree(old, ignore_errors=True)
+FOLDER = Path(tempfile.mkdtemp(dir=place))
 tracker = tracking.connect(FOLDER / "wandb")
-FOLDER.mkdir(parents=True, exist_ok=True)
 # Else wandb asks Jupyter which notebook this is, and complains where nobody answers.
 os.environ["WANDB_NOTEBOOK_NAME"] = "notebooks/source/02_staging_with_wandb.py"
 print("project:", PROJECT)
@@ -124,14 +127,15 @@ print("summary:", found.summary["value"])
 # Unless you set it, the summary holds the last value of each metric. That is not always the one
 # that you want: of a training you want the score of the weights that you kept.
 #
-# Now two real trainings. `staging.train` fine-tunes the lab's line reader on lines of a few sample
-# pages, with PyTorch Lightning and its `WandbLogger`. Six steps are far too few for a better
-# model, but everything about the way is as in a long training. The two differ in the learning rate
-# and in how many pages they see. (This takes some seconds.)
+# Now two real trainings. `staging.train` fine-tunes the lab's line reader on the short lines (up to
+# 320 px) of a few sample pages, with PyTorch Lightning and its `WandbLogger`. Five steps are far
+# too few for a better model, but everything about the way is as in a long training. The two differ
+# in the learning rate and in how many pages they see. (This takes some seconds.)
 
 # %%
-rash = staging.train(steps=6, pages=4, learning_rate=3e-4, validation_pages=6)
-careful = staging.train(steps=6, pages=3, learning_rate=1e-5, validation_pages=6)
+short = {"steps": 5, "validation_pages": 6, "max_width": 320}
+rash = staging.train(pages=4, learning_rate=3e-4, **short)
+careful = staging.train(pages=3, learning_rate=1e-5, **short)
 runs = {
     name: api.run(f"{PROJECT}/{trained.run_id}")
     for name, trained in {"rash": rash, "careful": careful}.items()
@@ -146,16 +150,15 @@ losses = {
 show(
     draw.loss_curves(losses),
     "Figure 1. The training loss of both runs, from the history at the tracker.",
-    "Two jagged curves over six steps, between 0 and 0.5. They cross several times.",
+    "Two curves over five steps. Both fall; the rash one starts higher and ends far lower.",
     width=560,
 )
 
 # %% [markdown]
-# Which of the two would you send out? These curves do not tell. Each point is the loss on a handful
-# of lines, so it jumps with the lines, and they are lines that the network is being trained on.
-#
-# Each run also read lines of other pages, before its first step and after the last, and logged the
-# character error rate (CER), the share of characters that are read wrong:
+# Which of the two would you send out? By these curves, the rash one. But they show the loss on a
+# handful of lines that the network is being trained on, the same ones again and again. Each run
+# also read lines of other pages, before its first step and after the last, and logged the character
+# error rate (CER), the share of characters that are read wrong:
 
 # %% tags=["nbval-ignore-output"]
 rows = []
@@ -167,9 +170,10 @@ columns = ["run", "learning rate", "pages", "CER before", "CER after"]
 show_table(rows, columns, "Table 1. Two trainings, and how they read the same validation lines.")
 
 # %% [markdown]
-# The careful run changed next to nothing. The rash one took steps so large that it lost a part of
-# what it could read before, and the loss that it made smaller does not show it. So what goes along
-# with a checkpoint as its **score** must come from data that it was not trained on.
+# The careful run changed next to nothing: these lines are easy, and it still reads them. The rash
+# one learned its own lines by heart, and lost a part of what it could read before. Its loss does
+# not show that. So what goes along with a checkpoint as its **score** must come from data that it
+# was not trained on.
 
 # %% [markdown]
 # ## 3. An artifact
@@ -366,7 +370,8 @@ print(f"CER {metrics['score']:.3f} on the validation lines, {metrics['score_befo
 #
 # Write the table as a function of two checkpoints' metadata. A score is a CER, a number; it may be
 # missing from the metadata, `None`, or NaN, which a diverged training leaves. Mind that 0 is a
-# score, too. `metadata["data"]["validation_sha256"]` is the digest of the validation lines.
+# score, too, the best there is. `metadata["data"]["validation_sha256"]` is the digest of the
+# validation lines.
 
 # %% tags=["exercise"]
 import math
@@ -442,9 +447,9 @@ model = staging.fetch("production", FOLDER / "service" / "paragraph_reader.pt")
 print(model.name, f"{model.stat().st_size / 1e6:.1f} MB")
 
 # %% [markdown]
-# The service itself needs no `wandb`, no Lightning and no NumPy: fewer packages are fewer megabytes,
-# seconds and surprises. Here is a process in which nothing but torch, Pillow, what these two require
-# and the lab's own code can be imported. It reads all the same:
+# The service itself needs no `wandb`, no Lightning and no NumPy: fewer packages are fewer
+# megabytes, seconds and surprises. Here is a process in which nothing but torch, Pillow, what these
+# two require and the lab's own code can be imported. It reads all the same:
 
 # %%
 import subprocess
@@ -695,8 +700,8 @@ show_table(
 )
 
 # %% [markdown]
-# What can go is exactly what is hatched in figure 3. Name it, and with `yes=True` it is done. (Named
-# versions alone are touched: at wandb.ai your project may hold other work.)
+# What can go is exactly what is hatched in figure 3. Name it, and with `yes=True` it is done. (Only
+# named versions are touched: at wandb.ai your project may hold other work.)
 
 # %%
 gone = families[0]
@@ -734,8 +739,11 @@ print("runs are still there:", sorted(run.job_type for run in api.runs(PROJECT))
 # !lab fetch yesterday
 
 # %% [markdown]
-# Your tracker ends with this notebook's kernel. Its data stays until the notebook runs again. To
-# look at it later: `lab wandb-server --folder .lab/notebooks/02/wandb`.
+# Your tracker ends with this notebook's kernel; its data stays for a while. To look at it later,
+# run this in a terminal:
+
+# %% tags=["timing"]
+print("lab wandb-server --folder", os.path.relpath(FOLDER / "wandb"))
 
 # %% [markdown]
 # ## Summary

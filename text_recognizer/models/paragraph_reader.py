@@ -87,7 +87,7 @@ class ParagraphReader(nn.Module):
         line_page: List[Tensor] = []
         paths: List[Tensor] = []
         heights: List[Tensor] = []
-        for page, found in enumerate(self._find(pages, sizes)):
+        for page, found in enumerate(self.find_lines(pages, sizes)):
             ink, path, edges, reach = found
             if path.size(0) == 0:
                 continue
@@ -116,7 +116,7 @@ class ParagraphReader(nn.Module):
             torch.cat(heights)[said],
         )
 
-    def _find(
+    def find_lines(
         self, pages: Tensor, sizes: Optional[Tensor]
     ) -> List[Tuple[Tensor, Tensor, Tensor, Tensor]]:
         """For each page its ink (1, 1, H, W) and, of its N lines, in px of the page: paths
@@ -140,7 +140,7 @@ class ParagraphReader(nn.Module):
     def _find_in(
         self, inks: List[Tensor], overviews: List[Tensor]
     ) -> List[Tuple[Tensor, Tensor, Tensor, Tensor]]:
-        """What `_find` tells, of pages whose overviews go through the finder in one batch."""
+        """What `find_lines` tells, of pages whose overviews go through the finder in one batch."""
         device = inks[0].device
         tallest, widest = 1, 1
         for overview in overviews:

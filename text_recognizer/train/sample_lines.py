@@ -56,7 +56,7 @@ def cut_lines(
     `max_width` px, or with more letters than CTC has frames for, are left out.
     """
     labels = text.split("\n")
-    ink, paths, edges, reach = finder._find(page, None)[0]
+    ink, paths, edges, reach = finder.find_lines(page, None)[0]
     if paths.size(0) != len(labels):
         return []
     strips, widths = cut_strips(ink, paths, edges[0], edges[1], reach[0], reach[1])
