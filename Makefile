@@ -33,10 +33,13 @@ lab test: export MPLCONFIGDIR = $(CURDIR)/.lab/cache/matplotlib
 lab: export JUPYTERLAB_SETTINGS_DIR = $(CURDIR)/.lab/jupyter/settings
 lab: export JUPYTERLAB_WORKSPACES_DIR = $(CURDIR)/.lab/jupyter/workspaces
 lab: export npm_config_cache = $(CURDIR)/.lab/npm
-# Root, as in a container, has to be allowed; the server listens on this machine alone.
+# Root, as in a container, has to be allowed; the server listens on this machine alone, and does
+# not look for updates.
 lab: $(STAMP) ## open JupyterLab at the first notebook, on 127.0.0.1
 	@$(PY) -m jupyterlab --ServerApp.ip=127.0.0.1 --ServerApp.root_dir='$(CURDIR)' \
-		$(if $(filter 0,$(shell id -u)),--allow-root) $(firstword $(sort $(wildcard notebooks/*.ipynb)))
+		--LabApp.default_url=/lab/tree/$(firstword $(sort $(wildcard notebooks/*.ipynb))) \
+		--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate \
+		$(if $(filter 0,$(shell id -u)),--allow-root)
 
 clean: ## remove the environment and all that the lab wrote (.venv, .lab)
 	rm -rf $(VENV) .lab build dist *.egg-info

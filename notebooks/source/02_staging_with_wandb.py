@@ -56,8 +56,9 @@ from lab_utils import staging, tracking
 from lab_utils.checks import staging_with_wandb as checks
 from lab_utils.figures import show, show_table
 from lab_utils.figures import staging_with_wandb as draw
-from lab_utils.staging.names import PROJECT
 from text_recognizer.places import lab_folder
+
+PROJECT = staging.names.PROJECT
 
 # %%
 import shutil
@@ -197,8 +198,8 @@ for artifact in versions:
 
 # %% [markdown]
 # Three were logged, and there are two versions. An artifact has a **digest**, a checksum of its
-# files. The same bytes have the same digest, and the server makes no new version for them. A
-# version never changes: other bytes are another version.
+# files. The same bytes have the same digest, and the server makes no new version for them. The
+# files of a version never change: other bytes are another version.
 #
 # What moves is an **alias**, a name for a version. `latest` goes to each new one by itself; others
 # are moved by people and programs:
@@ -256,7 +257,8 @@ show_table(
 parity = first.parity
 print("aliases:", *first.aliases)
 print("pages with other tokens than the module's:", len(parity.pages_that_differ))
-print(f"all logits within {parity.tolerance}:", parity.holds)
+within = parity.largest_logit_difference <= parity.tolerance
+print(f"all logits within {parity.tolerance}:", within)
 
 # %% [markdown]
 # Parity holds, for a model that reads badly. That is no contradiction: parity compares the file
