@@ -120,6 +120,8 @@ def _status(error: Exception) -> int:
         return error.status
     if isinstance(error, sqlite3.OperationalError) and "locked" in str(error):
         return 429
+    if isinstance(error, FileNotFoundError):
+        return 404
     if isinstance(error, sqlite3.OperationalError | OSError):
         return 413  # in all likelihood the disk is full
     _log.error("a request failed", exc_info=error)
