@@ -19,7 +19,7 @@ COPIED = ("pyproject.toml", "constraints.txt", "data", "lab_utils", "text_recogn
 SPARED = ("models", "cache/matplotlib")
 """Below .lab: what a notebook would make again, in seconds, if it were not there."""
 PASSED_ON = re.compile(
-    r"PATH|LANG|LANGUAGE|LC_\w+|TZ|TERM|TMPDIR|VIRTUAL_ENV|CONDA_PREFIX|LD_LIBRARY_PATH"
+    r"PATH|LANG|LANGUAGE|LC_\w+|TZ|TERM|VIRTUAL_ENV|CONDA_PREFIX|LD_LIBRARY_PATH"
     r"|CUDA_\w+|NVIDIA_\w+|\w+_NUM_THREADS|SYSTEMROOT"
 )
 """Variables that a kernel gets. Naming these, not the secrets, also keeps out what nobody thought
@@ -53,6 +53,7 @@ def workplace(project: Path) -> Iterator[Workplace]:
         place = Workplace(root, _environment(root))
         place.notebooks.mkdir(parents=True)
         (root / "home").mkdir()
+        (root / "tmp").mkdir()
         for name in COPIED:
             _copy(project / name, place.project / name)
         for name in SPARED:
@@ -75,6 +76,7 @@ def _environment(root: Path) -> dict[str, str]:
         **{name: value for name, value in os.environ.items() if PASSED_ON.fullmatch(name)},
         "HOME": home,
         "USERPROFILE": home,
+        **dict.fromkeys(("TMPDIR", "TEMP", "TMP"), str(root / "tmp")),
         "PYTHONUSERBASE": site.getuserbase(),  # packages of `pip install --user`
         "PYTHONPATH": os.pathsep.join(filter(None, python_path)),
         "LAB_HOME": str(lab),
