@@ -4,6 +4,7 @@ and what needs them or the real handwriting is skipped, with the reason, where t
 
 import contextlib
 import shlex
+import signal
 import socket
 import sys
 import threading
@@ -15,6 +16,10 @@ from torch import nn
 
 from lab_utils import cli
 from text_recognizer import vocabulary
+
+# A shell's background job starts with Ctrl-C ignored, and so would the processes in which the tests
+# press it.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def _commands(group, prefix: str = "") -> dict:

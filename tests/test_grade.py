@@ -185,7 +185,8 @@ def kernel_processes() -> list[psutil.Process]:
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error, OSError):
             environment = process.environ()
-            ours = environment.get("TMPDIR") == os.environ["TMPDIR"]
+            folder = os.path.realpath(environment.get("TMPDIR", "/"))
+            ours = folder.startswith(os.path.realpath(os.environ["TMPDIR"]))
             if ours and limited_kernel.MARK in environment:
                 found.append(process)
     return found
