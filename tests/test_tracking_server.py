@@ -10,8 +10,9 @@ import pytest
 from tracking_client import Client, Refused, artifact_digest, md5
 
 from lab_utils.tracking import limits, storage
+from lab_utils.tracking import server as server_module
 from lab_utils.tracking.errors import TrackingError
-from lab_utils.tracking.server import TrackingServer
+from lab_utils.tracking.server import LOOPBACK, TrackingServer
 
 
 @pytest.fixture
@@ -157,7 +158,10 @@ def test_another_sites_page_may_not_write(shared, origin):
     assert not any(name.startswith("access-control") for name in headers)
 
 
-def test_pages_ask_for_the_key_where_the_network_can_reach_them(tmp_path):
+def test_pages_ask_for_the_key_where_the_network_can_reach_them(tmp_path, monkeypatch):
+    # The tests open nothing to the network: the socket itself stays on this machine.
+    listen = server_module._listen
+    monkeypatch.setattr(server_module, "_listen", lambda _, port: listen(LOOPBACK, port))
     server = TrackingServer(tmp_path / "tracker", host="0.0.0.0")
     server.start()
     try:

@@ -20,7 +20,7 @@ from text_recognizer.models.paragraph_reader import ParagraphReader
 from text_recognizer.models.strips import STRIDE, cut_strips
 from text_recognizer.places import project_folder
 from text_recognizer.train.sampling import EpochSampler
-from text_recognizer.train.strips_data import MAX_TRAINING_WIDTH, StripBatch, collate
+from text_recognizer.train.strips_data import MAX_TRAINING_WIDTH, StripBatch, collate, frames_needed
 from text_recognizer.vocabulary import encode, to_printable_ascii
 from text_recognizer.weights import load_paragraph_reader
 
@@ -63,14 +63,9 @@ def cut_lines(
     lines = []
     for strip, width, label in zip(strips, widths.tolist(), labels, strict=True):
         target = encode(to_printable_ascii(label))
-        if target and width <= max_width and _frames_needed(target) <= width // STRIDE:
+        if target and width <= max_width and frames_needed(target) <= width // STRIDE:
             lines.append(SampleLine(strip[:, :, :width].clone(), target))
     return lines
-
-
-def _frames_needed(target: list[int]) -> int:
-    """CTC needs a frame for every character, and a blank between two alike."""
-    return len(target) + sum(a == b for a, b in zip(target, target[1:], strict=False))
 
 
 def sample_lines(

@@ -96,14 +96,16 @@ class StripBatches(Dataset[StripBatch]):
             cut, widths = page_strips(page, rng if self.jitter else None)
             for strip, width, line in zip(cut, widths.tolist(), page.lines, strict=True):
                 target = encode(line.text)
-                repeats = sum(a == b for a, b in zip(target, target[1:], strict=False))
-                # CTC needs a frame for every character, and a blank between two alike.
-                fits = len(target) + repeats <= width // STRIDE
-                if fits and width <= MAX_TRAINING_WIDTH:
+                if frames_needed(target) <= width // STRIDE and width <= MAX_TRAINING_WIDTH:
                     strips.append((width, strip[:, :, :width], target))
         strips.sort(key=lambda one: one[0])
         first = int(rng.integers(len(strips) - self.lines + 1))
         return collate(strips[first : first + self.lines], page.kind)
+
+
+def frames_needed(target: list[int]) -> int:
+    """CTC needs a frame for every character, and a blank between two alike."""
+    return len(target) + sum(a == b for a, b in zip(target, target[1:], strict=False))
 
 
 def collate(strips: list[tuple[int, Tensor, list[int]]], kind: str) -> StripBatch:
