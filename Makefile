@@ -5,8 +5,12 @@
 
 PYTHON ?= python3
 VENV := .venv
-STAMP := $(VENV)/.installed
 PY := $(VENV)/bin/python
+# What `make run` and `make lab` need, and what the tests need besides.
+STAMP := $(VENV)/.installed
+TEST_STAMP := $(VENV)/.installed-for-tests
+EXTRAS := deploy,lab,mcp,service,teach
+TEST_EXTRAS := $(EXTRAS),ray,test
 
 .DEFAULT_GOAL := help
 .PHONY: help run test lab clean FORCE
@@ -17,7 +21,7 @@ help: ## list the commands
 run: $(STAMP) ## hand a model over from training to reading, and read three pages
 	@$(PY) -m lab_utils.cli run
 
-test: $(STAMP) ## check style, run the tests and every solution notebook
+test: $(TEST_STAMP) ## check style, run the tests and every solution notebook
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
 	$(PY) -m pytest
@@ -68,6 +72,11 @@ $(STAMP): pyproject.toml constraints.txt
 	@{ $(USABLE); } || rm -rf $(VENV)
 	@rm -f $(STAMP)
 	@test -x $(PY) || { echo "Setting up $(VENV) (once, some minutes)"; $(PYTHON) -m venv $(VENV); }
-	$(PY) -m pip install --constraint constraints.txt --editable '.[lab,teach,test]'
+	$(PY) -m pip install --constraint constraints.txt --editable '.[$(EXTRAS)]'
 	$(PY) -m pip check
 	@echo '$(CURDIR)' > $(STAMP)
+
+$(TEST_STAMP): $(STAMP)
+	$(PY) -m pip install --constraint constraints.txt --editable '.[$(TEST_EXTRAS)]'
+	$(PY) -m pip check
+	@touch $(TEST_STAMP)

@@ -87,7 +87,8 @@ def test_conda_installs_this_project_under_the_constraints():
     assert "--constraint constraints.txt" in section
     (editable,) = (line for line in section if line.startswith("--editable"))
     extras = set(re.fullmatch(r"--editable \.\[(.*)\]", editable)[1].split(","))
-    assert extras == set(pyproject()["optional-dependencies"])
+    # Ray is half a gigabyte, and one command of the lab uses it.
+    assert extras == set(pyproject()["optional-dependencies"]) - {"ray"}
 
 
 def test_conda_python_is_one_that_the_project_supports():
