@@ -11,6 +11,8 @@ STAMP := $(VENV)/.installed
 TEST_STAMP := $(VENV)/.installed-for-tests
 EXTRAS := deploy,lab,mcp,service,teach
 TEST_EXTRAS := $(EXTRAS),ray,test
+# A file's tests share what they set up. Of several threads in each process, most would wait.
+SIDE_BY_SIDE := -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
 .PHONY: help run test lab clean FORCE
@@ -24,7 +26,8 @@ run: $(STAMP) ## hand a model over from training to reading, and read three page
 test: $(TEST_STAMP) ## check style, run the tests and every solution notebook
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
-	$(PY) -m pytest
+	OMP_NUM_THREADS=1 $(PY) -m pytest $(SIDE_BY_SIDE) -m 'not alone'
+	$(PY) -m pytest -m alone
 	$(PY) -m pytest --nbval --nbval-current-env --nbval-sanitize-with tests/nbval_sanitize.cfg \
 		--nbval-cell-timeout 300 notebooks/solutions
 

@@ -142,6 +142,7 @@ def test_a_far_end_that_dies_is_named(made, monkeypatch, tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.alone
 def test_lab_run_hands_a_model_over_in_time(tmp_path):
     environment = {k: v for k, v in os.environ.items() if "WANDB" not in k}
     start = time.monotonic()

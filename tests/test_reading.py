@@ -59,6 +59,7 @@ def test_letters_of_1905_are_read(recognizer, handwriting):
     assert read.overall.cer <= 0.20
 
 
+@pytest.mark.alone
 def test_a_photo_of_12_megapixels_is_read_in_2_seconds(recognizer):
     page = Image.open(SAMPLES / "show_font_005.jpg").resize((4000, 3000), Image.Resampling.BICUBIC)
     photo = io.BytesIO()

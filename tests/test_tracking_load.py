@@ -20,10 +20,12 @@ def test_runs_of_several_processes_lose_nothing(benchmark, tmp_path):
     assert (result["missing_steps"], result["failed_processes"]) == (0, 0)
 
 
+@pytest.mark.alone
 def test_a_thousand_versions_are_listed_soon(benchmark, tmp_path):
     assert benchmark.measure_listing(tmp_path, versions=1000) < 3  # 0.6 s where nothing else runs
 
 
+@pytest.mark.alone
 def test_a_file_goes_up_and_down(benchmark, tmp_path):
     times = benchmark.measure_files(tmp_path, megabytes=20, repeats=1)
     assert set(times) == {"copy_twice", "up", "down"} and min(times.values()) > 0
