@@ -1,0 +1,272 @@
+"""Reads pages by asking a model service. A caller gets the service's text or an error with one
+sentence, never something else that came back from the address."""
+
+import http.client
+import json
+import math
+import re
+import socket
+import ssl
+from typing import TYPE_CHECKING, NamedTuple
+from urllib.parse import quote, urlsplit
+
+from lab_utils.predictors.answers import document_in
+from lab_utils.predictors.connections import (
+    ConnectionPool,
+    ConnectTimeoutError,
+    ReplyTooLargeError,
+)
+from lab_utils.predictors.errors import (
+    ServiceAddressError,
+    ServiceBusyError,
+    ServiceError,
+    ServiceFailedError,
+    ServiceTimeoutError,
+    ServiceUnreachableError,
+)
+from lab_utils.predictors.pages_to_send import page_to_send
+from lab_utils.predictors.retrying import Clock, TransientError, retry
+from lab_utils.service import wire
+from text_recognizer.images import ImageSource
+
+if TYPE_CHECKING:
+    from text_recognizer.paragraph_text_recognizer import PageReading
+
+TIMEOUT_SECONDS = 60.0
+"""Longer than a cold start and the reading of the largest page behind a short queue."""
+
+CONNECT_TIMEOUT_SECONDS = 5.0
+
+RETRIES = 5
+"""With the back-off's waits, they bridge about four seconds: a restarting replica."""
+
+MAX_ANSWER_BYTES = 8_000_000
+"""More than AWS Lambda answers with, and far more than the lines of any page."""
+
+_PORTS = {"http": 80, "https": 443}
+
+
+class RemotePredictor:
+    """Reads pages with the model service at a URL; see `lab_utils.service.wire` for what is sent.
+
+    Safe to call from several threads at once. Connections are kept for the next page; `close`
+    lets them go. Reading a page changes nothing in the service, so a request is repeated where
+    that may help: after a failed or broken connection, and after the statuses 429, 502 and 503,
+    with growing, random waits, and not before a Retry-After. Certificates of https are verified
+    against the system's authorities (or those that SSL_CERT_FILE names). Proxies that the
+    environment names are not used.
+
+    Args:
+        url: http or https address of the service, without user name and password.
+        timeout: s for a page in all, with retries and waits.
+        connect_timeout: s for each connection, name look-up and TLS included.
+        retries: most requests for a page after the first.
+        clock: where time and chance come from; for tests.
+
+    Raises:
+        ServiceAddressError: the URL is not of that form.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        timeout: float = TIMEOUT_SECONDS,
+        connect_timeout: float = CONNECT_TIMEOUT_SECONDS,
+        retries: int = RETRIES,
+        *,
+        clock: Clock | None = None,
+    ) -> None:
+        if not (0 < timeout < math.inf and 0 < connect_timeout < math.inf and retries >= 0):
+            raise ServiceError("Time-outs are positive seconds, and retries 0 or more.")
+        place = _parse(url)
+        self.address = place.shown
+        """The service's address without its query, which may hold a key."""
+        self._target = place.target
+        self._headers = {
+            "Host": place.host_header,
+            "User-Agent": "text-recognizer",
+            "Content-Type": "application/json",
+            "Accept": "application/json",
+        }
+        tls = ssl.create_default_context() if place.scheme == "https" else None
+        self._pool = ConnectionPool(place.host, place.port, tls, connect_timeout)
+        self._timeout, self._retries = timeout, retries
+        self._clock = clock or Clock()
+
+    def __repr__(self) -> str:
+        return f"RemotePredictor({self.address!r})"
+
+    def __enter__(self) -> "RemotePredictor":
+        return self
+
+    def __exit__(self, *_exception: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Closes the kept connections; the predictor can still be used."""
+        self._pool.close()
+
+    def predict(self, image: ImageSource) -> str:
+        """Returns the text of an image, its lines joined by newlines; "" for a blank page.
+
+        Raises:
+            ImageError, ImageTooLargeError, AddressError: the image is none that can be sent.
+            RequestRefusedError: the service refuses it; with the service's sentence.
+            ServiceUnreachableError, ServiceBusyError: the retries were of no use.
+            ServiceTimeoutError: there was no answer in time, here or in the service.
+            ServiceFailedError: the service has a fault, or is no model service.
+        """
+        answer = self._ask(page_to_send(image).fields)
+        try:
+            return _text(wire.decode_text(answer))
+        except ValueError as error:
+            raise self._strange(error) from None
+
+    def read(self, image: ImageSource) -> "PageReading":
+        """Returns the text with its lines, in px of the image; raises as `predict`.
+
+        `seconds` is the time of the work in the service, without the way there and back.
+        """
+        page = page_to_send(image)
+        answer = self._ask(page.fields | {"lines": True})
+        try:
+            reading = wire.decode_reading(answer)
+            _text(reading.text + "".join(line.text for line in reading.lines))
+        except ValueError as error:
+            raise self._strange(error) from None
+        return page.in_px_of_image(reading)
+
+    def _ask(self, fields: dict[str, str | bool]) -> dict:
+        body = json.dumps(fields).encode()
+        deadline = self._clock.monotonic() + self._timeout
+        try:
+            return retry(
+                lambda: self._ask_once(body, deadline),
+                retries=self._retries,
+                deadline=deadline,
+                clock=self._clock,
+            )
+        except TransientError as error:
+            raise self._given_up(error) from None
+
+    def _ask_once(self, body: bytes, deadline: float) -> dict:
+        seconds = deadline - self._clock.monotonic()
+        try:
+            reply = self._pool.post(self._target, body, self._headers, seconds, MAX_ANSWER_BYTES)
+        except ConnectTimeoutError:
+            raise TransientError("made no connection in time") from None
+        except TimeoutError:
+            raise ServiceTimeoutError(
+                f"{self._service} did not answer within {self._timeout:g} s; "
+                "try a smaller image or a longer timeout."
+            ) from None
+        except ReplyTooLargeError:
+            raise ServiceFailedError(
+                f"{self._service} sent more than {MAX_ANSWER_BYTES / 1e6:g} MB; "
+                "check that the address is a model service's."
+            ) from None
+        except (ConnectionError, http.client.IncompleteRead) as error:
+            refused = isinstance(error, ConnectionRefusedError)
+            happened = "refuses connections" if refused else "broke the connection off"
+            raise TransientError(happened) from None
+        except (ssl.SSLEOFError, ssl.SSLZeroReturnError):
+            raise TransientError("broke the connection off") from None
+        except ssl.SSLError as error:
+            reason = getattr(error, "verify_message", None) or "no common protocol"
+            raise ServiceUnreachableError(
+                f"{self._service} has no secure connection to offer that can be trusted "
+                f"({reason}); check the address and the certificate."
+            ) from None
+        except socket.gaierror as error:
+            if error.errno == socket.EAI_AGAIN:
+                raise TransientError("was not found by its name") from None
+            raise ServiceUnreachableError(
+                f"{self._service} was not found by its name; "
+                "check the address and the network connection."
+            ) from None
+        except http.client.HTTPException:
+            raise ServiceFailedError(
+                f"{self._service} does not speak HTTP; check the address and the port."
+            ) from None
+        except OSError as error:
+            raise TransientError(f"could not be reached ({error.strerror or error})") from None
+        return document_in(reply, self._service, self._clock.now())
+
+    @property
+    def _service(self) -> str:
+        return f"The model service at {self.address}"
+
+    def _given_up(self, error: TransientError) -> ServiceError:
+        tries = "" if error.attempts == 1 else f", {error.attempts} times in a row"
+        sentence = f"{self._service} {error}{tries}"
+        if error.busy:
+            wait = error.retry_after
+            when = "later" if wait is None else f"in {math.ceil(wait)} s"
+            return ServiceBusyError(f"{sentence}; try again {when}.")
+        return ServiceUnreachableError(
+            f"{sentence}; check the address and that the service runs, then try again."
+        )
+
+    def _strange(self, error: ValueError) -> ServiceFailedError:
+        return ServiceFailedError(
+            f"{self._service} sent an answer of another form ({error}); "
+            "check that the address is a model service's of this version."
+        )
+
+
+class _Place(NamedTuple):
+    scheme: str
+    host: str
+    port: int
+    target: str
+
+    @property
+    def host_header(self) -> str:
+        name = f"[{self.host}]" if ":" in self.host else self.host
+        return name if self.port == _PORTS[self.scheme] else f"{name}:{self.port}"
+
+    @property
+    def shown(self) -> str:
+        return f"{self.scheme}://{self.host_header}{self.target.partition('?')[0]}"
+
+
+def _parse(url: str) -> _Place:
+    if not isinstance(url, str):
+        raise ServiceAddressError(
+            f"Give the model service's address as text, not as {type(url).__name__}."
+        )
+    try:
+        parts = urlsplit(url.strip())
+        scheme, host, port = parts.scheme, parts.hostname, parts.port
+        if host and not host.isascii():
+            host = host.encode("idna").decode("ascii")
+    except ValueError:
+        scheme, host, port = "http", None, None
+    # The address itself is never in these messages: it may hold a password.
+    if scheme not in _PORTS:
+        raise ServiceAddressError(
+            "A model service's address begins with http:// or https://; "
+            "give one like http://127.0.0.1:9000."
+        )
+    if not host or port == 0 or re.search(r"[^0-9A-Za-z.:_%-]", host):
+        raise ServiceAddressError(
+            "The model service's address is not complete; give one like http://127.0.0.1:9000."
+        )
+    if parts.username is not None or parts.password is not None:
+        raise ServiceAddressError(
+            "The model service's address holds a user name or password, which would end up in "
+            "logs; give it without."
+        )
+    target = quote(parts.path or "/", safe="/%:@!$&'()*+,;=~-._")
+    if parts.query:
+        target += "?" + quote(parts.query, safe="/%:@!$&'()*+,;=~-._?")
+    return _Place(scheme, host, port or _PORTS[scheme], target)
+
+
+def _text(text: str) -> str:
+    """The text itself; ValueError for half a character, which JSON can write and nobody print."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise ValueError("the text holds halves of characters") from None
+    return text

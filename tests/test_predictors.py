@@ -1,0 +1,175 @@
+"""Predictors in this process, and what of an image goes to a service in another one."""
+
+import base64
+import io
+import random
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from PIL import Image, ImageDraw
+
+from lab_utils.packaged import SAMPLE_PAGES
+from lab_utils.predictors import LocalPredictor
+from lab_utils.predictors.pages_to_send import MAX_TEXT_BYTES, page_to_send
+from text_recognizer.errors import AddressError, ImageError, ImageTooLargeError, ModelFileError
+from text_recognizer.images import load_image
+from text_recognizer.paragraph_text_recognizer import ParagraphTextRecognizer
+
+PAGE = SAMPLE_PAGES / "show_font_002.jpg"
+
+
+def png(image: Image.Image) -> bytes:
+    stream = io.BytesIO()
+    image.save(stream, "PNG", compress_level=1)
+    return stream.getvalue()
+
+
+def noise(width: int, height: int, mode: str = "RGB") -> Image.Image:
+    channels = len(Image.new(mode, (1, 1)).getbands())
+    data = random.Random(1).randbytes(width * height * channels)
+    return Image.frombytes(mode, (width, height), data)
+
+
+@pytest.fixture(scope="module")
+def photo() -> bytes:
+    """A page taken with a phone held sideways: the file says how to turn it."""
+    image = Image.new("RGB", (300, 200), "white")
+    ImageDraw.Draw(image).line((20, 150, 280, 40), fill="black", width=6)
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    stream = io.BytesIO()
+    image.save(stream, "JPEG", exif=exif)
+    return stream.getvalue()
+
+
+def sent_bytes(source) -> bytes:
+    text = page_to_send(source).fields["image"]
+    return base64.b64decode(text.partition(",")[2] or text)
+
+
+def test_local_predictor_reads_whatever_the_recognizer_reads(stand_in_path, photo):
+    predictor = LocalPredictor(stand_in_path)
+    recognizer = ParagraphTextRecognizer(stand_in_path)
+    text = base64.b64encode(photo).decode()
+    for source in (PAGE, str(PAGE), photo, text, f"data:image/jpeg;base64,{text}"):
+        assert predictor.predict(source) == recognizer.predict(source)
+        assert predictor.read(source).lines == recognizer.read(source).lines
+    assert predictor.predict(Image.open(PAGE)) == recognizer.predict(PAGE)
+    assert predictor.predict(Image.new("L", (50, 50), 255)) == ""
+    with pytest.raises(ImageError, match="was not found"):
+        predictor.predict("no/such/page.png")
+
+
+def test_local_predictor_without_a_model_file_says_which_command_makes_one(tmp_path):
+    with pytest.raises(ModelFileError, match="There is no model file at .*missing.pt.*lab compile"):
+        LocalPredictor(tmp_path / "missing.pt")
+    (tmp_path / "damaged.pt").write_bytes(b"no model")
+    with pytest.raises(ModelFileError, match="damaged.*lab compile"):
+        LocalPredictor(tmp_path / "damaged.pt")
+
+
+def test_local_predictor_takes_the_model_that_the_environment_names(stand_in_path, monkeypatch):
+    monkeypatch.setenv("LAB_MODEL", stand_in_path)
+    assert LocalPredictor().predict(Image.new("L", (40, 30))) == ""
+    assert LocalPredictor().predict(noise(40, 30)).startswith("40x30")
+
+
+def test_threads_that_share_a_model_from_its_first_page_on_get_the_texts_of_one(model_path):
+    pages = [SAMPLE_PAGES / f"show_font_{number:03}.jpg" for number in (2, 9, 13)]
+    alone = LocalPredictor(model_path)
+    expected = [alone.read(page).lines for page in pages]
+    # A fresh model: TorchScript compiles itself in the first calls.
+    shared = LocalPredictor(model_path)
+    with ThreadPoolExecutor(6) as threads:
+        found = list(threads.map(shared.read, pages * 2))
+    assert [reading.lines for reading in found] == expected * 2
+
+
+def test_images_that_fit_are_sent_as_they_are(photo, tmp_path):
+    path = tmp_path / "photo.jpg"
+    path.write_bytes(photo)
+    text = base64.b64encode(photo).decode()
+    for source in (path, str(path), photo, bytearray(photo), memoryview(photo), text):
+        assert sent_bytes(source) == photo
+    assert page_to_send(f"data:image/jpeg;base64,{text}").fields["image"].endswith(text)
+    assert page_to_send(photo).scaled is None
+
+
+def test_urls_are_left_to_the_service():
+    assert page_to_send(" https://host/page.png ").fields == {"image_url": "https://host/page.png"}
+
+
+PICTURES = {
+    "small": lambda: noise(90, 60),
+    "large": lambda: noise(1900, 500),
+    "cmyk": lambda: noise(90, 60, "CMYK"),
+    "transparent": lambda: noise(90, 60, "RGBA"),
+    "palette": lambda: noise(90, 60).quantize(16),
+    "float": lambda: Image.linear_gradient("L").convert("F"),
+    "16 bits": lambda: Image.linear_gradient("L").convert("I").point(lambda v: v * 250),
+}
+
+
+@pytest.mark.parametrize("name", PICTURES)
+def test_a_pil_image_becomes_exactly_the_page_that_the_network_would_see(name):
+    image = PICTURES[name]()
+    before = image.copy()
+    direct, sent = load_image(image), load_image(sent_bytes(image))
+    assert sent.page.size == direct.page.size
+    assert sent.page.tobytes() == direct.page.tobytes()
+    assert image.tobytes() == before.tobytes()
+
+
+def test_a_pil_image_is_turned_upright_as_its_exif_says(photo):
+    sent = load_image(sent_bytes(Image.open(io.BytesIO(photo))))
+    assert (sent.width, sent.height) == (200, 300)
+    assert sent.page.tobytes() == load_image(photo).page.tobytes()
+
+
+def test_an_image_that_no_request_holds_becomes_its_page_without_loss(tmp_path):
+    path = tmp_path / "scan.png"
+    path.write_bytes(png(noise(1500, 1300)))
+    assert path.stat().st_size * 4 / 3 > MAX_TEXT_BYTES
+    text = base64.b64encode(path.read_bytes()).decode()
+    direct = load_image(path)
+    for source in (path, text):
+        fields = page_to_send(source).fields
+        assert len(fields["image"]) <= MAX_TEXT_BYTES
+        assert load_image(fields["image"]).page.tobytes() == direct.page.tobytes()
+
+
+def test_even_the_worst_page_fits_into_a_request():
+    worst = page_to_send(noise(1600, 1600, "L"))
+    assert len(worst.fields["image"]) <= MAX_TEXT_BYTES
+
+
+def refused() -> dict:
+    return {
+        "missing": ("no/such/page.png", ImageError, "was not found"),
+        "empty name": ("", ImageError, "No image was given"),
+        "folder": (Path(SAMPLE_PAGES), ImageError, "is a folder"),
+        "nothing": (b"", ImageError, "is empty"),
+        "other type": (17, ImageError, "not as int"),
+        "text": (b"private notes", ImageError, "not an image in PNG"),
+        "damaged base64": ("iVBORw0KGgoAAAANSUhEUgAA***", ImageError, "damaged"),
+        "too many pixels": (Image.new("1", (9000, 9000)), ImageTooLargeError, "9000 x 9000"),
+        "too small": (Image.new("L", (3, 3)), ImageError, "too few"),
+        "file address": ("file:///etc/passwd", AddressError, "Only http"),
+        "null byte": ("page\0.png", ImageError, "was not found"),
+    }
+
+
+@pytest.mark.parametrize("name", refused())
+def test_what_is_no_image_is_refused_before_anything_is_sent(name):
+    source, kind, sentence = refused()[name]
+    with pytest.raises(kind, match=sentence):
+        page_to_send(source)
+
+
+def test_a_file_that_is_no_image_is_never_sent(tmp_path):
+    secret = tmp_path / "passwords.txt"
+    secret.write_text("private")
+    for source in (secret, str(secret)):
+        with pytest.raises(ImageError, match="not an image"):
+            page_to_send(source)

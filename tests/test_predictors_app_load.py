@@ -1,0 +1,59 @@
+"""The load benchmark of the web app: its arithmetic, and a short run of all its parts."""
+
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+SCRIPT = Path(__file__).resolve().parents[1] / "benchmarks" / "app_load.py"
+
+
+@pytest.fixture(scope="module")
+def app_load():
+    spec = importlib.util.spec_from_file_location("app_load", SCRIPT)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_percentiles_are_values_that_were_measured(app_load):
+    values = [0.4, 0.1, 0.3, 0.2]
+    assert [app_load.percentile(values, share) for share in (0.01, 0.5, 0.51, 0.95)] == [
+        0.1,
+        0.2,
+        0.3,
+        0.4,
+    ]
+    assert app_load.percentile(list(range(1, 101)), 0.95) == 95
+
+
+def test_locust_stays_out_of_the_process_that_measures(app_load):
+    """Its gevent would change the sockets and threads of whatever imports it."""
+    code = f"import sys; sys.path.insert(0, {str(SCRIPT.parent)!r}); import app_load; "
+    code += "print('gevent' in sys.modules or 'locust' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "False\n"
+
+
+def test_a_short_run_measures_all_that_it_promises(stand_in_path):
+    done = subprocess.run(
+        [sys.executable, SCRIPT, "--seconds", "2", "--pairs", "3", "--users", "2"],
+        env=os.environ | {"LAB_MODEL": stand_in_path},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr
+    result = json.loads(done.stdout.splitlines()[-1])
+    one, many, queue = (result[part] for part in ("one_user", "many_users", "full_queue"))
+    assert 0 < one["predict_p50_ms"] < one["app_p50_ms"]
+    assert many["requests"] > 3 and many["errors"] == 0
+    assert 0 < many["p50_ms"] <= many["p95_ms"]
+    assert 50 < many["memory_first_mb"] < 5000
+    assert queue["refused"] > 0 and queue["read"] > 0 and queue["other"] == 0
+    assert queue["recovered"] and "busy" in queue["said"]
+    assert result["met"]["full_queue"] and result["met"]["errors"]
