@@ -20,8 +20,8 @@ SIDE_BY_SIDE := -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 help: ## list the commands
 	@sed -n 's/^\([a-z]*\): [^#]*## /make \1#/p' Makefile | awk -F'#' '{printf "%-12s%s\n", $$1, $$2}'
 
-run: $(STAMP) ## hand a model over from training to reading, and read three pages
-	@$(PY) -m lab_utils.cli run
+run: $(STAMP) ## hand a model over from training to the web app, on 127.0.0.1
+	@exec $(PY) -m lab_utils.cli run --app
 
 test: $(TEST_STAMP) ## check style, run the tests and every solution notebook
 	$(PY) -m ruff check .

@@ -172,6 +172,7 @@ def test_redirect_to_a_file_is_refused(serve):
         ("http://", "not complete"),
         ("http:///a.png", "not complete"),
         ("http:a.png", "not complete"),
+        ("//127.0.0.1/", "not complete"),
         ("http://host:99999/", "not complete"),
         ("http://host:port/", "not complete"),
         ("http://[::1/", "not complete"),

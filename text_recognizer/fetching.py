@@ -125,7 +125,7 @@ def _parse(url: str) -> _Target:
             "Only http:// and https:// addresses are fetched; "
             "for another kind, download the image and give the file."
         )
-    if not host or port == 0 or re.search(r"[^0-9A-Za-z.:_%-]", host):
+    if not scheme or not host or port == 0 or re.search(r"[^0-9A-Za-z.:_%-]", host):
         raise AddressError("The address is not complete; give one like https://host/page.png.")
     if parts.username is not None or parts.password is not None:
         raise AddressError(

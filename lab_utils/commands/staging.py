@@ -21,7 +21,16 @@ Project = Annotated[
 ]
 
 
-def run(project: Project = PROJECT) -> None:
+def run(
+    app: Annotated[
+        bool, typer.Option("--app", help="Then serve the web page over what was fetched.")
+    ] = False,
+    port: Annotated[
+        int | None,
+        typer.Option(min=0, max=65535, help="Of the page; else 7860, or a free one."),
+    ] = None,
+    project: Project = PROJECT,
+) -> None:
     """Hand a model over, from data to text, and read three sample pages.
 
     Trains for a few steps, logs the checkpoint, compiles and stages it, downloads what was staged
@@ -42,6 +51,8 @@ def run(project: Project = PROJECT) -> None:
         name = page.item.path.relative_to(FOLDER)
         print(f"{name}: {page.seconds:.2f} s, {page.lines} lines, CER {page.cer:.3f}")
         print("".join(f"    {line}\n" for line in page.text.split("\n")))
+    if app:
+        _serve(done.file, port)
 
 
 def train(
@@ -185,6 +196,16 @@ def cleanup(
     if plan.to_delete and not plan.deleted:
         count, size = len(plan.to_delete), plan.bytes / 1e6
         print(f"lab: note: {count} to delete, {size:.1f} MB; --yes does it", file=sys.stderr)
+
+
+def _serve(model: Path, port: int | None) -> None:
+    from lab_utils.app.server import prepare_environment, serve
+
+    prepare_environment()
+    from lab_utils.app import make_frontend
+    from lab_utils.predictors import LocalPredictor
+
+    serve(make_frontend(LocalPredictor(model)), port=port)
 
 
 def _keep_home_clean() -> None:

@@ -22,6 +22,7 @@ class LocalPredictor:
         model_path: file made by `lab compile` or staged; None for the one that LAB_MODEL names,
             else the packaged weights.
         allow_private_addresses: also fetch URLs inside private networks.
+        quiet: whether to say nothing when the packaged weights are compiled first.
 
     Raises:
         ModelFileError: the file is missing, damaged, or holds another model.
@@ -32,11 +33,12 @@ class LocalPredictor:
         model_path: str | os.PathLike | None = None,
         *,
         allow_private_addresses: bool = False,
+        quiet: bool = False,
     ) -> None:
         from lab_utils.loading import load_recognizer
 
         path = None if model_path is None else Path(model_path)
-        self.recognizer = load_recognizer(path, allow_private_addresses)
+        self.recognizer = load_recognizer(path, allow_private_addresses, quiet)
 
     def predict(self, image: ImageSource) -> str:
         """Returns the text of an image; see `ParagraphTextRecognizer.predict`."""

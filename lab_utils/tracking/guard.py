@@ -4,7 +4,6 @@ Against a web page that the student happens to have open: names that resolve to 
 rebinding) and writes from another origin are refused, and nothing is shared by CORS."""
 
 import hmac
-import ipaddress
 import logging
 import sqlite3
 from base64 import b64decode
@@ -14,6 +13,7 @@ from starlette.datastructures import Headers
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from lab_utils.own_host import is_own_host
 from lab_utils.tracking.errors import RequestError
 
 _log = logging.getLogger(__name__)
@@ -38,7 +38,7 @@ class Guard:
     def __init__(self, app: ASGIApp, key: str, host: str, pages_are_open: bool) -> None:
         self._app = app
         self._key = key
-        self._host = host
+        self._host = host.lower()
         self._pages_are_open = pages_are_open
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -58,7 +58,7 @@ class Guard:
 
     def _check(self, method: str, path: str, headers: Headers) -> None:
         host = headers.get("host", "")
-        if not self._is_own_host(host):
+        if not is_own_host(host, (self._host,)):
             raise RequestError(f"{host[:100]!r} is not this server.", 403)
         origin = headers.get("origin")
         if method not in ("GET", "HEAD") and origin not in (None, f"http://{host}"):
@@ -69,18 +69,6 @@ class Guard:
         if not self._has_key(headers.get("authorization", "")):
             kind = _KeyAskedError if is_page else RequestError
             raise kind("The tracker's key is missing or wrong.", 401)
-
-    def _is_own_host(self, host: str) -> bool:
-        """An address in numbers cannot be rebound; of names, only the machine's own are taken."""
-        name = host.rsplit(":", 1)[0] if not host.endswith("]") else host
-        name = name.strip("[]").lower()
-        if name in ("localhost", self._host.lower()):
-            return True
-        try:
-            ipaddress.ip_address(name)
-        except ValueError:
-            return False
-        return True
 
     def _has_key(self, authorization: str) -> bool:
         kind, _, value = authorization.partition(" ")

@@ -1,0 +1,147 @@
+"""Keeps what users say about wrong readings: one row of a table each, and the image as a file.
+
+A folder that anybody who can open the page may write to, so it is bounded, and a cell is never a
+formula.
+"""
+
+import csv
+import hashlib
+import io
+import os
+import tempfile
+import threading
+from datetime import UTC, datetime
+from pathlib import Path
+
+from lab_utils.app.limits import MAX_CORRECTION, MAX_FEEDBACK_BYTES
+from text_recognizer.errors import RecognizerError
+
+COLUMNS = ("time", "image", "read", "corrected")
+TABLE = "feedback.csv"
+IMAGES = "images"
+
+_SUFFIXES = {"JPEG": ".jpg", "TIFF": ".tif"}
+_FORMULA_STARTS = tuple("=+-@\t\r'")
+
+
+class FeedbackError(RecognizerError):
+    """The feedback could not be kept."""
+
+
+class FeedbackFolder:
+    """A folder with `feedback.csv` and the images in `images/`, named by their SHA-256.
+
+    Columns: time (UTC, ISO 8601), image (name of the file), read (the text that was read),
+    corrected (the right one, or empty). A cell that a spreadsheet would take for a formula (it
+    starts with = + - @, a tab or a carriage return) is written with an apostrophe before it, and
+    so is one that starts with an apostrophe: `plain_cell` takes it away again.
+    """
+
+    def __init__(self, path: Path, max_bytes: int = MAX_FEEDBACK_BYTES) -> None:
+        self.path = path
+        self.max_bytes = max_bytes
+        self._lock = threading.Lock()
+
+    @property
+    def table(self) -> Path:
+        """The CSV file."""
+        return self.path / TABLE
+
+    def add(self, image: bytes, read: str, corrected: str = "") -> Path:
+        """Adds a row, and the image where it is not there yet; returns the image's path.
+
+        Raises FeedbackError for a correction that is too long, and where the folder is full or
+        cannot be written.
+        """
+        if len(corrected) > MAX_CORRECTION:
+            raise FeedbackError(
+                f"The text has more than {MAX_CORRECTION} characters; send the wrong lines alone."
+            )
+        name = hashlib.sha256(image).hexdigest() + _suffix(image)
+        cells = (datetime.now(UTC).isoformat(timespec="seconds"), name, read, corrected)
+        row = _csv_row(cells)
+        with self._lock:
+            try:
+                return self._add(name, image, row)
+            except OSError as error:
+                raise FeedbackError(
+                    f"The feedback was not kept ({error.strerror}); tell whoever runs this app."
+                ) from None
+
+    def _add(self, name: str, image: bytes, row: bytes) -> Path:
+        path = self.path / IMAGES / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        is_new = not path.exists()
+        if self._size() + len(row) + len(image) * is_new > self.max_bytes:
+            raise FeedbackError(
+                "The folder for feedback is full, so this was not kept; tell whoever runs this app."
+            )
+        if is_new:
+            _write_whole(path, image)
+        if not self.table.exists():
+            _write_whole(self.table, _csv_row(COLUMNS), replace=False)
+        # One write at the file's end: rows of several processes do not mix.
+        file = os.open(self.table, os.O_WRONLY | os.O_APPEND)
+        try:
+            os.write(file, row)
+        finally:
+            os.close(file)
+        return path
+
+    def _size(self) -> int:
+        images = (file for file in (self.path / IMAGES).iterdir() if file.name[0] != ".")
+        return sum(file.stat().st_size for file in (*images, self.table) if file.is_file())
+
+    def rows(self) -> list[dict[str, str]]:
+        """The table's rows by column, oldest first; none where there is no feedback yet."""
+        try:
+            with self.table.open(encoding="utf-8", newline="") as file:
+                found = list(csv.DictReader(file))
+        except FileNotFoundError:
+            return []
+        return [{name: plain_cell(cell) for name, cell in row.items()} for row in found]
+
+
+def safe_cell(text: str) -> str:
+    """A cell that no spreadsheet takes for a formula."""
+    text = text.replace("\0", "")
+    return f"'{text}" if text.startswith(_FORMULA_STARTS) else text
+
+
+def plain_cell(cell: str) -> str:
+    """The text that `safe_cell` made a cell of."""
+    return cell.removeprefix("'")
+
+
+def _csv_row(cells: tuple[str, ...]) -> bytes:
+    stream = io.StringIO(newline="")
+    csv.writer(stream, lineterminator="\n").writerow([safe_cell(cell) for cell in cells])
+    return stream.getvalue().encode("utf-8", "replace")
+
+
+def _suffix(image: bytes) -> str:
+    from PIL import Image
+
+    from text_recognizer.images import FORMATS
+
+    try:
+        with Image.open(io.BytesIO(image), formats=FORMATS) as opened:
+            return _SUFFIXES.get(opened.format, f".{opened.format.lower()}")
+    except Exception:  # Pillow raises nearly anything on damaged data.
+        raise FeedbackError("Only an image that was read can be told about.") from None
+
+
+def _write_whole(path: Path, data: bytes, replace: bool = True) -> None:
+    """Writes a file that is either there whole or not at all, whoever looks or interrupts."""
+    file, temporary = tempfile.mkstemp(dir=path.parent, prefix=".new-")
+    try:
+        with os.fdopen(file, "wb") as stream:
+            stream.write(data)
+        if replace:
+            os.replace(temporary, path)
+        else:
+            os.link(temporary, path)
+    except FileExistsError:  # another process was first, with the same content
+        pass
+    finally:
+        Path(temporary).unlink(missing_ok=True)

@@ -1,0 +1,28 @@
+"""Names that others hold on to: the API's endpoints, and the ids of the page's elements.
+
+Tests in a browser, the notebooks and the documentation use these; the style sheet repeats them.
+"""
+
+PREDICT = "predict"
+"""Endpoint that takes an image as Gradio's clients send it, and returns the text."""
+
+PREDICT_BASE64 = "predict_base64"
+"""Endpoint that takes base64 text or a data URI, and returns the text."""
+
+ENDPOINTS = (PREDICT, PREDICT_BASE64)
+
+TABS = "ways"
+IMAGE = "image"
+READ = "read"
+CANVAS = "canvas"
+READ_DRAWING = "read-drawing"
+SAMPLES = "samples"
+TEXT = "text"
+"""The text as a list: `.line` is a line of it, `.doubtful` an item to check; `.copy` a button."""
+
+MESSAGE = "message"
+FOUND = "found"
+FEEDBACK = "feedback"
+CORRECTION = "correction"
+SEND_FEEDBACK = "send-feedback"
+FEEDBACK_MESSAGE = "feedback-message"

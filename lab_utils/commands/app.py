@@ -1,0 +1,84 @@
+"""`lab app`: the web page over the recognizer, and its API."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from lab_utils.app.limits import QUEUE_SIZE
+
+if TYPE_CHECKING:
+    from lab_utils.predictors import Predictor
+
+
+def app(
+    port: Annotated[
+        int | None,
+        typer.Option(min=0, max=65535, help="Else 7860, or a free port where that is taken."),
+    ] = None,
+    host: Annotated[
+        str, typer.Option(help="The address to listen on; another one opens it to the network.")
+    ] = "127.0.0.1",
+    share: Annotated[
+        bool, typer.Option("--share", help="Also make a public link, through Gradio's server.")
+    ] = False,
+    model_url: Annotated[
+        str | None, typer.Option(help="Let the model service at this address read.")
+    ] = None,
+    model: Annotated[
+        Path | None, typer.Option(help="TorchScript file; else the packaged weights.")
+    ] = None,
+    auth: Annotated[
+        str | None,
+        typer.Option(metavar="NAME:PASSWORD", envvar="LAB_APP_AUTH", help="Ask for these."),
+    ] = None,
+    queue_size: Annotated[
+        int, typer.Option(min=0, help="Pages that may wait; later ones are refused.")
+    ] = QUEUE_SIZE,
+    feedback: Annotated[
+        Path | None, typer.Option(help="Folder for users' corrections; else .lab/feedback.")
+    ] = None,
+    allow_host: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME", help="A name of a proxy or tunnel before it; * for any."),
+    ] = None,
+    mcp: Annotated[
+        bool, typer.Option("--mcp", help="Also offer reading as a tool, by MCP.")
+    ] = False,
+    open_browser: Annotated[
+        bool, typer.Option("--open", help="Open the page in a browser.")
+    ] = False,
+) -> None:
+    """Serve a web page that reads handwriting, and its API.
+
+    Pictures stay on this machine, unless a model service reads them. Shows the address; Ctrl-C
+    ends it.
+
+    Example: lab app --port 7861 --auth ada:secret --queue-size 8
+    """
+    from lab_utils.app.server import parse_auth, prepare_environment, serve
+
+    login = parse_auth(auth) if auth else None
+    prepare_environment()
+    predictor = _predictor(model, model_url)
+    from lab_utils.app import make_frontend
+
+    serve(
+        make_frontend(predictor, flagging_dir=feedback, queue_size=queue_size),
+        host=host,
+        port=port,
+        share=share,
+        auth=login,
+        hosts=allow_host or (),
+        mcp=mcp,
+        open_browser=open_browser,
+    )
+
+
+def _predictor(model: Path | None, model_url: str | None) -> "Predictor":
+    from lab_utils.predictors import LocalPredictor, RemotePredictor
+    from text_recognizer.errors import RecognizerError
+
+    if model is not None and model_url is not None:
+        raise RecognizerError("Give --model or --model-url, not both.")
+    return RemotePredictor(model_url) if model_url is not None else LocalPredictor(model)

@@ -1,0 +1,117 @@
+"""Serves the app in this process for tests, and asks it as the page and as programs do."""
+
+import base64
+import contextlib
+import io
+import json
+import threading
+import uuid
+from pathlib import Path
+
+import httpx
+from PIL import Image
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+class Held:
+    """A predictor that answers when it is let go, and counts who is inside."""
+
+    def __init__(self) -> None:
+        self.go = threading.Event()
+        self.inside = 0
+        self.most = 0
+        self.order: list[str] = []
+        self._lock = threading.Lock()
+
+    def predict(self, image) -> str:
+        with self._lock:
+            self.inside += 1
+            self.most = max(self.most, self.inside)
+            self.order.append(image)
+        assert self.go.wait(30)
+        with self._lock:
+            self.inside -= 1
+        return "read"
+
+
+class Broken:
+    """A predictor with a bug, whose message must not get out."""
+
+    def predict(self, image) -> str:
+        raise KeyError("/secret/path")
+
+    read = predict
+
+
+@contextlib.contextmanager
+def serving(predictor, folder, hosts=None, auth=None, mcp_server=False, **options):
+    """The app over a predictor, on a free port: (frontend, client of its address)."""
+    from lab_utils.app import make_frontend  # Gradio takes seconds
+
+    frontend = make_frontend(predictor, flagging_dir=folder, **options)
+    frontend.launch(
+        prevent_thread_lock=True, inline=False, hosts=hosts, auth=auth, mcp_server=mcp_server
+    )
+    try:
+        with httpx.Client(base_url=frontend.local_url, timeout=60) as client:
+            yield frontend, client
+    finally:
+        frontend.close()
+
+
+def png(width: int = 60, height: int = 40) -> bytes:
+    """A picture with something on it."""
+    image = Image.new("L", (width, height), 255)
+    image.paste(0, (10, 10, 30, 20))
+    stream = io.BytesIO()
+    image.save(stream, "PNG")
+    return stream.getvalue()
+
+
+def text_of(data: bytes) -> str:
+    return base64.b64encode(data).decode()
+
+
+def uri(data: bytes) -> str:
+    return f"data:image/png;base64,{text_of(data)}"
+
+
+def run(client: httpx.Client, endpoint: str, *data, **body) -> httpx.Response:
+    """A call in one step."""
+    return client.post(f"gradio_api/run/{endpoint}", json={"data": list(data)} | body)
+
+
+def call(client: httpx.Client, endpoint: str, *data) -> tuple[str, object]:
+    """A call in two steps: the last event's name and data."""
+    posted = client.post(f"gradio_api/call/{endpoint}", json={"data": list(data)})
+    posted.raise_for_status()
+    stream = client.get(f"gradio_api/call/{endpoint}/{posted.json()['event_id']}").text
+    name, data = stream.strip().split("\n\n")[-1].split("\n")
+    return name.removeprefix("event: "), json.loads(data.removeprefix("data: "))
+
+
+def event(frontend, client: httpx.Client, function, *data, session: str | None = None) -> dict:
+    """An event of the page, as the page sends it through Gradio's queue: its output."""
+    index = next(i for i, one in frontend.fns.items() if one.fn == function)
+    session = session or uuid.uuid4().hex
+    body = {"data": list(data), "fn_index": index, "session_hash": session}
+    client.post("gradio_api/queue/join", json=body).raise_for_status()
+    path = f"gradio_api/queue/data?session_hash={session}"
+    with client.stream("GET", path) as answer:
+        for line in answer.iter_lines():
+            message = json.loads(line.removeprefix("data: ")) if line else {}
+            if message.get("msg") == "process_completed":
+                return message["output"]
+    raise AssertionError("the event did not end")
+
+
+def upload(client: httpx.Client, name: str, data: bytes) -> str:
+    """Uploads a file as the page does: its path in the app's cache."""
+    answer = client.post("gradio_api/upload", files={"files": (name, data)})
+    answer.raise_for_status()
+    return answer.json()[0]
+
+
+def file_data(path: str) -> dict:
+    return {"path": path, "meta": {"_type": "gradio.FileData"}}

@@ -1,0 +1,414 @@
+"""The web app: its page, what it shows of a reading, feedback, overload, and the command."""
+
+import csv
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import httpx
+import pytest
+from app_serving import (
+    ROOT,
+    Broken,
+    Held,
+    event,
+    file_data,
+    png,
+    run,
+    serving,
+    text_of,
+    upload,
+    uri,
+)
+
+from lab_utils.app import limits, names
+from lab_utils.app.feedback import FeedbackError, FeedbackFolder, plain_cell, safe_cell
+from lab_utils.app.kept import KeptReadings
+from lab_utils.app.reading import notice, read_page, summary
+from lab_utils.app.server import parse_auth
+from lab_utils.predictors import LocalPredictor
+from text_recognizer.errors import RecognizerError
+from text_recognizer.overlay import DOUBTFUL
+from text_recognizer.paragraph_text_recognizer import Line, PageReading
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("feedback")
+
+
+@pytest.fixture(scope="module")
+def app(stand_in_path, folder):
+    """The app over the stand-in, whose text tells the picture's size and gray."""
+    with serving(LocalPredictor(stand_in_path), folder) as served:
+        yield served
+
+
+# The page
+
+
+def test_the_page_is_served_and_asks_nothing_from_outside(app):
+    _, client = app
+    page = client.get("")
+    assert page.status_code == 200 and client.base_url.host == "127.0.0.1"
+    assert re.search(r'<html\s+lang="en"', page.text)
+    assert client.get("config").json()["title"] == "Handwriting reader"
+    loaded = re.findall(r'<(?:script|link|img|iframe)[^>]*?(?:src|href)="([^"]+)"', page.text)
+    assert loaded and not [link for link in loaded if re.match(r"(https?:)?//", link)]
+    assert not re.search(r"url\(\s*['\"]?(https?:)?//", client.get("theme.css").text)
+    policy = page.headers["content-security-policy"]
+    assert "default-src 'self'" in policy and "http" not in policy
+
+
+def test_only_the_two_endpoints_are_public(app):
+    _, client = app
+    info = client.get("gradio_api/info").json()
+    assert list(info["named_endpoints"]) == [f"/{name}" for name in names.ENDPOINTS]
+    assert not info["unnamed_endpoints"]
+    parameters = info["named_endpoints"]["/predict_base64"]["parameters"]
+    assert [one["parameter_name"] for one in parameters] == ["image"]
+    assert "http" not in str(info["named_endpoints"]["/predict"]["parameters"][0]["example_input"])
+
+
+def test_every_id_that_others_use_is_on_the_page(app):
+    frontend, _ = app
+    found = {getattr(block, "elem_id", None) for block in frontend.blocks.values()}
+    ids = {value for name, value in vars(names).items() if name.isupper() and type(value) is str}
+    assert ids - set(names.ENDPOINTS) <= found
+
+
+def test_the_page_reads_an_uploaded_picture_and_shows_the_lines(app):
+    frontend, client = app
+    path = upload(client, "page.png", png(60, 40))
+    output = event(frontend, client, frontend.functions.read, file_data(path))
+    lines, message, found = output["data"][:3]
+    assert re.findall(r"class='line'>([^<]*)", lines)[0] == "60x40"
+    assert re.search(r"Read 2 lines in \d+\.\d s", message)
+    assert "role='img'" in found and "data:image/jpeg;base64," in found
+
+
+def test_the_page_reads_a_drawing(app):
+    frontend, client = app
+    output = event(frontend, client, frontend.functions.read_drawing, uri(png(80, 50)))
+    assert "80x50" in output["data"][0]
+
+
+@pytest.mark.parametrize("function, given", [("read", None), ("read_drawing", "")])
+def test_the_page_says_that_nothing_was_given(app, function, given):
+    frontend, client = app
+    output = event(frontend, client, getattr(frontend.functions, function), given)
+    assert "notice" in output["data"][1] and "class='line'" not in output["data"][0]
+
+
+def test_a_sample_is_put_into_the_picture_and_served(app):
+    frontend, client = app
+    sample = next(one.fn for one in frontend.fns.values() if "show_font" in repr(one.fn))
+    picture = event(frontend, client, sample)["data"][0]
+    assert client.get(picture["url"]).status_code == 200
+
+
+def test_no_session_keeps_the_images_that_it_sent(app):
+    frontend, client = app
+    assert run(client, "predict", {"url": uri(png())}, session_hash="mine").status_code == 200
+    assert text_of(png())[:40] not in str(frontend.app.state_holder["mine"].config_values)
+
+
+def test_a_bug_in_a_predictor_stays_inside(tmp_path, caplog):
+    with serving(Broken(), tmp_path) as (frontend, client):
+        answer = run(client, "predict", {"url": uri(png())})
+        shown = event(frontend, client, frontend.functions.read_drawing, uri(png()))["data"]
+    assert answer.status_code == 500 and "its log says why" in answer.json()["error"]
+    assert "its log says why" in shown[1] and "secret" not in answer.text + str(shown)
+    assert "secret" in caplog.text
+
+
+# What is shown of a reading
+
+
+def reading(*confidences: float, text: str = "a line") -> PageReading:
+    lines = [
+        Line(text, confidence, [(0.0, 10.0), (50.0, 12.0)], 8.0, (0.0, 6.0, 50.0, 16.0))
+        for confidence in confidences
+    ]
+    return PageReading("\n".join(line.text for line in lines), lines, 0.1, 60, 40)
+
+
+class Fixed:
+    def __init__(self, found: PageReading) -> None:
+        self.found = found
+
+    def read(self, _image) -> PageReading:
+        return self.found
+
+
+def test_doubtful_lines_are_told_in_words_and_dashed():
+    low = DOUBTFUL / 2
+    shown = read_page(Fixed(reading(0.99, low, 0.99, low)), png())
+    assert "Lines 2 and 4 are doubtful" in shown.message
+    assert shown.lines.count("doubtful?") == 2 and shown.lines.count("<li class='doubtful'>") == 2
+    assert ">2?</span>" in shown.found and ">1</span>" in shown.found
+    assert "line 2, line 4" in re.search(r"aria-label='([^']*)'", shown.found)[1]
+    assert "Line 1 is doubtful" in summary(reading(low), 0.5)
+    assert "doubtful" not in summary(reading(0.99), 0.5)
+
+
+def test_a_blank_page_is_said_to_be_one():
+    shown = read_page(Fixed(reading()), png())
+    assert "No writing was found" in shown.message and shown.found == ""
+
+
+def test_text_cannot_become_markup():
+    shown = read_page(Fixed(reading(0.9, text="<script>'&\"")), png())
+    assert "<script>" not in shown.lines + shown.found
+    assert "&lt;script&gt;" in shown.lines
+    assert "<b>" not in notice("<b>", "<b>")
+
+
+# Feedback
+
+
+def test_feedback_is_a_row_with_the_image_as_a_file(app, folder):
+    frontend, client = app
+    image = png(70, 44)
+    path = upload(client, "page.png", image)
+    event(frontend, client, frontend.functions.read, file_data(path), session="one")
+    tell = frontend.functions.keep_feedback
+    said = event(frontend, client, tell, None, "=right, at last", session="one")["data"][0]
+    assert "Thank you" in said
+    row = FeedbackFolder(folder).rows()[-1]
+    assert row["corrected"] == "=right, at last" and row["read"].startswith("70x44\n")
+    assert (folder / "images" / row["image"]).read_bytes() == image
+    table = (folder / "feedback.csv").read_text()
+    assert "'=right" in table and "base64" not in table
+
+
+def test_feedback_pairs_a_drawing_sent_as_text_with_its_file(app, folder):
+    frontend, client = app
+    image = png(71, 44)
+    event(frontend, client, frontend.functions.read_drawing, uri(image), session="two")
+    event(frontend, client, frontend.functions.keep_feedback, None, "", session="two")
+    row = FeedbackFolder(folder).rows()[-1]
+    assert (folder / "images" / row["image"]).read_bytes() == image
+    assert "base64" not in (folder / "feedback.csv").read_text()
+
+
+def test_feedback_without_a_reading_is_refused(app):
+    frontend, client = app
+    said = event(frontend, client, frontend.functions.keep_feedback, "a guessed key", "x")
+    assert "Read the page again" in said["data"][0]
+
+
+@pytest.mark.parametrize("start", ["=", "+", "-", "@", "\t", "\r", "'"])
+def test_a_cell_is_no_formula_and_comes_back(start, tmp_path):
+    text = f'{start}1+1\nsecond, line "quoted"'
+    kept = FeedbackFolder(tmp_path)
+    kept.add(png(), "read", text)
+    with kept.table.open(newline="") as file:
+        cell = list(csv.DictReader(file))[0]["corrected"]
+    assert cell[0] == "'" and plain_cell(safe_cell(text)) == text
+    assert kept.rows()[0]["corrected"] == text
+
+
+def test_one_image_is_one_file_and_rows_do_not_mix(tmp_path):
+    def tell(number: int) -> None:
+        FeedbackFolder(tmp_path).add(png(), f"read {number}", "line\n" * 50)
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(tell, range(40)))
+    rows = FeedbackFolder(tmp_path).rows()
+    assert sorted(row["read"] for row in rows) == sorted(f"read {i}" for i in range(40))
+    assert len(list((tmp_path / "images").iterdir())) == 1
+
+
+def test_the_folder_is_bounded(tmp_path):
+    kept = FeedbackFolder(tmp_path, max_bytes=2000)
+    with pytest.raises(FeedbackError, match="full"):
+        for number in range(100):
+            kept.add(png(40 + number, 40), "read")
+    assert sum(file.stat().st_size for file in tmp_path.rglob("*.*")) <= 2000
+
+
+def test_what_cannot_be_kept_is_told(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(FeedbackError, match="tell whoever runs"):
+        FeedbackFolder(tmp_path / "file" / "folder").add(png(), "read")
+    with pytest.raises(FeedbackError, match="characters"):
+        FeedbackFolder(tmp_path).add(png(), "read", "x" * (limits.MAX_CORRECTION + 1))
+    with pytest.raises(FeedbackError, match="image"):
+        FeedbackFolder(tmp_path).add(b"no image", "read")
+
+
+def test_only_the_last_readings_are_remembered():
+    kept = KeptReadings(count=3, max_bytes=100)
+    keys = [kept.keep(b"x" * 10, str(number)) for number in range(5)]
+    assert [kept.find(key) is not None for key in keys] == [False, False, True, True, True]
+    kept.keep(b"x" * 95, "large")
+    assert kept.find(keys[-1]) is None
+
+
+# Overload
+
+
+def test_who_comes_to_a_full_queue_is_told_at_once_and_the_others_are_read(tmp_path):
+    held = Held()
+    with serving(held, tmp_path, readers=1, queue_size=2) as (frontend, client):
+        gate = frontend.functions.gate
+        with ThreadPoolExecutor(3) as pool:
+            waiting = []
+            for number in range(3):
+                waiting.append(pool.submit(run, client, "predict_base64", f"AAA{number}"))
+                until(lambda n=number: gate.inside == n + 1)
+            start = time.monotonic()
+            refused = run(client, "predict", {"url": uri(png())})
+            shown = event(frontend, client, frontend.functions.read_drawing, uri(png()))
+            assert time.monotonic() - start < 5
+            held.go.set()
+            answers = [future.result() for future in waiting]
+        assert refused.status_code == 503 and int(refused.headers["retry-after"]) > 0
+        assert "Try again in a few seconds" in refused.json()["error"]
+        assert "Try again in a few seconds" in shown["data"][1]
+        assert [answer.status_code for answer in answers] == [200] * 3
+        assert held.most == 1 and [text[-1] for text in held.order] == ["0", "1", "2"]
+        assert run(client, "predict_base64", "AAAA").status_code == 200
+        until(lambda: gate.inside == 0)
+
+
+def until(condition) -> None:
+    for _ in range(2000):
+        if condition():
+            return
+        time.sleep(0.005)
+    raise AssertionError("it did not come to that")
+
+
+# The command
+
+
+def test_a_missing_model_names_the_command_that_makes_one(lab, tmp_path):
+    code, out, err = lab("app", "--model", tmp_path / "none.pt")
+    assert (code, out) == (2, "") and err.count("\n") == 1 and "lab compile" in err
+
+
+def test_a_taken_port_is_one_line(lab, stand_in_path):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        code, out, err = lab("app", "--port", port, "--model", stand_in_path)
+    assert (code, out) == (2, "") and err.count("\n") == 1 and f":{port}" in err
+
+
+@pytest.mark.parametrize(
+    "options, said",
+    [
+        (["--auth", "ada"], "NAME:PASSWORD"),
+        (["--auth", ":x"], "NAME:PASSWORD"),
+        (["--auth", "ada:"], "NAME:PASSWORD"),
+        (["--mcp", "--auth", "ada:secret"], "without a password"),
+        (["--model-url", "http://127.0.0.1:1/"], "not both"),
+        (["--host", "no such name"], "cannot listen"),
+    ],
+)
+def test_options_that_cannot_be_are_one_line(lab, stand_in_path, options, said):
+    code, out, err = lab("app", "--port", 0, "--model", stand_in_path, *options)
+    assert (code, out) == (2, "") and err.count("\n") == 1 and said in err
+
+
+def test_a_public_link_that_cannot_be_made_is_one_line(lab, stand_in_path, monkeypatch):
+    from gradio import networking
+
+    def offline(**_options):
+        raise OSError("no network")
+
+    monkeypatch.setattr(networking, "setup_tunnel", offline)
+    code, out, err = lab("app", "--share", "--port", 0, "--model", stand_in_path)
+    assert (code, out) == (2, "") and err.count("\n") == 1 and "leave out --share" in err
+
+
+def test_a_password_may_hold_a_colon():
+    assert parse_auth("ada:a:b") == ("ada", "a:b")
+    with pytest.raises(RecognizerError):
+        parse_auth("ada")
+
+
+def test_launch_shares_nothing_unless_asked_and_then_knows_no_name(monkeypatch):
+    import gradio as gr
+
+    from lab_utils.app import make_frontend
+
+    seen = []
+    monkeypatch.setattr(gr.Blocks, "launch", lambda _self, **options: seen.append(options))
+    frontend = make_frontend(Broken())
+    for options in ({}, {"share": True}, {"server_name": "0.0.0.0"}, {"hosts": ["a.example"]}):
+        frontend.launch(**options)
+    hosts = [options["app_kwargs"]["middleware"][0].kwargs["hosts"] for options in seen]
+    assert [options["share"] for options in seen] == [False, True, False, False]
+    assert hosts == [(), ("*",), ("*",), ["a.example"]]
+    assert seen[0]["server_name"] == "127.0.0.1" and seen[0]["run_history"] is False
+
+
+@pytest.fixture(scope="module")
+def process(stand_in_path, tmp_path_factory):
+    """`lab app` in a process of its own, with a home and a .lab that it finds empty."""
+    place = tmp_path_factory.mktemp("app")
+    for name in ("home", "lab", "temp"):
+        (place / name).mkdir()
+    environment = os.environ | {
+        "HOME": str(place / "home"),
+        "LAB_HOME": str(place / "lab"),
+        "TMPDIR": str(place / "temp"),
+        "PYTHONUNBUFFERED": "1",
+    }
+    environment.pop("GRADIO_TEMP_DIR", None)
+    command = [sys.executable, "-m", "lab_utils.cli", "app", "--port", "0", "--model"]
+    started = subprocess.Popen(
+        [*command, stand_in_path],
+        cwd=place,
+        env=environment | {"PYTHONPATH": str(ROOT)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        stdin=subprocess.DEVNULL,
+        text=True,
+    )
+    yield started, place
+    started.kill()
+    started.wait()
+
+
+def test_the_command_serves_until_ctrl_c_and_leaves_nothing_behind(process):
+    started, place = process
+    line = started.stdout.readline()
+    url = re.fullmatch(r"The app: (http://127\.0\.0\.1:\d+/) .*\n", line)[1]
+    with httpx.Client(base_url=url, timeout=60) as client:
+        assert client.get("").status_code == 200
+        path = upload(client, "page.png", png(60, 40))
+        answer = run(client, "predict", file_data(path))
+        assert answer.json()["data"] == ["60x40\ngray 233"], answer.text
+        started.send_signal(signal.SIGINT)
+        out, err = started.communicate(timeout=30)
+    assert (started.returncode, out, err) == (130, "", "")
+    left = [file for name in ("home", "temp") for file in (place / name).rglob("*")]
+    assert left == [] and {file.name for file in place.iterdir()} == {"home", "lab", "temp"}
+    assert {file.name for file in (place / "lab").iterdir()} <= {"cache"}
+
+
+def test_importing_the_app_does_nothing(tmp_path):
+    code = (
+        "import os, threading; before = dict(os.environ); import lab_utils.app.frontend, "
+        "lab_utils.app.server; print(dict(os.environ) == before, threading.active_count())"
+    )
+    files = set((ROOT / "lab_utils" / "app").rglob("*"))
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=ROOT,
+        env=os.environ | {"HOME": str(tmp_path), "TMPDIR": str(tmp_path)},
+        capture_output=True,
+        text=True,
+    )
+    assert done.stdout == "True 1\n", done.stderr
+    assert not list(tmp_path.iterdir())
+    grown = {file for file in (ROOT / "lab_utils" / "app").rglob("*") if file.suffix != ".pyc"}
+    assert not grown - files - {ROOT / "lab_utils" / "app" / "__pycache__"}

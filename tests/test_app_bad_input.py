@@ -1,0 +1,373 @@
+"""Whatever comes in, the app answers with a sentence, tells nothing of its insides, and goes on."""
+
+import http.client
+import json
+import struct
+import threading
+import zlib
+
+import pytest
+from app_serving import (
+    ROOT,
+    call,
+    event,
+    file_data,
+    png,
+    run,
+    serving,
+    text_of,
+    upload,
+    uri,
+)
+
+from lab_utils.app import limits
+from lab_utils.app.pictures import data_uri
+from lab_utils.predictors import LocalPredictor
+from text_recognizer.errors import ImageTooLargeError
+
+
+@pytest.fixture(scope="module")
+def app(stand_in_path, tmp_path_factory):
+    with serving(LocalPredictor(stand_in_path), tmp_path_factory.mktemp("feedback")) as served:
+        yield served
+
+
+@pytest.fixture(autouse=True)
+def the_next_request_works(request):
+    if "app" not in request.fixturenames:
+        yield
+        return
+    _, client = request.getfixturevalue("app")
+    yield
+    assert run(client, "predict", {"url": uri(png())}).json()["data"][0].startswith("60x40")
+
+
+def png_header(width: int, height: int) -> bytes:
+    """A PNG that says it is this large, with hardly any data."""
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return (
+            struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+        )
+
+    header = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
+    start = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header)
+    return start + chunk(b"IDAT", zlib.compress(b"\0" * 1000)) + chunk(b"IEND", b"")
+
+
+SVG = b"<svg xmlns='http://www.w3.org/2000/svg'><script>alert(1)</script></svg>"
+FILES = {
+    "text": (b"just some text", "is not an image"),
+    "empty": (b"", "empty"),
+    "cut": (png()[:-30], "damaged"),
+    "bomb": (png_header(30_000, 30_000), "make it smaller"),
+    "svg": (SVG, "is not an image"),
+    "html": (b"<html><script>alert(1)</script></html>", "is not an image"),
+    "nulls": (b"\0" * 100, "is not an image"),
+    "tiny": (png_header(3, 3), "too few"),
+}
+
+
+def assert_told(message: object, said: str = "") -> None:
+    """A sentence for the user, without paths of this machine and Python's own words."""
+    assert isinstance(message, str) and message and said in message, message
+    for word in ("Traceback", str(ROOT), "/tmp", "site-packages", "Error", "object at", ".py"):
+        assert word not in message, message
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_files_that_are_no_images(app, name):
+    frontend, client = app
+    data, said = FILES[name]
+    for answer in (
+        run(client, "predict", {"url": uri(data)}),
+        run(client, "predict_base64", uri(data)),
+    ):
+        assert answer.status_code in (413, 422)
+        assert_told(answer.json()["error"], said)
+    if data:  # an upload without a byte is Gradio's to refuse
+        path = upload(client, f"{name}.png", data)
+        answer = run(client, "predict", file_data(path))
+        assert answer.status_code in (413, 422)
+        assert_told(answer.json()["error"], said)
+        shown = event(frontend, client, frontend.functions.read, file_data(path))["data"]
+        assert said in shown[1] and "class='line'" not in shown[0]
+    shown = event(frontend, client, frontend.functions.read_drawing, uri(data))["data"]
+    assert said in shown[1]
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        file_data("/etc/passwd"),
+        {"path": "/etc/passwd"},
+        file_data("data/pages/show_font_000.jpg"),
+        file_data("../../../../etc/passwd"),
+        file_data("no\0thing"),
+        file_data("http://127.0.0.1:1/page.png"),
+        file_data("https://example.com/page.png"),
+        file_data("file:///etc/passwd"),
+        {"url": "http://169.254.169.254/latest/meta-data"},
+        {"url": "http://127.0.0.1:1/page.png"},
+        {"url": "file:///etc/passwd"},
+        {"url": "/etc/passwd"},
+        {"url": 5},
+        {"url": ["a"]},
+        {"path": {"path": "/etc/passwd"}},
+        {"path": 5},
+        {},
+        {"image": uri(png())},
+        None,
+        5,
+        True,
+        "",
+        uri(png()),
+        [uri(png())],
+        [[]],
+    ],
+    ids=lambda value: repr(value)[:40],
+)
+def test_values_that_are_no_picture(app, value):
+    frontend, client = app
+    answer = run(client, "predict", value)
+    assert 400 <= answer.status_code < 500
+    assert_told(answer.json()["error"])
+    name, data = call(client, "predict", value)
+    assert name == "error"
+    assert_told(data["error"])
+    output = event(frontend, client, frontend.functions.read, value)
+    assert_told(output.get("error") or output["data"][1])
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "/etc/passwd",
+        str(ROOT / "data/pages/show_font_000.jpg"),
+        "data/pages/show_font_000.jpg",
+        "http://127.0.0.1:1/page.png",
+        "file:///etc/passwd",
+        "data:,",
+        "data:image/png;base64",
+        "data:image/png;base64,!!!",
+        "not base64 at all",
+        "A" * 5001,
+        "null\0byte",
+        "\ud800",
+        "",
+        "  ",
+        None,
+        5,
+        ["a"],
+        {"url": uri(png())},
+        file_data("/etc/passwd"),
+    ],
+    ids=lambda value: repr(value)[:40],
+)
+def test_texts_that_are_no_base64(app, value):
+    _, client = app
+    body = json.dumps({"data": [value]})
+    answer = client.post(
+        "gradio_api/run/predict_base64", content=body, headers={"content-type": "application/json"}
+    )
+    assert 400 <= answer.status_code < 500
+    assert_told(answer.json()["error"])
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"{",
+        b"null",
+        b"[]",
+        b"5",
+        b"{}",
+        b'{"data": null}',
+        b'{"data": "text"}',
+        b'{"data": {"0": 1}}',
+        b'{"data": []}',
+        b'{"data": [1, 2]}',
+        b'{"data": [1], "fn_index": 1000}',
+        b'{"data": [1], "fn_index": "x"}',
+        b'{"data": [1], "session_hash": {}}',
+        b"\xff\xfe\x00",
+        b"[" * 100_000,
+    ],
+    ids=lambda body: repr(body)[:40],
+)
+@pytest.mark.parametrize("way", ["run", "call"])
+def test_bodies_of_another_form(app, way, body):
+    _, client = app
+    answer = client.post(
+        f"gradio_api/{way}/predict", content=body, headers={"content-type": "application/json"}
+    )
+    if answer.status_code == 200:  # the second step tells
+        stream = client.get(f"gradio_api/call/predict/{answer.json()['event_id']}").text
+        assert stream.startswith("event: error")
+        assert_told(json.loads(stream.split("data: ")[1])["error"])
+    else:
+        assert 400 <= answer.status_code < 500
+        assert_told(answer.json()["error"])
+
+
+def test_an_endpoint_that_is_not_there_is_named(app):
+    frontend, client = app
+    assert_told(run(client, "nothing", 1).json()["error"], "/predict")
+    private = next(fn.api_name for fn in frontend.fns.values() if fn.api_visibility == "private")
+    assert run(client, private, 1).status_code == 404
+
+
+# Sizes
+
+
+def test_50_mb_of_base64_are_refused_before_they_are_read(app):
+    _, client = app
+    body = b'{"data": ["' + b"A" * 50_000_000 + b'"]}'
+    answer = client.post("gradio_api/run/predict_base64", content=body)
+    assert answer.status_code == 413
+    assert_told(answer.json()["error"], "MB")
+
+
+def test_a_body_of_unknown_length_is_refused_while_it_is_read(app):
+    _, client = app
+    sent = 0
+
+    def pieces():
+        nonlocal sent
+        yield b'{"data": ["'
+        for _ in range(200):
+            sent += 2**20
+            yield b"A" * 2**20
+
+    connection = http.client.HTTPConnection("127.0.0.1", client.base_url.port, timeout=30)
+    try:
+        connection.request("POST", "/gradio_api/run/predict_base64", pieces(), encode_chunked=True)
+        status = connection.getresponse().status
+    except (ConnectionError, http.client.HTTPException):  # cut off while it was still sending
+        status = 413
+    finally:
+        connection.close()
+    assert status == 413 and sent < 2 * limits.MAX_REQUEST_BYTES
+
+
+def test_an_image_of_more_than_20_mb_is_refused_undecoded():
+    with pytest.raises(ImageTooLargeError, match="20 MB"):
+        data_uri("A" * (limits.MAX_UPLOAD_BYTES * 3 // 2 + 1))
+
+
+def test_an_upload_is_bounded(app):
+    _, client = app
+    large = b"x" * (limits.MAX_UPLOAD_BYTES + 2**20)
+    answer = client.post("gradio_api/upload", files={"files": ("page.png", large)})
+    assert answer.status_code == 413
+
+
+def test_uploads_do_not_fill_the_disk(app, monkeypatch):
+    from lab_utils.app import guard
+
+    _, client = app
+    upload(client, "page.png", png())
+    monkeypatch.setattr(guard, "MAX_CACHE_BYTES", 10)
+    answer = client.post("gradio_api/upload", files={"files": ("page.png", png())})
+    assert answer.status_code == 503
+    assert_told(answer.json()["error"])
+
+
+def test_many_large_bodies_do_not_fill_the_memory(app, monkeypatch):
+    from lab_utils.app import guard
+
+    _, client = app
+    monkeypatch.setattr(guard, "MAX_OPEN_BODY_BYTES", 2**20)
+    answer = client.post("gradio_api/run/predict_base64", content=b"A" * 2**21)
+    assert answer.status_code == 503 and answer.headers["retry-after"]
+    monkeypatch.undo()
+    threads = [
+        threading.Thread(target=lambda: run(client, "predict_base64", "A" * 2**21))
+        for _ in range(4)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+
+# Files, addresses, other sites
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "file=/etc/passwd",
+        f"file={ROOT}/pyproject.toml",
+        f"file={ROOT}/data/pages/../../pyproject.toml",
+        "file=http://127.0.0.1:1/",
+        "file=https://example.com/",
+        "file=file:///etc/passwd",
+        "proxy=http://127.0.0.1:1/",
+        "component_server",
+        "vibe-code",
+        "dev/reload",
+        "deep_link",
+        "process_recording",
+        "stream/a/b/c/playlist-file",
+        "token",
+    ],
+)
+def test_nothing_else_is_served(app, path):
+    _, client = app
+    answer = client.get(f"gradio_api/{path}")
+    assert answer.status_code in (403, 404)
+    assert "root:" not in answer.text and "[project]" not in answer.text
+
+
+@pytest.mark.parametrize("name, data", [("a.svg", SVG), ("a.html", b"<script>alert(1)</script>")])
+def test_an_uploaded_page_is_no_page_of_the_app(app, name, data):
+    _, client = app
+    path = upload(client, name, data)
+    answer = client.get(f"gradio_api/file={path}")
+    assert answer.headers["content-disposition"].startswith("attachment")
+    assert answer.headers["x-content-type-options"] == "nosniff"
+
+
+@pytest.mark.parametrize("name", ["../../x.png", "/etc/x.png", "a\nb.png", "x" * 300 + ".png"])
+def test_an_uploads_name_leads_nowhere(app, name):
+    frontend, client = app
+    path = upload(client, name, png(62, 40))
+    assert path.startswith(frontend.app.uploaded_file_dir) and ".." not in path
+    assert run(client, "predict", file_data(path)).json()["data"][0].startswith("62x40")
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"host": "evil.example"},
+        {"host": "evil.example:80"},
+        {"host": ""},
+        {"origin": "http://evil.example"},
+        {"origin": "null"},
+        {"origin": "http://127.0.0.1:1"},
+    ],
+    ids=str,
+)
+def test_another_sites_page_gets_nothing(app, headers):
+    _, client = app
+    answer = client.post(
+        "gradio_api/run/predict_base64", json={"data": [text_of(png())]}, headers=headers
+    )
+    assert answer.status_code == 403
+    assert_told(answer.json()["error"])
+
+
+def test_the_apps_own_page_and_names_may_ask(app, stand_in_path, tmp_path):
+    _, client = app
+    own = str(client.base_url).rstrip("/")
+    asked = {"json": {"data": [text_of(png())]}}
+    answer = client.post("gradio_api/run/predict_base64", headers={"origin": own}, **asked)
+    assert answer.status_code == 200
+    hosts = ["reader.example"]
+    with serving(LocalPredictor(stand_in_path), tmp_path, hosts=hosts) as (_, named):
+        headers = {"host": "reader.example", "origin": "https://reader.example"}
+        answer = named.post("gradio_api/run/predict_base64", headers=headers, **asked)
+        assert answer.status_code == 200
+        assert named.get("", headers={"host": "other.example"}).status_code == 403

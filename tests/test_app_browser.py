@@ -1,0 +1,330 @@
+"""The web app as people meet it: in a real browser, with mouse, keyboard and files."""
+
+import csv
+import os
+import re
+import shutil
+from urllib.parse import urlsplit
+
+import pytest
+from PIL import Image
+
+from lab_utils.app import names
+from lab_utils.packaged import SAMPLE_PAGES
+from lab_utils.predictors import LocalPredictor
+
+PAGE = SAMPLE_PAGES / "show_font_002.jpg"
+ARGUMENTS = (
+    "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
+    "--disable-component-update --disable-sync"
+)
+MOST_MS = 20_000
+
+
+@pytest.fixture(scope="module")
+def browser():
+    found = next(filter(None, map(shutil.which, ("chromium", "chromium-browser"))), None)
+    executable = os.environ.get("CHROMIUM") or found
+    if executable is None and not os.environ.get("CI"):
+        pytest.skip("needs Chromium: install Debian's chromium, or name a program in CHROMIUM")
+    assert executable, "CI needs Chromium"
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(
+            executable_path=executable, args=ARGUMENTS.split(), timeout=60_000
+        )
+        yield chromium
+        chromium.close()
+
+
+def serving(predictor, folder):
+    from lab_utils.app import make_frontend  # Gradio takes seconds
+
+    frontend = make_frontend(predictor, flagging_dir=folder)
+    _, url, _ = frontend.launch(prevent_thread_lock=True, inline=False)
+    yield url
+    frontend.close()
+
+
+@pytest.fixture(scope="module")
+def feedback_folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("feedback")
+
+
+@pytest.fixture(scope="module")
+def stand_in_url(stand_in_path, feedback_folder):
+    """The app over the stand-in, whose text tells what it was shown."""
+    yield from serving(LocalPredictor(stand_in_path), feedback_folder)
+
+
+@pytest.fixture(scope="module")
+def real_predictor(model_path):
+    return LocalPredictor(model_path)
+
+
+@pytest.fixture(scope="module")
+def real_url(real_predictor, tmp_path_factory):
+    yield from serving(real_predictor, tmp_path_factory.mktemp("feedback"))
+
+
+@pytest.fixture
+def open_page(browser):
+    """Opens the app; afterwards no page has asked another host, or had an error."""
+    contexts, hosts, errors = [], set(), []
+
+    def start(url: str, width: int = 1000, height: int = 900, scheme: str = "light"):
+        context = browser.new_context(
+            viewport={"width": width, "height": height}, color_scheme=scheme
+        )
+        contexts.append(context)
+        page = context.new_page()
+        page.set_default_timeout(MOST_MS)
+        page.on("request", lambda request: hosts.add(urlsplit(request.url).hostname))
+        page.on("pageerror", lambda error: errors.append(str(error)))
+        page.goto(url)
+        button(page, names.READ).wait_for()
+        return page
+
+    yield start
+    for context in contexts:
+        context.close()
+    assert hosts <= {"127.0.0.1", "localhost", None}  # None: data: and blob:
+    assert errors == []
+
+
+def button(page, name: str):
+    return page.locator(f"button#{name}, #{name} button").first
+
+
+def text_of(page) -> str:
+    return "\n".join(page.locator(f"#{names.TEXT} .line").all_inner_texts())
+
+
+def wait_for_text(page) -> str:
+    page.locator(f"#{names.TEXT} .line").first.wait_for()
+    return text_of(page)
+
+
+def upload(page, path) -> None:
+    page.locator(f"#{names.IMAGE} input[type=file]").first.set_input_files(str(path))
+    page.locator(f"#{names.IMAGE} img").first.wait_for()
+
+
+def notice(page) -> str:
+    """What the page says is wrong, once it does."""
+    return page.locator(f"#{names.MESSAGE} .notice").inner_text()
+
+
+def draw(page, strokes) -> None:
+    """Draws strokes of (x, y) points in px from the canvas's corner with the mouse."""
+    page.get_by_role("tab", name="Write by hand").click()
+    canvas = page.locator(f"#{names.CANVAS} canvas")
+    canvas.scroll_into_view_if_needed()
+    box = canvas.bounding_box()
+    for stroke in strokes:
+        points = [(box["x"] + x, box["y"] + y) for x, y in stroke]
+        page.mouse.move(*points[0])
+        page.mouse.down()
+        for point in points[1:]:
+            page.mouse.move(*point, steps=4)
+        page.mouse.up()
+
+
+LETTERS = {
+    "h": [[(0, 0), (0, 60)], [(0, 36), (10, 28), (20, 30), (22, 40), (22, 60)]],
+    "e": [[(0, 45), (22, 42), (20, 32), (10, 28), (2, 36), (0, 48), (6, 58), (14, 60), (22, 55)]],
+    "l": [[(0, 0), (0, 60)]],
+    "o": [[(12, 30), (3, 34), (0, 45), (4, 56), (12, 60), (20, 56), (24, 45), (20, 34), (12, 30)]],
+}
+
+
+def written(word: str) -> list[list[tuple[float, float]]]:
+    return [
+        [(40 + 38 * place + x, 70 + y) for x, y in stroke]
+        for place, letter in enumerate(word)
+        for stroke in LETTERS[letter]
+    ]
+
+
+def test_a_picture_is_uploaded_and_its_text_read(open_page, real_url, real_predictor):
+    page = open_page(real_url)
+    upload(page, PAGE)
+    button(page, names.READ).click()
+    assert wait_for_text(page) == real_predictor.predict(PAGE)
+    page.locator(f"#{names.FOUND} img").wait_for()
+    assert "line" in page.locator(f"#{names.MESSAGE}").inner_text()
+
+
+def test_a_word_is_written_with_the_mouse_and_read(open_page, real_url):
+    page = open_page(real_url)
+    draw(page, written("hello"))
+    button(page, names.READ_DRAWING).click()
+    assert wait_for_text(page) == "hello"
+
+
+def test_the_canvas_gives_its_strokes_in_ink_on_white_paper(open_page, stand_in_url):
+    page = open_page(stand_in_url)
+    draw(page, [[(20, 40), (200, 60)]])
+    box = page.locator(f"#{names.CANVAS} canvas").bounding_box()
+    button(page, names.READ_DRAWING).click()
+    size, gray = wait_for_text(page).split("\n")
+    width, height = map(int, size.split("x"))
+    assert width / height == pytest.approx(box["width"] / box["height"], rel=0.01)
+    assert 240 <= int(gray.removeprefix("gray ")) <= 254
+
+
+def test_undo_and_clear_take_strokes_away(open_page, stand_in_url):
+    page = open_page(stand_in_url)
+    draw(page, [[(20, 40), (200, 60)], [(20, 80), (200, 90)]])
+    page.get_by_role("button", name="Undo").click()
+    button(page, names.READ_DRAWING).click()
+    wait_for_text(page)
+    page.get_by_role("button", name="Clear").last.click()
+    button(page, names.READ_DRAWING).click()
+    assert "canvas is empty" in notice(page)
+    assert text_of(page) == ""
+
+
+def test_a_sample_is_one_click_away(open_page, stand_in_url):
+    page = open_page(stand_in_url)
+    page.locator(f"#{names.SAMPLES} button").first.click()
+    assert "gray" in wait_for_text(page)
+
+
+def test_the_text_is_copied(open_page, stand_in_url):
+    page = open_page(stand_in_url)
+    page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    upload(page, PAGE)
+    button(page, names.READ).click()
+    read = wait_for_text(page)
+    page.locator(f"#{names.TEXT} .copy").click()
+    page.get_by_role("button", name="Copied").wait_for()
+    assert page.evaluate("navigator.clipboard.readText()") == read
+
+
+def test_feedback_is_kept_as_a_row_and_an_image_file(open_page, stand_in_url, feedback_folder):
+    page = open_page(stand_in_url)
+    upload(page, PAGE)
+    button(page, names.READ).click()
+    read = wait_for_text(page)
+    page.get_by_role("button", name="Wrong? Tell us").click()
+    page.locator(f"#{names.CORRECTION} textarea").fill('It says "so",\nand more.')
+    button(page, names.SEND_FEEDBACK).click()
+    page.locator(f"#{names.FEEDBACK_MESSAGE} [role=status]").wait_for()
+    with open(feedback_folder / "feedback.csv", newline="", encoding="utf-8") as file:
+        (row,) = csv.DictReader(file)
+    assert row["read"] == read and row["corrected"] == 'It says "so",\nand more.'
+    (kept,) = (feedback_folder / "images").iterdir()
+    assert row["image"] == kept.name and kept.read_bytes() == PAGE.read_bytes()
+
+
+@pytest.fixture
+def not_a_picture(tmp_path):
+    path = tmp_path / "notes.png"
+    path.write_text("This is no picture.")
+    return path
+
+
+def test_a_file_that_is_no_image_ends_in_a_sentence_and_the_next_one_is_read(
+    open_page, stand_in_url, not_a_picture
+):
+    page = open_page(stand_in_url)
+    upload(page, not_a_picture)
+    button(page, names.READ).click()
+    message = notice(page)
+    assert "is not an image in PNG, JPEG" in message
+    assert str(not_a_picture.parent) not in message and "Traceback" not in message
+    assert text_of(page) == ""
+    spoken = page.locator("[aria-live]", has_text="is not an image")
+    spoken.wait_for(state="attached")  # for screen readers
+    page.get_by_label("Remove Image").click()
+    upload(page, PAGE)
+    button(page, names.READ).click()
+    assert "gray" in wait_for_text(page)
+    assert page.locator(f"#{names.MESSAGE} .notice").count() == 0
+
+
+def test_a_text_file_is_not_taken_for_a_picture(open_page, stand_in_url, tmp_path):
+    path = tmp_path / "notes.txt"
+    path.write_text("This is no picture.")
+    page = open_page(stand_in_url)
+    page.locator(f"#{names.IMAGE} input[type=file]").first.set_input_files(str(path))
+    page.get_by_text("Invalid file type: notes.txt").wait_for()
+    button(page, names.READ).click()
+    assert "There is no picture yet" in notice(page)
+
+
+def test_the_keyboard_alone_is_enough(open_page, stand_in_url):
+    page = open_page(stand_in_url)
+    upload(page, PAGE)  # the browser's own file dialogue can't be reached from a test
+    page.locator("body").focus()
+    seen = []
+    for _ in range(60):
+        page.keyboard.press("Tab")
+        focused = page.evaluate(
+            "[document.activeElement.id, document.activeElement.closest('[id]')?.id]"
+        )
+        seen.append(focused)
+        if names.READ in focused:
+            break
+    assert names.READ in seen[-1], seen
+    outline = page.evaluate(
+        "(() => { const style = getComputedStyle(document.activeElement);"
+        " return [style.outlineStyle, style.boxShadow] })()"
+    )
+    assert outline != ["none", "none"], "the button does not show that it has the focus"
+    page.keyboard.press("Enter")
+    assert "gray" in wait_for_text(page)
+
+
+@pytest.mark.parametrize("width", [390, 1440])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_nothing_is_cut_off_or_unreadable(open_page, stand_in_url, width, scheme):
+    page = open_page(stand_in_url, width, 844, scheme)
+    upload(page, PAGE)
+    button(page, names.READ).click()
+    wait_for_text(page)
+    page.locator(f"#{names.FOUND} img").wait_for()
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    page.get_by_role("tab", name="Write by hand").click()
+    page.locator(f"#{names.CANVAS} canvas").wait_for()
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    for part in (names.READ_DRAWING, names.TEXT, names.MESSAGE):
+        box = page.locator(f"#{part}").bounding_box()
+        assert box["x"] >= 0 and box["x"] + box["width"] <= width
+    colours = page.evaluate(
+        f"""[getComputedStyle(document.querySelector('#{names.TEXT} .line')).color,
+             getComputedStyle(document.body).backgroundColor]"""
+    )
+    ink, paper = (sum(map(float, re.findall(r"[0-9.]+", colour)[:3])) / 3 for colour in colours)
+    assert abs(ink - paper) > 100 and (paper > 128) == (scheme == "light"), colours
+
+
+def test_inputs_and_buttons_have_names_for_screen_readers(open_page, stand_in_url):
+    page = open_page(stand_in_url)
+    upload(page, PAGE)
+    button(page, names.READ).click()
+    wait_for_text(page)
+    page.locator(f"#{names.FOUND} img").wait_for()
+    nameless = page.evaluate(
+        """[...document.querySelectorAll('button, textarea, input:not([type=file]), img, canvas')]
+        .filter(part => part.getClientRects().length)
+        .filter(part => !(part.getAttribute('aria-label') || part.getAttribute('title')
+            || part.hasAttribute('alt') || part.innerText?.trim() || part.labels?.length
+            || part.getAttribute('aria-labelledby')))
+        .map(part => part.outerHTML.slice(0, 200))"""
+    )
+    assert nameless == []
+
+
+def test_a_turned_photo_is_read_upright(open_page, stand_in_url, tmp_path):
+    path = tmp_path / "sideways.jpg"
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.open(PAGE).save(path, exif=exif)
+    width, height = Image.open(PAGE).size
+    page = open_page(stand_in_url)
+    upload(page, path)
+    button(page, names.READ).click()
+    assert wait_for_text(page).startswith(f"{height}x{width}")
