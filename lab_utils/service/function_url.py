@@ -1,0 +1,144 @@
+"""What a Lambda Function URL does between HTTP and a function: the event of payload format 2.0
+that it makes of a request, and the HTTP answer that it makes of what the function returns.
+
+https://docs.aws.amazon.com/lambda/latest/dg/urls-invocation.html
+"""
+
+import base64
+import binascii
+import json
+import time
+import uuid
+from collections.abc import Iterable
+from typing import NamedTuple
+from urllib.parse import parse_qsl
+
+_TEXT_TYPES = ("application/json", "application/javascript", "application/xml")
+_TIMED_OUT = b"Task timed out after"
+_OWN_HEADERS = {"content-length", "transfer-encoding", "connection", "date", "server"}
+
+
+class HttpRequest(NamedTuple):
+    """A request as it came in, its body whole."""
+
+    method: str
+    path: str
+    query: str
+    headers: list[tuple[str, str]]
+    """Names in small letters."""
+    body: bytes
+    client: str
+    """The address it came from."""
+
+
+class HttpAnswer(NamedTuple):
+    """An answer to send."""
+
+    status: int
+    headers: list[tuple[str, str]]
+    body: bytes
+
+
+def event_of(request: HttpRequest) -> bytes:
+    """The JSON event for a request."""
+    headers = _joined(pair for pair in request.headers if pair[0] != "cookie")
+    body, is_base64 = _text(request.body, headers.get("content-type", ""))
+    host = headers.get("host", "localhost")
+    now = time.time()
+    event = {
+        "version": "2.0",
+        "routeKey": "$default",
+        "rawPath": request.path,
+        "rawQueryString": request.query,
+        "headers": headers,
+        "requestContext": {
+            "accountId": "anonymous",
+            "apiId": "local",
+            "domainName": host,
+            "domainPrefix": host.partition(".")[0],
+            "http": {
+                "method": request.method,
+                "path": request.path,
+                "protocol": "HTTP/1.1",
+                "sourceIp": request.client,
+                "userAgent": headers.get("user-agent", ""),
+            },
+            "requestId": str(uuid.uuid4()),
+            "routeKey": "$default",
+            "stage": "$default",
+            "time": time.strftime("%d/%b/%Y:%H:%M:%S +0000", time.gmtime(now)),
+            "timeEpoch": int(now * 1000),
+        },
+        "isBase64Encoded": is_base64,
+    }
+    if request.query:
+        event["queryStringParameters"] = _joined(parse_qsl(request.query, keep_blank_values=True))
+    if cookies := [value for name, value in request.headers if name == "cookie"]:
+        event["cookies"] = [one.strip() for value in cookies for one in value.split(";")]
+    if request.body:
+        event["body"] = body
+    return json.dumps(event).encode()
+
+
+def answer_of(status: int, body: bytes) -> HttpAnswer:
+    """The HTTP answer for what the emulator sent back, its failures told by their status.
+
+    The emulator sends an exception of the function as status 200 and a document with `errorType`,
+    a function out of time as status 200 and a sentence, and a function that ended as status 502.
+
+    Args:
+        status: of the emulator's answer.
+        body: of the same.
+    """
+    if body.startswith(_TIMED_OUT):
+        return error(504, "The function ran out of its time; send a smaller image or fewer.")
+    try:
+        returned = json.loads(body)
+    except ValueError:
+        return error(502, "The function gave no answer; try again.")
+    if isinstance(returned, dict) and "errorType" in returned and "statusCode" not in returned:
+        # An end of the process may have had another reason than this request.
+        if str(returned["errorType"]).startswith("Runtime.Exit"):
+            return error(502, "The function ended on this request; try again.")
+        return error(500, "The function failed on this request; the reason is in its log.")
+    if status != 200:
+        return error(502, "The function gave no answer; try again.")
+    if not isinstance(returned, dict) or "statusCode" not in returned:
+        return HttpAnswer(200, [("content-type", "application/json")], body)
+    try:
+        content = returned.get("body") or ""
+        data = base64.b64decode(content) if returned.get("isBase64Encoded") else content.encode()
+        headers = [
+            (str(name).lower(), str(value))
+            for name, value in (returned.get("headers") or {}).items()
+            if str(name).lower() not in _OWN_HEADERS
+        ]
+        headers += [("set-cookie", str(cookie)) for cookie in returned.get("cookies") or []]
+        return HttpAnswer(int(returned["statusCode"]), headers, data)
+    except (AttributeError, TypeError, ValueError, binascii.Error):
+        return error(502, "The function's answer is not of the form that a URL needs.")
+
+
+def error(status: int, sentence: str, headers: dict[str, str] | None = None) -> HttpAnswer:
+    """An answer with a JSON error in it."""
+    all_headers = [("content-type", "application/json"), *(headers or {}).items()]
+    return HttpAnswer(status, all_headers, json.dumps({"error": sentence}).encode())
+
+
+def _joined(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """Names to values; those of a name that comes several times, with commas between them."""
+    joined: dict[str, str] = {}
+    for name, value in pairs:
+        joined[name] = f"{joined[name]},{value}" if name in joined else value
+    return joined
+
+
+def _text(body: bytes, content_type: str) -> tuple[str, bool]:
+    """The body as an event holds it, and whether that is base64."""
+    kind = content_type.partition(";")[0].strip().lower()
+    if kind.startswith("text/") or kind in _TEXT_TYPES:
+        try:
+            return body.decode(), False
+        except UnicodeDecodeError:
+            pass
+    return base64.b64encode(body).decode(), True

@@ -1,0 +1,247 @@
+"""The recognizer behind AWS Lambda's contract: a function from an event to an answer.
+Imports torch and Pillow alone, so that the image stays small and a cold start short.
+
+Two kinds of events are served. A direct one (`aws lambda invoke`) is the request of `wire` itself.
+One from a Function URL or an API Gateway (payload 2.0) carries the request as the body of an HTTP
+request. Nothing that a request holds makes the handler raise: Lambda would count the function as
+failed, and call an asynchronous one twice more. Every error is an answer, `{"error": ...}` with
+its HTTP status: as `statusCode` for HTTP, as `"status"` beside the error for a direct event.
+
+The runtime gets `lambda_entry.handler`, which loads the model before the first request.
+"""
+
+import base64
+import binascii
+import json
+import os
+import time
+import traceback
+import warnings
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from lab_utils.service import wire
+from lab_utils.service.wire import RequestError
+from text_recognizer.errors import FirstPageWarning
+from text_recognizer.paragraph_text_recognizer import ParagraphTextRecognizer, default_model_path
+
+MAX_ANSWER_BYTES = 6_291_556
+"""Bytes of an answer that Lambda passes on; a longer one would be lost with the work in it."""
+
+MEMORY_OF_A_CORE = 1769
+"""MB of a function's memory for which Lambda gives it the time of one core."""
+
+_TRACEBACK_CHARACTERS = 8000
+
+Event = Any
+"""What Lambda makes of JSON, so anything that JSON can be."""
+
+
+def handler(event: Event, context: object = None) -> dict[str, Any]:
+    """Answers one event; the model loads on the first call where `load` was not called before.
+
+    Args:
+        event: a direct event, or that of a Function URL or an API Gateway (payload 2.0).
+        context: Lambda's; its `aws_request_id` goes into the log.
+
+    Raises ModelFileError where there is no model to serve with, nothing else.
+    """
+    return load()(event, context)
+
+
+@cache
+def load() -> "LambdaHandler":
+    """The handler with the model that LAB_MODEL names, loaded once for the process.
+
+    With LAB_LOG_TEXT=1 the log holds what was read. With LAB_ALLOW_PRIVATE=1 an image_url inside
+    a private network is fetched. Raises ModelFileError where the file is missing or damaged.
+    """
+    start = time.perf_counter()
+    set_threads()
+    # Without fusion nothing is profiled and compiled during the first two requests; on the
+    # processor, the later ones are no slower for that.
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # as with all of TorchScript
+        torch.jit.set_fusion_strategy([("STATIC", 0), ("DYNAMIC", 0)])
+    path = default_model_path()
+    recognizer = ParagraphTextRecognizer(
+        path, allow_private_addresses=os.environ.get("LAB_ALLOW_PRIVATE") == "1"
+    )
+    return LambdaHandler(
+        recognizer,
+        path,
+        load_seconds=time.perf_counter() - start,
+        log_text=os.environ.get("LAB_LOG_TEXT") == "1",
+    )
+
+
+def set_threads() -> None:
+    """Gives PyTorch a thread for each core that the function's memory pays for.
+
+    More would take turns on the same share of time. OMP_NUM_THREADS has the last word.
+    """
+    memory = os.environ.get("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "")
+    if memory.isdigit() and not os.environ.get("OMP_NUM_THREADS"):
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
+        torch.set_num_threads(max(1, min(cores, round(int(memory) / MEMORY_OF_A_CORE))))
+
+
+def print_line(line: str) -> None:
+    """Writes a line to stdout, which Lambda keeps as the function's log."""
+    print(line, flush=True)
+
+
+class LambdaHandler:
+    """A recognizer that answers Lambda's events, and logs one JSON line for each.
+
+    Args:
+        recognizer: reads the images.
+        model: its file, whose fingerprint health answers tell.
+        load_seconds: what loading it took, for the log.
+        log_text: whether the log holds what was read; it may be private.
+        log: takes the lines.
+    """
+
+    def __init__(
+        self,
+        recognizer: ParagraphTextRecognizer,
+        model: Path,
+        load_seconds: float = 0.0,
+        log_text: bool = False,
+        log: Callable[[str], None] = print_line,
+    ) -> None:
+        self._recognizer = recognizer
+        self._model = model
+        self.load_seconds = load_seconds
+        self._log_text = log_text
+        self._log = log
+        self._is_cold = True
+
+    def __call__(self, event: Event, context: object = None) -> dict[str, Any]:
+        start = time.perf_counter()
+        record: dict[str, Any] = {
+            "message": "request",
+            "request_id": getattr(context, "aws_request_id", None),
+            "cold_start": self._is_cold,
+            "load_seconds": round(self.load_seconds, 4),
+        }
+        self._is_cold = False
+        answer_form = _http_answer if _is_http(event) else _direct_answer
+        headers = {}
+        try:
+            status, document = self._serve(event, record)
+            answer = answer_form(status, document, headers)
+            _check_answer(answer)
+        except Exception as error:
+            status, document = wire.error_answer(error)
+            record["error"] = document["error"]
+            if status >= 500:
+                record["traceback"] = traceback.format_exc()[-_TRACEBACK_CHARACTERS:]
+            if isinstance(error, RequestError):
+                headers = error.headers
+            answer = answer_form(status, document, headers)
+        record |= {"status": status, "seconds": round(time.perf_counter() - start, 4)}
+        self._log(json.dumps(record))
+        return answer
+
+    def _serve(self, event: Event, record: dict[str, Any]) -> tuple[int, dict[str, Any]]:
+        if _is_http(event):
+            method, path = _route(event)
+            if method in ("GET", "HEAD"):
+                return 200, self._health(path)
+            if method != "POST":
+                raise wire.wrong_method()
+            body = _body(event)
+            record["bytes"] = len(body)
+            request = wire.parse_request(body)
+        else:
+            request = wire.parse_document(event)
+            record["bytes"] = sum(map(len, request.images))
+            if record["bytes"] > wire.MAX_BODY_BYTES:
+                raise wire.too_large()
+        return 200, self._read(request, record)
+
+    def _read(self, request: wire.Request, record: dict[str, Any]) -> dict[str, Any]:
+        private = self._recognizer.allow_private_addresses
+        sources = wire.image_sources(request, allow_private_addresses=private)
+        if request.image_url is not None:
+            record["bytes"] = len(sources[0])
+        record["images"] = len(sources)
+        with warnings.catch_warnings(record=True) as notes:
+            warnings.simplefilter("always", FirstPageWarning)
+            readings = self._recognizer.read_batch(sources)
+        if notes:
+            record["notes"] = sorted({str(note.message) for note in notes})
+        record |= {
+            "pixels": sum(reading.width * reading.height for reading in readings),
+            "lines": sum(len(reading.lines) for reading in readings),
+            "characters": sum(len(reading.text) for reading in readings),
+        }
+        if self._log_text:
+            record["texts"] = [reading.text for reading in readings]
+        return wire.encode_answer(request, readings)
+
+    def _health(self, path: str) -> dict[str, Any]:
+        # An API Gateway puts its stage in front of the path.
+        if path not in ("", "/") and not path.endswith("/health"):
+            raise RequestError(404, "There is nothing here; send a POST with an image to /.")
+        return {"status": "ok", "model": wire.model_fingerprint(self._model)}
+
+
+def _is_http(event: Event) -> bool:
+    return isinstance(event, dict) and ("requestContext" in event or "version" in event)
+
+
+def _route(event: dict[str, Any]) -> tuple[str, str]:
+    """Method and path of an HTTP event."""
+    context = event.get("requestContext")
+    http = context.get("http") if isinstance(context, dict) else None
+    method = http.get("method") if isinstance(http, dict) else None
+    path = event.get("rawPath", "/")
+    if event.get("version") != "2.0" or not isinstance(method, str) or not isinstance(path, str):
+        raise RequestError(
+            400, "The event is not of a Function URL or an API Gateway with payload 2.0."
+        )
+    return method.upper(), path
+
+
+def _body(event: dict[str, Any]) -> bytes | str:
+    body, is_base64 = event.get("body"), event.get("isBase64Encoded", False)
+    if not body:
+        raise RequestError(
+            400, 'The request has no body; send an object such as {"image": "<base64>"}.'
+        )
+    if not isinstance(body, str) or not isinstance(is_base64, bool):
+        raise RequestError(400, "The event's body is no text, or isBase64Encoded no boolean.")
+    if not is_base64:
+        return body
+    if len(body) > wire.MAX_BODY_BYTES // 3 * 4 + 4:  # before there is a copy of it
+        raise wire.too_large()
+    try:
+        return base64.b64decode(body, validate=True)
+    except (binascii.Error, ValueError):
+        raise RequestError(400, "The body is said to be base64 and is not.") from None
+
+
+def _http_answer(status: int, document: dict[str, Any], headers: dict[str, str]) -> dict[str, Any]:
+    return {
+        "statusCode": status,
+        "headers": {"content-type": "application/json", "cache-control": "no-store", **headers},
+        "body": json.dumps(document),
+        "isBase64Encoded": False,
+    }
+
+
+def _direct_answer(status: int, document: dict[str, Any], headers: object) -> dict[str, Any]:
+    return document if status == 200 else {**document, "status": status}
+
+
+def _check_answer(answer: dict[str, Any]) -> None:
+    if len(json.dumps(answer)) > MAX_ANSWER_BYTES:
+        raise RequestError(
+            413, "The answer would be too large; send fewer images, or ask without lines."
+        )

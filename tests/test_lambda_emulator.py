@@ -1,0 +1,308 @@
+"""AWS's own emulator: how it is fetched, that a function in it answers as on AWS, and that nothing
+of it is left, however the program ends that started it."""
+
+import concurrent.futures
+import json
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+import urllib.error
+import urllib.request
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from lab_utils.packaged import SAMPLE_PAGES
+from lab_utils.predictors import LocalPredictor, RemotePredictor
+from lab_utils.service import emulator_binary
+from lab_utils.service.emulator import HEALTH_EVENT, Emulator
+from lab_utils.service.emulator_binary import MEMBER, cached_path
+from lab_utils.service.errors import ServiceError
+from lab_utils.service.gateway import Gateway
+from lab_utils.service.local import lambda_service
+from lab_utils.service.pool import EmulatorPool
+from lab_utils.service.warden import session_members
+from text_recognizer.places import project_folder
+
+PAGE = SAMPLE_PAGES / "show_font_000.jpg"
+
+
+@pytest.fixture
+def home(tmp_path, monkeypatch):
+    """An empty folder as the lab's own."""
+    monkeypatch.setenv("LAB_HOME", str(tmp_path / "home"))
+    return tmp_path / "home"
+
+
+def test_the_binary_is_fetched_checked_and_kept(home, monkeypatch):
+    # The other architecture's too: both hashes are those of the wheel on the index.
+    for architecture in ("x86_64", "arm64"):
+        path = emulator_binary.emulator_binary(architecture)
+        assert path == cached_path(architecture) and os.access(path, os.X_OK)
+        assert path.read_bytes()[:4] == b"\x7fELF"
+    assert sorted(path.parent.iterdir()) == sorted(map(cached_path, ("x86_64", "arm64")))
+
+    monkeypatch.setattr(emulator_binary, "_download", None)  # from here on, all is in the cache
+    assert emulator_binary.emulator_binary("arm64") == path
+    path.write_bytes(path.read_bytes()[:-1])
+    with pytest.raises(TypeError):
+        emulator_binary.emulator_binary("arm64")
+
+
+def test_another_file_than_expected_is_neither_run_nor_kept(home, monkeypatch):
+    def download(folder: Path, _path: Path) -> Path:
+        with zipfile.ZipFile(folder / "some.whl", "w") as archive:
+            archive.writestr(MEMBER + "x86_64", b"#!/bin/sh\n")
+        return folder / "some.whl"
+
+    monkeypatch.setattr(emulator_binary, "_download", download)
+    with pytest.raises(ServiceError, match="not the file that is expected"):
+        emulator_binary.emulator_binary("x86_64")
+    with pytest.raises(ServiceError, match="could not be unpacked"):
+        emulator_binary.emulator_binary("arm64")
+    assert list(cached_path("x86_64").parent.iterdir()) == []
+
+
+def test_without_a_network_one_line_says_what_to_do(home, monkeypatch, lab, stand_in_path):
+    monkeypatch.setenv("PIP_INDEX_URL", "http://127.0.0.1:1/simple")
+    monkeypatch.setenv("PIP_NO_INDEX", "0")
+    for name in ("PIP_EXTRA_INDEX_URL", "PIP_FIND_LINKS"):
+        monkeypatch.setenv(name, "")
+    monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
+    code, _, err = lab("service", "lambda", "--port", "0", "--model", stand_in_path)
+    assert code == 2
+    assert err.count("\n") == 1 and "connect to the network once" in err
+    assert str(cached_path(emulator_binary.machine())) in err
+
+
+def test_what_is_missing_is_one_line(lab, tmp_path, stand_in_path, monkeypatch):
+    code, _, err = lab("service", "lambda", "--port", "0", "--model", tmp_path / "none.pt")
+    assert (code, err.count("\n")) == (2, 1) and "no model file" in err
+    with Gateway(EmulatorPool([])) as taken:
+        code, _, err = lab("service", "lambda", "--port", taken.port, "--model", stand_in_path)
+    assert (code, err.count("\n")) == (2, 1) and "another --port" in err
+    monkeypatch.setattr(emulator_binary.platform, "machine", lambda: "riscv64")
+    with pytest.raises(ServiceError, match="riscv64"):
+        emulator_binary.machine()
+
+
+@pytest.fixture(scope="module")
+def service(model_path):
+    """Two emulated functions with the packaged model behind a gateway that answers."""
+    with lambda_service(model_path, workers=2) as gateway:
+        gateway.start()
+        yield gateway
+
+
+def test_the_text_is_that_of_the_local_model(service, model_path):
+    local = LocalPredictor(model_path).read(PAGE)
+    remote = RemotePredictor(service.url)
+    assert remote.predict(PAGE) == local.text
+    reading = remote.read(PAGE)
+    assert reading.text == local.text
+    assert [line.text for line in reading.lines] == [line.text for line in local.lines]
+
+
+def ask(url: str, body: bytes | None = None, **headers: str) -> tuple[int, dict, dict]:
+    """Status, headers and JSON of the answer at a URL."""
+    try:
+        request = urllib.request.Request(url, body, headers)
+        with urllib.request.urlopen(request, timeout=60) as answer:
+            return answer.status, dict(answer.headers), json.load(answer)
+    except urllib.error.HTTPError as error:
+        return error.code, dict(error.headers), json.load(error)
+
+
+def test_more_requests_at_once_than_functions(service):
+    document = json.dumps({"image": "aGVsbG8="}).encode()
+    with concurrent.futures.ThreadPoolExecutor(12) as threads:
+        statuses = list(threads.map(lambda _: ask(service.url, document)[0], range(24)))
+    assert statuses == [422] * 24
+    assert ask(f"{service.url}/health")[2]["status"] == "ok"
+
+
+def test_nothing_listens_beyond_this_machine(service):
+    emulators = service.pool.emulators
+    pids = [pid for emulator in emulators for pid in session_members(emulator.session)]
+    assert len(pids) == 3 * len(emulators), "warden, emulator and runtime"
+    inodes = set()
+    for pid in [*pids, os.getpid()]:
+        for descriptor in Path(f"/proc/{pid}/fd").iterdir():
+            inodes.add(os.readlink(descriptor) if descriptor.is_symlink() else "")
+    listening = [
+        fields[1].split(":")[0]
+        for table in ("tcp", "tcp6")
+        for fields in map(str.split, Path(f"/proc/net/{table}").read_text().splitlines()[1:])
+        if fields[3] == "0A" and f"socket:[{fields[9]}]" in inodes
+    ]
+    assert len(listening) >= 2 * len(emulators)
+    assert set(listening) == {"0100007F"}
+
+
+def test_a_function_that_dies_is_replaced(service):
+    """Both emulators are killed; the requests that meet this are told, and later ones work."""
+    for emulator in service.pool.emulators:
+        os.kill(emulator.session, signal.SIGKILL)
+    deadline = time.monotonic() + 60
+    statuses = []
+    while (not statuses or statuses[-1] != 200) and time.monotonic() < deadline:
+        statuses.append(ask(f"{service.url}/health")[0])
+    assert statuses[-1] == 200
+    assert set(statuses[:-1]) == {502}
+
+
+FUNCTION = """
+import os, time
+
+def handler(event, context):
+    word = event.get("body", "")
+    if word == "sleep":
+        time.sleep(60)
+    if word == "exit":
+        os._exit(3)
+    if word == "raise":
+        raise ValueError("secret")
+    if word == "huge":
+        return {"statusCode": 200, "body": "a" * 6_400_000}
+    if word == "text":
+        return "just text"
+    return {"statusCode": 200, "body": '{"word": "' + word + '"}'}
+"""
+
+
+@pytest.fixture
+def function(tmp_path):
+    """Arguments of an emulator with a function that does what it is told, and has no model."""
+    (tmp_path / "function.py").write_text(FUNCTION)
+    (tmp_path / "model.pt").touch()
+    return {
+        "model": tmp_path / "model.pt",
+        "timeout": 1,
+        "handler": "function.handler",
+        "environment": {"PYTHONPATH": str(tmp_path)},
+        "log": tmp_path / "function.log",
+    }
+
+
+def test_failures_are_told_by_their_status_and_survived(function):
+    pool = EmulatorPool([Emulator(**function)])
+    with pool, Gateway(pool) as gateway:
+        gateway.start()
+        found = {}
+        for word in ("raise", "exit", "sleep", "huge", "text", "fine"):
+            status, headers, document = ask(
+                gateway.url, word.encode(), **{"Content-Type": "text/plain"}
+            )
+            found[word] = status
+            assert status == 200 or list(document) == ["error"]
+            assert "secret" not in str(document)
+        assert document == {"word": "fine"}
+        assert "Access-Control-Allow-Origin" not in headers
+    assert found == {"raise": 500, "exit": 502, "sleep": 504, "huge": 500, "text": 200, "fine": 200}
+    assert "START RequestId" in function["log"].read_text()
+
+
+def test_a_function_that_cannot_start_is_told_with_its_last_words(function, tmp_path):
+    (tmp_path / "function.py").write_text("raise RuntimeError('no such weights')")
+    emulator = Emulator(**function)
+    with pytest.raises(ServiceError, match=r"did not start \(.*no such weights"), emulator:
+        pass
+    assert not emulator.is_running
+
+
+def gone(pids: list[int], seconds: float = 10) -> bool:
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        left = [pid for pid in pids if Path(f"/proc/{pid}").exists() and _state(pid) != "Z"]
+        if not left:
+            return True
+        time.sleep(0.02)
+    return False
+
+
+def _state(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except OSError:
+        return "Z"
+
+
+def test_stop_leaves_nothing_also_of_a_busy_function(function):
+    emulator = Emulator(**{**function, "timeout": 60})
+    emulator.start()
+    pids = session_members(emulator.session)
+    assert len(pids) == 3
+    with concurrent.futures.ThreadPoolExecutor(1) as thread:
+        event = json.dumps({**json.loads(HEALTH_EVENT), "body": "sleep"}).encode()
+        busy = thread.submit(emulator.invoke, event)
+        while not (busy.running() and emulator.is_busy):
+            time.sleep(0.01)
+        start = time.perf_counter()
+        emulator.stop()
+        assert time.perf_counter() - start < 5
+        assert busy.exception() is not None
+    assert gone(pids, 1)
+    emulator.stop()  # once more does nothing
+
+
+@pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
+def test_nothing_is_left_when_the_program_ends(end, function):
+    code = f"""
+        import signal
+        from pathlib import Path
+        from lab_utils.service.emulator import Emulator
+        from lab_utils.service.warden import session_members
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        arguments = {function!r}
+        with Emulator(**arguments) as emulator:
+            print(*session_members(emulator.session), flush=True)
+            signal.pause()
+    """.replace("PosixPath(", "Path(")
+    program = subprocess.Popen(
+        [sys.executable, "-c", textwrap.dedent(code)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(project_folder())},
+    )
+    pids = [int(word) for word in program.stdout.readline().split()]
+    assert len(pids) == 3
+    program.send_signal(end)
+    program.wait(10)
+    program.stdout.close()
+    assert gone(pids)
+
+
+def test_the_command_tells_its_address_and_ends_on_ctrl_c(stand_in_path, tmp_path):
+    main = "import signal\nsignal.signal(signal.SIGINT, signal.default_int_handler)\n"
+    main += "from lab_utils.cli import main\nmain()"
+    arguments = ["service", "lambda", "--port", "0", "--model", stand_in_path, "--verbose"]
+    program = subprocess.Popen(
+        [sys.executable, "-c", main, *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(project_folder())},
+    )
+    try:
+        told = program.stdout.readline()
+        url = told.split()[4]
+        assert f"lab app --model-url {url}" in told
+        assert "Ctrl-C" in program.stdout.readline()
+        assert RemotePredictor(url).predict(PAGE).endswith("\ngray 248")
+        threads = Path(f"/proc/{program.pid}/task").iterdir()
+        children = [child for one in threads for child in (one / "children").read_text().split()]
+        pids = [pid for child in children for pid in session_members(int(child))]
+        assert len(pids) == 3
+        program.send_signal(signal.SIGINT)
+        out, err = program.communicate(timeout=20)
+        assert program.returncode == 130
+        assert gone(pids)
+        assert "Traceback" not in err
+        assert '"message": "request"' in err
+    finally:
+        program.kill()

@@ -1,0 +1,531 @@
+"""The Lambda handler by the events that Lambda makes: right answers, right statuses, and a worker
+that lives on whatever it is sent."""
+
+import base64
+import io
+import json
+import socket
+import subprocess
+import sys
+import time
+from types import SimpleNamespace
+
+import pytest
+import torch
+from PIL import Image, PngImagePlugin
+
+from lab_utils.service import lambda_handler, wire
+from lab_utils.service.lambda_handler import LambdaHandler
+from text_recognizer import fetching
+from text_recognizer.paragraph_text_recognizer import ParagraphTextRecognizer
+from text_recognizer.places import project_folder
+
+CONTEXT = SimpleNamespace(aws_request_id="one-request")
+
+
+def picture(width: int = 300, height: int = 200, form: str = "PNG") -> bytes:
+    stream = io.BytesIO()
+    Image.linear_gradient("L").resize((width, height)).save(stream, form)
+    return stream.getvalue()
+
+
+PNG = base64.b64encode(picture()).decode()
+GOOD = {"image": PNG}
+
+
+def url_event(document: object = None, method: str = "POST", path: str = "/", **changes) -> dict:
+    """What a Function URL makes of a request with this document as its JSON body."""
+    event = {
+        "version": "2.0",
+        "routeKey": "$default",
+        "rawPath": path,
+        "rawQueryString": "",
+        "headers": {"content-type": "application/json"},
+        "requestContext": {"http": {"method": method, "path": path}, "requestId": "a"},
+        "isBase64Encoded": False,
+    }
+    if document is not None:
+        event["body"] = json.dumps(document)
+    return event | changes
+
+
+@pytest.fixture
+def log():
+    return []
+
+
+@pytest.fixture
+def recognizer(stand_in_path):
+    return ParagraphTextRecognizer(stand_in_path)
+
+
+@pytest.fixture
+def handler(recognizer, stand_in_path, log):
+    return LambdaHandler(recognizer, stand_in_path, load_seconds=0.5, log=log.append)
+
+
+@pytest.fixture
+def call(handler):
+    """Sends a document as a direct event and by URL; returns status and answer, the same in both.
+
+    After it, the next request must work.
+    """
+
+    def send(document: object) -> tuple[int, dict]:
+        direct = handler(document, CONTEXT)
+        by_url = handler(url_event(document), CONTEXT)
+        answer = json.loads(by_url["body"])
+        assert direct == (
+            answer if by_url["statusCode"] == 200 else answer | {"status": by_url["statusCode"]}
+        )
+        assert handler(GOOD)["pred"].startswith("300x200")
+        return by_url["statusCode"], answer
+
+    return send
+
+
+def test_one_image(call):
+    assert call(GOOD) == (200, {"pred": "300x200\ngray 127"})
+    assert call({"image": f"data:image/png;base64,{PNG}"})[1]["pred"] == "300x200\ngray 127"
+
+
+def test_lines_are_given_when_asked(handler, recognizer):
+    answer = handler({**GOOD, "lines": True})
+    reading = recognizer.read(picture())
+    decoded = wire.decode_reading(json.loads(json.dumps(answer)))
+    assert decoded.lines == reading.lines
+    assert (decoded.width, decoded.height, decoded.text) == (300, 200, reading.text)
+
+
+def test_several_images_in_their_order(call):
+    sizes = [(100 + 10 * number, 90) for number in range(16)]
+    images = [base64.b64encode(picture(*size)).decode() for size in sizes]
+    status, answer = call({"images": images})
+    texts = [one["pred"].splitlines()[0] for one in answer["preds"]]
+    assert (status, texts) == (200, [f"{width}x{height}" for width, height in sizes])
+    assert call({"images": images[:1]})[1]["preds"][0]["pred"].startswith("100x90")
+
+
+def test_a_damaged_image_among_several_is_named(call):
+    status, answer = call({"images": [PNG, "aGVsbG8gd29ybGQ="]})
+    assert status == 422
+    assert answer["error"].startswith("Image 2 of 2: ")
+
+
+def test_url_event_plain_and_base64(handler):
+    body = json.dumps(GOOD)
+    for event in (
+        url_event(body=body),
+        url_event(body=base64.b64encode(body.encode()).decode(), isBase64Encoded=True),
+        url_event(body=body, path="/prod/predict", method="post"),
+    ):
+        answer = handler(event, CONTEXT)
+        assert answer["statusCode"] == 200, answer
+        assert answer["headers"]["content-type"] == "application/json"
+        assert answer["isBase64Encoded"] is False
+        assert json.loads(answer["body"])["pred"] == "300x200\ngray 127"
+
+
+@pytest.mark.parametrize(
+    ("event", "status"),
+    [
+        (url_event(), 400),
+        (url_event(body=""), 400),
+        (url_event(body=5), 400),
+        (url_event(body={"image": PNG}), 400),
+        (url_event(body="no JSON"), 400),
+        (url_event(body="ü\x00\ud800"), 400),
+        (url_event(GOOD, isBase64Encoded=True), 400),
+        (url_event(GOOD, isBase64Encoded="yes"), 400),
+        (url_event(body="////", isBase64Encoded=True), 400),
+        (url_event(body=" " * (wire.MAX_BODY_BYTES + 1)), 413),
+        (url_event(body="A" * (wire.MAX_BODY_BYTES * 2), isBase64Encoded=True), 413),
+        (url_event(GOOD, method="PUT"), 405),
+        (url_event(GOOD, method="OPTIONS"), 405),
+        (url_event(GOOD, method=None), 400),
+        (url_event(GOOD, rawPath=5), 400),
+        (url_event(GOOD, requestContext=None), 400),
+        (url_event(GOOD, requestContext={"http": "POST"}), 400),
+        (url_event(GOOD, version="1.0"), 400),
+        ({"version": "2.0"}, 400),
+        (url_event(method="GET", path="/favicon.ico"), 404),
+    ],
+    ids=lambda value: repr(value)[:50],
+)
+def test_url_events_that_are_refused(event, status, handler):
+    answer = handler(event, CONTEXT)
+    assert answer["statusCode"] == status
+    assert json.loads(answer["body"]).keys() == {"error"}
+    assert ("allow" in answer["headers"]) == (status == 405)
+    assert handler(url_event(GOOD))["statusCode"] == 200
+
+
+@pytest.mark.parametrize("event", [None, [], "text", 5, True, {}, {"httpMethod": "POST"}])
+def test_direct_events_that_are_no_requests(event, handler):
+    answer = handler(event)
+    assert (answer["status"], answer.keys()) == (400, {"status", "error"})
+
+
+def test_a_direct_event_has_the_same_limit(handler):
+    assert handler({"image": "A" * (wire.MAX_BODY_BYTES + 1)})["status"] == 413
+    assert handler({"images": ["A" * (wire.MAX_BODY_BYTES // 8)] * 9})["status"] == 413
+
+
+@pytest.mark.parametrize("path", ["/", "", "/health", "/prod/health"])
+def test_health_tells_the_model(path, handler, stand_in_path):
+    answer = handler(url_event(method="GET", path=path))
+    expected = {"status": "ok", "model": wire.model_fingerprint(stand_in_path)}
+    assert (answer["statusCode"], json.loads(answer["body"])) == (200, expected)
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        {"image": "/etc/hostname"},
+        {"image": "file:///etc/hostname"},
+        {"image": "http://127.0.0.1/page.png"},
+        {"image": "%%%"},
+        {"image": "ü" * 100},
+        {"image": "\x00"},
+        {"image": "\ud800"},
+        {"image": ""},
+        {"image": "data:"},
+        {"image": "data:image/png;base64,"},
+        {"image": base64.b64encode(picture()[:200]).decode()},
+        {"image": base64.b64encode(picture(4, 4)).decode()},
+        {"image": base64.b64encode(b"<svg/>" * 20).decode()},
+    ],
+    ids=lambda value: repr(value)[:50],
+)
+def test_images_that_cannot_be_used(document, call):
+    status, answer = call(document)
+    assert status == 422, answer
+    assert "/etc" not in answer["error"]
+
+
+def bomb(width: int, height: int) -> str:
+    """A PNG of a few bytes whose header promises that many pixels."""
+    head = width.to_bytes(4, "big") + height.to_bytes(4, "big") + b"\x08\x00\x00\x00\x00"
+    stream = io.BytesIO(b"\x89PNG\r\n\x1a\n")
+    stream.seek(0, 2)
+    PngImagePlugin.putchunk(stream, b"IHDR", head)
+    PngImagePlugin.putchunk(stream, b"IDAT", b"x" * 50)
+    PngImagePlugin.putchunk(stream, b"IEND")
+    return base64.b64encode(stream.getvalue()).decode()
+
+
+def test_decompression_bombs_and_too_many_images(call):
+    start = time.perf_counter()
+    assert call({"image": bomb(50_000, 50_000)})[0] == 413
+    assert call({"image": bomb(2**31 - 1, 2**31 - 1)})[0] == 413
+    assert call({"images": [PNG] * 100})[0] == 413
+    assert time.perf_counter() - start < 5
+
+
+FORBIDDEN = [
+    "http://127.0.0.1/",
+    "http://localhost/",
+    "http://169.254.169.254/latest/meta-data/",
+    "http://[::ffff:169.254.169.254]/",
+    "http://[::ffff:a9fe:a9fe]/",
+    "http://[fd00:ec2::254]/",
+    "http://2852039166/",
+    "http://0xa9fea9fe/",
+    "http://0251.0376.0251.0376/",
+    "http://169.254.43518/",
+    "http://[64:ff9b::a9fe:a9fe]/",
+    "http://10.0.0.1/",
+    "http://172.31.255.1/",
+    "http://192.168.0.1/",
+    "http://100.64.0.1/",
+    "http://0.0.0.0/",
+    "http://[::1]/",
+    "http://user:word@8.8.8.8/",
+    "file:///etc/hostname",
+    "FILE:///etc/hostname",
+    "ftp://8.8.8.8/page.png",
+    "gopher://127.0.0.1/",
+    "data:image/png;base64," + PNG,
+    "/etc/hostname",
+    "//127.0.0.1/",
+    "http:///etc/hostname",
+    "http://127.0.0.1\x00.example/",
+    "",
+]
+
+
+@pytest.mark.parametrize("url", FORBIDDEN, ids=lambda url: url[:40] or "empty")
+def test_urls_that_are_not_fetched(url, call, monkeypatch):
+    def connected(*_):
+        raise AssertionError("a connection was made")
+
+    monkeypatch.setattr(socket.socket, "connect", connected)
+    status, answer = call({"image_url": url})
+    assert status == 422, answer
+
+
+@pytest.fixture
+def names(monkeypatch):
+    """Names that resolve as a test says, one list of addresses after the other."""
+    real = socket.getaddrinfo
+    known: dict[str, list[list[str]]] = {}
+
+    def look_up(host, port, *args, **kwargs):
+        answers = known.get(host, [[host]])
+        addresses = answers.pop(0) if len(answers) > 1 else answers[0]
+        return [answer for a in addresses for answer in real(a, port, *args, **kwargs)]
+
+    monkeypatch.setattr(socket, "getaddrinfo", look_up)
+    return known
+
+
+def test_a_name_of_a_private_address_and_one_that_moves_there(handler, names, monkeypatch, serve):
+    server = serve(b"secret")
+    names["inside.example"] = [["10.0.0.1"]]
+    names["mixed.example"] = [["8.8.8.8", "127.0.0.1"]]
+    for name in names:
+        answer = handler({"image_url": f"http://{name}:{server.port}/"})
+        assert (answer["status"], "private" in answer["error"]) == (422, True)
+    # DNS rebinding: the first look-up gives a public address, each later one a private one.
+    connected = []
+
+    def connect(_socket, address):
+        connected.append(address[0])
+        raise ConnectionRefusedError
+
+    monkeypatch.setattr(socket.socket, "connect", connect)
+    for _ in range(3):
+        names["moving.example"] = [["8.8.8.8"], ["127.0.0.1"]]
+        assert handler({"image_url": f"http://moving.example:{server.port}/"})["status"] == 422
+    assert set(connected) == {"8.8.8.8"}
+    assert server.requests == []
+
+
+@pytest.fixture
+def public_loopback(monkeypatch):
+    """127.0.0.1 counts as a public address, and nothing else changes."""
+    real = fetching.is_public
+    monkeypatch.setattr(fetching, "is_public", lambda a: a == "127.0.0.1" or real(a))
+
+
+def test_a_public_url_is_read(handler, serve, public_loopback, log):
+    server = serve(picture())
+    answer = handler({"image_url": f"{server.url}/page.png"})
+    assert answer == {"pred": "300x200\ngray 127"}
+    assert json.loads(log[-1])["bytes"] == len(picture())
+
+
+@pytest.mark.parametrize(
+    "location", ["http://169.254.169.254/", "http://[::1]/", "file:///etc/hostname"]
+)
+def test_redirects_to_forbidden_places(location, call, serve, public_loopback):
+    head = f"HTTP/1.1 302 Found\r\nLocation: {location}\r\nContent-Length: 0\r\n\r\n"
+    server = serve(lambda connection, _: connection.sendall(head.encode()))
+    assert call({"image_url": server.url})[0] == 422
+    assert len(server.requests) == 2  # once direct, once by URL
+
+
+def test_slow_and_endless_bodies(handler, serve, public_loopback, monkeypatch):
+    monkeypatch.setattr(fetching.fetch, "__kwdefaults__", dict(fetching.fetch.__kwdefaults__))
+    fetching.fetch.__kwdefaults__ |= {"timeout": 0.5, "max_bytes": 100_000}
+
+    def drip(connection, _request):
+        connection.sendall(b"HTTP/1.1 200 OK\r\n\r\n")
+        for _ in range(200):
+            connection.sendall(b".")
+            time.sleep(0.05)
+
+    def pour(connection, _request):
+        connection.sendall(b"HTTP/1.1 200 OK\r\n\r\n")
+        while True:
+            connection.sendall(b"." * 65536)
+
+    start = time.perf_counter()
+    for server in (serve(drip), serve(pour)):
+        answer = handler({"image_url": server.url})
+        assert answer["status"] == 422, answer
+        assert handler(GOOD)["pred"]
+    assert time.perf_counter() - start < 3
+
+
+class Broken:
+    """A recognizer with a bug, until it is mended."""
+
+    allow_private_addresses = False
+
+    def __init__(self, recognizer, error: Exception) -> None:
+        self.recognizer, self.error = recognizer, error
+
+    def read_batch(self, images):
+        if self.error:
+            raise self.error
+        return self.recognizer.read_batch(images)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [RuntimeError("CUDA: /secret/place"), MemoryError(), RecursionError("deep"), KeyError("a")],
+)
+def test_an_exception_in_the_model_is_a_500_and_the_worker_lives(
+    error, recognizer, stand_in_path, log
+):
+    broken = Broken(recognizer, error)
+    handler = LambdaHandler(broken, stand_in_path, log=log.append)
+    answer = handler(url_event(GOOD), CONTEXT)
+    assert answer["statusCode"] == 500
+    assert "secret" not in answer["body"] and "Error" not in answer["body"]
+    record = json.loads(log[-1])
+    assert type(error).__name__ in record["traceback"] and record["status"] == 500
+    broken.error = None
+    assert handler(url_event(GOOD))["statusCode"] == 200
+
+
+def test_an_answer_that_lambda_would_not_pass_on_is_refused(handler, monkeypatch):
+    many = {"images": [PNG] * 16, "lines": True}
+    size = len(json.dumps(handler(url_event(many))))
+    monkeypatch.setattr(lambda_handler, "MAX_ANSWER_BYTES", size - 500)
+    for answer in (handler(url_event(many)), handler(url_event(many))):
+        assert answer["statusCode"] == 413
+        assert "without lines" in answer["body"]
+    assert handler(url_event(GOOD))["statusCode"] == 200
+
+
+def test_the_log_is_one_json_line_a_request(handler, log):
+    handler(url_event({"images": [PNG, PNG]}), CONTEXT)
+    handler({"image": "%"}, CONTEXT)
+    handler(url_event(method="GET"))
+    first, second, third = map(json.loads, log)
+    assert all("\n" not in line for line in log)
+    assert 0 <= first.pop("seconds") < 10
+    assert first == {
+        "message": "request",
+        "request_id": "one-request",
+        "cold_start": True,
+        "load_seconds": 0.5,
+        "bytes": len(json.dumps({"images": [PNG, PNG]})),
+        "images": 2,
+        "pixels": 2 * 300 * 200,
+        "lines": 4,
+        "characters": 2 * len("300x200\ngray 127"),
+        "status": 200,
+    }
+    assert (second["cold_start"], second["status"]) == (False, 422)
+    assert second["error"] and "traceback" not in second
+    assert (third["request_id"], third["status"]) == (None, 200)
+
+
+def test_the_log_holds_text_only_where_told(recognizer, stand_in_path, log):
+    for log_text in (False, True):
+        LambdaHandler(recognizer, stand_in_path, log_text=log_text, log=log.append)(GOOD)
+    assert "gray" not in log[0]
+    assert json.loads(log[1])["texts"] == ["300x200\ngray 127"]
+
+
+def test_pages_that_were_left_out_are_noted(handler, log):
+    stream = io.BytesIO()
+    page = Image.linear_gradient("L")
+    page.save(stream, "TIFF", save_all=True, append_images=[page])
+    assert handler({"image": base64.b64encode(stream.getvalue()).decode()})["pred"]
+    assert "first" in json.loads(log[-1])["notes"][0]
+
+
+def test_the_model_loads_once_and_from_the_environment(stand_in_path, monkeypatch, capsys):
+    monkeypatch.setenv("LAB_MODEL", stand_in_path)
+    lambda_handler.load.cache_clear()
+    try:
+        assert lambda_handler.handler(GOOD, CONTEXT)["pred"].startswith("300x200")
+        loaded = lambda_handler.load()
+        assert lambda_handler.handler(GOOD)["pred"].startswith("300x200")
+        assert lambda_handler.load() is loaded
+    finally:
+        lambda_handler.load.cache_clear()
+    records = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [record["cold_start"] for record in records] == [True, False]
+    assert records[0]["load_seconds"] > 0
+
+
+@pytest.mark.parametrize(
+    ("memory", "openmp", "cores", "threads"),
+    [("1769", None, 4, 1), ("512", None, 4, 1), ("3538", None, 4, 2), ("10240", None, 4, 4),
+     ("10240", None, 1, 1), ("10240", "1", 4, 7), ("", None, 4, 7)],
+)  # fmt: skip
+def test_threads_follow_the_memory(memory, openmp, cores, threads, monkeypatch):
+    monkeypatch.setenv("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", memory)
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    if openmp:
+        monkeypatch.setenv("OMP_NUM_THREADS", openmp)
+    monkeypatch.setattr(lambda_handler.os, "sched_getaffinity", lambda _: set(range(cores)))
+    chosen = [7]
+    monkeypatch.setattr(torch, "set_num_threads", chosen.append)
+    lambda_handler.set_threads()
+    assert chosen[-1] == threads
+
+
+ALONE = """
+import importlib.abc, json, sys
+
+ALLOWED = {"torch", "PIL", "text_recognizer", "lab_utils", "typing_extensions", "sympy", "mpmath",
+           "filelock", "fsspec", "jinja2", "markupsafe", "networkx", "functorch", "torchgen",
+           "optree"} | set(sys.stdlib_module_names)
+refused = []
+
+class Guard(importlib.abc.MetaPathFinder):
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] not in ALLOWED:
+            refused.append(name)
+            raise ModuleNotFoundError(f"{name} is not in the image", name=name)
+
+sys.meta_path.insert(0, Guard())
+for name in ("numpy", "lightning", "wandb", "gradio", "fastapi"):
+    try:
+        __import__(name)
+    except ImportError:
+        continue
+    raise SystemExit(f"{name} could be imported")
+from lab_utils.service.lambda_entry import handler
+answer = handler(json.loads(sys.stdin.read()), None)
+ours = sorted(n for n in sys.modules if n.startswith(("text_recognizer.", "lab_utils.")))
+print(json.dumps({"answer": answer, "modules": ours, "refused": refused}))
+"""
+
+
+def test_it_serves_with_torch_and_pillow_alone(stand_in_path, tmp_path):
+    """The files that the Lambda image holds suffice, and the entry loads the model at import."""
+    root = project_folder()
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", ALONE],
+        input=json.dumps({"image": PNG, "lines": True}),
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        env={"PYTHONPATH": str(root), "LAB_MODEL": stand_in_path, "PATH": "/usr/bin:/bin"},
+    )
+    assert done.returncode == 0, done.stderr
+    *_, record, last = done.stdout.splitlines()
+    result = json.loads(last)
+    assert result["answer"]["pred"] == "300x200\ngray 127"
+    assert json.loads(record)["cold_start"] is True
+    assert result["modules"] == [
+        "lab_utils.service",
+        "lab_utils.service.lambda_entry",
+        "lab_utils.service.lambda_handler",
+        "lab_utils.service.wire",
+        "text_recognizer.errors",
+        "text_recognizer.fetching",
+        "text_recognizer.images",
+        "text_recognizer.limits",
+        "text_recognizer.paragraph_text_recognizer",
+        "text_recognizer.places",
+    ]
+
+
+def test_without_a_model_the_start_fails(tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-c", "import lab_utils.service.lambda_entry"],
+        capture_output=True,
+        text=True,
+        cwd=project_folder(),
+        env={"LAB_MODEL": str(tmp_path / "none.pt"), "PATH": "/usr/bin:/bin"},
+    )
+    assert done.returncode == 1
+    assert "There is no model file" in done.stderr

@@ -1,0 +1,111 @@
+"""Load on paper and in earnest: the queue against what queueing theory says, the timetable against
+a slow service, and the notebook's service where the emulator is missing."""
+
+import itertools
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from lab_utils.predictors import RemotePredictor
+from lab_utils.predictors.errors import ServiceUnreachableError
+from lab_utils.service import in_process
+from lab_utils.service.errors import ServiceError
+from lab_utils.service.lambda_handler import LambdaHandler
+from lab_utils.service.open_loop import send_open_loop
+from lab_utils.service.queueing import poisson_arrivals, simulate_queue
+from text_recognizer.errors import ImageError
+from text_recognizer.paragraph_text_recognizer import ParagraphTextRecognizer
+
+
+def test_arrivals_come_at_the_rate_and_at_random():
+    arrivals = poisson_arrivals(rate=5.0, count=20_000, seed=2)
+    gaps = [after - before for before, after in itertools.pairwise([0.0, *arrivals])]
+    mean = sum(gaps) / len(gaps)
+    assert min(gaps) >= 0
+    assert mean == pytest.approx(0.2, rel=0.03)
+    # An exponential distribution's variance is its mean squared.
+    assert sum((gap - mean) ** 2 for gap in gaps) / len(gaps) == pytest.approx(mean**2, rel=0.06)
+    assert poisson_arrivals(5.0, 50, seed=2) == arrivals[:50] != poisson_arrivals(5.0, 50, seed=3)
+
+
+@pytest.mark.parametrize("use", [0.3, 0.6, 0.8])
+def test_the_mean_wait_is_that_of_pollaczek_and_khinchine(use):
+    seconds = 0.2
+    arrivals = poisson_arrivals(use / seconds, count=60_000, seed=4)
+    answered = simulate_queue(arrivals, lambda _: seconds)
+    waits = [end - start - seconds for start, end in zip(arrivals, answered, strict=True)]
+    expected = use * seconds / (2 * (1 - use))
+    assert sum(waits) / len(waits) == pytest.approx(expected, rel=0.06)
+
+
+def test_batches_go_when_they_are_full_or_old_or_the_server_is_free():
+    sizes = []
+
+    def seconds_of(size: int) -> float:
+        sizes.append(size)
+        return 1.0
+
+    arrivals = [0.0, 0.25, 5.0, 5.5, 10.0, 10.0, 10.5, 10.75, 10.75]
+    answered = simulate_queue(arrivals, seconds_of, max_batch=2, max_wait=0.25)
+    assert answered == [1.25, 1.25, 6.25, 7.25, 11.0, 11.0, 12.0, 12.0, 13.0]
+    assert sizes == [2, 1, 1, 2, 2, 1]
+
+
+def test_without_batches_each_request_is_served_alone_and_in_order():
+    answered = simulate_queue([0.0, 0.0, 0.0, 9.0], lambda size: 2.0 * size)
+    assert answered == [2.0, 4.0, 6.0, 11.0]
+
+
+def test_two_servers_work_at_a_time():
+    assert simulate_queue([0.0] * 4, lambda _: 1.0, servers=2) == [1.0, 1.0, 2.0, 2.0]
+
+
+def test_the_timetable_is_kept_although_no_answer_comes():
+    go_on = threading.Event()
+    begun = []
+
+    def ask() -> None:
+        begun.append(time.perf_counter())
+        if len(begun) == 3:
+            go_on.set()
+        assert go_on.wait(10), "the later requests waited for the first"
+
+    sent = send_open_loop(ask, [0.0, 0.05, 0.1])
+    assert [scheduled for scheduled, _, _ in sent] == [0.0, 0.05, 0.1]
+    assert all(began >= scheduled for scheduled, began, _ in sent)
+    assert all(done >= 0.1 for _, _, done in sent)
+
+
+def test_a_refusal_is_no_answer():
+    numbers = itertools.count()
+
+    def ask() -> None:
+        if next(numbers) == 0:
+            raise ImageError("no")
+
+    (_, _, refused), (_, _, done) = send_open_loop(ask, [0.0, 0.05])
+    assert refused is None and done is not None
+
+
+def test_without_the_emulator_the_handler_answers_in_this_process(monkeypatch, stand_in_path):
+    def missing(*_: object, **__: object) -> None:
+        raise ServiceError("The emulator is missing; connect to the network.")
+
+    monkeypatch.setattr(in_process, "lambda_service", missing)
+    recognizer = ParagraphTextRecognizer(stand_in_path)
+    lines: list[str] = []
+    handler = LambdaHandler(recognizer, stand_in_path, log=lines.append)
+    page = Path(__file__).parent.parent / "data" / "pages" / "show_font_002.jpg"
+    service = in_process.NotebookService(handler, stand_in_path, workers=2)
+    try:
+        assert "The emulator is missing" in service.note
+        with RemotePredictor(service.url) as remote:
+            assert remote.predict(page) == recognizer.predict(page)
+            assert remote.read(page).lines == recognizer.read(page).lines
+        assert len(lines) == 2
+    finally:
+        service.close()
+    with pytest.raises(ServiceUnreachableError):
+        RemotePredictor(service.url, retries=0).predict(page)
