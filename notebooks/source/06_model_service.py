@@ -1,0 +1,1058 @@
+# ---
+# jupyter:
+#   kernelspec:
+#     display_name: Python 3 (ipykernel)
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # A model service: serverless and batched
+#
+# **Time:** 90 minutes
+#
+# **You will learn**
+#
+# - why the web page and the model live in two places, and what goes over the wire between them;
+# - what AWS Lambda asks of a function: event, context and answer, and what it loads when;
+# - how a service that fetches addresses is abused, and what a safe one checks;
+# - after which answers to ask again, and how long to wait before;
+# - how to measure latency under load without flattering the service;
+# - when batching pays, how to choose its two numbers, and what a month in the cloud costs.
+
+# %% tags=["setup"]
+# The set-up cell: `lab notebooks build` fills it in.
+
+# %% [markdown]
+# ## Two places
+#
+# A web app can load the model into its own process. That is the simplest way, and the right one for
+# a demonstration. It ends when more people come: a page of HTML costs a millisecond, reading a
+# page of handwriting costs a good part of a second of a whole core and needs PyTorch. So the two
+# are parted. The **front end** shows pages and takes pictures; the **model service** turns a
+# picture into text and knows nothing of buttons.
+
+# %%
+import base64
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+from lab_utils.checks import model_service as checks
+from lab_utils.figures import model_service as draw
+from lab_utils.figures import show, show_table
+from lab_utils.loading import load_recognizer
+from text_recognizer.errors import RecognizerError
+
+recognizer = load_recognizer(quiet=True)
+
+# %%
+show(
+    draw.two_places(),
+    "Figure 1. Front end and model service; dashed copies come when there is work for them.",
+    "Browsers send pictures to one front end; it posts JSON to up to three copies of the service.",
+    width=640,
+)
+
+# %% [markdown]
+# What that buys: each side gets the machine that it needs, and as many of them. A new model goes
+# out without touching the app. And whoever has a picture can ask the service, a phone and a nightly
+# job as well. What it costs: the picture travels once more, and the network between the two can
+# fail in ways in which a function call cannot. Most of this notebook is about the second part.
+
+# %% [markdown]
+# ## 1. A function of an event
+#
+# With **AWS Lambda** you hand over no server but a function, and Amazon runs it when something
+# happens. No machine is paid for while nothing does; that is what "serverless" means. The function
+# has a fixed form, `handler(event, context)`:
+#
+# - **event**: what happened, made from JSON: a dict, of strings, numbers, lists and dicts.
+# - **context**: facts about this call, such as its `aws_request_id`.
+# - **answer**: what the function returns; it becomes JSON again, so bytes won't do.
+#
+# The lab's handler is [`lambda_handler.py`](../lab_utils/service/lambda_handler.py). Bytes of a
+# picture are no JSON, so they travel as base64 text. Call it here, in this process, with the
+# smallest event:
+
+# %%
+from types import SimpleNamespace
+
+from lab_utils.service.lambda_handler import LambdaHandler
+from text_recognizer.paragraph_text_recognizer import default_model_path
+
+log: list[str] = []
+service = LambdaHandler(recognizer, default_model_path(), log=log.append)
+PAGE = "data/pages/show_font_002.jpg"
+picture = base64.b64encode(Path(PAGE).read_bytes()).decode()
+print(service({"image": picture}, SimpleNamespace(aws_request_id="request-1")))
+print(service({"image": "hello"}, SimpleNamespace(aws_request_id="request-2")))
+
+# %% [markdown]
+# The second answer matters as much as the first. A handler that *raises* counts as broken: the
+# caller gets an error that says nothing, and events that nobody waits for are tried twice more.
+# What a sender did wrong is an answer.
+#
+# Nobody watches a function while it runs, so it must leave notes. One line of JSON for each request
+# can be searched and added up later; `print` with prose cannot:
+
+# %%
+for line in log:
+    record = json.loads(line)
+    print({key: value for key, value in record.items() if "seconds" not in key})
+
+# %% [markdown]
+# It says how large the work was and how it ended (and how many seconds it took, left out here since
+# they differ at each run). It does not say what was *read*: handwriting is private, and logs are
+# read by many and kept for long.
+
+# %% [markdown]
+# ## 2. HTTP inside an event
+#
+# Browsers and programs speak HTTP. A **Function URL** is an address at which Lambda takes HTTP
+# requests, packs each one into an event (payload format 2.0), and unpacks the answer. The lab has
+# a copy of that step ([`function_url.py`](../lab_utils/service/function_url.py)). Of the event that
+# it makes, a handler looks at this:
+
+# %%
+from lab_utils.service.function_url import HttpRequest, event_of
+
+
+def http_event(content_type: str, body: bytes) -> dict:
+    headers = [("content-type", content_type)]
+    return json.loads(event_of(HttpRequest("POST", "/", "", headers, body, "198.51.100.7")))
+
+
+event = http_event("application/json", json.dumps({"image": picture}).encode())
+for name in ("version", "rawPath", "headers", "isBase64Encoded"):
+    print(f"{name}: {event[name]}")
+print("requestContext, http:", event["requestContext"]["http"])
+print("body:", event["body"][:48], "...")
+
+# %%
+print(service(event))
+event = http_event("application/octet-stream", json.dumps({"image": picture}).encode())
+print("body:", event["body"][:48], "... isBase64Encoded:", event["isBase64Encoded"])
+print(service(event)["body"])
+
+# %% [markdown]
+# Request and answer are packed twice: JSON text is the *body* within an event that is JSON itself.
+# In the second half of the cell the content type does not say text. Then `body` is base64 of the
+# bytes, `isBase64Encoded` says so, and the picture is base64 within JSON within base64.
+#
+# The **status** tells the caller's program what to do, the sentence in the body tells a person:
+#
+# | status | what happened | what the caller should do |
+# |---|---|---|
+# | 200 | here is the text | |
+# | 400 | this is no request that the service knows | mend the program |
+# | 413 | too large | send a smaller picture |
+# | 422 | well-formed, but this picture cannot be used | send another picture |
+# | 500 | the service has a bug | tell its owner, who looks into the log |
+
+# %% [markdown]
+# ### Exercise 1: A handler (12 minutes)
+#
+# Write the handler for Function URL events. `read` is the model: it takes the bytes of an image and
+# returns the text, or raises `RecognizerError`, whose message is written for users, where the image
+# cannot be used. Whatever else it raises is a bug, and says nothing to the outside: error messages
+# hold paths, and sometimes secrets.
+#
+# The helper `answer` is given. Errors are `{"error": "a sentence"}`. (Why 4 million bytes? Lambda
+# takes requests of 6 MB at most, and base64 makes a picture a third larger.)
+
+# %% tags=["exercise"]
+from typing import Any
+
+
+def handle(
+    event: dict[str, Any], read: Callable[[bytes], str], max_bytes: int = 4_000_000
+) -> dict[str, Any]:
+    """Answers a POST of {"image": base64 text} with {"pred": text}.
+
+    Args:
+        event: of a Function URL. "body" is JSON text, or base64 of it where "isBase64Encoded" is
+            true; it may be missing, empty, or anything that somebody sends.
+        read: takes the bytes of an image.
+        max_bytes: an image may have, decoded; a larger one is not given to `read`.
+
+    Returns:
+        "statusCode" 200, 400, 413, 422 or 500, "headers" and "body", as made by `answer`.
+    """
+
+    def answer(status: int, document: dict[str, str]) -> dict[str, Any]:
+        headers = {"content-type": "application/json"}
+        return {"statusCode": status, "headers": headers, "body": json.dumps(document)}
+
+    ### BEGIN SOLUTION
+    try:
+        body = event.get("body") or ""
+        if event.get("isBase64Encoded"):
+            body = base64.b64decode(body, validate=True)
+        image = base64.b64decode(json.loads(body)["image"], validate=True)
+    except (ValueError, TypeError, KeyError):
+        return answer(400, {"error": 'Send JSON of the form {"image": "<base64>"}.'})
+    if len(image) > max_bytes:
+        return answer(413, {"error": f"Send an image of at most {max_bytes} bytes."})
+    try:
+        return answer(200, {"pred": read(image)})
+    except RecognizerError as error:
+        return answer(422, {"error": str(error)})
+    except Exception:
+        return answer(500, {"error": "The service failed; the reason is in its log."})
+    ### END SOLUTION
+
+
+# %% tags=["check"]
+checks.handle(handle)
+
+# %% [markdown]
+# <details><summary>Hint</summary>
+#
+# Go from the outside to the inside: body, base64 if the event says so, JSON, its `"image"`, base64.
+# Every one of these steps may fail, with `ValueError` (which `json` and `base64` both raise),
+# `TypeError` or `KeyError`, and all of that is a 400: one `try` around them. `b64decode` silently
+# skips what is no base64, unless `validate=True`.
+#
+# Call `read` in a second `try`. `RecognizerError` is a `ValueError`, too: in one `try` for
+# everything, a picture that cannot be used would look like a request that cannot be understood.
+#
+# </details>
+
+# %% [markdown]
+# Give it the real model, and what real people and robots send:
+
+# %%
+requests = {
+    "a page": json.dumps({"image": picture}),
+    "a text file": json.dumps({"image": base64.b64encode(b"Dear Sir or Madam").decode()}),
+    "a form": "image=page.png",
+    "nothing": None,
+    "another field": '{"file": "page.png"}',
+}
+for what, body in requests.items():
+    answer = handle({"body": body, "isBase64Encoded": False}, recognizer.predict)
+    print(f"{what}: {answer['statusCode']} {answer['body']}")
+
+# %% [markdown]
+# The library's handler also takes data URIs and lists of images, and returns each line with its
+# place and confidence when it is asked with `"lines": true`. The form of all this is in one module,
+# [`wire.py`](../lab_utils/service/wire.py), which client and service share.
+
+# %% [markdown]
+# ## 3. A hole
+#
+# It is handy to send an address in place of a picture: `{"image_url": "https://..."}`. Here is how
+# that is written in a hurry. It even has a helpful error message.
+
+# %%
+from urllib.request import urlopen
+
+
+def careless(event: dict) -> dict:
+    data = urlopen(event["image_url"]).read()
+    try:
+        return {"pred": recognizer.predict(data)}
+    except RecognizerError:
+        return {"error": f"This is no image: {data[:48]!r}"}
+
+
+# %% [markdown]
+# Whoever calls it chooses what *your* machine asks for. And your machine can reach what the
+# outside cannot: databases, admin pages, and the cloud's **metadata service**, which hands out keys
+# to every program that asks from within, at `http://169.254.169.254/`. Here a small stand-in for it
+# runs on this machine, as something that was never meant for the world:
+
+# %%
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+from text_recognizer.places import lab_folder
+
+
+class Metadata(BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(b'{"AccessKeyId": "EXAMPLE", "SecretAccessKey": "..."}')
+
+    def log_message(self, *_):
+        pass
+
+
+# %%
+metadata = ThreadingHTTPServer(("127.0.0.1", 0), Metadata)
+threading.Thread(target=metadata.serve_forever, daemon=True).start()
+inside = f"http://127.0.0.1:{metadata.server_port}/latest/meta-data/"
+print(careless({"image_url": inside}))
+secret = lab_folder() / "secret.txt"
+secret.write_text("password=hunter2")
+print(careless({"image_url": secret.resolve().as_uri()}))  # file:///...
+
+# %% [markdown]
+# This is **server-side request forgery** (SSRF). A quieter error message would not close the hole:
+# the time that an answer takes still tells which machines and ports exist, and some addresses *do*
+# something when they are asked for. In Lambda itself the runtime waits for its next event at an
+# address on 127.0.0.1: who can make the function ask there gets the next user's picture.
+#
+# The address must be judged before anything is sent. Judging the *text* of it fails, since one
+# machine has many names:
+#
+# | address | goes to |
+# |---|---|
+# | `http://2130706433/`, `http://0x7f.1/` | 127.0.0.1, as one number, and partly in hexadecimal |
+# | `http://images.example@127.0.0.1/` | 127.0.0.1: what stands before `@` is a user's name |
+# | `http://[::ffff:169.254.169.254]/` | the metadata service: IPv4, written as IPv6 |
+# | `http://harmless.example/` | wherever its owner's name server says, and each time elsewhere |
+#
+# So look the name up, judge the numeric addresses that come back, and then connect to **the very
+# address that was judged**. Who looks up again for the connection may get another answer; that is
+# called DNS rebinding.
+
+# %% [markdown]
+# ### Exercise 2: A safe address (10 minutes)
+#
+# Return the address to connect to, or raise `AddressError`. Allowed are `http` and `https`. *All*
+# addresses that `resolve` gives for the host must belong to the public internet: `ipaddress` knows
+# as `is_global` what may be routed there. It does not count groups of machines (`is_multicast`) as
+# an exception, so do that yourself. Take the first address, and look up once.
+
+# %% tags=["exercise"]
+import ipaddress
+from urllib.parse import urlsplit
+
+from text_recognizer.errors import AddressError
+
+
+def safe_address(url: str, resolve: Callable[[str], list[str]]) -> str:
+    """The numeric address to connect to for a URL that a stranger sent.
+
+    Args:
+        url: any text.
+        resolve: the numeric addresses (IPv4 and IPv6) of a host, as the system finds them; none
+            where it knows no such host. Its answer may differ from one call to the next.
+
+    Raises:
+        AddressError: not http or https, no host, or not on the public internet.
+    """
+    ### BEGIN SOLUTION
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise AddressError("Give an address of the form https://host/page.png.")
+    addresses = resolve(parts.hostname)
+    for address in addresses:
+        ip = ipaddress.ip_address(address)
+        ip = getattr(ip, "ipv4_mapped", None) or ip
+        if not ip.is_global or ip.is_multicast:
+            raise AddressError(f"{parts.hostname} is not on the public internet.")
+    if not addresses:
+        raise AddressError(f"There is no host {parts.hostname}.")
+    return addresses[0]
+    ### END SOLUTION
+
+
+# %% tags=["check"]
+checks.safe_address(safe_address)
+
+# %% [markdown]
+# <details><summary>Hint</summary>
+#
+# `urlsplit(url)` has `scheme` and `hostname`; the latter leaves out user, port and the brackets of
+# IPv6, and is `None` where there is no host. Give it to `resolve` also if it looks like a number:
+# the system knows all ways of writing one. `ipaddress.ip_address(text)` makes an object of each
+# address; an IPv6 one has `ipv4_mapped`, which is `None` for most.
+#
+# `not ip.is_private` is not the same as `ip.is_global`: providers share 100.64.0.0/10 among their
+# customers, and it is neither.
+#
+# </details>
+
+# %% [markdown]
+# With the system's own look-up in place of the stand-in:
+
+# %%
+import socket
+
+
+def resolve(host: str) -> list[str]:
+    return [where[0] for *_, where in socket.getaddrinfo(host, 80, type=socket.SOCK_STREAM)]
+
+
+for url in [inside, "http://2130706433/", "http://[::ffff:169.254.169.254]/", "http://8.8.8.8/"]:
+    try:
+        print("allowed:", safe_address(url, resolve))
+    except AddressError as error:
+        print("refused:", error)
+
+# %% [markdown]
+# A real client has more to do. It sends the name as `Host` header, and checks the certificate
+# against the *name* although it connects to an address. It bounds bytes and seconds. It judges
+# again after **each redirect**, or a public page would simply send it inside. And there are more
+# ways to carry an IPv4 address in an IPv6 one. All that is in
+# [`fetching.py`](../text_recognizer/fetching.py), and the library's handler uses it:
+
+# %%
+print(service({"image_url": inside}))
+print(service({"image_url": secret.resolve().as_uri()}))
+metadata.shutdown()
+metadata.server_close()
+secret.unlink()
+
+# %% [markdown]
+# ## 4. What is loaded when
+#
+# When a request comes and no copy of the function is idle, Lambda starts one: a new process on a
+# machine that may never have seen your code. This is a **cold start**. The copy imports your module
+# once, in what is called the init phase, and then calls the handler for one request after the
+# other, *one at a time*. So whatever is slow and does not change belongs outside the handler. The
+# lab's entry is [`lambda_entry.py`](../lab_utils/service/lambda_entry.py), whose import loads the
+# model. How long does that take here?
+
+# %% tags=["timing"]
+import os
+import subprocess
+import sys
+import time
+
+began = time.perf_counter()
+program = "import lab_utils.service.lambda_entry"
+environment = {**os.environ, "LAB_MODEL": str(default_model_path())}
+subprocess.run([sys.executable, "-W", "ignore", "-c", program], check=True, env=environment)
+print(f"a process with PyTorch and the model: {time.perf_counter() - began:.1f} s")
+
+# %%
+show(
+    draw.starts(),
+    "Figure 2. Three requests to a new copy, with one line to read; one core, recorded.",
+    "The first takes 1.7 seconds, most of it for importing torch; the third 0.06 seconds.",
+    width=640,
+)
+
+# %% [markdown]
+# The first request waits nearly thirty times as long as the third. Importing PyTorch is most of it,
+# which is why the handler imports no training code and not even NumPy. And look at the second: it
+# is slow without any start. TorchScript watches the first run and optimizes its code during the
+# second. A benchmark that leaves out one warm-up run alone measures this, too.
+#
+# A copy that is idle for some minutes is dropped. So who has few users makes most of them wait for
+# a cold start (section 9 computes how many), and ten users at once are ten copies: ten cold starts.
+# `python benchmarks/cold_start.py` measures the start on your machine, and that of a handler which
+# loads the Lightning checkpoint in its place.
+
+# %% [markdown]
+# ## 5. The real runtime: front end here, model there
+#
+# Calling a Python function in this process proves little about a service. AWS publishes the program
+# that runs functions locally, the **Runtime Interface Emulator**. The next cell starts two of them,
+# each with AWS's runtime client and the lab's handler in a process of its own. A small gateway in
+# front does what a Function URL does: HTTP to event, answer to HTTP. (In a terminal: `lab service
+# lambda --workers 2`. The first time, it downloads the emulator. Where that fails, or on another
+# system than Linux, the handler runs in this process behind the same gateway, and the cell says
+# so.)
+
+# %% tags=["timing"]
+from lab_utils.service.in_process import NotebookService
+
+there = NotebookService(service, default_model_path(), workers=2)
+print(there.note, "Address:", there.url)
+
+# %% [markdown]
+# Any program that speaks HTTP is a client now. Ask what you asked your own handler:
+
+# %%
+from urllib.error import HTTPError
+from urllib.request import Request
+
+
+def post(address: str, body: bytes) -> tuple[int, dict]:
+    request = Request(address, body, {"content-type": "application/json"})
+    try:
+        with urlopen(request, timeout=60) as reply:
+            return reply.status, json.load(reply)
+    except HTTPError as error:
+        return error.code, json.load(error)
+
+
+# %%
+for what, body in requests.items():
+    status, document = post(there.url, (body or "").encode())
+    yours = handle({"body": body, "isBase64Encoded": False}, recognizer.predict)["statusCode"]
+    print(f"{what}: {status}, yours {yours}, with {', '.join(document)}")
+
+# %% [markdown]
+# Inside Python nobody should have to think of all this. The lab's front end and its benchmarks take
+# a **predictor**: an object with `predict(image)` and `read(image)`. There are two kinds, local and
+# remote, and whoever uses one need not know which it is:
+
+# %%
+from lab_utils.predictors import RemotePredictor
+
+remote = RemotePredictor(there.url)
+print(remote.predict(PAGE))
+[line] = remote.read(PAGE).lines
+x0, y0, x1, y1 = line.box
+print(f"confidence {line.confidence:.2f}, x {x0:.0f} to {x1:.0f}, y {y0:.0f} to {y1:.0f}")
+
+# %% [markdown]
+# So the lab's [web app](05_gradio_app.ipynb) becomes a front end by one argument: it runs here, and
+# has no model; the model runs there. The cell starts it and asks it as a program would, over its
+# API:
+
+# %%
+from lab_utils.app import make_frontend
+
+frontend = make_frontend(remote)
+_, address, _ = frontend.launch(prevent_thread_lock=True, inline=False)
+question = json.dumps({"data": [picture]}).encode()
+status, document = post(f"{address}gradio_api/run/predict_base64", question)
+print(status, document["data"])
+frontend.close()
+
+# %% [markdown]
+# In a terminal that is two commands, on two machines if you like: `lab service lambda` on the one,
+# `lab app --model-url http://...` on the other. Errors keep their sentence, whoever found them: the
+# first of these is refused here, before it costs a request, the second by the service.
+
+# %%
+for image in (b"Dear Sir or Madam", "http://169.254.169.254/latest/meta-data/"):
+    try:
+        remote.predict(image)
+    except RecognizerError as error:
+        print(f"{type(error).__name__}: {error}")
+
+# %% [markdown]
+# ## 6. Asking again
+#
+# A function call either returns or raises. A request can also get no answer because a cable is
+# pulled, a copy is just being replaced, or there are more requests than copies. Much of that is
+# over a second later, so a good client asks again. But not always:
+#
+# | what came | ask again? |
+# |---|---|
+# | 429 too many requests, 503 busy | yes, and not before the seconds in the header `retry-after` |
+# | 502 a copy died, or the connection failed | yes: reading a page twice does no harm |
+# | 400, 413, 422 | no: the same request gets the same answer |
+# | 500 a bug | no: it is the same bug the next time |
+#
+# The *how* is as important. A service that is overloaded gets its requests again from everybody who
+# was refused. Ask at once, and the load doubles. So wait, twice as long each time (**back-off**),
+# and draw each wait by lot (**jitter**), or all who were refused together come back together.
+
+# %% [markdown]
+# ### Exercise 3: Patience with limits (12 minutes)
+#
+# `ask()` makes one request and returns status, headers and body, or raises `ConnectionError`. Ask
+# until an answer comes that asking again would not change, or patience is over, and return the last
+# answer. Count a `ConnectionError` as the answer `(503, {}, "")`; other exceptions are bugs and go
+# through.
+#
+# Before retry 1, 2, 3, ... the wait is the seconds of `retry-after`, if that header is there, plus
+# a random part: `draw()` times `first`, `2 * first`, `4 * first`, ... If this wait would make the
+# sum of all waits greater than `patience`, don't wait any more and return.
+
+
+# %% tags=["exercise"]
+def ask_patiently(
+    ask: Callable[[], tuple[int, dict[str, str], str]],
+    sleep: Callable[[float], None],
+    draw: Callable[[], float],
+    first: float = 0.25,
+    patience: float = 10.0,
+) -> tuple[int, dict[str, str], str]:
+    """The last answer of a service that may be busy.
+
+    Args:
+        ask: status, headers (names in small letters) and body. Raises ConnectionError where
+            nobody answers.
+        sleep: waits so many s.
+        draw: a random number from 0 to 1, another one at each call.
+        first: s; longest random part of the first wait, doubled for each one that follows.
+        patience: s; all waits together are no longer.
+    """
+    ### BEGIN SOLUTION
+    waited, longest = 0.0, first
+    while True:
+        try:
+            answer = ask()
+        except ConnectionError:
+            answer = (503, {}, "")
+        status, headers, _ = answer
+        wait = float(headers.get("retry-after", 0)) + draw() * longest
+        if status not in (429, 502, 503) or waited + wait > patience:
+            return answer
+        sleep(wait)
+        waited, longest = waited + wait, longest * 2
+    ### END SOLUTION
+
+
+# %% tags=["check"]
+checks.ask_patiently(ask_patiently)
+
+# %% [markdown]
+# <details><summary>Hint</summary>
+#
+# A `while True` with two variables outside: the sum of the waits so far, and the longest random
+# part of the next one. In the loop: ask, compute the wait, decide whether to return, sleep, add and
+# double. `retry-after` is text. Double the longest part and not the drawn one, or a small number
+# drawn once keeps all later waits short.
+#
+# </details>
+
+# %% [markdown]
+# `sleep` and `draw` are arguments, so time can be played through without waiting for it. Sixty
+# clients are refused at the same moment by a service that stays busy. When do they come back, with
+# `draw` always 1 and by lot?
+
+# %%
+import random
+
+
+def comes_back(draw: Callable[[], float]) -> list[float]:
+    moments = [0.0]
+    ask_patiently(
+        ask=lambda: (503, {}, ""),
+        sleep=lambda seconds: moments.append(moments[-1] + seconds),
+        draw=draw,
+        patience=8.0,
+    )
+    return moments[1:]
+
+
+# %%
+storm = {
+    "without jitter, draw() is always 1": [t for _ in range(60) for t in comes_back(lambda: 1.0)],
+    "with jitter": [t for n in range(60) for t in comes_back(random.Random(n).random)],
+}
+
+# %%
+show(
+    draw.retry_storm(storm, last=8.0),
+    "Figure 3. When sixty refused clients ask again, without and with jitter.",
+    "Above, five bars of sixty requests and nothing between; below, low bars that thin out.",
+    width=620,
+)
+
+# %% [markdown]
+# Without jitter, five waves of sixty hit a service that could have served each client in its own
+# time. `RemotePredictor` does the same as your function, and bounds the whole by a deadline, so
+# that slow answers count, too ([`retrying.py`](../lab_utils/predictors/retrying.py)).
+
+# %% [markdown]
+# ## 7. How slow is it, really?
+#
+# People judge a service by its slow answers. A mean hides them, so one states **percentiles** of
+# the latency: p50 is what half of the requests stay below, p95 what 95 of 100 do.
+#
+# How to measure them? The obvious loop sends a request, waits for the answer, and sends the next
+# (**closed loop**). Real users don't wait for each other (**open loop**): requests come at random
+# times, at some rate, whatever the service is doing. The difference is dramatic, and no server is
+# needed to see it. Take a service that needs 0.2 s for a request, and once, for one of them, 5 s
+# (a cold start, say), and test it for a minute in both ways.
+
+# %%
+from lab_utils.service.queueing import poisson_arrivals, simulate_queue
+
+work = [0.2] * 100 + [5.0] + [0.2] * 400  # seconds for each request, in the order of service
+
+closed, now = [], 0.0
+for seconds in work:
+    closed.append((now, now, now + seconds))  # should be sent, was sent, was answered
+    now += seconds
+closed = [request for request in closed if request[0] < 60]
+
+scheduled, seconds_of = poisson_arrivals(rate=4, count=240, seed=1), iter(work)
+answered = simulate_queue(scheduled, lambda size: next(seconds_of))
+opened = [(start, start, end) for start, end in zip(scheduled, answered, strict=True)]
+
+# %% [markdown]
+# `simulate_queue` is a queue on paper: requests come at given times, a server takes them one after
+# the other, and each has to wait until those before it are done.
+
+# %% [markdown]
+# ### Exercise 4: A percentile that does not flatter (8 minutes)
+#
+# Each request is three times: when it *should* have been sent, when it *was*, and when its answer
+# came (`None` if none came). The latency starts when it should have been sent: a tester that is
+# held up by a slow answer would otherwise not count the waiting that it causes. (Gil Tene named
+# this mistake coordinated omission.) A request without an answer took infinitely long.
+#
+# Return the least latency that is enough for `percent` of 100 requests: of the latencies in order,
+# number `percent / 100 * count`, rounded up, counted from 1.
+
+# %% tags=["exercise"]
+import math
+
+
+def percentile_latency(
+    requests: list[tuple[float, float, float | None]], percent: int = 95
+) -> float:
+    """The latency in s that `percent` of 100 requests do not exceed; `math.inf` if none is enough.
+
+    Args:
+        requests: at least one; when it should have been sent, when it was, and when its answer
+            came, all in s. None: no answer.
+        percent: 1 to 100.
+    """
+    ### BEGIN SOLUTION
+    latencies = sorted(
+        math.inf if answered is None else answered - scheduled
+        for scheduled, _, answered in requests
+    )
+    return latencies[math.ceil(percent * len(latencies) / 100) - 1]
+    ### END SOLUTION
+
+
+# %% tags=["check"]
+checks.percentile_latency(percentile_latency)
+
+# %% [markdown]
+# <details><summary>Hint</summary>
+#
+# Make a list of all latencies, with `math.inf` where there is no answer, and sort it. Multiply
+# before you divide, `percent * count / 100`: 0.95 is no exact number for a computer. Rounding up is
+# `math.ceil`, and lists count from 0.
+#
+# </details>
+
+# %%
+show_table(
+    [
+        [name, len(test), *[f"{percentile_latency(test, p):.1f}" for p in (50, 95, 99)]]
+        for name, test in {"closed loop": closed, "open loop, 4 a second": opened}.items()
+    ],
+    ["test of one minute", "requests", "p50 (s)", "p95 (s)", "p99 (s)"],
+    "Table 1. The same service, tested in two ways.",
+)
+
+# %%
+show(
+    draw.latencies({"closed loop": closed, "open loop": opened}),
+    "Figure 4. The latency of each request of both tests.",
+    "The closed loop shows 0.2 s and once 5 s; the open loop jumps to 5 s, climbs to 7 s, and "
+    "comes down over half a minute.",
+    width=620,
+)
+
+# %% [markdown]
+# The closed loop saw the 5 s once, among 276 requests, and its p99 says that all is well: while the
+# service stood still, the tester did, too. Users go on coming. Twenty of them piled up, and as the
+# service is busy 80 % of the time anyway, it took half a minute to work them off. Of all users in
+# that minute, half waited 1.4 s or longer.
+#
+# That is the second lesson: **waiting depends on how busy the service is**, long before it is full.
+
+# %%
+rates = [0.5, 1, 1.5, 2, 2.5, 3, 3.5, 4, 4.25, 4.5, 4.75]
+
+
+def latency_at(rate: float, percent: int) -> float:
+    arrivals = poisson_arrivals(rate, count=4000, seed=3)
+    answered = simulate_queue(arrivals, lambda size: 0.2)
+    sent = [(start, start, end) for start, end in zip(arrivals, answered, strict=True)]
+    return percentile_latency(sent, percent)
+
+
+curves = {f"p{p}": {rate: latency_at(rate, p) for rate in rates} for p in (50, 95)}
+
+# %%
+show(
+    draw.latency_by_rate(curves, highest=4.0, quantity="latency (s)"),
+    "Figure 5. A server with 0.2 s for a request could do 5 a second. It should not have to.",
+    "Both curves start low and bend upwards; p95 passes 1 s before 3.5 requests a second.",
+    width=620,
+)
+
+# %% [markdown]
+# Nobody gets near full use without long waits, unless requests come at even intervals. Who promises
+# a p95 of 1 s here can take not quite 3.5 requests a second, two thirds of what the server can do.
+#
+# Now the real service. `send_open_loop` keeps to a timetable, each request in a thread of its own.
+# First, what a page takes when it is alone. Then 40 requests each at 0.4, 0.8 and 3 times the rate
+# that two functions should manage. Whoever finds the queue full is refused, and counts as
+# infinitely late: `inf`.
+
+# %% tags=["timing"]
+from lab_utils.service.open_loop import send_open_loop
+
+impatient = RemotePredictor(there.url, retries=0)
+alone = send_open_loop(lambda: impatient.predict(PAGE), [0.3 * n for n in range(6)])
+seconds = percentile_latency(alone, 50)
+print(f"alone: {seconds:.2f} s")
+for share in (0.4, 0.8, 3):
+    rate = share * 2 / seconds
+    sent = send_open_loop(lambda: impatient.predict(PAGE), poisson_arrivals(rate, 40))
+    p50, p95 = percentile_latency(sent, 50), percentile_latency(sent, 95)
+    print(f"{rate:4.1f} requests a second: p50 {p50:.2f} s, p95 {p95:.2f} s")
+
+# %% [markdown]
+# On a machine with two cores, the client, the gateway and two functions share them, so the limit
+# comes sooner than the arithmetic says. That, too, is what load tests are for.
+
+# %%
+there.close()
+
+# %% [markdown]
+# ## 8. Batches
+#
+# Most requests hold one page. A device that does thousands of things at once takes little longer
+# for eight pages than for one, because one page leaves most of it idle. **Dynamic batching**
+# collects requests that come alone, reads them together, and hands each its own answer. It has two
+# numbers:
+#
+# - **max batch**: how many requests are read together, at most;
+# - **max wait**: how long the first one waits for others while nothing else is to do.
+#
+# Whether it pays depends on what a batch costs, so measure that first. The first column of table 2
+# was recorded with the lab's recognizer on one core of a CPU. The other column belongs to no
+# device: it is *imagined*, 30 ms for any batch and 4 ms for each page in it, to see what such a
+# shape does.
+
+# %%
+MEASURED = draw.CPU_BATCH_SECONDS  # {1: ..., 2: ..., 4: ..., 8: ...}
+
+
+def cpu(size: int) -> float:
+    return MEASURED[8] / 8 * size
+
+
+def imagined(size: int) -> float:
+    return 0.030 + 0.004 * size
+
+
+# %%
+show_table(
+    [
+        [n, f"{total:.2f}", f"{total / n:.2f}", f"{imagined(n):.3f}", f"{imagined(n) / n:.3f}"]
+        for n, total in MEASURED.items()
+    ],
+    ["pages", "CPU: batch (s)", "CPU: page (s)", "imagined: batch (s)", "imagined: page (s)"],
+    "Table 2. What a batch takes: measured on one CPU core, and imagined.",
+)
+
+# %% [markdown]
+# One core is busy with a single page already: eight pages take eight times as long, and `cpu` above
+# says just that. The imagined device reads eight in less than twice the time of one. So:
+
+
+# %%
+def p95(max_batch: int, max_wait: float, rate: float, seconds_of=imagined) -> float:
+    arrivals = poisson_arrivals(rate, count=1500, seed=5)
+    answered = simulate_queue(arrivals, seconds_of, max_batch, max_wait)
+    sent = [(start, start, end) for start, end in zip(arrivals, answered, strict=True)]
+    return percentile_latency(sent, 95)
+
+
+# %%
+cpu_rates, many_rates = [0.25, 0.5, 1.0, 1.5, 2.0, 2.25, 2.5], [5.0, *range(10, 130, 10)]
+curves = {f"max batch {n}": {r: p95(n, 0.0, r, cpu) for r in cpu_rates} for n in (1, 8)}
+show(
+    draw.latency_by_rate(curves, highest=6.0),
+    "Figure 6. On a CPU core, batches only make everybody wait for everybody.",
+    "Two curves that bend upwards at the same rate; the one of batch 8 lies above that of batch 1.",
+    width=560,
+)
+
+# %%
+curves = {f"max batch {n}": {r: p95(n, 0.0, r) for r in many_rates} for n in (1, 2, 4, 8)}
+show(
+    draw.latency_by_rate(curves, highest=0.6),
+    "Figure 7. On the imagined device, larger batches carry several times the rate.",
+    "Four curves; each bends upwards steeply, batch 1 below 30 a second, batch 8 beyond 110.",
+    width=560,
+)
+
+# %% [markdown]
+# ### Exercise 5: Choose batch and wait (8 minutes)
+#
+# You promise that p95 stays within a target. A setting *carries* a rate if it meets the target at
+# this rate and at every lower one of the list: nights are quiet, and quiet hours count as well.
+# Return the setting that carries the highest rate. Of several, take the shorter wait, then the
+# smaller batch.
+
+# %% tags=["exercise"]
+from itertools import takewhile
+
+
+def best_setting(
+    p95: Callable[[int, float, float], float],
+    batches: list[int],
+    waits: list[float],
+    rates: list[float],
+    target: float,
+) -> tuple[int, float]:
+    """The (max batch, max wait) that carries the most requests a second within the target.
+
+    Args:
+        p95: gets max batch, max wait (s) and rate (requests a second), returns a latency in s.
+        batches, waits, rates: to choose from, in any order.
+        target: s; a p95 of just so much is good enough.
+
+    Raises:
+        ValueError: no setting meets the target at the lowest rate.
+    """
+    ### BEGIN SOLUTION
+
+    def carried(setting: tuple[int, float]) -> float:
+        met = takewhile(lambda rate: p95(*setting, rate) <= target, sorted(rates))
+        return max(met, default=0.0)
+
+    settings = [(batch, wait) for wait in sorted(waits) for batch in sorted(batches)]
+    best = max(settings, key=carried)  # of equals, the first
+    if not carried(best):
+        raise ValueError(f"No setting meets {target} s.")
+    return best
+    ### END SOLUTION
+
+
+# %% tags=["check"]
+checks.best_setting(best_setting)
+
+# %% [markdown]
+# <details><summary>Hint</summary>
+#
+# For one setting, go through the rates from low to high and stop at the first that misses the
+# target; what came before is carried. Then go through the settings in the order in which they are
+# preferred (wait outside, batch inside) and change your mind only for something *strictly* better.
+# Python's `max` with a `key` does that: of equals it returns the first.
+#
+# </details>
+
+# %%
+from functools import partial
+
+BATCHES, WAITS = [1, 2, 4, 8], [0.0, 0.02, 0.1]
+print("imagined, 0.2 s:", best_setting(p95, BATCHES, WAITS, many_rates, target=0.2))
+p95_on_cpu = partial(p95, seconds_of=cpu)
+print("one core, 2.0 s:", best_setting(p95_on_cpu, BATCHES, WAITS, cpu_rates, target=2.0))
+
+# %% [markdown]
+# No wait at all? Many find that surprising. But while the server is at work, the next batch gathers
+# by itself, and the busier it is, the larger the batch: nobody has to wait for that on purpose. So
+# what does waiting buy? Look at 20 requests a second, where there is time to spare:
+
+
+# %%
+def busy_share(max_wait: float, rate: float = 20.0) -> float:
+    batches, arrivals = [], poisson_arrivals(rate, count=1500, seed=5)
+    answered = simulate_queue(arrivals, lambda n: batches.append(n) or imagined(n), 8, max_wait)
+    return sum(map(imagined, batches)) / answered[-1]
+
+
+# %%
+show_table(
+    [[wait, round(p95(8, wait, 20.0), 2), f"{busy_share(wait):.0%}"] for wait in (0.0, 0.05, 0.2)],
+    ["max wait (s)", "p95 (s)", "device busy"],
+    "Table 3. At 20 requests a second and at most 8 in a batch, waiting trades time for work.",
+)
+
+# %% [markdown]
+# Waiting saves *work*: fewer, fuller batches. That is worth something where the device is shared or
+# paid by the second, and it costs every single user the wait in quiet hours.
+#
+# **Ray Serve** does this on one machine or many. Its core is a method that takes a list where
+# callers give single items:
+#
+# ```python
+# @serve.deployment(num_replicas=2, max_ongoing_requests=16, max_queued_requests=32)
+# class PageReader:
+#     def __init__(self):
+#         self.recognizer = ParagraphTextRecognizer()
+#
+#     @serve.batch(max_batch_size=8, batch_wait_timeout_s=0.01)
+#     async def read(self, pages: list[bytes]) -> list[str]:
+#         return self.recognizer.predict_batch(pages)
+# ```
+#
+# `max_queued_requests` sheds load: who comes when so many are waiting gets a 503 at once and asks
+# again later, as in section 6, which is better than an answer after everybody has given up. The
+# lab's version, [`ray_app.py`](../lab_utils/service/ray_app.py), decodes and checks each page
+# *before* it joins a batch, so that a broken one fails alone, and it lets a batch gather while the
+# one before is being read, as in the simulation. Where Ray is installed, `lab service ray` starts
+# it, and `python benchmarks/service_load.py` sends it the same arrivals with and without batches.
+
+# %% [markdown]
+# ## 9. To AWS
+#
+# `lab deploy lambda` brings the service of section 5 to Lambda. By itself it only shows its plan;
+# it needs no account for that. In short:
+
+# %%
+from lab_utils.deploy.plan import plan
+
+steps = plan(region="eu-central-1").steps
+for number, step in enumerate(steps, start=1):
+    print(f"{number}. {step.title}: {', '.join(call.operation for call in step.calls)}")
+
+# %% [markdown]
+# A container image with the handler and the model goes into a repository. A role says what the
+# function may do: write its log, nothing else. So what an attacker could steal through a hole as in
+# section 3 is worth little. The function has a reserved concurrency, which bounds how many copies
+# run at once, and with them the bill. Its URL wants requests that are signed with an account's key;
+# `--auth NONE` opens it, and then whoever knows the address spends your money. Alarms tell when it
+# fails, refuses or is slow. `lab deploy lambda --apply` does all of it and
+# `lab deploy destroy` removes it; both need an account.
+#
+# What does it cost? Lambda bills the seconds in which the function works, times the memory it was
+# given, and a little for each request:
+#
+# > dollars = pages × (seconds × GB × price of a GB for a second + price of a request)
+#
+# To this add cold starts, and small change for images, logs and alarms. The prices are assumptions
+# that stand in [`costs.py`](../lab_utils/deploy/costs.py): look them up before you rely on a sum.
+# Beside it, what a small machine costs that is always on.
+
+# %%
+from lab_utils.deploy.costs import cold_share, front_end_cost, lambda_costs
+
+months = [10**power for power in range(2, 8)]
+on_lambda = [lambda_costs(pages, memory=3008).total for pages in months]
+
+# %%
+show_table(
+    [
+        [pages, f"{cold_share(pages):.0%}", round(dollars, 2), round(front_end_cost(), 2)]
+        for pages, dollars in zip(months, on_lambda, strict=True)
+    ],
+    ["pages a month", "cold starts", "Lambda ($)", "small machine ($)"],
+    "Table 4. A month of the service, and how many requests wait for a cold start.",
+)
+
+# %%
+show(
+    draw.costs(months, {"Lambda": on_lambda, "small machine": [front_end_cost()] * len(months)}),
+    "Figure 8. What few people use costs next to nothing on Lambda; what many use costs more.",
+    "Lambda's costs rise with the pages and cross the level line of the machine below a million.",
+    width=560,
+)
+
+# %% [markdown]
+# Read the table from both ends. At a hundred pages a month the service is practically free, and
+# almost everybody waits for a cold start. At ten million nobody does, and the bill would pay for
+# fifteen such machines. (One alone would not do: it reads one page after the other.) In between
+# lies what serverless was made for: uneven load that nobody wants to plan for.
+
+# %% [markdown]
+# ## Summary
+#
+# - The front end is cheap and always on, the model is neither; a predictor hides where it runs.
+# - A handler is a function from event to answer. Each kind of error has its status, and a sentence
+#   that says what to do; bugs go to the log and not to the sender.
+# - Whoever fetches strangers' addresses judges the numeric address, once, and connects to that one,
+#   and judges again after each redirect.
+# - What is slow and does not change is loaded outside the handler. Cold starts hit services that
+#   few people use, and sudden crowds.
+# - Ask again only where that helps: later each time, by lot, and not for ever.
+# - Latency counts from when a request was due. It rises long before a service is full.
+# - Batches pay where one request leaves the hardware idle; they gather by themselves under load.
+
+# %% [markdown]
+# ## What to try next
+#
+# - Let `lambda_entry` read a made page twice while it loads. What happens to figure 2, and who pays
+#   for these seconds?
+# - Give `simulate_queue` two servers (`servers=2`) at twice the rate of figure 5. Why is the p95
+#   lower, although each server is as busy as before?
+# - Measure what batches take on a GPU of Colab with `recognizer.read_batch`, put the numbers in
+#   place of `imagined`, and choose again.
+# - In a terminal, start `lab service lambda --workers 1` and `lab app --model-url` with its
+#   address, stop the service while a page is being read, start it again, and watch the app.

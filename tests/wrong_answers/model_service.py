@@ -1,0 +1,337 @@
+"""Typical mistakes in the exercises of notebook 06, and what the check must say about each."""
+
+HANDLE = """
+import base64
+import json
+from text_recognizer.errors import RecognizerError
+
+def handle(event, read, max_bytes=4_000_000):
+    def answer(status, document):
+        headers = {{"content-type": "application/json"}}
+        return {{"statusCode": status, "headers": headers, "body": json.dumps(document)}}
+    no_request, refused = {{"error": "Send an image."}}, {{"error": "Send a smaller image."}}
+    broken = {{"error": "The service failed."}}
+    {body}
+"""
+UNPACK = """try:
+        body = event.get("body") or ""
+        if event.get("isBase64Encoded"):
+            body = base64.b64decode(body, validate=True)
+        image = base64.b64decode(json.loads(body)["image"], validate=True)
+    except (ValueError, TypeError, KeyError):
+        return answer(400, no_request)
+    """
+LIMIT = """if len(image) > max_bytes:
+        return answer(413, refused)
+    """
+READ = """try:
+        return answer(200, {"pred": read(image)})
+    except RecognizerError as error:
+        return answer(422, {"error": str(error)})
+    except Exception as error:
+        return answer(500, broken)"""
+WHOLE = UNPACK + LIMIT + READ
+
+SAFE_ADDRESS = """
+import ipaddress
+from urllib.parse import urlsplit
+from text_recognizer.errors import AddressError
+
+def safe_address(url, resolve):
+    parts = urlsplit(url)
+    if parts.scheme not in ({schemes}) or not parts.hostname:
+        raise AddressError("Give an address like https://host/page.png.")
+    addresses = resolve({host})
+    if not addresses:
+        raise AddressError("no such host")
+    for address in {judged}:
+        ip = ipaddress.ip_address(str(address))
+        if {private}:
+            raise AddressError("not public")
+    return {result}
+"""
+RIGHT_ADDRESS = {
+    "schemes": '"http", "https"',
+    "host": "parts.hostname",
+    "judged": "addresses",
+    "private": "not ip.is_global or ip.is_multicast",
+    "result": "addresses[0]",
+}
+
+ASK = """
+def ask_patiently(ask, sleep, draw, first=0.25, patience=10.0):
+    waited, longest = 0.0, first
+    while True:
+        try:
+            answer = tuple(ask())
+        except {caught}:
+            answer = (503, {{}}, "")
+        status, headers, _ = answer
+        wait = {wait}
+        if {end}:
+            return answer
+        sleep(wait)
+        waited, longest = {after}
+"""
+RIGHT_ASK = {
+    "caught": "ConnectionError",
+    "wait": 'float(headers.get("retry-after", 0)) + draw() * longest',
+    "end": "status not in (429, 502, 503) or waited + wait > patience",
+    "after": "waited + wait, longest * 2",
+}
+
+PERCENTILE = """
+import math
+
+def percentile_latency(requests, percent=95):
+    found = [{latencies}]
+    latencies = sorted(found)
+    return latencies[{rank}]
+"""
+LATENCIES = "math.inf if end is None else end - due for due, _, end in requests"
+RANK = "math.ceil(percent * len(latencies) / 100) - 1"
+
+BEST = """
+from itertools import takewhile
+
+def best_setting(p95, batches, waits, rates, target):
+    def carried(batch, wait):
+        return max(({met}), default=0.0)
+    settings = [{settings}]
+    best = max(settings, key=lambda setting: carried(*setting))
+    {end}
+    return best
+"""
+RIGHT_BEST = {
+    "met": "takewhile(lambda rate: p95(batch, wait, rate) <= target, sorted(rates))",
+    "settings": "(b, w) for w in sorted(waits) for b in sorted(batches)",
+    "end": "if not carried(*best): raise ValueError('none')",
+}
+
+
+def handle(body: str) -> str:
+    return HANDLE.format(body=body)
+
+
+def safe_address(**changed: str) -> str:
+    return SAFE_ADDRESS.format(**RIGHT_ADDRESS | changed)
+
+
+def ask(**changed: str) -> str:
+    return ASK.format(**RIGHT_ASK | changed)
+
+
+def best(**changed: str) -> str:
+    return BEST.format(**RIGHT_BEST | changed)
+
+
+WRONG_ANSWERS: dict[str, list[tuple[str, str]]] = {
+    "handle": [
+        (
+            handle('return answer(200, {"pred": read(event["body"])})'),
+            r"the reader was given \d+ str, not once the 512 bytes",
+        ),
+        (
+            handle(
+                """image = base64.b64decode(json.loads(event["body"])["image"])
+    return answer(200, {"pred": read(image)})"""
+            ),
+            r"with a body in base64 \(isBase64Encoded is true\), handle stopped with JSONDecodeErr",
+        ),
+        (
+            handle(
+                WHOLE.replace('event.get("body") or ""', 'event["body"]').replace("KeyE", "E")
+            ).replace("except (ValueError, TypeError, Error)", "except ValueError"),
+            "with no body, handle stopped with KeyError",
+        ),
+        (
+            handle(WHOLE.replace('["image"], validate=True', '["image"]')),
+            "b64decode skips what is no base64",
+        ),
+        (
+            handle(WHOLE.replace("return answer(400, no_request)", "return answer(500, broken)")),
+            "no body got the status 500, not 400",
+        ),
+        (
+            handle(UNPACK + READ),
+            "an image of one byte more than max_bytes got the status 200, not 413",
+        ),
+        (
+            handle(WHOLE.replace("len(image) > max_bytes", "len(image) >= max_bytes")),
+            "an image of just max_bytes got the status 413, not 200",
+        ),
+        (
+            handle(
+                WHOLE.replace("len(image)", "len(event['body'])").replace(
+                    "> max_bytes", "> max_bytes * 2"
+                )
+            ),
+            "not 413: count the decoded bytes",
+        ),
+        (
+            handle(
+                UNPACK.replace("    except", "        text = read(image)\n    except")
+                + LIMIT
+                + 'return answer(200, {"pred": text})'
+            ),
+            "was read all the same",
+        ),
+        (
+            handle(
+                UNPACK.replace(
+                    "    except",
+                    "        if len(image) > max_bytes: return answer(413, refused)\n"
+                    '        return answer(200, {"pred": read(image)})\n    except',
+                )
+            ),
+            "RecognizerError is a ValueError, too",
+        ),
+        (
+            handle(WHOLE.replace('{"error": str(error)}', "broken")),
+            "hand on the error's sentence",
+        ),
+        (
+            handle(WHOLE.replace("answer(500, broken)", 'answer(500, {"error": str(error)})')),
+            "was shown to the sender",
+        ),
+        (
+            handle(WHOLE.replace("except RecognizerError as", "except ValueError as")),
+            "a ValueError from within the reader got the status 422, not 500",
+        ),
+        (
+            handle(WHOLE).replace("json.dumps(document)", "document"),
+            "body is a dict: what goes over HTTP is text",
+        ),
+        (
+            handle(WHOLE).replace('{"content-type": "application/json"}', "{}"),
+            "must be told that JSON comes",
+        ),
+        (handle('return {"pred": "text"}'), "the answer has no statusCode and no headers"),
+        (
+            handle(WHOLE.replace('{"pred": read(image)}', '{"pred": read(image) or None}')),
+            "A blank page has the text ''",
+        ),
+    ],
+    "safe_address": [
+        (
+            safe_address(private='address.startswith(("127.", "10.", "192.168.", "169.254."))'),
+            "172.16.5.4 is a private network",
+        ),
+        (safe_address(private="ip.is_private"), r"100\.64\.0\.9 is shared by a provider"),
+        (safe_address(private="not ip.is_global"), r"224\.0\.0\.251 is a group of machines"),
+        (safe_address(judged="addresses[:1]"), "one of its two addresses is private"),
+        (safe_address(schemes='"http", "https", "file", "ftp"'), "only http and https"),
+        (safe_address(host="parts.netloc"), "was refused|stopped with|returned"),
+        (
+            safe_address(host='parts.netloc.rpartition(":")[0] or parts.netloc'),
+            "was refused|stopped with|returned",
+        ),
+        (
+            safe_address(
+                host="parts.hostname if parts.hostname[0] not in '0123456789' else "
+                "str(ipaddress.ip_address(parts.hostname))"
+            ),
+            "stopped with ValueError",
+        ),
+        (safe_address(result="resolve(parts.hostname)[0]"), "was looked up 2 times"),
+        (safe_address(result="parts.hostname"), "connects to what was checked"),
+        (safe_address(result="ip"), "safe_address returned an IPv4Address, not str"),
+        (safe_address(result="addresses[-1]"), "return the first address"),
+        (
+            safe_address().replace('raise AddressError("no such host")', "return None"),
+            "the name has no address at all",
+        ),
+        (safe_address().replace("AddressError(", "ValueError("), "not with AddressError"),
+    ],
+    "ask_patiently": [
+        (ask(end="status == 200 or waited + wait > patience"), "after the status 400 it asked"),
+        (
+            ask(end="status < 429 or waited + wait > patience"),
+            "after the status 500 it asked again",
+        ),
+        (ask(end="status != 503 or waited + wait > patience"), "after a 502 it asked 1 times"),
+        (ask(wait="draw() * longest"), "What the service asks for comes first"),
+        (
+            ask(wait='max(float(headers.get("retry-after", 0)), draw() * longest)'),
+            "must not come back together",
+        ),
+        (ask(wait='float(headers.get("retry-after", 0)) + longest'), r"with draw\(\) = 0.5"),
+        (ask(after="waited + wait, longest"), "The longest wait doubles each time"),
+        (ask(after="waited + wait, wait * 2"), "double the longest wait, not the drawn one"),
+        (ask(after="waited + wait, longest + first"), "The longest wait doubles each time"),
+        (
+            ask(end="status not in (429, 502, 503) or waited > patience"),
+            "give up where the next wait would pass the limit",
+        ),
+        (
+            ask(end="status not in (429, 502, 503) or wait > patience"),
+            "give up where the next wait would pass the limit",
+        ),
+        (ask(end="status not in (429, 502, 503)"), "asked 200 times by now"),
+        (ask(caught="Exception"), "a KeyError from ask was hidden"),
+        (ask(caught="KeyError"), "ask_patiently stopped with ConnectionRefusedError"),
+        (ask().replace("return answer", "return answer[2]"), "returned a str, not tuple"),
+    ],
+    "percentile_latency": [
+        (
+            PERCENTILE.format(
+                latencies="math.inf if end is None else end - sent for _, sent, end in requests",
+                rank=RANK,
+            ),
+            "should have been sent",
+        ),
+        (
+            PERCENTILE.format(
+                latencies="end - due for due, _, end in requests if end is not None", rank=RANK
+            ),
+            "No answer is an infinitely late one",
+        ),
+        (PERCENTILE.format(latencies=LATENCIES, rank="percent * len(latencies) // 100"), "Sort"),
+        (
+            PERCENTILE.format(
+                latencies=LATENCIES, rank="round(percent * len(latencies) / 100) - 1"
+            ),
+            "rounded up",
+        ),
+        (
+            PERCENTILE.format(latencies=LATENCIES, rank=RANK).replace("sorted(", "list("),
+            "Sort",
+        ),
+        (PERCENTILE.format(latencies=LATENCIES, rank="-1"), "19 of 20, took no longer"),
+        (
+            PERCENTILE.format(
+                latencies="end - due for due, _, end in requests",
+                rank=RANK,
+            ),
+            "stopped with TypeError",
+        ),
+        (
+            "def percentile_latency(requests, percent=95):\n"
+            "    return sum(end - due for due, _, end in requests if end) / len(requests)",
+            "not 19.000 s",
+        ),
+    ],
+    "best_setting": [
+        (
+            best(met="rate for rate in rates if p95(batch, wait, rate) <= target"),
+            "misses it at 2",
+        ),
+        (
+            best(met=RIGHT_BEST["met"].replace("sorted(rates)", "rates")),
+            "The lists need not be sorted",
+        ),
+        (best(settings="(b, w) for b in sorted(batches) for w in sorted(waits)"), "shorter wait"),
+        (best(settings="(b, w) for w in waits for b in batches"), "The lists need not be sorted"),
+        (
+            best(settings="(b, w) for w in sorted(waits)[::-1] for b in sorted(batches)"),
+            "best_setting returned",
+        ),
+        (best(met=RIGHT_BEST["met"].replace("<=", "<")), "just"),
+        (best(end="pass"), r"returned \(1, 0.0\); raise ValueError"),
+        (
+            best(met=RIGHT_BEST["met"].replace("batch, wait, rate)", "wait, batch, rate)")),
+            "in this order",
+        ),
+        (best(end="return max(batches), max(waits)"), "best_setting returned"),
+    ],
+}
