@@ -9,7 +9,17 @@ from typing import Annotated
 
 import typer
 
-from lab_utils.commands import evaluation, making_pages, notebooks, reading, staging, tracking
+from lab_utils.commands import (
+    deploy,
+    evaluation,
+    making_pages,
+    notebooks,
+    reading,
+    service,
+    staging,
+    tracking,
+)
+from lab_utils.commands.app import app as web_app
 from text_recognizer.errors import RecognizerError
 
 # Plain text, so that help and errors read the same in a terminal, a notebook and a log.
@@ -46,9 +56,12 @@ for command in (
     making_pages.fonts,
 ):
     app.command()(command)
+app.command(name="app")(web_app)
 app.command(name="compile")(reading.compile_weights)
 app.command(name="wandb-server")(tracking.wandb_server)
 app.add_typer(notebooks.app)
+app.add_typer(service.app)
+app.add_typer(deploy.app)
 
 
 def main() -> None:

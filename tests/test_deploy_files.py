@@ -1,0 +1,453 @@
+"""The Dockerfiles, the templates and the machine's script: what an image holds is enough for its
+work and nothing more, and the templates say what `lab deploy lambda` does."""
+
+import json
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from importlib import metadata
+from pathlib import Path
+
+import pytest
+import yaml
+from conftest import parses
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+from lab_utils.deploy.ec2 import user_data
+from lab_utils.deploy.errors import DeployError
+from lab_utils.deploy.plan import plan
+from lab_utils.deploy.settings import LambdaSettings
+
+ROOT = Path(__file__).resolve().parents[1]
+DEPLOY = ROOT / "deploy"
+DOCKERFILES = ["lambda.Dockerfile", "app.Dockerfile"]
+
+
+def instructions(dockerfile: str) -> list[tuple[str, str]]:
+    """The Dockerfile's instructions with their arguments on one line."""
+    text = (DEPLOY / dockerfile).read_text()
+    lines = "\n".join(line for line in text.splitlines() if not line.lstrip().startswith("#"))
+    joined = re.sub(r"\s*\\\n\s*", " ", lines)
+    return [tuple(line.split(maxsplit=1)) for line in joined.splitlines() if line.strip()]
+
+
+def copied(dockerfile: str) -> list[tuple[str, str]]:
+    """(source below the project, place in the image) of what a Dockerfile copies into its app."""
+    pairs = []
+    for name, rest in instructions(dockerfile):
+        words = rest.split()
+        if name == "COPY" and not words[0].startswith("--from"):
+            pairs += [(source, words[-1]) for source in words[:-1]]
+    return [(source, place) for source, place in pairs if not place.startswith("/build")]
+
+
+def installed(dockerfile: str) -> set[str]:
+    """The distributions that a Dockerfile installs, with what they need, less what it trims."""
+    (line,) = (rest for name, rest in instructions(dockerfile) if "pip install" in rest)
+    words = shlex.split(line)
+    named = words[words.index("--target") + 2 :]
+    script = (DEPLOY / "trim_torch.sh").read_text().replace("\\\n", " ")
+    trimmed = set(" ".join(re.findall(r"(?m)^rm -rf (.*)$", script)).split())
+    found, open_names = set(), list(named)
+    while open_names:
+        name = canonicalize_name(open_names.pop())
+        if name in found or name in trimmed:
+            continue
+        found.add(name)
+        for text in metadata.requires(name) or []:
+            requirement = Requirement(text)
+            marker = requirement.marker
+            if marker is None or marker.evaluate({"extra": ""}):
+                open_names.append(requirement.name)
+    return found
+
+
+def link_packages(names: set[str], folder: Path) -> None:
+    """A folder like the image's /opt/python: links to these distributions, and to no others."""
+    folder.mkdir()
+    for name in names:
+        distribution = metadata.distribution(name)
+        tops = {Path(file).parts[0] for file in distribution.files or ()}
+        for top in tops - {"..", "__pycache__"}:
+            source = Path(str(distribution.locate_file(top)))
+            if source.exists() and not (folder / top).exists():
+                (folder / top).symlink_to(source)
+
+
+def like_image(dockerfile: str, folder: Path, root: str, model: str) -> Path:
+    """What the image holds at `root`, as its Dockerfile copies it; the model is another one."""
+    for source, place in copied(dockerfile):
+        target = folder / Path(place).relative_to(root)
+        if "${MODEL}" in source:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(model, target)
+            continue
+        for path in sorted(ROOT.glob(source)):
+            if path.is_dir():
+                shutil.copytree(path, target, dirs_exist_ok=True)
+            else:
+                target.mkdir(parents=True, exist_ok=True)
+                shutil.copy(path, target)
+    return folder
+
+
+def run_alone(code: str, *paths: Path, **options) -> subprocess.CompletedProcess:
+    """Runs Python with the standard library and these folders, and nothing else to import."""
+    start = f"import sys; sys.path[:0] = {[str(path) for path in paths]!r}\n"
+    return subprocess.run(
+        [sys.executable, "-I", "-S", "-c", start + code],
+        capture_output=True,
+        text=True,
+        check=False,
+        **options,
+    )
+
+
+HANDLE = """
+import base64, io, json, warnings
+warnings.filterwarnings("ignore", "Failed to initialize NumPy")
+from PIL import Image
+from lab_utils.service.lambda_entry import handler
+page = io.BytesIO()
+Image.linear_gradient("L").save(page, "PNG")
+event = {
+    "version": "2.0",
+    "rawPath": "/",
+    "requestContext": {"http": {"method": "POST"}},
+    "body": json.dumps({"image": base64.b64encode(page.getvalue()).decode()}),
+    "isBase64Encoded": False,
+}
+answer = handler(event)
+ours = [m for m in sys.modules if m.split(".")[0] in ("lab_utils", "text_recognizer")]
+print(json.dumps({"answer": answer, "modules": ours}))
+"""
+
+
+def test_the_function_reads_with_what_its_image_holds_and_imports_all_of_it(
+    tmp_path, stand_in_path
+):
+    task = like_image("lambda.Dockerfile", tmp_path / "task", "/var/task", stand_in_path)
+    link_packages(installed("lambda.Dockerfile"), tmp_path / "python")
+    done = run_alone(
+        HANDLE,
+        tmp_path / "python",
+        task,
+        cwd=task,
+        env={"LAB_MODEL": str(task / "model.pt"), "OMP_NUM_THREADS": "1"},
+    )
+    assert done.returncode == 0, done.stderr
+    told = json.loads(done.stdout.splitlines()[-1])
+    assert told["answer"]["statusCode"] == 200
+    assert json.loads(told["answer"]["body"])["pred"].startswith("256x256")
+    modules = {
+        ".".join(path.relative_to(task).with_suffix("").parts).removesuffix(".__init__")
+        for path in task.rglob("*.py")
+    }
+    assert modules == set(told["modules"])
+
+
+SHOW = """
+import json, warnings
+warnings.filterwarnings("ignore", "Failed to initialize NumPy")
+from lab_utils.app import make_frontend
+from lab_utils.predictors import LocalPredictor, RemotePredictor
+make_frontend(RemotePredictor("http://127.0.0.1:9"))
+print(json.dumps({"text": LocalPredictor().predict("data/pages/show_font_000.jpg")}))
+"""
+
+
+def test_the_front_end_works_with_what_its_image_holds(tmp_path, stand_in_path):
+    place = like_image("app.Dockerfile", tmp_path / "app", "/app", stand_in_path)
+    link_packages(installed("app.Dockerfile"), tmp_path / "python")
+    options = {
+        "cwd": place,
+        "env": {
+            "PATH": "/usr/bin:/bin",
+            "LAB_MODEL": str(place / "model.pt"),
+            "LAB_HOME": str(tmp_path / "data"),
+        },
+    }
+    done = run_alone(SHOW, tmp_path / "python", place, **options)
+    assert done.returncode == 0, done.stderr
+    assert "x" in json.loads(done.stdout.splitlines()[-1])["text"]
+    (entry,) = (rest for name, rest in instructions("app.Dockerfile") if name == "ENTRYPOINT")
+    words = json.loads(entry)
+    python = f"{sys.executable} -I -S -c 'import sys; print(sys.argv[1:])'"
+    done = subprocess.run(
+        [*words[:2], words[2].replace("python3 -m", f"{python} -m"), words[3], "--queue-size", "8"],
+        env={"LAB_MODEL_URL": "https://model.example.org/a b", "PATH": "/usr/bin:/bin"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.strip() == str(
+        ["-m", "lab_utils.cli", "app", "--host", "0.0.0.0"]
+        + ["--model-url", "https://model.example.org/a b", "--queue-size", "8"]
+    )
+    command = "app " + " ".join(words[2].split("lab_utils.cli app ")[1].split("$")[0].split())
+    parses(f"lab {command} --model-url https://model.example.org --allow-host name.example.org")
+
+
+def test_the_function_image_holds_no_package_but_those_it_needs():
+    names = installed("lambda.Dockerfile")
+    assert {"torch", "pillow", "awslambdaric"} <= names
+    unwanted = {"pytorch-lightning", "wandb", "gradio", "numpy", "sympy", "setuptools", "boto3"}
+    assert not names & unwanted
+
+
+@pytest.mark.parametrize("dockerfile", DOCKERFILES)
+def test_what_is_copied_is_there_and_is_not_ignored(dockerfile):
+    allowed = [
+        line.removeprefix("!")
+        for line in (ROOT / ".dockerignore").read_text().splitlines()
+        if line.startswith("!")
+    ]
+    defaults = dict(rest.split("=", 1) for name, rest in instructions(dockerfile) if name == "ARG")
+    for name, rest in instructions(dockerfile):
+        words = rest.split()
+        if name != "COPY" or words[0].startswith("--from"):
+            continue
+        for source in words[:-1]:
+            if source == "${MODEL}":
+                source = defaults["MODEL"]
+            else:
+                assert list(ROOT.glob(source)), source
+            below = [source, f"{source.rstrip('/')}/x.py"]
+            assert any(_matches(path, pattern) for path in below for pattern in allowed), source
+
+
+def _matches(path: str, pattern: str) -> bool:
+    """Whether .dockerignore's pattern takes a path; `**` stands for any folders."""
+    parts = re.split(r"(\*\*/|\*\*|\*)", pattern)
+    translate = {"**/": "(.*/)?", "**": ".*", "*": "[^/]*"}
+    return bool(re.fullmatch("".join(translate.get(p, re.escape(p)) for p in parts), path))
+
+
+@pytest.mark.parametrize("dockerfile", DOCKERFILES)
+def test_every_package_is_pinned(dockerfile):
+    pins = {
+        canonicalize_name(line.split("==")[0])
+        for line in (ROOT / "constraints.txt").read_text().splitlines()
+        if line and not line.startswith("#")
+    }
+    # A CUDA build of PyTorch, which the tests also run with, needs more; images hold none.
+    names = {n for n in installed(dockerfile) if not n.startswith(("nvidia", "triton", "cuda"))}
+    assert names <= pins
+    (line,) = (rest for _, rest in instructions(dockerfile) if "pip install" in rest)
+    assert "--constraint /build/constraints.txt" in line
+
+
+@pytest.mark.parametrize("dockerfile", DOCKERFILES)
+def test_the_image_runs_as_nobody_and_is_built_in_two_stages(dockerfile):
+    steps = instructions(dockerfile)
+    users = [rest for name, rest in steps if name == "USER"]
+    assert users and all(int(user.split(":")[0]) > 0 for user in users)
+    stages = [i for i, (name, _) in enumerate(steps) if name == "FROM"]
+    assert len(stages) == 2
+    last = steps[stages[1] :]
+    assert last[0] == ("FROM", "${BASE}")
+    assert not any(name == "RUN" for name, _ in last)  # what builds stays in the first stage
+    assert all("--from=build" in rest for name, rest in last if name == "COPY")
+
+
+def test_no_file_names_a_host_to_install_from():
+    """Which index or registry packages and images come from is the machine's business."""
+    for path in sorted(path for path in DEPLOY.rglob("*") if path.suffix != ".md"):
+        if path.is_file():
+            text = re.sub(r"http://127\.0\.0\.1", "", path.read_text())
+            assert not re.search(r"https?://|index-url", text), path.name
+
+
+def test_the_templates_pass_cfn_lint():
+    files = [str(DEPLOY / "template.yaml"), str(DEPLOY / "ec2" / "access.yaml")]
+    code = "import sys; from cfnlint.runner import main; sys.exit(main())"
+    done = subprocess.run(
+        [sys.executable, "-c", code, *files], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+class Loader(yaml.SafeLoader):
+    """Reads CloudFormation's short forms: `!Ref Name` is {"Ref": "Name"}."""
+
+
+def _short_form(loader, suffix, node):
+    construct = {
+        yaml.ScalarNode: loader.construct_scalar,
+        yaml.SequenceNode: lambda n: loader.construct_sequence(n, deep=True),
+        yaml.MappingNode: lambda n: loader.construct_mapping(n, deep=True),
+    }
+    return {suffix: construct[type(node)](node)}
+
+
+Loader.add_multi_constructor("!", _short_form)
+
+
+@pytest.fixture(scope="module")
+def template() -> dict:
+    return yaml.load((DEPLOY / "template.yaml").read_text(), Loader)
+
+
+def test_the_templates_defaults_are_the_commands(template):
+    defaults = {name: entry["Default"] for name, entry in template["Parameters"].items()}
+    settings = LambdaSettings()
+    assert defaults == {
+        "Name": settings.name,
+        "AuthType": settings.auth,
+        "Memory": settings.memory,
+        "RequestSeconds": settings.timeout,
+        "Concurrency": settings.concurrency,
+        "Origins": ",".join(settings.origins),
+        "LogDays": settings.retention,
+        "AlarmTopic": settings.alarm_topic or "",
+    }
+
+
+def test_the_template_makes_what_the_command_makes(template):
+    calls = plan(LambdaSettings(auth="NONE", origins=["https://example.org"])).calls
+    made = {call.operation: call.arguments for call in calls}
+    resources = {name: r["Properties"] for name, r in template["Resources"].items()}
+
+    (statement,) = json.loads(made["PutRolePolicy"]["PolicyDocument"])["Statement"]
+    (policy,) = resources["Role"]["Policies"]
+    (same,) = policy["PolicyDocument"]["Statement"]
+    assert same["Action"] == statement["Action"]
+    assert same["Resource"]["Sub"].endswith("log-group:/aws/lambda/${Name}:*")
+    trust = json.loads(made["CreateRole"]["AssumeRolePolicyDocument"])
+    assert resources["Role"]["AssumeRolePolicyDocument"] == trust
+
+    function, created = resources["Function"], made["CreateFunction"]
+    for key in ("Description", "PackageType", "Architectures"):
+        assert function[key] == created[key]
+    cors = resources["Url"]["Cors"]["If"][1]
+    wanted = made["CreateFunctionUrlConfig"]["Cors"]
+    assert cors | {"AllowOrigins": wanted["AllowOrigins"]} == wanted
+
+    permissions = [call.arguments for call in calls if call.operation == "AddPermission"]
+    for permission, name in zip(permissions, ("PublicUrl", "PublicUrlInvoke"), strict=True):
+        assert template["Resources"][name]["Condition"] == "IsPublic"
+        own = {"FunctionName", "StatementId"}
+        assert {k: v for k, v in resources[name].items() if k not in own} == {
+            k: v for k, v in permission.items() if k not in own
+        }
+
+    alarms = [call.arguments for call in calls if call.operation == "PutMetricAlarm"]
+    for alarm, name in zip(alarms, ("Errors", "Throttles", "Slow"), strict=True):
+        same = resources[f"{name}Alarm"]
+        for key in set(alarm) - {"AlarmName", "AlarmActions", "Dimensions", "Tags"}:
+            if key != "AlarmDescription":
+                assert same[key] == alarm[key], (name, key)
+
+
+def test_the_template_builds_the_image_from_the_project(template):
+    image = template["Resources"]["Function"]["Metadata"]
+    context = (DEPLOY / image["DockerContext"]).resolve()
+    assert context == ROOT
+    assert (context / image["Dockerfile"]).is_file()
+
+
+STAND_IN = """#!/bin/sh
+echo "$(basename "$0") $*" >> "$CALLS"
+"""
+
+
+@pytest.fixture
+def machine(tmp_path, monkeypatch):
+    """Runs the machine's script with commands that only write down how they were called."""
+    commands = tmp_path / "bin"
+    commands.mkdir()
+    for name in ("systemctl", "docker", "dnf", "aws"):
+        (commands / name).write_text(STAND_IN)
+        (commands / name).chmod(0o755)
+    calls = tmp_path / "calls"
+
+    def run(*arguments: str) -> list[str]:
+        calls.write_text("")
+        subprocess.run(
+            ["bash", "-c", user_data(*arguments)],
+            env={
+                "PATH": f"{commands}:/usr/bin:/bin",
+                "CALLS": str(calls),
+                "DESTDIR": str(tmp_path / "root"),
+            },
+            check=True,
+            capture_output=True,
+        )
+        return calls.read_text().splitlines()
+
+    run.root = tmp_path / "root"
+    run.environment = {"PATH": f"{commands}:/usr/bin:/bin", "CALLS": str(calls)}
+    run.calls = calls
+    return run
+
+
+IMAGE = "1.dkr.ecr.eu-west-1.amazonaws.com/text-recognizer-app:1"
+
+
+def test_the_machine_runs_the_front_end_on_loopback_and_restarts_it(machine):
+    done = machine(IMAGE, "https://model.example.org/?a=1&b=$HOME")
+    units = machine.root / "etc/systemd/system"
+    unit = (units / "text-recognizer.service").read_text()
+    assert "--publish 127.0.0.1:7860:7860" in unit
+    assert "Restart=always" in unit and unit.count(IMAGE) == 1
+    assert "--read-only" in unit and "--cap-drop ALL" in unit
+    settings = (machine.root / "etc/text-recognizer/settings").read_text()
+    assert settings.splitlines() == [
+        "LAB_MODEL_URL=https://model.example.org/?a=1&b=$HOME",
+        "LAB_APP_ALLOW_HOST=",
+    ]
+    secrets = machine.root / "etc/text-recognizer/secrets"
+    assert secrets.stat().st_mode & 0o777 == 0o600
+    assert "systemctl restart text-recognizer.service text-recognizer-health.timer" in done
+    assert not (units / "text-recognizer-tunnel.service").exists()
+
+
+def test_the_script_may_run_again_and_keeps_the_secrets(machine):
+    machine(IMAGE, "", "ssh -N -R 80:localhost:7860 me@example.org")
+    secrets = machine.root / "etc/text-recognizer/secrets"
+    secrets.write_text("LAB_APP_AUTH=a:b\n")
+    tunnel = machine.root / "usr/local/bin/text-recognizer-tunnel"
+    assert tunnel.read_text() == "#!/bin/sh\nexec ssh -N -R 80:localhost:7860 me@example.org\n"
+    done = machine(IMAGE)
+    assert secrets.read_text() == "LAB_APP_AUTH=a:b\n"
+    assert not tunnel.exists()
+    assert "systemctl disable --now text-recognizer-tunnel.service" in done
+
+
+def test_the_machine_logs_in_to_ecr_alone_and_goes_on_with_what_it_has(machine):
+    machine(IMAGE)
+    pull = machine.root / "usr/local/bin/text-recognizer-pull"
+    machine.calls.write_text("")
+    subprocess.run(["sh", pull], env=machine.environment, check=True)
+    calls = machine.calls.read_text()
+    assert "aws ecr get-login-password --region eu-west-1" in calls
+    assert f"docker pull {IMAGE}" in calls
+    machine("registry.example.org/app:1")
+    machine.calls.write_text("")
+    subprocess.run(["sh", pull], env=machine.environment, check=True)
+    assert machine.calls.read_text() == "docker pull registry.example.org/app:1\n"
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        ("a b",),
+        ("x'; rm -rf /",),
+        ("app", "model.example.org"),
+        ("app", "", "a\nb"),
+        ("app", "", "", "a b"),
+    ],
+)
+def test_settings_that_no_machine_could_use_are_refused(wrong):
+    with pytest.raises(DeployError):
+        user_data(*wrong)
+
+
+def test_the_command_prints_a_script_that_bash_reads(lab, tmp_path):
+    code, out, err = lab("deploy", "ec2-script", "--image", IMAGE, "--tunnel", "echo 'it'\"s\"")
+    assert (code, err) == (0, "")
+    subprocess.run(["bash", "-n"], input=out, text=True, check=True)
+    assert f"IMAGE={IMAGE}" in out and out.startswith("#!/bin/bash\n")

@@ -1,0 +1,192 @@
+"""The function's image, really built without Docker and run under AWS's emulator.
+
+Takes several minutes, root, mmdebstrap and buildah, so only LAB_TEST_IMAGE=1 asks for it:
+
+    LAB_TEST_IMAGE=1 python -m pytest tests/test_deploy_image.py -s
+
+LAB_TEST_IMAGE=built tests the image that such a run has left.
+"""
+
+import base64
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from lab_utils.packaged import SAMPLE_PAGES
+from text_recognizer.places import lab_folder, project_folder
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(
+        os.environ.get("LAB_TEST_IMAGE") not in ("1", "built"),
+        reason="builds an image for minutes: LAB_TEST_IMAGE=1 asks for it",
+    ),
+]
+
+IMAGE = "localhost/text-recognizer:latest"
+IMAGES = Path(os.environ.get("IMAGES") or lab_folder() / "images").resolve()
+ENVIRONMENT = os.environ | {
+    "PYTHON": sys.executable,
+    "IMAGES": str(IMAGES),
+    "CONTAINERS_STORAGE_CONF": str(IMAGES / "storage.conf"),
+    "STORAGE_DRIVER": "vfs",
+    "BUILDAH_ISOLATION": "chroot",
+}
+
+
+def buildah(*arguments: str) -> str:
+    done = subprocess.run(
+        ["buildah", *arguments], env=ENVIRONMENT, check=True, stdout=subprocess.PIPE, text=True
+    )
+    return done.stdout.strip()
+
+
+@pytest.fixture(scope="module")
+def container():
+    """A container of the image, built from what the project holds now."""
+    from lab_utils.service.model import model_file
+
+    model_file()  # compiled where it is missing
+    if os.environ["LAB_TEST_IMAGE"] == "1":
+        script = project_folder() / "deploy" / "build_without_docker.sh"
+        subprocess.run([script], env=ENVIRONMENT, check=True)
+    name = buildah("from", "--pull-never", IMAGE)
+    yield name
+    buildah("rm", name)
+
+
+@pytest.fixture(scope="module")
+def emulator(container, tmp_path_factory):
+    """The address of the image's function in the emulator, which is no part of the image."""
+    from lab_utils.service.emulator_binary import emulator_binary
+
+    port, api = free_port(), free_port()
+    log = tmp_path_factory.mktemp("emulator") / "log"
+    command = ["buildah", "run", "--volume", f"{emulator_binary()}:/tmp/emulator:ro", container]
+    command += ["--", "/tmp/emulator", "--runtime-interface-emulator-address"]
+    command += [f"127.0.0.1:{port}", "--runtime-api-address", f"127.0.0.1:{api}"]
+    command += ["python3", "-m", "awslambdaric", "lab_utils.service.lambda_entry.handler"]
+    with log.open("w") as file:
+        process = subprocess.Popen(command, env=ENVIRONMENT, stdout=file, stderr=file)
+        try:
+            yield f"http://127.0.0.1:{port}/2015-03-31/functions/function/invocations", log
+        finally:
+            process.terminate()
+            process.wait(30)
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return server.getsockname()[1]
+
+
+def post(address: str, event: dict) -> dict:
+    """The function's answer; waits for an emulator that is just starting."""
+    end = time.monotonic() + 60
+    while True:
+        try:
+            request = urllib.request.Request(address, json.dumps(event).encode())
+            with urllib.request.urlopen(request, timeout=60) as answer:
+                return json.loads(answer.read())
+        except urllib.error.URLError:
+            if time.monotonic() > end:
+                raise
+            time.sleep(0.2)
+
+
+def function_url_event(body: dict) -> dict:
+    return {
+        "version": "2.0",
+        "rawPath": "/",
+        "headers": {"content-type": "application/json"},
+        "requestContext": {"http": {"method": "POST", "path": "/"}},
+        "body": json.dumps(body),
+        "isBase64Encoded": False,
+    }
+
+
+def test_the_image_reads_a_page_as_the_recognizer_here_does(emulator):
+    from lab_utils.loading import load_recognizer
+
+    address, log = emulator
+    page = SAMPLE_PAGES / "show_font_000.jpg"
+    body = {"image": base64.b64encode(page.read_bytes()).decode(), "lines": True}
+    start = time.perf_counter()  # the emulator starts the function with its first request
+    answer = post(address, function_url_event(body))
+    first = time.perf_counter() - start
+    assert answer["statusCode"] == 200, answer
+    assert json.loads(answer["body"])["pred"] == load_recognizer().predict(page)
+    seconds = []
+    for _ in range(6):
+        start = time.perf_counter()
+        again = post(address, function_url_event(body))
+        seconds.append(round(time.perf_counter() - start, 2))
+        assert json.loads(again["body"])["pred"] == json.loads(answer["body"])["pred"]
+    print(f"\nfrom start to the first answer {first:.2f} s, then {seconds} s")
+    refused = post(address, function_url_event({"image_url": "http://169.254.169.254/"}))
+    assert refused["statusCode"] == 422
+    assert "NumPy" not in log.read_text()
+
+
+def test_nobody_runs_it_and_nothing_to_build_or_train_with_is_in_it(container):
+    def run(*command: str) -> str:
+        return buildah("run", container, "--", *command)
+
+    assert run("id", "-u") == "65534"
+    tools = "for tool in gcc cc make git curl pip pip3; do command -v $tool; done; true"
+    assert run("sh", "-c", tools) == ""
+    names = ["pytorch_lightning", "wandb", "gradio", "numpy", "boto3", "pip", "setuptools"]
+    code = f"import importlib.util as u; print([n for n in {names} if u.find_spec(n)])"
+    assert run("python3", "-c", code) == "[]"
+    # Nobody can write there, as on Lambda.
+    listed = run("sh", "-c", "touch /var/task/new 2>&-; ls /var/task").split()
+    assert listed == ["LICENSE", "NOTICE", "lab_utils", "model.pt", "text_recognizer"]
+
+
+def test_the_image_is_no_larger_than_its_parts(container):
+    """Its parts: the base, the model, and the wheels of what the handler needs, unpacked."""
+    root = Path(buildah("mount", container))
+    base = buildah("from", "--pull-never", "localhost/lab-base:latest")
+    try:
+        parts = {"base": folder_bytes(Path(buildah("mount", base)))}
+    finally:
+        buildah("rm", base)
+    for wheel in (IMAGES / "wheels").glob("*.whl"):
+        name = wheel.name.split("-")[0].lower()
+        if name in ("torch", "pillow", "awslambdaric"):
+            with zipfile.ZipFile(wheel) as file:
+                parts[name] = sum(entry.file_size for entry in file.infolist())
+    parts["model"] = (root / "var/task/model.pt").stat().st_size
+    image = folder_bytes(root)
+    inside = {
+        name: folder_bytes(root / place)
+        for name, place in {"packages": "opt/python", "torch": "opt/python/torch"}.items()
+    }
+    print(
+        f"\nMB: image {image / 1e6:.0f}, its parts {megabytes(parts)}: "
+        f"{sum(parts.values()) / 1e6:.0f}; in the image {megabytes(inside)}"
+    )
+    assert image <= sum(parts.values())
+
+
+def megabytes(sizes: dict[str, int]) -> dict[str, int]:
+    return {name: round(size / 1e6) for name, size in sizes.items()}
+
+
+def folder_bytes(folder: Path) -> int:
+    """Bytes of the files below a folder, links not followed and hard links counted once."""
+    seen = {}
+    for place, _, names in os.walk(folder):
+        for name in names:
+            status = os.lstat(os.path.join(place, name))
+            seen[status.st_dev, status.st_ino] = status.st_size
+    return sum(seen.values())
