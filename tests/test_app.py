@@ -32,6 +32,7 @@ from lab_utils.app.kept import KeptReadings
 from lab_utils.app.reading import notice, read_page, summary
 from lab_utils.app.server import parse_auth
 from lab_utils.predictors import LocalPredictor
+from lab_utils.predictors.errors import ServiceUnreachableError
 from text_recognizer.errors import RecognizerError
 from text_recognizer.overlay import DOUBTFUL
 from text_recognizer.paragraph_text_recognizer import Line, PageReading
@@ -125,6 +126,17 @@ def test_a_bug_in_a_predictor_stays_inside(tmp_path, caplog):
     assert answer.status_code == 500 and "its log says why" in answer.json()["error"]
     assert "its log says why" in shown[1] and "secret" not in answer.text + str(shown)
     assert "secret" in caplog.text
+
+
+def test_a_service_that_fails_is_told_without_its_address(tmp_path):
+    class Away:
+        def predict(self, image):
+            raise ServiceUnreachableError("The model service at http://10.0.0.7:9000 is gone.")
+
+    with serving(Away(), tmp_path) as (_, client):
+        answer = run(client, "predict_base64", text_of(png()))
+    assert answer.status_code == 503
+    assert "Try again" in answer.json()["error"] and "10.0.0.7" not in answer.text
 
 
 # What is shown of a reading

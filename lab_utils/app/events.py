@@ -16,6 +16,7 @@ from lab_utils.app.kept import KeptReadings
 from lab_utils.app.layout import EMPTY_TEXT
 from lab_utils.app.pictures import NO_IMAGE, Picture, data_uri, picture_bytes, picture_in
 from lab_utils.app.reading import notice, read_page
+from lab_utils.predictors.errors import RequestRefusedError, ServiceError
 from text_recognizer.errors import ImageError, RecognizerError
 
 if TYPE_CHECKING:
@@ -26,6 +27,10 @@ _log = logging.getLogger(__name__)
 
 class InternalError(RecognizerError):
     """A bug in the app or in its predictor."""
+
+
+class ReaderAwayError(RecognizerError):
+    """The model service behind the app gives no text now. Where it is, the log alone tells."""
 
 
 class Events:
@@ -105,6 +110,13 @@ class Events:
         """What a predictor returns; all that it raises is a RecognizerError then."""
         try:
             return await self.gate.run(work)
+        except ServiceError as error:
+            if isinstance(error, RequestRefusedError):
+                raise
+            _log.warning("%s", error)
+            raise ReaderAwayError(
+                "The model service does not answer as it should. Try again in a minute."
+            ) from None
         except RecognizerError:
             raise
         except Exception:

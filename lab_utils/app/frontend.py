@@ -16,7 +16,7 @@ import gradio as gr
 
 from lab_utils.app import layout, names
 from lab_utils.app.cache import cache_folder, use_cache_folder
-from lab_utils.app.events import Events, InternalError
+from lab_utils.app.events import Events, InternalError, ReaderAwayError
 from lab_utils.app.feedback import FeedbackFolder
 from lab_utils.app.gate import BusyError, Gate
 from lab_utils.app.guard import ANY_HOST, Guard, invalid_request, leave_status, refused_request
@@ -221,7 +221,7 @@ def _forget(fn: Any, state: Any) -> None:
 
 
 def _status(error: RecognizerError) -> int:
-    if isinstance(error, BusyError):
+    if isinstance(error, BusyError | ReaderAwayError):
         return 503
     if isinstance(error, InternalError):
         return 500

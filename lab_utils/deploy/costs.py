@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
 from textwrap import fill
 
-PRICES_AS_OF = "us-east-1 in 2025, as reported, not looked up at AWS"
+PRICES_AS_OF = "us-east-1 in 2025, from memory and reports, not looked up at AWS"
 
 HOURS = 730
 """Hours in a month, as AWS counts them."""
@@ -41,7 +41,7 @@ class UnitPrices:
 
 @dataclass(frozen=True)
 class Usage:
-    """What a page takes; the times were measured on two cores with the lab's sample pages."""
+    """What a page takes; the times are estimates, generous beside what was measured here."""
 
     page_seconds: float = 0.6
     """Of the function, for one page once it is warm."""

@@ -26,6 +26,7 @@ from lab_utils.predictors.errors import (
 )
 from lab_utils.predictors.pages_to_send import page_to_send
 from lab_utils.predictors.retrying import Clock, TransientError, retry
+from lab_utils.predictors.signing import signer_for
 from lab_utils.service import wire
 from text_recognizer.images import ImageSource
 
@@ -54,7 +55,8 @@ class RemotePredictor:
     that may help: after a failed or broken connection, and after the statuses 429, 502 and 503,
     with growing, random waits, and not before a Retry-After. Certificates of https are verified
     against the system's authorities (or those that SSL_CERT_FILE names). Proxies that the
-    environment names are not used.
+    environment names are not used. Requests to a Lambda Function URL are signed where there are AWS
+    credentials and boto3.
 
     Args:
         url: http or https address of the service, without user name and password.
@@ -88,6 +90,7 @@ class RemotePredictor:
             "Content-Type": "application/json",
             "Accept": "application/json",
         }
+        self._sign = signer_for(place.scheme, place.host)
         tls = ssl.create_default_context() if place.scheme == "https" else None
         self._pool = ConnectionPool(place.host, place.port, tls, connect_timeout)
         self._timeout, self._retries = timeout, retries
@@ -150,9 +153,12 @@ class RemotePredictor:
             raise self._given_up(error) from None
 
     def _ask_once(self, body: bytes, deadline: float) -> dict:
+        headers = self._headers
+        if self._sign is not None:
+            headers = self._sign(self._target, body, headers)
         seconds = deadline - self._clock.monotonic()
         try:
-            reply = self._pool.post(self._target, body, self._headers, seconds, MAX_ANSWER_BYTES)
+            reply = self._pool.post(self._target, body, headers, seconds, MAX_ANSWER_BYTES)
         except ConnectTimeoutError:
             raise TransientError("made no connection in time") from None
         except TimeoutError:

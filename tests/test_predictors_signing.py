@@ -1,0 +1,84 @@
+"""Signed requests: AWS's signature as documented, and for Function URLs alone."""
+
+import hashlib
+import hmac
+import re
+
+import pytest
+from PIL import Image
+
+from lab_utils.predictors import RemotePredictor, remote
+from lab_utils.predictors.signing import signer_for
+
+HOST = "abc123.lambda-url.eu-central-1.on.aws"
+
+
+@pytest.fixture(autouse=True)
+def credentials(monkeypatch, tmp_path):
+    """Made-up ones, and none of whoever runs the tests."""
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIDEXAMPLE")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
+    monkeypatch.delenv("AWS_SESSION_TOKEN", raising=False)
+    monkeypatch.delenv("AWS_PROFILE", raising=False)
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "credentials"))
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+
+
+def hashed(key: bytes, text: str) -> bytes:
+    return hmac.new(key, text.encode(), hashlib.sha256).digest()
+
+
+def test_the_signature_is_the_documented_one():
+    """Signature Version 4, step by step as AWS's general reference has it."""
+    body = b'{"image": "abc"}'
+    headers = signer_for("https", HOST)("/?a=1", body, {"Content-Type": "application/json"})
+    signed = re.fullmatch(
+        r"AWS4-HMAC-SHA256 Credential=AKIDEXAMPLE/(\d{8})/eu-central-1/lambda/aws4_request, "
+        r"SignedHeaders=content-type;host;x-amz-date, Signature=(\w{64})",
+        headers["Authorization"],
+    )
+    moment = headers["X-Amz-Date"]
+    canonical = "\n".join(
+        ("POST", "/", "a=1", "content-type:application/json", f"host:{HOST}")
+        + (f"x-amz-date:{moment}", "", "content-type;host;x-amz-date")
+        + (hashlib.sha256(body).hexdigest(),)
+    )
+    scope = f"{signed[1]}/eu-central-1/lambda/aws4_request"
+    digest = hashlib.sha256(canonical.encode()).hexdigest()
+    key = b"AWS4secret"
+    for part in (signed[1], "eu-central-1", "lambda", "aws4_request"):
+        key = hashed(key, part)
+    assert signed[2] == hashed(key, f"AWS4-HMAC-SHA256\n{moment}\n{scope}\n{digest}").hex()
+
+
+@pytest.mark.parametrize(
+    ("scheme", "host"),
+    [
+        ("http", HOST),
+        ("https", "example.com"),
+        ("https", f"{HOST}.evil.example"),
+        ("https", "lambda-url.eu-central-1.on.aws"),
+        ("https", "127.0.0.1"),
+    ],
+)
+def test_other_addresses_get_no_signature(scheme, host):
+    assert signer_for(scheme, host) is None
+
+
+def test_without_credentials_requests_are_not_signed(monkeypatch):
+    monkeypatch.delenv("AWS_ACCESS_KEY_ID")
+    monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
+    assert signer_for("https", HOST) is None
+
+
+def test_each_request_is_sent_with_its_signature(monkeypatch, serve):
+    def signer(scheme, host):
+        return lambda target, body, headers: headers | {"Authorization": f"{target} {len(body)}"}
+
+    monkeypatch.setattr(remote, "signer_for", signer)
+    server = serve(b'{"pred": "text"}')
+    predictor = RemotePredictor(f"{server.url}/path", retries=0)
+    assert predictor.predict(Image.new("L", (40, 40), 255)) == "text"
+    (request,) = server.requests
+    assert re.search(rb"\r\nAuthorization: /path \d+\r\n", request)
