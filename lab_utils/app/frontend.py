@@ -196,6 +196,7 @@ class Frontend(gr.Blocks):
             self.functions.keep_feedback,
             [parts.key, parts.correction],
             parts.feedback_message,
+            js=layout.TAKE_CORRECTION,
             **private,
         )
 

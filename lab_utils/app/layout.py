@@ -26,6 +26,10 @@ EMPTY_TEXT = (
     "that were found. Lines to check are marked with a question mark.</p>"
 )
 TAKE_DRAWING = "() => [window.labDrawing ? window.labDrawing() : '']"
+# Gradio learns of what is typed a moment later; what is sent is what is seen.
+TAKE_CORRECTION = (
+    f"key => [key, document.querySelector('#{names.CORRECTION} textarea')?.value ?? '']"
+)
 
 
 def part(name: str) -> str:

@@ -1054,5 +1054,5 @@ show(
 #   lower, although each server is as busy as before?
 # - Measure what batches take on a GPU of Colab with `recognizer.read_batch`, put the numbers in
 #   place of `imagined`, and choose again.
-# - In a terminal, start `lab service lambda --workers 1` and `lab app --model-url` with its
+# - In a terminal, start `lab service lambda --workers 1` and `lab app --model-url ...` with its
 #   address, stop the service while a page is being read, start it again, and watch the app.
