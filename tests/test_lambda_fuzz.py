@@ -93,6 +93,17 @@ bodies = st.one_of(
     st.tuples(documents.map(json.dumps), st.integers(0, 80)).map(lambda cut: cut[0][: cut[1]]),
 )
 encoded = bodies.map(lambda body: base64.b64encode(body.encode(errors="replace")).decode())
+
+
+def asked(method: object, path: object) -> dict:
+    """A good event, but for its method and path."""
+    return {
+        **GOOD,
+        "requestContext": {"http": {"method": method, "path": path}},
+        "rawPath": path,
+    }
+
+
 url_events = st.one_of(
     # A good event with a body of any kind, and as base64: said, unsaid, and wrongly said.
     st.builds(lambda body: {**GOOD, "body": body}, bodies),
@@ -108,13 +119,15 @@ url_events = st.one_of(
         lambda gone: {name: value for name, value in GOOD.items() if name not in gone}
     ),
     st.builds(
-        lambda method, path: {
-            **GOOD,
-            "requestContext": {"http": {"method": method, "path": path}},
-            "rawPath": path,
-        },
+        asked,
         st.sampled_from(["GET", "HEAD", "PUT", "get", "Post", "OPTIONS", ""]) | leaves,
         leaves,
+    ),
+    # The methods and paths that an answer depends on, each often enough to be met for certain.
+    st.builds(
+        asked,
+        st.sampled_from(["GET", "HEAD", "PUT", "POST"]),
+        st.sampled_from(["/", "/health", "/nothing", "/stage/health"]),
     ),
 )
 

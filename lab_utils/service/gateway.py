@@ -4,23 +4,19 @@ AWS. Bounded in everything: bytes of a request, requests at once, requests that 
 import asyncio
 import contextlib
 import socket
-import threading
-from typing import TYPE_CHECKING
 
 from starlette.applications import Starlette
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from lab_utils.local_server import LocalServer
 from lab_utils.own_host import is_own_host
 from lab_utils.service import wire
 from lab_utils.service.errors import ServiceError
 from lab_utils.service.function_url import HttpAnswer, HttpRequest, answer_of, error, event_of
 from lab_utils.service.pool import EmulatorPool
 from lab_utils.service.wire import RequestError
-
-if TYPE_CHECKING:
-    import uvicorn
 
 LOOPBACK = "127.0.0.1"
 DEFAULT_PORT = 9000
@@ -33,11 +29,10 @@ BODY_SECONDS = 30.0
 
 _DRAINED_BYTES = 4 * wire.MAX_BODY_BYTES
 _DRAIN_SECONDS = 5.0
-_START_SECONDS = 20
 _METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
 
 
-class Gateway:
+class Gateway(LocalServer):
     """A server before a pool that runs, listening as soon as it is made; `start` or `run` answers.
 
     `port` 0 takes a free one. Raises ServiceError where the port cannot be had.
@@ -47,59 +42,22 @@ class Gateway:
         self.pool = pool
         self.open_requests = 0
         """Requests that have begun and are not yet answered."""
-        self._socket = _listen(host, port)
-        self.port: int = self._socket.getsockname()[1]
-        self.url = f"http://{host}:{self.port}"
-        self._server = self._uvicorn()
-        self._thread: threading.Thread | None = None
+        listening = _listen(host, port)
+        self.port: int = listening.getsockname()[1]
+        super().__init__(
+            "gateway",
+            f"http://{host}:{self.port}",
+            Starlette(routes=[Route("/{path:path}", self._answer, methods=_METHODS)]),
+            listening,
+            ServiceError,
+            http="h11",
+        )
 
     def __enter__(self) -> "Gateway":
         return self
 
     def __exit__(self, *_: object) -> None:
         self.stop()
-
-    def start(self) -> None:
-        """Serves from a thread of its own; returns once it answers."""
-        self._thread = threading.Thread(target=self.run, name="gateway", daemon=True)
-        self._thread.start()
-        for _ in range(_START_SECONDS * 100):
-            if self._server.started:
-                return
-            self._thread.join(0.01)
-            if not self._thread.is_alive():
-                break
-        raise ServiceError(f"The gateway at {self.url} did not start; see the log above.")
-
-    def run(self) -> None:
-        """Serves until it is stopped, or by Ctrl-C in the main thread."""
-        try:
-            self._server.run(sockets=[self._socket])
-        finally:
-            self._socket.close()
-
-    def stop(self) -> None:
-        """Ends the thread, once the requests under way are answered."""
-        self._server.should_exit = True
-        if self._thread:
-            self._thread.join()
-        self._socket.close()
-
-    def _uvicorn(self) -> "uvicorn.Server":
-        import uvicorn
-
-        config = uvicorn.Config(
-            Starlette(routes=[Route("/{path:path}", self._answer, methods=_METHODS)]),
-            lifespan="off",
-            loop="asyncio",
-            http="h11",
-            ws="none",
-            log_config=None,
-            access_log=False,
-            server_header=False,
-            timeout_graceful_shutdown=5,
-        )
-        return uvicorn.Server(config)
 
     async def _answer(self, request: Request) -> Response:
         self.open_requests += 1
