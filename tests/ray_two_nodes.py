@@ -3,6 +3,7 @@ one can be killed: `python ray_two_nodes.py`, started by `RayService`."""
 
 import os
 import signal
+from pathlib import Path
 
 from lab_utils.service import ray_server
 
@@ -37,8 +38,9 @@ class TwoNodes:
 
 
 def _children(parent: int) -> list[int]:
-    with open(f"/proc/{parent}/task/{parent}/children") as file:
-        return [int(pid) for pid in file.read().split()]
+    """Of all its threads: workers that outlive the raylet would end only when they miss it."""
+    lists = Path(f"/proc/{parent}/task").glob("*/children")
+    return [int(pid) for children in lists for pid in children.read_text().split()]
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from queue import SimpleQueue
 from socket import socket
 from typing import Any, Protocol, TextIO
 
@@ -166,14 +167,26 @@ class _Server:
         serving = asyncio.ensure_future(server.serve([self._listener]))
         self._tell({"event": "ready"})
         loop = asyncio.get_running_loop()
-        obeying = threading.Thread(target=self._obey, args=(orders, loop, server), daemon=True)
-        obeying.start()
+        waiting: SimpleQueue[dict[str, Any]] = SimpleQueue()
+        for target, *own in (self._obey, waiting), (self._listen, orders, waiting, loop, server):
+            threading.Thread(target=target, args=own, daemon=True).start()
         await serving
 
-    def _obey(self, orders: TextIO, loop: asyncio.AbstractEventLoop, server: Any) -> None:
+    def _listen(
+        self,
+        orders: TextIO,
+        waiting: "SimpleQueue[dict[str, Any]]",
+        loop: asyncio.AbstractEventLoop,
+        server: Any,
+    ) -> None:
+        """Passes orders on; their end ends the server, also while one is being obeyed."""
         for line in orders:
-            self._tell(self._done(json.loads(line)))
+            waiting.put(json.loads(line))
         loop.call_soon_threadsafe(setattr, server, "should_exit", True)
+
+    def _obey(self, waiting: "SimpleQueue[dict[str, Any]]") -> None:
+        while True:
+            self._tell(self._done(waiting.get()))
 
     def _done(self, order: dict[str, Any]) -> dict[str, Any]:
         from lab_utils.service import ray_app
