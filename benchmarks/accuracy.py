@@ -1,94 +1,255 @@
-"""How well are pages read, and are their lines found?
+"""How well is real handwriting read, beside what else a user can install?
 
-Two kinds of pages, neither ever trained on:
+All contestants read the same images, page by page in turns, each in a process of its own:
 
-- real: the 13 paragraphs of letters from 1905 in `stanford.json`, where the handwriting data is;
-- made: pages of writers, fonts and scans kept for validation, whose lines are known. `worn` pages
-  are as hard as training makes them (pencil, shadows, bleed-through, JPEG), `fair` ones are what a
-  decent scan gives.
+    ours        this recognizer
+    english     the same, decoding with its language model
+    against     another model file of ours (--against), such as the one before a training
+    rapidocr    rapidocr 3.10 without its direction classifier, which turns some upright lines over
+    tesseract   Tesseract 5 (Debian's tesseract-ocr)
 
-A known line is found if a line keeps within a quarter of the writing's height of it over nine
-tenths of its columns; what is found besides is false, or a line found twice.
+The images are four groups, of which nothing was ever trained on:
 
-    python benchmarks/accuracy.py [--pages 40]
+    stanford    13 paragraphs of letters from 1905: the test, which chose nothing
+    unipen      80 pages of 40 writers, their own lines or words in their own order
+    copiste     30 pages of scanned lines, French without the accents
+    font        24 pages of made text in six handwriting fonts
+
+    python benchmarks/accuracy.py --contestants ours,rapidocr,tesseract
 """
 
 import argparse
 import json
+import os
+import statistics
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
+from page_readers import ReaderProcess
 from PIL import Image
 from tqdm.auto import tqdm
 
 from text_recognizer.compile import compile_paragraph_reader
-from text_recognizer.evaluate import evaluate, load_items
-from text_recognizer.metrics import character_edits
-from text_recognizer.pages.generator import Page, PageGenerator, ink_source
+from text_recognizer.errors import RecognizerError
+from text_recognizer.evaluate import Item
+from text_recognizer.evaluate.validation import (
+    GROUPS,
+    REAL_GROUPS,
+    digest,
+    make_pages,
+    test_items,
+    write_pages,
+)
+from text_recognizer.metrics import Edits, character_edits
+from text_recognizer.pages.generator import Page
 from text_recognizer.pages.handwriting import HandwritingMissingError, handwriting_folder
 from text_recognizer.paragraph_text_recognizer import Line, ParagraphTextRecognizer
 from text_recognizer.places import lab_folder
 from text_recognizer.train.finder import compare_lines
+from text_recognizer.vocabulary import to_printable_ascii
 
-WEAR = {"worn": 1.0, "fair": 0.35}
+TARGETS = {"stanford": 0.12, "unipen": 0.05, "copiste": 0.08}  # the most that our CER may be
+MOST_OF_BEFORE = 1.2  # of the seconds and of the memory of `against`
+PROCESSES = {
+    "ours": "recognizer",
+    "english": "with_language_model",
+    "against": "recognizer",
+    "rapidocr": "rapidocr_upright",
+    "tesseract": "tesseract",
+}
 SAMPLES = 64  # columns in which paths are compared
 
 
-def main() -> None:
-    options = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    options.add_argument("--pages", type=int, default=40, help="made pages of each kind (40)")
-    options.add_argument("--seed", type=int, default=2026)
-    options.add_argument("--model", type=Path, help="TorchScript file; else the packaged weights")
-    chosen = options.parse_args()
-    model = chosen.model or compile_paragraph_reader(lab_folder() / "models" / "accuracy.pt")
-    recognizer = ParagraphTextRecognizer(model)
-    rows = {}
-    kinds = ["font"]
+def main() -> int:
+    options = arguments()
     try:
-        labels = handwriting_folder() / "stanford.json"
-        kinds += ["pen", "scan"]
-        read = evaluate(recognizer, load_items(labels, kind="paragraph"), batch_size=4)
-        rows["stanford"] = {"pages": read.overall.images, "cer": read.overall.cer}
+        items = items_to_read(options.groups)
+        model = options.model or compile_paragraph_reader(lab_folder() / "models" / "accuracy.pt")
+        readers = start(options, model)
+    except RecognizerError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    if not readers:
+        print("error: None of the contestants could be started.", file=sys.stderr)
+        return 2
+    told = read_in_turns(readers, items)
+    if options.readings:
+        options.readings.parent.mkdir(parents=True, exist_ok=True)
+        options.readings.write_text(json.dumps(told, indent=1) + "\n")
+    summary = summarize(told, {name: reader.peak_mb for name, reader in readers.items()})
+    if options.lines:
+        summary["lines"] = lines_found(ParagraphTextRecognizer(model), options.groups)
+    print_table(summary)
+    print(
+        json.dumps(
+            {
+                "benchmark": "accuracy",
+                "threads": options.threads,
+                "images": digest(items),
+                **summary,
+            }
+        )
+    )
+    return 0
+
+
+def arguments() -> argparse.Namespace:
+    def names(known: tuple[str, ...]) -> Any:
+        def parse(text: str) -> list[str]:
+            chosen = text.split(",")
+            for name in chosen:
+                if name not in known:
+                    raise argparse.ArgumentTypeError(f"{name!r} is none of {', '.join(known)}")
+            return chosen
+
+        return parse
+
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    groups = ("stanford", *GROUPS)
+    contestants = tuple(PROCESSES)
+    parser.add_argument("--contestants", type=names(contestants), default=["ours"])
+    parser.add_argument("--groups", type=names(groups), default=list(groups))
+    parser.add_argument("--model", type=Path, help="TorchScript file; else the packaged weights")
+    parser.add_argument("--against", type=Path, help="TorchScript file of the contestant `against`")
+    parser.add_argument("--rapidocr-python", default=sys.executable, help="its interpreter")
+    parser.add_argument("--readings", type=Path, help="write all that was read into this file")
+    parser.add_argument("--lines", action="store_true", help="also count the lines found")
+    parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
+    options = parser.parse_args()
+    if ("against" in options.contestants) != (options.against is not None):
+        parser.error("the contestant `against` and the option --against belong together")
+    return options
+
+
+def items_to_read(groups: list[str]) -> list[Item]:
+    """The images of the groups; without the handwriting data those of the fonts alone."""
+    made = [group for group in groups if group in GROUPS]
+    try:
+        items = test_items() if "stanford" in groups else []
+        handwriting_folder()
     except HandwritingMissingError as missing:
         print(f"fonts alone: {missing}", file=sys.stderr)
-    for wear, strength in WEAR.items():
-        for kind in kinds:
-            generator = PageGenerator([ink_source(kind, "validation")], wear=strength)
-            rows[f"{kind}, {wear}"] = measure(recognizer, generator, chosen.pages, chosen.seed)
-        every = [rows[f"{kind}, {wear}"] for kind in kinds]
-        rows[f"all made, {wear}"] = together(every)
-    print(f"{'pages':18}{'CER':>8}{'found':>9}{'false':>7}{'lines':>7}")
-    for name, row in rows.items():
-        print(f"{name:18}{row['cer']:8.4f}", end="")
-        if "lines" in row:
-            print(f"{row['found']:9.4f}{row['false']:7d}{row['lines']:7d}", end="")
-        print()
-    print(json.dumps({"benchmark": "accuracy", "threads": torch.get_num_threads(), "rows": rows}))
+        items, made = [], ["font"]
+    return items + (write_pages(lab_folder() / "validation", made) if made else [])
 
 
-def measure(
-    recognizer: ParagraphTextRecognizer, generator: PageGenerator, count: int, seed: int
-) -> dict:
-    """CER and lines found over `count` made pages."""
-    edits = characters = found = false = lines = 0
-    for index in tqdm(range(count), desc=generator.sources[0].kind, leave=False):
-        page = generator.make([seed, index])
-        reading = recognizer.read(Image.fromarray(page.image))
-        wrong = character_edits(reading.text, page.text)
-        right, besides = compare(reading.lines, page)
-        edits, characters = edits + wrong.errors, characters + wrong.length
-        found, false, lines = found + right, false + besides, lines + len(page.lines)
-    return {
-        "pages": count,
-        "cer": edits / characters,
-        "found": found / lines,
-        "false": false,
-        "lines": lines,
-        "edits": edits,
-        "characters": characters,
+class Reader:
+    """A contestant's process, and the most memory (MB) that it took so far."""
+
+    def __init__(self, name: str, options: argparse.Namespace, model: Path) -> None:
+        python = options.rapidocr_python if name == "rapidocr" else sys.executable
+        file = options.against if name == "against" else model
+        self.process = ReaderProcess(PROCESSES[name], options.threads, python=python, model=file)
+        self.peak_mb = 0.0
+
+    def read(self, item: Item) -> tuple[float, str]:
+        """Seconds, and the text in printable ASCII, as the labels are."""
+        seconds, [text], self.peak_mb = self.process.read([item.path], [len(item.text)])
+        return seconds, to_printable_ascii(text)
+
+
+def start(options: argparse.Namespace, model: Path) -> dict[str, Reader]:
+    """Starts all; one that does not start is told on stderr and left out."""
+    readers = {}
+    for name in options.contestants:
+        try:
+            readers[name] = Reader(name, options, model)
+        except RuntimeError as error:
+            print(f"{name} is not measured: {error}", file=sys.stderr)
+    return readers
+
+
+def read_in_turns(readers: dict[str, Reader], items: list[Item]) -> list[dict[str, Any]]:
+    """What each contestant read on each image, and in how many seconds."""
+    for reader in readers.values():
+        for item in (items[0], items[0]):  # TorchScript optimizes in the second reading
+            reader.read(item)
+    told = []
+    for item in tqdm(items, unit="page", file=sys.stderr):
+        read = {}
+        for name, reader in readers.items():
+            seconds, text = reader.read(item)
+            edits = character_edits(text, item.text)
+            read[name] = {"seconds": seconds, "text": text, "edits": edits.errors}
+        length = character_edits("", item.text).length
+        told.append(
+            {
+                "file": item.file,
+                "group": item.group,
+                "text": item.text,
+                "characters": length,
+                "read": read,
+            }
+        )
+    for reader in readers.values():
+        reader.process.close()
+    return told
+
+
+def summarize(told: list[dict[str, Any]], peak_mb: dict[str, float]) -> dict[str, Any]:
+    """The numbers of the JSON line: rows of groups, memory, and whether the targets are met."""
+    rows: dict[str, Any] = {}
+    for group in dict.fromkeys(page["group"] for page in told):
+        pages = [page for page in told if page["group"] == group]
+        row: dict[str, Any] = {
+            "pages": len(pages),
+            "characters": sum(page["characters"] for page in pages),
+        }
+        for name in peak_mb:
+            edits = Edits.total(Edits(p["read"][name]["edits"], p["characters"]) for p in pages)
+            seconds = [page["read"][name]["seconds"] for page in pages]
+            row[name] = {"cer": edits.rate, "seconds_per_page": statistics.mean(seconds)}
+        rows[group] = row
+    met = {
+        group: {"value": rows[group]["ours"]["cer"], "limit": limit}
+        for group, limit in TARGETS.items()
+        if "ours" in peak_mb and group in rows
     }
+    if "ours" in peak_mb and "against" in peak_mb:
+        ratios = [p["read"]["ours"]["seconds"] / p["read"]["against"]["seconds"] for p in told]
+        memory = peak_mb["ours"] / peak_mb["against"]
+        met["seconds"] = {"value": statistics.median(ratios), "limit": MOST_OF_BEFORE}
+        met["memory"] = {"value": memory, "limit": MOST_OF_BEFORE}
+    for target in met.values():
+        target["met"] = target["value"] <= target["limit"]
+    return {"rows": rows, "peak_mb": peak_mb, "targets": met}
+
+
+def print_table(summary: dict[str, Any]) -> None:
+    """CER and seconds a page of each contestant, a row a group."""
+    names = list(summary["peak_mb"])
+    print(f"{'':10}{'pages':>6}" + "".join(f"{name:>20}" for name in names))
+    for group, row in summary["rows"].items():
+        cells = [f"{row[n]['cer']:.4f} ({row[n]['seconds_per_page']:.2f} s)" for n in names]
+        print(f"{group:10}{row['pages']:6}" + "".join(f"{cell:>20}" for cell in cells))
+    print(f"{'peak MB':16}" + "".join(f"{summary['peak_mb'][name]:20.0f}" for name in names))
+    for name, target in summary["targets"].items():
+        said = "met" if target["met"] else "not met"
+        print(f"{name:10} {target['value']:.4f}, at most {target['limit']}: {said}")
+
+
+def lines_found(recognizer: ParagraphTextRecognizer, groups: list[str]) -> dict[str, Any]:
+    """Of each group, the lines that are there, those that were found, and those found besides.
+
+    A line is found if one keeps within a quarter of the writing's height of it over nine tenths of
+    its columns; what is found besides is none, or found twice.
+    """
+    try:
+        handwriting_folder()
+        made = [group for group in groups if group in GROUPS]
+    except HandwritingMissingError:
+        made = [group for group in groups if group in GROUPS and group not in REAL_GROUPS]
+    rows = {group: {"lines": 0, "found": 0, "false": 0} for group in made}
+    for plan, page in tqdm(make_pages(made), unit="page", file=sys.stderr):
+        found, false = compare(recognizer.read(Image.fromarray(page.image)).lines, page)
+        row = rows[plan.group]
+        row["lines"] += len(page.lines)
+        row["found"] += found
+        row["false"] += false
+    return rows
 
 
 def compare(read: list[Line], page: Page) -> tuple[int, int]:
@@ -109,13 +270,5 @@ def compare(read: list[Line], page: Page) -> tuple[int, int]:
     return compare_lines(found, (*known, heights))
 
 
-def together(rows: list[dict]) -> dict:
-    """Several groups as one."""
-    total = {key: sum(row[key] for row in rows) for key in ("pages", "lines", "false", "edits")}
-    characters = sum(row["characters"] for row in rows)
-    found = sum(row["found"] * row["lines"] for row in rows) / total["lines"]
-    return {**total, "characters": characters, "cer": total["edits"] / characters, "found": found}
-
-
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

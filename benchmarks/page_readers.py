@@ -7,6 +7,7 @@ import argparse
 import json
 import os
 import resource
+import shutil
 import subprocess
 import sys
 import time
@@ -85,6 +86,39 @@ def recognizer(options: argparse.Namespace) -> ReadPages:
     torch.set_num_threads(options.threads)
     reader = ParagraphTextRecognizer(options.model)
     return lambda files, lengths: reader.predict_batch(files)
+
+
+def with_language_model(options: argparse.Namespace) -> ReadPages:
+    """Ours, decoding with its language model of English."""
+    import torch
+
+    from text_recognizer.paragraph_text_recognizer import ParagraphTextRecognizer
+
+    torch.set_num_threads(options.threads)
+    reader = ParagraphTextRecognizer(options.model, language_model="english")
+    return lambda files, lengths: reader.predict_batch(files)
+
+
+def tesseract(options: argparse.Namespace) -> ReadPages:
+    """Tesseract 5 with its English model, as it comes: it looks for the blocks of text itself.
+
+    Told that a page is one block (--psm 6), it invents more: CER 1.54 in place of 0.91 on the
+    letters of 1905.
+    """
+    if shutil.which("tesseract") is None:
+        raise RuntimeError("There is no tesseract here: install Debian's tesseract-ocr.")
+    environment = {**os.environ, "OMP_THREAD_LIMIT": str(options.threads)}
+
+    def read(files: list[str], lengths: list[int]) -> list[str]:
+        texts = []
+        for file in files:
+            command = ["tesseract", file, "stdout", "-l", "eng", "--psm", "3"]
+            said = subprocess.run(command, capture_output=True, text=True, env=environment)
+            lines = [line.strip() for line in said.stdout.replace("\f", "").split("\n")]
+            texts.append("\n".join(line for line in lines if line))
+        return texts
+
+    return read
 
 
 def rapidocr(options: argparse.Namespace, turn_lines: bool = True) -> ReadPages:
@@ -168,10 +202,18 @@ def join_in_reading_order(boxes: list[list[list[float]]], texts: Sequence[str]) 
     )
 
 
+def peak_megabytes() -> float:
+    """Peak memory so far of this process, or of a program that it ran, if that took more."""
+    whose = (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
+    return max(resource.getrusage(who).ru_maxrss for who in whose) * 1024 / 1e6  # KiB on Linux
+
+
 CONTESTANTS: dict[str, Callable[[argparse.Namespace], ReadPages]] = {
     "recognizer": recognizer,
+    "with_language_model": with_language_model,
     "rapidocr": rapidocr,
     "rapidocr_upright": partial(rapidocr, turn_lines=False),
+    "tesseract": tesseract,
     "original": original,
 }
 
@@ -193,7 +235,7 @@ def main() -> None:
         began = time.perf_counter()
         texts = read(request["files"], request["lengths"])
         seconds = time.perf_counter() - began
-        peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6  # KiB on Linux
+        peak_mb = peak_megabytes()
         answer = {"seconds": seconds, "texts": texts, "peak_mb": peak_mb}
         print(json.dumps(answer), file=answers, flush=True)
 

@@ -20,6 +20,9 @@ from lab_utils.commands import (
     tracking,
 )
 from lab_utils.commands.app import app as web_app
+from lab_utils.commands.doctor import doctor
+from lab_utils.commands.profile import profile
+from lab_utils.commands.tunnel import tunnel
 from text_recognizer.errors import RecognizerError
 
 # Plain text, so that help and errors read the same in a terminal, a notebook and a log.
@@ -57,7 +60,10 @@ for command in (
 ):
     app.command()(command)
 app.command(name="app")(web_app)
+app.command(name="tunnel")(tunnel)
+app.command(name="doctor")(doctor)
 app.command(name="compile")(reading.compile_weights)
+app.command()(profile)
 app.command(name="wandb-server")(tracking.wandb_server)
 app.add_typer(notebooks.app)
 app.add_typer(service.app)

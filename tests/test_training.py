@@ -11,6 +11,7 @@ from safetensors.torch import load_file
 
 from text_recognizer.models.line_tracing import trace_lines
 from text_recognizer.train import __main__ as training
+from text_recognizer.train import fit as fitting
 from text_recognizer.train.finder import FinderTraining, compare_lines
 from text_recognizer.train.pages_data import PagesData
 from text_recognizer.train.reader import ReaderTraining, greedy_text
@@ -49,7 +50,7 @@ def stop_at(monkeypatch, module: type, step: int, error: type[BaseException]) ->
 def short_runs(monkeypatch):
     """Averages the weights from the first step on, and validates on one batch alone."""
     monkeypatch.setattr(
-        training,
+        fitting,
         "EMAWeightAveraging",
         lambda decay, **_: EMAWeightAveraging(decay=0.5, update_starting_at_step=0),
     )
@@ -58,7 +59,7 @@ def short_runs(monkeypatch):
         def small(mix, batch, every, _batches, workers, seed, data=data):
             return data(mix, batch, every, 1, workers, seed)
 
-        monkeypatch.setattr(training, name, small)
+        monkeypatch.setattr(fitting, name, small)
 
 
 def same(one, other) -> bool:

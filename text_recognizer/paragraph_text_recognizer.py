@@ -13,6 +13,7 @@ import time
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 
@@ -20,6 +21,9 @@ from text_recognizer.errors import DeviceError, FirstPageWarning, ModelFileError
 from text_recognizer.images import ImageSource, LoadedImage, load_image
 from text_recognizer.limits import MAX_BATCH
 from text_recognizer.places import lab_folder
+
+if TYPE_CHECKING:
+    from text_recognizer.language_model.decoding import Decoder
 
 MODEL_FORMAT = "text-recognizer/1"
 """What a model file's `format` attribute says; another one has another interface."""
@@ -75,10 +79,14 @@ class ParagraphTextRecognizer:
         path: TorchScript file made by `lab compile`; None for `default_model_path()`.
         device: "cpu", "cuda", "cuda:1", ...
         allow_private_addresses: also fetch URLs inside private networks.
+        max_batch: pages that go through the network at once; more of them take more memory.
+        language_model: "english" (the packaged one) or the file of a character model; with one, a
+            line's text is what is likeliest as writing and as language. None: as writing alone.
 
     Raises:
-        ModelFileError: the file is missing, damaged, or holds another model.
+        ModelFileError: a file is missing, damaged, or holds another model.
         DeviceError: the device is not there.
+        ValueError: `max_batch` is less than one.
     """
 
     def __init__(
@@ -86,12 +94,18 @@ class ParagraphTextRecognizer:
         path: str | os.PathLike | None = None,
         device: str | torch.device = "cpu",
         allow_private_addresses: bool = False,
+        max_batch: int = MAX_BATCH,
+        language_model: str | os.PathLike | None = None,
     ) -> None:
+        if max_batch < 1:
+            raise ValueError(f"max_batch is {max_batch}; give at least 1.")
+        self.max_batch = max_batch
         self.device = _device(device)
         self.allow_private_addresses = allow_private_addresses
         self.model = _load_model(default_model_path() if path is None else Path(path), self.device)
         self._tokens: list[str] = self.model.tokens
         self._ignored = set(self.model.ignored)
+        self._decoder = None if language_model is None else self._load_decoder(language_model)
 
     def predict(self, image: ImageSource) -> str:
         """Returns the text of one image, its lines joined by newlines; "" for a blank page."""
@@ -99,8 +113,11 @@ class ParagraphTextRecognizer:
 
     def predict_batch(self, images: Iterable[ImageSource]) -> list[str]:
         """Returns the texts of images of any sizes, in their order."""
-        texts = []
+        texts: list[str] = []
         for pages, _ in self._batches(images):
+            if self._decoder is not None:
+                texts += ["\n".join(line.text for line in page) for page in self._read_lines(pages)]
+                continue
             with torch.inference_mode():
                 tokens = self.model(*self._to_tensors(pages))
             texts += [self._decode(row) for row in tokens.tolist()]
@@ -127,11 +144,11 @@ class ParagraphTextRecognizer:
     def _batches(
         self, images: Iterable[ImageSource]
     ) -> Iterator[tuple[list[LoadedImage], list[float]]]:
-        """Loaded images with their loading times in s, at most MAX_BATCH at once in memory."""
+        """Loaded images with their loading times in s, at most `max_batch` at once in memory."""
         images = list(images)
-        for first in range(0, len(images), MAX_BATCH):
+        for first in range(0, len(images), self.max_batch):
             pages, seconds = [], []
-            for position in range(first, min(first + MAX_BATCH, len(images))):
+            for position in range(first, min(first + self.max_batch, len(images))):
                 start = time.perf_counter()
                 try:
                     pages.append(
@@ -159,13 +176,31 @@ class ParagraphTextRecognizer:
 
     def _read_lines(self, images: Sequence[LoadedImage]) -> list[list[Line]]:
         with torch.inference_mode():
-            found = self.model.read_lines(*self._to_tensors(images))
+            if self._decoder is None:
+                tokens, *rest = self.model.read_lines(*self._to_tensors(images))
+                texts = [self._decode(row) for row in tokens.tolist()]
+            else:
+                log_probs, lengths, *rest = self.model.read_frames(*self._to_tensors(images))
+                texts = self._decoder.pages(log_probs, lengths, rest[0])
         lines: list[list[Line]] = [[] for _ in images]
-        columns = [column.tolist() for column in found]
-        for tokens, page, confidence, path, height in zip(*columns, strict=True):
-            text = self._decode(tokens)
-            lines[page].append(_place(text, confidence, path, height, images[page]))
+        columns = [column.tolist() for column in rest]
+        for text, page, confidence, path, height in zip(texts, *columns, strict=True):
+            if text:
+                lines[page].append(_place(text, confidence, path, height, images[page]))
         return lines
+
+    def _load_decoder(self, name: str | os.PathLike) -> "Decoder":
+        # Not at the top: who reads without a language model need not ship one.
+        from text_recognizer.language_model import english_model_path
+        from text_recognizer.language_model.character_model import load_model
+        from text_recognizer.language_model.decoding import Decoder
+
+        if not hasattr(self.model, "read_frames"):
+            raise ModelFileError(
+                "The model file is of before language models; make one with `lab compile`."
+            )
+        path = english_model_path() if name == "english" else Path(name)
+        return Decoder(load_model(path), self._tokens[: self.model.newline])
 
     def _decode(self, tokens: Iterable[int]) -> str:
         return "".join(self._tokens[token] for token in tokens if token not in self._ignored)
@@ -237,10 +272,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         action="store_true",
         help="also fetch URLs inside private networks",
     )
+    parser.add_argument(
+        "--language-model", metavar="NAME", help="read with this one: english, or a file"
+    )
     options = parser.parse_args(arguments)
     try:
         recognizer = ParagraphTextRecognizer(
-            options.model, options.device, options.allow_private_addresses
+            options.model,
+            options.device,
+            options.allow_private_addresses,
+            language_model=options.language_model,
         )
         codes = [_print_reading(recognizer, image, options) for image in options.images]
         sys.stdout.flush()

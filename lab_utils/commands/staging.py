@@ -56,6 +56,14 @@ def run(
 
 
 def train(
+    context: typer.Context,
+    recipe: Annotated[
+        Path | None,
+        typer.Option(help="A TOML file with all the stages of a long training; see below."),
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="With --recipe: the folder; else .lab/runs/NAME.")
+    ] = None,
     steps: Annotated[int, typer.Option(min=1, help="Steps of the optimizer.")] = 8,
     pages: Annotated[int, typer.Option(min=1, help="Pages to train on.")] = 4,
     all_pages: Annotated[bool, typer.Option("--all-pages", help="Train on all of them.")] = False,
@@ -77,8 +85,19 @@ def train(
 
     The checkpoint with the lowest CER on the validation lines has the alias `best`.
 
+    With --recipe it trains reader and finder as the file says, for hours, and leaves a folder of
+    weights and their CER on the validation pages. Stopped, the same command goes on. The packaged
+    weights' recipe is data/weights/recipe.toml.
+
     Example: lab train --steps 8 --pages 4
+
+    Example: lab train --recipe data/weights/recipe.toml
     """
+    if recipe is not None:
+        _follow_recipe(context, recipe, out)
+        return
+    if out is not None:
+        raise typer.BadParameter("goes with --recipe alone.", param_hint="--out")
     _keep_home_clean()
     from lab_utils import staging
 
@@ -99,6 +118,23 @@ def train(
         f"({done.cer_before:.4f} before), step {done.step}, {done.bytes / 1e6:.1f} MB, "
         f"run {done.run_id}{'' if done.is_new else '; the same bytes were there before'}"
     )
+
+
+def _follow_recipe(context: typer.Context, file: Path, out: Path | None) -> None:
+    """The long training; the other options belong to the short one."""
+    for name in context.params:
+        source = context.get_parameter_source(name)
+        if name not in ("recipe", "out") and source is not None and source.name == "COMMANDLINE":
+            option = "--" + name.replace("_", "-")
+            raise typer.BadParameter(f"{option} does not go with it.", param_hint="--recipe")
+    from text_recognizer.train.follow_recipe import follow
+    from text_recognizer.train.recipe import read_recipe
+
+    follow(read_recipe(file), out or lab_folder() / "runs" / file.stem, say=_say_at_once)
+
+
+def _say_at_once(line: str) -> None:
+    print(line, flush=True)
 
 
 def stage(

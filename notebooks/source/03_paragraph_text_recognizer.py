@@ -845,5 +845,5 @@ print(mine_read.text)
 #   right.
 # - Read several of your own pages with `--json`, sort all their lines by confidence, and see how
 #   far down the list the errors go.
-# - How the TorchScript file comes about that all this ran on: [From a checkpoint to
-#   TorchScript](01_checkpoint_to_torchscript.ipynb).
+# - What a batch of pages gains, and where a page's milliseconds go: [Batch size, GPU against CPU:
+#   measured](04_batch_size_profiling.ipynb).

@@ -802,10 +802,10 @@ there.close()
 # - **max batch**: how many requests are read together, at most;
 # - **max wait**: how long the first one waits for others while nothing else is to do.
 #
-# Whether it pays depends on what a batch costs, so measure that first. The first column of table 2
-# was recorded with the lab's recognizer on one core of a CPU. The other column belongs to no
-# device: it is *imagined*, 30 ms for any batch and 4 ms for each page in it, to see what such a
-# shape does.
+# Whether it pays depends on what a batch costs; [notebook 04](04_batch_size_profiling.ipynb) measures
+# that. The first column of table 2 was recorded with the lab's recognizer on one core of a CPU. The
+# other column belongs to no device: it is *imagined*, 30 ms for any batch and 4 ms for each page in
+# it, to see what such a shape does.
 
 # %%
 MEASURED = draw.CPU_BATCH_SECONDS  # {1: ..., 2: ..., 4: ..., 8: ...}
@@ -1052,7 +1052,7 @@ show(
 #   for these seconds?
 # - Give `simulate_queue` two servers (`servers=2`) at twice the rate of figure 5. Why is the p95
 #   lower, although each server is as busy as before?
-# - Measure what batches take on a GPU of Colab with `recognizer.read_batch`, put the numbers in
-#   place of `imagined`, and choose again.
+# - Take the curve that [notebook 04](04_batch_size_profiling.ipynb) measures on a GPU of Colab, put
+#   the numbers in place of `imagined`, and choose again.
 # - In a terminal, start `lab service lambda --workers 1` and `lab app --model-url ...` with its
 #   address, stop the service while a page is being read, start it again, and watch the app.

@@ -9,6 +9,7 @@ from typing import Final
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.autograd.profiler import record_function
 
 from text_recognizer.vocabulary import NUM_READER_CLASSES
 
@@ -237,4 +238,7 @@ class LineReader(nn.Module):
             last = self.pixels_per_frame - 1
             frames = ((widths + last) // self.pixels_per_frame).clamp(min=1)
             valid = valid_columns(frames, 1, strips.shape[3] // self.pixels_per_frame)
-        return self.head(self.encoder(self.backbone(strips, frames), valid))
+        with record_function("backbone"):
+            features = self.backbone(strips, frames)
+        with record_function("encoder"):
+            return self.head(self.encoder(features, valid))

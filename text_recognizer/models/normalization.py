@@ -42,7 +42,7 @@ def normalize_page(page: Tensor, faintest: float = FAINTEST_INK) -> Tuple[Tensor
     deviation = small - _smooth(small, 31)
     if bool((deviation**3).mean() > 0):
         page, small = 255.0 - page, 255.0 - small
-    paper = _smooth(F.max_pool2d(_smooth(small, 3), 9, stride=1, padding=4), 31)
+    paper = _smooth(_brightest(_smooth(small, 3), 9), 31)
     ink = (paper - small).clamp_min(0.0)
     flat = ink.flatten()[::3]
     rank = int(flat.numel() * 0.985)
@@ -57,6 +57,26 @@ def normalize_page(page: Tensor, faintest: float = FAINTEST_INK) -> Tuple[Tensor
 
 def _smooth(page: Tensor, size: int) -> Tensor:
     """A box blur `size` px wide that leaves the edges alone."""
-    half = size // 2
-    page = F.avg_pool2d(page, [size, 1], [1, 1], [half, 0], count_include_pad=False)
-    return F.avg_pool2d(page, [1, size], [1, 1], [0, half], count_include_pad=False)
+    for _ in range(2):
+        pixels = _columns_as_channels(page)
+        blurred = F.avg_pool2d(pixels, [1, size], [1, 1], [0, size // 2], count_include_pad=False)
+        page = blurred.permute(0, 2, 1, 3)
+    return page
+
+
+def _brightest(page: Tensor, size: int) -> Tensor:
+    """The brightest of the neighbourhood, `size` px wide and high."""
+    for _ in range(2):
+        pixels = _columns_as_channels(page)
+        page = F.max_pool2d(pixels, [1, size], [1, 1], [0, size // 2]).permute(0, 2, 1, 3)
+    return page
+
+
+def _columns_as_channels(page: Tensor) -> Tensor:
+    """A page (1, 1, H, W) as (1, W, 1, H), so that pooling down the columns takes a whole row at a
+    time: on a processor a tenth of the time that pooling a page as it is takes, for the same bits.
+
+    `permute(0, 2, 1, 3)` of what was pooled is the page again, with rows and columns exchanged; the
+    same once more goes along the rows and turns it back.
+    """
+    return page.contiguous().permute(0, 3, 1, 2)

@@ -9,6 +9,7 @@ from typing import List, Optional, Tuple
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.autograd.profiler import record_function
 
 from text_recognizer.models.line_finder import LineFinder
 from text_recognizer.models.line_reader import LineReader
@@ -81,6 +82,36 @@ class ParagraphReader(nn.Module):
         start of the writing to its end; the height (N,) in px of what was read along the path.
         Lines in which nothing could be read are left out.
         """
+        return self._lines(pages, sizes, None)
+
+    @torch.jit.export
+    def read_frames(
+        self, pages: Tensor, sizes: Optional[Tensor] = None
+    ) -> Tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
+        """What `read_lines` makes its tokens of, for who looks for the likeliest text.
+
+        Returns the log-probabilities (N, F, C) of the classes (token ids) in each frame, padded
+        with frames that are surely blank; how many frames (N,) int64 a line has; then page,
+        confidence, path and height of the same lines as `read_lines` tells.
+        """
+        frames: List[Tensor] = []
+        _, line_page, confidence, paths, heights = self._lines(pages, sizes, frames)
+        classes = self.newline  # the reader tells the blank and the characters: all before it
+        lengths = torch.zeros([len(frames)], dtype=torch.long, device=pages.device)
+        for line, own in enumerate(frames):
+            lengths[line] = own.size(0)
+        longest = int(lengths.max()) if len(frames) > 0 else 0
+        padded = torch.full([len(frames), longest, classes], -1e4, device=pages.device)
+        padded[:, :, self.blank] = 0.0
+        for line, own in enumerate(frames):
+            padded[line, : own.size(0)] = own
+        return padded, lengths, line_page, confidence, paths, heights
+
+    def _lines(
+        self, pages: Tensor, sizes: Optional[Tensor], log_probs: Optional[List[Tensor]]
+    ) -> Tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+        """What `read_lines` returns; puts the log-probabilities (F, C) of each line into
+        `log_probs`, where it is a list."""
         device = pages.device
         strips: List[Tensor] = []
         widths: List[Tensor] = []
@@ -91,7 +122,7 @@ class ParagraphReader(nn.Module):
             ink, path, edges, reach = found
             if path.size(0) == 0:
                 continue
-            cut, width = cut_strips(ink, path, edges[0], edges[1], reach[0], reach[1])
+            cut, width = self._straightened(ink, path, edges, reach)
             for line in range(cut.size(0)):
                 strips.append(cut[line, :, :, : int(width[line])])
             widths.append(width)
@@ -106,8 +137,14 @@ class ParagraphReader(nn.Module):
             tokens = torch.zeros([0, 0], dtype=torch.long, device=device)
             no_paths = torch.zeros([0, self.path_points, 2], device=device)
             return tokens, none.long(), none, no_paths, none
-        tokens, confidence = self._read(strips, torch.cat(widths))
+        tokens, confidence = self._read(strips, torch.cat(widths), log_probs)
         said = (tokens != self.padding).any(1)
+        if log_probs is not None:
+            every = list(log_probs)
+            log_probs.clear()
+            for line in range(len(every)):
+                if bool(said[line]):
+                    log_probs.append(every[line])
         return (
             tokens[said],
             torch.cat(line_page)[said],
@@ -115,6 +152,13 @@ class ParagraphReader(nn.Module):
             torch.cat(paths)[said],
             torch.cat(heights)[said],
         )
+
+    def _straightened(
+        self, ink: Tensor, path: Tensor, edges: Tensor, reach: Tensor
+    ) -> Tuple[Tensor, Tensor]:
+        """`cut_strips` under its mark; TorchScript takes no `with` in a loop that has `continue`."""
+        with record_function("straightening"):
+            return cut_strips(ink, path, edges[0], edges[1], reach[0], reach[1])
 
     def find_lines(
         self, pages: Tensor, sizes: Optional[Tensor]
@@ -127,14 +171,17 @@ class ParagraphReader(nn.Module):
             height, width = pages.size(2), pages.size(3)
             if sizes is not None:
                 height, width = int(sizes[page, 0]), int(sizes[page, 1])
-            ink, overview = normalize_page(pages[page : page + 1, :, :height, :width])
+            with record_function("normalization"):
+                ink, overview = normalize_page(pages[page : page + 1, :, :height, :width])
             inks.append(ink)
             overviews.append(overview)
         # A processor gains nothing by a batch, and pages of many shapes would be mostly padding.
         size = len(inks) if pages.is_cuda else 1
         found: List[Tuple[Tensor, Tensor, Tensor, Tensor]] = []
         for first in range(0, len(inks), size):
-            found.extend(self._find_in(inks[first : first + size], overviews[first : first + size]))
+            last = first + size
+            with record_function("finder"):
+                found.extend(self._find_in(inks[first:last], overviews[first:last]))
         return found
 
     def _find_in(
@@ -205,14 +252,18 @@ class ParagraphReader(nn.Module):
         y_left, y_right = paths[:, :, 1].gather(1, left), paths[:, :, 1].gather(1, right)
         return torch.stack([x, y_left + (y_right - y_left) * (position - left)], dim=2)
 
-    def _read(self, strips: List[Tensor], widths: Tensor) -> Tuple[Tensor, Tensor]:
+    def _read(
+        self, strips: List[Tensor], widths: Tensor, log_probs: Optional[List[Tensor]]
+    ) -> Tuple[Tensor, Tensor]:
         """Tokens (N, T) and confidences (N,) of strips (1, 48, width), read in batches of strips
-        of about one width, so that little is padding."""
+        of about one width, so that little is padding. `log_probs` is filled as `_lines` tells."""
         order = torch.argsort(widths)
         size = 64 if widths.is_cuda else 8
         lines: List[Tensor] = [widths] * len(strips)
         confidence = torch.zeros([len(strips)], device=widths.device)
         longest = 0
+        if log_probs is not None:
+            log_probs.extend(lines)
         for first in range(0, len(strips), size):
             chosen = order[first : first + size]
             own = widths[chosen]
@@ -220,17 +271,22 @@ class ParagraphReader(nn.Module):
             for row in range(chosen.size(0)):
                 strip = strips[int(chosen[row])]
                 batch[row, :, :, : strip.size(2)] = strip
-            best, ids = self.reader(batch, own).softmax(2).max(2)
-            frames = torch.arange(ids.size(1), device=ids.device)[None] < (own // 8)[:, None]
-            before = F.pad(ids[:, :-1], [1, 0], value=float(self.blank))
-            emitted = frames & (ids != self.blank) & (ids != before)
-            for row in range(chosen.size(0)):
-                line = int(chosen[row])
-                here = emitted[row]
-                lines[line] = ids[row][here]
-                longest = max(longest, lines[line].size(0))
-                if bool(here.any()):
-                    confidence[line] = best[row][here].mean()
+            with record_function("reader"):
+                logits = self.reader(batch, own)
+            with record_function("decoding"):
+                best, ids = logits.softmax(2).max(2)
+                frames = torch.arange(ids.size(1), device=ids.device)[None] < (own // 8)[:, None]
+                before = F.pad(ids[:, :-1], [1, 0], value=float(self.blank))
+                emitted = frames & (ids != self.blank) & (ids != before)
+                for row in range(chosen.size(0)):
+                    line = int(chosen[row])
+                    here = emitted[row]
+                    lines[line] = ids[row][here]
+                    if log_probs is not None:
+                        log_probs[line] = logits[row, : int(own[row]) // 8].log_softmax(1)
+                    longest = max(longest, lines[line].size(0))
+                    if bool(here.any()):
+                        confidence[line] = best[row][here].mean()
         return self._padded(lines, longest, widths.device), confidence
 
     def _padded(self, rows: List[Tensor], longest: int, device: torch.device) -> Tensor:

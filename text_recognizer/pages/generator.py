@@ -83,11 +83,18 @@ class PageGenerator:
         num_lines = int(rng.integers(1, max_lines + 1))
         height = float(rng.uniform(*heights))
         writer, lines = source.write(rng, num_lines, height)
-        widest = max(line.width for line in lines)
-        if widest > WIDEST_LINE:
-            lines = [shrunk(line, WIDEST_LINE / widest) for line in lines]
-        ink, placed = set_lines(rng, lines)
-        return Page(put_on_paper(rng, ink, placed, self.wear), placed, writer, source.kind)
+        return set_page(rng, lines, writer, source.kind, self.wear)
+
+
+def set_page(
+    rng: np.random.Generator, lines: list[InkLine], writer: str, kind: str, wear: float
+) -> Page:
+    """A page of these lines, shrunk where one is too wide. wear: what `put_on_paper` takes."""
+    widest = max(line.width for line in lines)
+    if widest > WIDEST_LINE:
+        lines = [shrunk(line, WIDEST_LINE / widest) for line in lines]
+    ink, placed = set_lines(rng, lines)
+    return Page(put_on_paper(rng, ink, placed, wear), placed, writer, kind)
 
 
 def page_generator(mix: dict[str, float] | None = None, split: str = "train") -> PageGenerator:

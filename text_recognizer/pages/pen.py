@@ -5,6 +5,8 @@ writer's words with the baselines and the sizes lined up, or is one of the lines
 writers wrote whole.
 """
 
+import itertools
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +15,7 @@ from PIL import Image, ImageDraw
 from text_recognizer.pages.ink import InkLine, crop_to_ink, reach, with_reach_of_the_hand
 from text_recognizer.pages.unipen import Item, Writer, read_writers
 
+FEWEST_LINES = 12  # of one writer, to copy pages of them
 LONGEST_LINE = 45  # heights of the writing: what is longer fits on no page
 # Single signs were written in boxes: how far above (-) the baseline they belong, in x-heights.
 SIGN_HEIGHTS = (
@@ -56,6 +59,29 @@ class PenSource:
             if line is not None and line.width < LONGEST_LINE * height:
                 lines.append(line)
         return writer.name, with_reach_of_the_hand(lines)
+
+    def copy_out(
+        self, rng: np.random.Generator, name: str, num_lines: int, height: float
+    ) -> list[InkLine]:
+        """`num_lines` lines, about `height` px high, of what one writer wrote, in its order and
+        with the slant and the stretch of the hand: their lines, or words set to lines.
+
+        Single letters and signs are left out: whether `o` or `O` was meant, nobody can tell.
+        Raises KeyError where the split has no such writer.
+        """
+        writer = {writer.name: writer for writer in self.writers}[name]
+        x_height = height * rng.uniform(0.33, 0.4)
+        pen = max(height * rng.uniform(0.03, 0.06), 0.9)
+        spacing = float(rng.uniform(1.2, 2.0))
+        length = int(rng.integers(20, 40)) * writer.pitch
+        pieces = _own_lines(rng, writer) or _own_words(rng, writer, length, spacing)
+        lines: list[InkLine] = []
+        while len(lines) < num_lines:
+            text, placed = next(pieces)
+            line = _draw(text, placed, x_height / writer.x_height, 0.0, 1.0, pen)
+            if line is not None and line.width < LONGEST_LINE * height:
+                lines.append(line)
+        return with_reach_of_the_hand(lines)
 
 
 Placed = list[tuple[Item, float, float, float]]  # item, x, y of its baseline, scale
@@ -115,6 +141,37 @@ def _line_of_words(
         else:
             texts.append(text)
     return " ".join(texts), placed
+
+
+def _own_lines(rng: np.random.Generator, writer: Writer) -> Iterator[tuple[str, Placed]] | None:
+    """The writer's lines from a random one on, round and round, each text once in a round; None
+    where they are too few."""
+    lines = list({item.text: item for item in writer.lines if len(item.text) > 7}.values())
+    if len(lines) < FEWEST_LINES:
+        return None
+    first = int(rng.integers(len(lines)))
+    turned = lines[first:] + lines[:first]
+    return ((item.text, [(item, 0.0, 0.0, 1.0)]) for item in itertools.cycle(turned))
+
+
+def _own_words(
+    rng: np.random.Generator, writer: Writer, length: float, spacing: float
+) -> Iterator[tuple[str, Placed]]:
+    """The writer's words from a random one on, set to lines about `length` units long; a word that
+    was written several times comes once in a round."""
+    words = [i for i in writer.words if i.text in ("a", "A", "I") or len(i.text) > 1]
+    words = list({item.text: item for item in words if item.text[0].isalnum()}.values())
+    first = int(rng.integers(len(words)))
+    texts: list[str] = []
+    placed: Placed = []
+    x = 0.0
+    for item in itertools.cycle(words[first:] + words[:first]):
+        if texts and x + item.width > length:
+            yield " ".join(texts), placed
+            texts, placed, x = [], [], 0.0
+        texts.append(item.text)
+        placed.append((item, x, 0.0, 1.0))
+        x += item.width + _gap(rng, writer, spacing)
 
 
 def _number(rng: np.random.Generator, writer: Writer) -> tuple[str, list[Item]]:

@@ -40,14 +40,19 @@ class ScanSource:
         lines = self.pages[name]
         count = min(num_lines, len(lines))
         start = int(rng.integers(len(lines) - count + 1))
+        return name, self.copy_out(name, start, count, height)
+
+    def copy_out(self, name: str, start: int, num_lines: int, height: float) -> list[InkLine]:
+        """The lines of one page from `start` on, `num_lines` or what is left, about `height` px
+        high. Raises KeyError where the split has no such page."""
         drawn = []
-        for file, text in lines[start : start + count]:
+        for file, text in self.pages[name][start : start + num_lines]:
             with Image.open(self.folder / file) as image:
                 gray = image.convert("L")
             scale = height / gray.height
             size = (max(int(gray.width * scale), 8), max(int(height), 8))
             drawn.append(ink_of_scan(gray.resize(size, Image.Resampling.BILINEAR), text))
-        return name, with_reach_of_the_hand(drawn)
+        return with_reach_of_the_hand(drawn)
 
 
 def ink_of_scan(gray: Image.Image, text: str) -> InkLine:

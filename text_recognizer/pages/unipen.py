@@ -20,6 +20,9 @@ from text_recognizer.places import lab_folder
 from text_recognizer.vocabulary import CHARACTERS
 
 NONSENSE_SOURCES = {"lav", "rim"}  # strings of random letters
+TOKENIZED_SOURCES = {"att", "dar", "hpb", "hpp"}  # labels with a space around every sign and digit
+# They stand for a name, a signature, something crossed out: not for what was written.
+PLACEHOLDERS = {"f.name", "@_SigN", "XXX"}
 # File, what its items are, and the height (in words) above which one holds several lines.
 FILES = (
     ("unipen_words", "word", 2.2),
@@ -27,7 +30,7 @@ FILES = (
     ("unipen_text", "line", 1.9),
     ("unipen_chars", "sign", 2.2),
 )
-CACHE_FORMAT = 3
+CACHE_FORMAT = 4
 
 
 @dataclass(frozen=True)
@@ -91,15 +94,31 @@ def _measure(text: str, strokes: list[np.ndarray]) -> Item | None:
     return Item(text, moved, baseline, x_height, width)
 
 
-def as_written(label: str) -> str:
+def as_written(label: str, source: str = "") -> str:
     """A label of a line without the spaces that its transcriber put between tokens.
 
-    `Prudence , Mike 2 8 7 4 7` was written `Prudence, Mike 28747`.
+    `Prudence , Mike 2 8 7 4 7` was written `Prudence, Mike 28747`; in the sources that part even
+    numbers, `at 2 : 0 0 on 3 / 2 3 / 9 2` was written `at 2:00 on 3/23/92`.
     """
-    label = re.sub(r"(?<!\S)\d(?: \d){2,}(?!\S)", lambda m: m[0].replace(" ", ""), label)
+    tokenized = source in TOKENIZED_SOURCES
+    if tokenized:
+        label = re.sub(r"(?<!\S)((?:\d )?\d) : (\d) ?(\d)(?!\S)", _joined, label)
+        label = re.sub(r"(?<!\S)' (\w[^']*?) '(?!\S)", r"'\1'", label)
+        label = re.sub(r"(?<=\w) ' ?(?=(?:s|t|m|d|re|ve|ll)\b)", "'", label)
+        if "@" in label:  # an address
+            label = re.sub(r"(?<=\w) ([@.]) (?=\w)", r"\1", label)
+    fewest = 2 if tokenized else 3  # digits that are one number; two may be two
+    label = re.sub(rf"(?<!\S)\d(?: \d){{{fewest - 1},}}(?!\S)", _joined, label)
+    if tokenized:
+        label = re.sub(r"(?<=\d) (?=(?:st|nd|rd|th)\b)", "", label)
     label = re.sub(r" ([,.;:!?)\]}%])", r"\1", label)
     label = re.sub(r"([(\[{$#]) ", r"\1", label)
-    return re.sub(r"(?<=\d) - (?=\d)", "-", label)
+    label = re.sub(r"(?<=\d) - (?=\d)", "-", label)
+    return re.sub(r"(?<=\d) / (?=\d)", "/", label) if tokenized else label
+
+
+def _joined(match: re.Match[str]) -> str:
+    return match[0].replace(" ", "")
 
 
 def _parse(folder: Path) -> Iterator[tuple[str, str, Item]]:
@@ -107,13 +126,15 @@ def _parse(folder: Path) -> Iterator[tuple[str, str, Item]]:
     for stem, kind, tall in FILES:
         with gzip.open(folder / f"{stem}.jsonl.gz", "rt") as file:
             for row in map(json.loads, file):
-                text = " ".join(row["t"].replace("\\@", "").split())
+                text = " ".join(row["t"].replace("\\@", "").replace("&&", "&").split())
                 if row["o"] in NONSENSE_SOURCES or row["h"] >= tall or not text:
+                    continue
+                if not PLACEHOLDERS.isdisjoint(text.split()):
                     continue
                 if any(character not in CHARACTERS for character in text):
                     continue
                 if kind == "line":
-                    text = as_written(text)
+                    text = as_written(text, row["o"])
                 if kind == "sign" and (len(text) > 1 or text.islower()):
                     continue
                 item = _measure(

@@ -1,23 +1,16 @@
-"""`python -m text_recognizer.train reader|finder`: trains one network, resumes where it stopped."""
+"""`python -m text_recognizer.train reader|finder`: trains one network, resumes where it stopped.
+
+All the stages of a training in one go, from a file: `lab train --recipe`.
+"""
 
 import argparse
 import sys
-import warnings
 from pathlib import Path
-
-import pytorch_lightning as pl
-import torch
-from pytorch_lightning.callbacks import EMAWeightAveraging, ModelCheckpoint, TQDMProgressBar
-from pytorch_lightning.loggers import CSVLogger
 
 from text_recognizer.errors import RecognizerError
 from text_recognizer.pages.generator import KINDS, TRAINING_MIX
 from text_recognizer.places import lab_folder
-from text_recognizer.train.finder import FinderTraining
-from text_recognizer.train.pages_data import PagesData
-from text_recognizer.train.reader import ReaderTraining
-from text_recognizer.train.strips_data import StripsData
-from text_recognizer.weights import export_checkpoint, load_weights
+from text_recognizer.train.fit import NETWORKS, Machine, Settings, fit
 
 
 def parse_mix(text: str) -> dict[str, float]:
@@ -38,7 +31,7 @@ def parser() -> argparse.ArgumentParser:
         "again after a stop: it goes on from its last checkpoint.",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
-    parser.add_argument("network", choices=["reader", "finder"])
+    parser.add_argument("network", choices=NETWORKS)
     parser.add_argument("--out", type=Path, help="folder of the run (default: .lab/runs/NETWORK)")
     parser.add_argument("--weights", type=Path, help="safetensors file to start from")
     parser.add_argument(
@@ -68,76 +61,20 @@ def parser() -> argparse.ArgumentParser:
 
 def main(arguments: list[str] | None = None) -> None:
     options = parser().parse_args(arguments)
-    pl.seed_everything(options.seed, verbose=False)
-    torch.set_float32_matmul_precision("high")
-    # Lightning's advice on worker counts does not fit loaders that hold finished batches.
-    warnings.filterwarnings("ignore", message=".*does not have many workers.*")
+    settings = Settings(
+        options.network,
+        options.steps,
+        options.batch,
+        options.learning_rate,
+        options.validate_every,
+        options.mix,
+        options.ema,
+        options.seed,
+    )
+    machine = Machine(options.accelerator, options.devices, options.precision, options.workers)
     out = options.out or lab_folder() / "runs" / options.network
-    schedule = {"warmup_steps": min(100, options.steps // 10), "max_steps": options.steps}
-    if options.network == "reader":
-        data = StripsData(
-            options.mix, options.batch, options.validate_every, 3, options.workers, options.seed
-        )
-        module = ReaderTraining(
-            options.learning_rate or 1e-4, **schedule, kinds=tuple(data.validation_kinds)
-        )
-        network, monitored = module.reader, "cer"
-    else:
-        data = PagesData(
-            options.mix, options.batch, options.validate_every, 8, options.workers, options.seed
-        )
-        module = FinderTraining(
-            options.learning_rate or 2e-3, **schedule, kinds=tuple(data.validation_kinds)
-        )
-        network, monitored = module.finder, "lines_wrong"
-    if options.weights:
-        load_weights(network, options.weights)
-    # Both at the end of a validation: Lightning 2.6 resumes from there exactly, and from the end of
-    # an epoch not. A `save_last` would be written only when the score was the best so far.
-    best, last = (
-        ModelCheckpoint(
-            out,
-            filename=name,
-            monitor=monitor,
-            save_on_train_epoch_end=False,
-            enable_version_counter=False,
-        )
-        for name, monitor in (("best", monitored), ("last", None))
-    )
-    trainer = pl.Trainer(
-        default_root_dir=out,
-        accelerator=options.accelerator,
-        devices=options.devices,
-        precision=options.precision,
-        max_steps=options.steps,
-        gradient_clip_val=1.0,
-        use_distributed_sampler=False,  # EpochSampler shares the batches out itself
-        logger=CSVLogger(out, name="log"),  # a folder a start: none is written over
-        log_every_n_steps=10,
-        callbacks=[
-            best,
-            last,  # after `best`, whose state it keeps
-            EMAWeightAveraging(
-                decay=options.ema, update_starting_at_step=min(50, options.steps // 4)
-            ),
-            TQDMProgressBar(refresh_rate=5),
-        ],
-        num_sanity_val_steps=0,
-        inference_mode=False,  # metrics go on counting after a first `validate`
-        enable_model_summary=False,
-    )
-    checkpoint = out / "last.ckpt"
-    if not checkpoint.exists():
-        trainer.validate(module, data, verbose=True)  # where it started from
-    try:
-        trainer.fit(module, data, ckpt_path=checkpoint if checkpoint.exists() else None)
-    except SystemExit:  # Lightning's answer to Ctrl+C
-        if trainer.interrupted:
-            raise KeyboardInterrupt from None
-        raise
-    if best.best_model_path:
-        exported = export_checkpoint(Path(best.best_model_path), out / f"line_{options.network}")
-        print(f"best {monitored} {float(best.best_model_score):.4f}: {exported}")
+    fitted = fit(settings, out, options.weights, machine)
+    print(f"best {fitted.monitored} {fitted.score:.4f}: {fitted.weights}")
 
 
 if __name__ == "__main__":

@@ -9,11 +9,12 @@ from torch.utils.data import Dataset
 
 from text_recognizer.models.normalization import normalize_page
 from text_recognizer.models.strips import STRIDE, cut_strips
-from text_recognizer.pages.generator import Page, page_generator
+from text_recognizer.pages.generator import Page, PageGenerator, page_generator
 from text_recognizer.train.made_data import MadeData
 from text_recognizer.vocabulary import encode
 
 MAX_TRAINING_WIDTH = 1400  # px; longer strips cost more than they teach
+GROUP = 8  # batches to train on that are made at once
 
 
 @dataclass
@@ -67,31 +68,56 @@ def page_strips(page: Page, rng: np.random.Generator | None) -> tuple[Tensor, Te
 
 
 class StripBatches(Dataset[StripBatch]):
-    """Batch number i, always the same for the same seed.
+    """Batch number i, always the same for the same seed and the same number of `workers`.
 
-    Twice as many strips are cut as a batch holds, and a run of neighbours in width is taken, so
-    that little of a batch is padding.
+    `group` batches are made at once: as many strips are cut as they hold, and a batch more; a run
+    of neighbours in width is taken and parted in its order, so that little of a batch is padding.
+
+    Args:
+        mix, split: of the pages.
+        lines: strips in a batch.
+        seed: of the pages.
+        jitter: cuts with a finder's errors.
+        group: batches; more of them waste less of what is cut and pad less.
+        workers: processes that share the numbers out by turns; each makes groups of its own.
     """
 
     def __init__(
-        self, mix: dict[str, float], split: str, lines: int, seed: int, jitter: bool = True
+        self,
+        mix: dict[str, float],
+        split: str,
+        lines: int,
+        seed: int,
+        jitter: bool = True,
+        group: int = 1,
+        workers: int = 1,
     ) -> None:
         self.mix, self.split, self.lines, self.seed, self.jitter = mix, split, lines, seed, jitter
-        self.generator = (
+        self.group, self.workers = group, max(workers, 1)
+        self.generator: PageGenerator | None = (
             None  # made in the worker: a writer's strokes are not sent between processes
         )
+        self.made: tuple[int, list[StripBatch]] = (-1, [])
 
     def __len__(self) -> int:
         return 2**31
 
     def __getitem__(self, index: int) -> StripBatch:
+        turn, worker = divmod(index, self.workers)
+        group, part = divmod(turn, self.group)
+        group = group * self.workers + worker
+        if self.made[0] != group:
+            self.made = (group, self._make_group(group))
+        return self.made[1][part]
+
+    def _make_group(self, group: int) -> list[StripBatch]:
         if self.generator is None:
             self.generator = page_generator(self.mix, self.split)
-        rng = np.random.default_rng([self.seed, index])
+        rng = np.random.default_rng([self.seed, group])
         strips: list[tuple[int, Tensor, list[int]]] = []
         part = 0
-        while len(strips) < 2 * self.lines:
-            page = self.generator.make([self.seed, index, part], max_lines=8)
+        while len(strips) < (self.group + 1) * self.lines:
+            page = self.generator.make([self.seed, group, part], max_lines=8)
             part += 1
             cut, widths = page_strips(page, rng if self.jitter else None)
             for strip, width, line in zip(cut, widths.tolist(), page.lines, strict=True):
@@ -99,8 +125,9 @@ class StripBatches(Dataset[StripBatch]):
                 if frames_needed(target) <= width // STRIDE and width <= MAX_TRAINING_WIDTH:
                     strips.append((width, strip[:, :, :width], target))
         strips.sort(key=lambda one: one[0])
-        first = int(rng.integers(len(strips) - self.lines + 1))
-        return collate(strips[first : first + self.lines], page.kind)
+        first = int(rng.integers(len(strips) - self.group * self.lines + 1))
+        starts = first + self.lines * rng.permutation(self.group)
+        return [collate(strips[s : s + self.lines], page.kind) for s in starts.tolist()]
 
 
 def frames_needed(target: list[int]) -> int:
@@ -135,7 +162,8 @@ class StripsData(MadeData):
         seed: int = 1,
     ) -> None:
         def made(mix: dict[str, float], split: str) -> StripBatches:
-            training = split == "train"
-            return StripBatches(mix, split, lines, seed if training else 0, jitter=training)
+            if split != "train":
+                return StripBatches(mix, split, lines, seed=0, jitter=False)
+            return StripBatches(mix, split, lines, seed, group=GROUP, workers=num_workers)
 
         super().__init__(mix, made, batches_per_epoch, validation_batches, num_workers)

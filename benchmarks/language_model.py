@@ -1,0 +1,146 @@
+"""Does a language model pay at decoding?
+
+Each page goes through the network once; its frames are then decoded three ways: the likeliest class
+of each frame (greedy), a beam search without a model, and one with the English model. The seconds
+are those of the decoding alone, the processor's, a page.
+
+- unipen, copiste, font: the fixed validation pages. UNIPEN's words are English, often in no order;
+  Copiste is French, which the model must not hurt; what the fonts write is partly among the texts
+  of the model (`pages/prose.py`), so their gain is too good.
+- prose: the same fonts with a book that the model never saw.
+- stanford: letters of 1905, with --test alone: they choose nothing.
+
+    python benchmarks/language_model.py [--groups unipen copiste] [--model MODEL] [--test]
+"""
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from tqdm.auto import tqdm
+
+from text_recognizer.compile import compile_paragraph_reader
+from text_recognizer.evaluate.validation import GROUPS, make_pages, plans, test_items
+from text_recognizer.images import ImageSource
+from text_recognizer.language_model import english_model_path
+from text_recognizer.language_model.character_model import load_model
+from text_recognizer.language_model.decoding import Decoder
+from text_recognizer.language_model.texts import fetch_texts, held_out_prose
+from text_recognizer.metrics import character_edits
+from text_recognizer.pages.fonts import UNSEEN_FONTS, FontSource
+from text_recognizer.pages.generator import PageGenerator
+from text_recognizer.pages.handwriting import HandwritingMissingError
+from text_recognizer.pages.prose import Prose
+from text_recognizer.paragraph_text_recognizer import ParagraphTextRecognizer
+from text_recognizer.places import lab_folder
+from text_recognizer.vocabulary import BLANK, NEWLINE, TOKENS
+
+PROSE_PAGES = 40
+SHORTEST = 60  # characters of a paragraph that a page is made of
+WAYS = ("greedy", "beam", "english")
+
+
+def main() -> None:
+    options = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    options.add_argument("--groups", nargs="*", default=[*GROUPS, "prose"])
+    options.add_argument("--model", type=Path, help="TorchScript file; else the packaged weights")
+    options.add_argument("--english", type=Path, default=english_model_path())
+    options.add_argument("--test", action="store_true", help="read the letters of 1905 as well")
+    chosen = options.parse_args()
+    model = chosen.model or compile_paragraph_reader(lab_folder() / "models" / "accuracy.pt")
+    recognizer = ParagraphTextRecognizer(model)
+    began = time.perf_counter()
+    english = load_model(chosen.english)
+    load_seconds = time.perf_counter() - began
+    decoders = {
+        "beam": Decoder(None, TOKENS[:NEWLINE]),
+        "english": Decoder(english, TOKENS[:NEWLINE]),
+    }
+    rows = {}
+    for group in [*chosen.groups, *(["stanford"] if chosen.test else [])]:
+        try:
+            rows[group] = measure(recognizer, decoders, group)
+        except HandwritingMissingError as missing:
+            print(f"without {group}: {missing}", file=sys.stderr)
+    print(f"{'CER':12}" + "".join(f"{way:>10}" for way in WAYS) + f"{'s/page':>10}{'pages':>7}")
+    for group, row in rows.items():
+        rates = "".join(f"{row[way]['cer']:10.4f}" for way in WAYS)
+        print(f"{group:12}{rates}{row['english']['seconds_per_page']:10.4f}{row['pages']:7d}")
+    result = {
+        "benchmark": "language_model",
+        "threads": torch.get_num_threads(),
+        "load_seconds": load_seconds,
+        "bytes": chosen.english.stat().st_size,
+        "rows": rows,
+    }
+    print(json.dumps(result))
+
+
+def pages_of(group: str) -> Iterator[tuple[ImageSource, str]]:
+    """Pictures and what is written in them."""
+    if group == "stanford":
+        for item in test_items():
+            yield item.path, item.text
+    elif group == "prose":
+        writing = Prose(share_of_notes=0.0, share_of_words=0.0)
+        writing.passages = [p for p in held_out_prose(fetch_texts()) if len(p) >= SHORTEST]
+        generator = PageGenerator([FontSource(UNSEEN_FONTS, writing)])
+        for index in range(PROSE_PAGES):
+            page = generator.make([2026, index])
+            yield Image.fromarray(page.image), page.text
+    else:
+        for _, page in make_pages([group]):
+            yield Image.fromarray(page.image), page.text
+
+
+def count_of(group: str) -> int | None:
+    return PROSE_PAGES if group == "prose" else len(plans([group])) if group in GROUPS else None
+
+
+def measure(recognizer: ParagraphTextRecognizer, decoders: dict[str, Decoder], group: str) -> dict:
+    """CER and seconds a page of each way over the pages of a group."""
+    edits = dict.fromkeys(WAYS, 0)
+    seconds = dict.fromkeys(WAYS, 0.0)
+    characters = pages = 0
+    for image, text in tqdm(pages_of(group), desc=group, total=count_of(group), leave=False):
+        log_probs, lengths, line_page = frames_of(recognizer, image)
+        for way in WAYS:
+            began = time.process_time()
+            if way == "greedy":
+                lines = [likeliest(row[:n]) for row, n in zip(log_probs, lengths, strict=True)]
+            else:
+                lines = decoders[way].pages(log_probs, lengths, line_page)
+            seconds[way] += time.process_time() - began
+            wrong = character_edits("\n".join(line for line in lines if line), text)
+            edits[way] += wrong.errors
+        characters, pages = characters + wrong.length, pages + 1
+    ways = {
+        way: {"cer": edits[way] / characters, "seconds_per_page": seconds[way] / pages}
+        for way in WAYS
+    }
+    return {"pages": pages, "characters": characters, **ways}
+
+
+def frames_of(
+    recognizer: ParagraphTextRecognizer, image: ImageSource
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Log-probabilities (N, F, C), frames (N,) and page (N,) of the lines of one picture."""
+    ((pages, _),) = recognizer._batches([image])
+    with torch.inference_mode():
+        return recognizer.model.read_frames(*recognizer._to_tensors(pages))[:3]
+
+
+def likeliest(log_probs: torch.Tensor) -> str:
+    ids = log_probs.argmax(1).numpy()
+    new = np.diff(ids, prepend=BLANK) != 0
+    return "".join(TOKENS[one] for one in ids[new & (ids != BLANK)])
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,108 @@
+"""The files that the lab reads: weights, the compiled model, fonts, the emulator, handwriting."""
+
+import hashlib
+import os
+from pathlib import Path
+
+from lab_utils.doctor.finding import Finding, fix, note, ok
+from lab_utils.doctor.probe import Told
+from lab_utils.packaged import PROJECT, is_current
+from text_recognizer.places import lab_folder
+
+WEIGHTS = ("line_finder.safetensors", "line_reader.safetensors")
+
+
+def model_path() -> Path:
+    """The file that is read with; as `paragraph_text_recognizer`, which imports torch."""
+    return Path(os.environ.get("LAB_MODEL") or lab_folder() / "models" / "paragraph_reader.pt")
+
+
+def check_weights() -> Finding:
+    """The packaged weights, from which every model here is made."""
+    folder = PROJECT / "data" / "weights"
+    missing = [name for name in WEIGHTS if not (folder / name).is_file()]
+    if missing:
+        return fix("weights", f"{', '.join(missing)} not in {folder}", "git checkout data/weights")
+    return ok("weights", f"{len(WEIGHTS)} files in {folder}")
+
+
+def check_model(told: Told) -> Finding:
+    """The TorchScript file that is read with: there, of these weights and this code, and loads."""
+    path = model_path()
+    if named := os.environ.get("LAB_MODEL"):
+        if not path.is_file():
+            return fix("model", f"LAB_MODEL names {named}, which is not there", "unset LAB_MODEL")
+        remedy = "unset LAB_MODEL, or name another file in it"
+    else:
+        remedy = "lab compile"
+        if not path.is_file():
+            return note("model", f"{path} is not made yet", f"{remedy}, or the first use does it")
+    if told.model:
+        return fix("model", told.model, remedy)
+    if told.error:
+        return note("model", f"{path} was not loaded, since torch does not start", "see torch")
+    if not named and not is_current(path):
+        return note(
+            "model", f"{path} is older than its code", f"{remedy}, or the first use does it"
+        )
+    return ok("model", f"{path} loads")
+
+
+def check_torch(told: Told) -> Finding:
+    """Whether PyTorch can be imported."""
+    if told.error:
+        return fix(
+            "torch",
+            f"it does not start ({_short(told.error)})",
+            "pip install --force-reinstall --constraint constraints.txt torch",
+        )
+    kind = f"built for CUDA {told.cuda}" if told.cuda else "built for CPUs"
+    return ok("torch", f"{told.torch} starts, {kind}")
+
+
+def check_fonts() -> Finding:
+    """The handwriting fonts, which made pages need."""
+    from text_recognizer.pages import fonts
+
+    names = fonts.TRAINING_FONTS + fonts.UNSEEN_FONTS
+    missing = [name for name in names if not fonts.font_path(name).is_file()]
+    if missing:
+        count = f"{len(missing)} of {len(names)} are not in {fonts.fonts_folder()}"
+        return note("fonts", count, "lab fonts (needs npm); making pages asks for them")
+    return ok("fonts", f"{len(names)} in {fonts.fonts_folder()}")
+
+
+def check_emulator() -> Finding:
+    """AWS's Lambda emulator, which `lab service lambda` and `lab demo` run the model in."""
+    from lab_utils.service.emulator_binary import SHA256, cached_path, machine
+    from lab_utils.service.errors import ServiceError
+
+    try:
+        architecture = machine()
+    except ServiceError as error:
+        return note("emulator", str(error), "lab demo serves the model without it")
+    path = cached_path(architecture)
+    if not path.exists():
+        return note("emulator", "it is not fetched yet", "lab service lambda fetches it (network)")
+    if hashlib.sha256(path.read_bytes()).hexdigest() != SHA256[architecture]:
+        return note("emulator", f"{path} is not whole", "lab service lambda fetches it again")
+    return ok("emulator", str(path))
+
+
+def check_handwriting() -> Finding:
+    """The real handwriting, which is no part of the project."""
+    from text_recognizer.pages.handwriting import HandwritingMissingError, handwriting_folder
+
+    try:
+        return ok("handwriting", str(handwriting_folder()))
+    except HandwritingMissingError:
+        return note(
+            "handwriting",
+            "the real handwriting is not here; sample pages and fonts do without",
+            "for a long training, point LAB_HANDWRITING at its folder",
+        )
+
+
+def _short(text: str) -> str:
+    text = " ".join(text.split())
+    return text if len(text) <= 160 else f"{text[:160]}..."

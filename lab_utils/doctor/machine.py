@@ -1,0 +1,137 @@
+"""The machine: memory, disk, the folder that is written to, ports, the GPU, the home folder."""
+
+import os
+import shutil
+import socket
+from contextlib import suppress
+from pathlib import Path
+
+from lab_utils.doctor.finding import Finding, fix, note, ok
+from lab_utils.doctor.probe import Told
+from text_recognizer.places import lab_folder
+
+GIB = 2**30
+LEAST_MEMORY, ENOUGH_MEMORY = 1.0, 3.0
+"""GiB that are free: for `lab run`, and for the notebooks and the tests beside each other."""
+LEAST_DISK, ENOUGH_DISK = 0.5, 5.0
+"""GiB: for what `lab run` writes, and for caches, a training and an image."""
+
+PORTS = {
+    7860: "lab app",
+    8080: "lab wandb-server",
+    9000: "lab service lambda",
+    9100: "lab service ray",
+}
+"""The ports of commands where none is named: a test compares them with the commands' own."""
+
+_CGROUP = Path("/sys/fs/cgroup")
+_HOME = (".config/wandb", ".cache/wandb", ".local/share/wandb", ".config/ngrok", ".ngrok2")
+
+
+def check_memory() -> Finding:
+    """Memory that programs can still have, within the container's limit."""
+    free = free_memory()
+    if free is None:
+        return note("memory", "how much is free cannot be told here", "have 3 GiB free")
+    found = f"{free:.1f} GiB are free"
+    if free < LEAST_MEMORY:
+        return fix("memory", found, f"end other programs: `lab run` needs {LEAST_MEMORY:.0f} GiB")
+    if free < ENOUGH_MEMORY:
+        return note("memory", found, "run one thing at a time")
+    return ok("memory", found)
+
+
+def free_memory() -> float | None:
+    """GiB, or None where the system does not tell (Linux does)."""
+    found = []
+    with suppress(OSError, ValueError, IndexError):
+        lines = Path("/proc/meminfo").read_text().splitlines()
+        fields = {
+            name: rest.split()[0] for name, _, rest in (line.partition(":") for line in lines)
+        }
+        found.append(int(fields["MemAvailable"]) * 1024 / GIB)
+    with suppress(OSError, ValueError):  # "max" where the container has no limit
+        limit = int((_CGROUP / "memory.max").read_text())
+        used = int((_CGROUP / "memory.current").read_text())
+        stat = (line.split() for line in (_CGROUP / "memory.stat").read_text().splitlines())
+        reclaimable = int(dict(stat).get("inactive_file", 0))
+        found.append((limit - used + reclaimable) / GIB)
+    return min(found) if found else None
+
+
+def check_folder() -> Finding:
+    """The one folder that the lab writes to."""
+    folder = lab_folder()
+    existing = _existing(folder)
+    if not existing.is_dir() or not os.access(existing, os.W_OK | os.X_OK):
+        return fix("folder", f"{folder} cannot be written", "name another folder in LAB_HOME")
+    return ok("folder", f"all is kept in {folder}")
+
+
+def check_disk() -> Finding:
+    """Room on the disk of that folder."""
+    free = shutil.disk_usage(_existing(lab_folder())).free / GIB
+    found = f"{free:.1f} GiB are free"
+    if free < LEAST_DISK:
+        return fix("disk", found, f"free some: `lab run` needs {LEAST_DISK} GiB")
+    if free < ENOUGH_DISK:
+        return note("disk", found, "lab cleanup --keep 3 --yes, or free some")
+    return ok("disk", found)
+
+
+def check_ports() -> list[Finding]:
+    """The ports that commands take when none is named; each has another way where it is taken."""
+    taken = [port for port in PORTS if not _is_free(port)]
+    if not taken:
+        return [ok("ports", f"{', '.join(map(str, PORTS))} are free")]
+    return [
+        note(
+            "ports", f"{port}, which `{PORTS[port]}` would use, is taken", f"{PORTS[port]} --port 0"
+        )
+        for port in taken
+    ]
+
+
+def check_gpu(told: Told) -> Finding:
+    """A GPU that PyTorch can use."""
+    if told.gpus:
+        return ok("gpu", f"{', '.join(told.gpus)} (CUDA {told.cuda})")
+    driver = shutil.which("nvidia-smi") is not None or Path("/dev/nvidiactl").exists()
+    if driver and told.torch and told.cuda is None:
+        return note(
+            "gpu",
+            f"one may be here, but PyTorch {told.torch} is built for CPUs",
+            "install PyTorch's CUDA build to use it",
+        )
+    if driver and told.torch:
+        return note("gpu", "PyTorch finds none, with a driver installed", "look at `nvidia-smi`")
+    return ok("gpu", "none: all runs on the CPU")
+
+
+def check_home() -> Finding:
+    """What the tools that the lab uses would leave in the home folder without it."""
+    there = [f"~/{name}" for name in _HOME if (Path.home() / name).exists()]
+    if there:
+        return note(
+            "home",
+            f"{', '.join(there)} is from another program; the lab writes nothing there",
+            f"leave it, or look what it is: ls -A {there[0]}",
+        )
+    return ok("home", "nothing of wandb or ngrok lies in the home folder")
+
+
+def _existing(path: Path) -> Path:
+    """The path, or the first of the folders around it that is there."""
+    while not path.exists() and path != path.parent:
+        path = path.parent
+    return path
+
+
+def _is_free(port: int) -> bool:
+    try:
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(("127.0.0.1", port))
+        return True
+    except OSError:
+        return False

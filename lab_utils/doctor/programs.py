@@ -1,0 +1,69 @@
+"""Other programs: the browser of the tests, OpenSSH, npm, and ngrok's agent with its token."""
+
+import os
+import shutil
+
+from lab_utils.doctor.finding import Finding, note, ok
+
+CHROMIUM = ("chromium", "chromium-browser")
+
+
+def check_browser() -> Finding:
+    """The browser in which the tests use the page."""
+    named = os.environ.get("CHROMIUM")
+    path = next(filter(None, map(shutil.which, (named,) if named else CHROMIUM)), None)
+    if path is None:
+        found = f"CHROMIUM names {named}, which is not there" if named else "no Chromium"
+        return note(
+            "browser",
+            f"{found}; its tests are skipped",
+            "apt-get install chromium, or set CHROMIUM",
+        )
+    return ok("browser", path)
+
+
+def check_ssh() -> Finding:
+    """OpenSSH, for a public link through a host of one's own."""
+    path = shutil.which("ssh")
+    if path is None:
+        return note("ssh", "no OpenSSH for `lab tunnel --ssh`", "apt-get install openssh-client")
+    return ok("ssh", path)
+
+
+def check_npm() -> Finding:
+    """npm, which fetches the fonts."""
+    path = shutil.which("npm")
+    if path is None:
+        return note("npm", "not installed; `lab fonts` needs it", "apt-get install npm")
+    return ok("npm", path)
+
+
+def check_ngrok() -> Finding:
+    """ngrok's agent."""
+    from lab_utils.tunnel.ngrok_binary import VARIABLE, cached_path
+
+    named = os.environ.get(VARIABLE)
+    path = named or cached_path()
+    if named and not os.path.isfile(named):
+        return note("ngrok", f"{VARIABLE} names {named}, which is not there", f"unset {VARIABLE}")
+    if not os.path.isfile(path):
+        return note("ngrok", "its agent is not fetched yet", "lab tunnel fetches it (network)")
+    if not os.access(path, os.X_OK):
+        return note("ngrok", f"its agent {path} may not be executed", f"chmod +x '{path}'")
+    return ok("ngrok", str(path))
+
+
+def check_token() -> Finding:
+    """ngrok's token: whether there is one, and nothing of it."""
+    from lab_utils.tunnel.token import TOKEN_PAGE, VARIABLE
+
+    token = os.environ.get(VARIABLE, "").strip()
+    if not token:
+        return note(
+            "token",
+            f"{VARIABLE} is not set; `lab tunnel` asks for a token",
+            f"set it to the one from {TOKEN_PAGE}, or use lab tunnel --ssh user@host",
+        )
+    if not token.isascii() or not token.isprintable() or " " in token:
+        return note("token", f"what {VARIABLE} holds is no token", f"copy yours from {TOKEN_PAGE}")
+    return ok("token", f"{VARIABLE} is set (not shown, not tried)")

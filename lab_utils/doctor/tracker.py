@@ -1,0 +1,55 @@
+"""The tracker that runs would be logged to: W&B's, or the lab's own with its data."""
+
+import os
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+from lab_utils.doctor.finding import Finding, fix, note, ok
+from lab_utils.tracking import environment
+from text_recognizer.places import lab_folder
+
+DATABASE = "tracking.sqlite"
+
+
+def check_tracker() -> Finding:
+    """Which tracker it would be; of the lab's own, whether its database can be read."""
+    if environment.has_real_key():
+        address = os.environ.get("WANDB_BASE_URL", "https://wandb.ai")
+        return ok(
+            "tracker", f"{_shown(address)}, since WANDB_API_KEY is set (not shown, not tried)"
+        )
+    folder = environment.tracker_folder() or lab_folder() / "wandb"
+    database = folder / DATABASE
+    if not database.exists():
+        return ok("tracker", f"the lab's own; it will keep its data in {folder}")
+    try:
+        runs = _count_runs(database)
+    except (sqlite3.Error, OSError) as error:
+        return fix(
+            "tracker",
+            f"the lab's own cannot read {database} ({error})",
+            f"move it away: mv '{folder}' '{folder}-broken'",
+        )
+    if not os.access(folder, os.W_OK):
+        return fix("tracker", f"the lab's own cannot write {folder}", f"chmod u+w '{folder}'")
+    if os.environ.get("WANDB_MODE", "online") not in ("online", "shared"):
+        mode = os.environ["WANDB_MODE"]
+        return note("tracker", f"WANDB_MODE={mode} keeps runs from the tracker", "unset WANDB_MODE")
+    return ok("tracker", f"the lab's own, {runs} runs in {folder}")
+
+
+def _count_runs(database: Path) -> int:
+    # Where no server runs, it is opened as a file that nobody writes, so that nothing is written
+    # beside it; SQLite would make the files of its write-ahead log.
+    in_use = database.with_name(f"{DATABASE}-wal").exists()
+    address = f"{database.absolute().as_uri()}?mode=ro{'' if in_use else '&immutable=1'}"
+    with closing(sqlite3.connect(address, uri=True, timeout=1)) as connection:
+        connection.execute("PRAGMA query_only = 1")
+        return connection.execute("SELECT count(*) FROM runs").fetchone()[0]
+
+
+def _shown(address: str) -> str:
+    """Without the user and the password that an address may hold."""
+    scheme, mark, rest = address.partition("://")
+    return f"{scheme}{mark}{rest.rpartition('@')[2]}"

@@ -1,0 +1,122 @@
+"""What a profile was taken on: without it, its figures are numbers about nothing."""
+
+import importlib.metadata
+import os
+import platform
+import re
+import subprocess
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lab_utils.packaged import PROJECT
+
+if TYPE_CHECKING:
+    import torch
+
+_SECONDS = 10
+
+
+def describe_device(device: "torch.device") -> dict[str, Any]:
+    """What the figures are about, ready for JSON.
+
+    A processor has kind "cpu", name, cores, threads, interop_threads and memory_bytes; a GPU kind
+    "cuda", name, driver, multiprocessors, compute_capability and memory_bytes, and the processor
+    beside it as `host`. What can't be found out is None.
+    """
+    if device.type == "cpu":
+        return _processor()
+    import torch
+
+    properties = torch.cuda.get_device_properties(device)
+    return {
+        "kind": device.type,
+        "name": properties.name,
+        "driver": _driver(),
+        "multiprocessors": properties.multi_processor_count,
+        "compute_capability": f"{properties.major}.{properties.minor}",
+        "memory_bytes": properties.total_memory,
+        "host": _processor(),
+    }
+
+
+def describe_versions() -> dict[str, str | None]:
+    """The versions of what takes part in a measurement; None for what is not there."""
+    import torch
+
+    cudnn = torch.backends.cudnn.version() if torch.cuda.is_available() else None
+    return {
+        "text-recognizer-deployment-lab": _installed("text-recognizer-deployment-lab"),
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "cuda": torch.version.cuda,
+        "cudnn": str(cudnn) if cudnn else None,
+        "system": f"{platform.system()} {platform.release()}",
+    }
+
+
+def project_commit() -> str | None:
+    """The commit that is checked out, with "+changes" where files differ from it; None without."""
+    if not (PROJECT / ".git").exists():
+        return None  # the current folder may belong to another project
+    commit = _output("git", "-C", str(PROJECT), "rev-parse", "HEAD")
+    changes = _output("git", "-C", str(PROJECT), "status", "--porcelain", "--untracked-files=no")
+    return f"{commit}+changes" if commit and changes else commit or None
+
+
+def _processor() -> dict[str, Any]:
+    import torch
+
+    return {
+        "kind": "cpu",
+        "name": _processor_name(),
+        "cores": len(os.sched_getaffinity(0))
+        if hasattr(os, "sched_getaffinity")
+        else os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "interop_threads": torch.get_num_interop_threads(),
+        "memory_bytes": _memory_bytes(),
+    }
+
+
+def _processor_name() -> str:
+    try:
+        told = Path("/proc/cpuinfo").read_text(errors="replace")
+    except OSError:
+        told = ""
+    found = re.search(r"^(?:model name|Model)\s*:\s*(.+)$", told, re.MULTILINE)
+    return " ".join(found[1].split()) if found else platform.processor() or platform.machine()
+
+
+def _memory_bytes() -> int | None:
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, OSError, ValueError):
+        return None
+
+
+def _driver() -> str | None:
+    told = _output("nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader")
+    return told.splitlines()[0].strip() if told else None
+
+
+def _installed(package: str) -> str | None:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def _output(*command: str) -> str:
+    """What a program prints; "" where it is not there, fails or hangs."""
+    try:
+        done = subprocess.run(
+            command,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=_SECONDS,
+        )
+    except (OSError, subprocess.SubprocessError):
+        return ""
+    return done.stdout.strip() if done.returncode == 0 else ""

@@ -1,0 +1,84 @@
+"""What is behind the port, looked at before the world gets a link to it."""
+
+import http.client
+import json
+import os
+import socket
+import sys
+from contextlib import suppress
+from pathlib import Path
+
+from lab_utils.tunnel.errors import TunnelError
+
+LOOPBACK = "127.0.0.1"
+_SECONDS = 10.0
+_INFO = "/gradio_api/info"
+_ENDPOINT = "/predict"
+_MAX_INFO_BYTES = 2**20
+
+# In /proc/net/tcp: the state of a socket that listens, and the addresses that 127.0.0.1 leads to.
+_LISTENS = "0A"
+_ADDRESSES = {"0100007F", "0" * 8, "0" * 32, "0" * 16 + "FFFF0000" + "0100007F"}
+
+
+def check_port(port: int, any_program: bool = False) -> None:
+    """Raises TunnelError unless the lab's app, started by this user, answers on 127.0.0.1:port.
+
+    Args:
+        any_program: any program that answers will do, also one of another user.
+    """
+    try:
+        socket.create_connection((LOOPBACK, port), timeout=_SECONDS).close()
+    except (OSError, OverflowError):
+        raise TunnelError(
+            f"Nothing answers on port {port} of this machine; start the app first, with "
+            f"`lab app --port {port}`."
+        ) from None
+    if any_program:
+        return
+    owner = _owner(port)
+    if owner is not None and owner != os.getuid():
+        raise TunnelError(
+            f"Port {port} belongs to a program of another user of this machine ({_user(owner)}); "
+            "give the port of your own app, or --any-program to open this one all the same."
+        )
+    if not _is_app(port):
+        raise TunnelError(
+            f"What answers on port {port} is not the lab's app; start it with "
+            f"`lab app --port {port}`, give its port, or --any-program to open this one "
+            "all the same."
+        )
+
+
+def _is_app(port: int) -> bool:
+    connection = http.client.HTTPConnection(LOOPBACK, port, timeout=_SECONDS)
+    with suppress(OSError, http.client.HTTPException, ValueError, AttributeError):
+        connection.request("GET", _INFO)
+        answer = connection.getresponse()
+        if answer.status == 401:  # it asks who is there before it says what it offers
+            return True
+        info = json.loads(answer.read(_MAX_INFO_BYTES))
+        return answer.status == 200 and _ENDPOINT in info.get("named_endpoints", {})
+    return False
+
+
+def _owner(port: int) -> int | None:
+    """The id of the user whose program listens on the port; None where that cannot be told."""
+    if sys.platform != "linux":
+        return None
+    for table in ("tcp", "tcp6"):
+        with suppress(OSError, ValueError, IndexError):
+            for line in Path("/proc/net", table).read_text().splitlines()[1:]:
+                fields = line.split()
+                address, _, number = fields[1].partition(":")
+                if (fields[3], int(number, 16)) == (_LISTENS, port) and address in _ADDRESSES:
+                    return int(fields[7])
+    return None
+
+
+def _user(number: int) -> str:
+    import pwd
+
+    with suppress(KeyError):
+        return pwd.getpwuid(number).pw_name
+    return f"user {number}"

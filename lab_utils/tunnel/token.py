@@ -1,0 +1,47 @@
+"""Where ngrok's token comes from: never from the command line, which all users of a machine see."""
+
+import os
+import sys
+
+from lab_utils.colab import on_colab
+from lab_utils.tunnel.errors import OTHER_WAYS, TunnelError
+
+VARIABLE = "NGROK_AUTHTOKEN"
+TOKEN_PAGE = "https://dashboard.ngrok.com/get-started/your-authtoken"
+
+
+def find_token() -> str:
+    """The token in NGROK_AUTHTOKEN, in Colab's secrets under that name, or typed unseen.
+
+    It is asked for in a terminal alone. Raises TunnelError where there is none.
+    """
+    token = os.environ.get(VARIABLE, "").strip() or _from_colab() or _typed()
+    if not token:
+        raise TunnelError(
+            f"ngrok needs a token: put the one from {TOKEN_PAGE} into {VARIABLE}; {OTHER_WAYS}"
+        )
+    if not token.isascii() or not token.isprintable() or " " in token:
+        raise TunnelError(f"What {VARIABLE} holds is no token; copy yours from {TOKEN_PAGE}.")
+    return token
+
+
+def _from_colab() -> str:
+    if not on_colab():
+        return ""
+    from google.colab import userdata
+
+    try:
+        return (userdata.get(VARIABLE) or "").strip()
+    except Exception:  # no such secret, or the notebook may not read it: then there is none
+        return ""
+
+
+def _typed() -> str:
+    if not sys.stdin or not sys.stdin.isatty():
+        return ""
+    from getpass import getpass
+
+    try:
+        return getpass(f"ngrok's token ({TOKEN_PAGE}), not shown: ").strip()
+    except EOFError:
+        return ""

@@ -1,0 +1,765 @@
+# ---
+# jupyter:
+#   kernelspec:
+#     display_name: Python 3 (ipykernel)
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # Batch size, GPU against CPU: measured
+#
+# **Time:** 75 minutes
+#
+# **You will learn**
+#
+# - how to measure seconds that mean something: warm-up, synchronization, medians;
+# - what reading pages in batches gains on this machine's CPU, and where the milliseconds go;
+# - why a GPU idles over a single page, and how to find what it waits for in a trace;
+# - what GPU utilization, SM efficiency and achieved occupancy say, and what they do not;
+# - how to choose a batch size and a wait for a promise to users, with a queue on paper;
+# - which settings make a CPU read faster, and what they cost in errors.
+
+# %% tags=["setup"]
+# The set-up cell: `lab notebooks build` fills it in.
+
+# %% [markdown]
+# ## Why batches
+#
+# A **batch** is several pages that go through the network together. Each run has costs that do not
+# depend on how much is in it: operators are looked up and started, memory is found, weights are
+# fetched. A batch pays them once.
+
+# %%
+import math
+import statistics
+import time
+from collections.abc import Callable
+
+from lab_utils.checks import batch_size_profiling as checks
+from lab_utils.figures import batch_size_profiling as draw
+from lab_utils.figures import show, show_table
+from lab_utils.loading import load_recognizer
+from text_recognizer.places import lab_folder
+
+# %%
+show(
+    draw.one_by_one_and_together(),
+    "Figure 1. Four pages one by one and in a batch, where starting costs as much as three pages.",
+    "Above, four long and four short pieces alternate; below, one long and four short ones.",
+    width=600,
+)
+
+# %% [markdown]
+# That is the promise. Whether it is kept depends on how large the two parts are, and that depends
+# on the machine. It also has a price: the first page of a batch is done no sooner than the last.
+# "Use batches on a GPU" is a rule of thumb. This notebook replaces it by numbers of *your* machine,
+# and by a way to get them on any other.
+
+# %% [markdown]
+# ## 1. A clock that can be trusted
+#
+# Load a recognizer and read the same page six times. It is the same work each time.
+
+# %% tags=["timing"]
+PAGE = "data/pages/show_font_002.jpg"
+recognizer = load_recognizer(quiet=True)
+seconds = []
+for _ in range(6):
+    start = time.perf_counter()
+    recognizer.predict(PAGE)
+    seconds.append(time.perf_counter() - start)
+print("ms:", *[f"{1000 * one:.0f}" for one in seconds])
+
+# %% [markdown]
+# The first two took several times as long as the others. TorchScript watches the first run and
+# makes its code faster in the second; memory is asked from the system and then kept; a GPU would
+# also load its kernels, and some libraries try out several algorithms for each new shape. A service
+# has this once, at its start, so it does not belong into a number that stands for each day's work.
+# What comes first is called **warm-up** and is left out.
+#
+# The second trap cannot be seen on a CPU. To a GPU, the CPU only hands over work, and goes on at
+# once. This cell imitates that with a thread: `submit` returns before anything is read.
+
+# %%
+from concurrent.futures import ThreadPoolExecutor, wait
+
+device, queued = ThreadPoolExecutor(max_workers=1), []
+
+
+def work() -> None:
+    queued.append(device.submit(recognizer.predict, PAGE))
+
+
+def synchronize() -> None:
+    wait(queued)
+
+
+# %% tags=["timing"]
+start = time.perf_counter()
+work()
+handed_over = time.perf_counter() - start
+synchronize()
+done = time.perf_counter() - start
+print(f"handed over after {1000 * handed_over:.2f} ms, done after {1000 * done:.2f} ms")
+
+# %%
+show(
+    draw.two_stops(),
+    "Figure 2. What the CPU hands over in a moment keeps the device busy long after.",
+    "Four short bars of the CPU end at a first dashed line, where work() returns; four long bars "
+    "of the device end at a second one, much later, where synchronize() returns.",
+    width=600,
+)
+
+# %% [markdown]
+# With PyTorch, `torch.cuda.synchronize()` waits for the GPU. Without it you measure how fast the
+# CPU can talk. Forgotten *before* the start, it counts somebody else's work as yours. The third
+# trap is noise: other programs run, too, and one repeat of ten may take twice as long. A mean
+# swallows that, a **median** does not.
+
+# %% [markdown]
+# ### Exercise 1: An honest clock (10 minutes)
+#
+# Call `work` first `warm_up` times, without looking at the clock, then `repeats` times, each
+# between two looks at it. Each measurement starts with a device that has nothing left to do, and
+# ends when the device is done. Return the median of the repeats.
+
+
+# %% tags=["exercise"]
+def median_seconds(
+    work: Callable[[], object],
+    synchronize: Callable[[], object],
+    repeats: int = 5,
+    warm_up: int = 2,
+    clock: Callable[[], float] = time.perf_counter,
+) -> float:
+    """The seconds that one call of `work` keeps the device busy, as the median of `repeats`.
+
+    Args:
+        work: hands work to a device; may return before the device is done.
+        synchronize: returns when the device has done all that was handed to it.
+        repeats: calls that are measured, each on its own.
+        warm_up: calls before these, which are not.
+        clock: the time now, in s.
+    """
+    ### BEGIN SOLUTION
+    for _ in range(warm_up):
+        work()
+    seconds = []
+    for _ in range(repeats):
+        synchronize()
+        start = clock()
+        work()
+        synchronize()
+        seconds.append(clock() - start)
+    return statistics.median(seconds)
+    ### END SOLUTION
+
+
+# %% tags=["check"]
+checks.median_seconds(median_seconds)
+
+# %% [markdown]
+# <details><summary>Hint</summary>
+#
+# Two loops. The second has five lines: wait until the device is idle, look at the clock, work, wait
+# again, keep the difference to a second look. `statistics.median` also knows what to do with an
+# even number of values.
+#
+# </details>
+
+# %% tags=["timing"]
+for name, wait_for in {"without": lambda: None, "with": synchronize}.items():
+    print(f"{name} synchronize: {1000 * median_seconds(work, wait_for):.3f} ms a page")
+
+# %% [markdown]
+# ## 2. The CPU's batch curve
+#
+# Now the question itself, on this machine: how long does a batch of 1, 2, 4, 8 pages take?
+# `profile_batch_sizes` measures as you did, on the pages' pixels, so that files and decoding do not
+# count; the sizes take turns, so that a busy minute of the machine hits all alike. Then it runs one
+# more batch of each size under PyTorch's profiler and keeps its trace. Here it reads one small page
+# again and again, which makes batches of different sizes comparable. In a terminal, `lab profile`
+# does the same with larger batches and all of the sample pages.
+
+# %% tags=["timing"]
+from lab_utils.profiling import profile_batch_sizes
+
+FOLDER, SMALL = lab_folder() / "notebooks" / "04", ["data/pages/show_font_013.jpg"]
+cpu = profile_batch_sizes(
+    recognizer, "cpu", [1, 2, 4, 8], repeats=5, pages=SMALL, out=FOLDER / "cpu"
+)
+print(cpu.about)
+
+# %% tags=["timing"]
+from lab_utils.profiling.tables import figures_table, operators_table, parts_table
+
+columns, rows = figures_table(cpu)
+show_table(rows, columns, "Table 1. Batches on this machine's CPU.")
+
+# %% tags=["timing"]
+from lab_utils.profiling.plots import latency_and_throughput
+
+show(
+    latency_and_throughput([cpu]),
+    "Figure 3. The same, as curves.",
+    "The time of a batch and the pages a second, against the number of pages in a batch.",
+)
+
+# %% [markdown]
+# Most probably, a batch of eight takes nearly eight times as long as one page, and the pages a
+# second hardly rise. That is what a few cores do with this model. They are full of multiplications
+# with a single page already, and a page is a batch in itself: the reader takes the lines of a page
+# together, eight at a time. What starting costs is small beside that.
+#
+# With five repeats, p95 lies little below the slowest of them. *Threads busy* is the share of their
+# time in which PyTorch's threads were at work, and the memory is what the batch held at most,
+# besides the weights. Pages per *user-second* are the users' side. If eight people wait for one
+# batch, they wait eight times its seconds in all. Divide the pages by that, and the largest batch
+# is worth about an eighth of a single page.
+
+# %% [markdown]
+# ## 3. Where do the milliseconds go?
+#
+# A **trace** tells what ran when: each operator of PyTorch with its start and its duration. The
+# recognizer adds **marks** for its parts, so that one need not guess which convolution belongs to
+# whom. A batch of one page:
+
+# %% tags=["timing"]
+from lab_utils.profiling import read_trace
+from lab_utils.profiling.timeline import timeline
+
+show(
+    timeline(read_trace(cpu.batches[0].trace)),
+    "Figure 4. One page on the CPU, from left to right: the parts, and the operators in them.",
+    "Finder and reader take most of the width; the reader consists of backbone and encoder.",
+)
+
+# %% tags=["timing"]
+columns, rows = parts_table(cpu)
+show_table(rows, columns, "Table 2. Shares of a batch's time, for each batch size.")
+
+# %% tags=["timing"]
+columns, rows = operators_table(cpu.batches[0])
+show_table(rows[:6], columns, "Table 3. Operators, without what they call in turn; one page.")
+
+# %% [markdown]
+# Two things to look for. Which part is worth making faster? A part with a twentieth of the time
+# gives back a twentieth at most, however clever you are (Amdahl's law). And how many calls are
+# there? Hundreds of operators take a few microseconds each: on a CPU they hide behind the large
+# convolutions, on a GPU they will not.
+
+# %% [markdown]
+# ## 4. A GPU: live, recorded, or none
+#
+# The same curve on a GPU. If PyTorch finds one here, the next cell measures it. If not, it looks
+# for a recording in [`data/traces`](../data/traces/README.md), which says on what and when it was
+# made. If there is none either, it says so, and this section shows no GPU: numbers that nobody
+# measured would be made up.
+
+# %% tags=["nbval-ignore-output"]
+gpu, about = draw.gpu_profile(sizes=[1, 2, 4, 8, 16, 32], folder=FOLDER / "gpu")
+print(about)
+
+# %% tags=["nbval-ignore-output"]
+from lab_utils.profiling.plots import utilization as utilization_plot
+
+if gpu:
+    text = "The time of a batch and the pages a second, against the number of pages in a batch."
+    show(latency_and_throughput([gpu]), "Figure 5. The GPU's batch curve.", text)
+    text = "Three curves against the number of pages in a batch."
+    show(utilization_plot([gpu]), "Figure 6. How busy the GPU was, in three ways.", text)
+
+# %% tags=["timing"]
+if gpu:
+    best = [each.best.pages_per_second for each in (gpu, cpu)]
+    print(f"best of the GPU: {best[0]:.0f} pages a second; of this CPU: {best[1]:.1f}")
+
+# %% [markdown]
+# ### How a GPU works its way through a batch
+#
+# To understand such a curve, and to predict it before you rent a machine, look at one closely. The
+# rest of this section does so with a device that **does not exist**. It follows four rules, which
+# stand in [`made_trace`](../lab_utils/figures/batch_size_profiling.py), and its traces have the
+# form of real ones:
+#
+# 1. The CPU starts one **kernel** after the other, a small program on the GPU: 16 for the finder,
+#    then 40 for the reader. Starting one takes the CPU 30 µs, whatever is in it.
+# 2. The GPU runs them in this order. A kernel consists of **blocks**, 20 a page in the finder, 40
+#    in the reader, which are spread over 80 **multiprocessors** (SMs). It takes 12.5 µs as long as
+#    there are enough multiprocessors for its blocks, and longer in proportion once there are not.
+# 3. Between finder and reader, the CPU needs the finder's result to follow the lines: it waits for
+#    the GPU, and then the GPU waits for it.
+# 4. At the end, the CPU waits for the text.
+#
+# The lab's recognizer has the same course, with more steps. The made device is simple enough to
+# check every number by hand.
+
+# %%
+paths = draw.write_made_traces([1, 2, 4, 8, 16, 32], FOLDER / "made")
+made = {size: read_trace(path) for size, path in paths.items()}
+show(
+    timeline(made[1]),
+    "Figure 7. One page on the made device.",
+    "The CPU's lane is full; the GPU's lane has thin strokes, and a gap between finder and reader.",
+)
+
+# %% [markdown]
+# The CPU's lane is full, the GPU's is mostly empty. Each kernel is done before the CPU has started
+# the next one. Such a program is **launch-bound**: a GPU that is twice as fast would read this page
+# no sooner.
+
+# %% [markdown]
+# ### Exercise 2: GPU utilization (8 minutes)
+#
+# **GPU utilization** is the share of a time window in which *at least one* kernel ran. Kernels come
+# with start and end. They may overlap, since a GPU can run several at once, come in any order, and
+# begin before the window or end after it.
+
+
+# %% tags=["exercise"]
+def gpu_utilization(kernels: list[tuple[float, float]], start: float, end: float) -> float:
+    """The share of the window from `start` to `end` in which some kernel ran, in [0, 1].
+
+    Args:
+        kernels: start and end of each, in the unit of the window; in any order, maybe none.
+    """
+    ### BEGIN SOLUTION
+    busy, latest = 0.0, start
+    for begin, stop in sorted(kernels):
+        begin, stop = max(begin, latest), min(stop, end)
+        busy += max(stop - begin, 0.0)
+        latest = max(latest, stop)
+    return busy / (end - start)
+    ### END SOLUTION
+
+
+# %% tags=["check"]
+checks.gpu_utilization(gpu_utilization)
+
+# %% [markdown]
+# <details><summary>Hint</summary>
+#
+# Go through the kernels in the order of their starts, and remember up to where the GPU's time has
+# been counted. Of each kernel, only what lies behind that moment, and before the window's end, is
+# new. A short kernel beside a long one adds nothing, and must not move the moment back.
+#
+# </details>
+
+# %% [markdown]
+# Utilization says *that* something ran, and not how much of the GPU it filled: one block on one of
+# 80 multiprocessors counts like a full GPU. Two more figures look closer:
+#
+# - **SM efficiency**: the mean share of the multiprocessors that had a block. At each moment,
+#   blocks per multiprocessor of all running kernels, but at most 1.
+# - **Achieved occupancy**: a multiprocessor hides waiting for memory by switching between
+#   **warps**, groups of 32 threads. Occupancy is the share of the warps that it can hold, as a mean
+#   over the kernels, each weighted with its time. (Both are estimates from the sizes of the
+#   kernels, as in torch-tb-profiler. Only counters in the GPU would know better.)
+
+# %%
+from lab_utils.profiling.gpu_figures import achieved_occupancy, sm_efficiency
+
+rows, utilization = [], {}
+for size, one in made.items():
+    kernels = [(kernel.start, kernel.end) for kernel in one.kernels]
+    utilization[size] = gpu_utilization(kernels, 0, one.duration)
+    shares = [utilization[size], sm_efficiency(one), achieved_occupancy(one)]
+    pages = round(size / one.seconds)
+    rows.append([size, f"{1000 * one.seconds:.2f}", pages, *[f"{share:.0%}" for share in shares]])
+
+# %%
+show_table(
+    rows,
+    ["pages", "batch (ms)", "pages a second", "utilization", "SM efficiency", "occupancy"],
+    "Table 4. Batches on the made device.",
+)
+
+# %% [markdown]
+# Read it line by line. Up to four pages, a batch takes what one page takes: the CPU's launches set
+# the pace, and the GPU has room. From eight on, the reader's kernels take longer than their
+# launches, and the time grows. At 16 the pages a second hardly rise any more. And note what
+# utilization hides: at one page it says 35 %, while only 15 % of the multiprocessors had work.
+#
+# But why does utilization stop at 81 %? Something else must be in the way.
+
+# %%
+show(
+    timeline(made[16]),
+    "Figure 8. Sixteen pages on the made device.",
+    "Now the GPU's lane is full while reader and finder run; one wide gap is left between them.",
+)
+
+# %% [markdown]
+# ### Exercise 3: What does the GPU wait for? (10 minutes)
+#
+# Find the longest **gap**: a stretch between kernels in which none runs. Return the name of the
+# operator that the CPU spent most of that stretch in, all its calls together. What a call did
+# before or after the gap does not count.
+
+
+# %% tags=["exercise"]
+def waiting_operator(
+    kernels: list[tuple[float, float]], operators: list[tuple[str, float, float]]
+) -> str:
+    """The CPU's operator that ran most of the time in the GPU's longest gap.
+
+    Args:
+        kernels: start and end of each, in any order, at least two; they may overlap.
+        operators: name, start and end of each call; no two run at the same time.
+    """
+    ### BEGIN SOLUTION
+    gap_start = gap_end = latest = min(kernels)[1]
+    for begin, stop in sorted(kernels):
+        if begin - latest > gap_end - gap_start:
+            gap_start, gap_end = latest, begin
+        latest = max(latest, stop)
+    seconds: dict[str, float] = {}
+    for name, begin, stop in operators:
+        inside = max(0.0, min(stop, gap_end) - max(begin, gap_start))
+        seconds[name] = seconds.get(name, 0.0) + inside
+    return max(seconds, key=seconds.__getitem__)
+    ### END SOLUTION
+
+
+# %% tags=["check"]
+checks.waiting_operator(waiting_operator)
+
+# %% [markdown]
+# <details><summary>Hint</summary>
+#
+# Again: kernels in the order of their starts, and the latest end so far. A gap is from that end to
+# the next start. Two intervals share `min` of their ends minus `max` of their starts, and nothing
+# if that is negative. Add these up by name in a dict.
+#
+# </details>
+
+# %%
+from lab_utils.profiling.waiting import idle_gaps
+
+for size in (1, 16):
+    one = made[size]
+    kernels = [(kernel.start, kernel.end) for kernel in one.kernels]
+    name = waiting_operator(kernels, draw.operators_of(one))
+    longest = max(gap.seconds for gap in idle_gaps(one))
+    print(f"{size:2} pages: {1000 * longest:.2f} of {1000 * one.seconds:.2f} ms, in {name}")
+
+# %% [markdown]
+# `aten::argmin` joins the lines' peaks from column to column, on the CPU. With one page this is one
+# cost among others. With sixteen it is what stands in the way: it is done page by page, so that a
+# batch only makes it longer. No larger batch and no faster GPU will help here. What would:
+# following lines on the GPU, or following those of one batch while the GPU reads the one before.
+#
+# So one trace answered two questions: why a small batch leaves the GPU idle, and why a large one
+# still does. The same two functions take any trace, so if there are traces of a real GPU, ask them:
+
+# %% tags=["nbval-ignore-output"]
+traced = [batch for batch in gpu.measured if batch.trace] if gpu else []
+for batch in [*traced[:1], *traced[1:][-1:]]:  # the smallest and the largest
+    real = read_trace(batch.trace)
+    kernels = [(kernel.start, kernel.end) for kernel in real.kernels]
+    share = gpu_utilization(kernels, 0, real.duration)
+    name = waiting_operator(kernels, draw.operators_of(real))
+    print(f"{batch.batch_size} pages: utilization {share:.0%}, longest gap in {name}")
+if not traced:
+    print("There is no trace of a real GPU here.")
+
+# %% [markdown]
+# ## 5. Choose the size
+#
+# The largest batch is rarely the best. Beyond some size, pages a second hardly rise, and everybody
+# in the batch waits longer; and where the time of a batch is promised, the largest may not keep the
+# promise.
+
+# %% [markdown]
+# ### Exercise 4: The best batch size (7 minutes)
+#
+# Of the sizes whose p95 meets the target, find the most pages a second (at p50). Return the
+# smallest size that comes within `tolerance` of it: measurements differ by some percent from run to
+# run, and what is not worth measuring is not worth waiting for.
+
+
+# %% tags=["exercise"]
+def best_batch_size(
+    curve: dict[int, tuple[float, float]], target: float, tolerance: float = 0.05
+) -> int:
+    """The smallest batch size that has nearly the most pages a second and meets the target.
+
+    Args:
+        curve: p50 and p95 of the seconds of a batch, by batch size.
+        target: s; a p95 of just so much is good enough.
+        tolerance: a size has nearly the most pages a second with at least 1 - tolerance of them.
+
+    Raises:
+        ValueError: no size meets the target.
+    """
+    ### BEGIN SOLUTION
+    rates = {size: size / p50 for size, (p50, p95) in curve.items() if p95 <= target}
+    if not rates:
+        raise ValueError(f"No batch size meets {target} s.")
+    enough = (1 - tolerance) * max(rates.values())
+    return min(size for size, rate in rates.items() if rate >= enough)
+    ### END SOLUTION
+
+
+# %% tags=["check"]
+checks.best_batch_size(best_batch_size)
+
+# %% [markdown]
+# <details><summary>Hint</summary>
+#
+# First leave out what misses the target, then compute the pages a second of what is left, `size /
+# p50`, then its maximum, and last the smallest size that reaches enough of it.
+#
+# </details>
+
+# %%
+made_curve = {size: (one.seconds, one.seconds) for size, one in made.items()}
+for target in (1.0, 0.005, 0.0022):
+    size = best_batch_size(made_curve, target)
+    print(f"made device, {1000 * target:g} ms: {size} pages a batch")
+
+# %% tags=["timing"]
+cpu_curve = {b.batch_size: (b.p50, b.p95) for b in cpu.measured}
+print("this CPU, no promise:", best_batch_size(cpu_curve, math.inf), "pages a batch")
+if gpu:
+    gpu_curve = {b.batch_size: (b.p50, b.p95) for b in gpu.measured}
+    print("GPU, no promise:", best_batch_size(gpu_curve, math.inf), "pages a batch")
+
+# %% [markdown]
+# ## 6. What users see
+#
+# No user sends a batch. Requests come one by one, at random, and a server has to make batches of
+# them: it takes up to **max batch** of those that wait, and if there are fewer, it may hold the
+# first one back for up to **max wait**, until others come. What users feel is the time from their
+# request to their answer, waiting included, and a promise to them is about its p95: 95 of 100
+# requests take no longer.
+#
+# No load test is needed for a first answer. The measured curve says what a batch takes, arrivals
+# can be drawn, and the rest is a queue on paper. `poisson_arrivals` draws moments as of many users
+# who do not know of each other, and `simulate_queue` plays them through a server.
+
+# %%
+from lab_utils.service.queueing import poisson_arrivals, simulate_queue
+
+few = [0.0, 0.001, 0.004, 0.012]  # moments of arrival, in s
+for max_wait in (0.0, 0.003):
+    answered = simulate_queue(few, lambda pages: 0.002, max_batch=16, max_wait=max_wait)
+    spans = [f"{1000 * (end - start):.0f}" for start, end in zip(few, answered, strict=True)]
+    print(f"max wait {1000 * max_wait:.0f} ms: latencies {', '.join(spans)} ms")
+
+# %% [markdown]
+# With a wait, the first two requests share a batch, and everybody is answered later. Why would one
+# want that? Because fewer batches are less *work*. The made device at four rates:
+
+# %%
+seconds_of = draw.between({size: one.seconds for size, one in made.items()})
+RATES, WAITS = [50, 300, 1000, 2000], [n / 1000 for n in range(0, 13)]
+traffic = {rate: poisson_arrivals(rate, count=1500, seed=4) for rate in RATES}
+played = {
+    rate: {wait: draw.play(traffic[rate], seconds_of, 16, wait) for wait in WAITS} for rate in RATES
+}
+
+# %%
+show(
+    draw.by_wait(played, target=0.010),
+    "Figure 9. What waiting costs users and saves in work, on the made device; max batch 16.",
+    "Above, p95 rises with the max wait, steeply at low rates and little at 2,000 a second; below, "
+    "the share of time in which the device is busy falls, from 95 to 37 % at 1,000 a second.",
+    width=620,
+)
+
+# %% [markdown]
+# At 50 requests a second, few meet another one, so the wait is simply added to what everybody pays,
+# and saves nothing. At 300 and 1,000, a few milliseconds halve the work: that is room for another
+# model on the same device, or a smaller bill where it is paid by the second. At 2,000, batches
+# gather by themselves while the device is busy; there is less to save, and less time to spare.
+
+# %% [markdown]
+# ### Exercise 5: The longest wait (12 minutes)
+#
+# You promised a p95 and want to save as much work as the promise allows. Return the longest of the
+# waits with which p95 stays within the target at *every* rate, nights and rush hours alike.
+#
+# For p95, sort the latencies; it is number `0.95 * count`, rounded up, counted from 1.
+
+
+# %% tags=["exercise"]
+def longest_wait(
+    traffic: list[list[float]],
+    seconds_of: Callable[[int], float],
+    max_batch: int,
+    waits: list[float],
+    target: float,
+) -> float:
+    """The longest max wait that keeps p95 within the target, at each rate.
+
+    Args:
+        traffic: for each rate, the moments of arrival in s.
+        seconds_of: the seconds of a batch of so many pages.
+        max_batch: pages in a batch, at most.
+        waits: s; to choose from, in any order.
+        target: s; a p95 of just so much is good enough.
+
+    Raises:
+        ValueError: no wait keeps it.
+    """
+    ### BEGIN SOLUTION
+
+    def p95(arrivals: list[float], max_wait: float) -> float:
+        answered = simulate_queue(arrivals, seconds_of, max_batch, max_wait)
+        latencies = sorted(end - start for start, end in zip(arrivals, answered, strict=True))
+        return latencies[math.ceil(0.95 * len(latencies)) - 1]
+
+    for max_wait in sorted(waits, reverse=True):
+        if all(p95(arrivals, max_wait) <= target for arrivals in traffic):
+            return max_wait
+    raise ValueError(f"No wait keeps the p95 within {target} s.")
+    ### END SOLUTION
+
+
+# %% tags=["check"]
+checks.longest_wait(longest_wait)
+
+# %% [markdown]
+# <details><summary>Hint</summary>
+#
+# Write a helper first: the p95 for one list of arrivals and one wait. `simulate_queue(arrivals,
+# seconds_of, max_batch, max_wait)` returns the moments of the answers, in the order of arrival.
+# Then go through the waits from long to short, and return the first with which all rates are well.
+# Do not stop at the first that fails: now and then a longer wait does better than a shorter one.
+#
+# </details>
+
+# %%
+for rates in ([50], [1000], [2000], RATES):
+    chosen = [traffic[rate] for rate in rates]
+    longest = longest_wait(chosen, seconds_of, 16, WAITS, target=0.010)
+    busy = ", ".join(f"{played[rate][longest].busy:.0%} at {rate}" for rate in rates)
+    print(f"{rates}: {1000 * longest:.0f} ms; device busy {busy}")
+
+# %% [markdown]
+# And this machine's CPU? Its curve has next to nothing to share in a batch, so waiting cannot save
+# anything. The cell plays half of the rate that it can do, with the curve that you measured.
+
+# %% tags=["timing"]
+on_cpu = draw.between({b.batch_size: b.p50 for b in cpu.measured})
+rate = 0.5 / cpu.batches[0].p50
+arrivals = poisson_arrivals(rate, count=1500, seed=4)
+for max_batch, max_wait in ((1, 0.0), (8, 0.0), (8, 2 * on_cpu(1))):
+    one = draw.play(arrivals, on_cpu, max_batch, max_wait)
+    setting = f"max batch {max_batch}, max wait {max_wait:.2f} s"
+    print(f"{rate:.1f} a second, {setting}: p95 {one.p95:.2f} s, busy {one.busy:.0%}")
+
+# %% [markdown]
+# So the rule of thumb, put right: *batch where a batch costs little more than a page, and measure
+# whether it does.* The notebook on the [model service](06_model_service.ipynb) puts both numbers
+# into a server that gathers batches, and asks what else belongs to it.
+
+# %% [markdown]
+# ## 7. A faster CPU
+#
+# If batches do not help here, other things may. Candidates are threads, TorchScript's
+# optimizations, and numbers with fewer bits. Each is measured the same way, in turns, so that a
+# busy moment hits all alike, and with its CER, for what reads faster must not read worse:
+
+# %%
+from functools import partial
+
+import torch
+
+THREADS = torch.get_num_threads()
+
+
+def with_threads(count: int, page: str) -> str:
+    torch.set_num_threads(count)
+    text = recognizer.predict(page)
+    torch.set_num_threads(THREADS)
+    return text
+
+
+# %%
+def in_bfloat16(page: str) -> str:
+    with torch.autocast("cpu", torch.bfloat16):
+        return recognizer.predict(page)
+
+
+ways = {
+    "as it comes": recognizer.predict,
+    "one thread": partial(with_threads, 1),
+    "bfloat16": in_bfloat16,
+}
+
+# %% tags=["timing"]
+show_table(
+    draw.ways_compared(ways),
+    ["way", "ms a page", "times as fast", "CER"],
+    "Table 5. Ways to run one model on this CPU.",
+)
+
+# %% [markdown]
+# What to make of it:
+#
+# - **Threads** share out one operator. On an idle machine with two cores, two threads are somewhat
+#   faster than one, and never twice as fast, for many operators are too small to share. If another
+#   program takes a core, it may be the other way round, and by far: threads wait for each other in
+#   busy loops, so one that is held up holds up all. A service that reads several pages at once does
+#   better with one process a core, one thread each.
+# - **bfloat16** has half of the bits. Processors with instructions for it (AVX512-BF16, AMX) gain;
+#   on others, numbers are converted back and forth, and it is slower. The text changes little, but
+#   look at the CER and do not take it for granted.
+#
+# [`benchmarks/cpu_tuning.py`](../benchmarks/cpu_tuning.py) compares more of them: threads within
+# and between operators, freezing, memory formats, eight bits, each with its change in CER over many
+# pages. The best one that reads the same text is what `ParagraphTextRecognizer` does by itself.
+
+# %% [markdown]
+# ## 8. The same in TensorBoard
+#
+# TensorBoard shows the same traces with the plugin `torch-tb-profiler`. In a terminal:
+#
+# ```sh
+# lab profile --device cpu --batch-sizes 1,8 --out .lab/profile
+# lab profile --tensorboard --out .lab/profile
+# ```
+#
+# Its page loads its charts from the internet and stays empty without it, and PyTorch does not
+# develop the plugin any further; hence the pictures above. But it computes its tables on this
+# machine, so they can be had without the page. Two programs, one trace:
+
+# %% tags=["timing"]
+from lab_utils.profiling.tensorboard import operator_rows, plugin_tables
+from text_recognizer.errors import RecognizerError
+
+try:
+    [found] = plugin_tables(FOLDER / "cpu" / "batch_size_01").values()
+    theirs = {row["name"]: row["host_self_duration"] / 1000 for row in operator_rows(found)}
+    for one in cpu.batches[0].operators[:4]:
+        print(f"{one.name}: {1000 * one.self_seconds:.2f} ms, plugin {theirs[one.name]:.2f} ms")
+except RecognizerError as error:
+    print(error)  # such as: a package is missing
+
+# %% [markdown]
+# ## Summary
+#
+# - Leave out the warm-up, wait for the device before and after, take the median.
+# - A batch shares the cost of starting. A CPU is busy with one page of this model; a GPU is not.
+# - A trace says where the time goes. Marks name the parts, gaps name what the GPU waits for.
+# - Utilization says that something ran, SM efficiency how much of the GPU had work, occupancy how
+#   well it can hide waiting for memory.
+# - The best batch is the smallest that comes close to the most pages a second, within the promise.
+# - Holding requests back saves work and costs time: how much, a queue on paper says before any load
+#   test.
+
+# %% [markdown]
+# ## What to try next
+#
+# - On Colab, choose a GPU under *Runtime, Change runtime type*, and run the notebook again. What is
+#   the GPU's longest gap, and is it the one that Figure 8 foretold?
+# - Give the made device twice the multiprocessors (`draw.SMS = 160`), then half the launch time
+#   (`draw.LAUNCH_US = 6`). Which one helps a single page, and which one a batch of 32?
+# - `lab profile --device cpu --batch-sizes 1,2,4,8,16,32 --out .lab/profile` takes the sample pages
+#   in all their sizes. Is the curve the same?
+# - The batch size and the wait that you found are two arguments of a server: [A model
+#   service](06_model_service.ipynb).

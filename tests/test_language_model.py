@@ -1,0 +1,294 @@
+"""The character model and the beam search against what they stand for: sums and brute force."""
+
+import itertools
+import math
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+
+from text_recognizer.errors import ModelFileError
+from text_recognizer.language_model import english_model_path
+from text_recognizer.language_model.beam_search import Search, beam_search
+from text_recognizer.language_model.character_model import BOUNDARY, load_model, save_model
+from text_recognizer.language_model.decoding import Decoder, likely_classes
+from text_recognizer.language_model.estimation import ALPHABET, estimate
+from text_recognizer.vocabulary import NEWLINE, TOKENS, encode
+
+CLASSES = TOKENS[:NEWLINE]
+TEXTS = ["the cat sat on the mat", "a cat ate the hat", "at the end that cat sat"] * 3
+
+
+@pytest.fixture(scope="module")
+def english():
+    return load_model(english_model_path())
+
+
+@pytest.fixture(scope="module")
+def small():
+    return estimate(TEXTS, order=4)
+
+
+def chance_of(model, state, code: int) -> float:
+    return math.exp(model.step(state, code)[0])
+
+
+# The model
+
+
+@pytest.mark.parametrize("size", [None, 150, 110])
+def test_chances_sum_to_one_after_any_text(size):
+    model = estimate(TEXTS, order=4, size=size)
+    for before in ("", BOUNDARY, "the c", "cat s", "qqq", "th", "~~ cat"):
+        state = model.start(before)
+        total = sum(chance_of(model, state, ord(character)) for character in ALPHABET)
+        assert total == pytest.approx(1, abs=0.06), before  # stored in steps of 5 %
+
+
+def test_chances_of_the_english_model_sum_to_one(english):
+    generator = np.random.default_rng(3)
+    texts = ["\nDear Mr", "The", "Washingto", "qz", "in the middle of t", "$3.", "WHAT A "]
+    texts += ["".join(generator.choice(list(ALPHABET), 9)) for _ in range(40)]
+    for before in texts:
+        state = english.start(before)
+        total = sum(chance_of(english, state, ord(character)) for character in ALPHABET)
+        assert total == pytest.approx(1, abs=0.06), repr(before)
+
+
+def test_a_long_context_says_what_the_counts_say():
+    model = estimate(["abab"] * 50, order=3)
+    state = model.start("ab")
+    # Of 100 times that "ab" was seen, "a" followed 50 times and the end 50 times, two kinds of
+    # followers: Witten-Bell takes 2 / 102 from both.
+    assert chance_of(model, state, ord("a")) == pytest.approx(50 / 102, rel=0.05)
+    assert chance_of(model, state, ord("\n")) == pytest.approx(50 / 102, rel=0.05)
+    assert chance_of(model, state, ord("z")) < 0.001
+
+
+def test_pruning_keeps_to_the_size_and_costs_little():
+    model, pruned = estimate(TEXTS, order=5), estimate(TEXTS, order=5, size=200)
+    count = sum(len(level.characters) for level in pruned.levels)
+    assert count <= 200 < sum(len(level.characters) for level in model.levels)
+    assert pruned.log_prob("the cat sat") > 0.6 * len("the cat sat") * math.log(1 / 96)
+
+
+def test_the_same_texts_give_the_same_file(tmp_path, small):
+    one = save_model(small, tmp_path / "one").read_bytes()
+    assert save_model(estimate(TEXTS, order=4), tmp_path / "other").read_bytes() == one
+    again = load_model(tmp_path / "one")
+    assert again.levels == small.levels
+    assert again.log_prob("a mat at the end") == small.log_prob("a mat at the end")
+
+
+def test_english_is_likelier_than_its_letters_in_disorder(english):
+    sentence = "I have received your letter and shall write again on Monday."
+    shuffled = "".join(np.random.default_rng(1).permutation(list(sentence)))
+    assert english.log_prob(sentence) > english.log_prob(shuffled) + 100
+    assert english.log_prob(sentence) > english.log_prob("J'ai bien reçu".replace("ç", "c")) - 200
+
+
+def test_the_english_file_is_small():
+    assert english_model_path().stat().st_size < 4 * 2**20
+
+
+def test_remembered_states_do_not_pile_up(small, monkeypatch):
+    from text_recognizer.language_model import character_model
+
+    monkeypatch.setattr(character_model, "MOST_STATES", 20)
+    model = estimate(TEXTS, order=4)
+    whole = [model.log_prob(text) for text in TEXTS]
+    for _ in range(3):
+        model.start()
+        assert model._states < 20 + 100
+        assert [model.log_prob(text) for text in TEXTS] == whole
+
+
+@pytest.mark.parametrize("harm", ["cut", "byte", "other file", "empty", "no header"])
+def test_a_damaged_file_is_told_in_one_sentence(tmp_path, small, harm):
+    path = save_model(small, tmp_path / "model.ngrams")
+    content = bytearray(path.read_bytes())
+    if harm == "cut":
+        content = content[: len(content) // 2]
+    elif harm == "byte":
+        content[-20] ^= 4
+    elif harm == "other file":
+        content = bytearray(b"PK\x03\x04" + bytes(300))
+    elif harm == "empty":
+        content = bytearray()
+    else:
+        content = content[:20]
+    path.write_bytes(content)
+    with pytest.raises(ModelFileError, match=r"model.ngrams is no language model or is dam"):
+        load_model(path)
+
+
+def test_a_missing_file_is_told_in_one_sentence(tmp_path):
+    with pytest.raises(ModelFileError, match="There is no language model at"):
+        load_model(tmp_path / "none")
+
+
+# The search
+
+BLANK, A, T, SPACE = 0, 1, 2, 3
+CODES = [0, ord("a"), ord("t"), ord(" ")]
+
+
+def collapsed(path: tuple[int, ...]) -> tuple[int, ...]:
+    return tuple(one for one, _ in itertools.groupby(path) if one != BLANK)
+
+
+def by_brute_force(frames: np.ndarray, search: Search, model) -> dict[tuple[int, ...], float]:
+    """The score of every text that any path of classes through the frames collapses to."""
+    chances: dict[tuple[int, ...], float] = {}
+    for path in itertools.product(range(frames.shape[1]), repeat=len(frames)):
+        chance = math.prod(frame[one] for frame, one in zip(frames, path, strict=True))
+        chances[collapsed(path)] = chances.get(collapsed(path), 0.0) + chance
+    scores = {}
+    for text, chance in chances.items():
+        score = math.log(chance) + search.reward * len(text)
+        if model is not None and text:
+            floor = search.floor / len(model.alphabet)
+            state = model.start()
+            for one in text:
+                log_prob, state = model.step(state, CODES[one])
+                kept = (1 - search.floor) * math.exp(log_prob) + floor
+                score += search.weight * math.log(kept)
+            ends = sum(chance_of(model, state, ord(end)) for end in " \n")
+            score += search.weight * math.log((1 - search.floor) * ends + 2 * floor)
+        scores[text] = score
+    return scores
+
+
+@pytest.mark.parametrize("with_model", [False, True])
+@pytest.mark.parametrize("seed", range(6))
+def test_a_wide_search_is_brute_force(small, with_model, seed):
+    generator = np.random.default_rng(seed)
+    frames = generator.dirichlet([0.5] * 4, size=6)
+    model = small if with_model else None
+    search = Search(width=10_000, margin=1e9, weight=0.7, reward=0.4, floor=0.1)
+    given = [[(one, float(frame[one])) for one in range(4)] for frame in frames]
+    found = beam_search(given, CODES, search, model)
+    wanted = by_brute_force(frames, search, model)
+    assert {tuple(one.classes) for one in found} == set(wanted)
+    for one in found:
+        assert one.score == pytest.approx(wanted[tuple(one.classes)], abs=1e-9)
+    scores = [one.score for one in found]
+    assert scores == sorted(scores, reverse=True)
+
+
+def test_a_long_line_of_unlikely_frames_does_not_vanish():
+    frames = [[(BLANK, 1e-3), (A, 2e-3), (T, 1e-3)]] * 400
+    best = beam_search(frames, CODES, Search(weight=0.0, reward=0.0))[0]
+    assert math.isfinite(best.score) and best.classes
+
+
+def test_no_frames_no_text(small):
+    assert beam_search([], CODES, Search(), small)[0].classes == []
+
+
+# Reading
+
+
+def frames_of(text: str, doubts: dict[int, str] | None = None, sure: float = 0.98) -> torch.Tensor:
+    """Log-probabilities (1, F, C) of a text: two frames a character and a blank between. At the
+    places in `doubts`, another character is a little likelier than the right one."""
+    rows = []
+    for place, one in enumerate(encode(text)):
+        row = torch.full((NEWLINE,), (1 - sure) / (NEWLINE - 1))
+        row[one] = sure
+        if doubts and place in doubts:
+            row[one], row[encode(doubts[place])[0]] = 0.42 * sure, 0.58 * sure
+        gap = torch.full((NEWLINE,), 1e-6)
+        gap[0] = 1 - 1e-4
+        rows += [row, row, gap]
+    return torch.stack(rows).log()[None]
+
+
+def decoded(decoder: Decoder, *pages: torch.Tensor) -> list[str]:
+    texts = []
+    for page in pages:
+        frames = likely_classes(page, torch.tensor([page.size(1)]))
+        texts += decoder.page(frames)
+    return texts
+
+
+def test_doubtful_letters_become_english(english):
+    doubts = {1: "b", 9: "o", 16: "c", 23: "v"}
+    page = frames_of("the weather has been very fine", doubts)
+    assert decoded(Decoder(None, CLASSES), page) == ["tbe weathor has ceen vevy fine"]
+    assert decoded(Decoder(english, CLASSES), page) == ["the weather has been very fine"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Ma chere mere, je vous ecris de la campagne ou il pleut",
+        "Xk7#pQ2 zzgrt 0x3F --; WQRT",
+        "4711 / 0815 = 5,78 @ 19:45",
+        "Wszystkiego najlepszego z okazji urodzin",
+    ],
+)
+def test_what_is_no_english_is_left_as_it_was_written(english, text):
+    assert decoded(Decoder(english, CLASSES), frames_of(text)) == [text]
+
+
+def test_a_page_of_nothing(english):
+    decoder = Decoder(english, CLASSES)
+    assert decoder.page([]) == []
+    assert decoder.pages(torch.zeros(0, 0, NEWLINE), torch.zeros(0).long(), torch.zeros(0)) == []
+    blank = torch.full((1, 30, NEWLINE), -20.0)
+    blank[:, :, 0] = 0.0
+    assert decoded(decoder, blank) == [""]
+
+
+def test_pages_are_read_apart(english):
+    decoder = Decoder(english, CLASSES)
+    one = frames_of("the end of the first", {1: "b"})
+    log_probs = torch.cat([one, one, one])
+    lengths = torch.full((3,), one.size(1))
+    together = decoder.pages(log_probs, lengths, torch.tensor([0, 0, 2]))
+    assert together[0] == together[2] == "the end of the first"
+    assert decoder.pages(log_probs, lengths, torch.tensor([0, 0, 2])) == together
+
+
+def test_reading_needs_no_numpy():
+    code = (
+        "import sys; sys.modules['numpy'] = None\n"
+        "from text_recognizer.language_model import english_model_path\n"
+        "from text_recognizer.language_model.character_model import load_model\n"
+        "from text_recognizer.language_model.decoding import Decoder\n"
+        "print(Decoder(load_model(english_model_path()), ['', 'a']).page([[[(1, 1.0)]]]))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True
+    )
+    assert done.stdout.strip() == "['a']", done.stderr
+
+
+# What the model is made of
+
+
+def test_paragraphs_are_as_a_reader_writes_them():
+    from text_recognizer.language_model.texts import as_paragraphs
+
+    text = (
+        "1:1 In the  beginning\r\nGod_s\r\n\r\n  _so_ he said\u2014\u201cno\u201d.\n\n\n*\n\nlast"
+    )
+    assert as_paragraphs(text) == ["In the beginning God_s", 'so he said-"no".', "last"]
+
+
+def test_without_npm_the_command_says_what_is_missing(tmp_path, monkeypatch, capsys):
+    from text_recognizer.language_model import train
+
+    monkeypatch.setenv("PATH", str(tmp_path))
+    out = tmp_path / "english.ngrams"
+    assert train.main(["--texts", str(tmp_path / "texts"), "--out", str(out)]) == 2
+    assert "npm is not installed" in capsys.readouterr().err
+    assert not out.exists()
+
+
+def test_unknown_characters_are_refused():
+    with pytest.raises(ValueError, match="alphabet"):
+        estimate(["déjà"])

@@ -1,0 +1,87 @@
+"""Pages read with a language model: the option of the recognizer and what the script gives it."""
+
+import warnings
+
+import pytest
+import torch
+
+from lab_utils.packaged import SAMPLE_PAGES
+from text_recognizer.compile import script_paragraph_reader
+from text_recognizer.errors import ModelFileError
+from text_recognizer.paragraph_text_recognizer import ParagraphTextRecognizer, main
+from text_recognizer.vocabulary import BLANK, decode
+from text_recognizer.weights import load_paragraph_reader
+
+PAGES = [SAMPLE_PAGES / "show_font_004.jpg", SAMPLE_PAGES / "show_font_010.jpg"]
+
+
+@pytest.fixture(scope="module")
+def fresh_model_path(tmp_path_factory):
+    """The packaged weights compiled by the code as it stands."""
+    path = tmp_path_factory.mktemp("language_model") / "reader.pt"
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        script_paragraph_reader(load_paragraph_reader()).save(str(path))
+    return path
+
+
+@pytest.fixture(scope="module")
+def plain(fresh_model_path):
+    return ParagraphTextRecognizer(fresh_model_path)
+
+
+@pytest.fixture(scope="module")
+def english(fresh_model_path):
+    return ParagraphTextRecognizer(fresh_model_path, language_model="english")
+
+
+def likeliest(log_probs: torch.Tensor) -> str:
+    ids = log_probs.argmax(1).tolist()
+    before = [BLANK, *ids[:-1]]
+    return decode([one for one, last in zip(ids, before, strict=True) if one not in (BLANK, last)])
+
+
+def test_the_frames_are_those_of_the_lines(plain):
+    batch = [loaded for pages, _ in plain._batches(PAGES) for loaded in pages]
+    with torch.inference_mode():
+        tensors = plain._to_tensors(batch)
+        tokens, *rest = plain.model.read_lines(*tensors)
+        log_probs, lengths, *same = plain.model.read_frames(*tensors)
+    for one, other in zip(rest, same, strict=True):
+        assert torch.equal(one, other)
+    assert [likeliest(row) for row in log_probs] == [decode(row) for row in tokens.tolist()]
+    assert torch.allclose(log_probs.exp().sum(2), torch.ones(log_probs.shape[:2]), atol=1e-4)
+    for row, length in zip(log_probs, lengths.tolist(), strict=True):
+        assert (row[length:, BLANK] == 0).all(), "padding is surely blank"
+
+
+def test_a_blank_page_has_no_frames(plain):
+    blank = torch.full((1, 1, 200, 300), 255, dtype=torch.uint8)
+    log_probs, lengths, *_ = plain.model.read_frames(blank)
+    assert log_probs.size(0) == lengths.size(0) == 0
+
+
+def test_pages_are_read_with_a_language_model(plain, english):
+    readings = english.read_batch(PAGES)
+    assert [reading.text for reading in readings] == english.predict_batch(PAGES)
+    assert [english.predict(page) for page in PAGES] == [reading.text for reading in readings]
+    for with_model, without in zip(readings, plain.read_batch(PAGES), strict=True):
+        assert len(with_model.lines) == len(without.lines)
+        for one, other in zip(with_model.lines, without.lines, strict=True):
+            assert (one.box, one.confidence) == (other.box, other.confidence)
+
+
+def test_a_model_of_before_language_models_is_told(stand_in_path):
+    with pytest.raises(ModelFileError, match=r"make one with `lab compile`\.$"):
+        ParagraphTextRecognizer(stand_in_path, language_model="english")
+
+
+def test_a_missing_language_model_is_told(fresh_model_path, tmp_path):
+    with pytest.raises(ModelFileError, match="There is no language model at"):
+        ParagraphTextRecognizer(fresh_model_path, language_model=tmp_path / "none.ngrams")
+
+
+def test_the_command_line_takes_a_language_model(fresh_model_path, capsys):
+    options = ["--model", str(fresh_model_path), "--language-model", "english"]
+    assert main([*options, str(PAGES[0])]) == 0
+    assert len(capsys.readouterr().out.split()) > 5

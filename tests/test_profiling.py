@@ -1,0 +1,505 @@
+"""Profiles of batch sizes: honest times, what does not fit the memory, and files that are whole."""
+
+import dataclasses
+import json
+import statistics
+import time
+from types import SimpleNamespace
+
+import pytest
+import torch
+import trace_making
+from conftest import save_script
+
+from lab_utils.packaged import SAMPLE_PAGES
+from lab_utils.profiling import (
+    MEASURED,
+    TOO_LARGE,
+    BatchFigures,
+    Profile,
+    ProfileError,
+    profile_batch_sizes,
+    recorded_profile,
+)
+from lab_utils.profiling.batch_sizes import with_trace
+from lab_utils.profiling.folder import replaced_folder
+from lab_utils.profiling.pages import sample_batch
+from lab_utils.profiling.profile import quantile
+from lab_utils.profiling.trace import read_trace
+from lab_utils.profiling.trace_operators import top_operators
+from text_recognizer.errors import RecognizerError
+from text_recognizer.paragraph_text_recognizer import ParagraphTextRecognizer
+
+
+class Model:
+    """Stands in for the network: notes the size of each batch, and does what a test wants."""
+
+    def __init__(self, act=lambda size, calls: None) -> None:
+        self.sizes, self.act = [], act
+
+    def __call__(self, pages, sizes):
+        self.sizes.append(len(pages))
+        self.act(len(pages), self.sizes.count(len(pages)))
+        return torch.relu(torch.zeros(len(pages), 4)).long()
+
+
+@pytest.fixture
+def recognizer(stand_in_path):
+    """A recognizer with a stand-in of which the test says what it does: `recognizer(act)`."""
+
+    def make(act=lambda size, calls: None) -> ParagraphTextRecognizer:
+        found = ParagraphTextRecognizer(stand_in_path)
+        found.model = Model(act)
+        return found
+
+    return make
+
+
+@pytest.fixture
+def page():
+    return SAMPLE_PAGES / "show_font_009.jpg"
+
+
+def raising(error, least: int):
+    def act(size, calls):
+        if size >= least:
+            raise error
+
+    return act
+
+
+# Measuring
+
+
+def test_times_are_those_of_the_network_and_figures_follow_from_them(recognizer, page):
+    slow = recognizer(lambda size, calls: time.sleep(0.01 * size))
+    found = profile_batch_sizes(slow, "cpu", [4, 1, 1], repeats=5, pages=[page])
+    assert [batch.batch_size for batch in found.batches] == [1, 4]
+    for batch in found.batches:
+        assert batch.status == MEASURED and len(batch.seconds) == 5
+        assert min(batch.seconds) >= 0.01 * batch.batch_size
+        assert batch.p50 == statistics.median(batch.seconds) <= batch.p95 <= max(batch.seconds)
+        assert batch.pages_per_second == pytest.approx(batch.batch_size / batch.p50)
+        # Each page's user waits for the whole batch.
+        waited = batch.batch_size * batch.p50
+        assert batch.pages_per_user_second == pytest.approx(batch.batch_size / waited)
+        assert 0 <= batch.cpu_utilization <= 1
+    assert found.pages == "1 page"
+
+
+def test_a_slow_start_is_not_counted(recognizer, page):
+    late = recognizer(lambda size, calls: time.sleep(0.3 if calls == 1 else 0))
+    found = profile_batch_sizes(late, "cpu", [1, 2], repeats=3, pages=[page])
+    assert max(batch.p50 for batch in found.batches) < 0.15
+
+
+def test_sizes_take_turns(recognizer, page):
+    counting = recognizer()
+    profile_batch_sizes(counting, None, [1, 2], repeats=3, pages=[page])
+    timed = counting.model.sizes[6:12]  # after three warm-ups of each
+    assert timed == [1, 2, 1, 2, 1, 2]
+
+
+def test_small_batches_get_more_repeats_and_none_fewer_than_three(recognizer, page, monkeypatch):
+    from lab_utils.profiling import measurement
+
+    monkeypatch.setattr(measurement, "SECONDS_PER_SIZE", 0.2)
+    slow = recognizer(lambda size, calls: time.sleep(0.02 * size))
+    found = profile_batch_sizes(slow, "cpu", [1, 8], pages=[page])
+    small, large = (len(batch.seconds) for batch in found.batches)
+    assert 5 <= small <= 10 and large == 3
+
+
+def test_progress_reaches_its_total(recognizer, page):
+    told = []
+    profile_batch_sizes(
+        recognizer(), None, [1, 3], repeats=2, pages=[page], progress=lambda *one: told.append(one)
+    )
+    done = [one[0] for one in told]
+    assert done == sorted(done) and told[-1][0] == told[-1][1] > 0
+    assert "batches of 3" in " ".join(one[2] for one in told)
+
+
+def test_p95_of_few_repeats_lies_between_the_slowest_two():
+    values = [0.4, 0.1, 0.2, 0.3]
+    assert quantile(values, 0.95) == pytest.approx(0.385)
+    assert quantile([0.5], 0.95) == 0.5
+    many = [float(n) for n in range(101)]
+    assert quantile(many, 0.95) == 95.0
+    assert quantile(many, 0.95) == statistics.quantiles(many, n=100, method="inclusive")[94]
+
+
+# The pages
+
+
+def test_sample_batches_are_mixtures_of_about_the_same_cost():
+    items = json.loads((SAMPLE_PAGES / "labels.json").read_text())["items"]
+    shown = [item for item in items if item["split"] == "show"]
+    assert len(shown) == 16
+    average = sum(len(item["text"]) for item in shown) / 16
+    for count in (1, 2, 4, 8, 16):
+        names = {name_of(page) for page in sample_batch(count)}
+        lengths = [len(item["text"]) for item in shown if item["file"] in names]
+        assert len(lengths) == count
+        assert sum(lengths) / count == pytest.approx(average, rel=0.15)
+    first, again = sample_batch(32)[:16], sample_batch(32)[16:]
+    assert [name_of(page) for page in first] == [name_of(page) for page in again]
+
+
+def name_of(loaded) -> str:
+    from text_recognizer.images import load_image
+
+    pixels = loaded.page.tobytes()
+    paths = sorted(SAMPLE_PAGES.glob("show_font_*.jpg"))
+    return next(path.name for path in paths if load_image(path).page.tobytes() == pixels)
+
+
+# What does not fit
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError(),
+        torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB."),
+        RuntimeError("[enforce fail at alloc_cpu.cpp] DefaultCPUAllocator: can't allocate memory"),
+        RuntimeError("The following operation failed: CUDA out of memory."),
+    ],
+    ids=["python", "cuda", "cpu", "within TorchScript"],
+)
+def test_what_does_not_fit_is_marked_and_the_rest_goes_on(recognizer, page, tmp_path, error):
+    small = recognizer(raising(error, least=4))
+    found = profile_batch_sizes(
+        small, "cpu", [1, 4, 2], repeats=3, pages=[page], out=tmp_path / "p"
+    )
+    assert [batch.status for batch in found.batches] == [MEASURED, MEASURED, TOO_LARGE]
+    assert not found.batches[2].seconds and found.batches[2].p50 is None
+    assert [batch.trace is not None for batch in found.batches] == [True, True, False]
+    assert found.best in found.measured and len(found.measured) == 2
+
+
+class Hungry(torch.nn.Module):
+    """Asks for a petabyte once it gets two pages."""
+
+    def forward(self, pages: torch.Tensor, sizes: torch.Tensor) -> torch.Tensor:
+        return torch.zeros([1 if pages.size(0) < 2 else 1 << 50], dtype=torch.uint8)
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit.load:DeprecationWarning")
+def test_a_real_allocation_that_fails_within_torchscript(recognizer, page, tmp_path):
+    small = recognizer()
+    small.model = torch.jit.load(save_script(Hungry(), tmp_path / "hungry.pt"))
+    found = profile_batch_sizes(small, "cpu", [1, 2], repeats=2, pages=[page])
+    assert [batch.status for batch in found.batches] == [MEASURED, TOO_LARGE]
+
+
+def test_memory_that_runs_out_later_takes_the_size_out(recognizer, page):
+    def act(size, calls):
+        if size == 2 and calls == 5:
+            raise MemoryError
+
+    found = profile_batch_sizes(recognizer(act), "cpu", [1, 2], repeats=4, pages=[page])
+    assert [batch.status for batch in found.batches] == [MEASURED, TOO_LARGE]
+    assert len(found.batches[0].seconds) == 4
+
+
+def test_what_fits_only_without_the_profiler_keeps_its_times(recognizer, page, tmp_path):
+    def act(size, calls):
+        if size == 2 and calls == 6:  # three warm-ups, two repeats, and the trace
+            raise MemoryError
+
+    found = profile_batch_sizes(
+        recognizer(act), "cpu", [1, 2], repeats=2, pages=[page], out=tmp_path / "p"
+    )
+    assert [batch.status for batch in found.batches] == [MEASURED, MEASURED]
+    assert found.batches[0].trace and found.batches[1].trace is None
+    assert not (tmp_path / "p" / "batch_size_02").exists()
+
+
+def test_nothing_fits(recognizer, page):
+    found = profile_batch_sizes(recognizer(raising(MemoryError(), 1)), "cpu", [1, 2], pages=[page])
+    assert not found.measured and found.best is None
+
+
+def test_other_errors_are_no_lack_of_memory(recognizer, page, tmp_path):
+    broken = recognizer(raising(RuntimeError("shapes do not match"), 1))
+    with pytest.raises(RuntimeError, match="shapes do not match"):
+        profile_batch_sizes(broken, "cpu", [1], pages=[page], out=tmp_path / "p")
+    assert list(tmp_path.iterdir()) == []
+
+
+# Wrong requests
+
+
+@pytest.mark.parametrize("sizes", [[], [0], [-1], [1.5], ["2"], [True], [513], [10**30]])
+def test_what_is_no_batch_size_is_refused(recognizer, sizes):
+    with pytest.raises(ProfileError, match="batch size"):
+        profile_batch_sizes(recognizer(), "cpu", sizes)
+
+
+def test_another_device_no_repeats_no_pages_are_refused(recognizer, page):
+    with pytest.raises(ProfileError, match='load it with device="cuda"'):
+        profile_batch_sizes(recognizer(), "cuda", [1])
+    with pytest.raises(ProfileError, match="repeats"):
+        profile_batch_sizes(recognizer(), "cpu", [1], repeats=0)
+    with pytest.raises(ProfileError, match="no pages"):
+        profile_batch_sizes(recognizer(), "cpu", [1], pages=[])
+    with pytest.raises(ProfileError, match="tpu"):
+        profile_batch_sizes(SimpleNamespace(device=SimpleNamespace(type="tpu")), None, [1])
+    with pytest.raises(RecognizerError, match="nowhere"):
+        profile_batch_sizes(recognizer(), "cpu", [1], pages=["nowhere.png"])
+
+
+# Files
+
+
+@pytest.fixture(scope="module")
+def saved(stand_in_path, tmp_path_factory):
+    """A profile of the stand-in, with its traces, and its folder."""
+    folder = tmp_path_factory.mktemp("profile") / "saved"
+    recognizer = ParagraphTextRecognizer(stand_in_path)
+    found = profile_batch_sizes(recognizer, "cpu", [1, 2], repeats=2, out=folder, command="test")
+    return found, folder
+
+
+def test_a_profile_is_the_same_from_its_file(saved):
+    found, folder = saved
+    assert Profile.load(folder) == Profile.load(folder / "profile.json") == found
+    assert found.command == "test" and found.device["kind"] == "cpu"
+    assert found.device["threads"] == torch.get_num_threads()
+    assert found.versions["torch"] == torch.__version__
+    assert found.device["name"] in found.about and found.date[:10] in found.about
+    document = (folder / "profile.json").read_text()
+    assert str(folder) not in document, "a profile travels, places on this machine do not"
+
+
+def test_figures_are_those_of_the_trace(saved):
+    found, folder = saved
+    calls = {}
+    for batch in found.batches:
+        assert batch.trace.parent == folder / f"batch_size_{batch.batch_size:02}"
+        trace = read_trace(batch.trace)
+        assert len(trace.steps) == 1 and not trace.marks
+        assert batch.traced_seconds == trace.seconds
+        assert 0 < batch.cpu_seconds <= batch.traced_seconds
+        assert batch.memory_bytes > 0
+        operators = top_operators(trace, None)
+        assert batch.operators == operators[:10]
+        calls[batch.batch_size] = next(o.calls for o in operators if o.name == "aten::mean")
+        assert batch.gpu_utilization is batch.device_seconds is None
+    assert calls[2] == 2 * calls[1] > 0, "the stand-in takes the mean of each page"
+
+
+def test_without_a_folder_nothing_is_kept(recognizer, page, tmp_path, monkeypatch):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    found = profile_batch_sizes(recognizer(), "cpu", [1], repeats=1, pages=[page])
+    assert found.batches[0].trace is None and found.batches[0].operators
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_traces_that_are_not_kept_are_deleted(saved, tmp_path):
+    import shutil
+
+    shutil.copytree(saved[1], tmp_path / "p")
+    kept = Profile.load(tmp_path / "p").keep_traces([2, 7])
+    kept.save(tmp_path / "p" / "profile.json")
+    again = Profile.load(tmp_path / "p")
+    assert [batch.trace is not None for batch in again.batches] == [False, True]
+    assert again.batches[0].operators == saved[0].batches[0].operators
+    assert not (tmp_path / "p" / "batch_size_01").exists()
+
+
+def changed(document: dict, **changes) -> dict:
+    return {**document, **changes}
+
+
+def with_batch(document: dict, **changes) -> dict:
+    return {**document, "batches": [{**document["batches"][0], **changes}]}
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda d: "",
+        lambda d: json.dumps(d)[:-20],
+        lambda d: "[" * 100_000,
+        lambda d: "[]",
+        lambda d: "\ud800",
+        lambda d: changed(d, format="lab-profile/2"),
+        lambda d: {"format": d["format"]},
+        lambda d: changed(d, batches=[]),
+        lambda d: changed(d, batches=d["batches"][::-1]),
+        lambda d: changed(d, batches=[d["batches"][0]] * 2),
+        lambda d: changed(d, batches=[1]),
+        lambda d: changed(d, device="cpu"),
+        lambda d: changed(d, date=3),
+        lambda d: with_batch(d, batch_size=0),
+        lambda d: with_batch(d, status="fine"),
+        lambda d: with_batch(d, status=[]),
+        lambda d: with_batch(d, status=TOO_LARGE),
+        lambda d: with_batch(d, seconds=[]),
+        lambda d: with_batch(d, seconds=["1"]),
+        lambda d: with_batch(d, seconds=[0]),
+        lambda d: with_batch(d, seconds=[float("nan")]),
+        lambda d: with_batch(d, cpu_seconds="fast"),
+        lambda d: with_batch(d, memory_bytes=-1),
+        lambda d: with_batch(d, parts=[]),
+        lambda d: with_batch(d, operators=[{}]),
+        lambda d: with_batch(d, trace="../../../etc/passwd"),
+        lambda d: with_batch(d, trace="/etc/passwd"),
+    ],
+)
+def test_other_files_are_refused_with_one_sentence(saved, tmp_path, change):
+    document = json.loads((saved[1] / "profile.json").read_text())
+    content = change(document)
+    text = content if isinstance(content, str) else json.dumps(content)
+    (tmp_path / "profile.json").write_bytes(text.encode("utf-8", "surrogatepass"))
+    with pytest.raises(ProfileError) as refusal:
+        Profile.load(tmp_path)
+    assert "lab profile" in str(refusal.value) and "\n" not in str(refusal.value)
+
+
+def test_a_profile_that_is_not_there(tmp_path):
+    with pytest.raises(ProfileError, match="There is no profile at"):
+        Profile.load(tmp_path)
+    assert recorded_profile("a device that nobody has") is None
+
+
+def test_a_failed_run_leaves_the_last_profile_as_it_was(tmp_path):
+    out = tmp_path / "p"
+    for text in ("first", "second"):
+        with replaced_folder(out) as partial:
+            (partial / "profile.json").write_text(text)
+    assert (out / "profile.json").read_text() == "second"
+    for error in (KeyboardInterrupt, RuntimeError, ProfileError):
+        with pytest.raises(error), replaced_folder(out) as partial:
+            (partial / "profile.json").write_text("half")
+            raise error("stop")
+    assert (out / "profile.json").read_text() == "second"
+    assert list(tmp_path.iterdir()) == [out]
+
+
+def test_a_folder_with_anything_else_is_never_replaced(tmp_path):
+    out = tmp_path / "p"
+    (out / "batch_size_01").mkdir(parents=True)
+    (out / "profile.json").touch()
+    (out / "batch_size_01" / "notes.txt").write_text("mine")
+    with pytest.raises(ProfileError, match="batch_size_01"), replaced_folder(out):
+        pass
+    (out / "batch_size_01" / "notes.txt").rename(out / "notes.txt")
+    with pytest.raises(ProfileError, match="notes.txt"), replaced_folder(out):
+        pass
+    assert (out / "notes.txt").read_text() == "mine"
+    with pytest.raises(ProfileError, match="is a file"), replaced_folder(out / "notes.txt"):
+        pass
+    with (
+        pytest.raises(ProfileError, match="cannot be written"),
+        replaced_folder(out / "notes.txt" / "below"),
+    ):
+        pass
+
+
+# The real thing
+
+
+def test_the_recognizer_is_measured_part_by_part(model_path):
+    found = profile_batch_sizes(
+        ParagraphTextRecognizer(model_path),
+        "cpu",
+        [1],
+        repeats=1,
+        pages=[SAMPLE_PAGES / "show_font_002.jpg"],
+    )
+    shares = found.batches[0].parts
+    outer = [name for name in shares if name not in ("backbone", "encoder")]
+    assert set(outer) == {"normalization", "finder", "straightening", "reader", "decoding"}
+    assert 0.8 < sum(shares[name] for name in outer) <= 1
+    assert shares["backbone"] + shares["encoder"] <= shares["reader"]
+
+
+def test_figures_of_a_gpu_come_from_its_trace(tmp_path):
+    path = trace_making.write(
+        tmp_path / "made.pt.trace.json",
+        [
+            trace_making.step(1, 0, 100),
+            trace_making.operator("aten::conv2d", 0, 15),
+            trace_making.launch(1, 10, 12),
+            trace_making.kernel("conv", 20, 40, blocks=0.5, occupancy=25, correlation=1),
+            trace_making.operator("aten::sort", 15, 60),
+            trace_making.launch(2, 55, 58),
+            trace_making.kernel("sort", 60, 70, blocks=2, occupancy=100, correlation=2),
+        ],
+    )
+    timed = BatchFigures(4, seconds=[1e-4], memory_bytes=2**20)
+    found = with_trace(timed, path)
+    assert (found.seconds, found.memory_bytes, found.trace) == ([1e-4], 2**20, path)
+    assert found.traced_seconds == pytest.approx(100e-6)
+    assert found.device_seconds == pytest.approx(30e-6)
+    assert found.gpu_utilization == pytest.approx(0.3)
+    assert found.sm_efficiency == pytest.approx((0.5 * 20 + 1 * 10) / 100)
+    assert found.achieved_occupancy == pytest.approx((0.25 * 20 + 1 * 10) / 30)
+    assert found.waiting["aten::sort"] == pytest.approx((5 + 20) * 1e-6)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU here")
+def test_a_gpu_is_measured(model_path):
+    recognizer = ParagraphTextRecognizer(model_path, device="cuda")
+    found = profile_batch_sizes(recognizer, "cuda", [1, 16], repeats=3)
+    assert found.device["kind"] == "cuda" and found.device["driver"]
+    for batch in found.batches:
+        assert 0 < batch.gpu_utilization <= 1 and 0 < batch.device_seconds <= batch.traced_seconds
+        assert batch.memory_bytes > 0 and batch.waiting
+
+
+# Plots and tables
+
+
+def made(kind: str, sizes, **figures) -> Profile:
+    batches = [
+        BatchFigures(size, seconds=[0.1 * size, 0.11 * size], cpu_utilization=0.9, **figures)
+        for size in sizes
+    ]
+    return Profile({"kind": kind, "name": f"a {kind}"}, {}, "2026-01-01", "c", None, "p", batches)
+
+
+def test_plots_tell_series_apart_without_colours():
+    from lab_utils.profiling.plots import latency_and_throughput, utilization
+
+    gpu = made("cuda", [1, 2], gpu_utilization=0.5, sm_efficiency=0.25, achieved_occupancy=0.1)
+    for figure in (latency_and_throughput([made("cpu", [1, 2, 4]), gpu]), utilization([gpu])):
+        for axes in figure.axes:
+            assert axes.get_xlabel() and (axes.get_ylabel() or axes is not figure.axes[0])
+            looks = [
+                (line.get_marker(), line.get_linestyle(), line.get_markerfacecolor() == "white")
+                for line in axes.lines
+                if line.get_marker() not in ("None", "_", 2, 3)
+            ]
+            assert len(set(looks)) == len(looks) > 1
+    shown = utilization([gpu]).axes[0].lines
+    assert [list(line.get_ydata()) for line in shown] == [[50, 50], [25, 25], [10, 10]]
+
+
+def test_plots_name_what_does_not_fit_and_refuse_nothing_at_all():
+    from lab_utils.profiling.plots import latency_and_throughput, utilization
+
+    cpu = made("cpu", [1, 2])
+    large = dataclasses.replace(cpu, batches=[*cpu.batches, BatchFigures(64, TOO_LARGE)])
+    assert "64 pages" in latency_and_throughput([large]).get_supxlabel()
+    nothing = dataclasses.replace(cpu, batches=[BatchFigures(64, TOO_LARGE)])
+    for draw in (latency_and_throughput, utilization):
+        for profiles in ([], [nothing]):
+            with pytest.raises(ProfileError):
+                draw(profiles)
+
+
+def test_the_table_shows_what_the_device_has():
+    from lab_utils.profiling.tables import as_text, figures_table
+
+    cpu = made("cpu", [1, 16])
+    cpu = dataclasses.replace(cpu, batches=[*cpu.batches, BatchFigures(64, TOO_LARGE)])
+    lines = as_text(figures_table(cpu)).splitlines()
+    assert lines[0].split("  ")[0] == "pages" and "GPU" not in lines[0]
+    assert lines[2].split() == ["16", "1,680", "1,752", "9.52", "0.60", "90", "%"]
+    assert lines[3] == f"64     {TOO_LARGE}"
+    gpu = made("cuda", [1], gpu_utilization=0.5, sm_efficiency=0.25, achieved_occupancy=0.1)
+    assert "50 %" in as_text(figures_table(gpu))

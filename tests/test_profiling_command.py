@@ -1,0 +1,270 @@
+"""`lab profile`: what it prints and writes, what it refuses, and TensorBoard over its traces."""
+
+import importlib.util
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from pathlib import Path
+
+import psutil
+import pytest
+import torch
+from PIL import Image
+
+from lab_utils.packaged import PROJECT
+from lab_utils.profiling import Profile, ProfileError
+from lab_utils.profiling.trace import read_trace
+from lab_utils.profiling.trace_operators import top_operators
+
+needs_plugin = pytest.mark.skipif(
+    importlib.util.find_spec("torch_tb_profiler") is None,
+    reason="the plugin is not installed: python -m pip install '.[profile]'",
+)
+
+
+@pytest.fixture(scope="module")
+def profiled(stand_in_path, tmp_path_factory):
+    """What the command printed for the stand-in, and the folder that it wrote."""
+    folder = tmp_path_factory.mktemp("command") / "out"
+    done = subprocess.run(
+        command("--batch-sizes", "2, 1", "--model", stand_in_path, "--out", folder, "--threads", 1),
+        capture_output=True,
+        text=True,
+        timeout=120,
+        env=os.environ | {"PYTHONPATH": str(PROJECT)},
+    )
+    assert done.returncode == 0, done.stderr
+    return done, folder
+
+
+def command(*arguments: object) -> list[str]:
+    return [sys.executable, "-m", "lab_utils.cli", "profile", *map(str, arguments)]
+
+
+def test_it_prints_tables_and_writes_a_whole_profile(profiled):
+    done, folder = profiled
+    assert done.stderr == "", "no bar where nobody sees it, and nothing of the profiler's own log"
+    assert re.search(r"^pages +p50 ms +p95 ms +pages/s .* memory MiB$", done.stdout, re.MULTILINE)
+    assert re.search(r"^Top operators, batch of \d$", done.stdout, re.MULTILINE)
+    found = Profile.load(folder)
+    assert [batch.batch_size for batch in found.batches] == [1, 2]
+    assert found.device["threads"] == 1
+    assert found.command.startswith("lab profile --batch-sizes '2, 1'")
+    # Of the stand-in's few microseconds either size may be the best.
+    drawn = {path.name for path in folder.glob("*.png")}
+    assert {"latency_and_throughput.png", "utilization.png", "timeline_01.png"} <= drawn
+    for name in drawn:
+        picture = Image.open(folder / name).convert("L")
+        assert picture.width > 500 and picture.getextrema()[0] < 64
+    assert all(batch.trace.is_file() for batch in found.batches)
+    assert re.search(r"2 traces \(\d+\.\d MB\)$", done.stdout.strip())
+
+
+def test_plots_are_drawn_again(lab, profiled, tmp_path):
+    import shutil
+
+    folder = tmp_path / "p"
+    shutil.copytree(profiled[1], folder)
+    for path in folder.glob("*.png"):
+        path.unlink()
+    code, out, _ = lab("profile", "--plot", "--out", folder)
+    assert code == 0 and set(out.split()) == {str(path) for path in folder.glob("*.png")}
+    assert (folder / "latency_and_throughput.png").is_file()
+
+
+def test_the_traces_that_are_kept_and_the_place_that_is_chosen(
+    lab, stand_in_path, tmp_path, monkeypatch
+):
+    monkeypatch.setenv("LAB_HOME", str(tmp_path / "home"))
+    code, out, _ = lab(
+        "profile", "--batch-sizes", "1,2", "--model", stand_in_path, "--keep-traces", "2"
+    )
+    folder = tmp_path / "home" / "profiles" / "cpu"
+    kept = [batch.trace is not None for batch in Profile.load(folder).batches]
+    assert code == 0 and kept == [False, True] and str(folder) in out
+    assert {path.name for path in folder.parent.iterdir()} == {"cpu"}
+    assert (folder / "timeline_01.png").is_file(), "drawn before its trace is deleted"
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--batch-sizes", "0"],
+        ["--batch-sizes", "-1"],
+        ["--batch-sizes", "1,,2"],
+        ["--batch-sizes", "many"],
+        ["--batch-sizes", "1.5"],
+        ["--batch-sizes", "²"],
+        ["--batch-sizes", ""],
+        ["--batch-sizes", " "],
+        ["--batch-sizes", "513"],
+        ["--batch-sizes", "9" * 5000],
+        ["--keep-traces", "some"],
+        ["--keep-traces", "3", "--batch-sizes", "1,2"],
+        ["--device", "tpu"],
+        ["--device", "cuda:x"],
+        ["--device", ""],
+        ["--out", "FILE"],
+        ["--out", "FILE/below"],
+        ["--out", "FOLDER"],
+        ["--model", "nowhere.pt"],
+        ["--model", "FILE"],
+        ["--plot", "--out", "FOLDER"],
+        ["--plot", "--out", "nowhere"],
+        ["--plot", "--tensorboard"],
+        ["--tensorboard", "--out", "FOLDER"],
+        ["--tensorboard", "--out", "nowhere"],
+        pytest.param(
+            ["--device", "cuda"],
+            marks=pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here"),
+        ),
+    ],
+)
+def test_bad_input_is_one_line(lab, stand_in_path, tmp_path, monkeypatch, arguments):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("LAB_MODEL", stand_in_path)
+    (tmp_path / "FILE").write_text("text")
+    (tmp_path / "FOLDER").mkdir()
+    (tmp_path / "FOLDER" / "mine.txt").touch()
+    code, out, err = lab("profile", *arguments)
+    assert (code, out) == (2, "")
+    assert err.startswith("lab: ") and err.count("\n") == 1 and len(err) < 500, err
+    assert {path.name for path in tmp_path.iterdir()} == {"FILE", "FOLDER"}
+
+
+def test_ctrl_c_leaves_the_last_profile(profiled, stand_in_path):
+    folder = profiled[1]
+    before = (folder / "profile.json").read_bytes()
+    sizes = ",".join(map(str, range(1, 65)))
+    running = subprocess.Popen(
+        command("--batch-sizes", sizes, "--model", stand_in_path, "--out", folder),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env=os.environ | {"PYTHONPATH": str(PROJECT)},
+    )
+    try:
+        wait_for(lambda: len(list(folder.parent.iterdir())) > 1 or running.poll() is not None)
+        time.sleep(0.3)
+        running.send_signal(signal.SIGINT)
+        out, err = running.communicate(timeout=60)
+    finally:
+        running.kill()
+    assert (running.returncode, out, err) == (130, b"", b"")
+    assert list(folder.parent.iterdir()) == [folder]
+    assert (folder / "profile.json").read_bytes() == before
+
+
+def wait_for(happened, seconds: float = 60) -> None:
+    deadline = time.monotonic() + seconds
+    while not happened():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+# TensorBoard
+
+
+@needs_plugin
+def test_the_plugins_tables_say_what_ours_say(profiled):
+    from lab_utils.profiling.tensorboard import operator_rows, plugin_tables
+
+    tables = plugin_tables(profiled[1])
+    found = Profile.load(profiled[1])
+    assert set(tables) == {"batch_size_01", "batch_size_02"}
+    for batch in found.batches:
+        own = tables[f"batch_size_{batch.batch_size:02}"]
+        trace = read_trace(batch.trace)
+        average = own["overview"]["performance"][0]
+        assert average["value"] == pytest.approx(1e6 * trace.seconds, abs=1)
+        at_work = next(one for one in average["children"] if one["name"] == "CPU Exec")
+        assert at_work["value"] == pytest.approx(1e6 * batch.cpu_seconds, abs=1)
+        theirs = {row["name"]: row for row in operator_rows(own)}
+        ours = {one.name: one for one in top_operators(trace, None)}
+        assert set(theirs) == set(ours)
+        for name, row in theirs.items():
+            # To the plugin, an operator that calls itself ran once; and it rounds to a µs.
+            assert row["calls"] <= ours[name].calls
+            total = 1e6 * ours[name].total_seconds
+            assert row["host_total_duration"] == pytest.approx(total, abs=1.01, rel=0.01), name
+        longest = operator_rows(own)[0]["host_self_duration"]
+        assert longest == pytest.approx(1e6 * batch.operators[0].self_seconds, abs=1.01)
+
+
+@needs_plugin
+def test_it_serves_the_traces_on_this_machine_alone_until_ctrl_c(profiled):
+    # pytest's own folder has a name too long for the plugin's sockets.
+    scratch = Path(tempfile.mkdtemp(prefix="t"))
+    running = subprocess.Popen(
+        command("--tensorboard", "--out", profiled[1], "--port", 0),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=os.environ | {"PYTHONPATH": str(PROJECT), "TMPDIR": str(scratch)},
+    )
+    try:
+        url = re.search(r"http://127\.0\.0\.1:(\d+)/", running.stdout.readline())
+        assert "internet" in running.stdout.readline()
+        with urllib.request.urlopen(url[0], timeout=30) as page:
+            assert b"TensorBoard" in page.read()
+        started = psutil.Process(running.pid).children(recursive=True)
+        listening = [
+            connection.laddr
+            for process in started
+            for connection in process.net_connections()
+            if connection.status == psutil.CONN_LISTEN
+        ]
+        assert [(one.ip, str(one.port)) for one in listening] == [("127.0.0.1", url[1])]
+        running.send_signal(signal.SIGINT)
+        _, err = running.communicate(timeout=60)
+    finally:
+        running.kill()
+    assert (running.returncode, err) == (130, "")
+    assert not [process for process in started if process.is_running()]
+    scratch.rmdir()  # empty: nothing of TensorBoard's stays behind
+
+
+@needs_plugin
+def test_a_taken_port_and_a_missing_package_are_told(profiled, serve, monkeypatch):
+    from lab_utils.profiling.tensorboard import TensorBoard
+
+    taken = serve(b"")
+    with pytest.raises(ProfileError, match="--port"), TensorBoard(profiled[1], taken.port):
+        pass
+    real = importlib.util.find_spec
+    monkeypatch.setattr(
+        importlib.util, "find_spec", lambda name: None if "tb_profiler" in name else real(name)
+    )
+    with pytest.raises(ProfileError, match="pip install torch-tb-profiler"):
+        TensorBoard(profiled[1]).__enter__()
+    assert not list(Path(tempfile.gettempdir()).glob("lab-tb-*"))
+
+
+def test_the_card_of_data_traces_names_a_command_that_parses():
+    from conftest import parses
+
+    text = (PROJECT / "data" / "traces" / "README.md").read_text()
+    commands = re.findall(r"^(lab .*)$", text, re.MULTILINE)
+    assert commands
+    for line in commands:
+        parses(line)
+
+
+@pytest.mark.parametrize(
+    "kind",
+    sorted(p.parent.name for p in (PROJECT / "data" / "traces").glob("*/profile.json")) or ["none"],
+)
+def test_recordings_are_whole(kind):
+    if kind == "none":
+        pytest.skip("there is no recording")
+    folder = PROJECT / "data" / "traces" / kind
+    found = Profile.load(folder)
+    assert found.device["kind"] == kind and found.commit and "changes" not in found.commit
+    assert sum(path.stat().st_size for path in folder.rglob("*.gz")) <= 16_000_000
+    named = [one["trace"] for one in json.loads((folder / "profile.json").read_text())["batches"]]
+    assert sum(one is not None for one in named) == sum(b.trace is not None for b in found.batches)

@@ -1,0 +1,162 @@
+"""Recipes: what is understood and what is refused, and a training that was killed on its way."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from text_recognizer.places import project_folder
+from text_recognizer.train.follow_recipe import follow, plan
+from text_recognizer.train.recipe import RecipeError, read_recipe
+from text_recognizer.weights import load_paragraph_reader
+
+TINY = """
+seed = 3
+start = { reader = "packaged", finder = "packaged" }
+[[reader]]
+steps = 6
+batch = 2
+validate-every = 2
+validation-batches = 1
+mix = { font = 1 }
+[[finder]]
+steps = 1
+batch = 2
+validate-every = 1
+validation-batches = 1
+mix = { font = 1 }
+[evaluation]
+groups = []
+[speed.cpu]
+strips-per-second = 0.01
+pages-per-second = 0.005
+"""
+
+
+@pytest.fixture
+def recipe_file(tmp_path):
+    def write(text: str):
+        file = tmp_path / "recipe.toml"
+        file.write_text(text)
+        return file
+
+    return write
+
+
+def test_the_recipe_of_the_packaged_weights_is_understood():
+    recipe = read_recipe(project_folder() / "data" / "weights" / "recipe.toml")
+    assert {stage.settings.network for stage in recipe.stages} == {"reader", "finder"}
+    assert len({stage.settings.seed for stage in recipe.stages}) == len(recipe.stages)
+    assert all(stage.settings.steps >= 1000 for stage in recipe.stages)
+    assert set(recipe.groups) == {"unipen", "copiste", "font"}
+
+
+def test_what_a_recipe_leaves_out_is_the_usual(recipe_file):
+    [stage] = read_recipe(recipe_file("[[reader]]\nsteps = 30")).stages
+    assert (stage.name, stage.settings.batch, stage.settings.validate_every) == ("reader-1", 16, 30)
+    assert set(stage.settings.mix) == {"font", "pen", "scan"}
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("[[reader", "recipe.toml is no TOML: "),
+        ("seed = 1", "it has no stage"),
+        ("[reader]\nsteps = 3", r"stages are written as \[\[reader\]\]"),
+        ("[[reader]]\nbatch = 3", "reader-1: the key steps is missing"),
+        ("[[reader]]\nsteps = 3\nlearning_rate = 1", "reader-1: the key learning_rate is unknown"),
+        ("[[reader]]\nsteps = 250", r"steps \(250\) is no multiple of validate-every \(100\)"),
+        ("[[reader]]\nsteps = 'many'", "steps must be a whole number of at least 1, not 'many'"),
+        ("[[reader]]\nsteps = true", "steps must be a whole number"),
+        ("[[reader]]\nsteps = 2\nlearning-rate = 0", "must be a number above 0, not 0"),
+        ("[[finder]]\nsteps = 2\nema = 1.0", "finder-1: ema must be a number at least 0 and below"),
+        ("[[reader]]\nsteps = 2\nmix = { typed = 1 }", "shares above 0 of font, pen, scan"),
+        ("[[reader]]\nsteps = 2\nmix = { pen = -1 }", "shares above 0 of font, pen, scan"),
+        ("[[reader]]\nsteps = 2\nmix = {}", "shares above 0 of font, pen, scan"),
+        (
+            "start = { reader = 'new' }\n[[reader]]\nsteps = 1",
+            "one of imported, packaged, not 'new",
+        ),
+        ("start = 3\n[[reader]]\nsteps = 1", "start must be a table"),
+        (
+            "[[reader]]\nsteps = 1\n[evaluation]\ngroups = ['iam']",
+            "a list of unipen, copiste, font",
+        ),
+        ("[[reader]]\nsteps = 1\n[speed.tpu]\n", "speed: the key tpu is unknown"),
+    ],
+)
+def test_what_is_not_understood_is_told_in_one_line(recipe_file, text, message):
+    with pytest.raises(RecipeError, match=message) as error:
+        read_recipe(recipe_file(text))
+    assert "\n" not in str(error.value)
+
+
+def test_a_missing_recipe_and_options_of_the_short_training_are_refused(lab, recipe_file, tmp_path):
+    code, _, err = lab("train", "--recipe", tmp_path / "no.toml")
+    assert code == 2 and "There is no recipe" in err
+    code, _, err = lab("train", "--recipe", recipe_file(TINY), "--steps", "4")
+    assert code == 2 and "--steps does not go with it" in err
+    code, _, err = lab("train", "--out", tmp_path)
+    assert code == 2 and "goes with --recipe alone" in err
+
+
+def test_the_cost_is_told_for_what_was_measured(recipe_file):
+    recipe = read_recipe(recipe_file(TINY))
+    # 6 steps of 2 strips at 0.01 a second, and 1 step of 2 pages at 0.005.
+    assert recipe.hours(recipe.speeds["cpu"]) == pytest.approx(
+        {"reader-1": 1200 / 3600, "finder-1": 400 / 3600}
+    )
+    told = plan(recipe)
+    assert told[0] == "reader-1: 6 steps of 2 strips (font 1)"
+    assert told[2:] == ["cpu: 0.4 h at the speed that was measured", "gpu: not measured"]
+
+
+@pytest.mark.slow
+def test_a_training_that_was_killed_goes_on(recipe_file, tmp_path, fonts):
+    file, out = recipe_file(TINY), tmp_path / "run"
+    process = subprocess.Popen(
+        [sys.executable, "-m", "lab_utils.cli", "train", f"--recipe={file}", f"--out={out}"],
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+    checkpoint = out / "reader-1" / "last.ckpt"
+    deadline = time.monotonic() + 120
+    while not checkpoint.exists() and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.01)
+    os.killpg(process.pid, signal.SIGKILL)
+    told, _ = process.communicate()
+    assert checkpoint.exists(), told
+    assert not (out / "reader-1" / "done.json").exists(), "it was not killed on its way"
+    step = torch.load(checkpoint, map_location="cpu", weights_only=True)["global_step"]
+
+    recipe, said = read_recipe(file), []
+    result = follow(recipe, out, say=said.append)
+    assert "reader-1: goes on" in said
+    assert next(line for line in said if "step" in line and "of 6," in line).startswith(
+        f"reader-1: step {step + 2} of 6, cer 0."
+    )
+    assert result["scores"].keys() == {"reader-1", "finder-1"}
+    assert json.loads((out / "result.json").read_text()) == result
+    load_paragraph_reader(out / "weights")
+    kept = load_file(out / "weights" / "line_reader.safetensors")
+    assert {str(weight.dtype) for weight in kept.values()} == {"torch.float16"}
+
+    # Nothing is done twice, and another recipe is not mixed with this one.
+    said.clear()
+    assert follow(recipe, out, say=said.append) == result
+    assert [line for line in said if "done before" in line] == [
+        f"{name}: was done before, {score} {result['scores'][name]:.4f}"
+        for name, score in (("reader-1", "cer"), ("finder-1", "lines_wrong"))
+    ]
+    changed = read_recipe(recipe_file(TINY.replace("batch = 2", "batch = 3")))
+    with pytest.raises(RecipeError, match=r"another recipe \(batch changed\)"):
+        follow(changed, out, say=said.append)

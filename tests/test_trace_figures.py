@@ -1,0 +1,242 @@
+"""Figures of a trace: against numbers worked out by hand, against torch-tb-profiler's own parser,
+and against what torch.profiler itself says of a model that it really recorded.
+
+A trace made for a test is no recording; GPU traces that the lab has recorded are in data/traces.
+"""
+
+import random
+
+import pytest
+import torch
+from torch_tb_profiler.profiler.data import RunProfileData
+from trace_making import (
+    TWO_GPUS,
+    copy,
+    device_step,
+    document,
+    kernel,
+    launch,
+    mark,
+    operator,
+    record_cpu_trace,
+    step,
+    write,
+)
+
+from lab_utils.packaged import PROJECT
+from lab_utils.profiling.gpu_figures import (
+    achieved_occupancy,
+    device_seconds,
+    gpu_utilization,
+    sm_efficiency,
+)
+from lab_utils.profiling.trace import read_trace
+from lab_utils.profiling.trace_operators import cpu_seconds, memory, parts, top_operators
+from lab_utils.profiling.waiting import NO_OPERATOR, idle_gaps, waiting_operators
+
+RECORDED = sorted((PROJECT / "data" / "traces").rglob("*.pt.trace.json*"))
+
+
+@pytest.fixture(scope="module")
+def two_gpus(tmp_path_factory):
+    return read_trace(write(tmp_path_factory.mktemp("traces") / "two.json.gz", TWO_GPUS))
+
+
+def plugin_figures(path) -> dict[int, tuple[float, float | None, float | None]]:
+    """What the plugin shows of each GPU: utilization, SM efficiency, achieved occupancy."""
+    parser = RunProfileData.parse("worker", "span", str(path), str(path.parent)).gpu_metrics_parser
+    occupancy = parser.avg_occupancy_per_device
+    return {
+        device: (
+            parser.gpu_utilization[device],
+            parser.avg_approximated_sm_efficiency_per_device[device],
+            None if occupancy[device] is None else occupancy[device] / 100,
+        )
+        for device in parser.gpu_ids
+    }
+
+
+def own_figures(path) -> dict[int, tuple[float | None, float | None, float | None]]:
+    trace = read_trace(path)
+    figures = (gpu_utilization, sm_efficiency, achieved_occupancy)
+    return {
+        device: tuple(figure(trace, device) for figure in figures)
+        for device in {one.device for one in trace.kernels}
+    }
+
+
+def assert_equal_to_the_plugin(path, tolerance: float = 1e-4) -> None:
+    """The plugin adds up times since the start of the machine, which floats hold to 0.5 ns."""
+    own, plugin = own_figures(path), plugin_figures(path)
+    assert own.keys() == plugin.keys() and own
+    for device, figures in plugin.items():
+        for mine, theirs in zip(own[device], figures, strict=True):
+            assert mine == pytest.approx(theirs, rel=tolerance, abs=1e-6)
+
+
+def test_gpu_figures_worked_out_by_hand(two_gpus):
+    assert two_gpus.seconds == pytest.approx(900e-6)
+    # GPU 0, kernels within [0, 900]: 0-50 (0.25 blocks a multiprocessor), 100-200 (0.5), 200-300
+    # (0.5 + 0.8, which is no more than 1), 300-400 (0.8), 850-900 (2, no more than 1).
+    assert gpu_utilization(two_gpus, 0) == pytest.approx((50 + 300 + 50) / 900)
+    filled = 50 * 0.25 + 100 * 0.5 + 100 * 1 + 100 * 0.8 + 50 * 1
+    assert sm_efficiency(two_gpus, 0) == pytest.approx(filled / 900)
+    weighted = 50 * 0.2 + 200 * 0.4 + 200 * 0.6 + 50 * 0.8
+    assert achieved_occupancy(two_gpus, 0) == pytest.approx(weighted / 500)
+    assert device_seconds(two_gpus, 0) == pytest.approx(450e-6)  # with the copy, 400-450
+
+    assert gpu_utilization(two_gpus, 1) == sm_efficiency(two_gpus, 1) == pytest.approx(0.5)
+    assert achieved_occupancy(two_gpus, 1) == pytest.approx(1.0)
+    assert gpu_utilization(two_gpus) == pytest.approx((400 + 450) / 2 / 900)
+    assert device_seconds(two_gpus) == pytest.approx(900e-6)
+    assert gpu_utilization(two_gpus, 5) is None
+
+
+def test_made_trace_equals_the_plugin(two_gpus):
+    assert_equal_to_the_plugin(two_gpus.path)
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_random_traces_equal_the_plugin(tmp_path, seed):
+    chosen = random.Random(seed)
+    events = [step(1, 0, 1000), step(2, 1000, 1900)]
+    if chosen.random() < 0.7:
+        events.append(device_step(1, 50, chosen.uniform(900, 1100)))
+        events.append(device_step(2, 1100, chosen.uniform(1500, 2300)))
+    for number in range(chosen.randrange(1, 120)):
+        start = chosen.uniform(-200, 2200)
+        end = start + chosen.choice([0.5, 5, 50, 400]) * chosen.random()
+        device, stream = chosen.randrange(3), chosen.choice([7, 20])
+        blocks = chosen.choice([0.1, 0.4, 0.9, 3.0, 0.0])
+        work = kernel("k", start, end, blocks, chosen.randrange(101), device, stream, number)
+        if chosen.random() < 0.1:
+            del work["args"]["blocks per SM"], work["args"]["est. achieved occupancy %"]
+        events.append(work)
+        events.append(copy(start, start + 3, device, stream))
+    chosen.shuffle(events)
+    assert_equal_to_the_plugin(write(tmp_path / "random.json", events))
+
+
+@pytest.mark.skipif(not RECORDED, reason="nothing has been recorded in data/traces")
+@pytest.mark.parametrize("path", RECORDED, ids=lambda path: path.name)
+def test_recorded_traces_equal_the_plugin(path):
+    if not read_trace(path).kernels:
+        pytest.skip("recorded without a GPU")
+    assert_equal_to_the_plugin(path, 0.01)
+
+
+def test_a_trace_without_a_gpu_has_no_gpu_figures(tmp_path):
+    trace = read_trace(write(tmp_path / "cpu.json", [step(1, 0, 50), operator("aten::add", 1, 2)]))
+    assert gpu_utilization(trace) is sm_efficiency(trace) is achieved_occupancy(trace) is None
+    assert device_seconds(trace) == 0
+    assert idle_gaps(trace) == waiting_operators(trace) == []
+
+
+def test_operators_have_what_runs_within_them_taken_off(two_gpus):
+    operators = {one.name: one for one in top_operators(two_gpus, None)}
+    convolution = operators["aten::conv2d"]
+    assert convolution.self_seconds == pytest.approx(20e-6)
+    assert convolution.total_seconds == pytest.approx(90e-6)
+    # Both kernels were launched by the operator within it.
+    assert convolution.device_seconds == 0
+    assert operators["aten::cudnn_convolution"].device_seconds == pytest.approx(400e-6)
+    assert [one.name for one in top_operators(two_gpus, 2)] == ["aten::item", "aten::matmul"]
+
+
+def test_waiting_for_the_gpu_is_no_time_of_the_cpu(two_gpus):
+    # Operators 20-110, 310-780 and 200-230 on another thread, less 530-770 in a synchronization.
+    assert cpu_seconds(two_gpus) == pytest.approx((90 + 470 + 30 - 240) * 1e-6)
+
+
+def test_parts_are_of_the_work_launched_within_them(two_gpus):
+    shares = parts(two_gpus)
+    assert list(shares) == ["finder", "reader", "encoder"]
+    assert shares["finder"] == pytest.approx(300 / 900)  # two kernels, 100-400
+    assert shares["reader"] == shares["encoder"] == pytest.approx((50 + 50) / 900)
+    assert parts(two_gpus, on_device=False)["reader"] == pytest.approx(670 / 900)
+
+
+def test_marks_that_call_themselves_count_once(tmp_path):
+    events = [step(1, 0, 100), mark("reader", 10, 60), mark("reader", 20, 30), mark("x", 70, 130)]
+    shares = parts(read_trace(write(tmp_path / "marks.json", events)))
+    assert shares == pytest.approx({"reader": 0.5, "x": 0.3})
+
+
+def test_memory_is_the_most_at_once(two_gpus):
+    assert memory(two_gpus) == {"CPU": 512, "GPU 0": 5000}
+
+
+def test_gaps_tell_what_ran_meanwhile(two_gpus):
+    first, second, other = idle_gaps(two_gpus)
+    assert (first.start, first.end) == pytest.approx((50, 100))
+    assert first.launcher == "aten::cudnn_convolution"
+    assert (second.start, second.end) == pytest.approx((450, 850))
+    assert second.during == pytest.approx(
+        {"aten::item": 280, NO_OPERATOR: 70, "aten::matmul": 50}, abs=0.01
+    )
+    assert list(second.during)[0] == "aten::item"
+    assert second.launcher == "aten::matmul"
+    assert (other.device, other.launcher) == (1, None)
+
+
+def test_a_batch_that_launches_slowly_waits_for_the_slow_operator(tmp_path):
+    """Ten short kernels, each launched at the end of an operator that takes four times as long."""
+    events = [step(1, 0, 1000)]
+    for number in range(10):
+        at = 100 * number
+        events += [
+            operator("aten::index", at, at + 80),
+            launch(number, at + 78, at + 79),
+            kernel("gather", at + 80, at + 100, correlation=number),
+        ]
+    trace = read_trace(write(tmp_path / "slow.json", events))
+    assert gpu_utilization(trace) == pytest.approx(0.2)
+    (waiting,) = waiting_operators(trace)
+    assert (waiting.name, waiting.gaps) == ("aten::index", 10)
+    assert waiting.seconds == pytest.approx(800e-6)
+
+
+def test_a_recorded_trace_of_the_cpu_says_what_the_profiler_says(tmp_path):
+    path = tmp_path / "tiny.json"
+    table = {row.key: row for row in record_cpu_trace(path)}
+    trace = read_trace(path)
+    assert len(trace.steps) == 2 and not trace.work
+    operators = {one.name: one for one in top_operators(trace, None)}
+    compared = [name for name in table if name.startswith("aten::")]
+    assert len(compared) > 10 and "aten::mkldnn_convolution" in compared
+    for name in compared:
+        assert operators[name].calls == table[name].count
+        # The profiler's own table counts marks within an operator as operators; here are none.
+        own, total = table[name].self_cpu_time_total, table[name].cpu_time_total
+        assert operators[name].self_seconds * 1e6 == pytest.approx(own, rel=1e-3, abs=0.05)
+        assert operators[name].total_seconds * 1e6 == pytest.approx(total, rel=1e-3, abs=0.05)
+    shares = parts(trace)
+    assert list(shares) == ["finder", "reader", "encoder"]
+    assert 0 < shares["encoder"] < shares["reader"] < 1 - shares["finder"]
+    assert 0 < cpu_seconds(trace) <= trace.seconds
+    # The convolution's result alone: 4 pages, 8 channels of 30 x 30 floats.
+    assert memory(trace)["CPU"] >= 4 * 8 * 30 * 30 * 4
+
+
+def test_the_plugin_reads_what_the_tests_make():
+    """The made traces have the form of real ones, as far as the plugin looks."""
+    profile = RunProfileData.from_json("worker", "span", document(TWO_GPUS))
+    assert profile.has_kernel and profile.used_devices == [0, 1]
+    assert {one.name for one in profile.op_list_groupby_name} >= {"aten::conv2d", "aten::item"}
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_a_live_gpu_equals_the_plugin(tmp_path):
+    from torch.profiler import ProfilerActivity, profile, schedule
+
+    path = tmp_path / "live.pt.trace.json"
+    matrix = torch.rand(512, 512, device="cuda")
+    with profile(
+        activities=[ProfilerActivity.CPU, ProfilerActivity.CUDA],
+        schedule=schedule(wait=0, warmup=1, active=2),
+        on_trace_ready=lambda profiler: profiler.export_chrome_trace(str(path)),
+    ) as profiler:
+        for _ in range(3):
+            (matrix @ matrix).softmax(1).sum().item()
+            profiler.step()
+    assert_equal_to_the_plugin(path, 0.01)

@@ -1,0 +1,162 @@
+"""The fixed validation pages: the same everywhere, and nothing of them in training."""
+
+import hashlib
+import json
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from text_recognizer.evaluate import validation
+from text_recognizer.pages.fonts import TRAINING_FONTS, UNSEEN_FONTS
+from text_recognizer.pages.generator import ink_source
+from text_recognizer.pages.unipen import as_written
+from text_recognizer.places import project_folder
+
+
+@pytest.fixture(scope="module")
+def written() -> dict:
+    return json.loads((project_folder() / "data" / "validation_pages.json").read_text())
+
+
+@pytest.fixture(scope="module")
+def splits() -> dict:
+    return json.loads((project_folder() / "data" / "splits.json").read_text())
+
+
+def test_the_file_names_what_is_kept_for_validation_and_nothing_else(written, splits):
+    assert set(written["unipen"]) == set(splits["unipen_validation"])
+    assert set(written["copiste"]) == set(splits["copiste_validation"])
+    assert set(written["font"]) == set(UNSEEN_FONTS)
+    assert len(written["unipen"]) == 40 and len(written["copiste"]) == 30
+    assert not set(written["font"]) & set(TRAINING_FONTS)
+
+
+def test_every_page_has_a_file_of_its_own(written):
+    plans = validation.plans()
+    assert len({plan.file for plan in plans}) == len(plans) == 134
+    assert [plan for plan in plans if plan.group == "font"] == validation.plans(["font"])
+
+
+@pytest.mark.slow
+def test_nothing_of_the_real_pages_is_in_training(written, handwriting):
+    pen = {writer.name: writer for writer in ink_source("pen", "train").writers}
+    scan = ink_source("scan", "train").pages
+    assert len(pen) > 200 and len(scan) > 200
+    assert not set(written["unipen"]) & set(pen)
+    assert not set(written["copiste"]) & set(scan)
+    trained_on = {file for lines in scan.values() for file, _ in lines}
+    kept = ink_source("scan", "validation").pages
+    assert not trained_on & {file for lines in kept.values() for file, _ in lines}
+
+
+@pytest.mark.slow
+def test_every_writer_and_scan_has_its_pages(handwriting):
+    pages = list(validation.make_pages(validation.REAL_GROUPS))
+    assert len(pages) == 80 + 30
+    for plan, page in pages:
+        assert page.writer == plan.name
+        low, high = validation.LINES[plan.group]
+        assert len(page.lines) <= high
+        assert len(page.lines) >= low or plan.group == "copiste"  # a scan may have fewer
+        assert page.text.isascii() and all(line.text.strip() for line in page.lines)
+    # Two pages of a writer are different ones.
+    texts = {plan: page.text for plan, page in pages}
+    assert len(set(texts.values())) == len(texts)
+
+
+def test_the_font_pages_are_the_same_everywhere(fonts):
+    texts = [page.text for _, page in validation.make_pages(["font"])]
+    told = hashlib.sha256("\0".join(texts).encode()).hexdigest()
+    assert told == "fd2ed870bda06511b3aac99269668b6d91ecb6fb10fbcb54ea8173c0968fb54b"
+
+
+def test_pages_are_made_the_same_twice(fonts, tmp_path):
+    first, second = (next(validation.make_pages(["font"]))[1] for _ in range(2))
+    assert np.array_equal(first.image, second.image) and first.text == second.text
+
+
+def test_pages_are_written_as_items_to_evaluate(monkeypatch, fonts, tmp_path):
+    few = validation.plans(["font"])[:2]
+    monkeypatch.setattr(validation, "plans", lambda groups=(): few)
+    items = validation.write_pages(tmp_path / "pages", ["font"], progress=False)
+    assert [item.file for item in items] == [plan.file for plan in few]
+    assert {item.group for item in items} == {"font"}
+    assert all(item.path.is_file() and item.text for item in items)
+    again = validation.write_pages(tmp_path / "again", ["font"], progress=False)
+    assert validation.digest(items) == validation.digest(again)
+    assert validation.digest(items) != validation.digest(items[:1])
+
+
+@pytest.mark.parametrize(
+    ("source", "label", "text"),
+    [
+        ("hpb", "Prudence , Mike 2 8 7 4 7", "Prudence, Mike 28747"),
+        ("hpp", "Bill at 2 : 0 0 on 3 / 2 3 / 9 2 .", "Bill at 2:00 on 3/23/92."),
+        ("hpp", "( 4 5 6 ) 7 8 9 - 0 1 2 3", "(456) 789-0123"),
+        ("hpp", "smith @ mars . aud . com", "smith@mars.aud.com"),
+        ("hpb", "the word ' bubblet ' by Tue 2 4 th", "the word 'bubblet' by Tue 24th"),
+        ("dar", "It wasn ' t the comet 's tail", "It wasn't the comet's tail"),
+        ("lex", "2 3 of them , or 1 2 3 4", "2 3 of them, or 1234"),
+        ("apa", "|a+b| <= |a| + |b| @ 4:56 PM", "|a+b| <= |a| + |b| @ 4:56 PM"),
+    ],
+)
+def test_labels_lose_the_spaces_that_their_transcribers_put_in(source, label, text):
+    assert as_written(label, source) == text
+
+
+def test_lines_are_paired_in_their_order():
+    from text_recognizer.evaluate.calibration import score_lines
+
+    def read(*texts: str) -> list:
+        return [SimpleNamespace(text=text, confidence=0.5) for text in texts]
+
+    whole = score_lines(read("first line", "second line"), "first line\nsecond line")
+    assert [one.right for one in whole] == [1, 1]
+    missed = score_lines(read("frst line", "third one"), "first line\nsecond line\nthird one")
+    assert [one.label for one in missed] == ["first line", "third one"]
+    assert missed[0].right == pytest.approx(0.9)
+    besides = score_lines(read("~~~", "first line"), "first line")
+    assert [(one.label, one.right) for one in besides] == [(None, 0), ("first line", 1)]
+    assert score_lines([], "first line") == [] and score_lines(read("a"), "")[0].label is None
+
+
+def scores(*pairs: tuple[float, float]) -> list:
+    from text_recognizer.evaluate.calibration import LineScore
+
+    return [LineScore(confidence, right, "", "") for confidence, right in pairs]
+
+
+def test_calibration_error_is_the_gap_between_what_is_told_and_what_is_right():
+    from text_recognizer.evaluate.calibration import calibration
+
+    right = calibration(scores((0.85, 0.8), (0.85, 0.9), (0.25, 0.25)))
+    assert right.ece == pytest.approx(0) and right.lines == 3
+    assert right.ece_whole == pytest.approx((2 * 0.85 + 0.25) / 3)
+    # Two of four lines are told 0.95 and are half right, two are told 0.15 and are right.
+    wrong = calibration(scores((0.95, 0.5), (0.95, 0.5), (0.15, 1), (0.15, 1)))
+    assert wrong.ece == pytest.approx((0.45 + 0.85) / 2)
+    assert [one.lines for one in wrong.bins] == [0, 2, 0, 0, 0, 0, 0, 0, 0, 2]
+    assert calibration(scores((1.0, 1.0))).bins[-1].lines == 1
+    with pytest.raises(ValueError, match="no lines"):
+        calibration([])
+
+
+def test_even_bins_see_what_wide_ones_hide():
+    from text_recognizer.evaluate.calibration import calibration
+
+    # Within one wide bin half the lines are told too much and half too little.
+    told = calibration(scores(*[(0.91, 1.0)] * 10, *[(0.99, 0.9)] * 10))
+    assert told.ece == pytest.approx(0, abs=0.005)
+    assert told.ece_even == pytest.approx(0.09)
+
+
+def test_thresholds_find_the_bad_lines():
+    from text_recognizer.evaluate.calibration import best_threshold, threshold
+
+    lines = scores((0.95, 1), (0.93, 0.95), (0.93, 0.85), (0.8, 0.5), (0.7, 1))
+    told = threshold(lines, 0.9)
+    assert (told.precision, told.recall, told.marked) == (0.5, 0.5, 0.4)
+    assert best_threshold(lines).recall == 1
+    nothing = threshold(scores((0.9, 1)), 0.5)
+    assert (nothing.precision, nothing.recall, nothing.f1) == (0, 0, 0)

@@ -1,0 +1,181 @@
+"""Traces for the tests: made event by event, with figures that can be worked out by hand, and a
+small one that torch.profiler really records on the CPU. None of them was recorded on a GPU.
+"""
+
+import gzip
+import json
+import warnings
+from pathlib import Path
+
+BASE = 4_525_959_831_084.75
+"""µs; the profiler's clock starts anywhere."""
+
+PROCESS, THREAD = 1234, 1235
+
+
+def event(category: str, name: str, start: float, end: float, **place) -> dict:
+    """A complete event; `pid`, `tid` and `args` of `place` are put in as they are."""
+    return {
+        "ph": "X",
+        "cat": category,
+        "name": name,
+        "ts": BASE + start,
+        "dur": end - start,
+        "pid": PROCESS,
+        "tid": THREAD,
+        "args": {},
+    } | place
+
+
+def step(number: int, start: float, end: float) -> dict:
+    return event("user_annotation", f"ProfilerStep#{number}", start, end)
+
+
+def device_step(number: int, start: float, end: float, device: int = 0, stream: int = 7) -> dict:
+    name = f"ProfilerStep#{number}"
+    return event("gpu_user_annotation", name, start, end, pid=device, tid=stream)
+
+
+def mark(name: str, start: float, end: float) -> dict:
+    return event("user_annotation", name, start, end)
+
+
+def operator(name: str, start: float, end: float, thread: int = THREAD) -> dict:
+    return event("cpu_op", name, start, end, tid=thread)
+
+
+def launch(correlation: int, start: float, end: float, name: str = "cudaLaunchKernel") -> dict:
+    return event("cuda_runtime", name, start, end, args={"correlation": correlation})
+
+
+def kernel(
+    name: str,
+    start: float,
+    end: float,
+    blocks: float = 1.0,
+    occupancy: float = 50,
+    device: int = 0,
+    stream: int = 7,
+    correlation: int = 0,
+) -> dict:
+    arguments = {
+        "device": device,
+        "stream": stream,
+        "correlation": correlation,
+        "External id": correlation,
+        "blocks per SM": blocks,
+        "warps per SM": 4 * blocks,
+        "est. achieved occupancy %": occupancy,
+        "grid": [64, 1, 1],
+        "block": [128, 1, 1],
+    }
+    return event("kernel", name, start, end, pid=device, tid=stream, args=arguments)
+
+
+def copy(start: float, end: float, device: int = 0, stream: int = 7, correlation: int = 0) -> dict:
+    arguments = {"device": device, "stream": stream, "correlation": correlation, "bytes": 4096}
+    name = "Memcpy DtoH (Device -> Pageable)"
+    return event("gpu_memcpy", name, start, end, pid=device, tid=stream, args=arguments)
+
+
+def allocation(time: float, change: int, allocated: int, device: int | None = None) -> dict:
+    """What the profiler writes for `profile_memory=True`; device None is the CPU."""
+    arguments = {
+        "Total Allocated": allocated,
+        "Bytes": change,
+        "Device Type": 0 if device is None else 1,
+        "Device Id": -1 if device is None else device,
+    }
+    place = {"s": "t", "pid": PROCESS, "tid": THREAD, "args": arguments}
+    return {"ph": "i", "cat": "cpu_instant_event", "name": "[memory]", "ts": BASE + time} | place
+
+
+def document(events: list[dict]) -> dict:
+    device = {"id": 0, "name": "made GPU", "numSms": 128, "totalGlobalMem": 2**34}
+    properties = [device, device | {"id": 1}]
+    return {"schemaVersion": 1, "deviceProperties": properties, "traceEvents": events}
+
+
+def write(path: Path, events: list[dict]) -> Path:
+    data = json.dumps(document(events)).encode()
+    path.write_bytes(gzip.compress(data) if path.suffix == ".gz" else data)
+    return path
+
+
+TWO_GPUS = [
+    step(3, 0, 1000),
+    device_step(3, 100, 900),
+    mark("finder", 10, 120),
+    mark("reader", 130, 800),
+    mark("encoder", 300, 790),
+    operator("aten::conv2d", 20, 110),
+    operator("aten::cudnn_convolution", 30, 100),
+    launch(1, 40, 45),
+    launch(2, 60, 70),
+    operator("aten::matmul", 310, 500),
+    launch(3, 400, 410),
+    operator("aten::item", 500, 780),
+    launch(4, 510, 520, "cudaMemcpyAsync"),
+    launch(9, 530, 770, "cudaStreamSynchronize"),
+    operator("aten::add", 200, 230, thread=99),
+    # Before the step, and launched before the trace began: over the window's edge.
+    kernel("before", -50, 50, blocks=0.25, occupancy=20, correlation=77),
+    # Two streams that overlap: 1.3 blocks a multiprocessor are no more than one.
+    kernel("void gemm<4>(float*)", 100, 300, blocks=0.5, occupancy=40, correlation=1),
+    kernel("softmax", 200, 400, blocks=0.8, occupancy=60, stream=20, correlation=2),
+    copy(400, 450, correlation=4),
+    kernel("over the end", 850, 950, blocks=2.0, occupancy=80, correlation=3),
+    kernel("elsewhere", 0, 450, blocks=1.0, occupancy=100, device=1, correlation=78),
+    allocation(30, 512, 512),
+    allocation(40, 4096, 5000, device=0),
+    allocation(50, -512, 0),
+    allocation(60, -4096, 904, device=0),
+]
+"""One step of 1000 µs whose work on GPU 0 ends after 900: the window has 900 µs."""
+
+
+def record_cpu_trace(path: Path, steps: int = 2) -> object:
+    """Profiles a tiny TorchScript model with marks on the CPU, as the lab does with the recognizer;
+    returns the profiler's own table, `key_averages()`."""
+    import torch
+    from torch import nn
+    from torch.profiler import ProfilerActivity, profile, schedule
+
+    class Tiny(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.convolution = nn.Conv2d(1, 8, 3)
+            self.linear = nn.Linear(30, 30)
+
+        def forward(self, pages: torch.Tensor) -> torch.Tensor:
+            with torch.autograd.profiler.record_function("finder"):
+                found = self.convolution(pages).relu()
+            with torch.autograd.profiler.record_function("reader"):
+                with torch.autograd.profiler.record_function("encoder"):
+                    read = self.linear(found)
+                return read.softmax(3)
+
+    torch.manual_seed(0)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", category=DeprecationWarning)
+        model = torch.jit.script(Tiny().eval())
+    pages = torch.rand(4, 1, 32, 32)
+    tables = []
+
+    def keep(profiler) -> None:
+        profiler.export_chrome_trace(str(path))
+        tables.append(profiler.key_averages())
+
+    with (
+        torch.inference_mode(),
+        profile(
+            activities=[ProfilerActivity.CPU],
+            profile_memory=True,
+            schedule=schedule(wait=0, warmup=1, active=steps),
+            on_trace_ready=keep,
+        ) as profiler,
+    ):
+        for _ in range(1 + steps):
+            model(pages)
+            profiler.step()
+    return tables[0]

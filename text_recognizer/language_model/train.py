@@ -1,0 +1,71 @@
+"""Makes the English character model: python -m text_recognizer.language_model.train
+
+Half a minute on one core, and the same texts give the same file.
+"""
+
+import argparse
+import sys
+import time
+from pathlib import Path
+
+from text_recognizer.errors import RecognizerError
+from text_recognizer.language_model import english_model_path
+from text_recognizer.language_model.character_model import CharacterModel, load_model, save_model
+from text_recognizer.language_model.estimation import estimate
+from text_recognizer.language_model.texts import (
+    HELD_OUT,
+    PACKAGES,
+    every_text,
+    fetch_texts,
+    held_out_prose,
+    texts_folder,
+)
+
+NATS_PER_BIT = 0.6931
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Fetches the texts, makes the model, tells how well it knows a book it never saw."""
+    parser = argparse.ArgumentParser(
+        prog="python -m text_recognizer.language_model.train",
+        description="Make the English character model for decoding.",
+    )
+    parser.add_argument("--out", type=Path, help="file to write (default: the packaged one)")
+    parser.add_argument("--order", type=int, default=8, help="longest n-gram, up to 9 (8)")
+    parser.add_argument("--size", type=int, default=1_000_000, help="n-grams kept (1000000)")
+    parser.add_argument("--texts", type=Path, help="folder for the fetched texts")
+    options = parser.parse_args(arguments)
+    begin = time.perf_counter()
+    try:
+        folder = fetch_texts(options.texts or texts_folder())
+    except RecognizerError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    texts = every_text(folder)
+    about = {
+        "texts": [f"{p.name} {p.version}: {p.holds} ({p.licence})" for p in PACKAGES],
+        "held out": HELD_OUT,
+        "characters": sum(map(len, texts)),
+    }
+    model = estimate(texts, order=options.order, size=options.size, about=about)
+    path = options.out or english_model_path()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    save_model(model, path)
+    bits = bits_per_character(load_model(path), held_out_prose(folder))
+    print(
+        f"{path.name}: {path.stat().st_size:,} bytes, "
+        f"{sum(len(level.characters) for level in model.levels):,} n-grams of "
+        f"{about['characters']:,} characters; {bits:.3f} bits a character on {HELD_OUT}; "
+        f"{time.perf_counter() - begin:.0f} s"
+    )
+    return 0
+
+
+def bits_per_character(model: CharacterModel, texts: list[str]) -> float:
+    """The cross-entropy of texts, each with its end."""
+    total = sum(model.log_prob(text + "\n") for text in texts)
+    return -total / NATS_PER_BIT / sum(len(text) + 1 for text in texts)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

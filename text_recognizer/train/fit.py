@@ -1,0 +1,186 @@
+"""One training run of one network, from its start weights to the exported best, resumable.
+
+What a run is stands in `Settings`; where and how it computes stands in `Machine`, which changes
+nothing in what is learned but the last digits.
+"""
+
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytorch_lightning as pl
+import torch
+from pytorch_lightning.callbacks import EMAWeightAveraging, ModelCheckpoint, TQDMProgressBar
+from pytorch_lightning.loggers import CSVLogger
+
+from text_recognizer.errors import RecognizerError
+from text_recognizer.pages.generator import TRAINING_MIX
+from text_recognizer.train.finder import FinderTraining
+from text_recognizer.train.pages_data import PagesData
+from text_recognizer.train.reader import ReaderTraining
+from text_recognizer.train.strips_data import StripsData
+from text_recognizer.weights import export_checkpoint, load_weights
+
+NETWORKS = ("reader", "finder")
+LEARNING_RATES = {"reader": 1e-4, "finder": 2e-3}
+VALIDATION_BATCHES = {"reader": 3, "finder": 8}
+SCORES = {"reader": "cer", "finder": "lines_wrong"}
+LONGEST_WARMUP = 100  # steps
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a run learns from, and how. Two runs of the same settings give the same weights on the
+    same machine.
+
+    Args:
+        network: "reader" or "finder".
+        steps: of the optimizer in all, best a multiple of `validate_every`: what comes after the
+            last validation is not kept.
+        batch: strips (reader) or pages (finder) in a batch.
+        learning_rate: AdamW's peak; None for the network's usual one.
+        validate_every: steps.
+        mix: kind of page -> share.
+        ema: decay of the averaged weights, which are what is kept.
+        seed: of the made pages.
+        validation_batches: of each kind of page; None for the network's usual number.
+    """
+
+    network: str
+    steps: int = 2000
+    batch: int = 16
+    learning_rate: float | None = None
+    validate_every: int = 100
+    mix: dict[str, float] = field(default_factory=lambda: dict(TRAINING_MIX))
+    ema: float = 0.998
+    seed: int = 1
+    validation_batches: int | None = None
+
+
+@dataclass(frozen=True)
+class Machine:
+    """Lightning's accelerator, devices and precision, and the processes that make pages."""
+
+    accelerator: str = "auto"
+    devices: str = "auto"
+    precision: str = "bf16-mixed"
+    workers: int = 1
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """The weights of the best validation in half precision, and its score (lower is better)."""
+
+    weights: Path
+    score: float
+    monitored: str
+
+
+def fit(
+    settings: Settings,
+    out: Path,
+    start: Path | None = None,
+    machine: Machine | None = None,
+    callbacks: Sequence[pl.Callback] = (),
+    progress: bool = True,
+) -> Fitted:
+    """Trains, and goes on from the last validation where `out` holds a run that was stopped.
+
+    Args:
+        settings: the same as before, where the run goes on.
+        out: folder of the run: `last.ckpt`, `best.ckpt`, logs, and the weights at the end.
+        start: safetensors file to start from; None for random weights.
+        machine: may be another one than before.
+        callbacks: Lightning's, besides those that keep and average the weights.
+        progress: shows bars, and the scores of the start weights.
+
+    Raises KeyboardInterrupt at Ctrl-C, ModelFileError where `start` does not fit, RecognizerError
+    where the run ends without a validation, and what the pages' sources raise.
+    """
+    machine = machine or Machine()
+    pl.seed_everything(settings.seed, verbose=False)
+    torch.set_float32_matmul_precision("high")
+    # Lightning's advice on worker counts does not fit loaders that hold finished batches.
+    warnings.filterwarnings("ignore", message=".*does not have many workers.*")
+    module, data = _module_and_data(settings, machine)
+    network = module.reader if settings.network == "reader" else module.finder
+    monitored = SCORES[settings.network]
+    if start:
+        load_weights(network, start)
+    # Both at the end of a validation: Lightning 2.6 resumes from there exactly, and from the end of
+    # an epoch not. A `save_last` would be written only when the score was the best so far.
+    best, last = (
+        ModelCheckpoint(
+            out,
+            filename=name,
+            monitor=monitor,
+            save_on_train_epoch_end=False,
+            enable_version_counter=False,
+        )
+        for name, monitor in (("best", monitored), ("last", None))
+    )
+    trainer = pl.Trainer(
+        default_root_dir=out,
+        accelerator=machine.accelerator,
+        devices=machine.devices,
+        precision=machine.precision,
+        max_steps=settings.steps,
+        gradient_clip_val=1.0,
+        use_distributed_sampler=False,  # EpochSampler shares the batches out itself
+        logger=CSVLogger(out, name="log"),  # a folder a start: none is written over
+        log_every_n_steps=10,
+        callbacks=[
+            best,
+            last,  # after `best`, whose state it keeps
+            EMAWeightAveraging(
+                decay=settings.ema, update_starting_at_step=min(50, settings.steps // 4)
+            ),
+            *([TQDMProgressBar(refresh_rate=5)] if progress else []),
+            *callbacks,
+        ],
+        num_sanity_val_steps=0,
+        inference_mode=False,  # metrics go on counting after a first `validate`
+        enable_progress_bar=progress,
+        enable_model_summary=False,
+    )
+    checkpoint = out / "last.ckpt"
+    if not checkpoint.exists():
+        trainer.validate(module, data, verbose=progress)  # where it started from
+    try:
+        trainer.fit(module, data, ckpt_path=checkpoint if checkpoint.exists() else None)
+    except SystemExit:  # Lightning's answer to Ctrl+C
+        if trainer.interrupted:
+            raise KeyboardInterrupt from None
+        raise
+    if not (out / "best.ckpt").exists():
+        raise RecognizerError(
+            f"The run ended before its first validation, and nothing was kept: let it validate at "
+            f"least every {settings.steps} steps."
+        )
+    # `best.ckpt` is named, not `best.best_model_path`: a folder that was moved holds the old path.
+    exported = export_checkpoint(out / "best.ckpt", out / f"line_{settings.network}")
+    return Fitted(exported, float(best.best_model_score), monitored)
+
+
+def _module_and_data(
+    settings: Settings, machine: Machine
+) -> tuple[pl.LightningModule, pl.LightningDataModule]:
+    name = settings.network
+    data_type = StripsData if name == "reader" else PagesData
+    module_type = ReaderTraining if name == "reader" else FinderTraining
+    data = data_type(
+        settings.mix,
+        settings.batch,
+        settings.validate_every,
+        settings.validation_batches or VALIDATION_BATCHES[name],
+        machine.workers,
+        settings.seed,
+    )
+    module = module_type(
+        settings.learning_rate or LEARNING_RATES[name],
+        warmup_steps=min(LONGEST_WARMUP, settings.steps // 10),
+        max_steps=settings.steps,
+        kinds=tuple(data.validation_kinds),
+    )
+    return module, data

@@ -1,0 +1,199 @@
+"""Follows a recipe from the start weights to the judged weights folder, and goes on after a kill.
+
+Every stage keeps what it has in a folder of its own. What is done is not done again; what was
+begun goes on; what was begun otherwise than the recipe now says is refused.
+"""
+
+import dataclasses
+import json
+import shutil
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+
+from text_recognizer.compile import compile_paragraph_reader
+from text_recognizer.evaluate import evaluate
+from text_recognizer.evaluate.validation import REAL_GROUPS, write_pages
+from text_recognizer.models.import_line_reader import find_onnx, line_reader_from_onnx
+from text_recognizer.pages.fonts import fetch_fonts
+from text_recognizer.pages.handwriting import handwriting_folder
+from text_recognizer.paragraph_text_recognizer import ParagraphTextRecognizer
+from text_recognizer.train.fine_tune import quiet
+from text_recognizer.train.fit import Machine, fit
+from text_recognizer.train.recipe import UNITS, Recipe, RecipeError, Stage
+from text_recognizer.weights import packaged_weights, save_weights
+
+Say = Callable[[str], None]
+FILES = {"reader": "line_reader.safetensors", "finder": "line_finder.safetensors"}
+
+
+class Pace(pl.Callback):
+    """Tells at each validation how far a stage is, how fast, and how long it still takes."""
+
+    def __init__(self, stage: Stage, say: Say) -> None:
+        self.stage, self.say = stage, say
+        self.seconds, self.steps = 0.0, 0
+        self._began: float | None = None
+
+    def on_train_batch_start(self, trainer: pl.Trainer, *_: Any) -> None:
+        if self._began is None:
+            self._began = time.perf_counter()
+
+    def on_validation_start(self, trainer: pl.Trainer, *_: Any) -> None:
+        if trainer.state.fn == "fit" and self._began is not None:
+            # Validations take little, and the time between two batches is waiting for pages.
+            self.seconds += time.perf_counter() - self._began
+            self._began = None
+
+    def on_validation_end(self, trainer: pl.Trainer, *_: Any) -> None:
+        if trainer.state.fn != "fit":
+            return
+        settings = self.stage.settings
+        self.steps += settings.validate_every
+        speed = self.steps / max(self.seconds, 1e-9)
+        left = (settings.steps - trainer.global_step) / speed / 3600
+        scores = ", ".join(
+            f"{name} {float(value):.4f}"
+            for name, value in trainer.callback_metrics.items()
+            if name in ("cer", "lines_wrong")
+        )
+        self.say(
+            f"{self.stage.name}: step {trainer.global_step} of {settings.steps}, {scores}, "
+            f"{speed * settings.batch:.1f} {UNITS[settings.network]}/s, {left:.2f} h left"
+        )
+
+
+def follow(
+    recipe: Recipe, out: Path, machine: Machine | None = None, say: Say = print
+) -> dict[str, Any]:
+    """Does what the recipe says in the folder `out`, or what is left of it.
+
+    Returns {"weights": folder, "model": TorchScript file, "scores": stage -> score, "cer": group ->
+    CER}; the same stands in `out/result.json`.
+
+    Raises RecipeError where `out` holds another training, HandwritingMissingError or
+    FontsMissingError where the pages cannot be made, KeyboardInterrupt at Ctrl-C.
+    """
+    for line in plan(recipe):
+        say(line)
+    kinds = {kind for stage in recipe.stages for kind in stage.settings.mix}
+    if kinds & {"pen", "scan"} or set(recipe.groups) & set(REAL_GROUPS):
+        handwriting_folder()  # what is missing is told before hours are spent
+    if "font" in kinds or "font" in recipe.groups:
+        fetch_fonts()
+    out.mkdir(parents=True, exist_ok=True)
+    weights = _start_weights(recipe, out, say)
+    scores = {}
+    for stage in recipe.stages:
+        network = stage.settings.network
+        done = _follow_stage(stage, weights[network], out / stage.name, machine, say)
+        weights[network], scores[stage.name] = out / stage.name / FILES[network], done["score"]
+    folder = out / "weights"
+    folder.mkdir(exist_ok=True)
+    for network, file in FILES.items():
+        shutil.copyfile(weights[network] or packaged_weights() / file, folder / file)
+    model = compile_paragraph_reader(out / "paragraph_reader.pt", folder)
+    say(f"weights in half precision: {folder}")
+    say(f"the model to read with: {model}")
+    result = {"weights": str(folder), "model": str(model), "scores": scores}
+    result["cer"] = _judge(recipe, model, out / "validation", say)
+    _write(out / "result.json", result)
+    return result
+
+
+def plan(recipe: Recipe) -> list[str]:
+    """What the recipe does and what it costs, a line each."""
+    lines = []
+    for stage in recipe.stages:
+        s = stage.settings
+        mix = ", ".join(f"{kind} {share:g}" for kind, share in s.mix.items())
+        lines.append(f"{stage.name}: {s.steps} steps of {s.batch} {UNITS[s.network]} ({mix})")
+    for kind in ("cpu", "gpu"):
+        hours = recipe.hours(recipe.speeds[kind])
+        if len(hours) == len(recipe.stages):
+            lines.append(f"{kind}: {sum(hours.values()):.1f} h at the speed that was measured")
+        else:
+            lines.append(f"{kind}: not measured")
+    return lines
+
+
+def _start_weights(recipe: Recipe, out: Path, say: Say) -> dict[str, Path | None]:
+    """Network -> the file that its first stage starts from; None for random weights."""
+    weights: dict[str, Path | None] = {}
+    used = {stage.settings.network for stage in recipe.stages}
+    for network, file in FILES.items():
+        start = recipe.start[network] if network in used else "packaged"
+        if start == "packaged":
+            weights[network] = packaged_weights() / file
+        elif start == "new":
+            weights[network] = None
+        else:
+            weights[network] = out / "start" / file
+            if not weights[network].exists():
+                say("start: PP-OCRv6 small's recognizer, from the installed rapidocr")
+                try:
+                    reader = line_reader_from_onnx(find_onnx())
+                except ModuleNotFoundError as error:
+                    raise RecipeError(
+                        f"Install {error.name} to import the start weights (pip install onnx "
+                        "rapidocr==3.10.0), or let the recipe start from packaged ones."
+                    ) from None
+                except (FileNotFoundError, ValueError) as error:
+                    raise RecipeError(str(error)) from None
+                save_weights(reader.state_dict(), weights[network])
+    return weights
+
+
+def _follow_stage(
+    stage: Stage, start: Path | None, folder: Path, machine: Machine | None, say: Say
+) -> dict[str, Any]:
+    """The result of a stage: that of an earlier start where it was finished."""
+    settings, begun, done = _plain(stage.settings), folder / "settings.json", folder / "done.json"
+    if begun.exists() and (before := json.loads(begun.read_text())) != settings:
+        changed = sorted(key for key in settings if before.get(key) != settings[key])
+        raise RecipeError(
+            f"{folder} was begun with another recipe ({', '.join(changed)} changed): give --out "
+            "another folder, or remove this one."
+        )
+    if done.exists():
+        result = json.loads(done.read_text())
+        say(f"{stage.name}: was done before, {result['monitored']} {result['score']:.4f}")
+        return result
+    folder.mkdir(parents=True, exist_ok=True)
+    _write(begun, settings)
+    say(f"{stage.name}: {'goes on' if (folder / 'last.ckpt').exists() else 'begins'}")
+    with quiet():
+        fitted = fit(
+            stage.settings, folder, start, machine, [Pace(stage, say)], sys.stdout.isatty()
+        )
+    result = {"score": fitted.score, "monitored": fitted.monitored}
+    _write(done, result)
+    say(f"{stage.name}: done, best {fitted.monitored} {fitted.score:.4f}")
+    return result
+
+
+def _judge(recipe: Recipe, model: Path, folder: Path, say: Say) -> dict[str, float]:
+    """CER of the finished weights on the validation pages, by group."""
+    if not recipe.groups:
+        return {}
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    read = evaluate(ParagraphTextRecognizer(model, device), write_pages(folder, recipe.groups))
+    for name, rates in read.groups.items():
+        say(f"{name}: CER {rates.cer:.4f} on {rates.images} validation pages")
+    return {name: rates.cer for name, rates in read.groups.items()}
+
+
+def _plain(settings: Any) -> dict[str, Any]:
+    return json.loads(json.dumps(dataclasses.asdict(settings)))
+
+
+def _write(path: Path, value: Any) -> None:
+    """Writes JSON whole or not at all: a kill leaves what was there before."""
+    partial = path.with_suffix(".partial")
+    partial.write_text(json.dumps(value, indent=1) + "\n", encoding="utf-8")
+    partial.replace(path)
