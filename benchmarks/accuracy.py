@@ -110,14 +110,26 @@ def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     groups = ("stanford", *GROUPS)
     contestants = tuple(PROCESSES)
-    parser.add_argument("--contestants", type=names(contestants), default=["ours"])
-    parser.add_argument("--groups", type=names(groups), default=list(groups))
+    parser.add_argument(
+        "--contestants",
+        type=names(contestants),
+        default=["ours"],
+        help=f"of {', '.join(contestants)} (ours)",
+    )
+    parser.add_argument(
+        "--groups",
+        type=names(groups),
+        default=list(groups),
+        help=f"of {', '.join(groups)} (all)",
+    )
     parser.add_argument("--model", type=Path, help="TorchScript file; else the packaged weights")
     parser.add_argument("--against", type=Path, help="TorchScript file of the contestant `against`")
     parser.add_argument("--rapidocr-python", default=sys.executable, help="its interpreter")
     parser.add_argument("--readings", type=Path, help="write all that was read into this file")
     parser.add_argument("--lines", action="store_true", help="also count the lines found")
-    parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
+    parser.add_argument(
+        "--threads", type=int, default=len(os.sched_getaffinity(0)), help="of each contestant"
+    )
     options = parser.parse_args()
     if ("against" in options.contestants) != (options.against is not None):
         parser.error("the contestant `against` and the option --against belong together")

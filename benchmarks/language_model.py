@@ -133,7 +133,7 @@ def frames_of(
     """Log-probabilities (N, F, C), frames (N,) and page (N,) of the lines of one picture."""
     ((pages, _),) = recognizer._batches([image])
     with torch.inference_mode():
-        return recognizer.model.read_frames(*recognizer._to_tensors(pages))[:3]
+        return recognizer.model.read_frames(*recognizer.to_tensors(pages))[:3]
 
 
 def likeliest(log_probs: torch.Tensor) -> str:

@@ -29,6 +29,7 @@ class ReaderProcess:
         python: The interpreter of its environment.
         model: TorchScript file (recognizer).
         longest: The most characters that it will be asked for (original).
+        program: A script that ends in `main` with contestants of its own.
 
     Raises:
         RuntimeError: The process ended before it was ready, or during a reading.
@@ -41,9 +42,10 @@ class ReaderProcess:
         python: str = sys.executable,
         model: Path | None = None,
         longest: int = 0,
+        program: str = __file__,
     ) -> None:
         self.name = name
-        command = [python, __file__, name, f"--threads={threads}", f"--longest={longest}"]
+        command = [python, program, name, f"--threads={threads}", f"--longest={longest}"]
         if model is not None:
             command.append(f"--model={model}")
         environment = {**os.environ, "OMP_NUM_THREADS": str(threads)}
@@ -208,7 +210,9 @@ def peak_megabytes() -> float:
     return max(resource.getrusage(who).ru_maxrss for who in whose) * 1024 / 1e6  # KiB on Linux
 
 
-CONTESTANTS: dict[str, Callable[[argparse.Namespace], ReadPages]] = {
+Contestant = Callable[[argparse.Namespace], ReadPages]
+
+CONTESTANTS: dict[str, Contestant] = {
     "recognizer": recognizer,
     "with_language_model": with_language_model,
     "rapidocr": rapidocr,
@@ -218,9 +222,10 @@ CONTESTANTS: dict[str, Callable[[argparse.Namespace], ReadPages]] = {
 }
 
 
-def main() -> None:
+def main(contestants: dict[str, Contestant] = CONTESTANTS) -> None:
+    """The process of the contestant that the command line names."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("name", choices=CONTESTANTS)
+    parser.add_argument("name", choices=contestants)
     parser.add_argument("--threads", type=int, required=True)
     parser.add_argument("--model", type=Path)
     parser.add_argument("--longest", type=int, default=0)
@@ -228,7 +233,7 @@ def main() -> None:
     # The pipe carries answers alone: what a library prints goes to stderr.
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
-    read = CONTESTANTS[options.name](options)
+    read = contestants[options.name](options)
     print(json.dumps({"ready": options.name}), file=answers, flush=True)
     for line in sys.stdin:
         request = json.loads(line)

@@ -210,7 +210,7 @@ def measure_parts(model: str, pages: Sequence[bytes], threads: Sequence[int]) ->
     with torch.inference_mode():
         start = time.perf_counter()
         for one in loaded:
-            recognizer.model.find_lines(*recognizer._to_tensors([one]))
+            recognizer.model.find_lines(*recognizer.to_tensors([one]))
         parts["threads_1_find_lines_s"] = round((time.perf_counter() - start) / len(images), 4)
     return parts
 

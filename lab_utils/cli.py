@@ -20,6 +20,7 @@ from lab_utils.commands import (
     tracking,
 )
 from lab_utils.commands.app import app as web_app
+from lab_utils.commands.demo import demo
 from lab_utils.commands.doctor import doctor
 from lab_utils.commands.profile import profile
 from lab_utils.commands.tunnel import tunnel
@@ -61,6 +62,7 @@ for command in (
     app.command()(command)
 app.command(name="app")(web_app)
 app.command(name="tunnel")(tunnel)
+app.command(name="demo")(demo)
 app.command(name="doctor")(doctor)
 app.command(name="compile")(reading.compile_weights)
 app.command()(profile)

@@ -44,7 +44,7 @@ def likeliest(log_probs: torch.Tensor) -> str:
 def test_the_frames_are_those_of_the_lines(plain):
     batch = [loaded for pages, _ in plain._batches(PAGES) for loaded in pages]
     with torch.inference_mode():
-        tensors = plain._to_tensors(batch)
+        tensors = plain.to_tensors(batch)
         tokens, *rest = plain.model.read_lines(*tensors)
         log_probs, lengths, *same = plain.model.read_frames(*tensors)
     for one, other in zip(rest, same, strict=True):

@@ -119,7 +119,7 @@ class ParagraphTextRecognizer:
                 texts += ["\n".join(line.text for line in page) for page in self._read_lines(pages)]
                 continue
             with torch.inference_mode():
-                tokens = self.model(*self._to_tensors(pages))
+                tokens = self.model(*self.to_tensors(pages))
             texts += [self._decode(row) for row in tokens.tolist()]
         return texts
 
@@ -164,7 +164,7 @@ class ParagraphTextRecognizer:
                 seconds.append(time.perf_counter() - start)
             yield pages, seconds
 
-    def _to_tensors(self, images: Sequence[LoadedImage]) -> tuple[torch.Tensor, torch.Tensor]:
+    def to_tensors(self, images: Sequence[LoadedImage]) -> tuple[torch.Tensor, torch.Tensor]:
         """Pages (B, 1, H, W) uint8, padded at right and bottom; sizes (B, 2): height, width."""
         sizes = [(image.page.height, image.page.width) for image in images]
         height, width = max(size[0] for size in sizes), max(size[1] for size in sizes)
@@ -177,10 +177,10 @@ class ParagraphTextRecognizer:
     def _read_lines(self, images: Sequence[LoadedImage]) -> list[list[Line]]:
         with torch.inference_mode():
             if self._decoder is None:
-                tokens, *rest = self.model.read_lines(*self._to_tensors(images))
+                tokens, *rest = self.model.read_lines(*self.to_tensors(images))
                 texts = [self._decode(row) for row in tokens.tolist()]
             else:
-                log_probs, lengths, *rest = self.model.read_frames(*self._to_tensors(images))
+                log_probs, lengths, *rest = self.model.read_frames(*self.to_tensors(images))
                 texts = self._decoder.pages(log_probs, lengths, rest[0])
         lines: list[list[Line]] = [[] for _ in images]
         columns = [column.tolist() for column in rest]

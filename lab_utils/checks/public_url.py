@@ -237,7 +237,7 @@ MARK = "X-Lab-Tunnel: 5f2c\r\n"
 
 @dataclass
 class _Link:
-    """What stands at the link's address: raw bytes of an answer, or silence (None)."""
+    """What stands at the link's address: raw bytes of an answer; None for a page much too late."""
 
     answer: bytes | None
     asked: list[bytes] = field(default_factory=list)
@@ -267,7 +267,8 @@ LINKS = [
     ("the connection ends without an answer", b"", "no answer"),
     ("a server accepts and stays silent", None, "no answer"),
 ]
-PATIENCE = 0.3
+PATIENCE, LATE = 0.3, 2.0
+"""s that the check lets wait for a silent server, and after which that one answers all the same."""
 
 
 def diagnose(function: Callable[[str, tuple[str, str] | None, float], str]) -> None:
@@ -304,6 +305,8 @@ def _expect_diagnosis(function: Callable, url: str, what: str, wanted: str) -> N
 
 
 def _clue(what: str) -> str:
+    if "silent" in what:
+        return f" It was to wait for {PATIENCE} s: hand `timeout` on."
     if "without the mark" in what or "another server" in what or "ngrok" in what:
         return " Whoever answers without the mark is not the gate, whatever the status."
     if "mark" in what or "app answers" in what:
@@ -332,10 +335,11 @@ def _standing(link: _Link) -> Iterator[str]:
                 with suppress(OSError), visitor:
                     visitor.settimeout(5)
                     link.asked.append(visitor.recv(65536))
-                    if link.answer is None:
-                        ended.wait(5)
-                    else:
-                        visitor.sendall(link.answer)
+                    answer = link.answer
+                    if answer is None:
+                        ended.wait(LATE)
+                        answer = _http("200 OK", MARK)
+                    visitor.sendall(answer)
 
     thread = threading.Thread(target=serve, daemon=True)
     thread.start()

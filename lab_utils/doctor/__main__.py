@@ -1,4 +1,4 @@
-"""`python -m lab_utils.doctor`: the report where `lab` itself does not start for want of packages."""
+"""`python -m lab_utils.doctor`: the report, also where `lab` lacks the packages to start."""
 
 import sys
 

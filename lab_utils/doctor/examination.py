@@ -68,8 +68,7 @@ def _taken(*looks: tuple[str, Look]) -> list[Finding]:
             missing = error.name or "a package"
             seen = note(name, f"not looked at, since {missing} cannot be imported", "see packages")
         except Exception as error:  # the rest is worth seeing all the same
-            seen = fix(
-                name, f"could not be looked at ({type(error).__name__}: {error})", "see there"
-            )
+            what = f"could not be looked at ({type(error).__name__}: {error})"
+            seen = fix(name, what, "see what it names")
         found += seen if isinstance(seen, list) else [seen]
     return found

@@ -46,10 +46,8 @@ def free_memory() -> float | None:
     found = []
     with suppress(OSError, ValueError, IndexError):
         lines = Path("/proc/meminfo").read_text().splitlines()
-        fields = {
-            name: rest.split()[0] for name, _, rest in (line.partition(":") for line in lines)
-        }
-        found.append(int(fields["MemAvailable"]) * 1024 / GIB)
+        [available] = [line.split()[1] for line in lines if line.startswith("MemAvailable:")]
+        found.append(int(available) * 1024 / GIB)
     with suppress(OSError, ValueError):  # "max" where the container has no limit
         limit = int((_CGROUP / "memory.max").read_text())
         used = int((_CGROUP / "memory.current").read_text())

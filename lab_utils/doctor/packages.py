@@ -60,9 +60,8 @@ def check_packages() -> list[Finding]:
         name: [found for line in lines if (found := _look_up(line, tested, if_needed=True))]
         for name, lines in asked["optional-dependencies"].items()
     }
-    everything = {
-        one.name: one for one in [*base, *(o for found in extras.values() for o in found)]
-    }
+    optional = [one for found in extras.values() for one in found]
+    everything = {one.name: one for one in [*base, *optional]}
     return [_base(base), _versions(everything.values()), _extras(extras)]
 
 

@@ -32,7 +32,7 @@ def reach() -> "Figure":
     _arrow(axes, (1.76, 1.1), (2.66, 1.1))
     axes.plot([2.62, 2.78], [1.0, 1.2], color=INK, linewidth=2)
     axes.plot([2.62, 2.78], [1.2, 1.0], color=INK, linewidth=2)
-    axes.text(1.9, 0.42, "no address of its own\nleads to this machine", ha="center", fontsize=9)
+    axes.text(1.4, 0.22, "no public address\nleads to this machine", ha="center", fontsize=9)
     return figure
 
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from text_recognizer.paragraph_text_recognizer import ParagraphTextRecognizer
 
 MIN_REPEATS, MAX_REPEATS = 3, 30
-SECONDS_PER_SIZE = 6.0
+SECONDS_PER_SIZE = 5.0
 """What the repeats of a batch size may take together, where they are more than MIN_REPEATS."""
 
 _WARM_UPS = 3
@@ -158,7 +158,7 @@ class Measurement:
 
     def _network(self, run: Run, begin: Callable[[], None]) -> _Took:
         self._batch = None  # before the next one takes memory
-        self._batch = self._recognizer._to_tensors(run.images)
+        self._batch = self._recognizer.to_tensors(run.images)
         allocated = self._settle()
         begin()
         start, start_of_work = time.perf_counter(), time.process_time()

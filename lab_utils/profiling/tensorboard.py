@@ -33,6 +33,7 @@ PLUGIN_NOTE = (
 _START_SECONDS = 60.0
 _LOAD_SECONDS = 300.0
 _WARDEN = Path(__file__).parents[1] / "service" / "warden.py"
+_HAS_WARDEN = sys.platform == "linux"
 
 
 class TensorBoard:
@@ -73,7 +74,8 @@ class TensorBoard:
     def __exit__(self, *_: object) -> None:
         if self._process is not None:
             self._process.stdin.close()  # what the warden waits for
-            self._process.terminate()
+            if not _HAS_WARDEN:
+                self._process.terminate()
             try:
                 self._process.wait(timeout=10)
             except subprocess.TimeoutExpired:
@@ -108,7 +110,7 @@ class TensorBoard:
         command += ["--host", LOOPBACK, "--port", str(self.port)]
         # The fast loader is a second server, for event files, of which there are none.
         command += ["--load_fast", "false"]
-        if sys.platform == "linux":
+        if _HAS_WARDEN:
             # The plugin reads each trace in a process of its own: none of them outlives this one.
             command = [sys.executable, "-I", "-S", str(_WARDEN), *command]
         with self._log.open("wb") as log:

@@ -802,10 +802,10 @@ there.close()
 # - **max batch**: how many requests are read together, at most;
 # - **max wait**: how long the first one waits for others while nothing else is to do.
 #
-# Whether it pays depends on what a batch costs; [notebook 04](04_batch_size_profiling.ipynb) measures
-# that. The first column of table 2 was recorded with the lab's recognizer on one core of a CPU. The
-# other column belongs to no device: it is *imagined*, 30 ms for any batch and 4 ms for each page in
-# it, to see what such a shape does.
+# Whether it pays depends on what a batch costs; [notebook 04](04_batch_size_profiling.ipynb)
+# measures that. The first column of table 2 was recorded with the lab's recognizer on one core of a
+# CPU. The other column belongs to no device: it is *imagined*, 30 ms for any batch and 4 ms for
+# each page in it, to see what such a shape does.
 
 # %%
 MEASURED = draw.CPU_BATCH_SECONDS  # {1: ..., 2: ..., 4: ..., 8: ...}
@@ -1056,3 +1056,5 @@ show(
 #   the numbers in place of `imagined`, and choose again.
 # - In a terminal, start `lab service lambda --workers 1` and `lab app --model-url ...` with its
 #   address, stop the service while a page is being read, start it again, and watch the app.
+# - Give the app an address that a phone elsewhere can open: [A public HTTPS
+#   link](07_public_url.ipynb).

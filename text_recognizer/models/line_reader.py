@@ -82,12 +82,16 @@ class Block(nn.Module):
     """Mixes neighbours with a depthwise convolution, then channels with two pointwise ones.
 
     The shape of RepViT's block (Wang et al., arXiv 2307.09283) after its branches were merged.
-    A block that changes the number of channels halves the height and has no residual path.
+    A block that changes the number of channels halves the height and has no residual path. One
+    that pools gives the means of 3 x 2 features.
     """
 
-    def __init__(self, channels: int, out_channels: int, attend_channels: bool = False) -> None:
+    def __init__(
+        self, channels: int, out_channels: int, attend_channels: bool = False, pool: bool = False
+    ) -> None:
         super().__init__()
         self.residual: Final[bool] = channels == out_channels
+        self.pool: Final[bool] = pool
         stride = (1, 1) if self.residual else (2, 1)
         self.depthwise = nn.Conv2d(channels, channels, 3, stride=stride, padding=1, groups=channels)
         self.attention = SqueezeExcitation(channels) if attend_channels else None
@@ -98,7 +102,10 @@ class Block(nn.Module):
         features = self.depthwise(masked(features, valid))
         if self.attention is not None:
             features = self.attention(features, valid)
-        mixed = self.project(F.gelu(self.expand(features)))
+        mixed = F.gelu(self.expand(features))
+        if self.pool:  # before the projection: it is linear, and has a sixth to do then
+            features, mixed = F.avg_pool2d(features, [3, 2]), F.avg_pool2d(mixed, [3, 2])
+        mixed = self.project(mixed)
         return features + mixed if self.residual else mixed
 
 
@@ -115,7 +122,7 @@ class Backbone(nn.Module):
                     [Block(96, 192)]
                     + [Block(192, 192, attend_channels=i % 2 == 0) for i in range(6)]
                 ),
-                nn.ModuleList([Block(192, 384), Block(384, 384, True), Block(384, 384)]),
+                nn.ModuleList([Block(192, 384), Block(384, 384, True), Block(384, 384, pool=True)]),
             ]
         )
 
@@ -131,7 +138,7 @@ class Backbone(nn.Module):
         for stage in self.stages:
             for block in stage:
                 features = block(features, valid_quarter)
-        return F.avg_pool2d(features, [3, 2])
+        return features
 
 
 class SelfAttention(nn.Module):

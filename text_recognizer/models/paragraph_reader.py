@@ -156,7 +156,7 @@ class ParagraphReader(nn.Module):
     def _straightened(
         self, ink: Tensor, path: Tensor, edges: Tensor, reach: Tensor
     ) -> Tuple[Tensor, Tensor]:
-        """`cut_strips` under its mark; TorchScript takes no `with` in a loop that has `continue`."""
+        """`cut_strips`, marked here: TorchScript takes no `with` in a loop that has `continue`."""
         with record_function("straightening"):
             return cut_strips(ink, path, edges[0], edges[1], reach[0], reach[1])
 
@@ -256,9 +256,10 @@ class ParagraphReader(nn.Module):
         self, strips: List[Tensor], widths: Tensor, log_probs: Optional[List[Tensor]]
     ) -> Tuple[Tensor, Tensor]:
         """Tokens (N, T) and confidences (N,) of strips (1, 48, width), read in batches of strips
-        of about one width, so that little is padding. `log_probs` is filled as `_lines` tells."""
+        of about one width, so that little is padding. A processor gains nothing by a batch, and
+        reads them one by one without any. `log_probs` is filled as `_lines` tells."""
         order = torch.argsort(widths)
-        size = 64 if widths.is_cuda else 8
+        size = 64 if widths.is_cuda else 1
         lines: List[Tensor] = [widths] * len(strips)
         confidence = torch.zeros([len(strips)], device=widths.device)
         longest = 0
@@ -271,8 +272,9 @@ class ParagraphReader(nn.Module):
             for row in range(chosen.size(0)):
                 strip = strips[int(chosen[row])]
                 batch[row, :, :, : strip.size(2)] = strip
+            padded_to: Optional[Tensor] = None if size == 1 else own
             with record_function("reader"):
-                logits = self.reader(batch, own)
+                logits = self.reader(batch, padded_to)
             with record_function("decoding"):
                 best, ids = logits.softmax(2).max(2)
                 frames = torch.arange(ids.size(1), device=ids.device)[None] < (own // 8)[:, None]

@@ -1,0 +1,753 @@
+# ---
+# jupyter:
+#   kernelspec:
+#     display_name: Python 3 (ipykernel)
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # A public HTTPS link
+#
+# **Time:** 75 minutes
+#
+# **You will learn**
+#
+# - what an address and a port are, and how to see who can reach a server;
+# - what HTTPS hides and what not, and where the encryption of a tunnel ends;
+# - how a machine that nobody can reach gets a public link, with ngrok or a host of your own;
+# - how a link asks for a password, and what keeps strangers and foreign pages out;
+# - how to tell a dead tunnel from a dead app;
+# - which way to take for an hour, a week, and to stay, and what the terms of Colab allow.
+
+# %% tags=["setup"]
+# The set-up cell: `lab notebooks build` fills it in.
+
+# %% [markdown]
+# ## An app that only this machine can reach
+#
+# The [web app](05_gradio_app.ipynb) reads handwriting for whoever opens its page. So far that is
+# you. Somebody else should try it, on a phone, over the mobile network, today, and it runs on a
+# laptop behind a home router, or in a notebook on Colab. Start it once more:
+
+# %%
+import base64
+import json
+import socket
+from pathlib import Path
+from urllib.error import HTTPError
+from urllib.request import Request, urlopen
+
+from lab_utils.checks import public_url as checks
+from lab_utils.figures import public_url as draw
+from lab_utils.figures import show, show_table
+
+PAGE = "data/pages/show_font_014.jpg"
+
+# %%
+import ipaddress
+
+from lab_utils.app import make_frontend
+from lab_utils.loading import load_recognizer
+
+frontend = make_frontend(load_recognizer(quiet=True))
+_, app_url, _ = frontend.launch(prevent_thread_lock=True, inline=False)
+app_port = frontend.server_port
+with urlopen(app_url) as reply:
+    print(reply.status, "from this machine")
+
+# %% [markdown]
+# ## 1. Addresses and ports
+#
+# An **address** names a machine in a network, or more exactly one of its network interfaces, of
+# which it has several. A **port**, a number up to 65535, names a program on it. A server *listens*
+# on a pair of both, and whoever sends to exactly this pair reaches it. So the address that a server
+# listens on decides who can come:
+#
+# | it listens on | who can reach it |
+# |---|---|
+# | 127.0.0.1, or ::1 in IPv6 (**loopback**) | programs on this machine, nobody else |
+# | 192.168.1.20, 10.0.0.7, ... | whoever is in that one network, and this machine |
+# | 0.0.0.0, or :: in IPv6 | all of these: it stands for *every* address that the machine has |
+#
+# Nobody has the address 0.0.0.0. It is what a server says when it does not want to choose, and many
+# do by default. In a café, all laptops at the other tables can then open your notebook. (And a
+# server on :: mostly takes IPv4 as well.) Try the first row with a real server. All addresses
+# that start with 127 belong to this machine, but they are not the same address:
+
+
+# %%
+def reaches(address: str, port: int) -> str:
+    try:
+        socket.create_connection((address, port), timeout=2).close()
+    except OSError:
+        return "nobody answers"
+    return "reached"
+
+
+with socket.create_server(("127.0.0.1", 0)) as server:  # port 0: any that is free
+    for address in ("127.0.0.1", "127.0.0.2", "::1"):
+        print(f"{address}: {reaches(address, server.getsockname()[1])}")
+
+# %%
+show(
+    draw.reach(),
+    "Figure 1. Who reaches a server; from outside, no address leads here.",
+    "Three nested frames: the internet, a local network, and this machine. A program on this "
+    "machine reaches the server at 127.0.0.1, a neighbour at 192.168.1.20 where the server listens "
+    "there, and a phone elsewhere is stopped at the border of the local network.",
+    width=760,
+)
+
+# %% [markdown]
+# Neither row helps the phone. Home networks, and Colab's machines, have *private* addresses that
+# every second home has as well; the router has the one public address and lets nobody in who was
+# not called. That is good, and it will stay so: a tunnel needs no open port. (Another trap: on the
+# phone, 127.0.0.1 is the phone.)
+#
+# Do not believe what a program says about where it listens; ask the system. Linux keeps a table of
+# all TCP sockets, `/proc/net/tcp`, and `tcp6` for IPv6. Shortened, it looks like this:
+#
+# ```text
+#   sl  local_address rem_address   st ...
+#    0: 0100007F:1EB4 00000000:0000 0A ...
+#    1: 0100007F:1EB4 0100007F:D3A2 01 ...
+# ```
+#
+# `local_address` is address and port, both hexadecimal: 1EB4 is 7860. The bytes of an address stand
+# in groups of four, and within each group the *last byte comes first*: 7F 00 00 01 is 127.0.0.1.
+# IPv6 has four such groups. `st` is the state: `0A` listens, the others are connections.
+
+# %% [markdown]
+# ### Exercise 1: Who listens, and who can come? (12 minutes)
+#
+# Return address, port and reach of each socket that listens, in the order of the lines. Reach is
+# `"this machine"` for loopback addresses, `"every network"` for 0.0.0.0 and ::, and `"one network"`
+# for all others. Mind that a program may write an IPv4 address as IPv6 (`::ffff:127.0.0.1`): judge
+# the IPv4 address then.
+
+
+# %% tags=["exercise"]
+def listening_addresses(lines: list[str]) -> list[tuple[str, int, str]]:
+    """The servers in /proc/net/tcp and tcp6.
+
+    Args:
+        lines: of the tables, with their headers.
+
+    Returns:
+        Address as usually written, port, and who can reach it.
+    """
+    ### BEGIN SOLUTION
+    found = []
+    for line in lines:
+        fields = line.split()
+        if fields[3] != "0A":
+            continue
+        address, _, port = fields[1].partition(":")
+        raw = bytes.fromhex(address)
+        raw = b"".join(raw[i : i + 4][::-1] for i in range(0, len(raw), 4))
+        ip = ipaddress.ip_address(raw)
+        ip = getattr(ip, "ipv4_mapped", None) or ip
+        reach = "one network"
+        if ip.is_loopback:
+            reach = "this machine"
+        elif ip.is_unspecified:
+            reach = "every network"
+        found.append((str(ip), int(port, 16), reach))
+    return found
+    ### END SOLUTION
+
+
+# %% tags=["check"]
+checks.listening_addresses(listening_addresses)
+
+# %% [markdown]
+# <details><summary>Hint</summary>
+#
+# `line.split()` gives the fields; the header has no `0A` among them. `bytes.fromhex` makes bytes of
+# hexadecimal text, `int(text, 16)` a number. Cut the bytes into pieces of four and turn each piece
+# around with `[::-1]`; that serves IPv4 (one piece) and IPv6 (four). `ipaddress.ip_address` takes 4
+# or 16 bytes, and what it returns knows `is_loopback`, `is_unspecified` and, for IPv6,
+# `ipv4_mapped`, which is `None` for most.
+#
+# </details>
+
+# %% [markdown]
+# Now ask about the app. (Other systems than Linux have no such table and print nothing here; there,
+# `lsof -i -P` or `netstat -an` tells.)
+
+# %%
+tables = [Path("/proc/net", name) for name in ("tcp", "tcp6")]
+lines = [line for table in tables if table.exists() for line in table.read_text().splitlines()]
+for address, port, who in listening_addresses(lines):
+    if port == app_port:
+        print(f"the app listens on {address} and is reached from {who}")
+
+# %% [markdown]
+# And what else listens on this machine? Look for the ones that are not for `this machine` alone,
+# and know for each of them why.
+
+# %% tags=["timing"]
+for address, port, who in sorted(set(listening_addresses(lines)), key=lambda one: one[1]):
+    print(f"{address}, port {port}: {who}")
+
+# %% [markdown]
+# ## 2. What travels
+#
+# Before anything goes out: what can the machines on the way see? The next cell plays the way. It
+# listens, and a client that knows a password sends it a request by plain HTTP.
+
+# %%
+from http.client import HTTPConnection
+
+secret = base64.b64encode(b"guest:correct horse").decode()
+headers = {"Host": "lab.example.org", "Authorization": f"Basic {secret}"}
+with socket.create_server(("127.0.0.1", 0)) as on_the_way:
+    client = HTTPConnection(*on_the_way.getsockname())
+    client.request("GET", "/letters/2026", headers=headers)
+    overheard = on_the_way.accept()[0].recv(4096).decode()
+    client.close()
+print("\n".join(overheard.split("\r\n")))
+
+# %% [markdown]
+# All of it, then: the page, and the line `Authorization`. Does it look encrypted? It is base64, and
+# whoever sees it reads it:
+
+# %%
+line = next(line for line in overheard.split("\r\n") if line.startswith("Authorization"))
+print(base64.b64decode(line.split()[-1]).decode())
+
+# %% [markdown]
+# **HTTPS** is the same HTTP within TLS, which does two things. It *encrypts*: the two ends agree on
+# a key that nobody on the way learns. And it *proves who is there*, without which encryption is
+# worth little, since one could have agreed on a key with the wrong one. For that, the server shows
+# a **certificate**: "this key belongs to lab.example.org", signed by an authority that browsers
+# know. The authority has checked that whoever asked for it controls the name. A client must check
+# the signature, the dates and the name, and Python does unless somebody switches it off:
+
+# %%
+import ssl
+
+trust = ssl.create_default_context()
+print("certificate:", trust.verify_mode.name)
+print("name is checked:", trust.check_hostname)
+
+# %% [markdown]
+# Here is the first message of a TLS connection, taken before it is sent. What does it give away?
+
+# %%
+answers, sent = ssl.MemoryBIO(), ssl.MemoryBIO()
+connection = trust.wrap_bio(answers, sent, server_hostname="lab.example.org")
+try:
+    connection.do_handshake()
+except ssl.SSLWantReadError:
+    hello = sent.read()
+print("the server's name:", b"lab.example.org" in hello)
+print("page or password:", b"letters" in hello or secret.encode() in hello)
+
+# %% [markdown]
+# The name of the server (it may have certificates for many), and nothing of what is asked. Pages
+# and passwords travel only after both sides have the key. So those on the way learn *that* you use
+# lab.example.org, when, and how much, but not what for.
+#
+# To get a certificate one needs a public name and somebody who answers there. A laptop has
+# neither. The tunnel's server has both.
+
+# %% [markdown]
+# ## 3. A tunnel
+#
+# The router lets nobody in who was not called. So *call*. An **agent** on this machine opens a
+# connection out to a server with a public address, and keeps it open. Visitors come to that server
+# by HTTPS, and it sends their requests down the line that is open already. The agent hands them to
+# a port on 127.0.0.1.
+
+# %%
+show(
+    draw.way_of_a_visitor(),
+    "Figure 2. A visitor's way through a tunnel. The line was opened from within.",
+    "A phone sends HTTPS to the tunnel's server, which has the public address. The agent on this "
+    "machine opened a line to that server; requests come back along it, to the gate, which asks "
+    "for name and password, and then to the app on 127.0.0.1.",
+    width=800,
+)
+
+# %% [markdown]
+# [ngrok](https://ngrok.com) runs such servers; its agent is a program, and
+# [pyngrok](https://pyngrok.readthedocs.io) fetches and starts it from Python. It needs an account,
+# since somebody has to answer for what the link shows, and its token in the variable
+# `NGROK_AUTHTOKEN` or in Colab's secrets (the key symbol at the left). Never in a cell: notebooks
+# are passed on.
+#
+# **What you may do on Colab:** its [FAQ](https://research.google.com/colaboratory/faq.html)
+# disallows web services that are not related to interactive compute with Colab. A link for some
+# minutes, to try on the phone what this notebook computes, is one thing; serving others from there
+# is not what these machines are lent for, and may cost you the access. Close it when you have seen
+# it. To show something to people, run it on your own machine, or see section 8.
+#
+# The next cell opens a link to the app, if it can. If not, it says what is missing.
+
+# %% tags=["timing"]
+from lab_utils.tunnel import TunnelError, open_tunnel
+
+public = None
+try:
+    public = open_tunnel(app_port)
+    print(f"{public.url}  name: {public.user}  password: {public.password}")
+    show(public.qr_picture(), "Point your phone's camera here.", "A QR code of the link.", 220)
+except TunnelError as error:
+    print(f"There is no public link now. {error}")
+
+# %% [markdown]
+# Open it on a phone, with its Wi-Fi off, and read your own handwriting. ngrok shows visitors of
+# free accounts a page of its own first.
+#
+# (The stored solutions show no link: an address with its password is nothing to keep.) The rest of
+# the notebook must not depend on accounts and networks, and you should see *both* ends of a tunnel.
+# So here is one whose server is on this machine, too
+# ([`loopback.py`](../lab_utils/tunnel/loopback.py)): `FarEnd` has the address, `LoopbackWay` is the
+# agent that calls out. It takes the place of ngrok, and everything behind it, from the gate to the
+# app, is the same as with the public link. Only HTTPS is missing, since it never leaves the
+# machine.
+
+# %%
+from lab_utils.tunnel import Tunnel
+from lab_utils.tunnel.login import login_of
+from lab_utils.tunnel.loopback import FarEnd, LoopbackWay
+
+far_end = FarEnd()
+tunnel = Tunnel(app_port, LoopbackWay(far_end), login_of("made"))
+link = tunnel.url + "/"
+print(f"name {tunnel.user}, a made password of {len(tunnel.password)} characters")
+
+# %% [markdown]
+# Where does the encryption end? Where the certificate is: **at the tunnel's server**. It decrypts
+# what the visitor sent and encrypts it anew for the agent's line. In between it is readable there,
+# passwords and handwriting included. A tunnel that adds HTTPS to a plain app must do so. It is a
+# question of whom you trust, not of technique:
+
+# %%
+show(
+    draw.who_reads_along(),
+    "Figure 3. Double lines are encrypted, dotted ones open; who stands in the middle can read.",
+    "Five ways. Plain http is open on both stretches. ngrok and Gradio's share link are encrypted "
+    "on both, with their server in the middle. ssh without a proxy is open to the host and "
+    "encrypted from there; with an HTTPS proxy on your own host both stretches are encrypted.",
+    width=700,
+)
+
+# %% [markdown]
+# ## 4. A password
+#
+# A public link is found, and not only by those whom you gave it: it stands in chats, in browsers'
+# histories, in the log of a proxy. And a name of your own is published as soon as it has a
+# certificate, in a log that robots read; they come within minutes. So the lab's links ask for a
+# name and a password, unless you say `--auth none`.
+#
+# **Basic authentication** is the oldest way and works everywhere, in browsers, curl and scripts.
+# The client sends `Authorization: Basic` and the base64 of `name:password`, with *every* request.
+# Without it or with a wrong one the answer is **401** and a header that makes a browser ask. You
+# have seen what base64 is worth, so it belongs within HTTPS alone.
+#
+# The comparison itself is a trap. `==` stops at the first character that differs, and who measures
+# many answers carefully finds a password character by character. `hmac.compare_digest` takes the
+# same time wherever the difference is.
+
+# %% [markdown]
+# ### Exercise 2: Let the right one in (8 minutes)
+#
+# Say whether a request's `Authorization` header holds this name and password. Strangers send
+# anything, and the answer to all of it is `False`, never an exception. The scheme's name has no
+# case (`basic` is fine), passwords may hold colons and letters beyond ASCII, which travel as UTF-8.
+
+# %% tags=["exercise"]
+import hmac
+
+
+def check_basic_auth(header: str | None, user: str, password: str) -> bool:
+    """Whether the header is the right one.
+
+    Args:
+        header: value of Authorization, such as "Basic Z3Vlc3Q6c2VjcmV0"; None if there is none.
+    """
+    ### BEGIN SOLUTION
+    scheme, _, text = (header or "").partition(" ")
+    if scheme.lower() != "basic":
+        return False
+    try:
+        given = base64.b64decode(text, validate=True)
+    except ValueError:
+        return False
+    return hmac.compare_digest(given, f"{user}:{password}".encode())
+    ### END SOLUTION
+
+
+# %% tags=["check"]
+checks.check_basic_auth(check_basic_auth)
+
+# %% [markdown]
+# <details><summary>Hint</summary>
+#
+# Nobody forces you to take the pair apart: put the right one together, as bytes, and compare the
+# whole. `b64decode(..., validate=True)` raises `ValueError` for what is no base64, also for letters
+# beyond ASCII. `compare_digest` takes two `bytes`; of two `str`, only ASCII ones. `None or ""` is
+# `""`.
+#
+# </details>
+
+# %% [markdown]
+# Compare your answer with that of the gate ([`gate.py`](../lab_utils/tunnel/gate.py)), which stands
+# between every link and the app:
+
+
+# %%
+def status(url: str, headers: dict[str, str]) -> int:
+    try:
+        with urlopen(Request(url, headers=headers), timeout=60) as reply:
+            return reply.status
+    except HTTPError as error:
+        return error.code
+
+
+def basic(user: str, password: str) -> str:
+    return "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode()
+
+
+# %%
+strangers = {"no header": None, "a guess": basic("guest", "guest"), "another scheme": "Bearer x"}
+visitors = strangers | {"the right one": basic(tunnel.user, tunnel.password)}
+for who, header in visitors.items():
+    gate = status(link, {"Authorization": header} if header else {})
+    print(f"{who}: yours {check_basic_auth(header, tunnel.user, tunnel.password)}, gate {gate}")
+
+# %% [markdown]
+# A gate in front guards all that is behind it: the page, and the API as well. A program with the
+# password reads a page through the tunnel:
+
+# %%
+page = base64.b64encode(Path(PAGE).read_bytes()).decode()
+headers = {"Content-Type": "application/json", "Authorization": visitors["the right one"]}
+endpoint = link + "gradio_api/run/predict_base64"
+with urlopen(Request(endpoint, json.dumps({"data": [page]}).encode(), headers)) as reply:
+    print(json.load(reply)["data"][0])
+
+# %% [markdown]
+# How good must a password be? The gate answers a wrong one after half a second, to up to 256
+# connections at a time: 512 guesses a second at most. On average half of all possibilities do.
+
+# %%
+passwords = {
+    "4 digits": 10**4,
+    "8 small letters": 26**8,
+    "a word of 100,000 and 2 digits": 100_000 * 10**2,
+    "made by the lab, 12 random bytes": 2**96,
+}
+rows = [[what, f"{count / 2 / 512 / 86_400:.2g}"] for what, count in passwords.items()]
+show_table(rows, ["password", "days to guess"], "Table 1. What guessing takes at the gate.")
+
+# %% [markdown]
+# 2,400 days are six years, so the second row is enough against guessing here, if the letters are
+# random. The gate limits the guesses; had somebody a *file* with hashes of the passwords, they
+# would try a billion a second. One password for all has other weaknesses: nobody knows who came,
+# and it cannot be taken from one alone. And it does not protect from those who have it: behind it,
+# the limits of the app still matter (notebook 05).
+
+# %% [markdown]
+# ## 5. Under which name?
+#
+# A server on 127.0.0.1 can be reached by programs on this machine, and *one of these is your
+# browser*, which runs the programs of every page that you open. It keeps pages from reading what
+# other sites answer, and goes by the site's name for that. This is how a page gets around it:
+#
+# 1. You open `http://evil.example`, and its page is loaded from a server on the internet.
+# 2. Its owner runs the name server, too, and now lets `evil.example` lead to 127.0.0.1.
+# 3. The page asks `http://evil.example:7860/...`. For the browser that is the same site; the
+#    request goes to *your* app, and the page reads the answer.
+#
+# This is **DNS rebinding**. No password helps an app that asks for none because it is local. But
+# the request says under which name it was made: `Host: evil.example:7860`. A local server should
+# answer to its own names, and refuse all others. A tunnel's gate does the same with the link's
+# name.
+
+# %% [markdown]
+# ### Exercise 3: Only under its own name (8 minutes)
+#
+# Say whether a request with this `Host` header may be answered: the host is one of `allowed`, or
+# `localhost`, or an address in numbers (to which no name server is asked, so nobody can rebind it).
+# It may have a port; IPv6 addresses stand in brackets; names have no case, and a dot at the end of
+# a name (`lab.example.org.`) changes nothing.
+
+# %% tags=["exercise"]
+from urllib.parse import urlsplit
+
+
+def host_allowed(host: str | None, allowed: set[str]) -> bool:
+    """Whether the request was made under a name of this server.
+
+    Args:
+        host: value of the header Host; None if there is none.
+        allowed: names in small letters.
+    """
+    ### BEGIN SOLUTION
+    try:
+        name = (urlsplit(f"//{host or ''}").hostname or "").rstrip(".")
+        if name in allowed or name == "localhost":
+            return True
+        ipaddress.ip_address(name)
+    except ValueError:
+        return False
+    return True
+    ### END SOLUTION
+
+
+# %% tags=["check"]
+checks.host_allowed(host_allowed)
+
+# %% [markdown]
+# <details><summary>Hint</summary>
+#
+# `urlsplit("//lab.example.org:80").hostname` knows ports, brackets, users and case; it is `None`
+# for nothing, and for unbalanced brackets `urlsplit` raises `ValueError`. Compare whole names:
+# neither `in`, `startswith` nor `endswith` of a text will do. `ipaddress.ip_address` raises
+# `ValueError` for what is no address in numbers.
+#
+# </details>
+
+# %%
+for host in (f"localhost:{app_port}", "127.0.0.1", "evil.example", "lab.example.org"):
+    answer = "200" if status(app_url, {"Host": host}) == 200 else "refused"
+    name = host.split(":")[0]
+    print(f"{name}: yours {host_allowed(host, set())}, the app {answer}")
+
+# %% [markdown]
+# The last one is the name of a link, perhaps, and the app does not know it. With your own proxy in
+# front, tell the app: `lab app --allow-host lab.example.org`. With `lab tunnel` there is no need:
+# the gate knows the link's name, refuses others, and asks the app under the app's own.
+
+# %% [markdown]
+# ## 6. Is it dead, and which part?
+#
+# "Your link does not work", somebody writes. A request passes five stations, and it helps to know
+# which one to look at. Each of them answers differently when the next is missing:
+
+# %%
+show(
+    draw.where_it_breaks(),
+    "Figure 4. What comes back when a station is missing.",
+    "Without the network or the tunnel's server there is no answer; without the agent or the gate "
+    "an answer comes that lacks the mark; without the app the gate answers 502 with the mark.",
+    width=760,
+)
+
+# %% [markdown]
+# The trick is a **mark**: the gate puts the header `X-Lab-Tunnel` on everything that passes, its
+# own refusals included. An answer *with* it comes from here. One *without* it comes from somebody
+# else, whatever its status: ngrok's error page (`ERR_NGROK_3200`: no agent is there), a proxy's, or
+# the log-in page of a hotel, which says 200. A check that only wants 200 would call that healthy.
+
+# %% [markdown]
+# ### Exercise 4: A diagnosis (12 minutes)
+#
+# Ask the link once, with `GET` and, if there is a login, with basic authentication. Return
+#
+# - `"no answer"`: no connection, no answer in time, or one that is no HTTP;
+# - `"dead tunnel"`: an answer without the header `X-Lab-Tunnel`, whatever its status;
+# - `"login refused"`: 401 with the header;
+# - `"healthy"`: 200 with the header;
+# - `"dead app"`: any other status with the header.
+
+# %% tags=["exercise"]
+from http.client import HTTPException
+
+
+def diagnose(url: str, login: tuple[str, str] | None = None, timeout: float = 10.0) -> str:
+    """Which part of a link is broken.
+
+    Args:
+        url: the link.
+        login: name and password.
+        timeout: s to wait for an answer.
+    """
+    ### BEGIN SOLUTION
+    request = Request(url)
+    if login is not None:
+        text = base64.b64encode(":".join(login).encode()).decode()
+        request.add_header("Authorization", f"Basic {text}")
+    try:
+        with urlopen(request, timeout=timeout) as answer:
+            status, marked = answer.status, "X-Lab-Tunnel" in answer.headers
+    except HTTPError as answer:
+        status, marked = answer.code, "X-Lab-Tunnel" in answer.headers
+    except (OSError, HTTPException):
+        return "no answer"
+    if not marked:
+        return "dead tunnel"
+    return {200: "healthy", 401: "login refused"}.get(status, "dead app")
+    ### END SOLUTION
+
+
+# %% tags=["check"]
+checks.diagnose(diagnose)
+
+# %% [markdown]
+# <details><summary>Hint</summary>
+#
+# `urlopen` raises `HTTPError` from status 400 on, and that error *is* an answer, with `code` and
+# `headers`; catch it first, as it is an `OSError`, too. No connection and no answer in time are
+# `OSError`s. What is no HTTP raises `http.client.HTTPException`. Whether a header is there:
+# `"X-Lab-Tunnel" in answer.headers`. Look at the mark before the status.
+#
+# </details>
+
+# %% [markdown]
+# Now break it, from the far side to the near one. A check without the password is included, as many
+# monitors have none:
+
+# %%
+login = (tunnel.user, tunnel.password)
+print("all is there:", diagnose(link, login))
+print("a wrong password:", diagnose(link, ("guest", "guest")))
+frontend.close()
+print("without the app:", diagnose(link, login))
+print("without the app, asked without a password:", diagnose(link))
+tunnel.close()
+print("without the agent:", diagnose(link, login))
+far_end.close()
+print("without the tunnel's server:", diagnose(link, login))
+
+# %% [markdown]
+# The fourth line is the blind spot: the gate asks for the password before it looks for the app, so
+# whoever monitors without one sees only that the tunnel stands. A health check must go the whole
+# way that users go.
+#
+# And what to do about it? A dead *agent* is replaced by the lab's tunnel itself: it looks twice a
+# second and opens the link again, with waits that grow. A dead *app* is started again by whatever
+# started it (section 8). A dead *network* needs patience alone.
+#
+# If you have opened a public link above, end it as well: now it leads to an app that is gone.
+
+# %% tags=["timing"]
+if public is not None:
+    print(diagnose(public.url, (public.user, public.password)))
+    public.close()
+
+# %% [markdown]
+# ## 7. From the table to the phone
+#
+# Nobody types `https://3f1c-203-0-113-9.ngrok-free.app`. A **QR code** is a text as a picture, with
+# so much redundancy that some of it may be covered. `lab tunnel` prints it in the terminal,
+# and `tunnel.qr_picture()` gives it to a notebook.
+
+# %%
+from lab_utils.tunnel.qr import qr_picture
+
+show(
+    qr_picture("https://lab.example.org/"),
+    "Figure 5. An address that leads nowhere, for cameras; the white margin belongs to it.",
+    "A QR code of https://lab.example.org/ in black on white.",
+    width=200,
+)
+
+# %% [markdown]
+# It holds the address and nothing else. Leave the password out: a picture of the code travels
+# further than you think. And a code tells nobody where it leads until it has been scanned, so put
+# the name of the address beside it when you hang it up.
+
+# %% [markdown]
+# ## 8. Other ways
+#
+# **Gradio's share link.** `lab app --share --auth anna:a-long-password`, or `launch(share=True)`.
+# Gradio's agent does what ngrok's does, without an account, for a week at most, under a random
+# name. Gradio's server ends the encryption. Without `auth`, everybody who has the link uses the
+# app.
+#
+# **A host of your own, with ssh.** Any rented machine with a public address is a tunnel's server,
+# and OpenSSH is an agent: `-R` asks the host to listen, and passes what comes down the line.
+#
+# ```sh
+# ssh -N -R 127.0.0.1:8080:127.0.0.1:7860 ada@host.example.org     # the bare tunnel
+# lab tunnel --ssh ada@host.example.org --domain lab.example.org   # the same, with the gate
+# ```
+#
+# In the host's configuration that takes three lines. Two are for its sshd (`/etc/ssh/sshd_config`);
+# the second only matters where the port itself is to be public, without HTTPS:
+#
+# ```text
+# AllowTcpForwarding remote
+# GatewayPorts clientspecified
+# ```
+#
+# The third is for Caddy (`/etc/caddy/Caddyfile`), a proxy that gets the certificate itself:
+#
+# ```text
+# lab.example.org { reverse_proxy 127.0.0.1:8080 }
+# ```
+#
+# Read the first address of `-R` with exercise 1 in mind: 127.0.0.1 *of the host*. The world
+# reaches the proxy alone, with HTTPS, and nobody but you can read along (figure 3, last row). The
+# details are in [the tunnel's README](../lab_utils/tunnel/README.md).
+
+# %% [markdown]
+# **To stay.** A laptop sleeps and Colab ends. What is to be there next week needs a machine that is
+# always on, and something that starts each part again when it ends. With Docker these are the parts
+# of [`compose.yaml`](../deploy/compose.yaml):
+
+# %%
+import yaml
+
+parts = yaml.safe_load(Path("deploy/compose.yaml").read_text())["services"]
+rows = [[name, part["restart"], ", ".join(part.get("ports", []))] for name, part in parts.items()]
+show_table(rows, ["part", "restart", "open port"], "Table 2. The parts of the demo that stays.")
+
+# %% [markdown]
+# One port in all, and on 127.0.0.1: inside a container, a server has to listen on 0.0.0.0 to be
+# reached at all, and it is the address *before* the port in `127.0.0.1:7860:7860` that says who can
+# come. Without it Docker opens the port on every network, past many firewalls. The script for a
+# machine at AWS (EC2) says the same in other words, those of systemd and docker:
+
+# %%
+# !lab deploy ec2-script --image registry.example.org/app | grep -E "publish |^Restart|^OnUnit"
+
+# %% [markdown]
+# `Restart` sees a process that has ended. It does not see one that hangs: for that the container
+# has a health check, a request every half minute, and a timer that restarts what fails it. Secrets
+# (the token, the password) come from the environment or a file for root alone, never from the image
+# or a command line. [deploy/README.md](../deploy/README.md) has the commands, what a month costs,
+# and what it is safe for.
+#
+# | for | take | it lasts | who can read along |
+# |---|---|---|---|
+# | yourself, now | 127.0.0.1 | as long as the kernel | nobody |
+# | one phone, some minutes | `lab tunnel`; `lab demo` starts all | until Ctrl-C | ngrok |
+# | a talk, without accounts | `lab app --share --auth ...` | a week at most | Gradio |
+# | your group | `lab tunnel --ssh ... --domain ...` | while both machines run | you |
+# | to stay | compose or EC2 | until you remove it | the tunnel's server, or you |
+#
+# Whichever it is, before you give a link away: Is there a password? Is the app's own limit set
+# (notebook 05)? Where does the handwriting go that people send, and did you tell them? When will
+# the link end, and who ends it?
+
+# %% [markdown]
+# ## Summary
+#
+# - The address a server listens on decides who can reach it: loopback is for this machine, 0.0.0.0
+#   and :: for every network. Ask the system, not the program.
+# - HTTPS hides what is asked, not whom. It ends where the certificate is; with a tunnel, that is
+#   the tunnel's server.
+# - A tunnel calls out, so no port is opened. What it leads to is public all the same.
+# - Base64 hides nothing. Compare secrets in constant time, and refuse everything else with 401.
+# - A server answers to its own names alone, also on 127.0.0.1.
+# - A mark that only your gate sets tells your answers from those of others; a health check goes the
+#   whole way, with the password.
+# - For minutes a tunnel, for months a machine whose parts are restarted.
+
+# %% [markdown]
+# ## What to try next
+#
+# - In a terminal, start `lab app` and `lab tunnel`, end the agent's process (`ngrok`) with `kill`,
+#   and watch the link come back. Is it the same one?
+# - Log in to a machine with `ssh -R 8080:127.0.0.1:7860` and use exercise 1 there: on which address
+#   does its sshd listen, and what does `GatewayPorts` change?
+# - Let `diagnose` run every minute and write down when its answer changes. How long must "no
+#   answer" last before it is worth a message to you?
+# - Look your own domain up in a log of certificates: which names has the world learned from it?
+# - What the model behind the link costs by the month: [A model service](06_model_service.ipynb).

@@ -1,0 +1,450 @@
+"""`lab demo`: one link through which a page is read by the app and the service behind it, and one
+Ctrl-C after which nothing of it is left."""
+
+import contextlib
+import json
+import os
+import re
+import shlex
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import httpx
+import pytest
+import yaml
+from app_serving import png, run, uri
+from conftest import COMMANDS, parses
+from tunnel_serving import DOMAIN, Edge, free_port, resolve_localhost, until
+
+from lab_utils import demo
+from lab_utils.app import names, server
+from lab_utils.demo import DemoError, Settings, Way
+from lab_utils.service import gateway
+from lab_utils.service.emulator_binary import cached_path, emulator_binary, machine
+from lab_utils.service.errors import ServiceError
+
+ROOT = Path(__file__).resolve().parents[1]
+MOST_SECONDS = 120  # on a machine that does other things besides
+
+
+@pytest.fixture(scope="module")
+def emulator() -> Path:
+    try:
+        return emulator_binary()
+    except ServiceError as error:
+        pytest.skip(str(error))
+
+
+@pytest.fixture
+def edge(tmp_path, monkeypatch):
+    """ngrok's stand-in and an empty folder for the lab; afterwards none of the demo is left."""
+    edge = Edge(tmp_path)
+    resolve_localhost(monkeypatch)
+    yield edge
+    assert until(lambda: not left(edge), 10), f"left behind: {left(edge)}"
+    assert list(tmp_path.glob("lab/tunnel/*")) == [], "the token was left behind"
+
+
+def with_emulator(edge: Edge, emulator: Path) -> None:
+    place = edge.folder / "lab" / "cache" / "lambda-emulator"
+    place.mkdir(parents=True)
+    shutil.copy(emulator, place)
+
+
+def left(edge: Edge) -> list[str]:
+    """The commands of all processes that were started with the variables of this test."""
+    mark = f"STAND_IN_FOLDER={edge.folder}".encode()
+    found = []
+    for path in Path("/proc").iterdir():
+        if path.name.isdigit() and int(path.name) != os.getpid():
+            with contextlib.suppress(OSError):
+                if mark in (path / "environ").read_bytes().split(b"\0"):
+                    command = (path / "cmdline").read_bytes().replace(b"\0", b" ").decode()
+                    found.append(f"{path.name} {command}")
+    return found
+
+
+class Demo:
+    """`lab demo` as a process of its own, with what it has said."""
+
+    def __init__(self, edge: Edge, *arguments, **variables) -> None:
+        self.edge = edge
+        self.out, self.err = edge.folder / "out", edge.folder / "err"
+        environment = os.environ | edge.variables | {"OMP_NUM_THREADS": "1"} | variables
+        with self.out.open("w") as out, self.err.open("w") as err:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "lab_utils.cli", "demo", *map(str, arguments)],
+                cwd=ROOT,
+                env={name: value for name, value in environment.items() if value},
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=err,
+            )
+
+    def __enter__(self) -> "Demo":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.process.poll() is None:
+            self.process.kill()
+        self.process.wait()
+
+    def said(self, pattern: str, seconds: float = MOST_SECONDS) -> re.Match:
+        """Waits for something in its output."""
+        found = []
+
+        def there() -> bool:
+            found[:] = re.finditer(pattern, self.out.read_text() + self.err.read_text())
+            return bool(found) or self.process.poll() is not None
+
+        until(there, seconds)
+        assert found, self.out.read_text() + self.err.read_text()
+        return found[-1]
+
+    def link(self) -> tuple[str, tuple[str, str] | None]:
+        url = self.said(r"The link: (\S+)")[1]
+        asks = re.search(r"the name (\S+) and the password (\S+)", self.out.read_text())
+        return url, asks and (asks[1], asks[2])
+
+    def end(self, number: int) -> int:
+        self.process.send_signal(number)
+        return self.process.wait(30)
+
+
+def read_through(client: httpx.Client) -> str:
+    answer = run(client, names.PREDICT, {"url": uri(png())})
+    assert answer.status_code == 200, answer.text
+    return answer.json()["data"][0]
+
+
+# The whole way
+
+
+def test_a_page_is_read_through_link_app_and_service_and_ctrl_c_ends_all(
+    edge, emulator, stand_in_path
+):
+    with_emulator(edge, emulator)
+    options = ("--model", stand_in_path, "--port", 0, "--service-port", 0)
+    with Demo(edge, *options, "--domain", DOMAIN) as lab:
+        url, login = lab.link()
+        assert url.startswith(f"https://{DOMAIN}") and login
+        assert "Lambda's emulator" in lab.err.read_text()
+        with edge.client(url, auth=login) as client:
+            assert client.get("/").status_code == 200
+            text = read_through(client)
+            assert "gray" in text, "the stand-in's answer"
+            assert (
+                httpx.get(lab.said(r"service .* (http://\S+),")[1] + "/health").status_code == 200
+            )
+
+            # A function that dies is replaced; the app asks again meanwhile.
+            functions = [line for line in left(edge) if " -m awslambdaric " in line]
+            assert functions
+            for line in functions:
+                os.kill(int(line.split()[0]), signal.SIGKILL)
+            assert read_through(client) == text
+
+            # So is the agent.
+            (agent,) = edge.agents()
+            os.kill(agent, signal.SIGKILL)
+            lab.said("The tunnel is open again")
+            assert read_through(client) == text
+        with edge.client(url) as client:
+            assert client.get("/").status_code == 401
+        assert len(left(edge)) > 3, "this test sees the processes"
+        assert lab.end(signal.SIGINT) == 130
+        assert left(edge) == []
+    assert "good-token" not in lab.out.read_text() + lab.err.read_text()
+    assert "Traceback" not in lab.err.read_text()
+
+
+def test_nothing_is_left_after_kill_9(edge, emulator, stand_in_path):
+    with_emulator(edge, emulator)
+    options = ("--model", stand_in_path, "--port", 0, "--service-port", 0)
+    with Demo(edge, *options) as lab:
+        lab.link()
+        lab.process.kill()
+        lab.process.wait()
+        assert until(lambda: not left(edge), 10), left(edge)
+    shutil.rmtree(edge.folder / "lab" / "tunnel", ignore_errors=True)
+
+
+def test_without_network_token_and_free_ports_it_runs_on_this_machine(edge, stand_in_path):
+    """No emulator can be fetched, so the model runs in the process; the usual ports are taken."""
+    no_network = {
+        "PIP_INDEX_URL": "http://127.0.0.1:1/simple",
+        "PIP_CONFIG_FILE": os.devnull,
+        "PIP_FIND_LINKS": "",
+        "PIP_EXTRA_INDEX_URL": "",
+        "PIP_NO_INDEX": "",
+        "NGROK_AUTHTOKEN": "",
+    }
+    with contextlib.ExitStack() as stack:
+        for port in (server.DEFAULT_PORT, gateway.DEFAULT_PORT):
+            with contextlib.suppress(OSError):  # then another program has it: the same
+                stack.enter_context(socket.create_server(("127.0.0.1", port)))
+        lab = stack.enter_context(
+            Demo(edge, "--model", stand_in_path, "--auth", "ada:secret", **no_network)
+        )
+        url, login = lab.link()
+        assert url.startswith("http://127.0.0.1:") and login is None
+        told = lab.err.read_text()
+        assert "set NGROK_AUTHTOKEN" in told and "--ssh USER@HOST" in told
+        assert f"Port {server.DEFAULT_PORT} is taken" in told
+        assert f"Port {gateway.DEFAULT_PORT} is taken" in told
+        assert "without Lambda's emulator" in told
+        with httpx.Client(base_url=url, timeout=60) as client:
+            assert client.get("/gradio_api/info").status_code == 401
+            client.post("/login", data={"username": "ada", "password": "secret"})
+            assert "gray" in read_through(client)
+        assert lab.end(signal.SIGTERM) == 128 + signal.SIGTERM
+
+
+def test_ended_while_it_starts_it_leaves_nothing(edge, emulator, stand_in_path):
+    with_emulator(edge, emulator)
+    options = ("--model", stand_in_path, "--port", 0, "--service-port", 0)
+    with Demo(edge, *options) as lab:
+        lab.said("model ")
+        assert until(lambda: any("warden" in line for line in left(edge)), 60)
+        assert lab.end(signal.SIGTERM) == 128 + signal.SIGTERM
+    assert "Traceback" not in lab.err.read_text()
+
+
+# What cannot be
+
+
+@pytest.mark.parametrize(
+    "arguments, said",
+    [
+        (["--tunnel", "ssh"], "go together"),
+        (["--ssh", "ada@example.org", "--tunnel", "none"], "go together"),
+        (["--domain", "example.ngrok.app"], "NGROK_AUTHTOKEN"),
+        (["--tunnel", "ngrok"], "NGROK_AUTHTOKEN"),
+        (["--auth", "no-colon"], "USER:PASS"),
+        (["--tunnel", "none", "--model", "none.pt"], "no model file"),
+        (["--tunnel", "none", "--model", "none.pt", "--version", "v3"], "not both"),
+    ],
+)
+def test_what_cannot_be_is_one_line_before_anything_is_started(
+    lab, monkeypatch, tmp_path, arguments, said
+):
+    monkeypatch.setenv("LAB_HOME", str(tmp_path))
+    monkeypatch.delenv("NGROK_AUTHTOKEN", raising=False)
+    monkeypatch.delenv("LAB_TUNNEL_AUTH", raising=False)
+    monkeypatch.setattr(demo, "_load_app_meanwhile", lambda: None)
+    handlers = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
+    code, out, err = lab("demo", *arguments)
+    assert (code, out) == (2, "")
+    (line,) = (line for line in err.splitlines() if line.startswith("lab: "))
+    assert said in line
+    assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == handlers
+
+
+def test_a_port_that_was_asked_for_has_to_be_free(lab, stand_in_path, monkeypatch):
+    monkeypatch.setattr(demo, "_load_app_meanwhile", lambda: None)
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        options = ("--tunnel", "none", "--model", stand_in_path)
+        code, _, err = lab("demo", *options, "--service-port", port)
+    assert code == 2 and "--service-port" in err.splitlines()[-1]
+
+
+def test_a_part_that_is_gone_ends_the_demo_with_its_name():
+    with pytest.raises(DemoError, match="The app at .* has ended"):
+        demo._watch(None, {"The app": free_port()})
+
+
+def test_a_tunnel_that_cannot_stay_open_ends_the_demo():
+    class Tunnel:
+        def wait(self):
+            raise DemoError("The host is gone.")
+
+    with pytest.raises(DemoError, match="The host is gone"):
+        demo._watch(Tunnel(), {})
+
+
+# Which model, and which way
+
+
+def test_production_is_served_where_there_is_one_else_the_packaged_weights(
+    monkeypatch, tmp_path, stand_in_path
+):
+    from lab_utils.service import model
+
+    monkeypatch.delenv("LAB_MODEL", raising=False)
+    monkeypatch.setenv("LAB_HOME", str(tmp_path))
+    monkeypatch.setattr(model, "model_file", lambda named=None: named or Path("packaged.pt"))
+    asked, said = [], []
+
+    def fetch(version):
+        asked.append(version)
+        if version == "production":
+            raise DemoError("There is none.")
+        return Path("staged.pt")
+
+    monkeypatch.setattr(demo, "_fetch", fetch)
+    monkeypatch.setattr(demo, "_tracker_has_data", lambda: False)
+    assert demo.find_model(None, None, said.append) == Path("packaged.pt")
+    assert asked == [] and said == []
+    monkeypatch.setattr(demo, "_tracker_has_data", lambda: True)
+    assert demo.find_model(None, None, said.append) == Path("packaged.pt")
+    assert asked == ["production"] and "There is none" in said[0]
+    assert demo.find_model(None, "v3", said.append) == Path("staged.pt")
+    assert demo.find_model(Path(stand_in_path), None, said.append) == Path(stand_in_path)
+    monkeypatch.setenv("LAB_MODEL", stand_in_path)
+    demo.find_model(None, None, said.append)
+    assert asked == ["production", "v3"]
+
+
+def test_a_version_that_is_not_there_is_told_as_lab_fetch_tells_it(monkeypatch, tmp_path):
+    monkeypatch.setenv("LAB_HOME", str(tmp_path))
+    for name in [name for name in os.environ if name.startswith(("WANDB_", "LAB_TRACKING_"))]:
+        monkeypatch.delenv(name)
+    with pytest.raises(DemoError, match="no project"):
+        demo.find_model(None, "v3", print)
+    assert not list(tmp_path.rglob("*.pt"))
+
+
+def test_the_way_follows_from_what_is_there(monkeypatch):
+    said = []
+    monkeypatch.delenv("NGROK_AUTHTOKEN", raising=False)
+    assert demo._way(Settings(), said.append) is Way.NONE and len(said) == 1
+    assert demo._way(Settings(ssh="ada@example.org"), said.append) is Way.SSH
+    monkeypatch.setenv("NGROK_AUTHTOKEN", "token")
+    monkeypatch.setenv("PYNGROK_NGROK_PATH", shutil.which("true"))
+    assert demo._way(Settings(), said.append) is Way.NGROK
+    assert demo._way(Settings(way=Way.NONE), said.append) is Way.NONE
+    assert len(said) == 1
+
+
+# The demo that stays: deploy/compose.yaml
+
+COMPOSE = ROOT / "deploy" / "compose.yaml"
+DOCKERFILE = ROOT / "deploy" / "demo.Dockerfile"
+
+
+@pytest.fixture(scope="module")
+def services() -> dict[str, dict]:
+    return yaml.safe_load(COMPOSE.read_text())["services"]
+
+
+def command_of(service: dict) -> str:
+    """What a container runs, as `lab ...`; compose's `$$` is the shell's `$`."""
+    words = [*service["entrypoint"], *service.get("command", [])]
+    if words[:2] == ["sh", "-c"]:
+        line = words[2].replace("$$", "$")
+        script = line.replace("exec python3", f"{shlex.quote(sys.executable)} -S -c {PRINT}")
+        told = subprocess.run(
+            ["sh", "-c", script],
+            env={"PATH": os.environ["PATH"], "NGROK_DOMAIN": "a.example.org"},
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        words = json.loads(told.stdout)
+    place = words.index("lab_utils.cli")
+    return shlex.join(["lab", *words[place + 1 :]])
+
+
+PRINT = shlex.quote("import json, sys; print(json.dumps(sys.argv[1:]))")
+
+
+def test_the_commands_of_the_containers_are_the_labs(services):
+    for name in ("service", "tunnel"):
+        parses(command_of(services[name]))
+    assert "--domain a.example.org" in command_of(services["tunnel"])
+    assert "entrypoint" not in services["app"], "the image's own"
+    assert set(services) == {"network", "service", "app", "tunnel"}
+
+
+def test_the_ports_are_the_codes_own_and_open_on_this_machine_alone(services):
+    app, model = server.DEFAULT_PORT, gateway.DEFAULT_PORT
+    assert services["network"]["ports"] == [f"127.0.0.1:${{LAB_PORT:-{app}}}:{app}"]
+    assert f"--port {model}" in command_of(services["service"])
+    assert f"--port {app}" in command_of(services["tunnel"])
+    assert services["app"]["environment"]["LAB_MODEL_URL"] == f"http://127.0.0.1:{model}"
+    assert f"127.0.0.1:{model}/health" in services["service"]["healthcheck"]["test"][-1]
+    assert f"127.0.0.1:{app}/" in services["app"]["healthcheck"]["test"][-1]
+    for name, service in services.items():
+        assert name == "network" or service["network_mode"] == "service:network"
+        assert name == "network" or "ports" not in service
+
+
+def test_each_container_is_bounded_and_comes_back(services):
+    for service in services.values():
+        assert service["restart"] == "unless-stopped"
+        assert service["read_only"] is True and service["cap_drop"] == ["ALL"]
+        assert service["mem_limit"] and service["pids_limit"]
+        assert service["healthcheck"]
+        written = service.get("tmpfs", []) + [
+            one.split(":")[1] for one in service.get("volumes", [])
+        ]
+        assert "/data" in written, "else the image makes a volume without a name each time"
+        assert set(service.get("depends_on", {})) <= set(services)
+
+
+def test_secrets_come_from_the_environment(services):
+    tunnel = services["tunnel"]["environment"]
+    assert tunnel["NGROK_AUTHTOKEN"].startswith("${NGROK_AUTHTOKEN:?")
+    assert tunnel["LAB_TUNNEL_AUTH"].startswith("${LAB_TUNNEL_AUTH:?")
+    assert services["app"]["environment"]["LAB_APP_AUTH"] == "${LAB_APP_AUTH:-}"
+    (option,) = (one for one in COMMANDS["tunnel"].params if one.name == "auth")
+    assert option.envvar == "LAB_TUNNEL_AUTH"
+
+
+def test_the_emulator_is_where_the_service_looks_for_it(services, monkeypatch):
+    source, target, mode = services["service"]["volumes"][0].split(":")
+    monkeypatch.delenv("LAB_HOME", raising=False)
+    assert (COMPOSE.parent / source).resolve() == cached_path(machine()).parent.resolve()
+    monkeypatch.setenv("LAB_HOME", "/data")  # as in the image
+    assert (Path(target), mode) == (cached_path(machine()).parent, "ro")
+    assert "LAB_HOME=/data" in (ROOT / "deploy" / "app.Dockerfile").read_text()
+
+
+@pytest.mark.parametrize("name, port", [("service", 9000), ("app", 7860)])
+def test_the_health_checks_tell_a_part_that_answers_from_one_that_does_not(
+    services, serve, name, port
+):
+    kind, python, option, code = services[name]["healthcheck"]["test"]
+    assert (kind, python, option) == ("CMD", "python3", "-c")
+
+    def exit_code(own_port: int) -> int:
+        line = [sys.executable, "-c", code.replace(str(port), str(own_port))]
+        return subprocess.run(line, capture_output=True, check=False).returncode
+
+    assert exit_code(serve(b"{}").port) == 0
+    assert exit_code(free_port()) != 0
+
+
+def test_the_image_adds_what_the_commands_import_and_all_of_it_is_pinned(services):
+    text = DOCKERFILE.read_text()
+    (line,) = re.findall(r"--target /opt/python (.*)", text)
+    pins = re.findall(r"(?m)^([\w.-]+)==", (ROOT / "constraints.txt").read_text())
+    assert {"awslambdaric", "pyngrok", "segno"} <= set(line.split())
+    assert {name.lower() for name in line.split()} <= {name.lower() for name in pins}
+    assert services["service"]["build"]["dockerfile"] == str(DOCKERFILE.relative_to(ROOT))
+    assert (COMPOSE.parent / services["service"]["build"]["context"]).resolve() == ROOT
+    app = re.search(r"ARG APP=(\S+)", text)[1]
+    assert f"--tag {app}" in (ROOT / "deploy" / "README.md").read_text()
+    assert text.rstrip().endswith("USER 65534:65534")
+
+
+def test_compose_itself_takes_the_file():
+    if (
+        shutil.which("docker") is None
+        or subprocess.run(
+            ["docker", "compose", "version"], capture_output=True, check=False
+        ).returncode
+    ):
+        pytest.skip("docker compose is not installed here")
+    command = ["docker", "compose", "--file", str(COMPOSE), "config", "--quiet"]
+    given = os.environ | {"NGROK_AUTHTOKEN": "token", "LAB_TUNNEL_AUTH": "ada:secret"}
+    done = subprocess.run(command, env=given, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    del given["NGROK_AUTHTOKEN"]
+    done = subprocess.run(command, env=given, capture_output=True, text=True, check=False)
+    assert done.returncode and "the token of your ngrok account" in done.stderr

@@ -1,0 +1,238 @@
+"""Typical mistakes in the exercises of notebook 07, and what the check must say about each."""
+
+LISTENING = """
+import ipaddress
+
+def listening_addresses(lines):
+    found = []
+    for line in lines[1:]:
+        fields = line.split()
+        if {skip}:
+            continue
+        address, port = fields[1].split(":")
+        raw = bytes.fromhex(address)
+        raw = {order}
+        ip = ipaddress.ip_address(raw)
+        {unwrap}
+        who = {who}
+        found.append((str(ip), {port}, who))
+    return found
+"""
+TABLE = {
+    "skip": 'fields[3] != "0A"',
+    "order": 'b"".join(raw[i : i + 4][::-1] for i in range(0, len(raw), 4))',
+    "unwrap": 'ip = getattr(ip, "ipv4_mapped", None) or ip',
+    "who": '"this machine" if ip.is_loopback else "every network" if ip.is_unspecified '
+    'else "one network"',
+    "port": "int(port, 16)",
+}
+
+AUTH = """
+import base64
+import hmac
+
+def check_basic_auth(header, user, password):
+    if not header {scheme}:
+        return False
+    text = header.split(" ")[-1]
+    try:
+        given = base64.b64decode(text{validate})
+    except {caught}:
+        return False
+    return {same}
+"""
+LOGIN = {
+    "scheme": 'or not header.lower().startswith("basic ")',
+    "validate": ", validate=True",
+    "caught": "ValueError",
+    "same": 'hmac.compare_digest(given, f"{user}:{password}".encode())',
+}
+
+HOST = """
+import ipaddress
+from urllib.parse import urlsplit
+
+def host_allowed(host, allowed):
+    {body}
+"""
+
+DIAGNOSE = """
+import base64
+from http.client import HTTPException
+from urllib.error import HTTPError
+from urllib.request import Request, urlopen
+
+def diagnose(url, login=None, timeout=10.0):
+    request = Request(url)
+    if login is not None:
+        text = base64.b64encode(":".join(login).encode()).decode()
+        request.add_header("Authorization", {sent})
+    try:
+        with urlopen(request{patience}) as page:
+            status, marked = page.status, "x-lab-tunnel" in page.headers
+    except HTTPError as error:
+        status, marked = error.code, "x-lab-tunnel" in error.headers
+    except {caught}:
+        return "no answer"
+    {verdict}
+"""
+LINK = {
+    "sent": '"Basic " + text',
+    "patience": ", timeout=timeout",
+    "caught": "(OSError, HTTPException)",
+    "verdict": """if not marked:
+        return "dead tunnel"
+    return {200: "healthy", 401: "login refused"}.get(status, "dead app")""",
+}
+
+WRONG_ANSWERS: dict[str, list[tuple[str, str]]] = {
+    "listening_addresses": [
+        (LISTENING.format(**TABLE | {"order": "raw"}), "is 127.0.0.1, not 1.0.0.127.*last first"),
+        (LISTENING.format(**TABLE | {"order": "raw[::-1]"}), "each group of four"),
+        (LISTENING.format(**TABLE | {"port": "port"}), "it is hexadecimal"),
+        (LISTENING.format(**TABLE | {"skip": "False"}), "look at the state"),
+        (
+            LISTENING.format(**TABLE | {"who": '"this machine" if ip.is_loopback else "network"'}),
+            "stands for all addresses",
+        ),
+        (
+            LISTENING.format(
+                **TABLE
+                | {
+                    "who": '"this machine" if str(ip) == "127.0.0.1" else "every network" '
+                    'if ip.is_unspecified else "one network"'
+                }
+            ),
+            "All of 127",
+        ),
+        (
+            LISTENING.format(
+                **TABLE
+                | {
+                    "unwrap": "pass",
+                    "who": '"this machine" if str(ip) == "::1" or str(ip).startswith("127.") '
+                    'else "every network" if ip.is_unspecified else "one network"',
+                }
+            ),
+            "IPv4 address, written as IPv6",
+        ),
+    ],
+    "check_basic_auth": [
+        (
+            AUTH.format(**LOGIN | {"same": 'given == f"{user}:{password}".encode()'}),
+            "compare_digest",
+        ),
+        (
+            AUTH.format(**LOGIN | {"same": 'given.decode().split(":") == [user, password]'}),
+            "the right name and password.*refused",
+        ),
+        (
+            AUTH.format(
+                **LOGIN | {"same": 'hmac.compare_digest(given.decode(), user + ":" + password)'}
+            ),
+            "stopped check_basic_auth with UnicodeDecodeError",
+        ),
+        (
+            AUTH.format(
+                **LOGIN
+                | {
+                    "same": "hmac.compare_digest(given.decode('utf-8', 'replace'), "
+                    "f'{user}:{password}')"
+                }
+            ),
+            "with TypeError",
+        ),
+        (
+            AUTH.format(**LOGIN | {"same": 'given.startswith(f"{user}:".encode())'}),
+            "a wrong password.*let in",
+        ),
+        (
+            AUTH.format(**LOGIN | {"scheme": 'or not header.startswith("Basic ")'}),
+            "the scheme in other case",
+        ),
+        (AUTH.format(**LOGIN | {"scheme": ""}), "another scheme.*let in"),
+        (AUTH.format(**LOGIN | {"caught": "KeyError"}), "what is no base64.*with Error"),
+        (AUTH.format(**LOGIN).replace("not header or", ""), "no header.*with AttributeError"),
+    ],
+    "host_allowed": [
+        (HOST.format(body="return host in allowed"), "a port may follow|no name"),
+        (
+            HOST.format(
+                body='name = (host or "").split(":")[0].lower().rstrip(".")\n'
+                '    return name in allowed or name in ("localhost", "127.0.0.1")'
+            ),
+            "192.168.1.20.*refused",
+        ),
+        (
+            HOST.format(
+                body="name = (host or '').lower()\n"
+                "    return any(one in name for one in allowed | {'localhost'}) "
+                "or name.strip('[')[:1] in {'1', ':'}"
+            ),
+            "evil.example' was allowed",
+        ),
+        (
+            HOST.format(
+                body="""name = (urlsplit(f"//{host or ''}").hostname or "").rstrip(".")
+    if name in allowed or name == "localhost":
+        return True
+    try:
+        ipaddress.ip_address(name)
+        return True
+    except ValueError:
+        return False"""
+            ),
+            "with ValueError",
+        ),
+        (
+            HOST.format(
+                body="""name = (host or "").rsplit(":", 1)[0].strip("[]").lower()
+    if name in allowed or name == "localhost":
+        return True
+    try:
+        ipaddress.ip_address(name)
+        return True
+    except ValueError:
+        return False"""
+            ),
+            "a dot at the end|a port may be missing",
+        ),
+    ],
+    "diagnose": [
+        (
+            DIAGNOSE.format(
+                **LINK
+                | {
+                    "verdict": 'return {200: "healthy", 401: "login refused", 404: "dead tunnel"}'
+                    '.get(status, "dead app")'
+                }
+            ),
+            "proxy answers 502 without the mark.*is not the gate",
+        ),
+        (
+            DIAGNOSE.format(
+                **LINK
+                | {
+                    "verdict": 'if status == 200:\n        return "healthy"\n'
+                    '    if not marked:\n        return "dead tunnel"\n'
+                    '    return "login refused" if status == 401 else "dead app"'
+                }
+            ),
+            "hotel's page",
+        ),
+        (
+            DIAGNOSE.format(
+                **LINK
+                | {
+                    "verdict": 'if not marked:\n        return "dead tunnel"\n'
+                    '    return "healthy" if status < 500 else "dead app"'
+                }
+            ),
+            "401 with the mark",
+        ),
+        (DIAGNOSE.format(**LINK | {"caught": "OSError"}), "stopped with BadStatusLine"),
+        (DIAGNOSE.format(**LINK | {"sent": "':'.join(login)"}), "Authorization header 'guest"),
+        (DIAGNOSE.format(**LINK | {"sent": "text"}), "It is|it is Basic, a space"),
+        (DIAGNOSE.format(**LINK | {"patience": ", timeout=30"}), "stays silent.*hand `timeout` on"),
+    ],
+}
