@@ -63,6 +63,7 @@ def test_plain_and_packed_are_the_same_trace(tmp_path, name):
         (gzip.compress(b'{"traceEvents": []}'), "no step"),
         (gzip.compress(b'{"traceEvents": [1]}'), "damaged trace: an event is not an object"),
     ],
+    ids=[f"damage {number}" for number in range(12)],  # compressed bytes hold the time
 )
 def test_damaged_files_are_told_in_a_sentence(tmp_path, content, said):
     path = tmp_path / "trace.json.gz"
