@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image
 
+from lab_utils.figures.canvas import canvas
 from lab_utils.figures.paragraph_text_recognizer import faint, gallery, under_a_shadow
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ ARROW = {"arrowstyle": "-|>", "color": INK, "shrinkA": 0, "shrinkB": 0}
 
 def way_of_a_page() -> "Figure":
     """From whoever has a page to the model, and what lies between."""
-    figure, axes = _canvas(9.2, 2.9)
+    figure, axes = canvas(9.2, 2.9)
     senders = [
         "a person with\na browser",
         "a program:\ncurl, requests",
@@ -57,7 +58,7 @@ def base64_of(data: bytes) -> "Figure":
     """Three bytes, their 24 bits, and the four characters that these are in base64."""
     import base64
 
-    figure, axes = _canvas(7.4, 1.9)
+    figure, axes = canvas(7.4, 1.9)
     bits = "".join(f"{byte:08b}" for byte in data)
     cell, left = 0.26, 0.95
     for number, byte in enumerate(data):
@@ -82,7 +83,7 @@ def base64_of(data: bytes) -> "Figure":
 
 def one_step_or_two() -> "Figure":
     """The messages between a client and the app: at the left one step, at the right two."""
-    figure, axes = _canvas(9.2, 3.5)
+    figure, axes = canvas(9.2, 3.5)
     _messages(
         axes,
         0.9,
@@ -153,17 +154,6 @@ def judged(pages: dict[str, Image.Image], blank: Sequence[bool]) -> Image.Image:
     """The pages beside each other, each with its verdict above it."""
     words = [f"{name}: {'blank' if b else 'written'}" for name, b in zip(pages, blank, strict=True)]
     return gallery(list(pages.values()), words, columns=len(pages), height=190)
-
-
-def _canvas(width: float, height: float) -> "tuple[Figure, Axes]":
-    """A figure and axes whose unit is an inch, from the lower left."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(width, height))
-    axes = figure.add_axes((0, 0, 1, 1))
-    axes.set(xlim=(0, width), ylim=(0, height))
-    axes.set_axis_off()
-    return figure, axes
 
 
 def _box(

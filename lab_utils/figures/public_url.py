@@ -5,6 +5,8 @@ Encrypted stretches are double lines and open ones dotted, so that the pictures 
 
 from typing import TYPE_CHECKING
 
+from lab_utils.figures.canvas import canvas
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
@@ -14,7 +16,7 @@ INK, PAPER, SHADE = "black", "white", "#eeeeee"
 
 def reach() -> "Figure":
     """This machine within its network within the internet, and the addresses that lead there."""
-    figure, axes = _canvas(8.6, 2.9)
+    figure, axes = canvas(8.6, 2.9)
     _box(axes, "", 4.3, 1.45, 8.4, 2.7)
     axes.text(0.3, 2.55, "the internet", fontsize=10, style="italic")
     _box(axes, "", 5.5, 1.35, 5.6, 2.1, dashed=True)
@@ -38,7 +40,7 @@ def reach() -> "Figure":
 
 def way_of_a_visitor() -> "Figure":
     """From a phone through a tunnel to the app, and what each part does."""
-    figure, axes = _canvas(9.4, 2.6)
+    figure, axes = canvas(9.4, 2.6)
     _box(axes, "", 6.75, 1.3, 5.0, 2.3, SHADE, dashed=True)
     axes.text(4.4, 2.2, "this machine: no port is open to the outside", fontsize=9, style="italic")
     _box(axes, "a phone", 0.7, 1.3, 1.0, 0.7)
@@ -69,7 +71,7 @@ WAYS = [
 
 def who_reads_along() -> "Figure":
     """Each way's two stretches, encrypted or open, and who stands in the middle and reads."""
-    figure, axes = _canvas(8.6, 3.9)
+    figure, axes = canvas(8.6, 3.9)
     for x, name in ((2.6, "visitor"), (5.1, "in the middle"), (7.7, "this machine")):
         axes.text(x, 3.7, name, ha="center", va="center", fontsize=10, style="italic")
     for row, (way, middle, first, second) in enumerate(WAYS):
@@ -95,7 +97,7 @@ STATIONS = [
 
 def where_it_breaks() -> "Figure":
     """The stations of a request in a row, and below each what is seen if it is missing."""
-    figure, axes = _canvas(9.0, 1.95)
+    figure, axes = canvas(9.0, 1.95)
     axes.text(0.02, 1.5, "passes", va="center", fontsize=10, style="italic")
     axes.text(0.02, 0.45, "missing?", va="center", fontsize=10, style="italic")
     for place, (station, seen) in enumerate(STATIONS):
@@ -116,17 +118,6 @@ def _line(axes: "Axes", left: float, right: float, y: float, encrypted: bool) ->
         axes.plot([left, right], [y, y], color=INK, linewidth=2, linestyle=":")
     word = "encrypted" if encrypted else "open"
     axes.text((left + right) / 2, y + 0.1, word, ha="center", fontsize=9)
-
-
-def _canvas(width: float, height: float) -> "tuple[Figure, Axes]":
-    """A figure and axes whose unit is an inch, from the lower left."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(width, height))
-    axes = figure.add_axes((0, 0, 1, 1))
-    axes.set(xlim=(0, width), ylim=(0, height))
-    axes.set_axis_off()
-    return figure, axes
 
 
 def _box(
