@@ -11,6 +11,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import httpx
@@ -173,6 +174,18 @@ def test_nothing_is_left_after_kill_9(edge, emulator, stand_in_path):
     shutil.rmtree(edge.folder / "lab" / "tunnel", ignore_errors=True)
 
 
+def held(port: int, seconds: float = 60) -> socket.socket:
+    """A server on the port; another test beside may have it for a while."""
+    end = time.monotonic() + seconds
+    while True:
+        try:
+            return socket.create_server(("127.0.0.1", port))
+        except OSError:
+            if time.monotonic() > end:
+                raise
+            time.sleep(0.2)
+
+
 def test_without_network_token_and_free_ports_it_runs_on_this_machine(edge, stand_in_path):
     """No emulator can be fetched, so the model runs in the process; the usual ports are taken."""
     no_network = {
@@ -185,8 +198,7 @@ def test_without_network_token_and_free_ports_it_runs_on_this_machine(edge, stan
     }
     with contextlib.ExitStack() as stack:
         for port in (server.DEFAULT_PORT, gateway.DEFAULT_PORT):
-            with contextlib.suppress(OSError):  # then another program has it: the same
-                stack.enter_context(socket.create_server(("127.0.0.1", port)))
+            stack.enter_context(held(port))
         lab = stack.enter_context(
             Demo(edge, "--model", stand_in_path, "--auth", "ada:secret", **no_network)
         )
