@@ -3,8 +3,8 @@
 All contestants read the same images, page by page in turns, each in a process of its own:
 
     ours        this recognizer
-    english     the same, decoding with its language model
-    against     another model file of ours (--against), such as the one before a training
+    greedy      the same without its language model
+    against     another model file of ours (--against), such as the one before a training, read so
     rapidocr    rapidocr 3.10 without its direction classifier, which turns some upright lines over
     tesseract   Tesseract 5 (Debian's tesseract-ocr)
 
@@ -52,11 +52,11 @@ from text_recognizer.train.finder import compare_lines
 from text_recognizer.vocabulary import to_printable_ascii
 
 TARGETS = {"stanford": 0.12, "unipen": 0.05, "copiste": 0.08}  # the most that our CER may be
-MOST_OF_BEFORE = 1.2  # of the seconds and of the memory of `against`
+MOST_OF_BEFORE = 1.2  # of the seconds and of the memory of `against`, read greedily
 PROCESSES = {
     "ours": "recognizer",
-    "english": "with_language_model",
-    "against": "recognizer",
+    "greedy": "without_language_model",
+    "against": "without_language_model",
     "rapidocr": "rapidocr_upright",
     "tesseract": "tesseract",
 }
@@ -220,9 +220,9 @@ def summarize(told: list[dict[str, Any]], peak_mb: dict[str, float]) -> dict[str
         for group, limit in TARGETS.items()
         if "ours" in peak_mb and group in rows
     }
-    if "ours" in peak_mb and "against" in peak_mb:
-        ratios = [p["read"]["ours"]["seconds"] / p["read"]["against"]["seconds"] for p in told]
-        memory = peak_mb["ours"] / peak_mb["against"]
+    if "greedy" in peak_mb and "against" in peak_mb:
+        ratios = [p["read"]["greedy"]["seconds"] / p["read"]["against"]["seconds"] for p in told]
+        memory = peak_mb["greedy"] / peak_mb["against"]
         met["seconds"] = {"value": statistics.median(ratios), "limit": MOST_OF_BEFORE}
         met["memory"] = {"value": memory, "limit": MOST_OF_BEFORE}
     for target in met.values():

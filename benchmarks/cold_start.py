@@ -65,9 +65,10 @@ marks.append(time.time())
 class Eager(ParagraphTextRecognizer):
     def __init__(self, path):
         self.device, self.allow_private_addresses = torch.device("cpu"), False
-        self.max_batch, self._decoder = 1, None
+        self.max_batch = 1
         self.model = load_reader_checkpoint(path).paragraph_reader().eval()
         self._tokens, self._ignored = list(vocabulary.TOKENS), set(vocabulary.IGNORED)
+        self._decoder = self._load_decoder("auto")
 
 path = Path(os.environ["LAB_MODEL"])
 handler = LambdaHandler(Eager(path), path)

@@ -89,7 +89,7 @@ def contestant(change: Change) -> Contestant:
 
     def start(options: argparse.Namespace) -> ReadPages:
         torch.set_num_threads(options.threads)
-        recognizer = ParagraphTextRecognizer(options.model)
+        recognizer = ParagraphTextRecognizer(options.model, language_model="none")
         change(recognizer)
         return lambda files, lengths: [recognizer.predict(file) for file in files]
 

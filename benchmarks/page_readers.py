@@ -90,14 +90,14 @@ def recognizer(options: argparse.Namespace) -> ReadPages:
     return lambda files, lengths: reader.predict_batch(files)
 
 
-def with_language_model(options: argparse.Namespace) -> ReadPages:
-    """Ours, decoding with its language model of English."""
+def without_language_model(options: argparse.Namespace) -> ReadPages:
+    """Ours, as its network alone reads."""
     import torch
 
     from text_recognizer.paragraph_text_recognizer import ParagraphTextRecognizer
 
     torch.set_num_threads(options.threads)
-    reader = ParagraphTextRecognizer(options.model, language_model="english")
+    reader = ParagraphTextRecognizer(options.model, language_model="none")
     return lambda files, lengths: reader.predict_batch(files)
 
 
@@ -214,7 +214,7 @@ Contestant = Callable[[argparse.Namespace], ReadPages]
 
 CONTESTANTS: dict[str, Contestant] = {
     "recognizer": recognizer,
-    "with_language_model": with_language_model,
+    "without_language_model": without_language_model,
     "rapidocr": rapidocr,
     "rapidocr_upright": partial(rapidocr, turn_lines=False),
     "tesseract": tesseract,

@@ -6,6 +6,7 @@ hits all alike. A page's time is the median of its rounds, after a warm-up that 
 
     batch_1            this recognizer (TorchScript), one page at a time: a request that comes alone
     batch_8            the same, eight pages at a time: a queue, or a folder of scans
+    greedy             one page at a time without the language model
     rapidocr           rapidocr 3.10's whole pipeline as it comes, one page at a time
     rapidocr_upright   the same without its direction classifier, which upright pages do not need
     original           the architecture of the lab that this one re-creates, with random weights,
@@ -236,8 +237,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _start(options: argparse.Namespace, model: Path, items: list[Item]) -> dict[str, Contestant]:
     """Starts all; a rival that does not start is told on stderr and left out."""
     contestants = {}
-    for name, batch in (("batch_1", 1), ("batch_8", 8)):
-        process = ReaderProcess("recognizer", options.threads, model=model)
+    ours = (
+        ("batch_1", "recognizer", 1),
+        ("batch_8", "recognizer", 8),
+        ("greedy", "without_language_model", 1),
+    )
+    for name, reader, batch in ours:
+        process = ReaderProcess(reader, options.threads, model=model)
         contestants[name] = Contestant(name, process, items, batch)
     for name in ("rapidocr", "rapidocr_upright"):
         try:

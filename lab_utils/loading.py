@@ -25,12 +25,16 @@ def compile_packaged_weights(out: Path, quiet: bool = False) -> None:
 
 
 def load_recognizer(
-    model: Path | None = None, allow_private_addresses: bool = False, quiet: bool = False
+    model: Path | None = None,
+    allow_private_addresses: bool = False,
+    quiet: bool = False,
+    language_model: str = "auto",
 ) -> "ParagraphTextRecognizer":
     """Loads a TorchScript file: `model`, else LAB_MODEL's, else the packaged weights.
 
     These are compiled first where the compiled file is missing or older than they are, and a line
     on stderr says so, unless `quiet`: stored notebooks hold nothing that differs between runs.
+    `language_model` is as for `ParagraphTextRecognizer`.
     Raises ModelFileError if the file is missing, damaged or of another model.
     """
     from text_recognizer.paragraph_text_recognizer import (
@@ -43,4 +47,6 @@ def load_recognizer(
         model = compiled_model_path()
         if not is_current(model):
             compile_packaged_weights(model, quiet)
-    return ParagraphTextRecognizer(model, allow_private_addresses=allow_private_addresses)
+    return ParagraphTextRecognizer(
+        model, allow_private_addresses=allow_private_addresses, language_model=language_model
+    )

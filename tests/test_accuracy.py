@@ -26,11 +26,11 @@ def page(group: str, characters: int, **read: tuple[int, float]) -> dict:
 
 def test_rows_weigh_pages_by_their_length_and_targets_are_judged(accuracy):
     told = [
-        page("stanford", 100, ours=(10, 0.5), against=(20, 0.5)),
-        page("stanford", 300, ours=(10, 1.5), against=(40, 1.0)),
-        page("unipen", 100, ours=(9, 0.6), against=(9, 0.5)),
+        page("stanford", 100, ours=(10, 0.9), greedy=(12, 0.5), against=(20, 0.5)),
+        page("stanford", 300, ours=(10, 1.1), greedy=(18, 1.5), against=(40, 1.0)),
+        page("unipen", 100, ours=(9, 0.8), greedy=(9, 0.6), against=(9, 0.5)),
     ]
-    summary = accuracy.summarize(told, {"ours": 900.0, "against": 1000.0})
+    summary = accuracy.summarize(told, {"ours": 950.0, "greedy": 900.0, "against": 1000.0})
     stanford = summary["rows"]["stanford"]
     assert stanford["ours"] == {"cer": 20 / 400, "seconds_per_page": 1.0}
     assert stanford["against"]["cer"] == 60 / 400

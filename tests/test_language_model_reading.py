@@ -27,7 +27,7 @@ def fresh_model_path(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def plain(fresh_model_path):
-    return ParagraphTextRecognizer(fresh_model_path)
+    return ParagraphTextRecognizer(fresh_model_path, language_model="none")
 
 
 @pytest.fixture(scope="module")
@@ -85,3 +85,31 @@ def test_the_command_line_takes_a_language_model(fresh_model_path, capsys):
     options = ["--model", str(fresh_model_path), "--language-model", "english"]
     assert main([*options, str(PAGES[0])]) == 0
     assert len(capsys.readouterr().out.split()) > 5
+
+
+def test_english_is_the_default_which_the_environment_changes(
+    fresh_model_path, english, plain, monkeypatch
+):
+    monkeypatch.delenv("LAB_LANGUAGE_MODEL", raising=False)
+    by_default = ParagraphTextRecognizer(fresh_model_path)
+    monkeypatch.setenv("LAB_LANGUAGE_MODEL", "none")
+    without = ParagraphTextRecognizer(fresh_model_path)
+    named = ParagraphTextRecognizer(fresh_model_path, language_model="english")
+    texts = english.predict_batch(PAGES)
+    assert by_default.predict_batch(PAGES) == named.predict_batch(PAGES) == texts
+    assert without.predict_batch(PAGES) == plain.predict_batch(PAGES) != texts
+
+
+def test_a_model_of_before_language_models_reads_without_by_default(stand_in_path, monkeypatch):
+    monkeypatch.setenv("LAB_LANGUAGE_MODEL", "english")
+    assert ParagraphTextRecognizer(stand_in_path).predict(PAGES[0])
+
+
+def test_lab_read_takes_a_language_model(lab, fresh_model_path, tmp_path):
+    page = str(PAGES[0])
+    lines = [
+        lab("read", page, "--model", str(fresh_model_path), "--language-model", name)
+        for name in ("english", "none", str(tmp_path / "gone.ngrams"))
+    ]
+    assert [code for code, _, _ in lines] == [0, 0, 2]
+    assert "There is no language model at" in lines[2][2]

@@ -80,8 +80,9 @@ class ParagraphTextRecognizer:
         device: "cpu", "cuda", "cuda:1", ...
         allow_private_addresses: also fetch URLs inside private networks.
         max_batch: pages that go through the network at once; more of them take more memory.
-        language_model: "english" (the packaged one) or the file of a character model; with one, a
-            line's text is what is likeliest as writing and as language. None: as writing alone.
+        language_model: "english" (the packaged one) or the file of a character model: a line's text
+            is what is likeliest as writing and as language. "none": as writing alone. "auto": what
+            `LAB_LANGUAGE_MODEL` names, else English, and none for a model file that cannot.
 
     Raises:
         ModelFileError: a file is missing, damaged, or holds another model.
@@ -95,7 +96,7 @@ class ParagraphTextRecognizer:
         device: str | torch.device = "cpu",
         allow_private_addresses: bool = False,
         max_batch: int = MAX_BATCH,
-        language_model: str | os.PathLike | None = None,
+        language_model: str | os.PathLike = "auto",
     ) -> None:
         if max_batch < 1:
             raise ValueError(f"max_batch is {max_batch}; give at least 1.")
@@ -105,7 +106,7 @@ class ParagraphTextRecognizer:
         self.model = _load_model(default_model_path() if path is None else Path(path), self.device)
         self._tokens: list[str] = self.model.tokens
         self._ignored = set(self.model.ignored)
-        self._decoder = None if language_model is None else self._load_decoder(language_model)
+        self._decoder = self._load_decoder(language_model)
 
     def predict(self, image: ImageSource) -> str:
         """Returns the text of one image, its lines joined by newlines; "" for a blank page."""
@@ -189,16 +190,21 @@ class ParagraphTextRecognizer:
                 lines[page].append(_place(text, confidence, path, height, images[page]))
         return lines
 
-    def _load_decoder(self, name: str | os.PathLike) -> "Decoder":
+    def _load_decoder(self, name: str | os.PathLike) -> "Decoder | None":
+        can = hasattr(self.model, "read_frames")
+        if name == "auto":
+            name = (os.environ.get("LAB_LANGUAGE_MODEL") or "english") if can else "none"
+        if name == "none":
+            return None
+        if not can:
+            raise ModelFileError(
+                "The model file is of before language models; make one with `lab compile`."
+            )
         # Not at the top: who reads without a language model need not ship one.
         from text_recognizer.language_model import english_model_path
         from text_recognizer.language_model.character_model import load_model
         from text_recognizer.language_model.decoding import Decoder
 
-        if not hasattr(self.model, "read_frames"):
-            raise ModelFileError(
-                "The model file is of before language models; make one with `lab compile`."
-            )
         path = english_model_path() if name == "english" else Path(name)
         return Decoder(load_model(path), self._tokens[: self.model.newline])
 
@@ -273,7 +279,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         help="also fetch URLs inside private networks",
     )
     parser.add_argument(
-        "--language-model", metavar="NAME", help="read with this one: english, or a file"
+        "--language-model",
+        metavar="NAME",
+        default="auto",
+        help="english, none, or a file (default: $LAB_LANGUAGE_MODEL, or english)",
     )
     options = parser.parse_args(arguments)
     try:

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from lab_utils.commands.options import LanguageModel
 from lab_utils.loading import load_recognizer
 
 
@@ -33,6 +34,7 @@ def evaluate(
         Path | None, typer.Option(help="Write table.csv and the worst ten pages into this folder.")
     ] = None,
     threads: Annotated[int | None, typer.Option(min=1, help="Threads of PyTorch.")] = None,
+    language_model: LanguageModel = "auto",
 ) -> None:
     """Measure CER and WER by group; the last line is JSON.
 
@@ -48,7 +50,7 @@ def evaluate(
         make_report_folder(out)
     if threads is not None:
         torch.set_num_threads(threads)
-    recognizer = load_recognizer(model)
+    recognizer = load_recognizer(model, language_model=language_model)
     evaluation = evaluate(recognizer, items, batch_size)
     if out is not None:
         write_report(recognizer, evaluation, out)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from lab_utils.commands.options import LanguageModel
 from lab_utils.loading import compile_packaged_weights, load_recognizer
 from text_recognizer.errors import FirstPageWarning, RecognizerError
 
@@ -43,6 +44,7 @@ def read(
     allow_private: Annotated[
         bool, typer.Option("--allow-private", help="Also fetch URLs inside private networks.")
     ] = False,
+    language_model: LanguageModel = "auto",
 ) -> None:
     """Read images of handwritten paragraphs.
 
@@ -51,7 +53,7 @@ def read(
     Example: lab read page.jpg --json --overlay lines.png
     """
     pictures = overlay_paths(overlay, images) if overlay else [None] * len(images)
-    recognizer = load_recognizer(model, allow_private)
+    recognizer = load_recognizer(model, allow_private, language_model=language_model)
     failed = False
     for image, picture in zip(images, pictures, strict=True):
         try:

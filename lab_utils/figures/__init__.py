@@ -36,7 +36,7 @@ def show(picture: "Image.Image | Figure", caption: str, alt: str, width: int = 7
     data, kind = _encoded(picture, width)
     source = f"data:image/{kind};base64,{base64.b64encode(data).decode()}"
     markup = (
-        '<figure style="margin: 0.5em 0">'
+        '<figure style="margin: 0.5em 0; font-style: italic">'
         f'<img src="{source}" alt="{html.escape(alt)}" style="width: {width}px; max-width: 100%">'
         f"<figcaption>{html.escape(caption)}</figcaption></figure>"
     )

@@ -12,12 +12,12 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from lab_utils.figures import COLOURS, HATCHES, LINE_STYLES, MARKERS
+from lab_utils.figures import COLOURS, HATCHES
+from lab_utils.figures.curves import draw_curves
 from lab_utils.packaged import SAMPLE_PAGES
 from lab_utils.service.queueing import simulate_queue
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
     from lab_utils.profiling import Profile, Trace
@@ -332,8 +332,8 @@ def by_wait(played: Mapping[float, Mapping[float, Played]], target: float) -> "F
     for rate, curve in played.items():
         p95[f"{rate:,} a second"] = {1000 * wait: 1000 * one.p95 for wait, one in curve.items()}
         busy[f"{rate:,} a second"] = {1000 * wait: 100 * one.busy for wait, one in curve.items()}
-    _lines(above, p95)
-    _lines(below, busy)
+    draw_curves(above, p95)
+    draw_curves(below, busy)
     above.axhline(1000 * target, color="black", linewidth=1)
     above.text(0, 1000 * target, "target", va="bottom", fontsize=9)
     above.set(ylabel="p95 latency (ms)")
@@ -341,18 +341,3 @@ def by_wait(played: Mapping[float, Mapping[float, Played]], target: float) -> "F
     below.set(xlabel="max wait (ms)", ylabel="device busy (%)", ylim=(0, 103))
     below.get_legend().remove()
     return figure
-
-
-def _lines(axes: "Axes", series: Mapping[str, Mapping[Any, float]]) -> None:
-    for number, (name, curve) in enumerate(series.items()):
-        axes.plot(
-            list(curve),
-            list(curve.values()),
-            label=name,
-            color=COLOURS[number],
-            linestyle=LINE_STYLES[number % len(LINE_STYLES)],
-            marker=MARKERS[number],
-            markersize=5,
-        )
-    axes.grid(alpha=0.3)
-    axes.legend()

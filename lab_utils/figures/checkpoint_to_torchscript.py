@@ -131,12 +131,16 @@ def _first_line(text: str) -> str:
 
 
 def archive_parts(path: Path) -> list[list[object]]:
-    """What a TorchScript file holds: part, what for, number of files in it, kB (packed)."""
+    """What a TorchScript file holds: part, what for, number of files in it, about how many kB.
+
+    Two digits of the packed size: the file names the folders of its source, so that it is some
+    bytes longer or shorter on every machine.
+    """
     sizes = _packed_sizes(path)
     rows: list[list[object]] = []
     for part, (belongs, purpose) in ARCHIVE_PARTS.items():
         own = [size for name, size in sizes.items() if belongs(name)]
-        rows.append([part, purpose, len(own), round(sum(own) / 1e3)])
+        rows.append([part, purpose, len(own), int(float(f"{sum(own) / 1e3:.2g}"))])
     return rows
 
 

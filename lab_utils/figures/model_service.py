@@ -8,7 +8,8 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from lab_utils.figures import COLOURS, HATCHES, LINE_STYLES, MARKERS
+from lab_utils.figures import COLOURS, HATCHES, MARKERS
+from lab_utils.figures.curves import draw_curves
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -170,23 +171,12 @@ def latency_by_rate(
 
     figure = Figure(figsize=(7, 3.2), layout="constrained")
     axes = figure.add_subplot()
-    for number, (name, curve) in enumerate(curves.items()):
-        axes.plot(
-            list(curve),
-            list(curve.values()),
-            label=name,
-            color=COLOURS[number],
-            linestyle=LINE_STYLES[number % len(LINE_STYLES)],
-            marker=MARKERS[number],
-            markersize=4,
-        )
+    draw_curves(axes, curves)
     if target is not None:
         axes.axhline(target, color="black", linewidth=1)
         axes.text(0, target, " target", va="bottom", fontsize=9)
     axes.set(xlabel="requests a second", ylabel=quantity, ylim=(0, highest))
     axes.set_xlim(left=0)
-    axes.grid(alpha=0.3)
-    axes.legend()
     return figure
 
 
@@ -196,17 +186,7 @@ def costs(months: Sequence[int], dollars: Mapping[str, Sequence[float]]) -> "Fig
 
     figure = Figure(figsize=(7, 3.2), layout="constrained")
     axes = figure.add_subplot()
-    for number, (name, values) in enumerate(dollars.items()):
-        axes.plot(
-            months,
-            values,
-            label=name,
-            color=COLOURS[number],
-            linestyle=LINE_STYLES[number],
-            marker=MARKERS[number],
-            markersize=4,
-        )
+    by_months = {name: dict(zip(months, values, strict=True)) for name, values in dollars.items()}
+    draw_curves(axes, by_months)
     axes.set(xscale="log", yscale="log", xlabel="pages a month", ylabel="US dollars a month")
-    axes.grid(alpha=0.3)
-    axes.legend()
     return figure

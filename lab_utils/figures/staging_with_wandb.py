@@ -6,7 +6,7 @@ Runs are told by what they did, not by their ids, which the tracker draws by lot
 from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from lab_utils.figures import COLOURS, LINE_STYLES, MARKERS
+from lab_utils.figures.curves import draw_curves
 from lab_utils.staging import ArtifactNode, Lineage, RunNode
 
 if TYPE_CHECKING:
@@ -24,20 +24,10 @@ def loss_curves(losses: Mapping[str, Sequence[float]]) -> "Figure":
 
     figure = Figure(figsize=(6, 3), layout="constrained")
     axes = figure.add_subplot()
-    for number, (name, values) in enumerate(losses.items()):
-        axes.plot(
-            range(1, len(values) + 1),
-            values,
-            label=name,
-            color=COLOURS[number],
-            linestyle=LINE_STYLES[number],
-            marker=MARKERS[number],
-        )
+    draw_curves(axes, {name: dict(enumerate(losses[name], start=1)) for name in losses})
     axes.set(xlabel="step", ylabel="loss on the batch of this step")
     axes.set_ylim(bottom=0)
     axes.xaxis.get_major_locator().set_params(integer=True)
-    axes.grid(alpha=0.3)
-    axes.legend()
     return figure
 
 

@@ -65,7 +65,7 @@ def _fetch_and_read(request: dict[str, Any]) -> None:
     _tell(step="read")
     from text_recognizer.paragraph_text_recognizer import ParagraphTextRecognizer
 
-    recognizer = ParagraphTextRecognizer(out)
+    recognizer = ParagraphTextRecognizer(out, language_model="none")
     for page in request["pages"]:
         reading = recognizer.read(page)
         _tell(page=page, text=reading.text, lines=len(reading.lines), seconds=reading.seconds)

@@ -42,10 +42,11 @@ from text_recognizer.paragraph_text_recognizer import ParagraphTextRecognizer
 from text_recognizer.places import lab_folder
 
 FOLDER = lab_folder() / "notebooks" / "01"
-recognizer = ParagraphTextRecognizer(compile_paragraph_reader(FOLDER / "packaged.pt"))
+model_path = compile_paragraph_reader(FOLDER / "packaged.pt")
 
 # %%
 PAGE = Path("data/pages/show_font_003.jpg")
+recognizer = ParagraphTextRecognizer(model_path, language_model="none")
 text = recognizer.predict(PAGE)
 show(
     draw.page_with_texts(Image.open(PAGE), {"What the recognizer reads": text}, height=240),
@@ -54,6 +55,9 @@ show(
 )
 
 # %% [markdown]
+# `language_model="none"` says that the file reads alone. (The lab's commands and services also ask
+# what English looks like; [notebook 03](03_paragraph_text_recognizer.ipynb) comes to that.)
+#
 # In the next hour you make such a file yourself, from a checkpoint of your own training run, and
 # find out what each step is for.
 
@@ -296,8 +300,9 @@ print(f"{checkpoint_path.stat().st_size / 1e6:.1f} MB -> {small.stat().st_size /
 # | joining characters and lines | more Python | letters are doubled, lines run together |
 #
 # All of it belongs into the one file. So all of it has to be *one module*: `ParagraphReader` takes
-# pages and returns numbers of characters, and has the list of characters as an attribute. Build it
-# from the packaged line finder and your line reader.
+# pages and returns **tokens**, the numbers of characters, and has the list of characters as an
+# attribute. Build it from the packaged line finder, the network that says where lines are, and your
+# line reader.
 
 # %%
 from text_recognizer.models.paragraph_reader import ParagraphReader
@@ -380,7 +385,7 @@ show_table(
 
 # %%
 traced, complaints = routes.traced(reader, page)
-print(f"More than {len(complaints) // 500 * 500} warnings. The first one:")
+print(f"More than {len(complaints) // 40 * 40} warnings. The first one:")
 print(complaints[0].split(". ")[0])
 print("The trace reads its own page right:", read(traced, page) == read(reader, page))
 
@@ -416,8 +421,8 @@ show(
 )
 
 # %% [markdown]
-# Lines are skipped or run into each other, and those that are read are cut off: the trace has kept
-# the lengths of the first page's lines, too.
+# Lines are skipped or run into each other, and those that are read are cut off: the trace looks
+# where the lines of its own page were, and no further than they went.
 #
 # So this recognizer must be *scripted*. That has a price. TorchScript is a small language with
 # fixed types, and takes no Python that it cannot type. For example, this function, which joins
@@ -511,10 +516,12 @@ equal = [read(scripted, page) == texts[name] for name, page in pages.items()]
 print(f"the same text on {sum(equal)} of {len(equal)} pages")
 
 # %% [markdown]
-# Equal texts are what counts, but they hide a lot: a text stays the same while the scores behind it
-# drift, until one day one letter flips. So one compares the scores (logits), too. Comparing numbers
-# has traps of its own: `max(0.0, nan)` is `0.0` in Python, and two tensors of different shapes may
-# be subtracted without an error.
+# Equal texts are what counts, but they hide a lot. The line reader gets a **strip**, the picture of
+# one line, goes through it in narrow pieces, the **frames**, and gives each character, or class, a
+# score in each frame. The best class of each frame makes the text, which stays the same while the
+# scores (logits) drift, until one day one letter flips. So one compares the scores, too. Comparing
+# numbers has traps of its own: `max(0.0, nan)` is `0.0` in Python, and two tensors of different
+# shapes may be subtracted without an error.
 
 # %% [markdown]
 # ### Exercise 4: A parity report (10 minutes)
@@ -632,7 +639,7 @@ show(
 # %%
 show_table(
     draw.archive_parts(script_path),
-    ["part", "what it is", "files", "kB"],
+    ["part", "what it is", "files", "kB, about"],
     "Table 5. Inside the TorchScript file.",
 )
 print(draw.code_in_archive(script_path, "paragraph_reader", "forward", lines=14))
@@ -708,9 +715,9 @@ command = [sys.executable, "-W", "ignore", "-c", program, script_path, FOLDER / 
 print(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
 
 # %% [markdown]
-# One file, one dependency, the same text as in figure 1. This is what the rest of the lab deploys.
-# `lab compile` makes it from the packaged weights, and the class `ParagraphTextRecognizer` is a
-# thin shell around your `page_text`: it adds all kinds of images, batches and error messages.
+# One file, one dependency, and it reads. This is what the rest of the lab deploys. `lab compile`
+# makes it from the packaged weights, and the class `ParagraphTextRecognizer` is a shell around your
+# `page_text`: it adds all kinds of images, batches, error messages and the language model.
 
 # %% [markdown]
 # ## 7. Where TorchScript stands today
@@ -748,10 +755,10 @@ show_table(draw.outcome_rows(outcomes), columns, "Table 6. Ways out of Python, t
 # [normalization.py](../text_recognizer/models/normalization.py) and asks the pixels whether the
 # page is light on dark. Such a choice can be written as `torch.where`, which computes both. The
 # next stop is a `float(...)` of a tensor in the same function; it can stay a tensor. The third is
-# in [line_tracing.py](../text_recognizer/models/line_tracing.py): the loop over the ridges in a
-# column of the page, as many as there are. That loop *is* the following of lines, and nothing that
-# could be mended. (ONNX stops at an operation that it does not have. If it had it, the file would
-# hold a trace, wrong without a word: this exporter traces.)
+# in [line_tracing.py](../text_recognizer/models/line_tracing.py): a list of all places where a line
+# was seen, as many as there are, and the loop that joins them. That loop *is* the following of
+# lines, and nothing that could be mended. (ONNX stops at an operation that it does not have. If it
+# had it, the file would hold a trace, wrong without a word: this exporter traces.)
 #
 # So the recognizer without TorchScript looks different: two exported networks, and between them a
 # program, in Python or C++, that normalizes, follows lines and cuts strips, shipped and versioned
@@ -779,5 +786,5 @@ show_table(draw.outcome_rows(outcomes), columns, "Table 6. Ways out of Python, t
 # - Trace the recognizer on a page with ten lines and read pages with five. What comes out now?
 # - Write `move` with `torch.where` instead of `if`, and trace it again. Why is the trace right now?
 # - Round the line reader's weights to `bfloat16` and back. What does your `parity` say?
-# - Go on with [From an image to its text](03_paragraph_text_recognizer.ipynb): what happens between
-#   the pixels and the characters.
+# - **Next:** [Staging a model with Weights & Biases](02_staging_with_wandb.ipynb), which keeps on
+#   record where such a file comes from, and who may send it out.

@@ -171,9 +171,9 @@ columns = ["run", "learning rate", "pages", "CER before", "CER after"]
 show_table(rows, columns, "Table 1. Two trainings, and how they read the same validation lines.")
 
 # %% [markdown]
-# The careful run changed next to nothing: these lines are easy, and it still reads them. The rash
-# one learned its own lines by heart, and lost a part of what it could read before. Its loss does
-# not show that. So what goes along with a checkpoint as its **score** must come from data that it
+# The careful run changed next to nothing, and still reads these lines as before. The rash one
+# learned its own lines by heart, and lost a part of what it could read. Its loss does not show
+# that. So what goes along with a checkpoint as its **score** must come from data that it
 # was not trained on.
 
 # %% [markdown]
@@ -281,8 +281,8 @@ print(maker.job_type, "used", [(one.name, one.type) for one in maker.used_artifa
 # ### Exercise 1: The training behind a model (7 minutes)
 #
 # Given any artifact, return the training that its weights come from: the first run on the way back
-# whose `job_type` is `"train"`. There may be none, one or many steps between (a later lab might
-# quantize a model before it is staged). Runs may also have used data sets, type `"dataset"`; these
+# whose `job_type` is `"train"`. There may be none, one or many steps between (somebody might make a
+# model smaller before it is staged). Runs may also have used data sets, type `"dataset"`; these
 # are not where weights come from. Otherwise each run used one artifact at most.
 #
 # The trail may end: for a file that somebody uploaded by hand, `logged_by()` is `None`. Then raise
@@ -770,6 +770,5 @@ print("lab wandb-server --folder", os.path.relpath(FOLDER / "wandb"))
 #   `staging.stage` what decides it.
 # - Give the rule an absolute limit, and let it also refuse a model that reads the *sample pages*
 #   worse: `metadata["metrics"]["sample_pages_cer"]` of a staged model.
-# - What the file does with a page: [From an image to its text](03_paragraph_text_recognizer.ipynb).
-#   How it is compiled, in small steps: [From a checkpoint to
-#   TorchScript](01_checkpoint_to_torchscript.ipynb).
+# - **Next:** [From an image to its text](03_paragraph_text_recognizer.ipynb): what the staged file
+#   does with a page.

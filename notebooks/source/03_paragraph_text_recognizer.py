@@ -17,6 +17,7 @@
 # - how the lines of a paragraph are found, followed and straightened;
 # - how CTC turns frames of probabilities into characters;
 # - how to measure what was read: confidence without a label, the character error rate with one;
+# - what a language model adds, and what it may spoil;
 # - how one class and one command hide all this, and how they read your own handwriting.
 
 # %% tags=["setup"]
@@ -27,7 +28,8 @@
 #
 # A service is judged by one thing: somebody sends a picture and gets its text. So start there. The
 # recognizer is one TorchScript file, compiled here from the [packaged
-# weights](../data/weights/README.md), and one class around it.
+# weights](../data/weights/README.md), and one class around it. (Without a language model for now;
+# section 8 adds it.)
 
 # %%
 import torch
@@ -39,7 +41,7 @@ from lab_utils.figures import paragraph_text_recognizer as draw
 from lab_utils.loading import load_recognizer
 
 torch.set_grad_enabled(False)  # this notebook reads and trains nothing
-recognizer = load_recognizer(quiet=True)
+recognizer = load_recognizer(quiet=True, language_model="none")
 
 # %%
 PAGE = "data/pages/show_font_008.jpg"
@@ -53,8 +55,9 @@ figures.show(
 print(reading.text)
 
 # %% [markdown]
-# Every word is right, although the lines climb to the right and do not start below each other. What
-# happened in between has five stages, and each is a section of this notebook:
+# Compare it with the page: the lines climb to the right and do not start below each other, and the
+# text tells nothing of it. What happened in between has five stages, and each is a section of this
+# notebook:
 #
 # 1. **Image in**: whatever was sent becomes one upright page in gray.
 # 2. **Normalize**: paper becomes 0 and ink 1, whatever the light was.
@@ -542,14 +545,15 @@ figures.show(
 
 # %% [markdown]
 # Read the lowest row: dots are blanks, open boxes are spaces. The network is sure almost
-# everywhere, and most letters are one dark cell with a blank behind. Some last two frames, as the
-# semicolon does. And look at *will*: between its two *l* there is a blank, and it must be there.
+# everywhere, and most letters are one dark cell with a blank behind. Some last two frames. And look
+# at *will*: between its two *l* there is a blank, and it must be there.
 
 # %% [markdown]
 # ### Exercise 5: Greedy CTC decoding (6 minutes)
 #
-# Turn the best class of each frame into the classes of the line: of neighbouring frames with the
-# same class only the first counts, and blanks leave no trace.
+# **Greedy** means to take the best class of each frame and to look no further. Turn these into the
+# classes of the line: of neighbouring frames with the same class only the first counts, and blanks
+# leave no trace.
 
 
 # %% tags=["exercise"]
@@ -637,15 +641,16 @@ hard = recognizer.read("data/pages/show_font_015.jpg")
 figures.show(
     draw.confidences(hard.lines, labels["show_font_015.jpg"].split("\n")),
     "Figure 13. The lines of a harder page with their confidence.",
-    "A mark for each line: a circle if it was read right, a cross if not. Both kinds are mixed.",
+    "A mark for each line: a circle if it was read right, a cross if not.",
     width=600,
 )
 
 # %% [markdown]
-# Crosses stand to the right of circles: wrong lines of which the network is surer than of right
-# ones. This hand writes *n* as a small capital. The reader is sure of the *N* that it sees, and the
-# label knows better. **Confidence says how sure the network is, not whether it is right.** It helps
-# to choose which lines a person should look at first, and it is no error rate.
+# A cross to the right of a circle is a wrong line of which the network is surer than of a right
+# one. This hand writes *n* as a small capital, for example. Whoever reads an *N* there is sure of
+# what stands on the paper, and the label knows better. **Confidence says how sure the network is,
+# not whether it is right.** It helps to choose which lines a person should look at first, and it is
+# no error rate.
 
 # %% [markdown]
 # ## 7. How good is it? The character error rate
@@ -725,7 +730,7 @@ worst_lines = readings[chosen.index(worst)].lines
 figures.show(
     draw.lines_found(Image.open(f"data/pages/{worst}"), worst_lines),
     "Figure 14. The page with the highest rate, with the lines found on it.",
-    f"One line of capitals on squared paper. Strokes through it: {len(worst_lines)}.",
+    f"A page of handwriting, with {len(worst_lines)} strokes through its lines.",
     width=460,
 )
 print("label:  ", labels[worst])
@@ -733,11 +738,37 @@ print("label:  ", labels[worst])
 # %% [markdown]
 # Count the strokes. A line with two strokes, or with none, is an error of the *finder*: whatever is
 # read twice is too much, and so a CER may pass 1. Where each line has one stroke and letters are
-# wrong, as on page 015, it is an error of the *reader*. Two stages, two kinds of errors, two cures:
-# that is why it must be possible to look at each stage.
+# wrong, it is an error of the *reader*. Two stages, two kinds of errors, two cures: that is why it
+# must be possible to look at each stage.
 
 # %% [markdown]
-# ## 8. The class and the command
+# ## 8. What English knows
+#
+# A person who reads *sivce dinner* knows that it says *since*. The reader knows letters, and no
+# words. A **language model** says how likely each character is after those before it; the lab's
+# small one has counted that in English speeches and old books. It is asked while a line is decoded.
+# In place of the greedy way, a **beam search** keeps several beginnings of the line, adds up all
+# paths of frames that spell the same, and weighs each by what the language model thinks of it.
+
+# %%
+with_english = load_recognizer(quiet=True, language_model="english")
+again = with_english.read_batch([f"data/pages/{name}" for name in chosen])
+rows = []
+for name, letters, english in zip(chosen, readings, again, strict=True):
+    both = [character_error_rate(one.text, labels[name]) for one in (letters, english)]
+    rows.append([name, *[f"{rate:.3f}" for rate in both]])
+columns = ["page", "CER, letters alone", "CER, with English"]
+figures.show_table(rows, columns, "Table 2. The same pages, read without and with English.")
+
+# %% [markdown]
+# The finder's errors stay: no language model removes a line that was read twice. And what it gives
+# has a price. It takes time, and it leans to what is usual: a name, a number or a rare sign that
+# was read right may become an English word, or vanish. (So the recognizer trusts it less on pages
+# that do not look like prose.) Who wants every slip of the pen as it stands reads without.
+# Confidence is still that of the frames; it knows nothing of words.
+
+# %% [markdown]
+# ## 9. The class and the command
 #
 # All of this is behind four methods of `ParagraphTextRecognizer`: `predict(image)` gives a text,
 # `read(image)` a `PageReading` with its lines, and `predict_batch` and `read_batch` do so for many
@@ -755,7 +786,8 @@ print("box:", *[f"{round(v):d}" for v in line.box], "height:", round(line.height
 
 # %% [markdown]
 # Places are in px of the image that was sent, turned upright, so that a web page can draw them on
-# it. The command line is a thin edge over the same class. Lines starting with `!` run in a shell:
+# it. The command line is a thin edge over the same class. It reads with English, as the lab's app
+# and services do, unless you add `--language-model none`. Lines starting with `!` run in a shell:
 
 # %%
 # !lab read data/pages/show_font_004.jpg --overlay .lab/lines.png
@@ -789,7 +821,7 @@ print([line["text"] for line in answer["lines"]])
 # !lab read README.md
 
 # %% [markdown]
-# ## 9. Your own handwriting
+# ## 10. Your own handwriting
 #
 # Write a few lines of English and take a photo of them:
 #
@@ -810,7 +842,7 @@ mine = own_page()
 
 # %% tags=["nbval-ignore-output"]
 upright = load_image(mine)
-mine_read = recognizer.read(mine)
+mine_read = with_english.read(mine)
 figures.show(
     draw.lines_found(upright.page, mine_read.lines, upright.page.width / upright.width),
     "Figure 16. Your page, with the lines found on it.",
@@ -822,7 +854,8 @@ print(mine_read.text)
 # %% [markdown]
 # Go through it as in section 7. Is every line numbered once? If not, light, squares or bleeding ink
 # disturb the finder. Are lines found and letters wrong? Then it is your hand that the reader does
-# not know yet: of the writing of people it never saw, it misreads about one character in eight.
+# not know yet. How often that happens with people whom it never saw, the [weights'
+# card](../data/weights/README.md) tells.
 
 # %% [markdown]
 # ## Summary
@@ -833,17 +866,17 @@ print(mine_read.text)
 #   counts.
 # - CTC needs no positions in training; decoding collapses repeats first and drops blanks second.
 # - Confidence needs no label and is no error rate; the CER needs one and is edits over characters.
+# - A language model mends what is hard to see, and leans to what is usual.
 # - Behind one class, all this is `predict(image)`: the same from Python, the shell, and in a batch.
 
 # %% [markdown]
 # ## What to try next
 #
 # - Wave the page of section 4 more strongly, `height=40`. From which height on do lines break into
-#   pieces, and what in Figure 8 would you look at to understand why?
-# - Greedy decoding takes the best class of each frame. A beam search adds up all paths of a text.
-#   Find a line in `show_font_015.jpg` where the second best class of one frame would have been
-#   right.
+#   pieces, and what in figure 8 would you look at to understand why?
+# - Read `show_font_015.jpg` and `show_font_003.jpg` with and without English, and compare line by
+#   line. What was mended, and what was spoilt?
 # - Read several of your own pages with `--json`, sort all their lines by confidence, and see how
 #   far down the list the errors go.
-# - What a batch of pages gains, and where a page's milliseconds go: [Batch size, GPU against CPU:
-#   measured](04_batch_size_profiling.ipynb).
+# - **Next:** [Batch size, GPU against CPU: measured](04_batch_size_profiling.ipynb): what a batch
+#   of pages gains, and where a page's milliseconds go.

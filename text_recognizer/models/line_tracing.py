@@ -33,35 +33,34 @@ def trace_lines(
     middle: (rows, columns) in [0, 1], the finder's ridges. height: (rows, columns), the writing's
     whole height in rows.
     """
-    middle, height = middle.cpu(), height.cpu()
     columns = middle.size(1)
     ys: List[List[float]] = []  # of each line, where it was seen
     xs: List[List[int]] = []
     tall: List[List[float]] = []
-    rows_of, peaks_of = _peaks(middle, least)
-    for column in range(columns):
-        here = rows_of[column]
-        if here.numel() == 0:
-            continue
-        own = height[here, column]
-        at = peaks_of[column]
+    # Numbers from here on: thousands of operators on single cells would keep a GPU waiting.
+    column_of, at, own = _peaks(middle, height, least)
+    first = 0
+    while first < len(at):
+        column = column_of[first]
+        last = first + 1
+        while last < len(at) and column_of[last] == column:
+            last += 1
         active: List[int] = []
         course: List[float] = []
         for line in range(len(ys)):
             if column - xs[line][-1] <= gap:
                 active.append(line)
                 course.append(_continued(xs[line], ys[line], column))
-        taken: List[int] = [-1] * here.size(0)
+        here = at[first:last]
+        taken: List[int] = [-1] * len(here)
         if len(active) > 0:
-            distance = (at[:, None] - torch.tensor(course)[None]).abs()
-            of_peak = distance.argmin(1)
-            of_line = distance.argmin(0)
-            for peak in range(here.size(0)):
-                line = int(of_peak[peak])
-                close = float(distance[peak, line]) < max(near * float(own[peak]), 1.0)
-                if close and int(of_line[line]) == peak:
+            for peak in range(len(here)):
+                line = _nearest(course, here[peak])
+                off = abs(course[line] - here[peak])
+                close = off < max(near * own[first + peak], 1.0)
+                if close and _nearest(here, course[line]) == peak:
                     taken[peak] = active[line]
-        for peak in range(here.size(0)):
+        for peak in range(len(here)):
             if taken[peak] < 0:
                 taken[peak] = len(ys)
                 new_ys: List[float] = []
@@ -70,27 +69,40 @@ def trace_lines(
                 ys.append(new_ys)
                 xs.append(new_xs)
                 tall.append(new_tall)
-            ys[taken[peak]].append(float(at[peak]))
+            ys[taken[peak]].append(here[peak])
             xs[taken[peak]].append(column)
-            tall[taken[peak]].append(float(own[peak]))
+            tall[taken[peak]].append(own[first + peak])
+        first = last
     return _joined(ys, xs, tall, columns, near, shortest)
 
 
-def _peaks(middle: Tensor, least: float) -> Tuple[List[Tensor], List[Tensor]]:
-    """For each column the rows (int64) in which a ridge peaks, and where exactly (float)."""
+def _peaks(
+    middle: Tensor, height: Tensor, least: float
+) -> Tuple[List[int], List[float], List[float]]:
+    """Where ridges peak, column by column and downwards: the column, the row (between two rows,
+    too), and the writing's height there in rows."""
     smooth = F.avg_pool2d(middle[None, None], [1, 3], 1, [0, 1], count_include_pad=False)[0, 0]
     padded = F.pad(smooth, [0, 0, 1, 1])
     up, down = padded[:-2], padded[2:]
     peak = (smooth >= least) & (smooth > up) & (smooth >= down)
     # The top of the parabola through three neighbours (as in sub-pixel corner refinement).
     shift = 0.5 * (up - down) / (up - 2 * smooth + down).clamp_max(-1e-6)
-    rows: List[Tensor] = []
-    exact: List[Tensor] = []
-    for column in range(middle.size(1)):
-        here = torch.nonzero(peak[:, column])[:, 0]
-        rows.append(here)
-        exact.append(here + 0.5 + shift[here, column].clamp(-0.5, 0.5))
-    return rows, exact
+    places = torch.nonzero(peak.t())
+    column, row = places[:, 0], places[:, 1]
+    exact = row + 0.5 + shift[row, column].clamp(-0.5, 0.5)
+    column_of: List[int] = column.tolist()
+    at: List[float] = exact.tolist()
+    own: List[float] = height[row, column].tolist()
+    return column_of, at, own
+
+
+def _nearest(values: List[float], value: float) -> int:
+    """The place of the value that is nearest, the first of several."""
+    best = 0
+    for place in range(1, len(values)):
+        if abs(values[place] - value) < abs(values[best] - value):
+            best = place
+    return best
 
 
 def _continued(xs: List[int], ys: List[float], column: int) -> float:

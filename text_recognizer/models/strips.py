@@ -11,7 +11,7 @@ from torch import Tensor
 STRIP_HEIGHT = 48  # px
 STRIDE = 8  # px of width to one frame of the reader
 MAX_STRIP_WIDTH = 3200  # px: over 300 letters; what is longer is squeezed
-MARGIN = 1.15  # of the writing's height, above and below
+MARGIN = 1.23  # of the writing's height, above and below
 
 
 def strip_widths(

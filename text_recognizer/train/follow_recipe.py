@@ -182,7 +182,8 @@ def _judge(recipe: Recipe, model: Path, folder: Path, say: Say) -> dict[str, flo
     if not recipe.groups:
         return {}
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    read = evaluate(ParagraphTextRecognizer(model, device), write_pages(folder, recipe.groups))
+    alone = ParagraphTextRecognizer(model, device, language_model="none")  # what was trained
+    read = evaluate(alone, write_pages(folder, recipe.groups))
     for name, rates in read.groups.items():
         say(f"{name}: CER {rates.cer:.4f} on {rates.images} validation pages")
     return {name: rates.cer for name, rates in read.groups.items()}
