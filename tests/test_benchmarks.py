@@ -123,7 +123,7 @@ def test_read_page_ends_in_one_json_line(tmp_path, stand_in_path):
     assert done.returncode == 0, done.stderr
     assert "rapidocr ended with 1" in done.stderr
     last = json.loads(done.stdout.splitlines()[-1])
-    assert set(last["seconds_per_page"]) == {"batch_1", "batch_8", "original"}
+    assert set(last["seconds_per_page"]) == {"batch_1", "batch_8", "greedy", "original"}
     assert last["cer"]["batch_1"] == last["cer"]["batch_8"] < 0.3
     assert last["targets"]["time_to_rapidocr"]["value"] is None
     assert last["targets"]["first_text_seconds"]["value"] > 0

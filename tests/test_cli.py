@@ -246,7 +246,7 @@ def test_a_model_file_that_is_none_is_one_line(lab, page, tmp_path, content):
 
 
 def test_a_bug_is_one_line_with_a_hint_and_a_traceback_on_demand(lab, monkeypatch, page):
-    def broken(*_):
+    def broken(*_, **__):
         raise ZeroDivisionError("one\ntwo")
 
     monkeypatch.setattr(reading, "load_recognizer", broken)

@@ -1,11 +1,11 @@
 """`lab demo`: the whole thing with one command, to be shown to people."""
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from lab_utils.commands.tunnel import show_link, tell
 from lab_utils.demo import Settings, Way, run_demo
 
 if TYPE_CHECKING:
@@ -86,22 +86,8 @@ def demo(
         remote_port=remote_port,
         ssh_config=ssh_config,
     )
-    run_demo(settings, _show, _say)
+    run_demo(settings, _show, tell)
 
 
 def _show(running: "Running") -> None:
-    link = running.tunnel
-    if link is not None and sys.stdout.isatty():
-        print(link.qr_text())
-    print(f"The link: {running.url} (Ctrl-C ends it all)")
-    if link is not None and link.user:
-        print(f"It asks for the name {link.user} and the password {link.password}")
-    elif link is not None:
-        print("It asks for no password: whoever knows the link can use the app.")
-    if link is not None and link.url.startswith("http://"):
-        print("It is not encrypted: whoever is on the way can read what passes, the password, too.")
-    sys.stdout.flush()
-
-
-def _say(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)
+    show_link(running.url, running.tunnel, "it all")

@@ -58,7 +58,7 @@ def tunnel(
     before = signal.signal(signal.SIGTERM, _end)
     try:
         if ssh is None:
-            opened = open_tunnel(port, login, domain, any_program=any_program, tell=_tell)
+            opened = open_tunnel(port, login, domain, any_program=any_program, tell=tell)
         else:
             opened = open_ssh_tunnel(
                 port,
@@ -68,28 +68,34 @@ def tunnel(
                 remote_port=remote_port,
                 ssh_config=ssh_config,
                 any_program=any_program,
-                tell=_tell,
+                tell=tell,
             )
         with opened:
-            _show(opened)
+            show_link(opened.url, opened, "it")
             if ssh is not None and not opened.answers():
-                _tell(_no_answer(domain, remote_port))
+                tell(_no_answer(domain, remote_port))
             opened.wait()
     finally:
         signal.signal(signal.SIGTERM, before)
 
 
-def _show(opened: "Tunnel") -> None:
-    if sys.stdout.isatty():
-        print(opened.qr_text())
-    print(f"The link: {opened.url} (Ctrl-C ends it)")
-    if opened.user:
-        print(f"It asks for the name {opened.user} and the password {opened.password}")
-    else:
+def show_link(url: str, link: "Tunnel | None", ended: str) -> None:
+    """Tells a link and who gets in, in a terminal with a QR code; no tunnel: only the address."""
+    if link is not None and sys.stdout.isatty():
+        print(link.qr_text())
+    print(f"The link: {url} (Ctrl-C ends {ended})")
+    if link is not None and link.user:
+        print(f"It asks for the name {link.user} and the password {link.password}")
+    elif link is not None:
         print("It asks for no password: whoever knows the link can use the app.")
-    if opened.url.startswith("http://"):
+    if link is not None and url.startswith("http://"):
         print("It is not encrypted: whoever is on the way can read what passes, the password, too.")
     sys.stdout.flush()
+
+
+def tell(line: str) -> None:
+    """Tells at once how things stand, beside what the command is for."""
+    print(line, file=sys.stderr, flush=True)
 
 
 def _no_answer(domain: str | None, port: int) -> str:
@@ -102,10 +108,6 @@ def _no_answer(domain: str | None, port: int) -> str:
         "The link does not answer from here: the host's sshd needs `GatewayPorts clientspecified`, "
         f"and its firewall has to let port {port} in."
     )
-
-
-def _tell(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)
 
 
 def _end(*_: object) -> None:

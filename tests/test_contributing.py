@@ -1,0 +1,70 @@
+"""CONTRIBUTING.md stays true: its commands, folders and links are there, and it stays short."""
+
+import re
+import shlex
+import subprocess
+from pathlib import Path
+
+import pytest
+from conftest import parses
+
+ROOT = Path(__file__).resolve().parents[1]
+PAGE = ROOT / "CONTRIBUTING.md"
+TEXT = PAGE.read_text()
+
+
+def commands() -> list[str]:
+    """Every command of the page, from its blocks and from the table of pictures."""
+    blocks = "".join(re.findall(r"```sh\n(.*?)```", TEXT, re.DOTALL)).replace("\\\n", " ")
+    lines = [re.sub(r"\s{2,}#.*", "", line) for line in blocks.splitlines()]
+    inline = re.findall(r"`((?:lab|make|python) [^`]+)`", TEXT)
+    return [one for line in [*lines, *inline] for one in re.split(r" && ", line)]
+
+
+def test_it_is_short():
+    assert TEXT.count("\n") < 100
+
+
+@pytest.mark.parametrize("command", commands())
+def test_each_command_is_one(command):
+    program, *words = shlex.split(command)
+    if program == "lab":
+        parses(command)
+    elif program == "make":
+        done = subprocess.run(["make", "--dry-run", *words], cwd=ROOT, capture_output=True)
+        assert done.returncode == 0, done.stderr.decode()
+    elif program == "source":
+        assert command in (ROOT / "README.md").read_text()
+    else:
+        assert program == "python"
+    files = [word for word in words if "/" in word and not word.startswith(".venv")]
+    assert all((ROOT / word).exists() for word in files), files
+
+
+def test_the_folders_are_there():
+    table = TEXT[TEXT.index("| folder | subject |") : TEXT.index("`text_recognizer/paragraph")]
+    places = re.findall(r"`([^`]+)`", "".join(row.split(" | ")[0] for row in table.splitlines()))
+    assert len(places) > 20 and all((ROOT / place).exists() for place in places), places
+
+
+@pytest.mark.parametrize("package", ["text_recognizer", "lab_utils"])
+def test_each_package_with_code_is_in_the_table(package):
+    folders = {path.parent for path in (ROOT / package).glob("*/__init__.py")}
+    missing = [
+        str(one.relative_to(ROOT)) for one in folders if f"`{one.relative_to(ROOT)}/`" not in TEXT
+    ]
+    assert not missing
+
+
+@pytest.mark.parametrize(
+    "page", [PAGE, ROOT / "deploy" / "ten_commands.md"], ids=lambda one: one.name
+)
+def test_links_lead_to_files_and_headings(page):
+    for target in re.findall(r"\]\(([^)\s]+)\)", page.read_text()):
+        if not re.match(r"https?://", target):
+            name, _, heading = target.partition("#")
+            file = page.parent / name
+            assert file.exists(), target
+            headings = re.findall(r"(?m)^#+ (.+)$", file.read_text()) if heading else []
+            slugs = [re.sub(r"[^\w -]", "", one.lower()).replace(" ", "-") for one in headings]
+            assert not heading or heading in slugs, target
