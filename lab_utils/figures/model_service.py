@@ -16,16 +16,16 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 START_SECONDS = {
-    "Python, torch": 1.1,
-    "model file": 0.3,
-    "1st page": 0.3,
-    "2nd page": 0.3,
-    "3rd page": 0.06,
+    "Python, torch": 0.66,
+    "model files": 0.23,
+    "1st page": 0.22,
+    "2nd page": 0.04,
+    "3rd page": 0.04,
 }
 """s of one core (CPU time, one thread) from the start of a process of `lambda_entry` on, for the
 page show_font_002.jpg again and again; least of three starts."""
 
-CPU_BATCH_SECONDS = {1: 0.36, 2: 0.77, 4: 1.42, 8: 2.88}
+CPU_BATCH_SECONDS = {1: 0.21, 2: 0.42, 4: 0.85, 8: 1.71}
 """s of one core (CPU time, one thread) for batches of that many of the sixteen pages to show, mean
 over all sixteen; least of three rounds."""
 
