@@ -46,7 +46,7 @@ def edge(tmp_path, monkeypatch):
     edge = Edge(tmp_path)
     resolve_localhost(monkeypatch)
     yield edge
-    assert until(lambda: not left(edge), 10), f"left behind: {left(edge)}"
+    assert until(lambda: not edge.left(), 10), f"left behind: {edge.left()}"
     assert list(tmp_path.glob("lab/tunnel/*")) == [], "the token was left behind"
 
 
@@ -54,19 +54,6 @@ def with_emulator(edge: Edge, emulator: Path) -> None:
     place = edge.folder / "lab" / "cache" / "lambda-emulator"
     place.mkdir(parents=True)
     shutil.copy(emulator, place)
-
-
-def left(edge: Edge) -> list[str]:
-    """The commands of all processes that were started with the variables of this test."""
-    mark = f"STAND_IN_FOLDER={edge.folder}".encode()
-    found = []
-    for path in Path("/proc").iterdir():
-        if path.name.isdigit() and int(path.name) != os.getpid():
-            with contextlib.suppress(OSError):
-                if mark in (path / "environ").read_bytes().split(b"\0"):
-                    command = (path / "cmdline").read_bytes().replace(b"\0", b" ").decode()
-                    found.append(f"{path.name} {command}")
-    return found
 
 
 class Demo:
@@ -143,7 +130,7 @@ def test_a_page_is_read_through_link_app_and_service_and_ctrl_c_ends_all(
             )
 
             # A function that dies is replaced; the app asks again meanwhile.
-            functions = [line for line in left(edge) if " -m awslambdaric " in line]
+            functions = [line for line in edge.left() if " -m awslambdaric " in line]
             assert functions
             for line in functions:
                 os.kill(int(line.split()[0]), signal.SIGKILL)
@@ -156,9 +143,9 @@ def test_a_page_is_read_through_link_app_and_service_and_ctrl_c_ends_all(
             assert read_through(client) == text
         with edge.client(url) as client:
             assert client.get("/").status_code == 401
-        assert len(left(edge)) > 3, "this test sees the processes"
+        assert len(edge.left()) > 3, "this test sees the processes"
         assert lab.end(signal.SIGINT) == 130
-        assert left(edge) == []
+        assert edge.left() == []
     assert "good-token" not in lab.out.read_text() + lab.err.read_text()
     assert "Traceback" not in lab.err.read_text()
 
@@ -170,7 +157,7 @@ def test_nothing_is_left_after_kill_9(edge, emulator, stand_in_path):
         lab.link()
         lab.process.kill()
         lab.process.wait()
-        assert until(lambda: not left(edge), 10), left(edge)
+        assert until(lambda: not edge.left(), 10), edge.left()
     shutil.rmtree(edge.folder / "lab" / "tunnel", ignore_errors=True)
 
 
@@ -221,7 +208,7 @@ def test_ended_while_it_starts_it_leaves_nothing(edge, emulator, stand_in_path):
     options = ("--model", stand_in_path, "--port", 0, "--service-port", 0)
     with Demo(edge, *options) as lab:
         lab.said("model ")
-        assert until(lambda: any("warden" in line for line in left(edge)), 60)
+        assert until(lambda: any("warden" in line for line in edge.left()), 60)
         assert lab.end(signal.SIGTERM) == 128 + signal.SIGTERM
     assert "Traceback" not in lab.err.read_text()
 

@@ -98,19 +98,7 @@ def edge(tmp_path, monkeypatch):
     edge = Edge(tmp_path)
     resolve_localhost(monkeypatch)
     yield edge
-    assert until(lambda: not left(edge), 20), f"left behind: {left(edge)}"
-
-
-def left(edge: Edge) -> list[str]:
-    mark = f"STAND_IN_FOLDER={edge.folder}".encode()
-    found = []
-    for path in Path("/proc").iterdir():
-        if path.name.isdigit() and int(path.name) != os.getpid():
-            with contextlib.suppress(OSError):
-                if mark in (path / "environ").read_bytes().split(b"\0"):
-                    command = (path / "cmdline").read_bytes().replace(b"\0", b" ").decode()
-                    found.append(f"{path.name} {command}")
-    return found
+    assert until(lambda: not edge.left(), 20), f"left behind: {edge.left()}"
 
 
 def as_installed(folder: Path) -> None:

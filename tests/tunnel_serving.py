@@ -12,6 +12,7 @@ import ssl
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
@@ -45,17 +46,22 @@ class Edge:
         trust = ssl.create_default_context(cafile=str(self.certificate))
         return httpx.Client(base_url=url, verify=trust, timeout=60, **options)
 
+    def left(self) -> list[str]:
+        """Process id and command of all other processes that have these variables."""
+        return [f"{pid} {command.replace(chr(0), ' ')}" for pid, command in self._processes()]
+
     def agents(self) -> list[int]:
         """The stand-ins with these variables that run, by their process ids."""
-        script, mark = str(SCRIPT).encode(), f"STAND_IN_FOLDER={self.folder}".encode()
-        found = []
+        script = str(SCRIPT)
+        return [pid for pid, command in self._processes() if script in command.split("\0")]
+
+    def _processes(self) -> Iterator[tuple[int, str]]:
+        mark = f"STAND_IN_FOLDER={self.folder}".encode()
         for path in Path("/proc").iterdir():
-            if path.name.isdigit():
+            if path.name.isdigit() and int(path.name) != os.getpid():
                 with contextlib.suppress(OSError):
-                    runs = script in (path / "cmdline").read_bytes().split(b"\0")
-                    if runs and mark in (path / "environ").read_bytes().split(b"\0"):
-                        found.append(int(path.name))
-        return found
+                    if mark in (path / "environ").read_bytes().split(b"\0"):
+                        yield int(path.name), (path / "cmdline").read_bytes().decode()
 
 
 def executable(path: Path, script: Path) -> Path:
