@@ -182,6 +182,16 @@ def stand_in_path(tmp_path_factory):
     return save_script(StandInReader(), tmp_path_factory.mktemp("stand_in") / "stand_in.pt")
 
 
+def _is_whole(request: bytes) -> bool:
+    """Whether a request's body is there, or so much of it that a test may look at it."""
+    head, _, body = request.partition(b"\r\n\r\n")
+    told = re.search(rb"(?i)^content-length: (\d+)", head, re.MULTILINE)
+    if told:
+        return len(body) >= min(int(told[1]), 1_000_000)
+    chunked = re.search(rb"(?i)^transfer-encoding: chunked", head, re.MULTILINE)
+    return not chunked or len(body) >= 1_000_000 or body.endswith(b"0\r\n\r\n")
+
+
 class RawServer:
     """A server on 127.0.0.1 that answers with whatever bytes a test wants, as slowly as it wants.
 
@@ -213,12 +223,8 @@ class RawServer:
                     return
                 request += piece
             # A connection that is closed with something unread is reset, and the answer lost.
-            head, _, body = request.partition(b"\r\n\r\n")
-            told = re.search(rb"(?i)^content-length: (\d+)", head, re.MULTILINE)
-            missing = min(int(told[1]), 1_000_000) - len(body) if told else 0
-            while missing > 0 and (piece := connection.recv(65536)):
+            while not _is_whole(request) and (piece := connection.recv(65536)):
                 request += piece
-                missing -= len(piece)
             self.requests.append(request)
             self.answer(connection, request)
             connection.close()
