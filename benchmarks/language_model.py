@@ -1,7 +1,8 @@
 """Does a language model pay at decoding?
 
-Each page goes through the network once; its frames are then decoded three ways: the likeliest class
-of each frame (greedy), a beam search without a model, and one with the English model. The seconds
+Each page goes through the network once; its frames are then decoded four ways: the likeliest class
+of each frame (greedy), a beam search without a model, one with the English model on the first
+reading alone (once), and the same with the second readings of doubtful lines (english). The seconds
 are those of the decoding alone, the processor's, a page.
 
 - unipen, copiste, font: the fixed validation pages. UNIPEN's words are English, often in no order;
@@ -43,7 +44,7 @@ from text_recognizer.vocabulary import BLANK, NEWLINE, TOKENS
 
 PROSE_PAGES = 40
 SHORTEST = 60  # characters of a paragraph that a page is made of
-WAYS = ("greedy", "beam", "english")
+WAYS = ("greedy", "beam", "once", "english")
 
 
 def main() -> None:
@@ -109,13 +110,15 @@ def measure(recognizer: ParagraphTextRecognizer, decoders: dict[str, Decoder], g
     seconds = dict.fromkeys(WAYS, 0.0)
     characters = pages = 0
     for image, text in tqdm(pages_of(group), desc=group, total=count_of(group), leave=False):
-        log_probs, lengths, line_page = frames_of(recognizer, image)
+        frames = frames_of(recognizer, image)
         for way in WAYS:
             began = time.process_time()
             if way == "greedy":
-                lines = [likeliest(row[:n]) for row, n in zip(log_probs, lengths, strict=True)]
+                lines = [likeliest(row[:n]) for row, n in zip(frames[0], frames[1], strict=True)]
+            elif way == "once":
+                lines = decoders["english"].pages(*frames[:2], *without(frames[2]), frames[4])
             else:
-                lines = decoders[way].pages(log_probs, lengths, line_page)
+                lines = decoders[way].pages(*frames)
             seconds[way] += time.process_time() - began
             wrong = character_edits("\n".join(line for line in lines if line), text)
             edits[way] += wrong.errors
@@ -127,13 +130,16 @@ def measure(recognizer: ParagraphTextRecognizer, decoders: dict[str, Decoder], g
     return {"pages": pages, "characters": characters, **ways}
 
 
-def frames_of(
-    recognizer: ParagraphTextRecognizer, image: ImageSource
-) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Log-probabilities (N, F, C), frames (N,) and page (N,) of the lines of one picture."""
+def frames_of(recognizer: ParagraphTextRecognizer, image: ImageSource) -> tuple[torch.Tensor, ...]:
+    """What `ParagraphReader.read_twice` tells of one picture's frames, and the lines' pages."""
     ((pages, _),) = recognizer._batches([image])
     with torch.inference_mode():
-        return recognizer.model.read_frames(*recognizer.to_tensors(pages))[:3]
+        return recognizer.model.read_twice(*recognizer.to_tensors(pages))[:5]
+
+
+def without(again: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """No second reading of any line."""
+    return again[:, :0], torch.zeros(len(again), dtype=torch.long)
 
 
 def likeliest(log_probs: torch.Tensor) -> str:

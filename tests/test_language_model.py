@@ -13,7 +13,7 @@ from text_recognizer.errors import ModelFileError
 from text_recognizer.language_model import english_model_path
 from text_recognizer.language_model.beam_search import Search, beam_search
 from text_recognizer.language_model.character_model import BOUNDARY, load_model, save_model
-from text_recognizer.language_model.decoding import Decoder, likely_classes
+from text_recognizer.language_model.decoding import Decoder, text_log_probs
 from text_recognizer.language_model.estimation import ALPHABET, estimate
 from text_recognizer.vocabulary import NEWLINE, TOKENS, encode
 
@@ -207,11 +207,7 @@ def frames_of(text: str, doubts: dict[int, str] | None = None, sure: float = 0.9
 
 
 def decoded(decoder: Decoder, *pages: torch.Tensor) -> list[str]:
-    texts = []
-    for page in pages:
-        frames = likely_classes(page, torch.tensor([page.size(1)]))
-        texts += decoder.page(frames)
-    return texts
+    return [text for page in pages for text in decoder.page([[line] for line in page])]
 
 
 def test_doubtful_letters_become_english(english):
@@ -237,10 +233,12 @@ def test_what_is_no_english_is_left_as_it_was_written(english, text):
 def test_a_page_of_nothing(english):
     decoder = Decoder(english, CLASSES)
     assert decoder.page([]) == []
-    assert decoder.pages(torch.zeros(0, 0, NEWLINE), torch.zeros(0).long(), torch.zeros(0)) == []
+    nothing = (torch.zeros(0, 0, NEWLINE), torch.zeros(0).long())
+    assert decoder.pages(*nothing, *nothing, torch.zeros(0)) == []
     blank = torch.full((1, 30, NEWLINE), -20.0)
     blank[:, :, 0] = 0.0
     assert decoded(decoder, blank) == [""]
+    assert decoder.page([[blank[0], blank[0]]]) == [""]
 
 
 def test_pages_are_read_apart(english):
@@ -248,9 +246,45 @@ def test_pages_are_read_apart(english):
     one = frames_of("the end of the first", {1: "b"})
     log_probs = torch.cat([one, one, one])
     lengths = torch.full((3,), one.size(1))
-    together = decoder.pages(log_probs, lengths, torch.tensor([0, 0, 2]))
+    once = (log_probs, lengths, torch.zeros(3, 0, NEWLINE), torch.zeros(3).long())
+    together = decoder.pages(*once, torch.tensor([0, 0, 2]))
     assert together[0] == together[2] == "the end of the first"
-    assert decoder.pages(log_probs, lengths, torch.tensor([0, 0, 2])) == together
+    assert decoder.pages(*once, torch.tensor([0, 0, 2])) == together
+
+
+def test_two_readings_mend_each_other(english):
+    """What English cannot know, the other reading may, and the likelier one counts."""
+    decoder = Decoder(english, CLASSES)
+    text = "Xk7#pQ2 4711"
+    first, second = frames_of(text, {2: "1"}), frames_of(text, {8: "9"})
+    assert decoded(decoder, first, second) == ["Xk1#pQ2 4711", "Xk7#pQ2 9711"]
+    assert decoder.page([[first[0], second[0]]]) == [text]
+
+
+def test_a_second_reading_belongs_to_its_line(english):
+    text = "Xk7#pQ2 4711"
+    doubtful, sure = frames_of(text, {2: "1"}), frames_of(text)
+    lengths = torch.full((2,), doubtful.size(1))
+    readings = Decoder(english, CLASSES).pages(
+        torch.cat([doubtful, doubtful]),
+        lengths,
+        torch.cat([doubtful, sure]),
+        lengths * torch.tensor([0, 1]),
+        torch.tensor([0, 0]),
+    )
+    assert readings == ["Xk1#pQ2 4711", text]
+
+
+def test_the_chance_of_a_text_is_that_of_all_its_paths():
+    chances = torch.tensor([[0.5, 0.3, 0.2], [0.1, 0.6, 0.3], [0.25, 0.25, 0.5]])
+    of_text: dict[tuple, float] = {}
+    for path in itertools.product(range(3), repeat=3):
+        text = tuple(one for one, _ in itertools.groupby(path) if one)
+        chance = math.prod(float(row[one]) for row, one in zip(chances, path, strict=True))
+        of_text[text] = of_text.get(text, 0.0) + chance
+    found = text_log_probs(chances.log(), list(of_text))
+    assert found.exp().tolist() == pytest.approx(list(of_text.values()), rel=1e-4)
+    assert text_log_probs(chances.log(), [(1, 1, 1)]).tolist() == [-math.inf], "needs five frames"
 
 
 def test_reading_needs_no_numpy():
@@ -259,7 +293,9 @@ def test_reading_needs_no_numpy():
         "from text_recognizer.language_model import english_model_path\n"
         "from text_recognizer.language_model.character_model import load_model\n"
         "from text_recognizer.language_model.decoding import Decoder\n"
-        "print(Decoder(load_model(english_model_path()), ['', 'a']).page([[[(1, 1.0)]]]))"
+        "from torch import tensor\n"
+        "line = tensor([[-9.0, -0.01]])\n"
+        "print(Decoder(load_model(english_model_path()), ['', 'a']).page([[line, line]]))"
     )
     done = subprocess.run(
         [sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True

@@ -8,6 +8,9 @@ import torch
 from lab_utils.packaged import SAMPLE_PAGES
 from text_recognizer.compile import script_paragraph_reader
 from text_recognizer.errors import ModelFileError
+from text_recognizer.metrics import character_edits
+from text_recognizer.models.paragraph_reader import SECOND_MARGIN, SURE
+from text_recognizer.models.strips import MARGIN
 from text_recognizer.paragraph_text_recognizer import ParagraphTextRecognizer, main
 from text_recognizer.vocabulary import BLANK, decode
 from text_recognizer.weights import load_paragraph_reader
@@ -41,12 +44,15 @@ def likeliest(log_probs: torch.Tensor) -> str:
     return decode([one for one, last in zip(ids, before, strict=True) if one not in (BLANK, last)])
 
 
-def test_the_frames_are_those_of_the_lines(plain):
-    batch = [loaded for pages, _ in plain._batches(PAGES) for loaded in pages]
+@pytest.fixture(scope="module")
+def tensors(plain):
+    return plain.to_tensors([loaded for pages, _ in plain._batches(PAGES) for loaded in pages])
+
+
+def test_the_frames_are_those_of_the_lines(plain, tensors):
     with torch.inference_mode():
-        tensors = plain.to_tensors(batch)
         tokens, *rest = plain.model.read_lines(*tensors)
-        log_probs, lengths, *same = plain.model.read_frames(*tensors)
+        log_probs, lengths, _, _, *same = plain.model.read_twice(*tensors)
     for one, other in zip(rest, same, strict=True):
         assert torch.equal(one, other)
     assert [likeliest(row) for row in log_probs] == [decode(row) for row in tokens.tolist()]
@@ -55,10 +61,26 @@ def test_the_frames_are_those_of_the_lines(plain):
         assert (row[length:, BLANK] == 0).all(), "padding is surely blank"
 
 
+def test_doubtful_lines_are_read_once_more_and_smaller(plain, tensors):
+    with torch.inference_mode():
+        log_probs, lengths, again, again_lengths, _, confidence, *_ = plain.model.read_twice(
+            *tensors
+        )
+    doubtful = confidence < SURE
+    assert 0 < int(doubtful.sum()) < len(doubtful), "pages with lines of both kinds"
+    assert torch.equal(again_lengths > 0, doubtful)
+    rows = zip(log_probs, lengths, again, again_lengths, strict=True)
+    for first, length, second, other_length in rows:
+        if other_length:
+            assert other_length == pytest.approx(length * MARGIN / SECOND_MARGIN, abs=1)
+            one, other = likeliest(first[:length]), likeliest(second[:other_length])
+            assert character_edits(other, one).rate < 0.5, "the same line"
+
+
 def test_a_blank_page_has_no_frames(plain):
     blank = torch.full((1, 1, 200, 300), 255, dtype=torch.uint8)
-    log_probs, lengths, *_ = plain.model.read_frames(blank)
-    assert log_probs.size(0) == lengths.size(0) == 0
+    log_probs, lengths, again, again_lengths, *_ = plain.model.read_twice(blank)
+    assert log_probs.size(0) == lengths.size(0) == again.size(0) == again_lengths.size(0) == 0
 
 
 def test_pages_are_read_with_a_language_model(plain, english):

@@ -181,8 +181,9 @@ class ParagraphTextRecognizer:
                 tokens, *rest = self.model.read_lines(*self.to_tensors(images))
                 texts = [self._decode(row) for row in tokens.tolist()]
             else:
-                log_probs, lengths, *rest = self.model.read_frames(*self.to_tensors(images))
-                texts = self._decoder.pages(log_probs, lengths, rest[0])
+                read = self.model.read_twice(*self.to_tensors(images))
+                texts = self._decoder.pages(*read[:5])
+                rest = read[4:]
         lines: list[list[Line]] = [[] for _ in images]
         columns = [column.tolist() for column in rest]
         for text, page, confidence, path, height in zip(texts, *columns, strict=True):
@@ -191,7 +192,7 @@ class ParagraphTextRecognizer:
         return lines
 
     def _load_decoder(self, name: str | os.PathLike) -> "Decoder | None":
-        can = hasattr(self.model, "read_frames")
+        can = hasattr(self.model, "read_twice")
         if name == "auto":
             name = (os.environ.get("LAB_LANGUAGE_MODEL") or "english") if can else "none"
         if name == "none":

@@ -27,7 +27,7 @@ class Search:
     reward: float = 0.5
     floor: float = 0.05
     """Share of the model that any character has: what it never saw does not cost everything."""
-    margin: float = 10.0
+    margin: float = 7.0
     """How far (nats) behind the best one a prefix is given up."""
 
 

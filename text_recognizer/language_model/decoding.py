@@ -2,6 +2,8 @@
 
 The page itself says how far to trust the model: what is read with a gentle model looks like English
 prose or it does not, as names, numbers, single words and other languages do not.
+
+A doubtful line comes with two readings. Either may propose a text; both say how likely it is.
 """
 
 from collections.abc import Sequence
@@ -9,13 +11,16 @@ from dataclasses import replace
 from itertools import groupby
 from operator import itemgetter
 
+import torch
+import torch.nn.functional as F
 from torch import Tensor
 
-from text_recognizer.language_model.beam_search import Frame, Search, beam_search
+from text_recognizer.language_model.beam_search import Found, Frame, Search, beam_search
 from text_recognizer.language_model.character_model import BOUNDARY, CharacterModel
 
-MOST_CLASSES = 5  # of a frame that are thought of
-LEAST_CHANCE = 0.005
+MOST_CLASSES, MOST_CLASSES_OF_TWO = 5, 8  # of a frame that are thought of
+LEAST_CHANCE, LEAST_CHANCE_OF_TWO = 0.005, 0.002
+WIDTH_OF_TWO = 16  # prefixes that are kept where there are two readings
 SURELY_BLANK = 0.999
 REMEMBERED = 12  # characters of the line before that the model may look at
 
@@ -24,29 +29,36 @@ FIRM = replace(GENTLE, weight=0.6, reward=1.0)
 PROSE = 2.6  # nats a character: English prose costs less, names and words in no order more
 
 
-def likely_classes(log_probs: Tensor, lengths: Tensor, blank: int = 0) -> list[list[Frame]]:
-    """The classes worth a thought in each frame of each line.
+def likely_classes(
+    log_probs: Tensor, most: int = MOST_CLASSES, least: float = LEAST_CHANCE, blank: int = 0
+) -> list[Frame]:
+    """The classes worth a thought in each frame of a line.
 
     Args:
-        log_probs: (N, F, C) of the classes in each frame.
-        lengths: (N,) frames of each line.
+        log_probs: (F, C) of the classes in each frame.
+        most: how many of a frame at most.
+        least: how likely each is at least; the first one is always taken.
     """
-    best, classes = log_probs.exp().topk(min(MOST_CLASSES, log_probs.size(2)), dim=2)
-    lines: list[list[Frame]] = []
-    for length, chances, ids in zip(lengths.tolist(), best.tolist(), classes.tolist(), strict=True):
-        frames: list[Frame] = []
-        for chance, one in zip(chances[:length], ids[:length], strict=True):
-            if one[0] == blank and chance[0] > SURELY_BLANK:
-                frames.append([(blank, chance[0])])
-            else:
-                # The first one always: the chances of many may all be small.
-                likely = [(one[0], chance[0])]
-                likely += [
-                    (c, p) for c, p in zip(one[1:], chance[1:], strict=True) if p > LEAST_CHANCE
-                ]
-                frames.append(likely)
-        lines.append(frames)
-    return lines
+    best, classes = log_probs.exp().topk(min(most, log_probs.size(1)), dim=1)
+    frames: list[Frame] = []
+    for chances, ids in zip(best.tolist(), classes.tolist(), strict=True):
+        if ids[0] == blank and chances[0] > SURELY_BLANK:
+            frames.append([(blank, chances[0])])
+        else:
+            # The first one always: the chances of many may all be small.
+            likely = [(ids[0], chances[0])]
+            likely += [(c, p) for c, p in zip(ids[1:], chances[1:], strict=True) if p > least]
+            frames.append(likely)
+    return frames
+
+
+def text_log_probs(log_probs: Tensor, texts: Sequence[Sequence[int]], blank: int = 0) -> Tensor:
+    """log P (N,) of texts in the frames (F, C) of a line, over all paths that spell them."""
+    lengths = torch.tensor([len(text) for text in texts])
+    classes = torch.tensor([one for text in texts for one in text], dtype=torch.long)
+    frames = log_probs[:, None].expand(-1, len(texts), -1)
+    count = torch.full((len(texts),), log_probs.size(0))
+    return -F.ctc_loss(frames, classes, count, lengths, blank, reduction="none")
 
 
 class Decoder:
@@ -63,32 +75,74 @@ class Decoder:
         self.blank = blank
         self._codes = [ord(token) if len(token) == 1 else 0 for token in tokens]
 
-    def pages(self, log_probs: Tensor, lengths: Tensor, line_page: Tensor) -> list[str]:
-        """The texts of the lines that `ParagraphReader.read_frames` returns, in their order."""
-        frames = likely_classes(log_probs, lengths, self.blank)
+    def pages(
+        self,
+        log_probs: Tensor,
+        lengths: Tensor,
+        again: Tensor,
+        again_lengths: Tensor,
+        line_page: Tensor,
+    ) -> list[str]:
+        """The texts of the lines that `ParagraphReader.read_twice` returns, in their order."""
+        first = _cut(log_probs, lengths)
+        second = _cut(again, again_lengths)
+        lines = [[one, two] if len(two) else [one] for one, two in zip(first, second, strict=True)]
         texts: list[str] = []
-        for _, lines in groupby(zip(line_page.tolist(), frames, strict=True), itemgetter(0)):
-            texts += self.page([line for _, line in lines])
+        for _, page in groupby(zip(line_page.tolist(), lines, strict=True), itemgetter(0)):
+            texts += self.page([readings for _, readings in page])
         return texts
 
-    def page(self, lines: Sequence[Sequence[Frame]]) -> list[str]:
-        """The texts of the lines of one page, from the top; each line goes on from the last."""
+    def page(self, lines: Sequence[Sequence[Tensor]]) -> list[str]:
+        """The texts of the lines of one page, from the top; each line goes on from the last.
+
+        Args:
+            lines: one or two readings of each, as log-probabilities (F, C) of its frames.
+        """
+        once = [readings[:1] for readings in lines]
         if self.model is None:
-            return self._texts(lines, Search(weight=0.0, reward=0.0))
-        texts = self._texts(lines, GENTLE)
-        if cost(self.model, texts) < PROSE:
-            texts = self._texts(lines, FIRM)
-        return texts
+            return self._texts(once, Search(weight=0.0, reward=0.0))
+        texts = self._texts(once, GENTLE)
+        search = FIRM if cost(self.model, texts) < PROSE else GENTLE
+        if search is GENTLE and all(len(readings) == 1 for readings in lines):
+            return texts
+        return self._texts(lines, search)
 
-    def _texts(self, lines: Sequence[Sequence[Frame]], search: Search) -> list[str]:
+    def _texts(self, lines: Sequence[Sequence[Tensor]], search: Search) -> list[str]:
         texts: list[str] = []
         before = BOUNDARY
-        for frames in lines:
-            best = beam_search(frames, self._codes, search, self.model, before, self.blank)[0]
-            text = "".join(self.tokens[one] for one in best.classes)
+        for readings in lines:
+            if len(readings) == 1:
+                frames = likely_classes(readings[0], blank=self.blank)
+                best = self._search(frames, search, before)[0].classes
+            else:
+                best = self._likeliest_in_all(readings, search, before)
+            text = "".join(self.tokens[one] for one in best)
             texts.append(text)
             before = _before_next(text, before)
         return texts
+
+    def _likeliest_in_all(
+        self, readings: Sequence[Tensor], search: Search, before: str
+    ) -> Sequence[int]:
+        """The classes of the text that the readings of a line together find likeliest."""
+        search = replace(search, width=WIDTH_OF_TWO)
+        bonus: dict[tuple[int, ...], float] = {}  # of each text, in the model and by its length
+        for log_probs in readings:
+            frames = likely_classes(log_probs, MOST_CLASSES_OF_TWO, LEAST_CHANCE_OF_TWO, self.blank)
+            for found in self._search(frames, search, before):
+                bonus[tuple(found.classes)] = found.score - found.log_prob
+        texts = list(bonus)
+        seen = torch.stack([text_log_probs(one, texts, self.blank) for one in readings])
+        return texts[int((seen.mean(0) + torch.tensor(list(bonus.values()))).argmax())]
+
+    def _search(self, frames: Sequence[Frame], search: Search, before: str) -> list[Found]:
+        return beam_search(frames, self._codes, search, self.model, before, self.blank)
+
+
+def _cut(log_probs: Tensor, lengths: Tensor) -> list[Tensor]:
+    """Each line's own frames (F, C), on the processor."""
+    lines = zip(log_probs.float().cpu(), lengths.tolist(), strict=True)
+    return [line[:length] for line, length in lines]
 
 
 def cost(model: CharacterModel, texts: Sequence[str]) -> float:

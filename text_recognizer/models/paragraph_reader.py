@@ -24,6 +24,11 @@ from text_recognizer.vocabulary import BLANK, IGNORED, NEWLINE, PADDING, TOKENS
 FORMAT = "text-recognizer/1"
 PATH_POINTS = 16
 
+SURE = 0.93
+"""A line of less confidence is worth a second reading."""
+SECOND_MARGIN = 1.40
+"""The margin of the second reading's strips: the same writing, seen a little smaller."""
+
 
 class ParagraphReader(nn.Module):
     """A line finder and a line reader, and the way between them.
@@ -46,6 +51,8 @@ class ParagraphReader(nn.Module):
         self.padding: int = PADDING
         self.path_points: int = PATH_POINTS
         self.margin: float = MARGIN
+        self.sure: float = SURE
+        self.second_margin: float = SECOND_MARGIN
 
     def forward(self, pages: Tensor, sizes: Optional[Tensor] = None) -> Tensor:
         """The text of each page as token ids (B, S) int64, lines joined by the newline token.
@@ -82,47 +89,61 @@ class ParagraphReader(nn.Module):
         start of the writing to its end; the height (N,) in px of what was read along the path.
         Lines in which nothing could be read are left out.
         """
-        return self._lines(pages, sizes, None)
+        return self._lines(pages, sizes, None, None)
 
     @torch.jit.export
-    def read_frames(
+    def read_twice(
         self, pages: Tensor, sizes: Optional[Tensor] = None
-    ) -> Tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
-        """What `read_lines` makes its tokens of, for who looks for the likeliest text.
+    ) -> Tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
+        """What `read_lines` makes its tokens of, for who looks for the likeliest text; doubtful
+        lines are read once more, from strips that show the writing smaller.
 
         Returns the log-probabilities (N, F, C) of the classes (token ids) in each frame, padded
-        with frames that are surely blank; how many frames (N,) int64 a line has; then page,
-        confidence, path and height of the same lines as `read_lines` tells.
+        with frames that are surely blank; how many frames (N,) int64 a line has; the same two of
+        the second reading, which has no frames where the first was sure; then page, confidence,
+        path and height of the same lines as `read_lines` tells.
         """
-        frames: List[Tensor] = []
-        _, line_page, confidence, paths, heights = self._lines(pages, sizes, frames)
+        first: List[Tensor] = []
+        second: List[Tensor] = []
+        _, line_page, confidence, paths, heights = self._lines(pages, sizes, first, second)
+        frames, lengths = self._frames(first, pages.device)
+        again, again_lengths = self._frames(second, pages.device)
+        return frames, lengths, again, again_lengths, line_page, confidence, paths, heights
+
+    def _frames(self, lines: List[Tensor], device: torch.device) -> Tuple[Tensor, Tensor]:
+        """Lines of frames (F, C) as one tensor (N, F, C), and how many (N,) each has."""
         classes = self.newline  # the reader tells the blank and the characters: all before it
-        lengths = torch.zeros([len(frames)], dtype=torch.long, device=pages.device)
-        for line, own in enumerate(frames):
+        lengths = torch.zeros([len(lines)], dtype=torch.long, device=device)
+        for line, own in enumerate(lines):
             lengths[line] = own.size(0)
-        longest = int(lengths.max()) if len(frames) > 0 else 0
-        padded = torch.full([len(frames), longest, classes], -1e4, device=pages.device)
+        longest = int(lengths.max()) if len(lines) > 0 else 0
+        padded = torch.full([len(lines), longest, classes], -1e4, device=device)
         padded[:, :, self.blank] = 0.0
-        for line, own in enumerate(frames):
+        for line, own in enumerate(lines):
             padded[line, : own.size(0)] = own
-        return padded, lengths, line_page, confidence, paths, heights
+        return padded, lengths
 
     def _lines(
-        self, pages: Tensor, sizes: Optional[Tensor], log_probs: Optional[List[Tensor]]
+        self,
+        pages: Tensor,
+        sizes: Optional[Tensor],
+        first: Optional[List[Tensor]],
+        second: Optional[List[Tensor]],
     ) -> Tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-        """What `read_lines` returns; puts the log-probabilities (F, C) of each line into
-        `log_probs`, where it is a list."""
+        """What `read_lines` returns; puts the log-probabilities (F, C) of each line's first and
+        second reading into `first` and `second`, where these are lists."""
         device = pages.device
+        found_lines = self.find_lines(pages, sizes)
         strips: List[Tensor] = []
         widths: List[Tensor] = []
         line_page: List[Tensor] = []
         paths: List[Tensor] = []
         heights: List[Tensor] = []
-        for page, found in enumerate(self.find_lines(pages, sizes)):
+        for page, found in enumerate(found_lines):
             ink, path, edges, reach = found
             if path.size(0) == 0:
                 continue
-            cut, width = self._straightened(ink, path, edges, reach)
+            cut, width = self._straightened(ink, path, edges, reach, self.margin)
             for line in range(cut.size(0)):
                 strips.append(cut[line, :, :, : int(width[line])])
             widths.append(width)
@@ -137,14 +158,17 @@ class ParagraphReader(nn.Module):
             tokens = torch.zeros([0, 0], dtype=torch.long, device=device)
             no_paths = torch.zeros([0, self.path_points, 2], device=device)
             return tokens, none.long(), none, no_paths, none
-        tokens, confidence = self._read(strips, torch.cat(widths), log_probs)
+        tokens, confidence = self._read(strips, torch.cat(widths), first)
         said = (tokens != self.padding).any(1)
-        if log_probs is not None:
-            every = list(log_probs)
-            log_probs.clear()
+        if first is not None and second is not None:
+            self._read_again(found_lines, said & (confidence < self.sure), second)
+            every, every_again = list(first), list(second)
+            first.clear()
+            second.clear()
             for line in range(len(every)):
                 if bool(said[line]):
-                    log_probs.append(every[line])
+                    first.append(every[line])
+                    second.append(every_again[line])
         return (
             tokens[said],
             torch.cat(line_page)[said],
@@ -153,12 +177,47 @@ class ParagraphReader(nn.Module):
             torch.cat(heights)[said],
         )
 
+    def _read_again(
+        self,
+        found_lines: List[Tuple[Tensor, Tensor, Tensor, Tensor]],
+        wanted: Tensor,
+        log_probs: List[Tensor],
+    ) -> None:
+        """Puts the log-probabilities (F, C) of a second reading of the `wanted` (N,) bool lines
+        into `log_probs`, and an empty one for each other line."""
+        strips: List[Tensor] = []
+        widths: List[Tensor] = []
+        before = 0
+        for found in found_lines:
+            ink, path, edges, reach = found
+            here = wanted[before : before + path.size(0)]
+            before += path.size(0)
+            if not bool(here.any()):
+                continue
+            cut, width = self._straightened(
+                ink, path[here], edges[:, here], reach[:, here], self.second_margin
+            )
+            for line in range(cut.size(0)):
+                strips.append(cut[line, :, :, : int(width[line])])
+            widths.append(width)
+        read: List[Tensor] = []
+        if len(strips) > 0:
+            self._read(strips, torch.cat(widths), read)
+        nothing = torch.zeros([0, self.newline], device=wanted.device)
+        taken = 0
+        for line in range(wanted.size(0)):
+            if bool(wanted[line]):
+                log_probs.append(read[taken])
+                taken += 1
+            else:
+                log_probs.append(nothing)
+
     def _straightened(
-        self, ink: Tensor, path: Tensor, edges: Tensor, reach: Tensor
+        self, ink: Tensor, path: Tensor, edges: Tensor, reach: Tensor, margin: float
     ) -> Tuple[Tensor, Tensor]:
         """`cut_strips`, marked here: TorchScript takes no `with` in a loop that has `continue`."""
         with record_function("straightening"):
-            return cut_strips(ink, path, edges[0], edges[1], reach[0], reach[1])
+            return cut_strips(ink, path, edges[0], edges[1], reach[0], reach[1], margin=margin)
 
     def find_lines(
         self, pages: Tensor, sizes: Optional[Tensor]

@@ -45,7 +45,7 @@ def cut_strips(
     the first point to the last. starts, ends: (N,) x in px. above, below: (N,) px, how far the
     writing reaches from its path. W is the widest strip; beyond a strip's own width all is white.
     """
-    widths = strip_widths(starts, ends, above, below)
+    widths = strip_widths(starts, ends, above, below, margin=margin)
     count, widest = widths.size(0), int(widths.max())
     # Pages in many more px than the strips want are made smaller first, or thin strokes vanish.
     shrink = float(height / ((above + below) * margin).median())
