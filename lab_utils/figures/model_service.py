@@ -16,9 +16,9 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 START_SECONDS = {
-    "Python, torch": 0.66,
+    "Python, torch": 0.63,
     "model files": 0.23,
-    "1st page": 0.22,
+    "1st page": 0.27,
     "2nd page": 0.04,
     "3rd page": 0.04,
 }

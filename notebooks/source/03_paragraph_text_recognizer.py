@@ -749,6 +749,10 @@ print("label:  ", labels[worst])
 # small one has counted that in English speeches and old books. It is asked while a line is decoded.
 # In place of the greedy way, a **beam search** keeps several beginnings of the line, adds up all
 # paths of frames that spell the same, and weighs each by what the language model thinks of it.
+#
+# With a language model, a line of little confidence is also read a second time, from a strip with a
+# wider margin. There the same writing is smaller, and the network errs at other places. Each of the
+# two readings proposes texts, and the text that both find likely wins.
 
 # %%
 with_english = load_recognizer(quiet=True, language_model="english")
@@ -761,11 +765,11 @@ columns = ["page", "CER, letters alone", "CER, with English"]
 figures.show_table(rows, columns, "Table 2. The same pages, read without and with English.")
 
 # %% [markdown]
-# The finder's errors stay: no language model removes a line that was read twice. And what it gives
+# The finder's errors stay: no language model removes a line that was found twice. And what it gives
 # has a price. It takes time, and it leans to what is usual: a name, a number or a rare sign that
 # was read right may become an English word, or vanish. (So the recognizer trusts it less on pages
 # that do not look like prose.) Who wants every slip of the pen as it stands reads without.
-# Confidence is still that of the frames; it knows nothing of words.
+# Confidence is still that of the frames of the first reading; it knows nothing of words.
 
 # %% [markdown]
 # ## 9. The class and the command
