@@ -254,15 +254,15 @@ def test_endless_loops_are_interrupted_or_killed_and_what_follows_is_graded(grad
         "import signal, time\nsignal.signal(signal.SIGINT, signal.SIG_IGN)\n" + right(5) + "\n"
         "while True:\n    try: time.sleep(99)\n    except BaseException: pass",
         right(6),
-        cell=1.0,
+        cell=2.0,  # on a busy machine, a check may take long to begin
     )
-    assert time.monotonic() - start < 40
+    assert time.monotonic() - start < 60
     assert results["one"] == ("passed", "")
-    assert results["two"] == ("timed out", "its check ran longer than 1 s")
-    assert results["three"] == ("timed out", "its check ran longer than 1 s")
+    assert results["two"] == ("timed out", "its check ran longer than 2 s")
+    assert results["three"] == ("timed out", "its check ran longer than 2 s")
     # Its cell was interrupted after the function was there; `one` was lost with a kernel.
     assert results["four"][0] == "failed" and "'one' is not defined" in results["four"][1]
-    assert results["five"] == ("timed out", "its cell ran longer than 1 s")
+    assert results["five"] == ("timed out", "its cell ran longer than 2 s")
     assert results["six"] == ("passed", "")
 
 
