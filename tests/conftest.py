@@ -3,6 +3,7 @@ and what needs them or the real handwriting is skipped, with the reason, where t
 """
 
 import contextlib
+import os
 import re
 import shlex
 import signal
@@ -21,6 +22,12 @@ from text_recognizer import vocabulary
 # A shell's background job starts with Ctrl-C ignored, and so would the processes in which the tests
 # press it.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# The apps that tests start take the next port that is free, each process of tests of its own: two
+# that take the same one at once cost Gradio 5 s, and an app with tools is not served at all then.
+os.environ["GRADIO_SERVER_PORT"] = str(
+    7960 + 100 * int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+)
 
 
 def _commands(group, prefix: str = "") -> dict:

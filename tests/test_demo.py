@@ -1,7 +1,6 @@
 """`lab demo`: one link through which a page is read by the app and the service behind it, and one
 Ctrl-C after which nothing of it is left."""
 
-import contextlib
 import json
 import os
 import re
@@ -11,7 +10,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import httpx
@@ -19,7 +17,7 @@ import pytest
 import yaml
 from app_serving import png, run, uri
 from conftest import COMMANDS, parses
-from tunnel_serving import DOMAIN, Edge, free_port, resolve_localhost, until
+from tunnel_serving import DOMAIN, Edge, free_port, resolve_localhost, until, usual_ports_taken
 
 from lab_utils import demo
 from lab_utils.app import names, server
@@ -161,18 +159,6 @@ def test_nothing_is_left_after_kill_9(edge, emulator, stand_in_path):
     shutil.rmtree(edge.folder / "lab" / "tunnel", ignore_errors=True)
 
 
-def held(port: int, seconds: float = 60) -> socket.socket:
-    """A server on the port; another test beside may have it for a while."""
-    end = time.monotonic() + seconds
-    while True:
-        try:
-            return socket.create_server(("127.0.0.1", port))
-        except OSError:
-            if time.monotonic() > end:
-                raise
-            time.sleep(0.2)
-
-
 def test_without_network_token_and_free_ports_it_runs_on_this_machine(edge, stand_in_path):
     """No emulator can be fetched, so the model runs in the process; the usual ports are taken."""
     no_network = {
@@ -183,12 +169,8 @@ def test_without_network_token_and_free_ports_it_runs_on_this_machine(edge, stan
         "PIP_NO_INDEX": "",
         "NGROK_AUTHTOKEN": "",
     }
-    with contextlib.ExitStack() as stack:
-        for port in (server.DEFAULT_PORT, gateway.DEFAULT_PORT):
-            stack.enter_context(held(port))
-        lab = stack.enter_context(
-            Demo(edge, "--model", stand_in_path, "--auth", "ada:secret", **no_network)
-        )
+    options = ("--model", stand_in_path, "--auth", "ada:secret")
+    with usual_ports_taken(), Demo(edge, *options, **no_network) as lab:
         url, login = lab.link()
         assert url.startswith("http://127.0.0.1:") and login is None
         told = lab.err.read_text()

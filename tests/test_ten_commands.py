@@ -9,7 +9,6 @@ import os
 import re
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -18,10 +17,9 @@ from pathlib import Path
 import pytest
 from app_serving import run, uri
 from conftest import parses
-from tunnel_serving import Edge, resolve_localhost, until
+from tunnel_serving import Edge, resolve_localhost, until, usual_ports_taken
 
-from lab_utils.app import names, server
-from lab_utils.service import gateway
+from lab_utils.app import names
 from lab_utils.service.emulator_binary import cached_path, machine
 from lab_utils.service.errors import ServiceError
 from text_recognizer.places import lab_folder
@@ -184,12 +182,8 @@ def test_they_lead_to_a_link_under_which_a_page_is_read(edge, tmp_path):
     variables = {name: value for name, value in edge.variables.items() if name != "LAB_HOME"}
     token = variables.pop("NGROK_AUTHTOKEN")
     *commands, last = (step for step in STEPS if step.command not in (CLONE, SET_UP))
-    with contextlib.ExitStack() as stack:
-        # Where the usual ports are taken the demo takes others; so no other test takes them away.
-        for port in (server.DEFAULT_PORT, gateway.DEFAULT_PORT):
-            with contextlib.suppress(OSError):
-                stack.enter_context(socket.create_server(("127.0.0.1", port)))
-        terminal = stack.enter_context(Terminal(tmp_path, variables))
+    # Where the usual ports are taken the demo takes others; so no other test takes them away.
+    with usual_ports_taken(), Terminal(tmp_path, variables) as terminal:
         for step in commands:
             asked = [token] if step.command.startswith("read ") else []
             shown = terminal.runs(step.command, *asked)

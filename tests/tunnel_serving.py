@@ -3,6 +3,7 @@ that lead to it, and a page that passes for the app."""
 
 import contextlib
 import datetime
+import fcntl
 import ipaddress
 import json
 import os
@@ -16,6 +17,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
+
+from lab_utils.app import server
+from lab_utils.service import gateway
 
 ROOT = Path(__file__).resolve().parents[1]
 SCRIPT = Path(__file__).resolve().with_name("ngrok_stand_in.py")
@@ -110,6 +114,18 @@ def resolve_localhost(monkeypatch) -> None:
         return look_up(host, *arguments, **options)
 
     monkeypatch.setattr(socket, "getaddrinfo", found)
+
+
+@contextlib.contextmanager
+def usual_ports_taken():
+    """While it lasts the app's and the service's usual ports are taken, and no other test frees or
+    takes them: one test at a time gets here, since each locks this file."""
+    with open(__file__) as lock, contextlib.ExitStack() as servers:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        for port in (server.DEFAULT_PORT, gateway.DEFAULT_PORT):
+            with contextlib.suppress(OSError):  # something that is not a test has it
+                servers.enter_context(socket.create_server(("127.0.0.1", port)))
+        yield
 
 
 def free_port() -> int:
