@@ -14,6 +14,7 @@ from text_recognizer.errors import AddressError, DownloadError
 from text_recognizer.fetching import fetch, is_public
 
 OK = b"HTTP/1.1 200 OK\r\n"
+MOST_SECONDS = 15  # on a machine that does other things besides; what is waited for takes 30
 
 
 def raw(data: bytes):
@@ -194,13 +195,13 @@ def test_header_injection_is_not_possible(serve):
 
 
 def silent(connection, _request):
-    time.sleep(5)
+    time.sleep(30)
 
 
 def drip(prefix):
     def answer(connection, _request):
         connection.sendall(prefix)
-        for _ in range(100):
+        for _ in range(600):
             connection.sendall(b"a")
             time.sleep(0.05)
 
@@ -222,7 +223,7 @@ def test_one_deadline_holds_over_everything(answer, serve):
     start = time.monotonic()
     with pytest.raises(DownloadError, match=r"within 0\.5 s"):
         local(serve(answer).url, timeout=0.5)
-    assert 0.4 < time.monotonic() - start < 2
+    assert 0.4 < time.monotonic() - start < MOST_SECONDS
 
 
 def test_slow_redirects_share_the_deadline(serve):
@@ -233,26 +234,26 @@ def test_slow_redirects_share_the_deadline(serve):
     start = time.monotonic()
     with pytest.raises(DownloadError, match="within"):
         local(serve(answer).url, timeout=0.7)
-    assert time.monotonic() - start < 2
+    assert time.monotonic() - start < MOST_SECONDS
 
 
 def test_deadline_holds_over_the_name_look_up(monkeypatch):
-    monkeypatch.setattr(socket, "getaddrinfo", lambda *_a, **_k: time.sleep(3) or [])
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_a, **_k: time.sleep(30) or [])
     start = time.monotonic()
     with pytest.raises(DownloadError, match="within"):
         fetch("http://slow.example/", timeout=0.3)
-    assert time.monotonic() - start < 2
+    assert time.monotonic() - start < MOST_SECONDS
 
 
 def test_announced_size_is_refused_before_the_body(serve):
     def answer(connection, _request):
         connection.sendall(OK + b"Content-Length: 20000001\r\n\r\n")
-        time.sleep(5)
+        time.sleep(30)
 
     start = time.monotonic()
     with pytest.raises(DownloadError, match="more than 20 MB"):
         local(serve(answer).url)
-    assert time.monotonic() - start < 2
+    assert time.monotonic() - start < MOST_SECONDS
 
 
 @pytest.mark.parametrize(
@@ -360,8 +361,8 @@ def test_https_checks_the_certificate_and_sends_the_name(serve, names, certifica
 
 
 def test_https_handshake_is_under_the_deadline(serve):
-    server = serve(b"", wrap=lambda sock: time.sleep(3) or sock)
+    server = serve(b"", wrap=lambda sock: time.sleep(30) or sock)
     start = time.monotonic()
     with pytest.raises(DownloadError, match="within"):
         local(server.url.replace("http", "https"), timeout=0.4)
-    assert time.monotonic() - start < 2
+    assert time.monotonic() - start < MOST_SECONDS

@@ -452,7 +452,7 @@ grade_notebooks(paths, Path({str(out)!r}), 60, 600, 4096, lambda line: print(lin
         _, errors = grading.communicate(timeout=20)
     finally:
         grading.kill()
-    assert time.monotonic() - start < 3
+    assert time.monotonic() - start < 15
     assert errors.strip().endswith("KeyboardInterrupt")
     assert kernel_processes() == []
     assert os.listdir(os.environ["TMPDIR"]) == []

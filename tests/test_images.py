@@ -411,12 +411,12 @@ def test_too_many_pixels_are_refused_before_decoding(side, tmp_path):
     (tmp_path / "large.png").write_bytes(png_header(side, side))
     peak, result = load_elsewhere(tmp_path / "large.png")
     assert result == "ImageTooLargeError" and peak < 60
-    start = time.monotonic()
+    start = time.process_time()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)
         with pytest.raises(ImageTooLargeError, match="pixels"):
             load_image(png_header(side, side))
-    assert time.monotonic() - start < 1
+    assert time.process_time() - start < 1
 
 
 def test_pil_images_have_the_same_limit():
@@ -475,10 +475,10 @@ def test_too_many_bytes(tmp_path):
         load_image(path)
     head = base64.b64encode(encoded(drawing())).decode()[:100]
     for text in (head + "A" * 27_000_000, "data:image/png;base64," + head + "A" * 27_000_000):
-        start = time.monotonic()
+        start = time.process_time()
         with pytest.raises(ImageTooLargeError, match="more than 20 MB"):
             load_image(text)
-        assert time.monotonic() - start < 1
+        assert time.process_time() - start < 1
 
 
 @pytest.mark.parametrize("progressive", [False, True])

@@ -331,7 +331,7 @@ def test_slow_and_endless_bodies(handler, serve, public_loopback, monkeypatch):
 
     def drip(connection, _request):
         connection.sendall(b"HTTP/1.1 200 OK\r\n\r\n")
-        for _ in range(200):
+        for _ in range(600):
             connection.sendall(b".")
             time.sleep(0.05)
 
@@ -345,7 +345,7 @@ def test_slow_and_endless_bodies(handler, serve, public_loopback, monkeypatch):
         answer = handler({"image_url": server.url})
         assert answer["status"] == 422, answer
         assert handler(GOOD)["pred"]
-    assert time.perf_counter() - start < 3
+    assert time.perf_counter() - start < 15
 
 
 class Broken:

@@ -244,7 +244,7 @@ def test_an_answer_that_nobody_asked_for_is_not_taken_for_the_next(serve):
 
     predictor = RemotePredictor(serve(twice).url)
     assert predictor.predict(page()) == "first"
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 10
     while not open_connections and time.monotonic() < deadline:
         time.sleep(0.01)
     assert predictor.predict(page()) == "second"
@@ -534,7 +534,7 @@ def hangs(connection, request):
 def test_the_time_limit_holds_over_all_bytes_together(serve, slow):
     start = time.monotonic()
     message = failure(serve(slow).url, ServiceTimeoutError, timeout=0.4, retries=3)
-    assert 0.3 < time.monotonic() - start < 3
+    assert 0.3 < time.monotonic() - start < 15
     assert "did not answer within 0.4 s" in message
 
 
@@ -554,11 +554,11 @@ def test_a_name_that_is_not_there_is_told_and_a_slow_look_up_left(monkeypatch):
     message = failure("http://no-such-host.invalid/", ServiceUnreachableError, clock=FakeClock())
     assert "was not found by its name" in message
     over = threading.Event()
-    monkeypatch.setattr(socket, "getaddrinfo", lambda *_args, **_options: [][: over.wait(5)])
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_args, **_options: [][: over.wait(30)])
     start = time.monotonic()
     message = failure("http://slow.example/", ServiceUnreachableError, connect_timeout=0.2)
     over.set()
-    assert time.monotonic() - start < 2 and "made no connection in time" in message
+    assert time.monotonic() - start < 15 and "made no connection in time" in message
 
 
 @pytest.mark.parametrize("where", ["answer", "wait"])
@@ -567,7 +567,7 @@ def test_ctrl_c_ends_a_wait(serve, where):
     predictor = RemotePredictor(server.url)
 
     def press() -> None:
-        deadline = time.monotonic() + 5
+        deadline = time.monotonic() + 10
         while not server.requests and time.monotonic() < deadline:
             time.sleep(0.01)
         time.sleep(0.1)
@@ -577,8 +577,8 @@ def test_ctrl_c_ends_a_wait(serve, where):
     with pytest.raises(KeyboardInterrupt):
         threading.Thread(target=press, daemon=True).start()
         predictor.predict(page())
-        time.sleep(5)
-    assert time.monotonic() - start < 3
+        time.sleep(30)
+    assert time.monotonic() - start < 15
 
 
 @pytest.fixture
