@@ -3,6 +3,7 @@ and what needs them or the real handwriting is skipped, with the reason, where t
 """
 
 import contextlib
+import itertools
 import os
 import re
 import shlex
@@ -23,11 +24,19 @@ from text_recognizer import vocabulary
 # press it.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
-# The apps that tests start take the next port that is free, each process of tests of its own: two
-# that take the same one at once cost Gradio 5 s, and an app with tools is not served at all then.
-os.environ["GRADIO_SERVER_PORT"] = str(
-    7960 + 100 * int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
-)
+# Each process of tests has ports of its own, below those that the system gives to whoever asks for
+# any. Gradio takes the next one that is free: two apps that take the same one at once cost it 5 s,
+# and one with tools is not served at all then.
+_PROCESS = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+_PORTS = itertools.count(20_000 + 3_000 * _PROCESS)
+os.environ["GRADIO_SERVER_PORT"] = str(7960 + 100 * _PROCESS)
+
+
+def free_port() -> int:
+    """A port of 127.0.0.1 that stays free until the test takes it."""
+    for port in _PORTS:
+        with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            return port
 
 
 def _commands(group, prefix: str = "") -> dict:

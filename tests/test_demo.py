@@ -16,8 +16,8 @@ import httpx
 import pytest
 import yaml
 from app_serving import png, run, uri
-from conftest import COMMANDS, parses
-from tunnel_serving import DOMAIN, Edge, free_port, resolve_localhost, until, usual_ports_taken
+from conftest import COMMANDS, free_port, parses
+from tunnel_serving import DOMAIN, Edge, resolve_localhost, until, usual_ports_taken
 
 from lab_utils import demo
 from lab_utils.app import names, server

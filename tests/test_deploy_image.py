@@ -10,7 +10,6 @@ LAB_TEST_IMAGE=built tests the image that such a run has left.
 import base64
 import json
 import os
-import socket
 import subprocess
 import sys
 import time
@@ -20,6 +19,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from conftest import free_port
 
 from lab_utils.packaged import SAMPLE_PAGES
 from text_recognizer.places import lab_folder, project_folder
@@ -82,11 +82,6 @@ def emulator(container, tmp_path_factory):
         finally:
             process.terminate()
             process.wait(30)
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return server.getsockname()[1]
 
 
 def post(address: str, event: dict) -> dict:

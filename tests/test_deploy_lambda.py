@@ -6,7 +6,6 @@ import hashlib
 import io
 import json
 import logging
-import socket
 import stat
 import sys
 import threading
@@ -17,6 +16,7 @@ from types import SimpleNamespace
 
 import boto3
 import pytest
+from conftest import free_port
 from moto.server import ThreadedMotoServer
 
 from lab_utils.deploy.apply import apply
@@ -615,9 +615,7 @@ def test_no_region_is_one_line(account, lab, monkeypatch):
 
 
 def test_an_address_where_nobody_answers_is_one_line(account, lab, monkeypatch):
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{port}")
+    monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{free_port()}")
     monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
     code, _, err = lab("deploy", "lambda", "--apply", "--image", "latest")
     assert code == 2

@@ -8,6 +8,7 @@ import subprocess
 import time
 
 import pytest
+from conftest import free_port
 
 from text_recognizer import fetching
 from text_recognizer.errors import AddressError, DownloadError
@@ -302,10 +303,8 @@ def test_bad_answers(answer, what, serve):
 
 
 def test_nobody_there(monkeypatch):
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
     with pytest.raises(DownloadError, match="could not be reached"):
-        local(f"http://127.0.0.1:{port}/")
+        local(f"http://127.0.0.1:{free_port()}/")
 
     def unknown(*_args, **_kwargs):
         raise socket.gaierror

@@ -9,7 +9,8 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from tunnel_serving import free_port, until
+from conftest import free_port
+from tunnel_serving import until
 
 from lab_utils.app.guard import Guard
 from lab_utils.tunnel.gate import MARK, Gate

@@ -15,12 +15,12 @@ from pathlib import Path
 
 import httpx
 import pytest
+from conftest import free_port
 from tunnel_serving import (
     DOMAIN,
     INFO,
     ROOT,
     Edge,
-    free_port,
     resolve_localhost,
     tunnel_process,
     until,

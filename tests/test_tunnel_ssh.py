@@ -12,7 +12,8 @@ from pathlib import Path
 
 import httpx
 import pytest
-from tunnel_serving import INFO, Edge, free_port, tunnel_process, until
+from conftest import free_port
+from tunnel_serving import INFO, Edge, tunnel_process, until
 
 from lab_utils.tunnel import TunnelError, open_ssh_tunnel
 from lab_utils.tunnel import tunnel as tunnel_module

@@ -17,6 +17,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
+from conftest import free_port
 
 from lab_utils.app import server
 from lab_utils.service import gateway
@@ -126,11 +127,6 @@ def usual_ports_taken():
             with contextlib.suppress(OSError):  # something that is not a test has it
                 servers.enter_context(socket.create_server(("127.0.0.1", port)))
         yield
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as one:
-        return one.getsockname()[1]
 
 
 def until(condition, seconds: float = 20) -> bool:
