@@ -70,22 +70,25 @@ class LoopbackWay:
         self._far_end = far_end
         self._connections: set[socket.socket] = set()
         self._open = threading.Event()
+        self._fetching: threading.Thread | None = None
 
     def open(self, port: int) -> str:
         """Fetches visitors for 127.0.0.1:port from now on; returns the link."""
         self._open.set()
-        _in_background(self._fetch, port)
+        self._fetching = _in_background(self._fetch, port)
         return self._far_end.url
 
     def is_running(self) -> bool:
         return self._open.is_set()
 
     def close(self) -> None:
-        """Hangs up on the far end and on all visitors."""
+        """Hangs up on the far end and on all visitors; returns when no connection waits for one."""
         self._open.clear()
         for connection in list(self._connections):
             with suppress(OSError):
                 connection.shutdown(socket.SHUT_RDWR)
+        if self._fetching is not None:
+            self._fetching.join()
 
     def _fetch(self, port: int) -> None:
         with suppress(OSError):
