@@ -532,10 +532,12 @@ def hangs(connection, request):
 
 @pytest.mark.parametrize("slow", [drips, hangs])
 def test_the_time_limit_holds_over_all_bytes_together(serve, slow):
+    server = serve(slow)
     start = time.monotonic()
-    message = failure(serve(slow).url, ServiceTimeoutError, timeout=0.4, retries=3)
+    message = failure(server.url, ServiceTimeoutError, timeout=0.4, retries=3)
     assert 0.3 < time.monotonic() - start < 15
     assert "did not answer within 0.4 s" in message
+    assert len(server.requests) == 1
 
 
 def test_a_connection_that_never_comes_is_given_up(monkeypatch):
