@@ -4,6 +4,9 @@
 # CPU wheels in the shell before the first command.
 
 PYTHON ?= python3
+# Threads that sleep while they wait: see text_recognizer/threads.py.
+export OMP_WAIT_POLICY ?= passive
+export KMP_BLOCKTIME ?= 0
 VENV := .venv
 PY := $(VENV)/bin/python
 # What `make run` and `make lab` need, and what the tests need besides.
@@ -50,7 +53,7 @@ lab: $(STAMP) ## open JupyterLab at the first notebook, on 127.0.0.1
 
 clean: ## remove the environment and all that the lab wrote (.venv, .lab)
 	rm -rf $(VENV) .lab build dist *.egg-info
-	find text_recognizer lab_utils tests benchmarks -name __pycache__ -prune -exec rm -rf {} + 2>/dev/null || true
+	find text_recognizer lab_utils lab_tracker lab_authoring tests benchmarks -name __pycache__ -prune -exec rm -rf {} + 2>/dev/null || true
 
 # The stamp is written last and names the folder. A set-up that was cut short, moved, made with
 # another Python than the one asked for, or whose Python is gone, is made anew.

@@ -22,7 +22,7 @@ import psutil
 from nbclient import NotebookClient
 from tqdm.auto import tqdm
 
-from lab_utils.notebooks.kernel import kernel_environment
+from lab_authoring.kernel import kernel_environment
 from text_recognizer.places import project_folder
 
 SOLUTIONS = project_folder() / "notebooks" / "solutions"

@@ -35,7 +35,7 @@ LIST_TARGET_S = 1.0
 _SERVER = """
 import sys
 from pathlib import Path
-from lab_utils.tracking.server import TrackingServer
+from lab_tracker.server import TrackingServer
 
 server = TrackingServer(Path(sys.argv[1]))
 print(server.url, server.key, flush=True)
@@ -45,7 +45,7 @@ server.run()
 _RUNS = """
 import sys
 from pathlib import Path
-from lab_utils import tracking
+import lab_tracker as tracking
 
 tracking.connect(Path(sys.argv[1]))
 import wandb
@@ -59,7 +59,7 @@ for number in range(int(sys.argv[2]), int(sys.argv[3])):
 _LISTING = """
 import sys, time
 from pathlib import Path
-from lab_utils import tracking
+import lab_tracker as tracking
 
 tracking.connect(Path(sys.argv[1]))
 import wandb
@@ -146,9 +146,9 @@ def measure_files(folder: Path, megabytes: int, repeats: int) -> dict[str, float
 
 def measure_runs(folder: Path, runs: int, steps: int, processes: int) -> dict[str, float]:
     """Seconds for all the runs, and the steps that are missing afterwards."""
-    from lab_utils.tracking import runs as stored
-    from lab_utils.tracking.storage import Store
-    from lab_utils.tracking.streams import history
+    from lab_tracker import runs as stored
+    from lab_tracker.storage import Store
+    from lab_tracker.streams import history
 
     shares = [round(i * runs / processes) for i in range(processes + 1)]
     start = time.perf_counter()
@@ -171,8 +171,8 @@ def measure_runs(folder: Path, runs: int, steps: int, processes: int) -> dict[st
 
 def measure_listing(folder: Path, versions: int) -> float:
     """Seconds for listing the versions of an artifact with the SDK, its start left out."""
-    from lab_utils.tracking import artifacts
-    from lab_utils.tracking.storage import Store
+    from lab_tracker import artifacts
+    from lab_tracker.storage import Store
 
     store = Store(folder / "list")
     digest = b64encode(hashlib.md5(b"the same for all").digest()).decode()

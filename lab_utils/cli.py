@@ -25,6 +25,7 @@ from lab_utils.commands.doctor import doctor
 from lab_utils.commands.profile import profile
 from lab_utils.commands.tunnel import tunnel
 from text_recognizer.errors import RecognizerError
+from text_recognizer.threads import check_thread_settings
 
 # Plain text, so that help and errors read the same in a terminal, a notebook and a log.
 app = typer.Typer(
@@ -76,6 +77,7 @@ def main() -> None:
     """Runs the command of `sys.argv` and exits: 0 done, 1 a bug, 2 wrong input, 130 interrupted."""
     settings = {"debug": False}
     try:
+        check_thread_settings()
         app(prog_name="lab", obj=settings)
         code = 0
     except SystemExit as end:

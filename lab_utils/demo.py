@@ -147,7 +147,7 @@ def find_model(model: Path | None, version: str | None, say: Say) -> Path:
 
 
 def _tracker_has_data() -> bool:
-    from lab_utils.tracking import environment
+    from lab_tracker import environment
 
     folder = environment.tracker_folder() or lab_folder() / "wandb"
     return environment.has_real_key() or (folder / "tracking.sqlite").is_file()

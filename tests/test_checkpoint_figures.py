@@ -6,7 +6,7 @@ import pytest
 from conftest import StandInReader, save_script
 from PIL import Image
 
-from lab_utils.figures import checkpoint_to_torchscript as draw
+from lab_utils.lessons.checkpoint_to_torchscript import figures as draw
 from text_recognizer.compile_routes import FAILS, WORKS, Outcome
 
 

@@ -190,7 +190,7 @@ def test_ended_while_it_starts_it_leaves_nothing(edge, emulator, stand_in_path):
     options = ("--model", stand_in_path, "--port", 0, "--service-port", 0)
     with Demo(edge, *options) as lab:
         lab.said("model ")
-        assert until(lambda: any("warden" in line for line in edge.left()), 60)
+        assert until(lambda: any("process.py" in line for line in edge.left()), 60)
         assert lab.end(signal.SIGTERM) == 128 + signal.SIGTERM
     assert "Traceback" not in lab.err.read_text()
 

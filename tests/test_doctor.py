@@ -13,12 +13,12 @@ from pathlib import Path
 import pytest
 from conftest import COMMANDS
 
+from lab_tracker.storage import Store
 from lab_utils.app import server
 from lab_utils.doctor import Finding, examination, files, machine, packages, programs, report
 from lab_utils.doctor.probe import Probe, Told
 from lab_utils.doctor.tracker import check_tracker
 from lab_utils.service import gateway
-from lab_utils.tracking.storage import Store
 
 ROOT = Path(__file__).resolve().parents[1]
 SECRET = "2secret3token4"

@@ -14,11 +14,11 @@ from pathlib import Path
 
 import pytest
 
-import lab_utils.checks
-from lab_utils.checks import CheckFailed
-from lab_utils.notebooks.contract import Exercise
-from lab_utils.notebooks.source import Source, read_source, source_paths
-from lab_utils.notebooks.template import new_notebook
+import lab_utils.lessons
+from lab_authoring.contract import Exercise
+from lab_authoring.source import Source, read_source, source_paths
+from lab_authoring.template import new_notebook
+from lab_utils.lessons.checking import CheckFailed
 
 WRONG_ANSWERS = Path(__file__).parent / "wrong_answers"
 
@@ -111,7 +111,7 @@ def solution_lines(exercise: Exercise) -> list[str]:
 
 def test_the_template_passes_these_tests(tmp_path, monkeypatch):
     path = new_notebook("08_tiny", "Tiny", tmp_path)[0]
-    monkeypatch.setattr(lab_utils.checks, "__path__", [str(tmp_path / "lab_utils" / "checks")])
+    monkeypatch.setattr(lab_utils.lessons, "__path__", [str(tmp_path / "lab_utils" / "lessons")])
     source = read_source(path)
     answers = wrong_answers("tiny", tmp_path / "tests" / "wrong_answers")
     for exercise in source.exercises:

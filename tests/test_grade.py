@@ -19,15 +19,15 @@ from pathlib import Path
 import psutil
 import pytest
 
-from lab_utils.notebooks import limited_kernel
-from lab_utils.notebooks.grade import Course, grade_notebooks
-from lab_utils.notebooks.source import (
+from lab_authoring import limited_kernel
+from lab_authoring.grade import Course, grade_notebooks
+from lab_authoring.source import (
     read_source,
     solution_notebook,
     source_paths,
     student_notebook,
 )
-from lab_utils.notebooks.submission import MAX_BYTES, read_submission
+from lab_authoring.submission import MAX_BYTES, read_submission
 from lab_utils.packaged import PROJECT
 from text_recognizer.errors import RecognizerError
 
@@ -84,7 +84,7 @@ SOURCE = (
 # The set-up cell: `lab notebooks build` fills it in.
 
 # %%
-from lab_utils.checks import numbers as checks
+from lab_utils.lessons.numbers import checks
 """
     + "".join(exercise(number) for number in range(1, 7))
     + """
@@ -100,7 +100,7 @@ from lab_utils.checks import numbers as checks
 """
 )
 
-CHECKS = "from lab_utils.checks import attempt, expect, passed\n" + "".join(
+CHECKS = "from lab_utils.lessons.checking import attempt, expect, passed\n" + "".join(
     f"""
 
 def {name}(function):
@@ -119,14 +119,14 @@ def course(tmp_path_factory) -> Course:
     for name, text in {
         "pyproject.toml": "",
         "data/keep.txt": "as it was",
-        "checks/numbers.py": CHECKS,
+        "lessons/numbers/checks.py": CHECKS,
         "notebooks/source/09_numbers.py": SOURCE,
     }.items():
         path = project / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
     sources = tuple(read_source(path) for path in source_paths(project / "notebooks" / "source"))
-    return Course(project, sources, SET_UP, project / "checks")
+    return Course(project, sources, SET_UP, project / "lessons")
 
 
 @pytest.fixture(autouse=True)
@@ -219,15 +219,16 @@ def test_right_wrong_untouched_and_deleted_answers_are_told_apart(grade):
 
 def test_what_a_notebook_prints_or_rebinds_counts_for_nothing(grade):
     results = grade(
-        "import builtins, sys, lab_utils.checks\n"
+        "import builtins, sys, lab_utils.lessons.checking\n"
         "print('\\N{CHECK MARK} one: right')\n"
         "builtins.print = lambda *_, **__: None\n"
         "class checks:\n    one = staticmethod(lambda f: None)\n"
-        "lab_utils.checks.expect = lab_utils.checks.fail = lambda *_: None\n"
-        "lab_utils.checks.attempt = lambda f: NAMES[f.__name__]\n"
-        "sys.modules['lab_utils.checks.numbers'] = checks",
+        "lab_utils.lessons.checking.expect = lab_utils.lessons.checking.fail = lambda *_: None\n"
+        "lab_utils.lessons.checking.attempt = lambda f: NAMES[f.__name__]\n"
+        "sys.modules['lab_utils.lessons.numbers.checks'] = checks",
         "def one():\n    print('\\N{CHECK MARK} one: right')\n    return 0\nchecks.one(one)",
-        "import lab_utils.checks\ndef two():\n    raise lab_utils.checks.CheckFailed('passed')",
+        "from lab_utils.lessons import checking\n"
+        "def two():\n    raise checking.CheckFailed('passed')",
         "def three():\n    raise SystemExit(0)",
         "def four():\n    exit()",
         "def five():\n    import os\n    os._exit(0)",
@@ -427,12 +428,12 @@ def test_ctrl_c_ends_all_kernels_and_keeps_the_rows_so_far(tmp_path, course, sto
     program = f"""
 import sys
 from pathlib import Path
-from lab_utils.notebooks import limited_kernel
-from lab_utils.notebooks.grade import Course, grade_notebooks
-from lab_utils.notebooks.source import read_source
+from lab_authoring import limited_kernel
+from lab_authoring.grade import Course, grade_notebooks
+from lab_authoring.source import read_source
 project = Path({project!r})
 source = read_source(project / "notebooks/source/09_numbers.py")
-course = Course(project, (source,), {SET_UP!r}, project / "checks")
+course = Course(project, (source,), {SET_UP!r}, project / "lessons")
 paths = [Path({str(first)!r}), Path({str(second)!r})]
 grade_notebooks(paths, Path({str(out)!r}), 60, 600, 4096, lambda line: print(line, flush=True),
                 course)

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from lab_utils import staging, tracking
+import lab_tracker as tracking
+from lab_utils import staging
 from lab_utils.staging import chain, names
 from lab_utils.staging.tracker import Tracker
 from text_recognizer.errors import RecognizerError

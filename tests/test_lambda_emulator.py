@@ -18,6 +18,7 @@ import pytest
 
 from lab_utils.packaged import SAMPLE_PAGES
 from lab_utils.predictors import LocalPredictor, RemotePredictor
+from lab_utils.process import session_members
 from lab_utils.service import emulator_binary
 from lab_utils.service.emulator import HEALTH_EVENT, Emulator
 from lab_utils.service.emulator_binary import MEMBER, cached_path
@@ -25,7 +26,6 @@ from lab_utils.service.errors import ServiceError
 from lab_utils.service.gateway import Gateway
 from lab_utils.service.local import lambda_service
 from lab_utils.service.pool import EmulatorPool
-from lab_utils.service.warden import session_members
 from text_recognizer.places import project_folder
 
 PAGE = SAMPLE_PAGES / "show_font_000.jpg"
@@ -255,7 +255,7 @@ def test_nothing_is_left_when_the_program_ends(end, function):
         import signal
         from pathlib import Path
         from lab_utils.service.emulator import Emulator
-        from lab_utils.service.warden import session_members
+        from lab_utils.process import session_members
         signal.signal(signal.SIGINT, signal.default_int_handler)
         arguments = {function!r}
         with Emulator(**arguments) as emulator:

@@ -516,6 +516,7 @@ def test_it_serves_with_torch_and_pillow_alone(stand_in_path, tmp_path):
         "text_recognizer.limits",
         "text_recognizer.paragraph_text_recognizer",
         "text_recognizer.places",
+        "text_recognizer.threads",
     ]
 
 

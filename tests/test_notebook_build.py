@@ -13,11 +13,11 @@ from pathlib import Path
 
 import pytest
 
-from lab_utils.notebooks.build import build, find_sources, read_sources
-from lab_utils.notebooks.cells import SourceError
-from lab_utils.notebooks.check import check_notebooks
-from lab_utils.notebooks.source import read_source
-from lab_utils.notebooks.template import new_notebook
+from lab_authoring.build import build, find_sources, read_sources
+from lab_authoring.cells import SourceError
+from lab_authoring.check import check_notebooks
+from lab_authoring.source import read_source
+from lab_authoring.template import new_notebook
 from text_recognizer.errors import RecognizerError
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -58,20 +58,20 @@ print("after it")
 """
 
 
-def set_up_cell(checks: Path) -> str:
+def set_up_cell(lessons: Path) -> str:
     """A set-up cell that finds the checks of a notebook that is no part of the lab."""
     return (
         "import sys\n"
         f"sys.path.insert(0, {str(ROOT)!r})\n"
-        "import lab_utils.checks\n"
-        f"lab_utils.checks.__path__.append({str(checks)!r})\n"
+        "import lab_utils.lessons\n"
+        f"lab_utils.lessons.__path__.append({str(lessons)!r})\n"
     )
 
 
 def start_project(folder: Path, patch: pytest.MonkeyPatch) -> Path:
     """A project with the template's notebook 08_tiny in it."""
     new_notebook("08_tiny", "Tiny", folder)
-    code = set_up_cell(folder / "lab_utils" / "checks")
+    code = set_up_cell(folder / "lab_utils" / "lessons")
     patch.setattr("lab_utils.setup.setup_cell", lambda: code)
     patch.setattr("lab_utils.setup.badge", lambda name: f"[badge of {name}]")
     return folder
@@ -215,7 +215,7 @@ def test_data_inside_a_picture_is_no_path(project):
 
 
 def test_a_cell_that_takes_too_long_is_told(project, monkeypatch):
-    monkeypatch.setattr("lab_utils.notebooks.build.CELL_TIMEOUT", 1.0)
+    monkeypatch.setattr("lab_authoring.build.CELL_TIMEOUT", 1.0)
     insert(project, "# %%\nimport time\n\ntime.sleep(30)\n\n")
     with pytest.raises(SourceError, match="ran longer than 1 s"):
         built(project)
@@ -239,7 +239,7 @@ import sys
 from pathlib import Path
 
 from lab_utils import cli
-from lab_utils.notebooks import source
+from lab_authoring import source
 
 source.SOURCES = Path(sys.argv.pop(1))
 import lab_utils.setup
@@ -404,7 +404,7 @@ def test_check_as_a_process_runs_nothing_and_has_an_exit_code(built_project, mon
 
 def test_nbval_passes_a_solution_and_sees_what_differs(built_project):
     """Pixels may differ, and nothing else."""
-    from lab_utils.notebooks.kernel import kernel_environment
+    from lab_authoring.kernel import kernel_environment
 
     solution = built_project / "notebooks" / "solutions" / "08_tiny.ipynb"
     pixels = shutil.copy(solution, solution.with_name("pixels.ipynb"))

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from lab_utils.notebooks.cells import SourceError
-from lab_utils.notebooks.names import free_names
-from lab_utils.notebooks.source import read_source, source_paths
-from lab_utils.notebooks.template import new_notebook
+from lab_authoring.cells import SourceError
+from lab_authoring.names import free_names
+from lab_authoring.source import read_source, source_paths
+from lab_authoring.template import new_notebook
 from text_recognizer.errors import RecognizerError
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -46,7 +46,7 @@ def test_a_source_tells_its_head_and_its_exercises(path):
     assert path.read_text().split("\n")[exercise.line] == "def widest_line(text: str) -> str:"
     assert source.cells[exercise.index].has("exercise")
     assert source.import_code == (
-        "from lab_utils.checks import tiny as checks\nfrom lab_utils.figures import show_table\n"
+        "from lab_utils.figures import show_table\nfrom lab_utils.lessons.tiny import checks\n"
     )
 
 
@@ -106,7 +106,7 @@ BREACHES = [
     ("# - how lines become one text again\n", "", 9, "list 3 to 6 goals"),
     ("fills it in.", "fills it.", '# %% tags=["setup"]', "make the second cell"),
     ('["setup"]', '["timing"]', '# %% tags=["timing"]', "make the second cell"),
-    ("import tiny as checks", "import tiny", "# %%\nfrom", "import tiny as checks` in"),
+    ("tiny import checks", "tiny import tests", "# %%\nfrom", "tiny import checks` in"),
     ("# %%\nprint(text)", '# %% tags=["slow"]\nprint(text)', '# %% tags=["slow"]', "the tag slow"),
     ("# %%\nprint(text)", '# %% x="1"\nprint(text)', '# %% x="1"', "leave out x"),
     ("# %%\nprint(text)", "# %% title\nprint(text)", "# %% title", "leave out title"),
@@ -229,7 +229,7 @@ def test_new_tells_what_it_wrote(lab, tmp_path, monkeypatch):
     assert (code, err) == (0, "")
     assert out.split() == [
         "notebooks/source/08_tiny.py",
-        "lab_utils/checks/tiny.py",
+        "lab_utils/lessons/tiny/checks.py",
         "tests/wrong_answers/tiny.py",
     ]
     assert read_source(tmp_path / "notebooks" / "source" / "08_tiny.py").title == "Tiny words"
@@ -239,7 +239,7 @@ def test_new_tells_what_it_wrote(lab, tmp_path, monkeypatch):
 
 
 def test_a_broken_source_is_told_line_by_line(lab, path, monkeypatch):
-    monkeypatch.setattr("lab_utils.notebooks.source.SOURCES", path.parent)
+    monkeypatch.setattr("lab_authoring.source.SOURCES", path.parent)
     path.write_text(
         path.read_text().replace("# ## Summary", "# ## Sum").replace("(3 min", "(x min")
     )

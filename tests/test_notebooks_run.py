@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 from conftest import COMMANDS, parses
 
-from lab_utils.notebooks.contract import headings
-from lab_utils.notebooks.kernel import CellError, run_notebook
-from lab_utils.notebooks.source import Source, read_source, source_paths
+from lab_authoring.contract import headings
+from lab_authoring.kernel import CellError, run_notebook
+from lab_authoring.source import Source, read_source, source_paths
 from lab_utils.setup import badge
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -24,10 +24,10 @@ from PIL import Image, ImageDraw
 
 from lab_utils.predictors import RemotePredictor
 from lab_utils.predictors.retrying import Clock
+from lab_utils.process import session_members
 from lab_utils.service.errors import ServiceError
 from lab_utils.service.ray_service import STOP_SECONDS, RayService, has_private_networks
 from lab_utils.service.ray_settings import Settings
-from lab_utils.service.warden import session_members
 from lab_utils.service.wire import model_fingerprint
 from text_recognizer.paragraph_text_recognizer import ParagraphTextRecognizer
 

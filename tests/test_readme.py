@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from lab_utils.notebooks.source import read_source, source_paths
+from lab_authoring.source import read_source, source_paths
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [ROOT / "README.md", *sorted(ROOT.glob("*/README.md")), *sorted(ROOT.glob("*/*/README.md"))]

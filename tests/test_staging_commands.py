@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from lab_utils import staging, tracking
+import lab_tracker as tracking
+from lab_utils import staging
 from lab_utils.staging import compiling, names
 from lab_utils.staging.ancestry import lineage
 from lab_utils.staging.files import sha256

@@ -9,9 +9,9 @@ import sys
 import pytest
 from tracking_client import Client
 
+from lab_tracker.errors import TrackingError
+from lab_tracker.server import TrackingServer
 from lab_utils.commands.tracking import wandb_server
-from lab_utils.tracking.errors import TrackingError
-from lab_utils.tracking.server import TrackingServer
 from text_recognizer.places import project_folder
 
 

@@ -7,9 +7,9 @@ import sys
 import pytest
 from tracking_client import Client
 
-from lab_utils import tracking
-from lab_utils.tracking import connection, environment, runs, streams
-from lab_utils.tracking.storage import Store
+import lab_tracker as tracking
+from lab_tracker import connection, environment, runs, streams
+from lab_tracker.storage import Store
 from text_recognizer.places import project_folder
 
 
@@ -115,7 +115,7 @@ def test_a_child_process_shares_the_folder(tmp_path):
     parent.run("of-the-parent")
     code = """
 import os
-from lab_utils import tracking
+import lab_tracker as tracking
 from tracking_client import Client
 made = tracking.connect()
 client = Client(made.url, os.environ["WANDB_API_KEY"])
@@ -139,7 +139,7 @@ def test_importing_does_nothing(tmp_path):
     code = """
 import os, sys, threading
 before = dict(os.environ)
-import lab_utils.tracking, lab_utils.commands.tracking
+import lab_tracker, lab_utils.commands.tracking
 assert dict(os.environ) == before and threading.active_count() == 1
 assert not {"fastapi", "uvicorn", "wandb", "graphql"} & set(sys.modules), "a slow import"
 """
@@ -152,7 +152,7 @@ _PROGRAM = """
 import sys
 from pathlib import Path
 import wandb
-from lab_utils import tracking
+import lab_tracker as tracking
 
 folder = Path(sys.argv[1])
 tracking.connect(folder / "first")

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from tracking_client import Client, Refused, ServerProcess
 
-from lab_utils.tracking.storage import STALE_SECONDS, Store
+from lab_tracker.storage import STALE_SECONDS, Store
 from text_recognizer.places import project_folder
 
 GONE = (OSError, Refused)

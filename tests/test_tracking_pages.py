@@ -7,9 +7,9 @@ from html.parser import HTMLParser
 import pytest
 from tracking_client import Client
 
-from lab_utils.tracking.page.charts import Series, chart
-from lab_utils.tracking.page.html import element
-from lab_utils.tracking.server import TrackingServer
+from lab_tracker.page.charts import Series, chart
+from lab_tracker.page.html import element
+from lab_tracker.server import TrackingServer
 
 EVIL = "<script>alert(1)</script>\"'&"
 VOID = {"meta", "link", "img"}

@@ -9,10 +9,10 @@ import sqlite3
 import pytest
 from tracking_client import Client, Refused, artifact_digest, md5
 
-from lab_utils.tracking import limits, storage
-from lab_utils.tracking import server as server_module
-from lab_utils.tracking.errors import TrackingError
-from lab_utils.tracking.server import LOOPBACK, TrackingServer
+from lab_tracker import limits, storage
+from lab_tracker import server as server_module
+from lab_tracker.errors import TrackingError
+from lab_tracker.server import LOOPBACK, TrackingServer
 
 
 @pytest.fixture

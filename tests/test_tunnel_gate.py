@@ -172,7 +172,7 @@ def test_the_apps_guard_takes_the_links_pages_and_refuses_others():
     from starlette.responses import PlainTextResponse
     from starlette.routing import Route
 
-    from lab_utils.local_server import LocalServer
+    from lab_utils.net import LocalServer
 
     async def page(request):
         return PlainTextResponse(str(request.base_url))

@@ -95,7 +95,7 @@ def new_run(lab: Lab, **options: object):
 
 @step
 def connect_gives_a_server(lab: Lab) -> None:
-    from lab_utils import tracking
+    import lab_tracker as tracking
 
     has_key = bool(os.environ.get("WANDB_API_KEY"))
     before = dict(os.environ)

@@ -18,7 +18,7 @@ from text_recognizer.places import project_folder
 _PROGRAM = """
 import sys
 from pathlib import Path
-from lab_utils.tracking.server import TrackingServer
+from lab_tracker.server import TrackingServer
 
 server = TrackingServer(Path(sys.argv[1]), port=int(sys.argv[2]))
 print(server.port, server.key, flush=True)

@@ -2,3 +2,8 @@
 
 Nothing here knows of `lab_utils`; inference needs torch and Pillow alone.
 """
+
+from text_recognizer.threads import prepare_threads
+
+# The one thing that an import here does: OpenMP looks at its settings only when torch is loaded.
+prepare_threads()

@@ -4,13 +4,12 @@ TorchScript is deprecated since PyTorch 2.9 in favour of `torch.export`, which c
 over as many lines as the page shows. Its warning is filtered here, in the one place that scripts.
 """
 
-import os
-import tempfile
 import warnings
 from pathlib import Path
 
 import torch
 
+from text_recognizer.files import replacing
 from text_recognizer.models.paragraph_reader import ParagraphReader
 from text_recognizer.paragraph_text_recognizer import compiled_model_path
 from text_recognizer.weights import load_paragraph_reader
@@ -32,15 +31,7 @@ def compile_paragraph_reader(out: Path | None = None, weights: Path | None = Non
     out = Path(out or compiled_model_path())
     reader = load_paragraph_reader(weights)
     scripted = script_paragraph_reader(reader)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    handle, partial = tempfile.mkstemp(dir=out.parent, suffix=".partial")
-    os.close(handle)
-    try:
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", category=DeprecationWarning)
-            scripted.save(partial)
-        os.chmod(partial, 0o644)  # mkstemp's files are for their owner alone
-        os.replace(partial, out)
-    finally:
-        Path(partial).unlink(missing_ok=True)
+    with replacing(out) as partial, warnings.catch_warnings():
+        warnings.filterwarnings("ignore", category=DeprecationWarning)
+        scripted.save(str(partial))
     return out

@@ -6,6 +6,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from text_recognizer.errors import ModelFileError
+from text_recognizer.files import replacing
 from text_recognizer.models.paragraph_reader import ParagraphReader
 from text_recognizer.places import project_folder
 
@@ -17,11 +18,9 @@ def packaged_weights() -> Path:
 
 def save_weights(state: dict[str, torch.Tensor], path: Path) -> Path:
     """Writes a state dict in half precision, whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(".partial")
     half = {k: v.half().contiguous() if v.is_floating_point() else v for k, v in state.items()}
-    save_file(half, partial)
-    partial.replace(path)
+    with replacing(path) as partial:
+        save_file(half, partial)
     return path
 
 

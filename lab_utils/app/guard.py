@@ -14,7 +14,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from lab_utils.app.cache import cache_bytes
 from lab_utils.app.limits import MAX_CACHE_BYTES, MAX_OPEN_BODY_BYTES, MAX_REQUEST_BYTES
 from lab_utils.app.names import ENDPOINTS
-from lab_utils.own_host import host_name, is_own_host
+from lab_utils.net import host_name, is_local_host
 
 _log = logging.getLogger(__name__)
 
@@ -125,7 +125,7 @@ class Guard:
         return None
 
     def _is_own(self, host: str) -> bool:
-        return ANY_HOST in self._hosts or is_own_host(host, self._hosts)
+        return ANY_HOST in self._hosts or is_local_host(host, self._hosts)
 
     def _is_same(self, origin: str | None, host: str) -> bool:
         """Whether a write comes from the app's own page, or from no page at all.

@@ -29,8 +29,8 @@ def build(
     """
     from tqdm import tqdm
 
-    from lab_utils.notebooks.build import build, find_sources, read_sources
-    from lab_utils.notebooks.source import SOURCES
+    from lab_authoring.build import build, find_sources, read_sources
+    from lab_authoring.source import SOURCES
 
     with _line_by_line():
         for source in read_sources(find_sources(names or [], SOURCES)):
@@ -45,8 +45,8 @@ def build(
 @app.command()
 def check() -> None:
     """Tell where a generated notebook differs from its source; runs nothing."""
-    from lab_utils.notebooks.check import check_notebooks
-    from lab_utils.notebooks.source import SOURCES
+    from lab_authoring.check import check_notebooks
+    from lab_authoring.source import SOURCES
 
     with _line_by_line():
         _tell(check_notebooks(SOURCES))
@@ -61,7 +61,7 @@ def new(
 
     Example: lab notebooks new 08_two_words --title "Two words"
     """
-    from lab_utils.notebooks.template import new_notebook
+    from lab_authoring.template import new_notebook
     from lab_utils.packaged import PROJECT
 
     for path in new_notebook(name, title, PROJECT):
@@ -85,7 +85,7 @@ def grade(
 
     Example: lab notebooks grade handed_in/one.ipynb handed_in/two.ipynb --out grades.csv
     """
-    from lab_utils.notebooks.grade import UNREADABLE, grade_notebooks
+    from lab_authoring.grade import UNREADABLE, grade_notebooks
 
     results = grade_notebooks(notebooks, out, cell_timeout, timeout, memory, progress=_progress)
     print(out)
@@ -100,7 +100,7 @@ def _progress(line: str) -> None:
 @contextmanager
 def _line_by_line() -> Iterator[None]:
     """Tells each problem of sources in a line of its own: an error has just one."""
-    from lab_utils.notebooks.cells import SourceError
+    from lab_authoring.cells import SourceError
 
     try:
         yield

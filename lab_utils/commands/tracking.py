@@ -23,7 +23,7 @@ def wandb_server(
 
     Example: lab wandb-server --port 8080
     """
-    from lab_utils.tracking.server import TrackingServer
+    from lab_tracker.server import TrackingServer
     from text_recognizer.places import lab_folder
 
     server = TrackingServer(folder or lab_folder() / "wandb", host, port)

@@ -5,8 +5,8 @@ import sqlite3
 from contextlib import closing
 from pathlib import Path
 
+from lab_tracker import environment
 from lab_utils.doctor.finding import Finding, fix, note, ok
-from lab_utils.tracking import environment
 from text_recognizer.places import lab_folder
 
 DATABASE = "tracking.sqlite"

@@ -18,6 +18,7 @@ from collections import deque
 from pathlib import Path
 from typing import Any
 
+from lab_utils.process import end_kept, start_kept
 from lab_utils.profiling.folder import ProfileError, trace_paths
 
 LOOPBACK = "127.0.0.1"
@@ -32,8 +33,6 @@ PLUGIN_NOTE = (
 
 _START_SECONDS = 60.0
 _LOAD_SECONDS = 300.0
-_WARDEN = Path(__file__).parents[1] / "service" / "warden.py"
-_HAS_WARDEN = sys.platform == "linux"
 
 
 class TensorBoard:
@@ -72,15 +71,7 @@ class TensorBoard:
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._process is not None:
-            self._process.stdin.close()  # what the warden waits for
-            if not _HAS_WARDEN:
-                self._process.terminate()
-            try:
-                self._process.wait(timeout=10)
-            except subprocess.TimeoutExpired:
-                self._process.kill()
-                self._process.wait()
+        end_kept(self._process)
         self._scratch.cleanup()
 
     def wait(self) -> None:
@@ -110,19 +101,10 @@ class TensorBoard:
         command += ["--host", LOOPBACK, "--port", str(self.port)]
         # The fast loader is a second server, for event files, of which there are none.
         command += ["--load_fast", "false"]
-        if _HAS_WARDEN:
-            # The plugin reads each trace in a process of its own: none of them outlives this one.
-            command = [sys.executable, "-I", "-S", str(_WARDEN), *command]
+        environment = {**os.environ, "TMPDIR": self._scratch.name}
         with self._log.open("wb") as log:
-            return subprocess.Popen(
-                command,
-                stdin=subprocess.PIPE,
-                stdout=log,
-                stderr=log,
-                env={**os.environ, "TMPDIR": self._scratch.name},
-                # Out of reach of the terminal's Ctrl-C: this process ends it.
-                start_new_session=True,
-            )
+            # The plugin reads each trace in a process of its own: none of them outlives this one.
+            return start_kept(command, stdout=log, stderr=log, env=environment)
 
     def _wait_for_start(self) -> None:
         deadline = time.monotonic() + _START_SECONDS

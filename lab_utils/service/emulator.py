@@ -14,6 +14,7 @@ from contextlib import AbstractContextManager, nullcontext, suppress
 from pathlib import Path
 from typing import IO, NamedTuple
 
+from lab_utils.process import end_kept, start_kept
 from lab_utils.service.emulator_binary import emulator_binary
 from lab_utils.service.errors import ServiceError
 
@@ -78,7 +79,7 @@ class Emulator:
         self._log = log
         self._environment = environment or {}
         self._handler = handler
-        self._warden: subprocess.Popen | None = None
+        self._process: subprocess.Popen | None = None
         self._port = 0
         self._one_at_a_time = threading.Lock()
 
@@ -95,7 +96,7 @@ class Emulator:
 
     @property
     def is_running(self) -> bool:
-        return self._warden is not None and self._warden.poll() is None
+        return self._process is not None and self._process.poll() is None
 
     @property
     def is_busy(self) -> bool:
@@ -104,7 +105,7 @@ class Emulator:
     @property
     def session(self) -> int:
         """The id of the session that its processes run in, and no other ones do."""
-        return self._warden.pid if self._warden else 0
+        return self._process.pid if self._process else 0
 
     def start(self) -> None:
         """Starts it and returns once the function has loaded its model.
@@ -169,15 +170,8 @@ class Emulator:
 
     def stop(self) -> None:
         """Ends the emulator and all that it has started; returns when they are gone."""
-        warden, self._warden = self._warden, None
-        if warden is None:
-            return
-        warden.stdin.close()  # what the warden waits for
-        try:
-            warden.wait(timeout=10)
-        except subprocess.TimeoutExpired:
-            warden.kill()
-            warden.wait()
+        process, self._process = self._process, None
+        end_kept(process)
 
     def _spawn(self, binary: Path) -> None:
         self._port, runtime_port = _free_ports()
@@ -192,16 +186,9 @@ class Emulator:
             "--log-level",
             "error",
         ]
-        warden = Path(__file__).with_name("warden.py")
         with self._output() as output:
-            self._warden = subprocess.Popen(
-                [sys.executable, "-I", "-S", str(warden), *emulator, *runtime],
-                stdin=subprocess.PIPE,
-                stdout=output,
-                stderr=output,
-                env=self._variables(),
-                # Out of reach of the terminal's Ctrl-C: the gateway ends first, then this.
-                start_new_session=True,
+            self._process = start_kept(
+                [*emulator, *runtime], stdout=output, stderr=output, env=self._variables()
             )
 
     def _output(self) -> AbstractContextManager[IO[bytes] | int]:

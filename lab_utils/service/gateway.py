@@ -10,8 +10,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from lab_utils.local_server import LocalServer
-from lab_utils.own_host import is_own_host
+from lab_utils.net import LocalServer, is_local_host
 from lab_utils.service import wire
 from lab_utils.service.errors import ServiceError
 from lab_utils.service.function_url import HttpAnswer, HttpRequest, answer_of, error, event_of
@@ -79,7 +78,7 @@ class Gateway(LocalServer):
 
     async def _serve(self, request: Request) -> HttpAnswer:
         host = request.headers.get("host", "")
-        if not is_own_host(host):
+        if not is_local_host(host):
             raise wire.foreign_host(host)
         if self.open_requests > MAX_OPEN:
             raise RequestError(503, "The service is busy; try again in a second.", retry_after=1)

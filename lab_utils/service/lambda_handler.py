@@ -28,6 +28,7 @@ from lab_utils.service import wire
 from lab_utils.service.wire import RequestError
 from text_recognizer.errors import FirstPageWarning
 from text_recognizer.paragraph_text_recognizer import ParagraphTextRecognizer, default_model_path
+from text_recognizer.threads import usable_processors
 
 MAX_ANSWER_BYTES = 6_291_556
 """Bytes of an answer that Lambda passes on; a longer one would be lost with the work in it."""
@@ -86,7 +87,7 @@ def set_threads() -> None:
     """
     memory = os.environ.get("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "")
     if memory.isdigit() and not os.environ.get("OMP_NUM_THREADS"):
-        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
+        cores = usable_processors()
         torch.set_num_threads(max(1, min(cores, round(int(memory) / MEMORY_OF_A_CORE))))
 
 

@@ -17,7 +17,7 @@ from ray.serve.handle import DeploymentHandle
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse
 
-from lab_utils.own_host import is_own_host
+from lab_utils.net import is_local_host
 from lab_utils.service import wire
 from lab_utils.service.ray_app import Answer
 from lab_utils.service.wire import RequestError
@@ -78,7 +78,7 @@ class Edge:
 
     async def _answer(self, request: Request) -> tuple[int, dict, dict[str, str]]:
         host = request.headers.get("host", "")
-        if not is_own_host(host):
+        if not is_local_host(host):
             raise wire.foreign_host(host)
         if request.method in ("GET", "HEAD"):
             if request.url.path not in ("/", "/health"):

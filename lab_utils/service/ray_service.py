@@ -20,9 +20,9 @@ from pathlib import Path
 from typing import Any
 
 from lab_utils.packaged import PROJECT
+from lab_utils.process import session_members
 from lab_utils.service.errors import ServiceError
 from lab_utils.service.ray_settings import Settings
-from lab_utils.service.warden import session_members
 from lab_utils.service.wire import model_fingerprint
 from text_recognizer.errors import ModelFileError
 

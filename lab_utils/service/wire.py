@@ -136,7 +136,7 @@ def wrong_method() -> RequestError:
 
 
 def foreign_host(host: str) -> RequestError:
-    """The error of a request under a name that is not this machine's: see `lab_utils.own_host`."""
+    """The error of a request under a name that is not this machine's: see `lab_utils.net`."""
     return RequestError(403, f"{host[:100]!r} is not a name of this service; ask its address.")
 
 

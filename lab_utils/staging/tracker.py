@@ -31,7 +31,7 @@ class Tracker:
     """
 
     def __init__(self, project: str = PROJECT) -> None:
-        from lab_utils import tracking
+        import lab_tracker as tracking
 
         entity, _, self.project = project.rpartition("/")
         if not self.project or set(self.project) & set("\\#?%:"):

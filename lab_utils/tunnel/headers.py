@@ -1,7 +1,7 @@
 """What the gate changes in the headers that pass it.
 
 The app takes requests under its own address alone, because a page of another site could make a name
-of its own lead to this machine (see `lab_utils.own_host`). Visitors ask under the public name. So
+of its own lead to this machine (see `lab_utils.net`). Visitors ask under the public name. So
 the gate, which knows that name and refuses any other one, puts the app's own address in its place,
 in Host and in the Origin of the link's own pages. Another site's Origin becomes `null`, which is
 nobody's: what the app refuses without a tunnel, it refuses through one.
@@ -10,7 +10,7 @@ nobody's: what the app refuses without a tunnel, it refuses through one.
 from collections.abc import Iterable
 from urllib.parse import urlsplit
 
-from lab_utils.own_host import host_name
+from lab_utils.net import host_name
 
 Headers = list[tuple[bytes, bytes]]
 

@@ -18,8 +18,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from lab_utils.process import watched
 from lab_utils.tunnel.errors import OTHER_WAYS, TunnelDownError, TunnelError
-from lab_utils.tunnel.keeper import kept
 from lab_utils.tunnel.ngrok_binary import agent_path
 from lab_utils.tunnel.token import TOKEN_PAGE
 from text_recognizer.places import lab_folder
@@ -161,7 +161,7 @@ class Ngrok:
         os.mkfifo(pipe, 0o600)
         # Opened for reading, too: a FIFO without a reader could not be opened at once.
         self._lifeline = os.open(pipe, os.O_RDWR)
-        command = shlex.join(kept([str(agent)]))
+        command = shlex.join(watched([str(agent)]))
         places = f"<{shlex.quote(str(pipe))} 2>{shlex.quote(str(folder / 'errors'))}"
         path.write_text(f'#!/bin/sh\nexec {command} "$@" {places}\n')
         path.chmod(0o700)

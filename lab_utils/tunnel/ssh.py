@@ -7,14 +7,13 @@ the lines of its configuration.
 import re
 import shutil
 import subprocess
-import sys
 import threading
 from collections import deque
 from dataclasses import dataclass
 from pathlib import Path
 
+from lab_utils.process import end_kept, start_kept
 from lab_utils.tunnel.errors import TunnelDownError, TunnelError
-from lab_utils.tunnel.keeper import kept
 
 START_SECONDS = 30.0
 _CONNECT_SECONDS = 10
@@ -117,16 +116,7 @@ class Ssh:
     def close(self) -> None:
         """Ends ssh; returns when it is gone."""
         process, self._process = self._process, None
-        if process is None:
-            return
-        process.stdin.close()  # what the warden waits for
-        if sys.platform != "linux":
-            process.terminate()
-        try:
-            process.wait(10)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+        end_kept(process)
 
     def _base(self, program: str) -> list[str]:
         options = [word for option in _OPTIONS for word in ("-o", option)]
@@ -146,14 +136,12 @@ class Ssh:
         return found[1]
 
     def _start(self, command: list[str]) -> None:
-        self._process = subprocess.Popen(
-            kept(command),
-            stdin=subprocess.PIPE,
+        self._process = start_kept(
+            command,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
             text=True,
             errors="replace",
-            start_new_session=True,  # out of reach of the terminal's Ctrl-C
         )
         log = _Log(self._process)
         if log.ended.wait(START_SECONDS) and log.stands:

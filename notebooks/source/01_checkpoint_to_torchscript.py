@@ -34,9 +34,9 @@ from pathlib import Path
 
 from PIL import Image
 
-from lab_utils.checks import checkpoint_to_torchscript as checks
-from lab_utils.figures import checkpoint_to_torchscript as draw
 from lab_utils.figures import show, show_table
+from lab_utils.lessons.checkpoint_to_torchscript import checks
+from lab_utils.lessons.checkpoint_to_torchscript import figures as draw
 from text_recognizer.compile import compile_paragraph_reader
 from text_recognizer.paragraph_text_recognizer import ParagraphTextRecognizer
 from text_recognizer.places import lab_folder

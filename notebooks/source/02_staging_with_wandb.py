@@ -52,10 +52,11 @@ from pathlib import Path
 
 import wandb
 
-from lab_utils import staging, tracking
-from lab_utils.checks import staging_with_wandb as checks
+import lab_tracker as tracking
+from lab_utils import staging
 from lab_utils.figures import show, show_table
-from lab_utils.figures import staging_with_wandb as draw
+from lab_utils.lessons.staging_with_wandb import checks
+from lab_utils.lessons.staging_with_wandb import figures as draw
 from text_recognizer.places import lab_folder
 
 PROJECT = staging.names.PROJECT

@@ -36,8 +36,8 @@ import torch
 from PIL import Image
 
 from lab_utils import figures
-from lab_utils.checks import paragraph_text_recognizer as checks
-from lab_utils.figures import paragraph_text_recognizer as draw
+from lab_utils.lessons.paragraph_text_recognizer import checks
+from lab_utils.lessons.paragraph_text_recognizer import figures as draw
 from lab_utils.loading import load_recognizer
 
 torch.set_grad_enabled(False)  # this notebook reads and trains nothing

@@ -36,9 +36,9 @@ import statistics
 import time
 from collections.abc import Callable
 
-from lab_utils.checks import batch_size_profiling as checks
-from lab_utils.figures import batch_size_profiling as draw
 from lab_utils.figures import show, show_table
+from lab_utils.lessons.batch_size_profiling import checks
+from lab_utils.lessons.batch_size_profiling import figures as draw
 from lab_utils.loading import load_recognizer
 from text_recognizer.places import lab_folder
 
@@ -283,8 +283,8 @@ if gpu:
 #
 # To understand such a curve, and to predict it before you rent a machine, look at one closely. The
 # rest of this section does so with a device that **does not exist**. It follows four rules, which
-# stand in [`made_trace`](../lab_utils/figures/batch_size_profiling.py), and its traces have the
-# form of real ones:
+# stand in [`made_trace`](../lab_utils/lessons/batch_size_profiling/figures.py), and its traces have
+# the form of real ones:
 #
 # 1. The CPU starts one **kernel** after the other, a small program on the GPU: 16 for the finder,
 #    then 40 for the reader. Starting one takes the CPU 30 µs, whatever is in it.

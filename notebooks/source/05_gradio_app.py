@@ -37,8 +37,8 @@ import gradio as gr
 from PIL import Image
 
 from lab_utils import figures
-from lab_utils.checks import gradio_app as checks
-from lab_utils.figures import gradio_app as draw
+from lab_utils.lessons.gradio_app import checks
+from lab_utils.lessons.gradio_app import figures as draw
 from lab_utils.loading import load_recognizer
 from text_recognizer.errors import RecognizerError
 from text_recognizer.places import lab_folder

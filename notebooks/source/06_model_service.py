@@ -38,9 +38,9 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
-from lab_utils.checks import model_service as checks
-from lab_utils.figures import model_service as draw
 from lab_utils.figures import show, show_table
+from lab_utils.lessons.model_service import checks
+from lab_utils.lessons.model_service import figures as draw
 from lab_utils.loading import load_recognizer
 from text_recognizer.errors import RecognizerError
 

@@ -38,9 +38,9 @@ from pathlib import Path
 from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
-from lab_utils.checks import public_url as checks
-from lab_utils.figures import public_url as draw
 from lab_utils.figures import show, show_table
+from lab_utils.lessons.public_url import checks
+from lab_utils.lessons.public_url import figures as draw
 
 PAGE = "data/pages/show_font_014.jpg"
 

@@ -12,6 +12,7 @@ from itertools import accumulate
 from pathlib import Path
 
 from text_recognizer.errors import ModelFileError
+from text_recognizer.files import replacing
 
 MAGIC = b"character-model/1\n"
 BOUNDARY = "\n"  # stands before and after a text
@@ -132,9 +133,8 @@ def save_model(model: CharacterModel, path: Path) -> Path:
         {"levels": [len(level.characters) for level in model.levels], "about": model.about}
     ).encode()
     body = zlib.compress(b"".join(columns), 9)
-    partial = path.with_suffix(".partial")
-    partial.write_bytes(MAGIC + struct.pack("<I", len(header)) + header + body)
-    partial.replace(path)
+    with replacing(path) as partial:
+        partial.write_bytes(MAGIC + struct.pack("<I", len(header)) + header + body)
     return path
 
 

@@ -17,6 +17,7 @@ from PIL import Image, ImageDraw, ImageFont
 from tqdm.auto import tqdm
 
 from text_recognizer.errors import RecognizerError
+from text_recognizer.files import replacing
 from text_recognizer.pages.ink import InkLine, crop_to_ink
 from text_recognizer.pages.prose import Prose
 from text_recognizer.places import lab_folder
@@ -96,9 +97,8 @@ def _unpack_font(archive: Path, name: str, folder: Path) -> None:
                 raise FontsMissingError(
                     f"@fontsource/{name} holds no {member}: leave that font out"
                 )
-            partial = target.with_suffix(".partial")
-            partial.write_bytes(content.read())
-            partial.replace(target)
+            with replacing(target) as partial:
+                partial.write_bytes(content.read())
 
 
 @functools.lru_cache(maxsize=256)

@@ -6,7 +6,6 @@ Parsing takes most of a minute, so what it finds is kept in the lab's folder as 
 import gzip
 import json
 import re
-import tempfile
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from pathlib import Path
 import numpy as np
 from tqdm.auto import tqdm
 
+from text_recognizer.files import replacing
 from text_recognizer.pages.handwriting import splits, wanted
 from text_recognizer.places import lab_folder
 from text_recognizer.vocabulary import CHARACTERS
@@ -152,9 +152,7 @@ def _write_cache(folder: Path, cache: Path) -> None:
         rows.append([writer, kind, item.text, item.baseline, item.x_height, item.width])
         lengths.append([len(stroke) for stroke in item.strokes])
         points.extend(item.strokes)
-    cache.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=cache.parent) as scratch:
-        partial = Path(scratch) / cache.name
+    with replacing(cache) as partial:
         np.savez(
             partial,
             rows=np.frombuffer(json.dumps(rows).encode(), dtype=np.uint8),
@@ -162,7 +160,6 @@ def _write_cache(folder: Path, cache: Path) -> None:
             strokes=np.concatenate(lengths).astype(np.int32),
             items=np.asarray([len(item) for item in lengths], dtype=np.int32),
         )
-        partial.replace(cache)
 
 
 def _read(folder: Path) -> Iterator[tuple[str, str, Item]]:

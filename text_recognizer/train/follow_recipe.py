@@ -19,6 +19,7 @@ import torch
 from text_recognizer.compile import compile_paragraph_reader
 from text_recognizer.evaluate import evaluate
 from text_recognizer.evaluate.validation import REAL_GROUPS, write_pages
+from text_recognizer.files import replacing
 from text_recognizer.models.import_line_reader import find_onnx, line_reader_from_onnx
 from text_recognizer.pages.fonts import fetch_fonts
 from text_recognizer.pages.handwriting import handwriting_folder
@@ -195,6 +196,5 @@ def _plain(settings: Any) -> dict[str, Any]:
 
 def _write(path: Path, value: Any) -> None:
     """Writes JSON whole or not at all: a kill leaves what was there before."""
-    partial = path.with_suffix(".partial")
-    partial.write_text(json.dumps(value, indent=1) + "\n", encoding="utf-8")
-    partial.replace(path)
+    with replacing(path) as partial:
+        partial.write_text(json.dumps(value, indent=1) + "\n", encoding="utf-8")

@@ -1,0 +1,110 @@
+"""Builds both notebooks of a source: the student's, and the solution with its outputs.
+
+The same source gives the same bytes, so that a change of a notebook is a change of its source.
+"""
+
+import re
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lab_authoring import outputs
+from lab_authoring.cells import SourceError
+from lab_authoring.source import (
+    Source,
+    notebook_metadata,
+    read_source,
+    solution_notebook,
+    source_paths,
+    student_notebook,
+)
+from text_recognizer.errors import RecognizerError
+from text_recognizer.files import replacing
+
+if TYPE_CHECKING:
+    from nbformat import NotebookNode
+
+CELL_TIMEOUT = 300.0
+"""s."""
+
+
+def find_sources(names: Sequence[str], folder: Path) -> list[Path]:
+    """The sources with these names or numbers; all of the folder where none is named.
+
+    Raises RecognizerError for a name that no source has.
+    """
+    paths = source_paths(folder)
+    if not names:
+        return paths
+    found = []
+    for name in names:
+        stem = Path(name).stem
+        number = f"{int(stem):02}" if re.fullmatch(r"\d{1,2}", stem) else None
+        fitting = [path for path in paths if path.stem == stem or path.stem[:2] == number]
+        if not fitting:
+            known = ", ".join(path.stem for path in paths) or "none yet"
+            raise RecognizerError(f"There is no notebook {name}: there are {known}.")
+        found += [path for path in fitting if path not in found]
+    return found
+
+
+def read_sources(paths: Sequence[Path]) -> list[Source]:
+    """Reads sources. Raises SourceError with the problems of all of them."""
+    sources, problems = [], []
+    for path in paths:
+        try:
+            sources.append(read_source(path))
+        except SourceError as error:
+            problems += error.problems
+    if problems:
+        raise SourceError(problems)
+    return sources
+
+
+def build(source: Source, on_cell: Callable[[int], None] | None = None) -> int:
+    """Writes both notebooks of a source and returns the size of the larger one in bytes.
+
+    `on_cell` gets the index of each code cell before it runs. The old files stay whole until both
+    new ones are there.
+
+    Raises SourceError if a cell fails, or shows what differs between runs or machines.
+    """
+    from lab_authoring.kernel import CellError, run_notebook
+
+    student, solution = student_notebook(source), solution_notebook(source)
+    folder = source.solution_path.parent
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        run_notebook(solution, folder, CELL_TIMEOUT, on_cell)  # nbval runs it there as well
+    except CellError as error:
+        raise SourceError([_at(source, error.index, str(error))]) from None
+    solution.metadata = type(solution.metadata)(notebook_metadata(source))
+    outputs.normalize(solution)
+    problems = [_at(source, index, what) for index, what in outputs.problems(solution)]
+    texts = {source.student_path: as_text(student), source.solution_path: as_text(solution)}
+    size = max(len(text.encode()) for text in texts.values())
+    if size > outputs.MOST_BYTES:
+        problems.append(_at(source, *outputs.too_large(solution, size)))
+    if problems:
+        raise SourceError(problems)
+    for path, text in texts.items():
+        replace_file(path, text)
+    return size
+
+
+def as_text(notebook: "NotebookNode") -> str:
+    """The notebook as its file holds it."""
+    from nbformat import v4
+
+    return v4.writes(notebook) + "\n"
+
+
+def replace_file(path: Path, text: str) -> None:
+    """Writes a file so that it is always there whole: the old one, or the new one."""
+    with replacing(path) as partial:
+        partial.write_text(text, encoding="utf-8", newline="\n")
+
+
+def _at(source: Source, index: int, what: str) -> str:
+    line = " ".join(what.split())
+    return f"{source.shown}:{source.cells[index].line}: cell {index + 1} {line}"

@@ -1,0 +1,80 @@
+"""Tells whether the generated notebooks are those that their sources make, without a kernel."""
+
+from collections.abc import Iterator
+from copy import deepcopy
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lab_authoring import outputs
+from lab_authoring.build import as_text, read_sources
+from lab_authoring.source import (
+    Source,
+    shown,
+    solution_notebook,
+    source_paths,
+    student_notebook,
+)
+
+if TYPE_CHECKING:
+    from nbformat import NotebookNode
+
+
+def check_notebooks(folder: Path) -> list[str]:
+    """What is wrong with the notebooks made of the sources in `folder`, one line each.
+
+    Raises SourceError if a source breaks the contract.
+    """
+    sources = read_sources(source_paths(folder))
+    wanted = {path for source in sources for path in (source.student_path, source.solution_path)}
+    there = [*folder.parent.glob("*.ipynb"), *folder.parent.glob("solutions/*.ipynb")]
+    lines = [
+        f"{shown(path)}: no source makes it: delete it, or write {folder.name}/{path.stem}.py"
+        for path in sorted(there)
+        if path not in wanted
+    ]
+    for source in sources:
+        lines += _differences(source, source.student_path, student_notebook(source))
+        lines += _differences(source, source.solution_path, solution_notebook(source))
+    return lines
+
+
+def _differences(source: Source, path: Path, wanted: "NotebookNode") -> Iterator[str]:
+    """How the notebook in a file differs from the one wanted, which has no outputs."""
+    from nbformat import v4
+
+    build = f"run `lab notebooks build {source.number}`"
+    if not path.is_file():
+        yield f"{shown(path)}: is missing: {build}"
+        return
+    text = path.read_text(encoding="utf-8", errors="replace")
+    try:
+        stored = v4.reads(text)
+        stripped = deepcopy(stored)
+        if path == source.solution_path:
+            for cell in stripped.cells:
+                if cell.cell_type == "code":
+                    cell.outputs, cell.execution_count = [], None
+        # Outputs apart, the file is to be the very bytes that a build writes.
+        same = as_text(stripped) == as_text(wanted) and as_text(stored) == text
+    except Exception:  # whatever a file that is no notebook leads to
+        yield f"{shown(path)}: is damaged: {build}"
+        return
+    if not same:
+        number = _first_difference(stripped, wanted)
+        where = f"cell {number} differs" if number else "differs"
+        yield f"{shown(path)}: {where} from {source.shown}: {build}"
+    elif path == source.solution_path:
+        for index, what in outputs.problems(stored):
+            yield f"{shown(path)}: cell {index + 1} {' '.join(what.split())}: {build}"
+        if len(text.encode()) > outputs.MOST_BYTES:
+            yield f"{shown(path)}: is larger than {outputs.MOST_BYTES / 1e6:g} MB: {build}"
+
+
+def _first_difference(stored: "NotebookNode", wanted: "NotebookNode") -> int | None:
+    """The number of the first cell that differs, from 1; None if no cell does."""
+    pairs = zip(stored.cells, wanted.cells, strict=False)
+    for number, (one, other) in enumerate(pairs, start=1):
+        if one != other:
+            return number
+    few, many = sorted((len(stored.cells), len(wanted.cells)))
+    return few + 1 if few != many else None

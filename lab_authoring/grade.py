@@ -1,0 +1,302 @@
+"""Grades students' notebooks: each runs in a kernel of its own, under limits, in a throw-away copy
+of the project, and the official checks tell which exercises are solved.
+
+What counts is what the official check finds: it is run anew from its text in the instructor's
+checkout, for every exercise, and its result does not pass through anything that is printed. So
+printing the check's line, editing the check cells, or binding `checks`, `print` or the functions of
+`lab_utils.lessons.checking` anew changes nothing.
+
+What this does not protect from: a student's code runs as the user who grades, in the process that
+runs the check. It can read that user's files, use the network, and, with knowledge of this module,
+change the libraries that a check calls, or the check. The limits stop accidents. Grade notebooks of
+people you do not trust in a container without a network, and read what looks too good.
+"""
+
+import contextlib
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import astuple, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lab_authoring.limited_kernel import Ending, GradingError, LimitedKernel, one_line
+from lab_authoring.results_table import TableError, write_table
+from lab_authoring.submission import Submission, UnreadableNotebookError, read_submission
+from lab_authoring.workplace import workplace
+from lab_utils.packaged import PROJECT
+
+if TYPE_CHECKING:
+    from lab_authoring.contract import Exercise
+    from lab_authoring.source import Source
+
+COLUMNS = (
+    "notebook",
+    "source",
+    "exercise number",
+    "exercise",
+    "result",
+    "message",
+    "seconds",
+)
+PASSED = "passed"
+UNREADABLE = "unreadable"
+"""The result of a file that is no notebook; all other results are a student's."""
+MAX_STARTS = 10
+"""Kernels that one notebook may use up."""
+
+
+@dataclass(frozen=True)
+class Result:
+    """One row of the table: an exercise, or a notebook without any (`number` is None)."""
+
+    notebook: Path
+    source: str
+    number: int | None
+    exercise: str
+    result: str
+    """passed, failed, missing (no cell defines the function), timed out, out of memory, died (the
+    Python process ended), not reached (the notebook's time was over), no source, unreadable."""
+    message: str
+    """One line; empty where the exercise is passed."""
+    seconds: float
+    """For the cell that defines the function and for its check."""
+
+    @property
+    def passed(self) -> bool:
+        return self.result == PASSED
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What one notebook may use."""
+
+    cell_timeout: float = 60.0
+    """s for each cell and each check."""
+    total_timeout: float = 600.0
+    """s for the notebook."""
+    memory_mib: int = 4096
+
+
+@dataclass(frozen=True)
+class Course:
+    """What is official: sources with their checks, the set-up, and the project they run in."""
+
+    project: Path
+    sources: tuple["Source", ...]
+    set_up: str
+    """The code of the set-up cell."""
+    lessons: Path
+    """The folder of the lessons, each with its module `checks`."""
+
+    def check_modules(self, source: "Source") -> dict[str, str]:
+        """The texts of the modules that the checks of a source consist of, in the order in which
+        they are run, by their names."""
+        package, file = "lab_utils.lessons", self.lessons / source.module / "checks.py"
+        base = PROJECT / "lab_utils" / "lessons" / "checking.py"
+        try:
+            return {
+                f"{package}.checking": base.read_text(encoding="utf-8"),
+                f"{package}.{source.module}.checks": file.read_text(encoding="utf-8"),
+            }
+        except OSError as error:
+            raise GradingError(
+                f"The checks of {source.name} cannot be read ({error.strerror}): restore {file}."
+            ) from None
+
+
+def lab_course() -> Course:
+    """The course of this checkout."""
+    from lab_authoring.source import read_source, source_paths
+    from lab_utils.setup import setup_cell
+
+    sources = tuple(read_source(path) for path in source_paths())
+    return Course(PROJECT, sources, setup_cell(), PROJECT / "lab_utils" / "lessons")
+
+
+def grade_notebooks(
+    paths: list[Path],
+    out: Path,
+    cell_timeout: float,
+    total_timeout: float,
+    memory_mib: int,
+    progress: Callable[[str], None] | None = None,
+    course: Course | None = None,
+) -> list[Result]:
+    """Grades notebooks one after another and writes the table, anew after each.
+
+    A file that is no notebook gives one row with the result UNREADABLE, and the others are graded.
+    Ctrl-C ends all kernels; the rows of the notebooks before it are in the table.
+
+    Args:
+        out: the CSV file.
+        cell_timeout: s for each cell and each check; then the cell is interrupted, or killed.
+        total_timeout: s for each notebook.
+        memory_mib: MiB of data for each process of a notebook.
+        progress: gets one line a notebook.
+
+    Raises TableError if the table cannot be written, which is tried first, and GradingError if no
+    kernel starts or the official set-up fails.
+    """
+    if out.suffix == ".ipynb":
+        raise TableError(f"{out} is a name for a notebook: let --out end in .csv.")
+    limits = Limits(cell_timeout, total_timeout, memory_mib)
+    course = course or lab_course()
+    tell = progress or (lambda line: None)
+    results: list[Result] = []
+    write_table(out, COLUMNS, [])
+    with _termination_as_interrupt():
+        for path in paths:
+            start = time.monotonic()
+            rows = grade_notebook(path, course, limits)
+            results += rows
+            write_table(out, COLUMNS, [_cells(row) for row in results])
+            tell(_summary(path, rows, time.monotonic() - start))
+    return results
+
+
+def grade_notebook(path: Path, course: Course, limits: Limits) -> list[Result]:
+    """Grades one notebook: a result for each exercise of its source, in their order."""
+    try:
+        submission = read_submission(path)
+    except UnreadableNotebookError as error:
+        return [Result(path, "", None, "", UNREADABLE, one_line(str(error)), 0.0)]
+    source = submission.source(course.sources)
+    if source is None:
+        message = "neither its name nor its functions are those of one of the lab's notebooks"
+        return [Result(path, "", None, "", "no source", message, 0.0)]
+    outcomes = _grade(submission, source, course, limits)
+    return [
+        Result(path, source.name, exercise.number, exercise.name, ending.result, message, seconds)
+        for exercise in source.exercises
+        for ending, seconds in [outcomes[exercise.name]]
+        for message in [one_line(ending.message)]
+    ]
+
+
+def _grade(
+    submission: Submission, source: "Source", course: Course, limits: Limits
+) -> dict[str, tuple[Ending, float]]:
+    """How each exercise ended, and the seconds it took, by its name."""
+    last = submission.last_definitions(exercise.name for exercise in source.exercises)
+    outcomes = {
+        exercise.name: (Ending("missing", f"no cell defines {exercise.name}"), 0.0)
+        for exercise in source.exercises
+    }
+    modules = course.check_modules(source)
+    with workplace(course.project) as place, LimitedKernel(place, limits.memory_mib) as kernel:
+        run = _Run(submission, kernel, course.set_up, limits)
+        try:
+            for index in range(max(last.values(), default=-1) + 1):
+                start = time.monotonic()
+                ending = run.cell(index)
+                for exercise in source.exercises:
+                    if last.get(exercise.name) == index:
+                        outcome = run.check(exercise, ending, modules)
+                        outcomes[exercise.name] = outcome, time.monotonic() - start
+                        start = time.monotonic()
+        except _Over as over:
+            for name, where in last.items():
+                if where >= index and outcomes[name][0].result == "missing":
+                    outcomes[name] = Ending("not reached", str(over)), 0.0
+    return outcomes
+
+
+class _Over(Exception):
+    """The notebook has used up its time or its kernels."""
+
+
+class _Run:
+    """The cells of one notebook, run in order; cells that a kernel did not survive or that never
+    ended are left out when those before the current one are run again in a new kernel."""
+
+    def __init__(
+        self, submission: Submission, kernel: LimitedKernel, set_up: str, limits: Limits
+    ) -> None:
+        self._cells = submission.cells
+        self._kernel = kernel
+        self._set_up = set_up
+        self._limits = limits
+        self._deadline = time.monotonic() + limits.total_timeout
+        self._starts = 0
+        self._left_out: set[int] = set()
+
+    def cell(self, index: int) -> Ending:
+        """Runs a cell, in a kernel that has run those before it."""
+        while not self._kernel.alive:
+            self._start()
+            for earlier in range(index):
+                if self._kernel.alive and earlier not in self._left_out:
+                    self._execute(earlier)
+        return self._execute(index)
+
+    def check(self, exercise: "Exercise", cell: Ending, modules: dict[str, str]) -> Ending:
+        """Checks an exercise after the cell that defines its function has ended so."""
+        seconds = self._seconds()
+        if not cell.alive:
+            return self._explained(cell, "its cell")
+        ending = self._kernel.check(exercise.name, modules, seconds)
+        if ending.result != "missing":
+            return self._explained(ending, "its check")
+        if cell.result in ("ok", "failed"):
+            how = f" stopped with {cell.message}" if cell.message else " ended"
+            return Ending("failed", f"its cell{how} before {exercise.name} was defined")
+        return self._explained(cell, "its cell")
+
+    def _explained(self, ending: Ending, what: str) -> Ending:
+        """With a message where the ending has none that students understand."""
+        messages = {
+            "timed out": f"{what} ran longer than {self._limits.cell_timeout:g} s",
+            "out of memory": f"{what} took more than {self._limits.memory_mib} MiB",
+            "died": f"{what} ended the kernel ({ending.message})",
+        }
+        return Ending(ending.result, messages.get(ending.result, ending.message), ending.alive)
+
+    def _execute(self, index: int) -> Ending:
+        ending = self._kernel.execute(self._cells[index].code, self._seconds())
+        if not ending.alive or ending.result == "timed out":
+            self._left_out.add(index)
+        return ending
+
+    def _start(self) -> None:
+        self._seconds()
+        if self._starts == MAX_STARTS:
+            raise _Over(f"the notebook's cells ended {MAX_STARTS} kernels before")
+        self._starts += 1
+        self._kernel.start()
+        ending = self._kernel.execute(self._set_up, max(60.0, self._limits.cell_timeout))
+        if ending.result != "ok":
+            raise GradingError(f"The set-up cell fails here: {ending.message or ending.result}")
+
+    def _seconds(self) -> float:
+        """The time that a cell or a check has."""
+        left = self._deadline - time.monotonic()
+        if left <= 0:
+            raise _Over(f"the notebook ran longer than {self._limits.total_timeout:g} s before")
+        return min(left, self._limits.cell_timeout)
+
+
+def _cells(row: Result) -> list[object]:
+    return [*astuple(row)[:-1], f"{row.seconds:.1f}"]
+
+
+def _summary(path: Path, rows: list[Result], seconds: float) -> str:
+    if rows[0].number is None:
+        # The message of an unreadable file names it.
+        return rows[0].message if rows[0].result == UNREADABLE else f"{path}: {rows[0].message}"
+    passed = sum(row.passed for row in rows)
+    return f"{path}: {passed} of {len(rows)} passed ({seconds:.0f} s)"
+
+
+@contextlib.contextmanager
+def _termination_as_interrupt() -> Iterator[None]:
+    """Lets SIGTERM end kernels and folders as Ctrl-C does."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

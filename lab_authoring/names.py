@@ -1,0 +1,67 @@
+"""What the code of cells imports and which names it needs, told without running it."""
+
+import ast
+import builtins
+import re
+import symtable
+from collections.abc import Iterator, Sequence
+
+from lab_authoring.cells import Cell
+
+
+def without_magics(code: str) -> str:
+    """Code of a cell with `pass` in the place of `!command` and `%magic` lines."""
+    return re.sub(r"^([ \t]*)[!%].*$", r"\1pass", code, flags=re.MULTILINE)
+
+
+def syntax_error(code: str) -> SyntaxError | None:
+    """Why the code of a cell does not parse, if so."""
+    try:
+        ast.parse(without_magics(code))
+    except SyntaxError as error:
+        return error
+    return None
+
+
+def imports_of(code: str) -> str:
+    """The import statements at the top level of a cell's code, one a line; none of broken code."""
+    if syntax_error(code):
+        return ""
+    return "".join(
+        f"{ast.unparse(statement)}\n"
+        for statement in ast.parse(without_magics(code)).body
+        if isinstance(statement, ast.Import | ast.ImportFrom)
+    )
+
+
+def shared_imports(cells: Sequence[Cell]) -> list[str]:
+    """The import statements of code cells; not those of exercises, which are checked one by one."""
+    return [
+        imports_of(cell.text) for cell in cells if cell.kind == "code" and not cell.has("exercise")
+    ]
+
+
+def imported_names(code: str) -> set[str]:
+    """The names that import statements bind."""
+    return {
+        (alias.asname or alias.name).split(".")[0]
+        for statement in ast.parse(code).body
+        for alias in statement.names
+    }
+
+
+def free_names(code: str) -> set[str]:
+    """The names that code uses, does not bind, and that are no builtins; none of broken code."""
+    if syntax_error(code):
+        return set()
+    top = symtable.symtable(without_magics(code), "cell", "exec")
+    bound = {s.get_name() for s in top.get_symbols() if s.is_assigned() or s.is_imported()}
+
+    def used(table: symtable.SymbolTable) -> Iterator[str]:
+        for symbol in table.get_symbols():
+            if symbol.is_referenced() and (symbol.is_global() or table is top):
+                yield symbol.get_name()
+        for child in table.get_children():
+            yield from used(child)
+
+    return set(used(top)) - bound - set(dir(builtins)) - {"__name__"}

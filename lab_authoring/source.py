@@ -1,0 +1,184 @@
+"""A notebook's source, read and found to keep the contract, and the two notebooks that it makes:
+the student's, and the solution before it is run."""
+
+import hashlib
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lab_authoring import contract
+from lab_authoring.cells import Cell, SourceError, read_cells
+from lab_authoring.contract import Exercise
+from lab_utils.packaged import PROJECT
+
+if TYPE_CHECKING:
+    from nbformat import NotebookNode
+
+SOURCES = PROJECT / "notebooks" / "source"
+NAME = re.compile(r"\d\d_[a-z][a-z0-9]*(_[a-z0-9]+)*")
+IGNORED_BY_NBVAL = "nbval-ignore-output"
+FOLDED = {"cellView": "form", "jupyter": {"source_hidden": True}}
+"""What makes Colab and JupyterLab show a cell's first line alone until it is opened."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """A source that keeps the contract."""
+
+    path: Path
+    title: str
+    minutes: int
+    goals: tuple[str, ...]
+    cells: tuple[Cell, ...]
+    exercises: tuple[Exercise, ...]
+    import_code: str
+    """The import statements of all cells but the exercises', one a line: what an answer may use."""
+
+    @property
+    def name(self) -> str:
+        """With the number: "01_checkpoint_to_torchscript"."""
+        return self.path.stem
+
+    @property
+    def number(self) -> str:
+        """Two digits."""
+        return self.name[:2]
+
+    @property
+    def module(self) -> str:
+        """Without the number: the name of its checks and of its figures."""
+        return self.name[3:]
+
+    @property
+    def student_path(self) -> Path:
+        return self.path.parent.parent / f"{self.name}.ipynb"
+
+    @property
+    def solution_path(self) -> Path:
+        return self.path.parent.parent / "solutions" / f"{self.name}.ipynb"
+
+    @property
+    def shown(self) -> str:
+        """The path as messages name it."""
+        return shown(self.path)
+
+
+def shown(path: Path) -> str:
+    """The path from the project's root, so that editors find it; else the whole path."""
+    path = path.resolve()
+    return str(path.relative_to(PROJECT) if path.is_relative_to(PROJECT) else path)
+
+
+def source_paths(folder: Path = SOURCES) -> list[Path]:
+    """The sources, in the order of their numbers."""
+    return sorted(folder.glob("*.py"))
+
+
+def read_source(path: Path) -> Source:
+    """Reads a source.
+
+    Raises SourceError with everything in it that breaks the contract.
+    """
+    name = shown(path)
+    cells = read_cells(path, name)
+    found: list[tuple[int, str]] = []
+
+    def tell(line: int, what: str) -> None:
+        found.append((line, what))
+
+    _check_name(path, tell)
+    head = contract.read_head(cells, tell)
+    contract.check_set_up(cells, path.stem[3:], tell)
+    contract.check_cells(cells, tell)
+    exercises = contract.read_exercises(cells, tell)
+    contract.check_ending(cells, tell)
+    if found or head is None:
+        raise SourceError([f"{name}:{line}: {what}" for line, what in sorted(set(found))])
+    imports = "".join(contract.shared_imports(cells))
+    return Source(path, head.title, head.minutes, head.goals, tuple(cells), exercises, imports)
+
+
+def student_notebook(source: Source) -> "NotebookNode":
+    """The notebook that students get: stubs in the solutions' place, no outputs."""
+    stubs = {exercise.index: exercise.stub for exercise in source.exercises}
+    return _notebook(source, stubs)
+
+
+def solution_notebook(source: Source) -> "NotebookNode":
+    """The notebook with the solutions, not run."""
+    solutions = {exercise.index: exercise.solution for exercise in source.exercises}
+    return _notebook(source, solutions)
+
+
+def _notebook(source: Source, code: dict[int, str]) -> "NotebookNode":
+    """The notebook with the code of exercises given by their index among the cells."""
+    from nbformat import v4
+
+    from lab_utils.setup import badge, setup_cell
+
+    cells = []
+    for index, (cell, cell_id) in enumerate(zip(source.cells, _ids(source.cells), strict=True)):
+        text = code.get(index, cell.text)
+        if index == 0:
+            title, *rest = cell.text.split("\n")
+            text = "\n".join([title, "", badge(source.name), *rest])
+        elif cell.has("setup"):
+            text = setup_cell().strip("\n")
+        # What differs at each run is nothing that nbval could compare.
+        ignored = cell.has("timing") and not cell.has(IGNORED_BY_NBVAL)
+        tags = [*cell.tags, *([IGNORED_BY_NBVAL] if ignored else [])]
+        new = v4.new_code_cell if cell.kind == "code" else v4.new_markdown_cell
+        about = {"tags": tags} if tags else {}
+        if cell.has("setup"):
+            about |= FOLDED
+        cells.append(new(text, id=cell_id, metadata=about))
+    return v4.new_notebook(cells=cells, metadata=notebook_metadata(source))
+
+
+def notebook_metadata(source: Source) -> dict:
+    """The notebook's own: nothing of the machine or the versions that built it."""
+    return {
+        "kernelspec": {
+            "display_name": "Python 3 (ipykernel)",
+            "language": "python",
+            "name": "python3",
+        },
+        "lab": {"source": source.name},
+        "language_info": {
+            "file_extension": ".py",
+            "mimetype": "text/x-python",
+            "name": "python",
+            "pygments_lexer": "ipython3",
+        },
+    }
+
+
+def _ids(cells: tuple[Cell, ...]) -> list[str]:
+    """An id for each cell, from its text in the source.
+
+    So an edit changes the id of that cell alone, a cell has one id in the student's notebook and
+    in the solution, whatever stands in it there, and another set-up cell or badge keeps all ids.
+    Cells with the same text are told apart by a count.
+    """
+    ids: list[str] = []
+    for cell in cells:
+        count = 0
+        while (new := _hash(f"{cell.kind}\n{count}\n{cell.text}")) in ids:
+            count += 1
+        ids.append(new)
+    return ids
+
+
+def _hash(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:8]
+
+
+def _check_name(path: Path, tell: Callable[[int, str], None]) -> None:
+    """The file's name is a number and a module's name, and no other source has the number."""
+    if not NAME.fullmatch(path.stem):
+        tell(1, "name the file by two digits and a module's name, as 01_two_words.py")
+    for other in source_paths(path.parent):
+        if other.name != path.name and other.name[:2] == path.name[:2]:
+            tell(1, f"give this notebook another number: {other.name} has it")

@@ -1,0 +1,50 @@
+"""Starts a notebook: three small files that keep the contract and pass all tests from the start."""
+
+from pathlib import Path
+from string import Template
+
+from lab_authoring.source import NAME, source_paths
+from text_recognizer.errors import RecognizerError
+
+FILES = Path(__file__).parent / "template_files"
+
+
+def new_notebook(name: str, title: str | None, project: Path) -> list[Path]:
+    """Writes the source, the checks and the wrong answers of a new notebook below `project`.
+
+    Args:
+        name: two digits and a module's name, "08_two_words".
+        title: the heading; else the name's words.
+
+    Returns the paths written. Raises RecognizerError, and writes nothing, if the name is of
+    another form, its number is taken, or a file is there.
+    """
+    if not NAME.fullmatch(name):
+        raise RecognizerError(
+            f"{name!r} is no name of a notebook: write two digits and a module's name in small "
+            "letters, as in 08_two_words."
+        )
+    number, module = name[:2], name[3:]
+    title = " ".join((title or module.replace("_", " ").capitalize()).split())
+    if not title:
+        raise RecognizerError("The title is empty: give --title some words.")
+    sources = project / "notebooks" / "source"
+    for path in source_paths(sources):
+        if path.stem[:2] == number:
+            raise RecognizerError(f"Number {number} is taken by {path.name}: choose another.")
+    targets = {
+        sources / f"{name}.py": "source.py.txt",
+        project / "lab_utils" / "lessons" / module / "checks.py": "checks.py.txt",
+        project / "tests" / "wrong_answers" / f"{module}.py": "wrong_answers.py.txt",
+    }
+    for path in targets:
+        if path.exists():
+            raise RecognizerError(
+                f"{path.relative_to(project)} is there: delete it, or choose another name."
+            )
+    words = {"name": name, "module": module, "title": title}
+    for path, template in targets.items():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        text = Template((FILES / template).read_text(encoding="utf-8")).substitute(words)
+        path.write_text(text, encoding="utf-8", newline="\n")
+    return list(targets)

@@ -1,0 +1,92 @@
+"""Where a student's notebook runs: a throw-away copy of the project, and an environment without the
+instructor's secrets, settings and home folder."""
+
+import os
+import re
+import shutil
+import site
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from lab_utils.packaged import PROJECT
+from text_recognizer.places import lab_folder
+
+COPIED = (
+    "pyproject.toml",
+    "constraints.txt",
+    "data",
+    "lab_tracker",
+    "lab_utils",
+    "text_recognizer",
+)
+"""All that a notebook may open; the sources and solutions of notebooks are not among it."""
+SPARED = ("models", "cache/matplotlib")
+"""Below .lab: what a notebook would make again, in seconds, if it were not there."""
+PASSED_ON = re.compile(
+    r"PATH|LANG|LANGUAGE|LC_\w+|TZ|TERM|VIRTUAL_ENV|CONDA_PREFIX|LD_LIBRARY_PATH"
+    r"|CUDA_\w+|NVIDIA_\w+|\w+_NUM_THREADS|SYSTEMROOT"
+)
+"""Variables that a kernel gets. Naming these, not the secrets, also keeps out what nobody thought
+of."""
+
+
+@dataclass(frozen=True)
+class Workplace:
+    """A folder that is deleted afterwards."""
+
+    root: Path
+    """Holds the kernel's own files."""
+    environment: dict[str, str]
+
+    @property
+    def project(self) -> Path:
+        """The copy of the project."""
+        return self.root / "project"
+
+    @property
+    def notebooks(self) -> Path:
+        """Where the kernel starts, as in JupyterLab; empty."""
+        return self.project / "notebooks"
+
+
+@contextmanager
+def workplace(project: Path) -> Iterator[Workplace]:
+    """A copy of what notebooks use of a project, for one student's notebook."""
+    with tempfile.TemporaryDirectory(prefix="lab-", ignore_cleanup_errors=True) as folder:
+        root = Path(folder).resolve()
+        place = Workplace(root, _environment(root))
+        place.notebooks.mkdir(parents=True)
+        (root / "home").mkdir()
+        (root / "tmp").mkdir()
+        for name in COPIED:
+            _copy(project / name, place.project / name)
+        for name in SPARED:
+            _copy(lab_folder() / name, place.project / ".lab" / name)
+        yield place
+
+
+def _copy(source: Path, target: Path) -> None:
+    if source.is_dir():
+        shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__"))
+    elif source.is_file():
+        shutil.copyfile(source, target)
+
+
+def _environment(root: Path) -> dict[str, str]:
+    home, lab = str(root / "home"), root / "project" / ".lab"
+    # The copy comes first; what it lacks, and the program of the kernel, come from the lab itself.
+    python_path = [str(root / "project"), str(PROJECT), os.environ.get("PYTHONPATH", "")]
+    return {
+        **{name: value for name, value in os.environ.items() if PASSED_ON.fullmatch(name)},
+        "HOME": home,
+        "USERPROFILE": home,
+        **dict.fromkeys(("TMPDIR", "TEMP", "TMP"), str(root / "tmp")),
+        "PYTHONUSERBASE": site.getuserbase(),  # packages of `pip install --user`
+        "PYTHONPATH": os.pathsep.join(filter(None, python_path)),
+        "LAB_HOME": str(lab),
+        "MPLCONFIGDIR": str(lab / "cache" / "matplotlib"),
+        "IPYTHONDIR": str(root / "home" / "ipython"),
+    }

@@ -1,0 +1,94 @@
+"""`connect()`: the one call after which `wandb` has a server, with an account or without."""
+
+import os
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lab_tracker import environment
+from text_recognizer.places import lab_folder
+
+if TYPE_CHECKING:
+    from lab_tracker.server import TrackingServer
+
+WANDB_URL = "https://wandb.ai"
+
+# The servers of this process, by folder. Other processes over the same folder have their own.
+_servers: dict[Path, "TrackingServer"] = {}
+
+
+@dataclass(frozen=True)
+class Connection:
+    """Where `wandb` sends its data: `url` is also the page to look at.
+
+    `folder` is the tracker's, and None at wandb.ai. Closing is only needed to leave the tracker
+    before the process ends; `with` does it.
+    """
+
+    url: str
+    folder: Path | None = None
+    _server: "TrackingServer | None" = field(default=None, repr=False)
+
+    @property
+    def is_local(self) -> bool:
+        """Whether the data stays on this machine."""
+        return self.folder is not None
+
+    def project_url(self, project: str, entity: str | None = None) -> str:
+        """The page of a project. At wandb.ai, without the entity, the page that leads there."""
+        from lab_tracker.runs import ENTITY
+
+        if not self.is_local and not entity:
+            return f"{self.url}/home"
+        return f"{self.url}/{entity or ENTITY}/{project}"
+
+    def close(self) -> None:
+        """Stops the tracker of this process and takes its settings back; the data stays."""
+        if self._server and _servers.get(self.folder) is self._server:
+            _change_environment(None)
+            del _servers[self.folder]
+            self._server.stop()
+
+    def __enter__(self) -> "Connection":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def connect(folder: Path | None = None) -> Connection:
+    """Gives `wandb` a server: wandb.ai where `WANDB_API_KEY` is set, else a tracker of our own.
+
+    The tracker keeps all below `folder` (else that of an earlier call, also by a parent process,
+    else `.lab/wandb`) and runs in a thread of this process, on 127.0.0.1 and a free port. Several
+    notebooks may use one folder at once. Call it before `wandb.init`; calling it again gives the
+    same tracker. Raises TrackingError where the folder cannot be used.
+    """
+    if environment.has_real_key():
+        # Takes back what an earlier connect() set before the key was there; else touches nothing.
+        _change_environment(None)
+        return Connection(os.environ.get("WANDB_BASE_URL", WANDB_URL).rstrip("/"))
+    from lab_tracker.server import TrackingServer
+
+    folder = Path(folder or environment.tracker_folder() or lab_folder() / "wandb").absolute()
+    server = _servers.get(folder)
+    if server is None:
+        server = TrackingServer(folder)
+        server.start()
+        _servers[folder] = server
+    _change_environment(server)
+    return Connection(server.url, folder, server)
+
+
+def _change_environment(server: "TrackingServer | None") -> None:
+    """Points the SDK at a server, or back at what it was; an SDK that has started must forget."""
+    before = os.environ.get("WANDB_BASE_URL")
+    if server is None:
+        if not environment.restore():
+            return
+    else:
+        folder = next(folder for folder, found in _servers.items() if found is server)
+        environment.point_to_tracker(server.url, server.key, folder)
+    if os.environ.get("WANDB_BASE_URL") != before and "wandb" in sys.modules:
+        sys.modules["wandb"].teardown()

@@ -1,0 +1,531 @@
+"""Checks of notebook 04: an honest clock, a busy device, the wait in a gap, a batch, a max wait.
+
+No clock, device or model runs: time is a number that stand-ins move, so a check takes moments.
+"""
+
+import math
+import random
+from collections.abc import Callable
+from typing import Any
+
+from lab_utils.lessons.checking import CheckFailed, attempt, expect, expect_type, fail, passed
+from lab_utils.service.queueing import poisson_arrivals, simulate_queue
+
+LAUNCH = 0.001
+"""s until the stand-in for a device takes its work and lets the caller go on."""
+
+
+class _Device:
+    """Works off what it is given while the caller goes on, on a clock of its own (s)."""
+
+    def __init__(self, seconds: list[float], busy: float = 0.0) -> None:
+        self.seconds, self.now, self.free = seconds, 50.0, 50.0 + busy
+        self.calls = self.looks = 0
+
+    def work(self) -> None:
+        if self.calls >= len(self.seconds):
+            fail(
+                f"median_seconds called work more than {len(self.seconds)} times: "
+                "warm_up times without the clock, then repeats times with it."
+            )
+        self.now += LAUNCH
+        self.free = max(self.free, self.now) + self.seconds[self.calls]
+        self.calls += 1
+
+    def synchronize(self) -> None:
+        self.now = max(self.now, self.free)
+
+    def clock(self) -> float:
+        self.looks += 1
+        return self.now
+
+
+def median_seconds(function: Callable[..., float]) -> None:
+    """Waits for the device at both ends, leaves the warm-up out, and gives the median."""
+    slow, timed = [9.0, 4.0], [0.30, 0.20, 0.90, 0.25, 0.15]
+    _expect_seconds(
+        function, _Device([0.3] * 5), 0, 0.3, "work that takes 0.3 s each time, without warm-up"
+    )
+    _expect_seconds(
+        function,
+        _Device(slow + timed),
+        2,
+        0.25,
+        "two slow first calls (warm_up=2), then 0.30, 0.20, 0.90, 0.25 and 0.15 s",
+        {
+            sum(timed) / 5: "this is the mean, which one disturbed repeat moves; take the median",
+            0.15: "this is the fastest; take the median",
+            0.30: "this is the median with the warm-up among it; the clock is for what follows it",
+            0.90: "take the median of the five repeats: sort them, or see `statistics`",
+        },
+    )
+    _expect_seconds(
+        function,
+        _Device([2.0, 0.3, 0.3, 0.3, 0.3, 0.3], busy=7.0),
+        1,
+        0.3,
+        "a device that still works on something older for 7 s",
+        {
+            0.3 + LAUNCH: "start the clock when the device is idle, and right before work()",
+        },
+    )
+    _expect_seconds(
+        function,
+        _Device([2.0, 0.3], busy=7.0),
+        1,
+        0.3,
+        "one repeat (repeats=1) after one warm-up call of 2 s",
+        {
+            2.3: "the warm-up is still running when the clock starts: wait for the device first",
+            9.3: "the warm-up is still running when the clock starts: wait for the device first",
+        },
+        repeats=1,
+    )
+    _expect_seconds(
+        function,
+        _Device([0.4, 0.2]),
+        0,
+        0.3,
+        "repeats of 0.4 and 0.2 s (repeats=2)",
+        dict.fromkeys([0.4, 0.2], "of an even number, the median is the mean of the middle two"),
+        repeats=2,
+    )
+    passed(function, "it waits for the device, leaves the warm-up out, and takes the median.")
+
+
+def _expect_seconds(
+    function: Callable,
+    device: _Device,
+    warm_up: int,
+    wanted: float,
+    what: str,
+    known: dict[float, str] | None = None,
+    repeats: int = 5,
+) -> None:
+    result = attempt(
+        function,
+        device.work,
+        device.synchronize,
+        repeats=repeats,
+        warm_up=warm_up,
+        clock=device.clock,
+    )
+    expect_type(result, (float, int), "median_seconds")
+    calls = warm_up + repeats
+    expect(
+        device.calls == calls,
+        f"with warm_up={warm_up} and repeats={repeats}, work was called {device.calls} times, "
+        f"not {calls}.",
+    )
+    expect(device.looks > 0, "median_seconds never called `clock`: take the time from it.")
+    if math.isclose(result, wanted, abs_tol=1.5 * LAUNCH):
+        return
+    why = next(
+        (
+            text
+            for value, text in (known or {}).items()
+            if math.isclose(result, value, rel_tol=0.01)
+        ),
+        "the clock runs from an idle device to the device's end, once for each repeat",
+    )
+    if result < 2 * LAUNCH:
+        why = (
+            "this is the time for handing the work over; wait for the device before the clock "
+            "is stopped"
+        )
+    fail(f"with {what}, median_seconds returned {result:.3f} s, not {wanted:.3f} s: {why}.")
+
+
+Interval = tuple[float, float]
+
+
+def gpu_utilization(function: Callable[[list[Interval], float, float], float]) -> None:
+    """The union of kernels, clipped to the window, as a share of it."""
+    cases: list[tuple[str, list[Interval], float, float, float, str]] = [
+        ("one kernel in a quarter of the window", [(20, 45)], 0, 100, 0.25, ""),
+        ("no kernel at all", [], 0, 100, 0.0, "nothing ran, so it is 0"),
+        ("a kernel that fills the window", [(0, 100)], 0, 100, 1.0, ""),
+        (
+            "a window from 500 to 600",
+            [(510, 530)],
+            500,
+            600,
+            0.2,
+            "the share is of the window's length, not of its end",
+        ),
+        (
+            "two kernels at the same time, on two streams",
+            [(10, 40), (20, 50)],
+            0,
+            100,
+            0.4,
+            "time in which two run counts once",
+        ),
+        (
+            "a short kernel within a long one, and one after both",
+            [(10, 60), (20, 30), (50, 70)],
+            0,
+            100,
+            0.6,
+            "the short one ends early, the long one still runs: remember the latest end so far",
+        ),
+        (
+            "kernels in no order",
+            [(70, 80), (10, 30), (20, 40)],
+            0,
+            100,
+            0.4,
+            "a trace need not be sorted, so sort first",
+        ),
+        (
+            "kernels that touch",
+            [(10, 20), (20, 30), (30, 40)],
+            0,
+            100,
+            0.3,
+            "where one ends another may begin",
+        ),
+        (
+            "kernels that begin before the window and end after it",
+            [(-50, 20), (90, 130)],
+            0,
+            100,
+            0.3,
+            "clip each kernel to the window first",
+        ),
+        (
+            "kernels before and after the window",
+            [(-30, -10), (40, 50), (120, 150)],
+            0,
+            100,
+            0.1,
+            "what lies outside has no part in it, and none that is negative",
+        ),
+    ]
+    for what, kernels, start, end, wanted, why in cases:
+        _expect_share(function, kernels, start, end, wanted, what, why)
+    choose = random.Random(4)
+    for round_ in range(20):
+        kernels = []
+        for _ in range(choose.randrange(1, 40)):
+            begin = choose.randrange(-100, 1100)
+            kernels.append((float(begin), float(begin + choose.randrange(1, 120))))
+        busy = {moment for begin, stop in kernels for moment in range(int(begin), int(stop))} & set(
+            range(1000)
+        )
+        _expect_share(
+            function,
+            kernels,
+            0,
+            1000,
+            len(busy) / 1000,
+            f"{len(kernels)} random kernels (round {round_ + 1})",
+            "time in which several run counts once, and what is outside not at all",
+        )
+    passed(function, "overlaps count once, and only what lies in the window.")
+
+
+def _expect_share(
+    function: Callable,
+    kernels: list[Interval],
+    start: float,
+    end: float,
+    wanted: float,
+    what: str,
+    why: str,
+) -> None:
+    try:
+        result = attempt(function, list(kernels), start, end)
+        expect_type(result, (float, int), "gpu_utilization")
+    except CheckFailed as error:
+        fail(f"with {what}, {error}")
+    if math.isclose(result, wanted, abs_tol=1e-9):
+        return
+    if math.isclose(result, 100 * wanted, abs_tol=1e-6):
+        why = "return a share between 0 and 1, not percent"
+    reason = f": {why}" if why else ""
+    fail(f"with {what}, gpu_utilization is {result:.3f}, not {wanted:.3f}{reason}.")
+
+
+Operator = tuple[str, float, float]
+
+
+def waiting_operator(function: Callable[[list[Interval], list[Operator]], str]) -> None:
+    """The operator with most time in the longest gap of the device."""
+    kernels = [(100.0, 120.0), (125.0, 140.0), (240.0, 260.0), (262.0, 280.0)]
+    inside = [("aten::nonzero", 140.0, 165.0), ("aten::argmin", 165.0, 230.0)]
+    around = [("aten::conv2d", 90.0, 100.0), ("aten::relu", 230.0, 240.0)]
+    _expect_operator(
+        function,
+        kernels,
+        around + inside,
+        "aten::argmin",
+        "a gap of 100 µs in which aten::argmin runs for 65",
+        "look for the operator that runs longest in the gap",
+    )
+    _expect_operator(
+        function,
+        kernels[::-1],
+        around + inside[::-1],
+        "aten::argmin",
+        "kernels and operators in no order",
+        "sort the kernels before you look for gaps",
+    )
+    pieces = [("aten::argmin", 140.0 + 4 * n, 144.0 + 4 * n) for n in range(12)]
+    _expect_operator(
+        function,
+        kernels,
+        [*around, *pieces, ("aten::sort", 190.0, 220.0)],
+        "aten::argmin",
+        "a gap with aten::sort once for 30 µs and aten::argmin twelve times for 4",
+        "add up all calls of an operator",
+    )
+    _expect_operator(
+        function,
+        kernels,
+        [("aten::copy_", 20.0, 165.0), ("aten::sort", 165.0, 210.0), ("aten::mm", 210.0, 500.0)],
+        "aten::sort",
+        "operators that begin before the gap or end after it (25, 45 and 30 µs lie in it)",
+        "count only the part of a call that lies in the gap",
+    )
+    _expect_operator(
+        function,
+        [(0.0, 200.0), (20.0, 30.0), (260.0, 300.0), (210.0, 220.0)],
+        [("aten::mm", 30.0, 190.0), ("aten::sort", 200.0, 209.0), ("aten::item", 221.0, 259.0)],
+        "aten::item",
+        "a short kernel that runs beside a long one",
+        "behind the short one there is no gap, for the long one still runs; remember the latest "
+        "end so far",
+    )
+    _expect_operator(
+        function,
+        [(500.0, 510.0), (540.0, 550.0), (552.0, 560.0)],
+        [("aten::to", 0.0, 480.0), ("aten::item", 511.0, 539.0), ("aten::cat", 560.0, 990.0)],
+        "aten::item",
+        "long operators before the first kernel and after the last one",
+        "only a stretch between two kernels is a gap",
+    )
+    passed(function, "it names what the device waits for in its longest gap.")
+
+
+def _expect_operator(
+    function: Callable,
+    kernels: list[Interval],
+    operators: list[Operator],
+    wanted: str,
+    what: str,
+    why: str,
+) -> None:
+    try:
+        result = attempt(function, list(kernels), list(operators))
+        expect_type(result, str, "waiting_operator")
+    except CheckFailed as error:
+        fail(f"with {what}, {error}")
+    expect(
+        result == wanted,
+        f"with {what}, waiting_operator returned {result!r}, not {wanted!r}: {why}.",
+    )
+
+
+Curve = dict[int, tuple[float, float]]
+
+
+def best_batch_size(function: Callable[..., int]) -> None:
+    """The smallest size that comes close to the most pages a second, among those in time."""
+    curve: Curve = {
+        1: (0.10, 0.12),
+        2: (0.11, 0.13),
+        4: (0.14, 0.17),
+        8: (0.20, 0.25),
+        16: (0.38, 0.42),
+        32: (0.80, 0.90),
+    }
+    everything = 10.0
+    _expect_size(
+        function,
+        curve,
+        everything,
+        16,
+        "with all sizes allowed, 16 pages in 0.38 s are the most pages a second",
+        tolerance=0.0,
+    )
+    _expect_size(
+        function, curve, everything, 8, "8 pages reach 95 % of what 16 do, and wait half as long"
+    )
+    _expect_size(
+        function,
+        curve,
+        0.19,
+        4,
+        "8 and more pages miss the target, and 4 have the most pages a second of the rest",
+    )
+    _expect_size(
+        function,
+        curve,
+        0.22,
+        4,
+        "a batch of 8 takes 0.20 s at p50 and 0.25 s at p95, and p95 is what was promised",
+    )
+    _expect_size(function, curve, 0.25, 8, "a p95 of just the target meets it")
+    _expect_size(
+        function,
+        curve,
+        0.17,
+        4,
+        "the tolerance is of the best size that meets the target, not of the best of all",
+    )
+    _expect_size(function, curve, everything, 4, "4 pages reach 68 % of the most", tolerance=0.35)
+    linear: Curve = {size: (0.2 * size * 0.995**size, 0.22 * size) for size in (1, 2, 4, 8)}
+    _expect_size(
+        function, linear, everything, 1, "a batch of 8 gains less than 5 %, so one page is enough"
+    )
+    try:
+        result = function(dict(curve), 0.05)
+    except ValueError:
+        pass
+    except Exception:
+        attempt(function, dict(curve), 0.05)
+    else:
+        attempt(function, dict(curve), everything)
+        fail(f"no size meets 0.05 s, and best_batch_size returned {result!r}; raise ValueError.")
+    passed(function, "it meets the target, and waits for no more pages than pay.")
+
+
+def _expect_size(
+    function: Callable,
+    curve: Curve,
+    target: float,
+    wanted: int,
+    why: str,
+    tolerance: float | None = None,
+) -> None:
+    more = {} if tolerance is None else {"tolerance": tolerance}
+    settings = f"a target of {target:g} s" + ("" if tolerance is None else f" and {tolerance=}")
+    for order, table in enumerate([dict(curve), dict(sorted(curve.items(), reverse=True))]):
+        note = " (The sizes come in any order, here from high to low.)" if order else ""
+        try:
+            result = attempt(function, table, target, **more)
+        except CheckFailed as error:
+            fail(f"with {settings}, {error}{note}")
+        expect_type(result, int, "best_batch_size")
+        expect(
+            result == wanted,
+            f"with {settings}, best_batch_size returned {result}, not {wanted}: {why}.{note}",
+        )
+
+
+WAITS = [0.0, 0.01, 0.02, 0.03, 0.05, 0.08]
+
+
+def _device(size: int) -> float:
+    """s of a batch on the stand-in: a fixed part, and one for each page."""
+    return 0.010 + 0.001 * size
+
+
+def longest_wait(function: Callable[..., float]) -> None:
+    """The longest wait that keeps the promise at every rate: the quiet ones, and the busy ones."""
+    quiet, busy = poisson_arrivals(5.0, 600, seed=21), poisson_arrivals(400.0, 1500, seed=22)
+    middle = poisson_arrivals(120.0, 900, seed=23)
+    _expect_wait(
+        function,
+        [quiet],
+        16,
+        0.045,
+        "5 requests a second",
+        "a latency runs from a request's arrival to its answer, and the longest wait is asked for",
+    )
+    _expect_wait(
+        function,
+        [middle],
+        16,
+        0.050,
+        "120 requests a second",
+        "the p95 counts, not the mean, and not the slowest of all",
+    )
+    _expect_wait(
+        function,
+        [quiet],
+        1,
+        0.045,
+        "5 requests a second and max_batch = 1",
+        "hand max_batch on; a batch of one is full at once, so that no wait matters",
+    )
+    _expect_wait(
+        function,
+        [busy, quiet],
+        16,
+        0.045,
+        "400 and 5 requests a second",
+        "the promise holds at every rate, not at the last or the quietest alone",
+    )
+    _expect_wait(
+        function,
+        [middle, quiet],
+        2,
+        0.050,
+        "120 and 5 requests a second and max_batch = 2",
+        "the promise holds at every rate, and in quiet hours no batch fills before its wait ends",
+    )
+    crowd = sorted([*map(float, range(100)), *[5.0 + 0.001 * n for n in range(12)]])
+    _expect_wait(
+        function,
+        [crowd],
+        4,
+        0.032,
+        "one request a second and once a crowd of 12, max_batch = 4",
+        "a longer wait may help where a shorter one misses, so try them all",
+    )
+    _expect_none(function, busy, quiet)
+    passed(function, "it keeps the promise at every rate, and waits as long as that allows.")
+
+
+def _p95(arrivals: list[float], max_batch: int, wait: float) -> float:
+    answered = simulate_queue(arrivals, _device, max_batch, wait)
+    latencies = sorted(end - start for start, end in zip(arrivals, answered, strict=True))
+    return latencies[-(-95 * len(latencies) // 100) - 1]
+
+
+def _expect_wait(
+    function: Callable,
+    traffic: list[list[float]],
+    max_batch: int,
+    target: float,
+    what: str,
+    why: str,
+) -> None:
+    table = {wait: max(_p95(one, max_batch, wait) for one in traffic) for wait in WAITS}
+    wanted = max(wait for wait, p95 in table.items() if p95 <= target)
+    for order, waits in enumerate([WAITS, WAITS[::-1]]):
+        note = " (The waits come in any order, here from high to low.)" if order else ""
+        setting = f"{what}, a target of {target:g} s"
+        try:
+            result = attempt(
+                function, [list(one) for one in traffic], _device, max_batch, list(waits), target
+            )
+        except CheckFailed as error:
+            fail(f"with {setting}, {error}{note}")
+        expect_type(result, (float, int), "longest_wait")
+        expect(
+            result in WAITS,
+            f"with {setting}, longest_wait returned {result!r}, which is none of the waits.{note}",
+        )
+        expect(
+            result == wanted,
+            f"with {setting}, longest_wait returned {result:g}, whose p95 is {table[result]:.4f} "
+            f"s; with {wanted:g} it is {table[wanted]:.4f} s{': ' + why if why else ''}.{note}",
+        )
+
+
+def _expect_none(function: Callable, busy: list[float], quiet: list[float]) -> None:
+    arguments: tuple[Any, ...] = (_device, 4, list(WAITS), 0.012)
+    try:
+        result = function([list(quiet), list(busy)], *arguments)
+    except ValueError:
+        return
+    except Exception:
+        attempt(function, [list(quiet), list(busy)], *arguments)
+        return
+    fail(
+        f"no wait keeps the p95 of 400 requests a second below 0.012 s, and longest_wait returned "
+        f"{result!r}; raise ValueError there."
+    )

@@ -1,0 +1,643 @@
+"""Checks of notebook 06: a handler, a safe address, patience, a percentile, and a batch's size.
+
+No network, no clock and no model: all of these are arguments of the exercises, and stood in for.
+"""
+
+import base64
+import copy
+import json
+import math
+import random
+from collections.abc import Callable, Iterable
+from typing import Any, NoReturn
+
+from lab_utils.lessons.checking import CheckFailed, attempt, expect, expect_type, fail, passed
+from text_recognizer.errors import AddressError, ImageError
+
+Answer = tuple[int, dict[str, str], str]
+"""Status, headers in lower case, body."""
+
+IMAGE = bytes(range(256)) * 2
+"""Stands for the bytes of an image: no text, in no encoding."""
+
+
+def handle(function: Callable[..., dict[str, Any]]) -> None:
+    """Each kind of event gets its status, and JSON that tells a user what to do."""
+    request = json.dumps({"image": base64.b64encode(IMAGE).decode()})
+    encoded = base64.b64encode(request.encode()).decode()
+    for what, event in {
+        "a plain body": {"body": request, "isBase64Encoded": False},
+        "a body in base64 (isBase64Encoded is true)": {"body": encoded, "isBase64Encoded": True},
+    }.items():
+        for text in ("Meet me\nat noon", ""):
+            reader = _Reader(text)
+            status, document = _handled(function, event, reader, what)
+            _expect_image(reader, what)
+            expect(
+                status == 200,
+                f"{what} with an image got the status {status}, not 200, and {document}: undo "
+                "the encodings one after the other, the event's first.",
+            )
+            blank = " A blank page has the text '', and that is an answer." if not text else ""
+            expect(
+                document == {"pred": text},
+                f"{what} with an image, read as {text!r}, was answered with {document}, not with "
+                f"the text as pred.{blank}",
+            )
+    _expect_refusals(function, request, encoded)
+    _expect_reader_errors(function, request)
+    passed(function, "every event gets an answer, and the right status.")
+
+
+class _Reader:
+    """Stands for the model; remembers what it was given, since a handler catches errors."""
+
+    def __init__(self, answer: str | Exception) -> None:
+        self.answer, self.given = answer, []
+
+    def __call__(self, image: bytes) -> str:
+        self.given.append(image)
+        if isinstance(self.answer, Exception):
+            raise self.answer
+        return self.answer
+
+
+def _handled(
+    function: Callable, event: dict[str, Any], read: Callable, what: str, *more: Any
+) -> tuple[int, Any]:
+    """The status of an answer, and the document in its body."""
+    try:
+        answer = attempt(function, copy.deepcopy(event), read, *more)
+        expect_type(answer, dict, "handle")
+    except CheckFailed as error:
+        fail(f"with {what}, {error}")
+    missing = [name for name in ("statusCode", "headers", "body") if name not in answer]
+    expect(not missing, f"with {what}, the answer has no {' and no '.join(missing)}.")
+    status, headers, body = answer["statusCode"], answer["headers"], answer["body"]
+    expect(
+        isinstance(status, int) and not isinstance(status, bool),
+        f"with {what}, statusCode is {status!r}: give a number.",
+    )
+    kinds = {str(name).lower(): value for name, value in dict(headers).items()}
+    expect(
+        str(kinds.get("content-type", "")).startswith("application/json"),
+        f"with {what}, the headers are {headers}: the client must be told that JSON comes.",
+    )
+    expect(
+        isinstance(body, str),
+        f"with {what}, body is a {type(body).__name__}: what goes over HTTP is text, so write "
+        "the document as JSON.",
+    )
+    try:
+        return status, json.loads(body)
+    except ValueError:
+        fail(f"with {what}, body is no JSON: {body[:60]!r}.")
+
+
+def _expect_image(reader: _Reader, what: str) -> None:
+    if reader.given and reader.given != [IMAGE]:
+        image, times = reader.given[0], len(reader.given)
+        kind = type(image).__name__
+        size = f"{len(image):,} " if isinstance(image, bytes | str) else ""
+        came = f"{times} times" if image == IMAGE else f"{size}{kind}"
+        fail(
+            f"with {what}, the reader was given {came}, not once the {len(IMAGE)} bytes of the "
+            "image: the image is base64 text within JSON, so decode it after the JSON."
+        )
+
+
+def _expect_refusals(function: Callable, request: str, encoded: str) -> None:
+    bodies: dict[str, Any] = {
+        "no body": {},
+        "a body that is None": {"body": None},
+        "an empty body": {"body": ""},
+        "a body that is no JSON": {"body": "image=abc"},
+        "JSON that is cut off": {"body": request[:40]},
+        "a JSON list": {"body": "[1, 2]"},
+        "the JSON value null": {"body": "null"},
+        "a JSON object without image": {"body": '{"picture": "aGVsbG8="}'},
+        "an image that is a number": {"body": '{"image": 5}'},
+        "an image that is null": {"body": '{"image": null}'},
+        "an image that is no base64, 'cat.png, please'": {"body": '{"image": "cat.png, please"}'},
+        "an image with an umlaut in it": {"body": '{"image": "\\u00fcber"}'},
+        "a body in broken base64": {"body": encoded[:-3], "isBase64Encoded": True},
+        "bytes that are no text": {"body": "//79", "isBase64Encoded": True},
+    }
+    for what, event in bodies.items():
+        reader = _Reader("text")
+        status, document = _handled(function, {"isBase64Encoded": False} | event, reader, what)
+        advice = (
+            " b64decode skips what is no base64 unless it is told to validate."
+            if reader.given and "no base64" in what
+            else ""
+        )
+        expect(
+            status == 400,
+            f"{what} got the status {status}, not 400: this is the sender's mistake, and the "
+            f"same request will never succeed.{advice}",
+        )
+        _expect_sentence(document, what)
+    limit, what = len(IMAGE) - 1, "an image of one byte more than max_bytes"
+    reader = _Reader("text")
+    status, document = _handled(function, {"body": request}, reader, what, limit)
+    expect(status == 413, f"{what} got the status {status}, not 413: count the decoded bytes.")
+    expect(not reader.given, f"{what} was read all the same: refuse it before work is done.")
+    _expect_sentence(document, what)
+    status, _ = _handled(
+        function, {"body": request}, _Reader("text"), "an image of max_bytes", len(IMAGE)
+    )
+    expect(status == 200, f"an image of just max_bytes got the status {status}, not 200.")
+
+
+def _expect_reader_errors(function: Callable, request: str) -> None:
+    sentence = "This is no image that can be read; send a JPEG or a PNG."
+    what = "an image that the reader refuses with a RecognizerError"
+    status, document = _handled(function, {"body": request}, _Reader(ImageError(sentence)), what)
+    advice = " RecognizerError is a ValueError, too." if status == 400 else ""
+    expect(
+        status == 422,
+        f"{what} got the status {status}, not 422: the request is well-formed, its content "
+        f"cannot be used.{advice}",
+    )
+    expect(
+        document == {"error": sentence},
+        f"{what} was answered with {document}: hand on the error's sentence as error, it is "
+        "written for users.",
+    )
+    secret = "/var/task/model.pt"
+    for error in (RuntimeError(f"{secret} is broken"), ValueError(secret), KeyError(secret)):
+        what = f"a {type(error).__name__} from within the reader"
+        status, document = _handled(function, {"body": request}, _Reader(error), what)
+        expect(
+            status == 500,
+            f"{what} got the status {status}, not 500: the sender did nothing wrong. Keep apart "
+            "what fails before the reader is called from what fails within it.",
+        )
+        expect(
+            secret not in json.dumps(document),
+            f"{what} was shown to the sender, {document}: it may hold paths or secrets, so "
+            "answer with a sentence of your own.",
+        )
+        _expect_sentence(document, what)
+
+
+def _expect_sentence(document: Any, what: str) -> None:
+    expect(
+        isinstance(document, dict) and list(document) == ["error"] and bool(document["error"]),
+        f"{what} was answered with {document}: give a sentence as error, and nothing else.",
+    )
+
+
+NAMES = {
+    "images.example": ["93.184.216.34"],
+    "both.example": ["2606:2800:21f:cb07:6820:80da:af6b:8b2c", "93.184.216.34"],
+    "203-0-113-7.example": ["8.8.8.8"],
+    "localhost": ["127.0.0.1"],
+    "metadata.example": ["169.254.169.254"],
+    "intranet": ["10.20.0.7"],
+    "mixed.example": ["93.184.216.34", "192.168.1.10"],
+    "2130706433": ["127.0.0.1"],
+    "0x7f.1": ["127.0.0.1"],
+    "nowhere.example": [],
+}
+"""What the stand-in for the name service knows; the numbers are written as browsers take them."""
+
+PRIVATE = {
+    "10.1.2.3": "a private network",
+    "172.16.5.4": "a private network",
+    "192.168.0.1": "a private network",
+    "127.0.0.53": "this machine itself",
+    "0.0.0.0": "this machine itself",
+    "169.254.169.254": "the cloud's metadata service",
+    "169.254.170.2": "link-local: the credentials of a container",
+    "100.64.0.9": "shared by a provider's customers (RFC 6598), neither private nor global",
+    "224.0.0.251": "a group of machines (multicast)",
+    "::1": "this machine itself",
+    "fe80::1": "link-local",
+    "fd00:ec2::254": "the cloud's metadata service over IPv6",
+    "::ffff:169.254.169.254": "an IPv4 address written as IPv6",
+    "::ffff:10.0.0.1": "an IPv4 address written as IPv6",
+}
+
+
+class _Names:
+    """Stands for the name service; what a name means may change from one look-up to the next."""
+
+    def __init__(self, later: dict[str, list[str]] | None = None) -> None:
+        self.asked: list[str] = []
+        self.later = later or {}
+
+    def __call__(self, host: str) -> list[str]:
+        known = NAMES | (self.later if host in self.asked else {})
+        self.asked.append(host)
+        if ":" in host or host.replace(".", "").isdigit() and host.count(".") == 3:
+            return [host]
+        return list(known.get(host, []))
+
+
+def safe_address(function: Callable[[str, Callable[[str], list[str]]], str]) -> None:
+    """Public hosts give the address to connect to, once looked up; the rest is refused."""
+    for url, wanted in {
+        "http://images.example/page.png": "93.184.216.34",
+        "https://images.example:8443/a?b=http://10.0.0.1/#c": "93.184.216.34",
+        "HTTPS://both.example/page.png": "2606:2800:21f:cb07:6820:80da:af6b:8b2c",
+        "http://8.8.4.4/page.png": "8.8.4.4",
+        "http://203-0-113-7.example/": "8.8.8.8",
+        "http://[2606:4700::1111]/": "2606:4700::1111",
+    }.items():
+        _expect_address(function, url, wanted)
+    for url, why in {
+        "file:///etc/passwd": "it is a file of this machine",
+        "ftp://images.example/page.png": "only http and https are asked for",
+        "//images.example/page.png": "it has no scheme",
+        "http:///page.png": "it has no host",
+        "http://localhost:8080/": "the name means this machine",
+        "http://metadata.example/latest/": "the name means the cloud's metadata service",
+        "http://intranet/": "the name means a private address",
+        "http://2130706433/": "this number means 127.0.0.1: believe what `resolve` says",
+        "http://0x7f.1/": "this number means 127.0.0.1: believe what `resolve` says",
+        "http://images.example@127.0.0.1/": "what stands before @ is a user, not the host",
+        "http://127.0.0.1:80#@images.example/": "the host ends where # begins",
+        "http://nowhere.example/": "the name has no address at all",
+        "http://mixed.example/": "one of its two addresses is private: any of them may be taken",
+    }.items():
+        _expect_refusal(function, url, why)
+    for address, what in PRIVATE.items():
+        host = f"[{address}]" if ":" in address else address
+        _expect_refusal(function, f"http://{host}/", f"{address} is {what}")
+    _expect_one_look_up(function)
+    passed(function, "only public addresses are connected to, and only checked ones.")
+
+
+def _expect_address(function: Callable, url: str, wanted: str) -> None:
+    names = _Names()
+    try:
+        result = function(url, names)
+    except AddressError as error:
+        fail(f"{url} was refused ({_short(str(error))}), though its address {wanted} is public.")
+    except Exception:
+        result = attempt(function, url, _Names())
+    if result is None or result is ...:
+        attempt(function, url, _Names())
+    expect_type(result, str, "safe_address")
+    expect(
+        result == wanted,
+        f"for {url}, safe_address returned {result!r}, not {wanted!r}: return the first address "
+        "that `resolve` gave, so that the caller connects to what was checked.",
+    )
+
+
+def _expect_refusal(function: Callable, url: str, why: str) -> None:
+    try:
+        result = function(url, _Names())
+    except AddressError:
+        return
+    except Exception as error:
+        fail(
+            f"for {url}, safe_address stopped with {type(error).__name__}, not with "
+            f"AddressError: {why}."
+        )
+    fail(f"for {url}, safe_address returned {result!r}; raise AddressError there: {why}.")
+
+
+def _expect_one_look_up(function: Callable) -> None:
+    names = _Names(later={"images.example": ["169.254.169.254"]})
+    url = "http://images.example/page.png"
+    try:
+        result = function(url, names)
+    except AddressError:
+        result = None
+    expect(
+        result == "93.184.216.34" and len(names.asked) == 1,
+        f"{url} was looked up {len(names.asked)} times. An attacker's name service answers "
+        "otherwise each time (DNS rebinding), so look up once and use only that answer.",
+    )
+
+
+class _Service:
+    """Answers in turn as it was told to; the last answer again and again."""
+
+    def __init__(self, *answers: Answer | Exception) -> None:
+        self.answers, self.asked = list(answers), 0
+
+    def __call__(self) -> Answer:
+        answer = self.answers[min(self.asked, len(self.answers) - 1)]
+        self.asked += 1
+        if self.asked > 200:
+            fail("ask_patiently has asked 200 times by now: give up when patience is over.")
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+
+BUSY: Answer = (503, {}, '{"error": "busy"}')
+LIMITED: Answer = (429, {"retry-after": "3"}, '{"error": "too many requests"}')
+DONE: Answer = (200, {}, '{"pred": "text"}')
+
+
+def ask_patiently(function: Callable[..., Answer]) -> None:
+    """Asks again where that helps, waits longer each time, and stops in time."""
+    result, waits, asked = _asked(function, [DONE], [1.0])
+    _expect_answer(result, DONE, "an answer with status 200")
+    expect(asked == 1 and not waits, "after a 200, it asked or waited once more.")
+    for status in (400, 404, 413, 422, 500):
+        answer = (status, {}, '{"error": "no"}')
+        result, waits, asked = _asked(function, [answer, DONE], [1.0])
+        expect(
+            asked == 1 and not waits,
+            f"after the status {status} it asked again: only 429, 502, 503 and a connection "
+            "that fails pass by waiting.",
+        )
+        _expect_answer(result, answer, f"the status {status}")
+    for what, first in {
+        "a 503": BUSY,
+        "a 502": (502, {}, ""),
+        "a 429": (429, {}, ""),
+        "a ConnectionError": ConnectionRefusedError("nobody there"),
+    }.items():
+        result, waits, asked = _asked(function, [first, DONE], [0.5])
+        expect(asked == 2, f"after {what} it asked {asked} times in all, not once more.")
+        _expect_answer(result, DONE, f"{what} and then a 200")
+        _expect_waits(waits, [0.125], f"after {what}, with draw() = 0.5 and first = 0.25,")
+    _expect_growth(function)
+    _expect_retry_after(function)
+    _expect_end(function)
+    try:
+        function(_Service(KeyError("a bug")), lambda _: None, lambda: 1.0)
+    except KeyError:
+        pass
+    else:
+        fail("a KeyError from ask was hidden: a bug does not pass by waiting, so let it through.")
+    passed(function, "it asks again only where that helps, and stops in time.")
+
+
+def _asked(
+    function: Callable, answers: Iterable[Any], draws: list[float], **named: float
+) -> tuple[Any, list[float], int]:
+    """The result, the waits in s, and how many times the service was asked."""
+    service, waits, left = _Service(*answers), [], list(draws)
+
+    def draw() -> float:
+        if len(left) > 1:
+            return left.pop(0)
+        return left[0]
+
+    def sleep(seconds: float) -> None:
+        expect(seconds >= 0, f"ask_patiently wanted to sleep {seconds:g} s.")
+        waits.append(seconds)
+
+    result = attempt(function, service, sleep, draw, **named)
+    expect_type(result, tuple, "ask_patiently")
+    return result, waits, service.asked
+
+
+def _expect_answer(result: Any, wanted: Answer, what: str) -> None:
+    expect(
+        result == wanted,
+        f"with {what}, ask_patiently returned {result!r}, not {wanted!r}: return what `ask` gave.",
+    )
+
+
+def _expect_waits(waits: list[float], wanted: list[float], when: str, advice: str = "") -> None:
+    same = len(waits) == len(wanted) and all(map(_close, waits, wanted))
+    expect(
+        same,
+        f"{when} it waited {_listed(waits)} s, not {_listed(wanted)} s.{advice}",
+    )
+
+
+def _close(a: float, b: float) -> bool:
+    return math.isclose(a, b, rel_tol=1e-9, abs_tol=1e-9)
+
+
+def _listed(numbers: list[float]) -> str:
+    shown = [f"{number:g}" for number in numbers[:8]]
+    return ", ".join(shown + ["..."] * (len(numbers) > 8)) or "0"
+
+
+def _expect_growth(function: Callable) -> None:
+    answers = [BUSY] * 4 + [DONE]
+    _, waits, _ = _asked(function, answers, [1.0])
+    _expect_waits(
+        waits,
+        [0.25, 0.5, 1.0, 2.0],
+        "before its four retries, with draw() = 1,",
+        " The longest wait doubles each time.",
+    )
+    _, waits, _ = _asked(function, answers, [0.5, 0.0, 0.25, 1.0])
+    _expect_waits(
+        waits,
+        [0.125, 0.0, 0.25, 2.0],
+        "before its four retries, with draw() = 0.5, 0, 0.25 and 1,",
+        " Draw anew for each wait, and double the longest wait, not the drawn one.",
+    )
+    _, waits, _ = _asked(function, [BUSY, BUSY, DONE], [1.0], first=1.5)
+    _expect_waits(waits, [1.5, 3.0], "with first = 1.5 and draw() = 1,")
+
+
+def _expect_retry_after(function: Callable) -> None:
+    _, waits, _ = _asked(function, [LIMITED, BUSY, DONE], [1.0])
+    _expect_waits(
+        waits,
+        [3.25, 0.5],
+        "after a 429 with retry-after 3 and a 503 without, with draw() = 1,",
+        " What the service asks for comes first, and the random part is added: clients that were "
+        "told the same must not come back together.",
+    )
+
+
+def _expect_end(function: Callable) -> None:
+    result, waits, asked = _asked(function, [BUSY], [1.0], patience=4.0)
+    total = sum(waits)
+    expect(
+        total <= 4.0,
+        f"with patience = 4 it waited {_listed(waits)} s, {total:g} s in all: give up where the "
+        "next wait would pass the limit, not after it.",
+    )
+    _expect_waits(
+        waits,
+        [0.25, 0.5, 1.0, 2.0],
+        "asking a service that stays busy, with patience = 4 and draw() = 1,",
+        " The sum of all waits counts, not each one alone.",
+    )
+    expect(asked == 5, f"after four waits it had asked {asked} times, not 5: ask after each wait.")
+    _expect_answer(result, BUSY, "a service that stays busy")
+    wanted = (429, {"retry-after": "60"}, "")
+    result, waits, _ = _asked(function, [wanted, DONE], [1.0], patience=10.0)
+    expect(
+        not waits,
+        f"told to come back in 60 s, with patience = 10, it waited {_listed(waits)} s: where the "
+        "wait would pass the limit, return at once.",
+    )
+    _expect_answer(result, wanted, "a service that says 60 s")
+    dead = ConnectionResetError("gone")
+    result, _, asked = _asked(function, [dead], [1.0], patience=1.0)
+    expect(asked == 3, f"nobody was there, and with patience = 1 it asked {asked} times, not 3.")
+    expect(
+        isinstance(result, tuple) and len(result) == 3 and result[:2] == (503, {}),
+        f"where nobody ever answered it returned {result!r}, not the status 503 with no headers.",
+    )
+
+
+def percentile_latency(function: Callable[..., float]) -> None:
+    """Waiting before the request was sent counts, failures count, and the rank is exact."""
+    steady = [(float(i), float(i), i + 0.25) for i in range(20)]
+    _expect_latency(function, steady, 95, 0.25, "20 requests of 0.25 s each", "")
+    late = [(float(i), i + 3.0, i + 3.25) for i in range(20)]
+    _expect_latency(
+        function,
+        late,
+        95,
+        3.25,
+        "20 requests that were each sent 3 s late and took 0.25 s more",
+        " The user waits from the moment when the request should have been sent.",
+    )
+    rising = [(0.0, 0.0, float(i)) for i in range(20, 0, -1)]
+    _expect_latency(
+        function,
+        rising,
+        95,
+        19.0,
+        "20 requests that took 1 to 20 s, in no order",
+        " Sort, then 95 of 100, here 19 of 20, took no longer than the result.",
+    )
+    for percent, wanted in {50: 10.0, 100: 20.0, 99: 20.0, 1: 1.0, 5: 1.0, 6: 2.0}.items():
+        _expect_latency(
+            function,
+            rising,
+            percent,
+            wanted,
+            "20 requests that took 1 to 20 s",
+            " The rank is the share of the count, rounded up, and ranks start at 1.",
+        )
+    lost = [(0.0, 0.0, 0.5)] * 18 + [(1.0, 1.0, None)] * 2
+    _expect_latency(
+        function,
+        lost,
+        95,
+        math.inf,
+        "18 requests of 0.5 s and 2 that were never answered",
+        " No answer is an infinitely late one: left out, a service that drops what is slow looks "
+        "fast.",
+    )
+    _expect_latency(function, lost, 90, 0.5, "18 requests of 0.5 s and 2 without answer", "")
+    choose = random.Random(8)
+    for count in (1, 7, 40, 100, 333):
+        latencies = [choose.expovariate(2.0) for _ in range(count)]
+        requests = [(float(i), i + 0.1, i + value) for i, value in enumerate(latencies)]
+        for percent in (50, 90, 95, 99):
+            wanted = sorted(latencies)[-(-percent * count // 100) - 1]
+            _expect_latency(
+                function,
+                requests,
+                percent,
+                wanted,
+                f"{count} requests",
+                " The rank is the share of the count, rounded up, and ranks start at 1.",
+            )
+    passed(function, "late and lost requests count, and the percentile is exact.")
+
+
+def _expect_latency(
+    function: Callable, requests: list, percent: int, wanted: float, what: str, advice: str
+) -> None:
+    result = attempt(function, list(requests), percent)
+    expect_type(result, (float, int), "percentile_latency")
+    expect(
+        result == wanted or math.isclose(result, wanted, rel_tol=1e-6, abs_tol=1e-6),
+        f"with {what}, percentile_latency({percent} %) is {result:.3f} s, not {wanted:.3f} s."
+        f"{advice}",
+    )
+
+
+BATCHES, WAITS, RATES = [1, 4, 8], [0.0, 0.1], [2.0, 4.0, 8.0, 16.0]
+
+
+def best_setting(function: Callable[..., tuple[int, float]]) -> None:
+    """The setting that holds the target up to the highest rate; low rates count as well."""
+    # Seconds for each setting at each of the rates.
+    table = {
+        (1, 0.0): [0.2, 0.3, 0.9, 9.0],
+        (1, 0.1): [0.3, 0.4, 0.9, 9.0],
+        (4, 0.0): [0.2, 0.3, 0.4, 0.9],
+        (4, 0.1): [0.3, 0.4, 0.5, 0.8],
+        (8, 0.0): [0.2, 0.4, 0.6, 0.7],
+        (8, 0.1): [0.6, 0.4, 0.4, 0.5],
+    }
+    cases = [
+        (0.55, (4, 0.0), "(8, 0.1) holds 0.55 s at 16 a second and misses it at 2"),
+        (0.35, (1, 0.0), "three settings stay below 0.35 s up to 4 requests a second"),
+        (0.45, (4, 0.0), "(4, 0.0) stays below 0.45 s up to 8 requests a second, alone"),
+        (0.5, (4, 0.0), "(4, 0.0) and (4, 0.1) carry 8 a second, and the second just so"),
+        (0.7, (8, 0.0), "two settings carry 16 a second, and the shorter wait is preferred"),
+    ]
+    just = table | {(4, 0.1): [0.25, 0.25, 0.25, 0.9]}
+    _expect_setting(function, just, 0.25, (4, 0.1), "a p95 of just the target meets it")
+    for target, wanted, why in cases:
+        _expect_setting(function, table, target, wanted, why)
+    even = dict.fromkeys(table, [0.1, 0.1, 0.1, 0.1])
+    _expect_setting(function, even, 0.2, (1, 0.0), "all are equal: shorter wait, smaller batch")
+    either = dict.fromkeys(table, [0.1, 0.9, 0.9, 0.9])
+    either |= dict.fromkeys([(1, 0.1), (4, 0.0)], [0.1, 0.1, 0.9, 0.9])
+    _expect_setting(
+        function, either, 0.2, (4, 0.0), "of equals, the shorter wait goes before the smaller batch"
+    )
+    only_wait = dict.fromkeys(table, [0.1, 0.9, 0.9, 0.9]) | {(8, 0.1): [0.1, 0.1, 0.9, 0.9]}
+    _expect_setting(
+        function, only_wait, 0.2, (8, 0.1), "more requests a second go before a shorter wait"
+    )
+    _expect_no_setting(function, table)
+    passed(function, "it carries the most requests a second within the target.")
+
+
+def _stand_in(table: dict[tuple[int, float], list[float]]) -> Callable[[int, float, float], float]:
+    def p95(max_batch: int, max_wait: float, rate: float) -> float:
+        if (max_batch, max_wait) not in table or rate not in RATES:
+            fail(
+                f"p95 was called with {max_batch!r}, {max_wait!r}, {rate!r}: its arguments are a "
+                "batch, a wait and a rate from the three lists, in this order."
+            )
+        return table[max_batch, max_wait][RATES.index(rate)]
+
+    return p95
+
+
+def _expect_setting(
+    function: Callable, table: dict, target: float, wanted: tuple[int, float], why: str
+) -> None:
+    orders = [(BATCHES, WAITS, RATES), (BATCHES[::-1], WAITS[::-1], RATES[::-1])]
+    for order, lists in enumerate(orders):
+        note = " (The lists need not be sorted, and here they run from high to low.)"
+        note = note if order else ""
+        try:
+            result = attempt(function, _stand_in(table), *map(list, lists), target)
+        except CheckFailed as error:
+            fail(f"{error}{note}")
+        expect_type(result, tuple, "best_setting")
+        expect(
+            result == wanted,
+            f"with a target of {target:g} s, best_setting returned {result}, not {wanted}: {why}."
+            f"{note}",
+        )
+
+
+def _expect_no_setting(function: Callable, table: dict) -> None:
+    why = "no setting meets 0.05 s, not even at the lowest rate"
+    try:
+        result = function(_stand_in(table), list(BATCHES), list(WAITS), list(RATES), 0.05)
+    except CheckFailed:
+        raise
+    except ValueError:
+        return
+    except Exception as error:
+        _refuse(f"stopped with {type(error).__name__}, not with ValueError: {why}.")
+    _refuse(f"returned {result}; raise ValueError there: {why}.")
+
+
+def _refuse(what: str) -> NoReturn:
+    fail(f"with a target of 0.05 s, best_setting {what}")
+
+
+def _short(text: str) -> str:
+    text = " ".join(text.split())
+    return text if len(text) <= 80 else text[:80] + "..."

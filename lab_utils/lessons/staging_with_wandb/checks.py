@@ -1,0 +1,470 @@
+"""Checks of notebook 02: a walk back, a rule, a download, a walk forward, and what may go.
+
+No server is asked: a made-up history answers as the API's artifacts and runs do.
+"""
+
+import hashlib
+import math
+import random
+import tempfile
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from lab_utils.lessons.checking import CheckFailed, attempt, expect, expect_type, fail, passed
+
+
+@dataclass(frozen=True)
+class _RunRecord:
+    job_type: str
+    used: list[str]
+    logged: list[str]
+
+
+@dataclass
+class History:
+    """What a tracker remembers: artifacts by name, and runs that used and logged them."""
+
+    types: dict[str, str] = field(default_factory=dict)
+    aliases: dict[str, list[str]] = field(default_factory=dict)
+    runs: dict[str, _RunRecord] = field(default_factory=dict)
+
+    def add(self, name: str, type: str, *aliases: str) -> None:
+        """An artifact of which nobody knows who logged it."""
+        self.types[name], self.aliases[name] = type, list(aliases)
+
+    def run(self, id: str, job_type: str, uses: Iterable[str], logs: dict[str, str]) -> None:
+        """A run, and the artifacts (name: type) that it logged."""
+        for name, type in logs.items():
+            self.add(name, type)
+        self.runs[id] = _RunRecord(job_type, list(uses), list(logs))
+
+    def __getitem__(self, name: str) -> "Artifact":
+        return Artifact(self, name)
+
+
+class Artifact:
+    """As `wandb.Artifact` answers: every answer is made of new objects."""
+
+    def __init__(self, history: History, name: str) -> None:
+        self._history = history
+        self.name = self.source_name = name
+        self.version = name.rpartition(":")[2]
+        self.type = history.types[name]
+        self.aliases = list(history.aliases[name])
+        self.metadata: dict[str, Any] = {}
+
+    def logged_by(self) -> "Run | None":
+        runs = self._history.runs
+        return next(
+            (Run(self._history, i) for i, run in runs.items() if self.name in run.logged), None
+        )
+
+    def used_by(self) -> "list[Run]":
+        runs = self._history.runs
+        return [Run(self._history, i) for i, run in runs.items() if self.name in run.used]
+
+
+class Run:
+    """As a run of `wandb.Api` answers."""
+
+    def __init__(self, history: History, id: str) -> None:
+        self._history, self._record = history, history.runs[id]
+        self.id = self.name = id
+        self.job_type = self._record.job_type
+        self.config: dict[str, Any] = {}
+        self.summary: dict[str, Any] = {}
+
+    def used_artifacts(self) -> list[Artifact]:
+        return [self._history[name] for name in self._record.used]
+
+    def logged_artifacts(self) -> list[Artifact]:
+        return [self._history[name] for name in self._record.logged]
+
+
+def training_run(function: Callable[[Artifact], Run]) -> None:
+    """The nearest training behind a model, over steps between, past data sets, or LookupError."""
+    history = History()
+    history.add("pages:v0", "dataset")
+    history.run("t1", "train", ["pages:v0"], {"reader:v0": "model"})
+    history.run("t2", "train", ["pages:v0"], {"reader:v1": "model"})
+    history.run("s1", "stage", ["reader:v1"], {"staged:v0": "prod-ready"})
+    _expect_run(
+        function,
+        history["staged:v0"],
+        "t2",
+        "its staging run used reader:v1, and t2 logged that: follow what was used, not the order.",
+        begun=False,
+    )
+    _expect_run(
+        function, history["reader:v0"], "t1", "a training logged this one itself: stop there."
+    )
+    history.run("t3", "train", [], {"made-pages:v0": "dataset"})
+    history.run("s2", "stage", ["made-pages:v0", "reader:v0"], {"staged:v1": "prod-ready"})
+    _expect_run(
+        function,
+        history["staged:v1"],
+        "t1",
+        "its staging run used a data set as well, for a test: look at the types of what was used.",
+    )
+    history.run("q1", "quantize", ["reader:v1"], {"reader-int8:v0": "model"})
+    history.run("s3", "stage", ["reader-int8:v0"], {"staged:v2": "prod-ready"})
+    _expect_run(
+        function,
+        history["staged:v2"],
+        "t2",
+        "a run between the training and the staging made the numbers smaller: go on until a "
+        "run's job_type is train.",
+    )
+    history.run("f1", "train", ["reader:v0"], {"reader:v2": "model"})
+    history.run("s4", "stage", ["reader:v2"], {"staged:v3": "prod-ready"})
+    _expect_run(
+        function,
+        history["staged:v3"],
+        "f1",
+        "f1 went on training reader:v0; it is the run that the weights come from: stop at the "
+        "first training.",
+    )
+    history.add("gift:v0", "prod-ready")
+    history.run("s5", "stage", ["pages:v0"], {"staged:v4": "prod-ready"})
+    history.add("upload:v0", "model")
+    history.run("s6", "stage", ["upload:v0"], {"staged:v5": "prod-ready"})
+    for name, why in {
+        "gift:v0": "nobody knows who logged it, so logged_by() returns None",
+        "staged:v4": "its staging run used no model",
+        "staged:v5": "nobody knows who logged its checkpoint, so logged_by() returns None",
+    }.items():
+        _expect_lookup_error(function, history[name], why)
+    passed(function, "every model leads to its training, or to a LookupError.")
+
+
+def _expect_run(
+    function: Callable, artifact: Artifact, wanted: str, advice: str, begun: bool = True
+) -> None:
+    """`begun`: it gave a right answer before, so that None is an answer and no empty stub."""
+    try:
+        if begun and function(artifact) is None:
+            fail(
+                f"from {artifact.name}, training_run returned None, not the run {wanted}: {advice}"
+            )
+    except CheckFailed:
+        raise
+    except Exception:
+        pass  # attempt tells
+    result = attempt(function, artifact)
+    expect_type(result, Run, "training_run")
+    expect(
+        result.id == wanted,
+        f"from {artifact.name}, training_run came to the run {result.id} (job_type "
+        f"{result.job_type}), not {wanted}: {advice}",
+    )
+
+
+def _expect_lookup_error(function: Callable, artifact: Artifact, why: str) -> None:
+    try:
+        result = function(artifact)
+    except LookupError:
+        return
+    except Exception as error:
+        fail(
+            f"from {artifact.name}, training_run stopped with {type(error).__name__}, not with "
+            f"LookupError: {why}."
+        )
+    what = f"the run {result.id}" if isinstance(result, Run) else repr(result)
+    fail(f"from {artifact.name}, training_run returned {what}; raise LookupError there: {why}.")
+
+
+def may_replace(function: Callable[[dict, dict | None], bool]) -> None:
+    """Lower is better; equal, unknown or measured elsewhere is no reason to change."""
+
+    def metadata(score: float, lines: str = "a1") -> dict[str, Any]:
+        return {"score": score, "data": {"validation_sha256": lines}}
+
+    unknown = {"data": {"validation_sha256": "a1"}}
+    better, worse, perfect, nan = map(metadata, (0.05, 0.09, 0.0, math.nan))
+    empty = metadata(0.05) | {"score": None}
+    cases = [
+        (better, worse, True, "a CER of 0.05 is lower than 0.09, and lower is better."),
+        (worse, better, False, "a CER of 0.09 is higher than 0.05, and lower is better."),
+        (better, None, True, "nothing is in production yet, so there is nothing to be worse than."),
+        (better, better, False, "both have the same score: the change gains nothing."),
+        (perfect, better, True, "a CER of 0 is a score, the best there is; 0 is false in Python."),
+        (better, perfect, False, "production's CER is 0, a score, too: 0 is false in Python."),
+        (unknown, worse, False, "the candidate has no score."),
+        (unknown, None, False, "the candidate has no score, and unknown is not good enough, ever."),
+        (empty, worse, False, "the candidate's score is None: nobody measured it."),
+        (nan, worse, False, "the candidate's score is NaN."),
+        (nan, None, False, "the candidate's score is NaN, also where nothing is in production."),
+        (better, unknown, True, "production has no score, and a measured model may replace it."),
+        (better, empty, True, "production's score is None, and a measured model may replace it."),
+        (better, nan, True, "production's score is NaN, and a measured model may replace it."),
+        (unknown, unknown, False, "neither has a score."),
+        (metadata(0.05, "b2"), worse, False, "they were measured on different validation lines."),
+    ]  # fmt: skip
+    for candidate, production, wanted, why in cases:
+        arguments = [_copy(candidate), _copy(production)]
+        result = attempt(function, *arguments)
+        expect_type(result, bool, "may_replace")
+        expect(
+            arguments == [candidate, production] or candidate is nan or production is nan,
+            "may_replace changed the metadata that it was given.",
+        )
+        expect(
+            result == wanted,
+            f"may_replace returned {result} for {_shown(candidate)} in place of "
+            f"{_shown(production)}: {why}",
+        )
+    passed(function, "production changes only for a model that is known to be better.")
+
+
+def _copy(metadata: dict | None) -> dict | None:
+    return metadata and {**metadata, "data": dict(metadata["data"])}
+
+
+def _shown(metadata: dict | None) -> str:
+    if metadata is None:
+        return "nothing"
+    return f"score {metadata['score']}" if "score" in metadata else "no score"
+
+
+def put_in_place(function: Callable[[Iterable[bytes], str, Path], int]) -> None:
+    """Right bytes replace the file in one step; wrong or missing ones change nothing."""
+    made = random.Random(2)
+    pieces = [made.randbytes(2**20) for _ in range(4)]
+    right = hashlib.sha256(b"".join(pieces)).hexdigest()
+    with tempfile.TemporaryDirectory(prefix="lab-check-") as folder:
+        target = Path(folder, "model.pt")
+        watched = _Watched(pieces, target)
+        result = attempt(function, watched, right, target)
+        expect_type(result, int, "put_in_place")
+        size = sum(map(len, pieces))
+        _expect_file(target, b"".join(pieces), "all pieces came and the digest is right")
+        expect(
+            result == size,
+            f"{size} bytes were put in place, and put_in_place returned {result}.",
+        )
+        _expect_alone(target, "after a good download")
+        old = target.read_bytes()
+        expect(
+            watched.on_the_way >= 2**20,
+            "when three of four pieces of 1 MiB had come, none of them was in the target's "
+            "folder: write each piece to a file there as it comes, and keep none in memory.",
+        )
+        flipped = [pieces[0], bytes([pieces[1][0] ^ 1]) + pieces[1][1:], *pieces[2:]]
+        for wrong, what in (
+            (flipped, "one bit of 4 MiB is wrong"),
+            (pieces[:-1], "the last piece is missing"),
+            ([pieces[1], pieces[0], *pieces[2:]], "two pieces changed places"),
+        ):
+            watched = _Watched(wrong, target)
+            _expect_error(function, watched, right, target, ValueError, what)
+            _expect_file(target, old, what)
+            expect(
+                watched.untouched,
+                "while a new file came, the old one changed: a service that loads it now gets "
+                "half a model. Write beside it, and replace it when all is right.",
+            )
+            _expect_alone(target, f"where {what}")
+        what = "the connection breaks"
+        broken = _Watched(pieces, target, ConnectionError("reset"))
+        _expect_error(function, broken, right, target, ConnectionError, what)
+        _expect_file(target, old, what)
+        _expect_alone(target, f"where {what}")
+    passed(function, "right bytes replace the file in one step, and wrong ones leave it alone.")
+
+
+class _Watched:
+    """Pieces that come one by one, and what the target's folder looks like meanwhile."""
+
+    def __init__(self, pieces: list[bytes], target: Path, error: Exception | None = None) -> None:
+        self._pieces, self._target, self._error = pieces, target, error
+        self._before = self._content()
+        self.on_the_way, self.untouched = 0, True
+
+    def _content(self) -> bytes | None:
+        return self._target.read_bytes() if self._target.is_file() else None
+
+    def __iter__(self) -> Iterator[bytes]:
+        for number, piece in enumerate(self._pieces):
+            if number == 3:
+                self.untouched = self._content() == self._before
+                files = [path for path in self._target.parent.rglob("*") if path.is_file()]
+                self.on_the_way = sum(path.stat().st_size for path in files)
+                self.on_the_way -= len(self._before or b"") if self.untouched else 0
+                if self._error:
+                    raise self._error
+            yield piece
+
+
+def _expect_error(
+    function: Callable,
+    pieces: Iterable[bytes],
+    digest: str,
+    target: Path,
+    wanted: type[Exception],
+    what: str,
+) -> None:
+    try:
+        function(pieces, digest, target)
+    except wanted:
+        return
+    except CheckFailed:
+        raise
+    except Exception as error:
+        fail(
+            f"where {what}, put_in_place stopped with {type(error).__name__}, not with "
+            f"{wanted.__name__}."
+        )
+    fail(
+        f"where {what}, put_in_place returned as if all were well; it has to stop with "
+        f"{wanted.__name__}."
+    )
+
+
+def _expect_file(target: Path, wanted: bytes, what: str) -> None:
+    expect(target.is_file(), f"where {what}, there is no file at the target afterwards.")
+    found = target.read_bytes()
+    expect(
+        found == wanted,
+        f"where {what}, the target holds {len(found):,} bytes that are not those that belong "
+        "there: only right bytes may replace it.",
+    )
+
+
+def _expect_alone(target: Path, when: str) -> None:
+    left = sorted(path.name for path in target.parent.iterdir() if path != target)
+    expect(
+        not left,
+        f"{when}, {', '.join(left)} is left beside the target: remove what was written on the "
+        "way, whatever happened (look at try ... finally).",
+    )
+
+
+def staged_from(function: Callable[[Artifact], list[str]]) -> None:
+    """All staged models downstream of a data set, each once, and no others."""
+    history = History()
+    for number in range(4):
+        history.add(f"pages:v{number}", "dataset")
+    history.run("t1", "train", ["pages:v0"], {"reader:v0": "model"})
+    history.run("s1", "stage", ["reader:v0"], {"staged:v0": "prod-ready"})
+    history.run(
+        "t2", "train", ["pages:v1"], {"history-t2:v0": "wandb-history", "reader:v1": "model"}
+    )
+    history.run("s2", "stage", ["reader:v1"], {"staged:v1": "prod-ready"})
+    _expect_names(
+        function, history["pages:v0"], ["staged:v0"], "one training used it, one staging followed."
+    )
+    _expect_names(
+        function, history["pages:v2"], [], "no run used it, and then no staged model is reached."
+    )
+    _expect_names(
+        function,
+        history["pages:v1"],
+        ["staged:v1"],
+        "its run logged a table of metrics before the checkpoint: follow everything, and return "
+        "what has the type prod-ready.",
+    )
+    history.run("t3", "train", ["pages:v0"], {"reader:v2": "model"})
+    history.run("s3", "stage", ["reader:v2"], {"staged:v2": "prod-ready"})
+    history.run("s4", "stage", ["reader:v2"], {"staged:v3": "prod-ready"})
+    _expect_names(
+        function,
+        history["pages:v0"],
+        ["staged:v0", "staged:v2", "staged:v3"],
+        "two trainings used it, and one of the checkpoints was staged twice: used_by() is a list.",
+    )
+    history.run("t4", "train", ["reader:v1", "pages:v2"], {"reader:v3": "model"})
+    history.run("s5", "stage", ["reader:v3"], {"staged:v4": "prod-ready"})
+    _expect_names(
+        function,
+        history["pages:v1"],
+        ["staged:v1", "staged:v4"],
+        "a second training went on from the checkpoint that it made: follow until nothing new "
+        "comes.",
+    )
+    history.run("t5", "train", ["pages:v3"], {"reader:v5": "model", "reader:v6": "model"})
+    history.run("a1", "average", ["reader:v5", "reader:v6"], {"reader:v7": "model"})
+    history.run("s6", "stage", ["reader:v7"], {"staged:v5": "prod-ready"})
+    history.run("q1", "quantize", ["staged:v5"], {"small:v0": "prod-ready"})
+    _expect_names(
+        function,
+        history["pages:v3"],
+        ["small:v0", "staged:v5"],
+        "two checkpoints were averaged to one, and the staged model was made smaller afterwards: "
+        "each staged model counts once, and the way goes on behind it.",
+    )
+    passed(function, "everything that a data set reached is found, each once.")
+
+
+def _expect_names(function: Callable, data: Artifact, wanted: list[str], advice: str) -> None:
+    result = attempt(function, data)
+    expect_type(result, list, "staged_from")
+    if any(isinstance(one, Artifact) for one in result):
+        fail("staged_from returned artifacts: return their names.")
+    expect(
+        result == wanted,
+        f"from {data.name}, staged_from returned {result}, not {wanted}: "
+        + ("sort the names." if sorted(result) == wanted else advice),
+    )
+
+
+def deletable(function: Callable[[list[Artifact]], list[str]]) -> None:
+    """What has no alias, and nothing with an alias descends from."""
+    history = History()
+    history.add("pages:v0", "dataset")
+    history.add("pages:v1", "dataset", "latest")
+    history.run("t1", "train", ["pages:v0"], {"reader:v0": "model"})
+    history.run("t2", "train", ["pages:v0"], {"reader:v1": "model"})
+    history.run("s1", "stage", ["reader:v0"], {"staged:v0": "prod-ready"})
+    history.run("s2", "stage", ["reader:v1"], {"staged:v1": "prod-ready"})
+    for name, alias in (("staged:v1", "production"), ("staged:v1", "latest")):
+        history.aliases[name].append(alias)
+    _expect_deletable(
+        function,
+        history,
+        ["reader:v0", "staged:v0"],
+        "an alias keeps pages:v1 and staged:v1, and what staged:v1 descends from stays with it.",
+    )
+    history.aliases["staged:v0"].append("the-one-for-the-fair")
+    _expect_deletable(
+        function, history, [], "any alias keeps a version, whoever gave it and whatever it says."
+    )
+    history.aliases["staged:v0"].clear()
+    history.run("t3", "train", ["reader:v0", "pages:v1"], {"reader:v2": "model"})
+    history.run("a1", "average", ["reader:v2", "reader:v1"], {"reader:v3": "model"})
+    history.aliases["reader:v3"].append("best")
+    _expect_deletable(
+        function,
+        history,
+        ["staged:v0"],
+        "reader:v3 is best, was averaged from two checkpoints, and one of these went on from "
+        "reader:v0: walk back until nothing new comes.",
+    )
+    for aliases in history.aliases.values():
+        aliases.clear()
+    _expect_deletable(
+        function, history, list(history.types), "no version has an alias, so none is needed."
+    )
+    passed(function, "what is needed stays, with all that it descends from.")
+
+
+def _expect_deletable(function: Callable, history: History, wanted: list[str], advice: str) -> None:
+    result = attempt(function, [history[name] for name in history.types])
+    expect_type(result, list, "deletable")
+    if any(isinstance(one, Artifact) for one in result):
+        fail("deletable returned artifacts: return their names.")
+    too_many = [name for name in result if name not in wanted]
+    forgotten = [name for name in wanted if name not in result]
+    expect(
+        not too_many,
+        f"deletable would delete {', '.join(too_many)}, which is needed: {advice}",
+    )
+    expect(
+        not forgotten,
+        f"deletable keeps {', '.join(forgotten)}, which nobody needs: {advice}",
+    )
+    expect(
+        result == wanted,
+        f"deletable returned {result}, not {wanted}: each once, in the order in which they came.",
+    )

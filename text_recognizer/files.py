@@ -1,0 +1,34 @@
+"""Writing a file whole or not at all, and telling whether it is the one that it should be."""
+
+import contextlib
+import hashlib
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+
+@contextlib.contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Gives a place beside `path` to write to; what is there at the end takes `path`'s place.
+
+    The place is `path`'s name in a temporary folder beside it, so libraries that look at the suffix
+    are content. Nothing is left there if the block raises, and `path` is as it was. Makes the
+    folder of `path`. Raises OSError where that can't be written.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(
+        dir=path.parent, prefix=f".{path.name[:80]}.", ignore_cleanup_errors=True
+    ) as folder:
+        partial = Path(folder, path.name)
+        yield partial
+        with partial.open("rb") as file:  # on the disk before it has its name
+            os.fsync(file.fileno())
+        os.replace(partial, path)
+
+
+def sha256(path: Path) -> str:
+    """The SHA-256 of a file, in hexadecimal."""
+    with Path(path).open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,71 @@
+"""Threads that sleep while they wait for each other, and no more of them than processors.
+
+OpenMP's threads spin while they wait, which is faster only on an idle machine. Beside other work,
+or in a container with a quota of processor time, they burn the time that the others need: reading a
+page takes four to twenty times as long. OpenMP reads these settings once, when PyTorch is loaded.
+"""
+
+import math
+import os
+from collections.abc import MutableMapping
+from pathlib import Path
+
+from text_recognizer.errors import RecognizerError
+
+WAIT_POLICIES = ("active", "passive")
+_CGROUPS = Path("/sys/fs/cgroup")
+
+
+def prepare_threads(environment: MutableMapping[str, str] = os.environ) -> None:
+    """Sets what OpenMP (GNU's and Intel's) reads, where you have not set it yourself.
+
+    Has an effect only before PyTorch is loaded.
+    """
+    environment.setdefault("OMP_WAIT_POLICY", "passive")
+    environment.setdefault("KMP_BLOCKTIME", "0")  # ms that Intel's threads spin before they sleep
+    quota = processor_quota()
+    if quota is not None and quota < _allowed_processors():
+        environment.setdefault("OMP_NUM_THREADS", str(max(1, math.ceil(quota))))
+
+
+def check_thread_settings(environment: MutableMapping[str, str] = os.environ) -> None:
+    """Raises RecognizerError for a setting that OpenMP would silently ignore."""
+    policy = environment.get("OMP_WAIT_POLICY", "passive")
+    if policy.strip().lower() not in WAIT_POLICIES:
+        raise RecognizerError(f'OMP_WAIT_POLICY is "{policy}"; set it to passive or active.')
+    for name, least in (("OMP_NUM_THREADS", 1), ("KMP_BLOCKTIME", 0)):
+        value = environment.get(name, "1").strip()
+        if name == "KMP_BLOCKTIME" and value.lower() == "infinite":
+            continue
+        if not value.isdecimal() or int(value) < least:
+            raise RecognizerError(f'{name} is "{value}"; set it to a whole number from {least} up.')
+
+
+def usable_processors() -> int:
+    """How many processors this process may use: those of its affinity, within its quota."""
+    quota = processor_quota()
+    allowed = _allowed_processors()
+    return allowed if quota is None else max(1, min(allowed, math.ceil(quota)))
+
+
+def processor_quota(cgroups: Path = _CGROUPS) -> float | None:
+    """Processors' worth of time that the container may use; None where there is no limit.
+
+    Linux's control groups, version 2 and 1, as a container sees them: its own group is the root.
+    """
+    try:
+        if (cgroups / "cpu.max").is_file():
+            quota, period = (cgroups / "cpu.max").read_text().split()
+        else:
+            quota = (cgroups / "cpu" / "cpu.cfs_quota_us").read_text()
+            period = (cgroups / "cpu" / "cpu.cfs_period_us").read_text()
+        share = int(quota) / int(period)
+    except (OSError, ValueError, ZeroDivisionError):  # "max" is no number: no limit
+        return None
+    return share if share > 0 else None
+
+
+def _allowed_processors() -> int:
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
