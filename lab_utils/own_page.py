@@ -8,8 +8,8 @@ import warnings
 from pathlib import Path
 
 from lab_utils.colab import on_colab
-from lab_utils.packaged import PROJECT, SAMPLE_PAGES
 from text_recognizer.errors import FirstPageWarning, RecognizerError
+from text_recognizer.places import PROJECT, SAMPLE_PAGES
 
 MY_PAGES = PROJECT / "notebooks" / "my_pages"
 """Git ignores this folder: handwriting is personal."""

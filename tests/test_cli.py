@@ -16,6 +16,7 @@ from PIL import Image, ImageChops, ImageDraw
 
 from lab_utils import cli
 from lab_utils.commands import reading
+from text_recognizer import paragraph_text_recognizer
 from text_recognizer.errors import RecognizerError
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -249,7 +250,7 @@ def test_a_bug_is_one_line_with_a_hint_and_a_traceback_on_demand(lab, monkeypatc
     def broken(*_, **__):
         raise ZeroDivisionError("one\ntwo")
 
-    monkeypatch.setattr(reading, "load_recognizer", broken)
+    monkeypatch.setattr(paragraph_text_recognizer, "ParagraphTextRecognizer", broken)
     code, _, err = lab("read", page)
     assert code == 1
     assert_one_line(err)

@@ -19,6 +19,7 @@ from lab_utils.doctor import Finding, examination, files, machine, packages, pro
 from lab_utils.doctor.probe import Probe, Told
 from lab_utils.doctor.tracker import check_tracker
 from lab_utils.service import gateway
+from text_recognizer import model_file
 
 ROOT = Path(__file__).resolve().parents[1]
 SECRET = "2secret3token4"
@@ -211,7 +212,7 @@ def test_the_model(own_folder, monkeypatch):
 
 def test_the_weights(monkeypatch, tmp_path):
     assert files.check_weights().mark == "ok"
-    monkeypatch.setattr(files, "PROJECT", tmp_path)
+    monkeypatch.setattr(model_file, "project_folder", lambda: tmp_path)
     assert files.check_weights().mark == "fix"
 
 

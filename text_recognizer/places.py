@@ -14,3 +14,7 @@ def project_folder() -> Path:
 def lab_folder() -> Path:
     """The folder of everything that the lab makes: `LAB_HOME`, else `.lab` in the project."""
     return Path(os.environ.get("LAB_HOME") or project_folder() / ".lab")
+
+
+PROJECT = project_folder()
+SAMPLE_PAGES = PROJECT / "data" / "pages"

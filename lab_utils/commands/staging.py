@@ -39,8 +39,8 @@ def run(
     nothing: `lab read` goes on with the packaged weights.
     """
     _keep_home_clean()
-    from lab_utils.packaged import PROJECT as FOLDER
     from lab_utils.staging.chain import hand_off
+    from text_recognizer.places import PROJECT as FOLDER
 
     def tell(link: str, seconds: float) -> None:
         print(f"{link:<20}{seconds:6.1f} s", flush=True)
@@ -265,6 +265,6 @@ def _parity(parity: "Parity") -> str:
 
 
 def _short(path: Path) -> Path:
-    from lab_utils.packaged import PROJECT as FOLDER
+    from text_recognizer.places import PROJECT as FOLDER
 
     return path.relative_to(FOLDER) if path.is_relative_to(FOLDER) else path

@@ -13,10 +13,10 @@ from pathlib import Path
 from lab_utils.colab import on_colab
 from lab_utils.setup import packages
 from lab_utils.setup.project import SetupError
+from text_recognizer.model_file import wrong_weights
 from text_recognizer.places import lab_folder, project_folder
 
 OLDEST_PYTHON = (3, 11)
-WEIGHTS = ("line_finder.safetensors", "line_reader.safetensors")
 
 
 def prepare() -> None:
@@ -55,10 +55,10 @@ def _lead_path_with(folder: str) -> None:
 
 
 def _require_weights(root: Path) -> None:
-    missing = [name for name in WEIGHTS if not (root / "data" / "weights" / name).is_file()]
-    if missing:
+    wrong = wrong_weights()
+    if wrong:
         raise SetupError(
-            f"The recognizer's weights are missing ({', '.join(missing)}): "
+            f"The recognizer's weights are missing or damaged ({', '.join(wrong)}): "
             f"run `git -C '{root}' checkout -- data/weights`."
         )
 

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lab_utils.packaged import SAMPLE_PAGES
 from lab_utils.staging.compiling import StagedModel, stage
 from lab_utils.staging.errors import StagingError
 from lab_utils.staging.fetching import digest_of, staged_path
@@ -20,7 +19,7 @@ from lab_utils.staging.names import PROJECT, STAGED_FILE, STAGED_TYPE
 from lab_utils.staging.tracker import Tracker
 from lab_utils.staging.training import TrainedCheckpoint, train
 from text_recognizer.errors import RecognizerError
-from text_recognizer.places import project_folder
+from text_recognizer.places import SAMPLE_PAGES, project_folder
 
 if TYPE_CHECKING:
     from text_recognizer.evaluate.labels import Item

@@ -90,9 +90,9 @@ def stage(
         found = tracker.artifact(reference, CHECKPOINT_TYPE)
     name = versioned(found)
 
-    from lab_utils.packaged import SAMPLE_PAGES
     from text_recognizer.evaluate.labels import load_items
     from text_recognizer.paragraph_text_recognizer import ParagraphTextRecognizer
+    from text_recognizer.places import SAMPLE_PAGES
     from text_recognizer.train.checkpoint import load_reader_checkpoint
 
     items = load_items(SAMPLE_PAGES, kind="paragraph", split="show", limit=pages)
