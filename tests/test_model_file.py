@@ -81,8 +81,8 @@ class Spy(StandInReader):
     @torch.jit.export
     def __setstate__(self, state: tuple[dict[str, int], bool]) -> None:
         self.ids, self.training = state
-        self.format, self.tokens, self.ignored = "", [""], [0]
-        torch.from_file("SPRUNG", shared=True, size=4)
+        self.ignored = [torch.from_file("SPRUNG", shared=True, size=4).numel()]
+        self.format, self.tokens = "", [""]
 
 
 def test_foreign_code_never_runs_unless_you_trust_it(
