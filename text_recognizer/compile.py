@@ -4,6 +4,7 @@ TorchScript is deprecated since PyTorch 2.9 in favour of `torch.export`, which c
 over as many lines as the page shows. Its warning is filtered here, in the one place that scripts.
 """
 
+import io
 import warnings
 from pathlib import Path
 
@@ -24,9 +25,12 @@ def script_paragraph_reader(reader: ParagraphReader) -> torch.jit.ScriptModule:
 
 def save_script(scripted: torch.jit.ScriptModule, out: Path) -> Path:
     """Writes a script, whole or not at all, and notes that its code was compiled here."""
-    with replacing(out) as partial, warnings.catch_warnings():
+    content = io.BytesIO()  # PyTorch ends the whole process if a disk is full
+    with warnings.catch_warnings():
         warnings.filterwarnings("ignore", category=DeprecationWarning)
-        scripted.save(str(partial))
+        torch.jit.save(scripted, content)
+    with replacing(out) as partial:
+        partial.write_bytes(content.getbuffer())
         remember_code(partial)
     return out
 
