@@ -14,11 +14,11 @@ import torch
 import lab_tracker as tracking
 from lab_utils import staging
 from lab_utils.staging import compiling, names
-from lab_utils.staging.ancestry import lineage
-from lab_utils.staging.files import sha256
+from lab_utils.staging.lineage import lineage
 from lab_utils.staging.parity import Parity
 from lab_utils.staging.tracker import Tracker, versioned
 from lab_utils.staging.training import log_file, mark_best
+from text_recognizer.files import sha256
 from text_recognizer.paragraph_text_recognizer import ParagraphTextRecognizer
 from text_recognizer.train.checkpoint import load_reader_checkpoint
 from text_recognizer.train.finder import FinderTraining
@@ -423,7 +423,7 @@ def test_the_newest_can_be_kept(family):
 
 
 def test_a_version_that_is_promoted_meanwhile_is_not_deleted(family, monkeypatch):
-    from lab_utils.staging import deletion
+    from lab_utils.staging import cleanup as deletion
 
     original = deletion._delete
 

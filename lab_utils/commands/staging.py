@@ -39,7 +39,7 @@ def run(
     nothing: `lab read` goes on with the packaged weights.
     """
     _keep_home_clean()
-    from lab_utils.staging.chain import hand_off
+    from lab_utils.staging.pipeline import hand_off
     from text_recognizer.places import PROJECT as FOLDER
 
     def tell(link: str, seconds: float) -> None:
@@ -194,7 +194,7 @@ def lineage(
     """
     _keep_home_clean()
     from lab_utils import staging
-    from lab_utils.staging.ancestry_picture import check_picture
+    from lab_utils.staging.lineage_picture import check_picture
 
     if picture is not None:
         check_picture(picture)

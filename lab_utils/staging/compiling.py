@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lab_utils.staging.errors import StagingError
-from lab_utils.staging.files import sha256
 from lab_utils.staging.names import (
     BEST,
     CHECKPOINT,
@@ -24,6 +23,7 @@ from lab_utils.staging.names import (
 from lab_utils.staging.parity import Parity, compare
 from lab_utils.staging.tracker import Tracker, named_aliases, sdk, versioned
 from lab_utils.staging.training import OnStep, log_file, packaged_digests, versions
+from text_recognizer.files import sha256
 
 if TYPE_CHECKING:
     from wandb import Artifact

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lab_utils.staging.errors import StagingError
-from lab_utils.staging.files import sha256
 from lab_utils.staging.names import (
     BEST,
     CHECKPOINT,
@@ -20,6 +19,7 @@ from lab_utils.staging.names import (
     TRAIN_JOB,
 )
 from lab_utils.staging.tracker import Tracker, named_aliases, sdk, versioned
+from text_recognizer.files import sha256
 
 if TYPE_CHECKING:
     from wandb import Artifact

@@ -146,11 +146,11 @@ def _request(name: str, project: str, pages: int, out: Path) -> dict[str, Any]:
 
 
 def _alone(request: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """Runs `lab_utils.staging.alone` and gives its messages as they come."""
+    """Runs `lab_utils.staging.torch_only` and gives its messages as they come."""
     with (
         tempfile.TemporaryFile("w+") as log,
         subprocess.Popen(
-            [sys.executable, "-m", "lab_utils.staging.alone"],
+            [sys.executable, "-m", "lab_utils.staging.torch_only"],
             cwd=project_folder(),
             env=os.environ | {"OMP_NUM_THREADS": str(THREADS)},
             stdin=subprocess.PIPE,
