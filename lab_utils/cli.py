@@ -54,9 +54,11 @@ def _run(settings: dict[str, bool]) -> int:
         if hasattr(stream, "reconfigure"):  # names of files need not be text in any encoding
             stream.reconfigure(errors="backslashreplace")
     from lab_utils.commands.table import app
+    from text_recognizer.places import keep_home_clean
     from text_recognizer.threads import check_thread_settings
 
     check_thread_settings()
+    keep_home_clean()
     try:
         app(prog_name="lab", obj=settings)
     except SystemExit as end:

@@ -263,6 +263,36 @@ def test_what_is_not_there_is_told_in_one_line(lab, staged, arguments, words):
     assert_told(lab(*arguments), *words)
 
 
+# The SDK's variables
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        *(("WANDB_MODE", mode) for mode in ("offline", "dryrun", "disabled")),
+        *(("WANDB_RUN_ID", "abc123"), ("WANDB_RESUME", "allow"), ("WANDB_DISABLED", "true")),
+    ],
+)
+@pytest.mark.parametrize("command", ["train", "stage", "run"])
+def test_a_variable_that_would_break_the_lineage_is_refused(
+    lab, staged, monkeypatch, command, name, value
+):
+    monkeypatch.setenv(name, value)
+    assert_told(lab(command), name, "unset")
+
+
+def test_tags_and_a_project_with_its_entity_work(lab, home, tmp_path, monkeypatch):
+    monkeypatch.setenv("WANDB_TAGS", "a,,b, a")
+    monkeypatch.setenv("WANDB_PROJECT", "lab/in-the-environment")
+    tracker = Tracker("lab/in-the-environment")
+    with tracker.new_run(names.TRAIN_JOB) as run:
+        path = file_of(tmp_path, names.CHECKPOINT_FILE, b"a")
+        log_file(run, names.CHECKPOINT, names.CHECKPOINT_TYPE, path, {"score": 0.5})
+    assert sorted(tracker.run(run.id).tags) == ["a", "b"]
+    code, out, err = lab("cleanup")
+    assert code == 0 and "line-reader:v0" in out and err == ""
+
+
 # Fetch
 
 

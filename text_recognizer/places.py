@@ -16,5 +16,10 @@ def lab_folder() -> Path:
     return Path(os.environ.get("LAB_HOME") or project_folder() / ".lab")
 
 
+def keep_home_clean() -> None:
+    """Lets Matplotlib, which torchmetrics imports, keep its list of fonts below `.lab`."""
+    os.environ.setdefault("MPLCONFIGDIR", str(lab_folder() / "cache" / "matplotlib"))
+
+
 PROJECT = project_folder()
 SAMPLE_PAGES = PROJECT / "data" / "pages"

@@ -14,7 +14,7 @@ from lab_utils.colab import on_colab
 from lab_utils.setup import packages
 from lab_utils.setup.project import SetupError
 from text_recognizer.model_file import wrong_weights
-from text_recognizer.places import lab_folder, project_folder
+from text_recognizer.places import keep_home_clean, project_folder
 
 OLDEST_PYTHON = (3, 11)
 
@@ -35,8 +35,7 @@ def prepare() -> None:
     os.chdir(root)
     sys.path[:] = dict.fromkeys([str(root), *sys.path])
     _lead_path_with(sysconfig.get_path("scripts"))
-    # Matplotlib would keep its cache of fonts in the home folder.
-    os.environ.setdefault("MPLCONFIGDIR", str(lab_folder() / "cache" / "matplotlib"))
+    keep_home_clean()
     # tqdm tells at import that it can't draw a widget; it draws its bar as text, which is right.
     warnings.filterwarnings("ignore", message="IProgress not found")
     if on_colab():

@@ -1,5 +1,5 @@
-"""The whole way of a model on one machine, link by link: data, gradient steps, checkpoint,
-TorchScript, upload, download in a process that has torch and Pillow alone, text."""
+"""`lab run`: the whole way of a model on one machine, link by link: data, gradient steps,
+checkpoint, TorchScript, upload, download in a process that has torch and Pillow only, text."""
 
 import json
 import os
@@ -110,7 +110,7 @@ def hand_off(
         out = out or staged_path()
         read: list[ReadPage] = []
         modules: list[str] = []
-        for message in _alone(_request(staged.name, project, pages, out)):
+        for message in _read_with_torch_only(_request(staged.name, project, pages, out)):
             if "step" in message and message["step"] != "download":
                 links.begin(message["step"])
             elif "page" in message:
@@ -145,7 +145,7 @@ def _request(name: str, project: str, pages: int, out: Path) -> dict[str, Any]:
     }
 
 
-def _alone(request: dict[str, Any]) -> Iterator[dict[str, Any]]:
+def _read_with_torch_only(request: dict[str, Any]) -> Iterator[dict[str, Any]]:
     """Runs `lab_utils.staging.torch_only` and gives its messages as they come."""
     with (
         tempfile.TemporaryFile("w+") as log,
@@ -173,7 +173,7 @@ def _alone(request: dict[str, Any]) -> Iterator[dict[str, Any]]:
         if process.wait():
             log.seek(0)
             last = log.read().strip().rpartition("\n")[2] or f"exit code {process.returncode}"
-            raise RuntimeError(f"the process with torch and Pillow alone ended: {last}")
+            raise RuntimeError(f"the process with torch and Pillow only ended: {last}")
 
 
 def _read_page(message: dict[str, Any]) -> ReadPage:
