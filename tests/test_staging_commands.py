@@ -453,16 +453,15 @@ def test_the_newest_can_be_kept(family):
 
 
 def test_a_version_that_is_promoted_meanwhile_is_not_deleted(family, monkeypatch):
-    from lab_utils.staging import cleanup as deletion
-
-    original = deletion._delete
+    module = sys.modules["lab_utils.staging.cleanup"]
+    original = module._delete
 
     def promoted_first(tracker, artifact, force):
         artifact.aliases.append("rescued")
         artifact.save()
         original(tracker, artifact, force)
 
-    monkeypatch.setattr(deletion, "_delete", promoted_first)
+    monkeypatch.setattr(module, "_delete", promoted_first)
     before = everything(family)
     with pytest.raises(staging.StagingError, match="became rescued just now"):
         staging.cleanup(yes=True, project=family)
