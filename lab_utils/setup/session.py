@@ -10,9 +10,8 @@ import sysconfig
 import warnings
 from pathlib import Path
 
-from lab_utils.colab import on_colab
 from lab_utils.setup import packages
-from lab_utils.setup.project import SetupError
+from lab_utils.setup.project import SetupError, on_colab
 from text_recognizer.model_file import wrong_weights
 from text_recognizer.places import keep_home_clean, project_folder
 
@@ -36,7 +35,7 @@ def prepare() -> None:
     sys.path[:] = dict.fromkeys([str(root), *sys.path])
     _lead_path_with(sysconfig.get_path("scripts"))
     keep_home_clean()
-    # tqdm tells at import that it can't draw a widget; it draws its bar as text, which is right.
+    # tqdm warns at import that it can't draw a widget; it draws its bar as text, which is right.
     warnings.filterwarnings("ignore", message="IProgress not found")
     if on_colab():
         packages.install(root)

@@ -841,9 +841,9 @@ print([line["text"] for line in answer["lines"]])
 # camera's settings.
 
 # %% tags=["nbval-ignore-output"]
-from lab_utils.own_page import own_page
+from lab_utils.students_page import students_page
 
-mine = own_page()
+mine = students_page()
 
 # %% tags=["nbval-ignore-output"]
 upright = load_image(mine)
