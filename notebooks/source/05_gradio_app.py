@@ -39,15 +39,14 @@ from PIL import Image
 from lab_utils import figures
 from lab_utils.lessons.gradio_app import checks
 from lab_utils.lessons.gradio_app import figures as draw
-from lab_utils.model import packaged_model
+from lab_utils.model import packaged_recognizer
 from text_recognizer.errors import RecognizerError
-from text_recognizer.paragraph_text_recognizer import ParagraphTextRecognizer
 from text_recognizer.places import lab_folder
 
 # %%
 os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # else Gradio reports each start to its makers
 os.environ["GRADIO_TEMP_DIR"] = str(lab_folder() / "cache" / "gradio" / "uploads")
-recognizer = ParagraphTextRecognizer(packaged_model())
+recognizer = packaged_recognizer()
 
 # %%
 figures.show(

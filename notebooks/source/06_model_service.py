@@ -41,11 +41,10 @@ from pathlib import Path
 from lab_utils.figures import show, show_table
 from lab_utils.lessons.model_service import checks
 from lab_utils.lessons.model_service import figures as draw
-from lab_utils.model import packaged_model
+from lab_utils.model import packaged_recognizer
 from text_recognizer.errors import RecognizerError
-from text_recognizer.paragraph_text_recognizer import ParagraphTextRecognizer
 
-recognizer = ParagraphTextRecognizer(packaged_model())
+recognizer = packaged_recognizer()
 
 # %%
 show(
@@ -79,6 +78,7 @@ show(
 # %%
 from types import SimpleNamespace
 
+from lab_utils.model import packaged_model
 from lab_utils.service.lambda_handler import LambdaHandler
 
 log: list[str] = []

@@ -48,10 +48,9 @@ PAGE = "data/pages/show_font_014.jpg"
 import ipaddress
 
 from lab_utils.app import make_frontend
-from lab_utils.model import packaged_model
-from text_recognizer.paragraph_text_recognizer import ParagraphTextRecognizer
+from lab_utils.model import packaged_recognizer
 
-frontend = make_frontend(ParagraphTextRecognizer(packaged_model()))
+frontend = make_frontend(packaged_recognizer())
 _, app_url, _ = frontend.launch(prevent_thread_lock=True, inline=False)
 app_port = frontend.server_port
 with urlopen(app_url) as reply:
