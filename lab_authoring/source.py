@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from lab_authoring import contract
 from lab_authoring.cells import Cell, SourceError, read_cells
 from lab_authoring.contract import Exercise
-from lab_utils.packaged import PROJECT
+from text_recognizer.places import PROJECT
 
 if TYPE_CHECKING:
     from nbformat import NotebookNode

@@ -129,7 +129,7 @@ def find_model(model: Path | None, version: str | None, say: Say) -> Path:
     Without a name, the tracker is asked for `production` where it has anything, and the packaged
     weights are taken where it has none. Raises RecognizerError for what is named and not there.
     """
-    from lab_utils.service.model import model_file
+    from lab_utils.model import model_file
     from lab_utils.staging.names import PRODUCTION
 
     if model is not None and version is not None:
@@ -226,8 +226,8 @@ def _in_process(model: Path, workers: int, port: int) -> Iterator["Gateway"]:
 
 def _characters_of_a_page(url: str) -> int:
     """Reads a sample page with the service; raises RecognizerError where that fails."""
-    from lab_utils.packaged import SAMPLE_PAGES
     from lab_utils.predictors.remote import RemotePredictor
+    from text_recognizer.places import SAMPLE_PAGES
 
     page = min(SAMPLE_PAGES.glob("show_*.jpg"))
     with RemotePredictor(url) as predictor:

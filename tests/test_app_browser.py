@@ -10,8 +10,8 @@ import pytest
 from PIL import Image
 
 from lab_utils.app import names
-from lab_utils.packaged import SAMPLE_PAGES
 from lab_utils.predictors import LocalPredictor
+from text_recognizer.places import SAMPLE_PAGES
 
 PAGE = SAMPLE_PAGES / "show_font_002.jpg"
 ARGUMENTS = (

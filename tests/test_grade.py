@@ -28,8 +28,8 @@ from lab_authoring.source import (
     student_notebook,
 )
 from lab_authoring.submission import MAX_BYTES, read_submission
-from lab_utils.packaged import PROJECT
 from text_recognizer.errors import RecognizerError
+from text_recognizer.places import PROJECT
 
 NAMES = ("one", "two", "three", "four", "five", "six")
 SET_UP = "import os\nos.chdir('..')\nPASSWORD = 'of the set-up cell'"

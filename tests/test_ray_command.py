@@ -14,12 +14,12 @@ from pathlib import Path
 
 import pytest
 
-from lab_utils.packaged import PROJECT, SAMPLE_PAGES
 from lab_utils.predictors import RemotePredictor
 from lab_utils.service import ray_service
 from lab_utils.service.ray_service import RayService
 from lab_utils.service.ray_settings import Settings
 from text_recognizer.paragraph_text_recognizer import ParagraphTextRecognizer
+from text_recognizer.places import PROJECT, SAMPLE_PAGES
 
 needs_ray = pytest.mark.skipif(
     importlib.util.find_spec("ray") is None,

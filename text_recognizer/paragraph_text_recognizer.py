@@ -20,7 +20,7 @@ import torch
 from text_recognizer.errors import DeviceError, FirstPageWarning, ModelFileError, RecognizerError
 from text_recognizer.images import ImageSource, LoadedImage, load_image
 from text_recognizer.limits import MAX_BATCH
-from text_recognizer.places import lab_folder
+from text_recognizer.model_file import checked_archive, default_model_path
 
 if TYPE_CHECKING:
     from text_recognizer.language_model.decoding import Decoder
@@ -59,16 +59,6 @@ class PageReading:
     """Height of the original image in px, turned upright."""
 
 
-def compiled_model_path() -> Path:
-    """Where `lab compile` puts the model, below the project's folder."""
-    return lab_folder() / "models" / "paragraph_reader.pt"
-
-
-def default_model_path() -> Path:
-    """The model that is read with: the file that `LAB_MODEL` names, else the compiled one."""
-    return Path(os.environ.get("LAB_MODEL") or compiled_model_path())
-
-
 class ParagraphTextRecognizer:
     """Reads handwritten paragraphs from images with a compiled `ParagraphReader`.
 
@@ -76,7 +66,9 @@ class ParagraphTextRecognizer:
     base64 text or data URI. What is wrong with an image is raised as a `RecognizerError`.
 
     Args:
-        path: TorchScript file made by `lab compile`; None for `default_model_path()`.
+        path: TorchScript file made by `lab compile` or `lab stage`; None for the file that
+            LAB_MODEL names, else the one fetched last, else the packaged model. A line on stderr
+            says which of the last two. TorchScript is code: see `text_recognizer.model_file`.
         device: "cpu", "cuda", "cuda:1", ...
         allow_private_addresses: also fetch URLs inside private networks.
         max_batch: pages that go through the network at once; more of them take more memory.
@@ -85,7 +77,7 @@ class ParagraphTextRecognizer:
             `LAB_LANGUAGE_MODEL` names, else English, and none for a model file that cannot.
 
     Raises:
-        ModelFileError: a file is missing, damaged, or holds another model.
+        ModelFileError: a file is missing, damaged, holds another model, or code not trusted.
         DeviceError: the device is not there.
         ValueError: `max_batch` is less than one.
     """
@@ -199,7 +191,7 @@ class ParagraphTextRecognizer:
             return None
         if not can:
             raise ModelFileError(
-                "The model file is of before language models; make one with `lab compile`."
+                "This model file predates language models. Make a new one with `lab compile`."
             )
         # Not at the top: who reads without a language model need not ship one.
         from text_recognizer.language_model import english_model_path
@@ -239,15 +231,13 @@ def _device(name: str | torch.device) -> torch.device:
 
 
 def _load_model(path: Path, device: torch.device) -> torch.jit.ScriptModule:
-    """Loads the file by `torch.jit.load` alone: it restores TorchScript, and unpickles no Python
-    objects, so that a model file from elsewhere cannot run code of its own here."""
+    """Loads a model file whose code is the lab's own, or trusted: see `model_file`."""
+    archive = checked_archive(path)
     again = "make one with `lab compile`"
-    if not path.is_file():
-        raise ModelFileError(f"There is no model file at {path}; {again}.")
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", r".*torch\.jit\.load", DeprecationWarning)
-            model = torch.jit.load(str(path), map_location=device)
+            model = torch.jit.load(archive, map_location=device)
     except Exception:  # A damaged archive raises nearly anything, from C++ and from Python.
         raise ModelFileError(f"{path} is not a model file or is damaged; {again}.") from None
     found = getattr(model, "format", None)
@@ -256,6 +246,8 @@ def _load_model(path: Path, device: torch.device) -> torch.jit.ScriptModule:
         raise ModelFileError(
             f"{path} holds another model than a paragraph reader of this version; {again}."
         )
+    if not all(bool(weight.isfinite().all()) for weight in model.parameters()):
+        raise ModelFileError(f"{path} has weights that are not finite; {again}.")
     return model.eval()
 
 
@@ -270,7 +262,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "images", nargs="+", metavar="IMAGE", help="file, http(s) URL, base64 text or data URI"
     )
     parser.add_argument(
-        "--model", metavar="PATH", help="TorchScript file (default: $LAB_MODEL, or lab compile's)"
+        "--model",
+        metavar="PATH",
+        help="TorchScript file (default: $LAB_MODEL, the fetched or packaged one)",
     )
     parser.add_argument("--device", default="cpu", help="cpu, cuda, cuda:1, ... (default: cpu)")
     parser.add_argument("--json", action="store_true", help="one JSON object a line for each image")

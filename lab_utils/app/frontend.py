@@ -30,9 +30,8 @@ from lab_utils.app.limits import (
 )
 from lab_utils.app.pictures import check_payload
 from lab_utils.app.theme import lab_theme
-from lab_utils.packaged import SAMPLE_PAGES
 from text_recognizer.errors import ImageTooLargeError, RecognizerError
-from text_recognizer.places import lab_folder
+from text_recognizer.places import SAMPLE_PAGES, lab_folder
 
 if TYPE_CHECKING:
     from lab_utils.predictors import Predictor

@@ -8,7 +8,7 @@ import gradio as gr
 
 from lab_utils.app import names
 from lab_utils.app.limits import MAX_CORRECTION
-from lab_utils.packaged import SAMPLE_PAGES
+from text_recognizer.places import SAMPLE_PAGES
 
 _PAGE = Path(__file__).with_name("page")
 

@@ -62,7 +62,7 @@ def new(
     Example: lab notebooks new 08_two_words --title "Two words"
     """
     from lab_authoring.template import new_notebook
-    from lab_utils.packaged import PROJECT
+    from text_recognizer.places import PROJECT
 
     for path in new_notebook(name, title, PROJECT):
         print(path.relative_to(PROJECT))

@@ -19,12 +19,12 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from lab_utils.packaged import PROJECT
 from lab_utils.process import session_members
 from lab_utils.service.errors import ServiceError
 from lab_utils.service.ray_settings import Settings
 from lab_utils.service.wire import model_fingerprint
 from text_recognizer.errors import ModelFileError
+from text_recognizer.places import PROJECT
 
 LOOPBACK = "127.0.0.1"
 START_SECONDS = 180.0

@@ -459,8 +459,8 @@ import subprocess
 import sys
 
 program = """import sys
-from lab_utils.staging.alone import TorchAndPillowAlone
-sys.meta_path.insert(0, TorchAndPillowAlone())
+from lab_utils.staging.torch_only import TorchAndPillowOnly
+sys.meta_path.insert(0, TorchAndPillowOnly())
 from text_recognizer.paragraph_text_recognizer import ParagraphTextRecognizer
 print(ParagraphTextRecognizer(sys.argv[1]).predict(sys.argv[2]))
 print("wandb:", "wandb" in sys.modules, "numpy:", "numpy" in sys.modules)"""

@@ -39,14 +39,15 @@ from PIL import Image
 from lab_utils import figures
 from lab_utils.lessons.gradio_app import checks
 from lab_utils.lessons.gradio_app import figures as draw
-from lab_utils.loading import load_recognizer
+from lab_utils.model import packaged_model
 from text_recognizer.errors import RecognizerError
+from text_recognizer.paragraph_text_recognizer import ParagraphTextRecognizer
 from text_recognizer.places import lab_folder
 
 # %%
 os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # else Gradio reports each start to its makers
 os.environ["GRADIO_TEMP_DIR"] = str(lab_folder() / "cache" / "gradio" / "uploads")
-recognizer = load_recognizer(quiet=True)
+recognizer = ParagraphTextRecognizer(packaged_model())
 
 # %%
 figures.show(

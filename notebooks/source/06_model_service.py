@@ -41,10 +41,11 @@ from pathlib import Path
 from lab_utils.figures import show, show_table
 from lab_utils.lessons.model_service import checks
 from lab_utils.lessons.model_service import figures as draw
-from lab_utils.loading import load_recognizer
+from lab_utils.model import packaged_model
 from text_recognizer.errors import RecognizerError
+from text_recognizer.paragraph_text_recognizer import ParagraphTextRecognizer
 
-recognizer = load_recognizer(quiet=True)
+recognizer = ParagraphTextRecognizer(packaged_model())
 
 # %%
 show(
@@ -79,10 +80,9 @@ show(
 from types import SimpleNamespace
 
 from lab_utils.service.lambda_handler import LambdaHandler
-from text_recognizer.paragraph_text_recognizer import default_model_path
 
 log: list[str] = []
-service = LambdaHandler(recognizer, default_model_path(), log=log.append)
+service = LambdaHandler(recognizer, packaged_model(), log=log.append)
 PAGE = "data/pages/show_font_002.jpg"
 picture = base64.b64encode(Path(PAGE).read_bytes()).decode()
 print(service({"image": picture}, SimpleNamespace(aws_request_id="request-1")))
@@ -416,7 +416,7 @@ import time
 
 began = time.perf_counter()
 program = "import lab_utils.service.lambda_entry"
-environment = {**os.environ, "LAB_MODEL": str(default_model_path())}
+environment = {**os.environ, "LAB_MODEL": str(packaged_model())}
 subprocess.run([sys.executable, "-W", "ignore", "-c", program], check=True, env=environment)
 print(f"a process with PyTorch and the model: {time.perf_counter() - began:.1f} s")
 
@@ -454,7 +454,7 @@ show(
 # %% tags=["timing"]
 from lab_utils.service.in_process import NotebookService
 
-there = NotebookService(service, default_model_path(), workers=2)
+there = NotebookService(service, packaged_model(), workers=2)
 print(there.note, "Address:", there.url)
 
 # %% [markdown]

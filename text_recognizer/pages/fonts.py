@@ -34,6 +34,9 @@ UNSEEN_FONTS = """
 zeyada waiting-for-the-sunrise patrick-hand give-you-glory coming-soon delius
 """.split()  # never trained on: the validation pages and the sample pages to show
 
+# By default npm tries three times, and says only after a minute that there is no network.
+NPM_OPTIONS = ["--silent", "--fetch-retries=0", "--fetch-timeout=9000"]
+
 
 class FontsMissingError(RecognizerError):
     """The fonts have not been fetched yet, or can't be."""
@@ -69,7 +72,14 @@ def fetch_fonts(folder: Path | None = None, names: list[str] | None = None) -> P
     with tempfile.TemporaryDirectory(dir=folder) as scratch:
         for name in tqdm(missing, desc="fonts", unit="font"):
             result = subprocess.run(
-                ["npm", "pack", "--silent", "--cache", f"{scratch}/cache", f"@fontsource/{name}@5"],
+                [
+                    "npm",
+                    "pack",
+                    *NPM_OPTIONS,
+                    "--cache",
+                    f"{scratch}/cache",
+                    f"@fontsource/{name}@5",
+                ],
                 cwd=scratch,
                 capture_output=True,
                 text=True,

@@ -5,8 +5,8 @@ import textwrap
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lab_utils.staging.ancestry import ArtifactNode, Lineage, Node, facts
 from lab_utils.staging.errors import StagingError
+from lab_utils.staging.lineage import ArtifactNode, Lineage, Node, facts
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -2,7 +2,7 @@
 
 It downloads a staged model, checks it, puts it in place and reads pages, as a small service would.
 
-    python -m lab_utils.staging.alone < request.json
+    python -m lab_utils.staging.torch_only < request.json
 """
 
 import importlib.abc
@@ -22,7 +22,7 @@ ALLOWED = {
 }  # fmt: skip
 
 
-class TorchAndPillowAlone(importlib.abc.MetaPathFinder):
+class TorchAndPillowOnly(importlib.abc.MetaPathFinder):
     """Lets imports of all else fail, as they do where it is not installed."""
 
     def find_spec(
@@ -40,7 +40,7 @@ def main() -> int:
     {"page", "text", "lines", "seconds"}, and at the end {"modules": [what was imported]}, or
     {"error": ...} and exit code 2.
     """
-    sys.meta_path.insert(0, TorchAndPillowAlone())
+    sys.meta_path.insert(0, TorchAndPillowOnly())
     # torch notes that it finds no NumPy.
     warnings.filterwarnings("ignore", message="Failed to initialize NumPy")
     from text_recognizer.errors import RecognizerError

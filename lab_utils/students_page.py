@@ -1,15 +1,15 @@
 """A picture of the student's own handwriting: uploaded on Colab, put into a folder in JupyterLab.
 
-Where there is none, a sample page takes its place, so that the notebooks run through.
+Without one, a sample page takes its place, so that the notebooks run through.
 """
 
 import os
 import warnings
 from pathlib import Path
 
-from lab_utils.colab import on_colab
-from lab_utils.packaged import PROJECT, SAMPLE_PAGES
+from lab_utils.setup.project import on_colab
 from text_recognizer.errors import FirstPageWarning, RecognizerError
+from text_recognizer.places import PROJECT, SAMPLE_PAGES
 
 MY_PAGES = PROJECT / "notebooks" / "my_pages"
 """Git ignores this folder: handwriting is personal."""
@@ -17,13 +17,13 @@ MY_PAGES = PROJECT / "notebooks" / "my_pages"
 SAMPLE = SAMPLE_PAGES / "show_font_014.jpg"
 SUFFIXES = (
     *(".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff"),
-    *(".heic", ".heif"),  # told about, not read
+    *(".heic", ".heif"),  # named in a message, not read
 )
 HEIC_SUFFIXES = (".heic", ".heif")
 
 
-def own_page(folder: Path = MY_PAGES) -> Path:
-    """The newest picture in the folder that can be read, or a sample page where there is none.
+def students_page(folder: Path = MY_PAGES) -> Path:
+    """The newest picture in the folder that can be read, or a sample page.
 
     On Colab an upload is offered first, and what is uploaded is put into the folder. Prints one
     line about the picture that is taken, and one about each newer one that can't be read.
@@ -31,7 +31,7 @@ def own_page(folder: Path = MY_PAGES) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     if on_colab():
         _upload_to(folder)
-    # What `lab notebooks build` stores is for everybody: no handwriting of whoever runs it.
+    # What `lab notebooks build` stores is public, and holds no handwriting of yours.
     for path in [] if os.environ.get("LAB_BUILDING") else _newest_first(folder):
         problem = _problem(path)
         if problem is None:
@@ -75,7 +75,7 @@ def _problem(path: Path) -> str | None:
         )
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", FirstPageWarning)  # told when the page is read
+            warnings.simplefilter("ignore", FirstPageWarning)  # shown when the page is read
             load_image(path)
     except RecognizerError as error:
         return str(error).replace(str(path), path.name)

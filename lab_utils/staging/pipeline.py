@@ -1,5 +1,5 @@
-"""The whole way of a model on one machine, link by link: data, gradient steps, checkpoint,
-TorchScript, upload, download in a process that has torch and Pillow alone, text."""
+"""`lab run`: the whole way of a model on one machine, link by link: data, gradient steps,
+checkpoint, TorchScript, upload, download in a process that has torch and Pillow only, text."""
 
 import json
 import os
@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lab_utils.packaged import SAMPLE_PAGES
 from lab_utils.staging.compiling import StagedModel, stage
 from lab_utils.staging.errors import StagingError
 from lab_utils.staging.fetching import digest_of, staged_path
@@ -20,7 +19,7 @@ from lab_utils.staging.names import PROJECT, STAGED_FILE, STAGED_TYPE
 from lab_utils.staging.tracker import Tracker
 from lab_utils.staging.training import TrainedCheckpoint, train
 from text_recognizer.errors import RecognizerError
-from text_recognizer.places import project_folder
+from text_recognizer.places import SAMPLE_PAGES, project_folder
 
 if TYPE_CHECKING:
     from text_recognizer.evaluate.labels import Item
@@ -111,7 +110,7 @@ def hand_off(
         out = out or staged_path()
         read: list[ReadPage] = []
         modules: list[str] = []
-        for message in _alone(_request(staged.name, project, pages, out)):
+        for message in _read_with_torch_only(_request(staged.name, project, pages, out)):
             if "step" in message and message["step"] != "download":
                 links.begin(message["step"])
             elif "page" in message:
@@ -146,12 +145,12 @@ def _request(name: str, project: str, pages: int, out: Path) -> dict[str, Any]:
     }
 
 
-def _alone(request: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """Runs `lab_utils.staging.alone` and gives its messages as they come."""
+def _read_with_torch_only(request: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """Runs `lab_utils.staging.torch_only` and gives its messages as they come."""
     with (
         tempfile.TemporaryFile("w+") as log,
         subprocess.Popen(
-            [sys.executable, "-m", "lab_utils.staging.alone"],
+            [sys.executable, "-m", "lab_utils.staging.torch_only"],
             cwd=project_folder(),
             env=os.environ | {"OMP_NUM_THREADS": str(THREADS)},
             stdin=subprocess.PIPE,
@@ -174,7 +173,7 @@ def _alone(request: dict[str, Any]) -> Iterator[dict[str, Any]]:
         if process.wait():
             log.seek(0)
             last = log.read().strip().rpartition("\n")[2] or f"exit code {process.returncode}"
-            raise RuntimeError(f"the process with torch and Pillow alone ended: {last}")
+            raise RuntimeError(f"the process with torch and Pillow only ended: {last}")
 
 
 def _read_page(message: dict[str, Any]) -> ReadPage:

@@ -8,8 +8,8 @@ import types
 import pytest
 from PIL import Image
 
-from lab_utils import own_page as module
-from lab_utils.own_page import SAMPLE, own_page
+from lab_utils import students_page as module
+from lab_utils.students_page import SAMPLE, students_page
 
 
 @pytest.fixture
@@ -35,12 +35,12 @@ def pages(tmp_path):
 def test_a_build_stores_nobodys_handwriting(pages, monkeypatch):
     pages("me.png")
     monkeypatch.setenv("LAB_BUILDING", "1")
-    assert own_page(pages.folder) == SAMPLE
+    assert students_page(pages.folder) == SAMPLE
 
 
 def test_without_a_picture_a_sample_page_is_given_and_one_line_says_what_to_do(tmp_path, capsys):
     folder = tmp_path / "my_pages"
-    assert own_page(folder) == own_page(folder) == SAMPLE
+    assert students_page(folder) == students_page(folder) == SAMPLE
     assert SAMPLE.is_file() and folder.is_dir()
     first, second = capsys.readouterr().out.splitlines()
     assert first == second and "put one there" in first and "sample page" in first
@@ -50,7 +50,7 @@ def test_the_line_names_the_folder_from_the_project_and_nothing_of_the_machine(
     monkeypatch, tmp_path, capsys
 ):
     monkeypatch.setattr(module, "PROJECT", tmp_path)
-    own_page(tmp_path / "notebooks" / "my_pages")
+    students_page(tmp_path / "notebooks" / "my_pages")
     out = capsys.readouterr().out
     assert " notebooks/my_pages " in out and str(tmp_path) not in out
 
@@ -60,7 +60,7 @@ def test_the_newest_picture_is_taken(pages, capsys):
     newest = pages("a.JPG")
     pages("notes.txt", b"no picture")
     pages(".hidden.png")
-    assert own_page(pages.folder) == newest
+    assert students_page(pages.folder) == newest
     assert capsys.readouterr().out == "Your page: a.JPG\n"
 
 
@@ -68,7 +68,7 @@ def test_what_cannot_be_read_is_named_and_the_next_one_is_taken(pages, capsys):
     good = pages("good.png")
     pages("broken.jpg", b"\xff\xd8\xff and no more")
     pages("IMG_1.HEIC", b"\0\0\0\x18ftypheic")
-    assert own_page(pages.folder) == good
+    assert students_page(pages.folder) == good
     heic, broken, taken = capsys.readouterr().out.splitlines()
     assert heic.startswith("IMG_1.HEIC ") and "JPEG" in heic
     assert broken.startswith("broken.jpg is not an image")
@@ -77,7 +77,7 @@ def test_what_cannot_be_read_is_named_and_the_next_one_is_taken(pages, capsys):
 
 def test_pictures_of_which_none_can_be_read_leave_the_sample_page(pages, capsys):
     pages("IMG_1.heif", b"\0\0\0\x18ftypheic")
-    assert own_page(pages.folder) == SAMPLE
+    assert students_page(pages.folder) == SAMPLE
     heic, sample = capsys.readouterr().out.splitlines()
     assert "IMG_1.heif" in heic and "sample page" in sample
 
@@ -110,11 +110,11 @@ def test_on_colab_an_uploaded_picture_is_taken_and_lies_in_the_folder_alone(
     picture = tmp_path / "picture.png"
     Image.new("L", (60, 40), 255).save(picture)
     colab["me.png"] = picture.read_bytes()
-    assert own_page(pages.folder) == pages.folder / "me.png"
+    assert students_page(pages.folder) == pages.folder / "me.png"
     assert not (tmp_path / "me.png").exists()
     assert capsys.readouterr().out == "Your page: me.png\n"
 
 
 def test_on_colab_a_cancelled_upload_leaves_the_sample_page(colab, tmp_path, capsys):
-    assert own_page(tmp_path / "my_pages") == SAMPLE
+    assert students_page(tmp_path / "my_pages") == SAMPLE
     assert "sample page" in capsys.readouterr().out
