@@ -6,6 +6,7 @@ gives it away, which is what `is_local_host` looks at.
 """
 
 import ipaddress
+import os
 import socket
 import threading
 from collections.abc import Collection
@@ -68,6 +69,18 @@ def http_client(seconds: float, local: bool = False, **options: Any) -> "httpx.C
     return httpx.Client(timeout=seconds, trust_env=not local, **options)
 
 
+def keep_local_direct() -> None:
+    """Has this process and its children ask what runs on this machine directly.
+
+    With HTTP_PROXY or ALL_PROXY set, clients of libraries would ask the proxy for 127.0.0.1, and
+    the proxy looks for it on its own machine.
+    """
+    for variable in ("NO_PROXY", "no_proxy"):
+        names = [name for name in os.environ.get(variable, "").split(",") if name.strip()]
+        missing = [name for name in (LOOPBACK, "localhost") if name not in names]
+        os.environ[variable] = ",".join(names + missing)
+
+
 def host_name(host: str) -> str:
     """The name or address in a Host header, without port and brackets, in lower case."""
     name = host.rsplit(":", 1)[0] if not host.endswith("]") else host
@@ -118,14 +131,16 @@ class LocalServer:
         self._server = uvicorn.Server(
             uvicorn.Config(
                 app,
-                lifespan="off",
-                loop="asyncio",
-                ws="none",
-                log_config=None,
-                access_log=False,
-                server_header=False,
-                timeout_graceful_shutdown=5,
-                **options,
+                **{
+                    "lifespan": "off",
+                    "loop": "asyncio",
+                    "ws": "none",
+                    "log_config": None,
+                    "access_log": False,
+                    "server_header": False,
+                    "timeout_graceful_shutdown": 5,
+                }
+                | options,
             )
         )
 
