@@ -89,11 +89,15 @@ def call(client: httpx.Client, endpoint: str, *data) -> tuple[str, object]:
     return name.removeprefix("event: "), json.loads(data.removeprefix("data: "))
 
 
+def index(frontend, function) -> int:
+    """The number of a function of the page."""
+    return next(i for i, one in frontend.page.fns.items() if one.fn == function)
+
+
 def event(frontend, client: httpx.Client, function, *data, session: str | None = None) -> dict:
     """An event of the page, as the page sends it through Gradio's queue: its output."""
-    index = next(i for i, one in frontend.page.fns.items() if one.fn == function)
     session = session or uuid.uuid4().hex
-    body = {"data": list(data), "fn_index": index, "session_hash": session}
+    body = {"data": list(data), "fn_index": index(frontend, function), "session_hash": session}
     client.post("gradio_api/queue/join", json=body).raise_for_status()
     path = f"gradio_api/queue/data?session_hash={session}"
     with client.stream("GET", path) as answer:

@@ -36,8 +36,8 @@ _OPEN = re.compile(
     r"|file=(?!\w+:).*)/?)?"
 )
 _UPLOAD = re.compile(r"/gradio_api/upload/?")
-_CALL = re.compile(r"/gradio_api/(?:run|api|call|call/v2)/([^/]+)(?:/[^/]+)?/?")
-_WITH_DATA = re.compile(r"/gradio_api/(?:queue/join|(?:api|call|call/v2)/[^/]+)/?")
+_CALL = re.compile(r"/gradio_api/(?:run|api|call)/([^/]+)(?:/[^/]+)?/?")
+_WITH_DATA = re.compile(r"/gradio_api/(?:queue/join|call/[^/]+)/?")
 _MCP = re.compile(r"/gradio_api/mcp(?:/.*)?")
 _BOUNDARY = re.compile(r'multipart/form-data;.*\bboundary="?([^";]{1,70})"?', re.IGNORECASE)
 
@@ -78,32 +78,42 @@ class _Call(BaseModel):
     session_hash: Annotated[str, Field(max_length=100)] | None = None
 
 
-def data_in(body: bytes, count: int | None = None) -> list:
+Inputs = dict[int | str, list[type]]
+"""Of each function of the page, by its number and by its endpoint's name, the JSON types that its
+inputs take; null is taken as well."""
+
+
+def data_in(body: bytes, inputs: Inputs, name: str | None = None) -> list:
     """The checked values in the JSON body of a call.
 
     Args:
         body: JSON, {"data": [...]}.
-        count: how many values there must be; None for any.
+        inputs: what the functions take.
+        name: the endpoint; None for the function whose number the body holds.
 
     Raises:
         FormError: the body has another form.
         ImageError, AddressError: a value names a file or an address that is not read.
     """
     try:
-        data = _Call.model_validate_json(body.removeprefix(b"\xef\xbb\xbf")).data
+        call = _Call.model_validate_json(body.removeprefix(b"\xef\xbb\xbf"))
     except ValidationError:
         raise FormError(FORM) from None
-    if count is not None and len(data) != count:
+    types = inputs.get(call.fn_index if name is None else name)
+    if types is None or len(types) != len(call.data):
         raise FormError(FORM)
-    check_payload(data, cache_folder())
-    return data
+    for value, kind in zip(call.data, types, strict=True):
+        if value is not None and not isinstance(value, kind):
+            raise FormError(FORM)
+    check_payload(call.data, cache_folder())
+    return call.data
 
 
 class GradioRoutes:
     """ASGI middleware around Gradio's application; it gets whole requests."""
 
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
+    def __init__(self, app: ASGIApp, inputs: Inputs) -> None:
+        self._app, self._inputs = app, inputs
         self._uploads = RecentBytes(MAX_CACHE_BYTES, CACHE_SECONDS + CACHE_CHECK_SECONDS)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -125,8 +135,9 @@ class GradioRoutes:
             return _refused_tools(body)
         if not _WITH_DATA.fullmatch(path):
             return None
+        call = _CALL.fullmatch(path)
         try:
-            data_in(body, 1 if _CALL.fullmatch(path) else None)
+            data_in(body, self._inputs, call[1] if call else None)
         except RecognizerError as error:
             return json_refusal(422, str(error))
         return None
@@ -163,15 +174,16 @@ class RecentBytes:
         return True
 
 
-async def run(request: Request, read: dict[str, Any]) -> Any:
+async def run(request: Request, inputs: Inputs, read: dict[str, Any]) -> dict:
     """The values of a call in one step: {"data": [TEXT]}; raises RecognizerError.
 
     Args:
         request: to /gradio_api/run/ENDPOINT.
+        inputs: what the functions take.
         read: the function of each endpoint.
     """
     name = request.path_params["endpoint"]
-    (value,) = data_in(await request.body(), count=1)
+    (value,) = data_in(await request.body(), inputs, name)
     return {"data": [await read[name](value)]}
 
 

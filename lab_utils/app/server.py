@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from starlette.responses import Response
     from starlette.types import ASGIApp
 
+    from lab_utils.app.routes import Inputs
     from lab_utils.predictors import Predictor
 
 DEFAULT_PORT = 7860
@@ -216,8 +217,12 @@ class Frontend:
         from lab_utils.middleware import RequestLimits
         from lab_utils.packaged import SAMPLE_PAGES
 
+        inputs = {}
+        for number, function in self.page.fns.items():
+            types = [dict if isinstance(one, gr.Image) else str for one in function.inputs]
+            inputs |= {number: types, function.api_name: types}
         app = FastAPI(openapi_url=None)
-        self._add_run(app)
+        self._add_run(app, inputs)
         gr.mount_gradio_app(
             app,
             self.page,
@@ -237,7 +242,7 @@ class Frontend:
             max_file_size=MAX_UPLOAD_BYTES,
             allowed_paths=[str(SAMPLE_PAGES)],
         )
-        served = RequestLimits(GradioRoutes(app), most_bytes=MAX_REQUEST_BYTES, hosts=hosts)
+        served = RequestLimits(GradioRoutes(app, inputs), most_bytes=MAX_REQUEST_BYTES, hosts=hosts)
         if not auth:
             return served
         from lab_utils.app.login import Login, LoginFirst
@@ -246,7 +251,7 @@ class Frontend:
         form = RequestLimits(login.answer, most_bytes=LOGIN_BYTES, hosts=hosts)
         return LoginFirst(served, login, form)
 
-    def _add_run(self, app: "FastAPI") -> None:
+    def _add_run(self, app: "FastAPI", inputs: "Inputs") -> None:
         """The API's call in one step, with HTTP status codes of its own."""
         from fastapi import Request
 
@@ -259,15 +264,14 @@ class Frontend:
             names.PREDICT_BASE64: self.functions.read_base64,
         }
 
-        async def call(request: Request):
-            return await run(request, read)
+        async def call(request: Request) -> dict:
+            return await run(request, inputs, read)
 
         def refused(_request: "Request", error: RecognizerError) -> "Response":
             return json_refusal(_status(error), str(error))
 
-        app.add_api_route(
-            "/gradio_api/{way:run|api}/{endpoint}", call, methods=["POST"], response_model=None
-        )
+        for way in ("run", "api"):
+            app.add_api_route(f"/gradio_api/{way}/{{endpoint}}", call, methods=["POST"])
         app.add_exception_handler(RecognizerError, refused)
 
     def _shared(self) -> str:
