@@ -101,6 +101,9 @@ def make_page(events: Events, title: str) -> gr.Blocks:
         gr.HTML(part("about.html"), js_on_load=part("about.js"), elem_id="about")
         with gr.Group(visible=False):  # the endpoint's input and output, for its description
             api_image = gr.Image(label="Image", type="filepath")
+            # Gradio's own example is an address, which this app does not fetch.
+            example = {"path": "page.png", "meta": {"_type": "gradio.FileData"}}
+            api_image.example_payload = api_image.example_value = lambda: example
             api_text = gr.Textbox(label="Text")
             api_button = gr.Button()
 
