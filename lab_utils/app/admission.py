@@ -16,7 +16,7 @@ class BusyError(RecognizerError):
     """All the readers are busy and the queue is full."""
 
 
-class Gate:
+class Admission:
     """Runs work in `readers` threads; `queue_size` pieces of it may wait.
 
     A piece whose caller is cancelled while it waits is dropped.

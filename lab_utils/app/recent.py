@@ -17,7 +17,7 @@ class Reading:
     text: str
 
 
-class KeptReadings:
+class RecentReadings:
     """The newest readings, at most `count` with `max_bytes` of images in all."""
 
     def __init__(self, count: int = KEPT_READINGS, max_bytes: int = KEPT_BYTES) -> None:
