@@ -1,154 +1,169 @@
 """A tunnel that ends on this machine: what an agent and its servers do, without a network.
 
-For lessons: the gate, the password and the app behind a link are the real ones, and only the world
-is missing. There is no TLS here, since nothing leaves the machine.
+For lessons: the proxy, the password and the app behind a link are the real ones; only the world is
+missing. There is no TLS, since nothing leaves the machine.
 """
 
-import queue
-import socket
+import asyncio
 import threading
-from collections.abc import Callable
+from collections.abc import Coroutine
 from contextlib import suppress
 
-LOOPBACK = "127.0.0.1"
+from lab_utils.net import LOOPBACK
+
 NO_AGENT = "ERR_LAB_NO_AGENT"
 _AGENT_SECONDS = 1.0
 _PIECE_BYTES = 64 * 1024
+_PAGE = f"<html><h1>The link is offline</h1>{NO_AGENT}</html>"
+_OFFLINE = (
+    f"HTTP/1.1 404 Not Found\r\nContent-Type: text/html\r\nLab-Error-Code: {NO_AGENT}\r\n"
+    f"Content-Length: {len(_PAGE)}\r\nConnection: close\r\n\r\n{_PAGE}"
+).encode()
+
+Connection = tuple[asyncio.StreamReader, asyncio.StreamWriter]
+
+
+class _Loop:
+    """An event loop in a thread of its own."""
+
+    def __init__(self, name: str) -> None:
+        self._loop = asyncio.new_event_loop()
+        self._tasks: set[asyncio.Task] = set()
+        threading.Thread(target=self._loop.run_forever, name=name, daemon=True).start()
+
+    def result(self, work: Coroutine):
+        """What a coroutine returns."""
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result()
+
+    def in_background(self, work: Coroutine) -> None:
+        """Runs a coroutine; called from the loop itself."""
+        task = self._loop.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def cancel_all(self) -> None:
+        """Ends what runs in the background."""
+        tasks = list(self._tasks)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 class FarEnd:
     """The servers' part: visitors come to `url`, and agents fetch them from `agents`.
 
-    While no agent is there, visitors get an error page of the far end's own, as at ngrok.
+    While no agent is there, visitors get an error page of the far end, as at ngrok.
     """
 
     def __init__(self) -> None:
-        self._visitors = socket.create_server((LOOPBACK, 0))
-        self._agents = socket.create_server((LOOPBACK, 0))
-        self.url = f"http://{LOOPBACK}:{self._visitors.getsockname()[1]}"
-        self.agents: tuple[str, int] = self._agents.getsockname()
-        self._waiting: queue.SimpleQueue[socket.socket] = queue.SimpleQueue()
-        _in_background(_accept, self._agents, self._waiting.put)
-        _in_background(_accept, self._visitors, lambda one: _in_background(self._serve, one))
+        self._loop = _Loop("far end")
+        self._waiting: asyncio.Queue[Connection] = asyncio.Queue()
+        self._servers = self._loop.result(self._listen())
+        visitors, agents = (server.sockets[0].getsockname()[1] for server in self._servers)
+        self.url = f"http://{LOOPBACK}:{visitors}"
+        self.agents: tuple[str, int] = (LOOPBACK, agents)
 
     def close(self) -> None:
-        """Takes no more connections."""
-        for listening in (self._visitors, self._agents):
-            _end(listening)
-        while not self._waiting.empty():
-            _end(self._waiting.get())
+        """Takes no more connections, and ends those that wait for a visitor."""
+        self._loop.result(self._end())
 
-    def _serve(self, visitor: socket.socket) -> None:
-        agent = self._agent()
-        if agent is not None:
-            _splice(visitor, agent)
-            return
+    async def _listen(self) -> list[asyncio.Server]:
+        async def agent(*connection) -> None:
+            await self._waiting.put(connection)
+
+        return [await asyncio.start_server(one, LOOPBACK, 0) for one in (self._serve, agent)]
+
+    async def _serve(self, *visitor) -> None:
         with suppress(OSError):
-            visitor.recv(_PIECE_BYTES)
-            body = f"<html><h1>The link is offline</h1>{NO_AGENT}</html>".encode()
-            head = (
-                f"HTTP/1.1 404 Not Found\r\nContent-Type: text/html\r\nLab-Error-Code: {NO_AGENT}"
-            )
-            visitor.sendall(f"{head}\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body)
-        _end(visitor)
+            try:
+                agent = await asyncio.wait_for(self._open_agent(), _AGENT_SECONDS)
+            except TimeoutError:
+                await visitor[0].read(_PIECE_BYTES)
+                visitor[1].write(_OFFLINE)
+                await visitor[1].drain()
+                visitor[1].close()
+                return
+            await _splice(visitor, agent)
 
-    def _agent(self) -> socket.socket | None:
+    async def _open_agent(self) -> Connection:
         """A connection on which an agent waits for a visitor."""
-        with suppress(queue.Empty):
-            while True:
-                agent = self._waiting.get(timeout=_AGENT_SECONDS)
-                if _is_open(agent):
-                    return agent
-                _end(agent)
-        return None
+        while True:
+            agent = await self._waiting.get()
+            if not agent[0].at_eof():
+                return agent
+            agent[1].close()
+
+    async def _end(self) -> None:
+        for server in self._servers:
+            server.close()
+        while not self._waiting.empty():
+            self._waiting.get_nowait()[1].close()
 
 
 class LoopbackWay:
-    """The agent's part; see `lab_utils.tunnel.tunnel.Way`. All its connections go outwards."""
+    """The agent's part; see `lab_utils.tunnel.program.Way`. All its connections go outwards."""
 
     def __init__(self, far_end: FarEnd) -> None:
+        self._loop = _Loop("loopback agent")
         self._far_end = far_end
-        self._connections: set[socket.socket] = set()
-        self._open = threading.Event()
-        self._fetching: threading.Thread | None = None
+        self._running = False
 
     def open(self, port: int) -> str:
         """Fetches visitors for 127.0.0.1:port from now on; returns the link."""
-        self._open.set()
-        self._fetching = _in_background(self._fetch, port)
+        self._running = True
+        self._loop.result(self._start(port))
         return self._far_end.url
 
     def is_running(self) -> bool:
-        return self._open.is_set()
+        return self._running
 
     def close(self) -> None:
-        """Hangs up on the far end and on all visitors; returns when no connection waits for one."""
-        self._open.clear()
-        for connection in list(self._connections):
-            with suppress(OSError):
-                connection.shutdown(socket.SHUT_RDWR)
-        if self._fetching is not None:
-            self._fetching.join()
+        """Hangs up on the far end and on all visitors."""
+        self._running = False
+        self._loop.result(self._loop.cancel_all())
 
-    def _fetch(self, port: int) -> None:
+    async def _start(self, port: int) -> None:
+        self._loop.in_background(self._fetch(port))
+
+    async def _fetch(self, port: int) -> None:
+        """Waits for a visitor on a connection to the far end, and on the next one for the next."""
         with suppress(OSError):
-            while self._open.is_set():
-                outwards = socket.create_connection(self._far_end.agents)
-                self._connections.add(outwards)
-                if not self._open.is_set() or not outwards.recv(1, socket.MSG_PEEK):
-                    _end(outwards)
+            while True:
+                reader, writer = await asyncio.open_connection(*self._far_end.agents)
+                try:
+                    first = await reader.read(_PIECE_BYTES)
+                except asyncio.CancelledError:
+                    writer.close()
+                    raise
+                if not first:
+                    writer.close()
                     return
-                _in_background(self._serve, outwards, port)
+                self._loop.in_background(self._serve((reader, writer), first, port))
 
-    def _serve(self, visitor: socket.socket, port: int) -> None:
+    async def _serve(self, visitor: Connection, first: bytes, port: int) -> None:
         try:
-            _splice(visitor, socket.create_connection((LOOPBACK, port)))
+            app = await asyncio.open_connection(LOOPBACK, port)
+            app[1].write(first)
+            await _splice(visitor, app)
         except OSError:
-            _end(visitor)
+            pass
         finally:
-            self._connections.discard(visitor)
+            visitor[1].close()
 
 
-def _accept(listening: socket.socket, take: Callable[[socket.socket], object]) -> None:
-    with suppress(OSError):
-        while True:
-            take(listening.accept()[0])
-
-
-def _splice(one: socket.socket, other: socket.socket) -> None:
+async def _splice(one: Connection, other: Connection) -> None:
     """Passes bytes on, both ways, until both sides have ended."""
-    back = _in_background(_pump, other, one)
-    _pump(one, other)
-    back.join()
-    for side in (one, other):
-        _end(side)
-
-
-def _pump(source: socket.socket, target: socket.socket) -> None:
-    with suppress(OSError):
-        while piece := source.recv(_PIECE_BYTES):
-            target.sendall(piece)
-    for side, way in ((target, socket.SHUT_WR), (source, socket.SHUT_RD)):
-        with suppress(OSError):
-            side.shutdown(way)
-
-
-def _is_open(connection: socket.socket) -> bool:
     try:
-        return bool(connection.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT))
-    except BlockingIOError:
-        return True
-    except OSError:
-        return False
+        await asyncio.gather(_pump(one[0], other[1]), _pump(other[0], one[1]))
+    finally:
+        for _, writer in (one, other):
+            writer.close()
 
 
-def _end(connection: socket.socket) -> None:
+async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     with suppress(OSError):
-        connection.shutdown(socket.SHUT_RDWR)
-    connection.close()
-
-
-def _in_background(function: Callable, *arguments: object) -> threading.Thread:
-    thread = threading.Thread(target=function, args=arguments, daemon=True)
-    thread.start()
-    return thread
+        while piece := await reader.read(_PIECE_BYTES):
+            writer.write(piece)
+            await writer.drain()
+    with suppress(OSError, RuntimeError):
+        writer.write_eof()
