@@ -11,7 +11,7 @@ starts it with `lab_utils.process`, and so no agent is left even after kill -9.
 import json
 import sys
 
-from pyngrok import ngrok
+from pyngrok import ngrok, process
 from pyngrok.conf import PyngrokConfig
 from pyngrok.exception import PyngrokError
 from pyngrok.log import NgrokLog
@@ -34,7 +34,8 @@ def main(agent: str, config_path: str, url: str, upstream: str, seconds: str) ->
         say(error=f"{error} {details}", status=getattr(error, "status_code", None))
         return 1
     say(url=tunnel.public_url)
-    return ngrok.get_ngrok_process(config).proc.wait()
+    # Not ngrok.get_ngrok_process, which would write a new file of settings once ours is deleted.
+    return process.get_process(config).proc.wait()
 
 
 def report(log: NgrokLog) -> None:

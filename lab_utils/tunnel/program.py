@@ -51,7 +51,7 @@ class ProgramWay:
         late = threading.Timer(seconds, end_kept, [process])
         late.start()
         try:
-            yield from lines
+            yield from iter(lines.readline, "")
         finally:
             late.cancel()
             # What comes later is read and dropped: the program would stop at a full pipe.

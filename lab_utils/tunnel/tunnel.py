@@ -78,11 +78,15 @@ class Tunnel:
             return client.head(self.url).headers.get(MARK) == self._proxy.mark
         return False
 
-    def wait(self) -> None:
-        """Returns when the tunnel is closed; raises TunnelError when it can't stay open."""
-        self._ended.wait()
+    def wait(self, seconds: float | None = None) -> bool:
+        """Waits until the tunnel is closed, and returns whether it is.
+
+        Raises TunnelError if it can't stay open.
+        """
+        ended = self._ended.wait(seconds)
         if self._failure is not None:
             raise self._failure
+        return ended
 
     def close(self) -> None:
         """Ends the link; nothing of it is left when this returns. Can be called twice."""
