@@ -304,15 +304,15 @@ except TunnelError as error:
 # (The stored solutions show no link: an address with its password is nothing to keep.) The rest of
 # the notebook must not depend on accounts and networks, and you should see *both* ends of a tunnel.
 # So here is one whose server is on this machine, too
-# ([`loopback.py`](../lab_utils/tunnel/loopback.py)): `FarEnd` has the address, `LoopbackWay` is the
-# agent that calls out. It takes the place of ngrok, and everything behind it, from the gate to the
-# app, is the same as with the public link. Only HTTPS is missing, since it never leaves the
-# machine.
+# ([`loopback.py`](../lab_utils/lessons/public_url/loopback.py)): `FarEnd` has the address,
+# `LoopbackWay` is the agent that calls out. It takes the place of ngrok, and everything behind it,
+# from the gate to the app, is the same as with the public link. Only HTTPS is missing, since it
+# never leaves the machine.
 
 # %%
+from lab_utils.lessons.public_url.loopback import FarEnd, LoopbackWay
 from lab_utils.tunnel import Tunnel
 from lab_utils.tunnel.login import login_of
-from lab_utils.tunnel.loopback import FarEnd, LoopbackWay
 
 far_end = FarEnd()
 tunnel = Tunnel(app_port, LoopbackWay(far_end), login_of("made"))
