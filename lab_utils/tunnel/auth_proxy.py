@@ -34,7 +34,6 @@ BODY_SECONDS = 120.0
 KEEP_ALIVE_SECONDS = 75
 """How long an idle connection stays open for its next request."""
 
-_CONNECT_SECONDS = 5.0
 _CHALLENGE = {"www-authenticate": 'Basic realm="Handwriting reader", charset="UTF-8"'}
 
 
@@ -95,6 +94,9 @@ class AuthProxy:
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         connection = self._connections.of(scope)
+        if connection is None:
+            await _visitor_left(receive)
+            return
         with connection.in_use():
             refusal = await self._refusal(scope, connection)
             if refusal is None:
@@ -151,7 +153,8 @@ class AuthProxy:
             await asyncio.wait({passing, leaving}, return_when=asyncio.FIRST_COMPLETED)
             if passing.done() and not passing.result():
                 # A broken connection says that the answer is not whole.
-                self._connections.of(scope).drop()
+                if connection := self._connections.of(scope):
+                    connection.drop()
                 await leaving
         finally:
             for task in (passing, leaving):

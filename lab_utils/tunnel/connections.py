@@ -85,9 +85,9 @@ class Connections:
         """Whether there are too many, and all others have logged in and are in use."""
         return len(self._open) > MOST_CONNECTIONS
 
-    def of(self, scope: Scope) -> Connection:
-        """The connection of an ASGI request."""
-        return self._open[scope["client"]]
+    def of(self, scope: Scope) -> Connection | None:
+        """The connection of an ASGI request; None if it had to make room."""
+        return self._open.get(scope["client"])
 
     def add(self, one: Connection) -> None:
         """Takes a new one; the one that can best be spared is dropped where there are too many."""

@@ -9,6 +9,7 @@ starts it with `lab_utils.process`, and so no agent is left even after kill -9.
 """
 
 import json
+import signal
 import sys
 
 from pyngrok import ngrok, process
@@ -19,6 +20,8 @@ from pyngrok.log import NgrokLog
 
 def main(agent: str, config_path: str, url: str, upstream: str, seconds: str) -> int:
     """Returns an exit code when the agent has ended."""
+    # pyngrok ends the agent with this program, but not if a signal kills the program.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     config = PyngrokConfig(
         ngrok_path=agent,
         config_path=config_path,
