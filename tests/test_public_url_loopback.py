@@ -5,9 +5,9 @@ import urllib.request
 
 import pytest
 
+from lab_utils.lessons.public_url.loopback import NO_AGENT, FarEnd, LoopbackWay
 from lab_utils.tunnel import Tunnel
-from lab_utils.tunnel.gate import MARK
-from lab_utils.tunnel.loopback import NO_AGENT, FarEnd, LoopbackWay
+from lab_utils.tunnel.auth_proxy import MARK
 
 
 @pytest.fixture
