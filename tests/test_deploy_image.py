@@ -25,7 +25,7 @@ from lab_utils.packaged import SAMPLE_PAGES
 from text_recognizer.places import lab_folder, project_folder
 
 pytestmark = [
-    pytest.mark.slow,
+    pytest.mark.nightly,
     pytest.mark.skipif(
         os.environ.get("LAB_TEST_IMAGE") not in ("1", "built"),
         reason="builds an image for minutes: LAB_TEST_IMAGE=1 asks for it",
