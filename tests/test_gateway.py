@@ -19,7 +19,7 @@ from lab_utils.service.errors import ServiceError
 from lab_utils.service.function_url import HttpRequest, answer_of, event_of
 from lab_utils.service.gateway import Gateway
 from lab_utils.service.pool import EmulatorPool
-from lab_utils.service.wire import MAX_BODY_BYTES
+from lab_utils.service.schema import MAX_BODY_BYTES
 
 
 def returned(body: str = "{}", **fields) -> Reply:

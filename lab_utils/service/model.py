@@ -10,7 +10,7 @@ def model_file(model: Path | None = None) -> Path:
     """The file: `model`, else LAB_MODEL's, else that of the packaged weights.
 
     These are compiled first where the compiled file is missing or older than they are. Raises
-    ServiceError where the file that was asked for is not there.
+    ServiceError if a named file is not there.
     """
     if named := model or os.environ.get("LAB_MODEL"):
         path = Path(named)

@@ -237,7 +237,7 @@ for what, body in requests.items():
 # %% [markdown]
 # The library's handler also takes data URIs and lists of images, and returns each line with its
 # place and confidence when it is asked with `"lines": true`. The form of all this is in one module,
-# [`wire.py`](../lab_utils/service/wire.py), which client and service share.
+# [`schema.py`](../lab_utils/service/schema.py), which client and service share.
 
 # %% [markdown]
 # ## 3. A hole
