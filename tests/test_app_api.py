@@ -12,8 +12,7 @@ import httpx
 import pytest
 from app_serving import ROOT, call, event, file_data, png, run, serving, text_of, upload, uri
 
-from lab_utils.app import names
-from lab_utils.app import make_frontend
+from lab_utils.app import make_frontend, names
 from lab_utils.predictors import LocalPredictor
 from text_recognizer.errors import RecognizerError
 

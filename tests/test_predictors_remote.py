@@ -32,7 +32,7 @@ from lab_utils.predictors.errors import (
     ServiceUnreachableError,
 )
 from lab_utils.predictors.retrying import Clock
-from lab_utils.service import wire
+from lab_utils.service import schema
 from text_recognizer.errors import ImageError, RecognizerError
 from text_recognizer.paragraph_text_recognizer import Line, ParagraphTextRecognizer
 
@@ -118,12 +118,12 @@ class Handler(http.server.BaseHTTPRequestHandler):
         body = self.rfile.read(int(self.headers["Content-Length"]))
         self.server.requests.append((self.path, dict(self.headers), body))
         try:
-            request = wire.parse_request(body)
-            sources = wire.image_sources(request, allow_private_addresses=True)
+            request = schema.parse_request(body)
+            sources = schema.image_sources(request, allow_private_addresses=True)
             status = 200
-            document = wire.encode_answer(request, self.server.recognizer.read_batch(sources))
+            document = schema.encode_answer(request, self.server.recognizer.read_batch(sources))
         except RecognizerError as error:
-            status, document = wire.error_answer(error)
+            status, document = schema.error_answer(error)
         content = json.dumps(document).encode()
         self.send_response(status)
         self.send_header("Content-Length", str(len(content)))

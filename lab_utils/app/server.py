@@ -215,7 +215,7 @@ class Frontend:
         from lab_utils.app.routes import GradioRoutes
         from lab_utils.app.theme import lab_theme
         from lab_utils.middleware import RequestLimits
-        from lab_utils.packaged import SAMPLE_PAGES
+        from text_recognizer.places import SAMPLE_PAGES
 
         inputs = {}
         for number, function in self.page.fns.items():

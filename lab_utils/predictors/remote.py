@@ -22,9 +22,9 @@ from lab_utils.predictors.errors import (
     ServiceUnreachableError,
 )
 from lab_utils.predictors.pages_to_send import page_to_send
+from lab_utils.predictors.readings import decode_reading, decode_text
 from lab_utils.predictors.retrying import Clock, TransientError, retry
 from lab_utils.predictors.signing import signer_for
-from lab_utils.service import wire
 from text_recognizer.images import ImageSource
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ _BROKEN_OFF = (ssl.SSLEOFError, ssl.SSLZeroReturnError)
 
 
 class RemotePredictor:
-    """Reads pages with the model service at a URL; see `lab_utils.service.wire` for what is sent.
+    """Reads pages with the model service at a URL; see `lab_utils.service.schema` for what is sent.
 
     Safe to call from several threads at once. Connections are kept for the next page; `close`
     lets them go. Reading a page changes nothing in the service, so a request is repeated where
@@ -120,7 +120,7 @@ class RemotePredictor:
         """
         answer = self._ask(page_to_send(image).fields)
         try:
-            return _text(wire.decode_text(answer))
+            return _text(decode_text(answer))
         except ValueError as error:
             raise self._strange(error) from None
 
@@ -132,7 +132,7 @@ class RemotePredictor:
         page = page_to_send(image)
         answer = self._ask(page.fields | {"lines": True})
         try:
-            reading = wire.decode_reading(answer)
+            reading = decode_reading(answer)
             _text(reading.text + "".join(line.text for line in reading.lines))
         except ValueError as error:
             raise self._strange(error) from None

@@ -237,7 +237,7 @@ for what, body in requests.items():
 # %% [markdown]
 # The library's handler also takes data URIs and lists of images, and returns each line with its
 # place and confidence when it is asked with `"lines": true`. The form of all this is in one module,
-# [`wire.py`](../lab_utils/service/wire.py), which client and service share.
+# [`schema.py`](../lab_utils/service/schema.py), which client and service share.
 
 # %% [markdown]
 # ## 3. A hole
@@ -975,15 +975,16 @@ show_table(
 # %% [markdown]
 # ## 9. To AWS
 #
-# `lab deploy lambda` brings the service of section 5 to Lambda. By itself it only shows its plan;
-# it needs no account for that. In short:
+# `lab deploy lambda` brings the service of section 5 to Lambda, as a stack of AWS CloudFormation: a
+# file, [`template.yaml`](../deploy/template.yaml), lists what there should be, and CloudFormation
+# makes what is missing. By default the command only shows a plan, which needs no account. The
+# resources that the file describes:
 
 # %%
-from lab_utils.deploy.plan import plan
+from lab_utils.deploy.template import parameters, resources
 
-steps = plan(region="eu-central-1").steps
-for number, step in enumerate(steps, start=1):
-    print(f"{number}. {step.title}: {', '.join(call.operation for call in step.calls)}")
+for name, kind in resources(parameters(Image="the image")).items():
+    print(f"{name}: {kind}")
 
 # %% [markdown]
 # A container image with the handler and the model goes into a repository. A role says what the

@@ -1,15 +1,14 @@
-"""The JSON between whoever has an image and any service that has the model, in one place, so that
-a client fits every edge. A request is hostile until it is parsed: no text in it is ever a path.
+"""The JSON that services accept and answer with, the same for Lambda, the gateway and Ray.
+
+A request is hostile until it is parsed: no text in it is ever a path. The Lambda image has only
+torch and Pillow, so this needs nothing but the standard library.
 """
 
 import json
-import math
 import re
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from functools import cache
-from hashlib import file_digest
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,13 +19,14 @@ from text_recognizer.errors import (
     ImageTooLargeError,
     RecognizerError,
 )
+from text_recognizer.files import sha256
 
 if TYPE_CHECKING:
-    from text_recognizer.paragraph_text_recognizer import Line, PageReading
+    from text_recognizer.paragraph_text_recognizer import PageReading
 
 MAX_BODY_BYTES = 6 * 2**20
-"""Bytes of a request. AWS Lambda takes no more, so no edge does: a client need not know which
-service it talks to."""
+"""Bytes of a request. AWS Lambda accepts no more, so the other services don't either: a client
+need not know which one it talks to."""
 
 MAX_IMAGES = 16
 """Images in one request."""
@@ -66,19 +66,21 @@ class Request:
     """Data URIs, also of what came as plain base64: so a reader cannot take one for a path."""
     image_url: str | None = None
     lines: bool = False
-    """Whether the lines are wanted with their places and confidences."""
+    """Whether the answer should have the lines with their places and confidences."""
     many: bool = False
-    """Whether a list was sent; then a list is the answer, also of one image."""
+    """Whether a list was sent; then the answer is a list too, even for one image."""
 
 
 def parse_request(body: bytes | str) -> Request:
     """The request in a JSON body.
 
-    Raises RequestError: 400 where it is not of the form, 413 where it is too large.
+    Raises RequestError: 400 for a body of another form, 413 for one that is too large.
     """
     check_body_size(body)
+    if isinstance(body, str):
+        body = body.removeprefix("\ufeff")  # a byte order mark; of bytes, json removes it
     try:
-        # NaN and Infinity are no JSON, though Python reads them.
+        # NaN and Infinity are not JSON, though Python reads them.
         document = json.loads(body, parse_constant=_refuse_constant)
     except (ValueError, RecursionError):
         raise RequestError(
@@ -91,7 +93,7 @@ def parse_document(document: object) -> Request:
     """The request in a JSON document that is parsed already; raises RequestError as above."""
     if not isinstance(document, dict):
         raise RequestError(
-            400, 'The body is no JSON object; send one such as {"image": "<base64>"}.'
+            400, 'The body is not a JSON object; send one such as {"image": "<base64>"}.'
         )
     if any(name not in (*_SOURCES, "lines") for name in document):
         raise RequestError(
@@ -102,7 +104,7 @@ def parse_document(document: object) -> Request:
         raise RequestError(400, "Send exactly one of image, image_url and images.")
     lines = document.get("lines")
     if lines is not None and not isinstance(lines, bool):
-        raise RequestError(400, "lines is true or false.")
+        raise RequestError(400, "`lines` must be true or false.")
     (source,) = given
     value = document[source]
     if source == "image_url":
@@ -131,13 +133,8 @@ def too_large() -> RequestError:
 
 
 def wrong_method() -> RequestError:
-    """The error of a request that is neither a POST nor asks after the service's health."""
-    return RequestError(405, "Send a POST with a JSON body; a GET tells whether the service is up.")
-
-
-def foreign_host(host: str) -> RequestError:
-    """The error of a request under a name that is not this machine's: see `lab_utils.net`."""
-    return RequestError(403, f"{host[:100]!r} is not a name of this service; ask its address.")
+    """The error of a request that is neither a POST nor a health check."""
+    return RequestError(405, "Send a POST with a JSON body, or a GET to check the service.")
 
 
 def image_sources(request: Request, *, allow_private_addresses: bool = False) -> list[str | bytes]:
@@ -160,31 +157,10 @@ def encode_answer(request: Request, readings: Sequence["PageReading"]) -> dict[s
     return {"preds": answers} if request.many else answers[0]
 
 
-def decode_text(answer: object) -> str:
-    """The text in the answer to one image; raises ValueError where it is no such answer."""
-    return _typed(answer, "pred", str)
-
-
-def decode_reading(answer: object) -> "PageReading":
-    """The reading in the answer to one image that was sent with `"lines": true`.
-
-    Raises ValueError where it is no such answer.
-    """
-    from text_recognizer.paragraph_text_recognizer import PageReading
-
-    return PageReading(
-        text=decode_text(answer),
-        lines=[_decode_line(line) for line in _typed(answer, "lines", list)],
-        seconds=_number(_typed(answer, "seconds", int | float)),
-        width=_pixels(answer, "width"),
-        height=_pixels(answer, "height"),
-    )
-
-
 def error_answer(error: BaseException) -> tuple[int, dict[str, str]]:
     """HTTP status and JSON document for what was raised while a request was served.
 
-    A bug's message stays inside: only what was written for users is told.
+    A bug's message stays inside: the client only sees what was written for users.
     """
     if isinstance(error, RequestError):
         return error.status, {"error": str(error)}
@@ -200,8 +176,7 @@ def error_answer(error: BaseException) -> tuple[int, dict[str, str]]:
 @cache
 def model_fingerprint(path: str | Path) -> str:
     """The first 12 hexadecimal digits of a model file's SHA-256, for health answers."""
-    with open(path, "rb") as file:
-        return file_digest(file, "sha256").hexdigest()[:12]
+    return sha256(Path(path))[:12]
 
 
 def _refuse_constant(name: str) -> None:
@@ -210,18 +185,18 @@ def _refuse_constant(name: str) -> None:
 
 def _url(value: object) -> str:
     if not isinstance(value, str):
-        raise RequestError(400, "image_url is a text.")
+        raise RequestError(400, "`image_url` must be a string.")
     if len(value) > MAX_URL_CHARACTERS:
-        raise RequestError(400, f"image_url has more than {MAX_URL_CHARACTERS} characters.")
-    # JSON can write halves of a character, which no address holds and no socket takes.
+        raise RequestError(400, f"`image_url` has more than {MAX_URL_CHARACTERS} characters.")
+    # JSON can write half a surrogate pair, which no socket accepts.
     if any("\ud800" <= character <= "\udfff" for character in value):
-        raise RequestError(400, "image_url holds characters that no address has.")
+        raise RequestError(400, "`image_url` has characters that no address can have.")
     return value
 
 
 def _data_uris(value: object) -> list[str]:
     if not isinstance(value, list) or not value:
-        raise RequestError(400, f"images is a list of 1 to {MAX_IMAGES} base64 texts.")
+        raise RequestError(400, f"`images` must be a list of 1 to {MAX_IMAGES} base64 strings.")
     if len(value) > MAX_IMAGES:
         raise RequestError(413, f"{len(value)} images were sent; send at most {MAX_IMAGES}.")
     return [_data_uri(one, f"images[{position}]") for position, one in enumerate(value)]
@@ -229,7 +204,7 @@ def _data_uris(value: object) -> list[str]:
 
 def _data_uri(value: object, name: str) -> str:
     if not isinstance(value, str):
-        raise RequestError(400, f"{name} is a text: base64 or a data URI.")
+        raise RequestError(400, f"`{name}` must be a string: base64 or a data URI.")
     value = value.strip()
     return value if value[:5].lower() == "data:" else f"data:;base64,{value}"
 
@@ -244,46 +219,3 @@ def _encode_reading(reading: "PageReading", lines: bool) -> dict[str, Any]:
             "seconds": round(reading.seconds, 4),
         }
     return answer
-
-
-def _decode_line(line: object) -> "Line":
-    from text_recognizer.paragraph_text_recognizer import Line
-
-    box = [_number(value) for value in _typed(line, "box", list | tuple)]
-    if len(box) != 4:
-        raise ValueError("box is not four numbers")
-    path = _typed(line, "path", list | tuple)
-    return Line(
-        text=_typed(line, "text", str),
-        confidence=_number(_typed(line, "confidence", int | float)),
-        path=[_point(point) for point in path],
-        height=_number(_typed(line, "height", int | float)),
-        box=(box[0], box[1], box[2], box[3]),
-    )
-
-
-def _point(point: object) -> tuple[float, float]:
-    if not isinstance(point, list | tuple) or len(point) != 2:
-        raise ValueError("path holds something other than points")
-    return _number(point[0]), _number(point[1])
-
-
-def _pixels(answer: object, name: str) -> int:
-    value = _typed(answer, name, int)
-    if not 0 < value < 2**31:
-        raise ValueError(f"the answer's {name} is no number of pixels")
-    return value
-
-
-def _typed(document: object, name: str, kind: Any) -> Any:
-    value = document.get(name) if isinstance(document, dict) else None
-    if not isinstance(value, kind) or isinstance(value, bool):
-        raise ValueError(f"the answer has no {name} of the right type")
-    return value
-
-
-def _number(value: Any) -> float:
-    with suppress(TypeError, OverflowError):  # JSON knows integers that no float holds
-        if not isinstance(value, bool | str) and math.isfinite(value := float(value)):
-            return value
-    raise ValueError("the answer holds something other than numbers")
