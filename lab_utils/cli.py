@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from lab_tracker.errors import TrackingError
 from lab_utils.commands import (
     deploy,
     evaluation,
@@ -94,7 +95,7 @@ def main() -> None:
 
 def _tell(error: Exception) -> int:
     """Writes one line about an error to stderr and returns the exit code."""
-    if isinstance(error, RecognizerError):
+    if isinstance(error, RecognizerError | TrackingError):
         print(f"lab: {_one_line(error)}", file=sys.stderr)
         return 2
     print(
