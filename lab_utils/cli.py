@@ -12,6 +12,7 @@ import typer
 from lab_utils.commands import (
     deploy,
     evaluation,
+    gpu,
     making_pages,
     notebooks,
     reading,
@@ -59,6 +60,7 @@ for command in (
     evaluation.evaluate,
     making_pages.pages,
     making_pages.fonts,
+    gpu.pack,
 ):
     app.command()(command)
 app.command(name="app")(web_app)
