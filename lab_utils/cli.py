@@ -61,6 +61,7 @@ for command in (
     making_pages.pages,
     making_pages.fonts,
     gpu.pack,
+    gpu.adopt,
 ):
     app.command()(command)
 app.command(name="app")(web_app)
