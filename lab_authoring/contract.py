@@ -8,14 +8,14 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from lab_authoring.cells import Cell
-from lab_authoring.names import (
+from lab_authoring.ast_names import (
     free_names,
     imported_names,
     imports_of,
     shared_imports,
     syntax_error,
 )
+from lab_authoring.cells import Cell
 
 BEGIN, END = "### BEGIN SOLUTION", "### END SOLUTION"
 YOUR_CODE = "...  # your code here"

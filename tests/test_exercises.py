@@ -9,30 +9,41 @@ import importlib.util
 import io
 import linecache
 import re
+import sys
+import time
 from functools import cache
 from pathlib import Path
 
 import pytest
 
 import lab_utils.lessons
+from lab_authoring.ast_names import imports_of
 from lab_authoring.contract import Exercise
 from lab_authoring.source import Source, read_source, source_paths
 from lab_authoring.template import new_notebook
+from lab_utils.lessons import checking
 from lab_utils.lessons.checking import CheckFailed
 
-WRONG_ANSWERS = Path(__file__).parent / "wrong_answers"
+HERE = Path(__file__).parent
 
 
 @cache
-def wrong_answers(module: str, folder: Path = WRONG_ANSWERS) -> dict[str, list[tuple[str, str]]]:
-    """The wrong answers to a notebook's exercises: code, and what the check's message matches."""
-    path = folder / f"{module}.py"
+def answers(kind: str, module: str, folder: Path = HERE) -> dict[str, list]:
+    """The answers in `tests/KIND/MODULE.py` by the exercise's name; none if there is no file.
+
+    A wrong answer is a pair: its code, and what the check's message matches.
+    """
+    path = folder / kind / f"{module}.py"
     if not path.is_file():
         return {}
-    spec = importlib.util.spec_from_file_location(f"wrong_answers_{module}", path)
+    spec = importlib.util.spec_from_file_location(f"{kind}_{module}", path)
     loaded = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(loaded)
-    return loaded.WRONG_ANSWERS
+    return getattr(loaded, kind.upper())
+
+
+def wrong_answers(module: str, folder: Path = HERE) -> dict[str, list[tuple[str, str]]]:
+    return answers("wrong_answers", module, folder)
 
 
 SOURCES = [read_source(path) for path in source_paths()]
@@ -46,6 +57,12 @@ WRONG = [
     for source in SOURCES
     for exercise in source.exercises
     for i, (code, expected) in enumerate(wrong_answers(source.module).get(exercise.name, ()), 1)
+]
+RIGHT = [
+    pytest.param(source, exercise, code, id=f"{source.number}-{exercise.name}-{i}")
+    for source in SOURCES
+    for exercise in source.exercises
+    for i, code in enumerate(answers("right_answers", source.module).get(exercise.name, ()), 1)
 ]
 
 
@@ -93,6 +110,110 @@ def test_three_typical_wrong_answers_are_known(source, exercise):
     assert set(answers) <= {exercise.name for exercise in source.exercises}
 
 
+@pytest.mark.parametrize(("source", "exercise", "answer"), RIGHT)
+def test_a_right_answer_in_another_style_passes(source, exercise, answer):
+    answer = imports_of(exercise.stub) + answer  # the student's cell has them
+    assert checked(source, exercise, answer).startswith("\N{CHECK MARK}")
+
+
+@pytest.mark.parametrize(("source", "exercise"), EXERCISES)
+def test_three_right_answers_are_known(source, exercise):
+    assert len(set(answers("right_answers", source.module).get(exercise.name, ()))) >= 3
+
+
+PARTIAL = """
+import functools
+{name} = functools.partial({name})
+"""
+CALLABLE = """
+class Answer:
+    __slots__ = ("function",)
+    def __call__(self, *arguments, **named):
+        print("x" * 1_000_000)
+        return self.function(*arguments, **named)
+answer = Answer()
+answer.function = {name}
+{name} = answer
+"""
+
+
+@pytest.mark.parametrize("wrapper", [PARTIAL, CALLABLE], ids=["partial", "callable"])
+@pytest.mark.parametrize(("source", "exercise"), EXERCISES)
+def test_a_right_answer_may_be_any_callable(source, exercise, wrapper):
+    if exercise.name == "join_lines":
+        return  # torch.jit.script takes plain functions only
+    checked(source, exercise, exercise.solution + wrapper.format(name=exercise.name))
+
+
+class Hostile:
+    """Looks like anything and stops with an error wherever it is looked at."""
+
+    def __getattribute__(self, name):
+        raise RuntimeError(name)
+
+    __repr__ = __eq__ = __len__ = __iter__ = __getattribute__
+
+
+def exiting(*arguments, **named):
+    sys.exit("bye")
+
+
+def generating(*arguments, **named):
+    yield from arguments
+
+
+def stopping(*arguments, **named):
+    raise GeneratorExit
+
+
+def hanging(*arguments, **named):
+    while True:
+        with contextlib.suppress(Exception):
+            time.sleep(20)
+
+
+async def awaited(*arguments, **named):
+    return arguments
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        *(None, ..., 7, "name", int, dict, Hostile, print, exiting, generating, stopping, awaited),
+        *(lambda *a, **n: Hostile(), lambda *a, **n: ["x" * 10**6] * 3, lambda: 1, hanging),
+    ],
+    ids=repr,
+)
+def test_a_check_raises_one_line_whatever_the_answer_is(answer, monkeypatch, capsys):
+    monkeypatch.setattr(checking, "CALL_SECONDS", 0.1)
+    for source in SOURCES:
+        checks = importlib.import_module(f"lab_utils.lessons.{source.module}.checks")
+        for exercise in source.exercises:
+            with pytest.raises(CheckFailed) as failure:
+                getattr(checks, exercise.name)(answer)
+            assert "\n" not in str(failure.value) and len(str(failure.value)) < 600
+    assert capsys.readouterr().out == ""
+
+
+def test_ctrl_c_ends_a_check():
+    def interrupted(*_, **__):
+        raise KeyboardInterrupt
+
+    checks = importlib.import_module("lab_utils.lessons.model_service.checks")
+    with pytest.raises(KeyboardInterrupt):
+        checks.handle(interrupted)
+
+
+@pytest.mark.parametrize(("source", "exercise"), EXERCISES)
+def test_one_can_go_on_with_the_official_function(source, exercise, capsys):
+    checks = importlib.import_module(f"lab_utils.lessons.{source.module}.checks")
+    official = checks.go_on(exercise.name)
+    assert "the official function is used" in capsys.readouterr().out
+    getattr(checks, exercise.name)(official)
+    assert checks.go_on(exercise.name, official) is official
+    assert checks.go_on(exercise.name, lambda: None) is not official
+
+
 @pytest.mark.parametrize(("source", "exercise", "answer", "expected"), WRONG)
 def test_a_wrong_answer_is_told_what_is_wrong(source, exercise, answer, expected):
     message = message_of(source, exercise, answer)
@@ -113,7 +234,7 @@ def test_the_template_passes_these_tests(tmp_path, monkeypatch):
     path = new_notebook("08_tiny", "Tiny", tmp_path)[0]
     monkeypatch.setattr(lab_utils.lessons, "__path__", [str(tmp_path / "lab_utils" / "lessons")])
     source = read_source(path)
-    answers = wrong_answers("tiny", tmp_path / "tests" / "wrong_answers")
+    answers = wrong_answers("tiny", tmp_path / "tests")
     for exercise in source.exercises:
         test_the_check_passes_the_solution_with_one_stable_line(source, exercise)
         test_the_check_says_what_to_do_with_the_stub(source, exercise)

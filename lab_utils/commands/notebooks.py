@@ -45,7 +45,7 @@ def build(
 @app.command()
 def check() -> None:
     """Tell where a generated notebook differs from its source; runs nothing."""
-    from lab_authoring.check import check_notebooks
+    from lab_authoring.freshness import check_notebooks
     from lab_authoring.source import SOURCES
 
     with _line_by_line():
