@@ -15,9 +15,9 @@ from lab_authoring.ast_names import (
     shared_imports,
     syntax_error,
 )
+from lab_utils.lessons.official import BEGIN, END
 from lab_authoring.cells import Cell
 
-BEGIN, END = "### BEGIN SOLUTION", "### END SOLUTION"
 YOUR_CODE = "...  # your code here"
 SET_UP = "# The set-up cell: `lab notebooks build` fills it in."
 TAGS = ("setup", "exercise", "check", "timing", "nbval-ignore-output", "raises-exception")

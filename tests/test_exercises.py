@@ -7,7 +7,7 @@ An exercise is checked alone, with the notebook's imports and nothing else of it
 import contextlib
 import importlib.util
 import io
-import linecache
+import os
 import re
 import sys
 import time
@@ -17,8 +17,10 @@ from pathlib import Path
 import pytest
 
 import lab_utils.lessons
+from lab_authoring import mutate
 from lab_authoring.ast_names import imports_of
 from lab_authoring.contract import Exercise
+from lab_authoring.mutate import run_check
 from lab_authoring.source import Source, read_source, source_paths
 from lab_authoring.template import new_notebook
 from lab_utils.lessons import checking
@@ -71,15 +73,9 @@ def checked(source: Source, exercise: Exercise, answer: str) -> str:
 
     Raises CheckFailed if the check fails.
     """
-    names: dict = {"__name__": "__main__"}
-    exec(source.import_code, names)
-    # As IPython does: a check shows the student's line where the answer stops with an error.
-    file = f"<{source.name} {exercise.name} {hash(answer)}>"
-    linecache.cache[file] = (len(answer), None, answer.splitlines(keepends=True), file)
-    exec(compile(answer, file, "exec"), names)
     out = io.StringIO()
     with contextlib.redirect_stdout(out):
-        exec(exercise.check, names)
+        run_check(source, exercise, answer)
     return out.getvalue()
 
 
@@ -261,3 +257,27 @@ def test_checks_leave_the_global_random_numbers_alone(source):
             checked(source, exercise, exercise.solution)
         after = state()
     assert before == after
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="mutants run in forked processes")
+@pytest.mark.parametrize(
+    "source",
+    [
+        source if source.number == "07" else pytest.param(source, marks=pytest.mark.nightly)
+        for source in SOURCES
+    ],
+    ids=lambda source: source.name,
+)
+def test_checks_reject_95_percent_of_the_mutants(source):
+    found = mutate.score(source)
+    survivors = [f"{one.exercise.name}: {one.change}" for one in found.survivors]
+    assert found.mutants > 20
+    assert found.rejected >= mutate.LEAST_REJECTED, survivors
+
+
+def test_each_equivalent_mutant_exists_and_has_a_reason():
+    exercises = {e.name: e for source in SOURCES for e in source.exercises}
+    for name, changes in mutate.equivalent_mutants().items():
+        possible = {mutant.change for mutant in mutate.mutants(exercises[name])}
+        assert set(changes) <= possible
+        assert all(len(reason.split()) >= 3 for reason in changes.values())
