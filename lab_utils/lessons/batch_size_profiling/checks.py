@@ -102,6 +102,12 @@ def median_seconds(function: Answer) -> str:
         dict.fromkeys([0.4, 0.2], "of an even number, the median is the mean of the middle two"),
         repeats=2,
     )
+    device = _Device([9.0, 4.0, 0.30, 0.20, 0.90, 0.25, 0.15])
+    attempt(function, device.work, device.synchronize, clock=device.clock)
+    expect(
+        device.calls == 7,
+        f"without repeats and warm_up given, work was called {device.calls} times, not 2 + 5.",
+    )
     return "it waits for the device, leaves the warm-up out, and takes the median."
 
 
@@ -330,6 +336,23 @@ def waiting_operator(function: Answer) -> str:
         "a gap of 50 µs and three of 20",
         "only the longest gap counts, not all gaps together",
     )
+    _expect_operator(
+        function,
+        [(300.0, 400.0), (0.0, 10.0), (110.0, 250.0)],
+        [("aten::sort", 10.0, 110.0), ("aten::mm", 110.0, 299.0)],
+        "aten::sort",
+        "kernels in no order, and a long operator while a kernel runs",
+        "sort the kernels before you look for gaps",
+    )
+    calls = [("aten::relu", 240.0 + n, 241.0 + n) for n in range(200)]
+    _expect_operator(
+        function,
+        kernels,
+        inside + calls,
+        "aten::argmin",
+        "200 calls of aten::relu behind the gap",
+        "a call that has no part in the gap counts 0",
+    )
     return "it names what the device waits for in its longest gap."
 
 
@@ -403,6 +426,8 @@ def best_batch_size(function: Answer) -> str:
     _expect_size(
         function, linear, everything, 1, "a batch of 8 gains less than 5 %, so one page is enough"
     )
+    two: Curve = {1: (0.10, 0.10), 2: (0.186, 0.20)}
+    _expect_size(function, two, everything, 2, "one page reaches 93 % of what 2 do, which is less")
     expect_raises(function, ValueError, dict(curve), 0.05, when="where no size meets 0.05 s")
     return "it meets the target, and waits for no more pages than pay."
 

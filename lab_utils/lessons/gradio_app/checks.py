@@ -188,7 +188,8 @@ def predict_body(function: Answer) -> str:
         expect(named == kind, f"{said}, not {kind}.")
         _expect_base64(text, image)
     sound = b"RIFF\x24\0\0\0WAVEfmt "
-    for nothing in (b"", b"Dear all, it rains.", b"%PDF-1.7 ", sound, _bmp()):
+    texts = (b"", b"Dear all, it rains.", b"%PDF-1.7 ", b"Dear all WEBP is new")
+    for nothing in (*texts, sound, _bmp()):
         expect_raises(
             function,
             RecognizerError,
@@ -396,6 +397,13 @@ def final_data(function: Answer) -> str:
         (lookalike, tricky, "the text looks like events", colon),
         ('event: complete\ndata: ["", 2]\n\n', ["", 2], "the text of the page is empty", ""),
         ("event: complete\ndata: []\n\n", [], "the list is empty", ""),
+        ("\n" + complete, [TEXT], "an empty line comes first", ""),
+        (
+            complete.replace("\n", "\nid: 7\n", 1),
+            [TEXT],
+            "the line id: 7 stands between event and data",
+            "an event ends with an empty line, and lines of other names do not matter",
+        ),
     ]
     for text, wanted, when, why in cases:
         with saying(f"where {when}", f" ({why[0].upper()}{why[1:]}.)" if why else ""):
@@ -421,11 +429,13 @@ def final_data(function: Answer) -> str:
         )
     for data in ('{"error": null}', "null", "[]"):
         when = f"an error comes with the data {data}"
-        message = _refusal(function, _stream(f"event: error\ndata: {data}\n\n"), when=when)
+        text = f"event: error\nid: 7\ndata: {data}\n\n"
+        message = _refusal(function, _stream(text), when=when)
         expect(
             "None" not in message and "null" not in message,
             f"where {when}, final_data says {message!r}: find a sentence of your own.",
         )
+    _refusal(function, _stream("event: error\n\n"), when="an error comes without data")
     for text in ("", HEARTBEAT, half):
         when = f"the stream breaks off, here behind {text[-24:]!r}"
         _refusal(function, _stream(text), when=when)

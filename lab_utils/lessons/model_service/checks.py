@@ -120,6 +120,7 @@ def _expect_image(reader: _Reader, what: str) -> None:
 
 
 def _expect_refusals(function: Answer, request: str, encoded: str) -> None:
+    in_base64 = {"isBase64Encoded": True}
     bodies: dict[str, Any] = {
         "no body": {},
         "a body that is None": {"body": None},
@@ -134,6 +135,7 @@ def _expect_refusals(function: Answer, request: str, encoded: str) -> None:
         "an image that is no base64, 'cat.png, please'": {"body": '{"image": "cat.png, please"}'},
         "an image with an umlaut in it": {"body": '{"image": "\\u00fcber"}'},
         "a body in broken base64": {"body": encoded[:-3], "isBase64Encoded": True},
+        "a body in base64 with a * in it": {"body": f"{encoded[:8]}*{encoded[8:]}", **in_base64},
         "bytes that are no text": {"body": "//79", "isBase64Encoded": True},
     }
     for what, event in bodies.items():
@@ -578,6 +580,12 @@ def percentile_latency(function: Answer) -> str:
             "20 requests that took 1 to 20 s",
             " The rank is the share of the count, rounded up, and ranks start at 1.",
         )
+    result = expect_type(attempt(function, hundred), (float, int), "percentile_latency")
+    expect(
+        result == 95,
+        f"with 100 requests that took 1 to 100 s, and no percent given, percentile_latency "
+        f"returned {result}, not 95.",
+    )
     lost = [(0.0, 0.0, 0.5)] * 18 + [(1.0, 1.0, None)] * 2
     _expect_latency(
         function,

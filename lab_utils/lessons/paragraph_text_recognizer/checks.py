@@ -170,6 +170,10 @@ def paper_of(function: Answer) -> str:
             f"with size {size}, the paper is not the brightest levels around each pixel, averaged: "
             "both steps look at size x size px, in this order.",
         )
+    expect(
+        torch.equal(attempt(function, page.clone()), attempt(function, page.clone(), 25)),
+        "without a size given, paper_of does not look at 25 x 25 px.",
+    )
     return "the paper is known, also below the ink."
 
 

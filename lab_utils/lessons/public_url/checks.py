@@ -140,6 +140,7 @@ def check_basic_auth(function: Answer) -> str:
         "a scheme that starts like the right one": "Basics " + _token(),
         "a scheme without a space behind it": "Basic" + _token(),
         "no scheme": _token(),
+        "the right text with a * in it, which is not base64": f"Basic {_token()[:8]}*{_token()[8:]}",
         "the scheme alone": "Basic",
         "what is no base64": "Basic not*base64!",
         "base64 of bytes that are no text": "Basic " + base64.b64encode(b"\xff\xfe:\x80").decode(),
@@ -248,6 +249,7 @@ def host_allowed(function: Answer) -> str:
     foreign = {
         "evil.example": "it is nobody's here.",
         "lab.example.org.evil.example": "it belongs to whoever owns evil.example.",
+        "lab.example.orgx": "it only starts like an allowed name.",
         "evil-lab.example.org": "it only ends like an allowed name.",
         "example.org": "a part of an allowed name is another name.",
         "127.0.0.1.evil.example": "it is a name, though it starts like a number.",
