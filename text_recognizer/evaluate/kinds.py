@@ -16,6 +16,8 @@ from text_recognizer.pages import kinds
 from text_recognizer.pages.fonts import UNSEEN_FONTS, FontSource
 from text_recognizer.pages.generator import Page, ink_source, set_page
 from text_recognizer.pages.ink import InkLine
+from text_recognizer.pages.layout import set_lines
+from text_recognizer.pages.paper import put_on_paper
 from text_recognizer.pages.pen import PenSource
 from text_recognizer.pages.prose import Prose
 
@@ -91,6 +93,17 @@ class Writing:
         """A clean scan of such lines."""
         return set_page(rng, self.lines(rng, number, count), str(number), "kind", wear=0.0)
 
+    def columns(self, rng: np.random.Generator, number: int) -> tuple[Image.Image, str]:
+        """A sheet with two columns, and its text in reading order."""
+        both = [set_lines(rng, self.lines(rng, number, 2 * LINES)[part]) for part in (
+            slice(0, LINES), slice(LINES, 2 * LINES))]
+        gap = round(HEIGHT * rng.uniform(1.0, 3.0))
+        height = max(ink.shape[0] for ink, _ in both)
+        inks = [np.pad(ink, ((0, height - ink.shape[0]), (0, gap))) for ink, _ in both]
+        placed = [line for _, lines in both for line in lines]
+        sheet = put_on_paper(rng, np.concatenate(inks, axis=1), placed, wear=0.0)
+        return Image.fromarray(sheet), "\n".join(line.text for line in placed)
+
     def word(self, rng: np.random.Generator, number: int) -> InkLine:
         """One word."""
         if self.real:
@@ -124,12 +137,11 @@ def _item(kind: str, writing: Writing, rng: np.random.Generator, number: int) ->
         page = writing.page(rng, number)
         return KindItem(kind, PAGE_KINDS[kind](rng, page), page.text)
     if kind == "columns":
-        pages = [writing.page(rng, number, 6) for _ in range(2)]
-        sheet = kinds.columns(rng, [_on(page) for page in pages])
-        return KindItem(kind, sheet, "\n".join(page.text for page in pages))
+        sheet, text = writing.columns(rng, number)
+        return KindItem(kind, sheet, text)
     if kind in ("line", "line-twice"):
-        page = writing.page(rng, number, 3)
-        line = page.lines[min(1, len(page.lines) - 1)]
+        page = writing.page(rng, number, 1)
+        line = page.lines[0]
         picture = kinds.crop(rng, _on(page), line)
         if kind == "line-twice":
             picture = picture.resize((2 * picture.width, 2 * picture.height))

@@ -125,20 +125,6 @@ def word(rng: np.random.Generator, ink: InkLine, height: float) -> Picture:
     return picture.resize(size, Image.Resampling.BICUBIC)
 
 
-def columns(rng: np.random.Generator, pages: list[Picture]) -> Picture:
-    """Pages side by side as the columns of one, from the left."""
-    gap = round(rng.uniform(0.0, 0.08) * pages[0].width)
-    width = sum(page.width for page in pages) + gap * (len(pages) - 1)
-    sheet = Image.new(
-        "L", (width, max(page.height for page in pages)), _paper_gray(pages[0])
-    )
-    x = 0
-    for page in pages:
-        sheet.paste(page, (x, 0))
-        x += page.width + gap
-    return sheet
-
-
 def _paper_gray(page: Picture) -> int:
     return int(np.quantile(np.asarray(page), 0.8))
 

@@ -1,0 +1,167 @@
+"""Finds what is to be read in a picture, and shows it as the finder wants it: upright, in even
+light, in a size in which its lines can be told apart.
+
+A scan that is upright is one view, the page as it is. A photo becomes the sheet that lies in it,
+cut and straightened; columns and tall pictures become several views, in reading order. Each view
+knows where it lies in the picture. All is torch and Pillow, on pictures of a few hundred px.
+"""
+
+from dataclasses import dataclass
+
+from PIL import Image
+
+from text_recognizer.limits import MAX_PAGE_SIDE
+from text_recognizer.views import geometry
+from text_recognizer.views.blocks import Box, find_blocks, writing_box
+from text_recognizer.views.direction import direction
+from text_recognizer.views.geometry import Matrix
+from text_recognizer.views.ink import SMALL, Small, even_light, small
+from text_recognizer.views.paper import find_paper
+
+LEVEL = 2.0  # degrees: what slants less is followed by the finder
+CLEAR = 1.15  # how much sharper the writing's direction is than its perpendicular, to turn a page
+MARGIN = 0.06  # of a block's longer side, shown around it
+SMALL_PART = 0.55  # of a picture's side: writing that takes less is shown larger
+LINE_HEIGHT = 40.0  # px of the writing of a picture of one line
+
+
+@dataclass(frozen=True)
+class View:
+    """A part of a picture as it is read: `page`, mode "L"; the matrix from its px to the picture's;
+    the number of the block that it belongs to."""
+
+    page: Image.Image
+    matrix: Matrix
+    block: int
+
+
+@dataclass(frozen=True)
+class _Sheet:
+    """What is being cut: the picture, the matrix from the sheet's px to the picture's, its size,
+    and how it looks when made small."""
+
+    picture: Image.Image
+    matrix: Matrix
+    size: tuple[int, int]
+    seen: Small
+    whole: bool
+
+
+def find_views(page: Image.Image, picture: Image.Image, turn: int = 0) -> list[View]:
+    """The views of a picture in reading order.
+
+    Args:
+        page: The picture as the network would see it whole, at most MAX_PAGE_SIDE px.
+        picture: The same in more px, or the page itself.
+        turn: 0 or 180: which way the page is held, where its lines do not tell.
+    """
+    sheet = _upright(picture, turn)
+    boxes = find_blocks(sheet.seen.ink)
+    if sheet.whole and len(boxes) < 2 and not _is_small_part(boxes, sheet):
+        view = even_light(page, sheet.seen)
+        grown = geometry.scaled(picture.width / page.width, picture.height / page.height)
+        return [View(view, grown, 0)]
+    if len(boxes) < 2 and not _is_small_part(boxes, sheet):
+        boxes = [Box(0, 0, sheet.seen.ink.shape[1], sheet.seen.ink.shape[0])]
+    return [_view_of(sheet, box) for box in boxes]
+
+
+def line_view(view: View, height: float = LINE_HEIGHT) -> View | None:
+    """A view of the same as one line of writing, so high (px) from its lowest to its highest ink;
+    None if there is no ink."""
+    seen = small(view.page)
+    box = writing_box(seen.ink)
+    if box is None:
+        return None
+    left, top, right, bottom = (side * seen.scale for side in box[:4])
+    factor = (bottom - top) / height  # px of the view for one px of the new one
+    room = 0.8 * height * factor
+    matrix = geometry.moved(left - room, top - room) @ geometry.scaled(factor, factor)
+    size = (
+        max(round((right - left + 2 * room) / factor), 1),
+        max(round((bottom - top + 2 * room) / factor), 1),
+    )
+    if size[0] > 4 * MAX_PAGE_SIDE:
+        return None
+    cut = geometry.cut(view.page, matrix, size, _paper(seen))
+    return View(even_light(cut, small(cut)), view.matrix @ matrix, view.block)
+
+
+def _upright(picture: Image.Image, turn: int) -> _Sheet:
+    """The sheet in a picture, cut out and turned so that its lines are level."""
+    seen = small(picture)
+    matrix, size, whole = geometry.identity(), picture.size, True
+    corners = find_paper(seen)
+    if corners is not None:
+        matrix, size = _straightened([(x * seen.scale, y * seen.scale) for x, y in corners])
+        whole = False
+        seen = _seen(picture, matrix, size, _paper(seen))
+    found = direction(seen.ink)
+    degrees = found.degrees if abs(found.degrees) > LEVEL else 0.0
+    if abs(degrees) > 45 and found.clear < CLEAR:
+        degrees = 0.0
+    degrees += turn
+    if degrees:
+        turned, size = geometry.turned(size, -degrees)
+        matrix = matrix @ turned
+        seen = _seen(picture, matrix, size, _paper(seen))
+        whole = False
+    return _Sheet(picture, matrix, size, seen, whole)
+
+
+def _straightened(corners: list[geometry.Point]) -> tuple[Matrix, tuple[int, int]]:
+    """The view of a sheet between four corners; it is as wide and high as its longer edges."""
+
+    def apart(a: int, b: int) -> float:
+        (x0, y0), (x1, y1) = corners[a], corners[b]
+        return ((x1 - x0) ** 2 + (y1 - y0) ** 2) ** 0.5
+
+    width = max(round(max(apart(0, 1), apart(3, 2))), 1)
+    height = max(round(max(apart(0, 3), apart(1, 2))), 1)
+    return geometry.of_corners(corners, width, height), (width, height)
+
+
+def _seen(
+    picture: Image.Image, matrix: Matrix, size: tuple[int, int], beyond: int
+) -> Small:
+    """A view made small without being made large first."""
+    factor = max(max(size) / SMALL, 1.0)
+    reduced = max(round(size[0] / factor), 1), max(round(size[1] / factor), 1)
+    shrunk = matrix @ geometry.scaled(size[0] / reduced[0], size[1] / reduced[1])
+    return small(geometry.cut(picture, shrunk, reduced, beyond))._replace(scale=factor)
+
+
+def _is_small_part(boxes: list[Box], sheet: _Sheet) -> bool:
+    """Whether the writing takes a small part of what is shown, in width and height."""
+    if len(boxes) != 1:
+        return False
+    height, width = sheet.seen.ink.shape
+    box = boxes[0]
+    large = max(sheet.size) > SMALL
+    return (
+        large
+        and box.right - box.left < SMALL_PART * width
+        and box.bottom - box.top < SMALL_PART * height
+    )
+
+
+def _view_of(sheet: _Sheet, box: Box) -> View:
+    """What is read of a box, given in px of the small sheet."""
+    scale = sheet.seen.scale
+    room = MARGIN * max(box.right - box.left, box.bottom - box.top) * scale
+    room = min(room, 0.04 * max(sheet.size))
+    left, top = max(box.left * scale - room, 0), max(box.top * scale - room, 0)
+    right = min(box.right * scale + room, sheet.size[0])
+    bottom = min(box.bottom * scale + room, sheet.size[1])
+    factor = max((right - left) / MAX_PAGE_SIDE, (bottom - top) / MAX_PAGE_SIDE, 1.0)
+    size = max(round((right - left) / factor), 1), max(round((bottom - top) / factor), 1)
+    grown = (right - left) / size[0], (bottom - top) / size[1]
+    matrix = sheet.matrix @ geometry.moved(left, top) @ geometry.scaled(*grown)
+    page = geometry.cut(sheet.picture, matrix, size, _paper(sheet.seen))
+    return View(even_light(page, small(page)), matrix, box.block)
+
+
+def _paper(seen: Small) -> int:
+    gray = float(seen.paper.median())
+    return round(255 - gray if seen.inverted else gray)
+

@@ -1,0 +1,102 @@
+"""A small picture's paper and ink, from which the other modules judge where writing is."""
+
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from PIL import Image
+from torch import Tensor
+
+SMALL = 400  # px of the longest side
+FAINTEST = 0.07  # of the paper's light: what differs less is noise
+UNEVEN = 0.72  # of the brightest paper's light: shadows are darker than that
+
+
+class Small(NamedTuple):
+    """A picture made small. `scale` px of the picture are one px of this one."""
+
+    gray: Tensor
+    """(h, w) in [0, 255], dark ink on light paper."""
+    paper: Tensor
+    """(h, w), the paper's gray without the ink."""
+    ink: Tensor
+    """(h, w) bool."""
+    scale: float
+    inverted: bool
+    """Whether the picture is light ink on dark paper."""
+
+
+def small(picture: Image.Image, longest: int = SMALL) -> Small:
+    """A gray picture made small: at most `longest` px on its longer side."""
+    factor = max(picture.size) // longest
+    reduced = picture.reduce(factor) if factor > 1 else picture
+    if max(reduced.size) > longest:
+        share = longest / max(reduced.size)
+        size = max(round(reduced.width * share), 1), max(round(reduced.height * share), 1)
+        reduced = reduced.resize(size, Image.Resampling.BILINEAR)
+    scale = max(picture.size) / max(reduced.size)
+    gray = to_tensor(reduced)
+    inverted = bool(((gray - _box(gray, 31)) ** 3).mean() > 0)
+    if inverted:
+        gray = 255 - gray
+    paper = without_ink(gray, max(gray.shape) // 24 * 2 + 1)
+    contrast = (paper - gray).clamp_min(0) / paper.clamp_min(16)
+    values = contrast.flatten()
+    rank = max(int(values.numel() * 0.985), 1)
+    strength = max(float(values.kthvalue(rank)[0]), 2 * FAINTEST)
+    ink = contrast > max(0.45 * strength, FAINTEST)
+    return Small(gray, paper, ink, scale, inverted)
+
+
+def to_tensor(picture: Image.Image) -> Tensor:
+    """A gray picture as (H, W) float32."""
+    pixels = torch.frombuffer(bytearray(picture.tobytes()), dtype=torch.uint8)
+    return pixels.view(picture.height, picture.width).float()
+
+
+def to_picture(pixels: Tensor) -> Image.Image:
+    """(H, W) in [0, 255] as a gray picture."""
+    data = pixels.round().clamp(0, 255).to(torch.uint8).contiguous()
+    return Image.frombytes("L", (data.size(1), data.size(0)), bytes(data.flatten().tolist()))
+
+
+def without_ink(gray: Tensor, size: int) -> Tensor:
+    """The paper (h, w) below the ink: a closing by squares of `size` px (odd), which leaves the
+    edges of shadows where they are (Serra, Image Analysis and Mathematical Morphology, 1982)."""
+    smooth = _box(gray, 3)
+    return -_brightest(-_brightest(smooth, size), size)
+
+
+def even_light(picture: Image.Image, seen: Small) -> Image.Image:
+    """The picture as if all of its paper had the same light, where shadows lie on it.
+
+    A picture whose light is even, as a scan's, is returned as it is.
+    """
+    low, high = _quantiles(seen.paper, 0.03, 0.9)
+    if low > UNEVEN * high:
+        return picture
+    gray = to_tensor(picture)
+    if seen.inverted:
+        gray = 255 - gray
+    half = F.avg_pool2d(gray[None, None], 2, ceil_mode=True, count_include_pad=False)[0, 0]
+    paper = without_ink(half, max(half.shape) // 24 * 2 + 1)
+    full = F.interpolate(paper[None, None], size=list(gray.shape), mode="bilinear")[0, 0]
+    even = (gray / full.clamp_min(8) * min(high, 235.0)).clamp(0, 255)
+    return Image.frombytes("L", picture.size, even.to(torch.uint8).numpy(force=True).tobytes())
+
+
+def _quantiles(values: Tensor, *shares: float) -> list[float]:
+    flat = values.flatten()
+    return [float(flat.kthvalue(max(int(flat.numel() * share), 1))[0]) for share in shares]
+
+
+def _brightest(gray: Tensor, size: int) -> Tensor:
+    half = size // 2
+    rows = F.max_pool2d(gray[None, None], [1, size], 1, [0, half])
+    return F.max_pool2d(rows, [size, 1], 1, [half, 0])[0, 0]
+
+
+def _box(gray: Tensor, size: int) -> Tensor:
+    half = size // 2
+    rows = F.avg_pool2d(gray[None, None], [1, size], 1, [0, half], count_include_pad=False)
+    return F.avg_pool2d(rows, [size, 1], 1, [half, 0], count_include_pad=False)[0, 0]
