@@ -95,8 +95,11 @@ class Writing:
 
     def columns(self, rng: np.random.Generator, number: int) -> tuple[Image.Image, str]:
         """A sheet with two columns, and its text in reading order."""
-        both = [set_lines(rng, self.lines(rng, number, 2 * LINES)[part]) for part in (
-            slice(0, LINES), slice(LINES, 2 * LINES))]
+        lines = self.lines(rng, number, 2 * LINES)
+        half, layout = len(lines) // 2, int(rng.integers(2**32))
+        both = [
+            set_lines(np.random.default_rng(layout), part) for part in (lines[:half], lines[half:])
+        ]
         gap = round(HEIGHT * rng.uniform(1.0, 3.0))
         height = max(ink.shape[0] for ink, _ in both)
         inks = [np.pad(ink, ((0, height - ink.shape[0]), (0, gap))) for ink, _ in both]

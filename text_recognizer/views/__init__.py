@@ -15,11 +15,11 @@ from text_recognizer.views import geometry
 from text_recognizer.views.blocks import Box, find_blocks, writing_box
 from text_recognizer.views.direction import direction
 from text_recognizer.views.geometry import Matrix
-from text_recognizer.views.ink import SMALL, Small, even_light, small
+from text_recognizer.views.ink import Small, even_light, small, small_size
 from text_recognizer.views.paper import find_paper
 
-LEVEL = 2.0  # degrees: what slants less is followed by the finder
-CLEAR = 1.15  # how much sharper the writing's direction is than its perpendicular, to turn a page
+LEVEL = 3.0  # degrees: what slants less is followed by the finder
+CLEAR = 1.4  # how much sharper the writing's direction is than its perpendicular, to turn a page
 MARGIN = 0.06  # of a block's longer side, shown around it
 SMALL_PART = 0.55  # of a picture's side: writing that takes less is shown larger
 LINE_HEIGHT = 40.0  # px of the writing of a picture of one line
@@ -125,8 +125,8 @@ def _seen(
     picture: Image.Image, matrix: Matrix, size: tuple[int, int], beyond: int
 ) -> Small:
     """A view made small without being made large first."""
-    factor = max(max(size) / SMALL, 1.0)
-    reduced = max(round(size[0] / factor), 1), max(round(size[1] / factor), 1)
+    reduced = small_size(*size)
+    factor = size[0] / reduced[0]
     shrunk = matrix @ geometry.scaled(size[0] / reduced[0], size[1] / reduced[1])
     return small(geometry.cut(picture, shrunk, reduced, beyond))._replace(scale=factor)
 
@@ -137,7 +137,7 @@ def _is_small_part(boxes: list[Box], sheet: _Sheet) -> bool:
         return False
     height, width = sheet.seen.ink.shape
     box = boxes[0]
-    large = max(sheet.size) > SMALL
+    large = max(sheet.size) > 2 * MAX_PAGE_SIDE / 3
     return (
         large
         and box.right - box.left < SMALL_PART * width

@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 GUTTER = 0.55  # of the distance between lines, how wide the gap between columns is at least
+WIDER = 1.25  # times the wide gaps between words
 NARROWEST = 0.18  # of the width of the writing, what each column takes
 COLUMN_LINES = 3  # of each column at least
 TALLEST = 2.2  # times its width: what is taller is read in pieces
@@ -63,11 +64,7 @@ def _humps(profile: Tensor) -> list[tuple[int, int]]:
         return []
     smooth = F.avg_pool1d(profile[None, None], 3, 1, 1)[0, 0]
     usual = float(smooth[smooth > 0].quantile(0.9))
-    high = F.pad((smooth > 0.3 * usual).int(), [1, 1])
-    steps = high.diff()
-    starts = torch.nonzero(steps > 0).flatten().tolist()
-    ends = torch.nonzero(steps < 0).flatten().tolist()
-    return list(zip(starts, ends, strict=True))
+    return _gaps(smooth > 0.3 * usual)
 
 
 def _columns(ink: Tensor, box: Box) -> list[Box]:
@@ -85,7 +82,7 @@ def _columns(ink: Tensor, box: Box) -> list[Box]:
             continue
         top, bottom = cuts[first], cuts[last]
         pitch = (bottom - top) / (last - first)
-        edges = _gutters(part[top:bottom], pitch)
+        edges = _gutters(part[top:bottom], pitch, [at - top for at in cuts[first : last + 1]])
         if not edges:
             continue
         found = [box._replace(bottom=box.top + top)] if first else []
@@ -98,24 +95,43 @@ def _columns(ink: Tensor, box: Box) -> list[Box]:
     return [box]
 
 
-def _gutters(part: Tensor, pitch: float) -> list[int]:
-    """The middles of the gaps between columns in a part of an ink mask (h, w)."""
-    profile = part.float().sum(0)
-    empty = F.pad((profile <= 0.004 * part.shape[0]).int(), [1, 1])
-    steps = empty.diff()
-    starts = torch.nonzero(steps > 0).flatten().tolist()
-    ends = torch.nonzero(steps < 0).flatten().tolist()
+def _gutters(part: Tensor, pitch: float, cuts: list[int]) -> list[int]:
+    """The middles of the gaps between columns in a part of an ink mask (h, w). cuts: the rows
+    between its lines."""
     least = NARROWEST * part.shape[1]
     edges: list[int] = []
-    for start, end in zip(starts, ends, strict=True):
+    for start, end in _gaps(part.float().mean(0) <= 0.004):
         left = edges[-1] if edges else 0
         if end - start < max(GUTTER * pitch, 3) or start - left < least:
             continue
         if part.shape[1] - end < least:
             continue
-        if _is_column(part[:, left:start]) and _is_column(part[:, end:]):
+        sides = part[:, left:start], part[:, end:]
+        if all(_is_column(side) for side in sides) and _is_wide(end - start, sides, cuts):
             edges.append((start + end) // 2)
     return edges
+
+
+def _gaps(empty: Tensor) -> list[tuple[int, int]]:
+    """The runs of a mask (n,): (first, last + 1)."""
+    steps = F.pad(empty.int(), [1, 1]).diff()
+    starts = torch.nonzero(steps > 0).flatten().tolist()
+    ends = torch.nonzero(steps < 0).flatten().tolist()
+    return list(zip(starts, ends, strict=True))
+
+
+def _is_wide(gutter: int, sides: tuple[Tensor, ...], cuts: list[int]) -> bool:
+    """Whether a gap is wider than those between words: these may lie above each other by chance."""
+    words: list[int] = []
+    for side in sides:
+        for top, bottom in zip(cuts, cuts[1:], strict=False):
+            empty = ~side[top:bottom].any(0)
+            gaps = _gaps(empty)
+            inner = [b - a for a, b in gaps if a > 0 and b < side.shape[1] and b - a > 1]
+            words += inner
+    if len(words) < 4:
+        return True
+    return gutter > WIDER * sorted(words)[int(0.9 * len(words))]
 
 
 def _is_column(part: Tensor) -> bool:

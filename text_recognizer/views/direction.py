@@ -8,6 +8,7 @@ blur into each other. The direction is the one in which the profile changes most
 from typing import NamedTuple
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 POINTS = 6000  # of the ink that are looked at
@@ -32,7 +33,10 @@ def direction(ink: Tensor) -> Direction:
     if len(xs) < LEAST_POINTS:
         return Direction(0.0, 1.0, 1.0)
     step = max(len(xs) // POINTS, 1)
-    x, y = xs[::step].float() - ink.size(1) / 2, ys[::step].float() - ink.size(0) / 2
+    # Points anywhere in their px, or the grid itself would look sharp from 45 degrees.
+    shift = torch.rand(2, len(xs[::step]), generator=torch.Generator().manual_seed(0))
+    x = xs[::step] + shift[0] - ink.size(1) / 2
+    y = ys[::step] + shift[1] - ink.size(0) / 2
     reach = int((ink.size(0) ** 2 + ink.size(1) ** 2) ** 0.5) + 3
     coarse = torch.arange(-90 + COARSE, 90 + COARSE / 2, COARSE)
     sharp = _sharpness(x, y, coarse, reach)
@@ -54,4 +58,6 @@ def _sharpness(x: Tensor, y: Tensor, degrees: Tensor, reach: int) -> Tensor:
     bins = rows.long().clamp(0, reach - 1) + torch.arange(len(degrees))[:, None] * reach
     profile = torch.bincount(bins.flatten(), minlength=reach * len(degrees)).float()
     profile = profile.view(len(degrees), reach)
-    return (profile[:, 2:] - profile[:, :-2]).square().sum(1) / len(x)
+    # Smoothed, or the strokes of slanted letters would count as much as the gaps between lines.
+    smooth = F.avg_pool1d(profile[:, None], 5, 1, 2)[:, 0]
+    return (smooth[:, 6:] - smooth[:, :-6]).square().sum(1) / len(x)

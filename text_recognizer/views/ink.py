@@ -7,7 +7,8 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
 
-SMALL = 400  # px of the longest side
+AREA = 150_000  # px of a picture made small
+LONGEST = 1200  # px of its longer side
 FAINTEST = 0.07  # of the paper's light: what differs less is noise
 UNEVEN = 0.72  # of the brightest paper's light: shadows are darker than that
 
@@ -26,20 +27,25 @@ class Small(NamedTuple):
     """Whether the picture is light ink on dark paper."""
 
 
-def small(picture: Image.Image, longest: int = SMALL) -> Small:
-    """A gray picture made small: at most `longest` px on its longer side."""
-    factor = max(picture.size) // longest
+def small_size(width: int, height: int) -> tuple[int, int]:
+    """The size of a picture of that size when made small."""
+    share = min((AREA / (width * height)) ** 0.5, LONGEST / max(width, height), 1.0)
+    return max(round(width * share), 1), max(round(height * share), 1)
+
+
+def small(picture: Image.Image) -> Small:
+    """A gray picture made small."""
+    size = small_size(*picture.size)
+    factor = picture.width // size[0]
     reduced = picture.reduce(factor) if factor > 1 else picture
-    if max(reduced.size) > longest:
-        share = longest / max(reduced.size)
-        size = max(round(reduced.width * share), 1), max(round(reduced.height * share), 1)
+    if reduced.size != size:
         reduced = reduced.resize(size, Image.Resampling.BILINEAR)
-    scale = max(picture.size) / max(reduced.size)
+    scale = picture.width / size[0]
     gray = to_tensor(reduced)
     inverted = bool(((gray - _box(gray, 31)) ** 3).mean() > 0)
     if inverted:
         gray = 255 - gray
-    paper = without_ink(gray, max(gray.shape) // 24 * 2 + 1)
+    paper = without_ink(gray, _closing_size(gray))
     contrast = (paper - gray).clamp_min(0) / paper.clamp_min(16)
     values = contrast.flatten()
     rank = max(int(values.numel() * 0.985), 1)
@@ -79,10 +85,15 @@ def even_light(picture: Image.Image, seen: Small) -> Image.Image:
     if seen.inverted:
         gray = 255 - gray
     half = F.avg_pool2d(gray[None, None], 2, ceil_mode=True, count_include_pad=False)[0, 0]
-    paper = without_ink(half, max(half.shape) // 24 * 2 + 1)
+    paper = without_ink(half, _closing_size(half))
     full = F.interpolate(paper[None, None], size=list(gray.shape), mode="bilinear")[0, 0]
     even = (gray / full.clamp_min(8) * min(high, 235.0)).clamp(0, 255)
     return Image.frombytes("L", picture.size, even.to(torch.uint8).numpy(force=True).tobytes())
+
+
+def _closing_size(gray: Tensor) -> int:
+    """px, odd: wider than any stroke."""
+    return int((gray.size(0) * gray.size(1)) ** 0.5) // 24 * 2 + 3
 
 
 def _quantiles(values: Tensor, *shares: float) -> list[float]:
