@@ -61,7 +61,7 @@ def find_views(page: Image.Image, picture: Image.Image, turn: int = 0) -> list[V
         view = even_light(page, sheet.seen)
         grown = geometry.scaled(picture.width / page.width, picture.height / page.height)
         return [View(view, grown, 0)]
-    if len(boxes) < 2 and not _is_small_part(boxes, sheet):
+    if not boxes:
         boxes = [Box(0, 0, sheet.seen.ink.shape[1], sheet.seen.ink.shape[0])]
     return [_view_of(sheet, box) for box in boxes]
 

@@ -11,6 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from text_recognizer.views.ink import without_rules
+
 GUTTER = 0.55  # of the distance between lines, how wide the gap between columns is at least
 WIDER = 1.25  # times the wide gaps between words
 NARROWEST = 0.18  # of the width of the writing, what each column takes
@@ -32,6 +34,7 @@ class Box(NamedTuple):
 
 def find_blocks(ink: Tensor) -> list[Box]:
     """The parts of an ink mask (h, w) in reading order; none for an empty one."""
+    ink = without_rules(ink)
     box = writing_box(ink)
     if box is None:
         return []

@@ -10,6 +10,7 @@ from torch import Tensor
 AREA = 150_000  # px of a picture made small
 LONGEST = 1200  # px of its longer side
 FAINTEST = 0.07  # of the paper's light: what differs less is noise
+RULE = 0.1  # of the longer side: the shortest of a rule's runs
 UNEVEN = 0.72  # of the brightest paper's light: shadows are darker than that
 
 
@@ -69,8 +70,25 @@ def to_picture(pixels: Tensor) -> Image.Image:
 def without_ink(gray: Tensor, size: int) -> Tensor:
     """The paper (h, w) below the ink: a closing by squares of `size` px (odd), which leaves the
     edges of shadows where they are (Serra, Image Analysis and Mathematical Morphology, 1982)."""
-    smooth = _box(gray, 3)
-    return -_brightest(-_brightest(smooth, size), size)
+    # The picture goes on beyond its border, or a dark strip along it would count as ink.
+    smooth = F.pad(_box(gray, 3)[None, None], [size] * 4, "replicate")[0, 0]
+    closed = -_brightest(-_brightest(smooth, size), size)
+    return closed[size:-size, size:-size]
+
+
+def without_rules(ink: Tensor) -> Tensor:
+    """An ink mask (h, w) without the lines of ruled and squared paper: runs so long that no
+    letter has them."""
+    mask = F.max_pool2d(ink.float()[None, None], 3, 1, 1)  # a rule may rise by a px
+    length = min(max(int(max(ink.shape) * RULE), 24), min(ink.shape) - 1) // 2 * 2 + 1
+    kept = ink
+    for kernel in ([1, length], [length, 1]):
+        pad = [kernel[0] // 2, kernel[1] // 2]
+        runs = -F.max_pool2d(-F.pad(mask, [pad[1]] * 2 + [pad[0]] * 2), kernel, 1)
+        rules = F.max_pool2d(runs, kernel, 1, pad)[0, 0] > 0
+        thick = F.avg_pool2d(rules.float()[None, None], 9, 1, 4)[0, 0] > 0.7
+        kept = kept & ~(rules & ~thick)
+    return kept
 
 
 def even_light(picture: Image.Image, seen: Small) -> Image.Image:

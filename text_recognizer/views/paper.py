@@ -7,12 +7,14 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from text_recognizer.views.geometry import Point
-from text_recognizer.views.ink import Small
+from text_recognizer.views.ink import Small, without_ink
 
 DARKER = 0.8  # of the paper's light: the ground has less
 SMALLEST = 0.004  # of the picture, what a sheet takes at least
 LARGEST = 0.97
 FILLED = 0.82  # of the four corners' area that is paper
+BLANK = 0.72  # of a sheet, what has no ink at least
+STROKE = 9  # px of the small picture: no stroke is wider
 INSIDE = 3  # of the four edges that lie within the picture, or two that face each other
 AT_EDGE = 0.02  # of the picture's side: nearer than that an edge is the picture's own
 
@@ -20,9 +22,8 @@ AT_EDGE = 0.02  # of the picture's side: nearer than that an edge is the picture
 def find_paper(seen: Small) -> list[Point] | None:
     """The corners of the sheet, clockwise from the upper left, in px of the small picture; None
     if the picture shows no ground around it."""
-    if seen.inverted and not _is_mostly_dark(seen):
-        return None
-    paper = 255 - seen.gray if seen.inverted else seen.paper
+    gray = 255 - seen.gray if seen.inverted else seen.gray
+    paper = without_ink(gray, STROKE)
     threshold, dark, bright = _two_classes(paper)
     if dark > DARKER * bright:
         return None
@@ -31,22 +32,15 @@ def find_paper(seen: Small) -> list[Point] | None:
         corners = _four_corners(_hull(part))
         if corners is None:
             continue
-        whole = _area(corners)
-        fits = area / max(whole, 1.0)
+        fits = area / max(_area(corners), 1.0)
         share = area / part.numel()
         if fits < FILLED or not SMALLEST < share < LARGEST or not _within(corners, part):
             continue
+        if float((gray[part] > threshold).float().mean()) < BLANK:
+            continue  # letters that are lighter than what they stand on
         if best is None or area * fits > best[0]:
             best = (area * fits, corners)
     return None if best is None else _drawn_in(_clockwise(best[1]))
-
-
-def _is_mostly_dark(seen: Small) -> bool:
-    """A small sheet on a dark ground looks like light ink on dark paper, but is much wider."""
-    gray = 255 - seen.gray
-    threshold, dark, bright = _two_classes(gray)
-    wide = -F.max_pool2d(-gray[None, None], 9, 1, 4)[0, 0]
-    return dark < DARKER * bright and float((wide > threshold).float().mean()) > SMALLEST
 
 
 def _two_classes(gray: Tensor) -> tuple[float, float, float]:
