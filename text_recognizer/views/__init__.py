@@ -19,8 +19,8 @@ from text_recognizer.views.ink import Small, even_light, small, small_size
 from text_recognizer.views.paper import find_paper
 
 LEVEL = 3.0  # degrees: what slants less is followed by the finder
-CLEAR = 1.4  # how much sharper the writing's direction is than its perpendicular, to turn a page
-MARGIN = 0.06  # of a block's longer side, shown around it
+CLEAR = 2.2  # how much sharper the writing's direction is than its perpendicular, to turn a page
+SHARPER = 1.15  # than as it is, to level a page
 SMALL_PART = 0.55  # of a picture's side: writing that takes less is shown larger
 LINE_HEIGHT = 40.0  # px of the writing of a picture of one line
 
@@ -98,7 +98,7 @@ def _upright(picture: Image.Image, turn: int) -> _Sheet:
         seen = _seen(picture, matrix, size, _paper(seen))
     found = direction(seen.ink)
     degrees = found.degrees if abs(found.degrees) > LEVEL else 0.0
-    if abs(degrees) > 45 and found.clear < CLEAR:
+    if found.level < SHARPER or (abs(degrees) > 45 and found.clear < CLEAR):
         degrees = 0.0
     degrees += turn
     if degrees:
@@ -148,11 +148,7 @@ def _is_small_part(boxes: list[Box], sheet: _Sheet) -> bool:
 def _view_of(sheet: _Sheet, box: Box) -> View:
     """What is read of a box, given in px of the small sheet."""
     scale = sheet.seen.scale
-    room = MARGIN * max(box.right - box.left, box.bottom - box.top) * scale
-    room = min(room, 0.04 * max(sheet.size))
-    left, top = max(box.left * scale - room, 0), max(box.top * scale - room, 0)
-    right = min(box.right * scale + room, sheet.size[0])
-    bottom = min(box.bottom * scale + room, sheet.size[1])
+    left, top, right, bottom = (side * scale for side in box[:4])
     factor = max((right - left) / MAX_PAGE_SIDE, (bottom - top) / MAX_PAGE_SIDE, 1.0)
     size = max(round((right - left) / factor), 1), max(round((bottom - top) / factor), 1)
     grown = (right - left) / size[0], (bottom - top) / size[1]

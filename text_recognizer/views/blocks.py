@@ -13,6 +13,7 @@ from torch import Tensor
 
 from text_recognizer.views.ink import without_rules
 
+MARGIN = 0.04  # of the writing's longer side, left around it
 GUTTER = 0.55  # of the distance between lines, how wide the gap between columns is at least
 WIDER = 1.25  # times the wide gaps between words
 NARROWEST = 0.18  # of the width of the writing, what each column takes
@@ -42,7 +43,19 @@ def find_blocks(ink: Tensor) -> list[Box]:
     pieces: list[Box] = []
     for block, one in enumerate(boxes):
         pieces += [piece._replace(block=block) for piece in _pieces(ink, one)]
-    return pieces
+    return [_with_margin(piece, box, ink.shape[1], ink.shape[0]) for piece in pieces]
+
+
+def _with_margin(piece: Box, box: Box, width: int, height: int) -> Box:
+    """A piece with some paper around it, but nothing of its neighbours in the box of all."""
+    room = max(round(MARGIN * max(box.right - box.left, box.bottom - box.top)), 2)
+    return Box(
+        piece.left if piece.left > box.left else max(piece.left - room, 0),
+        piece.top if piece.top > box.top else max(piece.top - room, 0),
+        piece.right if piece.right < box.right else min(piece.right + room, width),
+        piece.bottom if piece.bottom < box.bottom else min(piece.bottom + room, height),
+        piece.block,
+    )
 
 
 def writing_box(ink: Tensor) -> Box | None:

@@ -27,20 +27,31 @@ def find_paper(seen: Small) -> list[Point] | None:
     threshold, dark, bright = _two_classes(paper)
     if dark > DARKER * bright:
         return None
+    room = float(paper.max()) - threshold  # a desk may be half in the sun
+    levels = [threshold + share * room for share in (0.0, 0.2, 0.4, 0.6)]
     best: tuple[float, list[Point]] | None = None
-    for part, area in _parts(paper > threshold):
-        corners = _four_corners(_hull(part))
-        if corners is None:
-            continue
-        fits = area / max(_area(corners), 1.0)
-        share = area / part.numel()
-        if fits < FILLED or not SMALLEST < share < LARGEST or not _within(corners, part):
-            continue
-        if float((gray[part] > threshold).float().mean()) < BLANK:
-            continue  # letters that are lighter than what they stand on
-        if best is None or area * fits > best[0]:
-            best = (area * fits, corners)
+    for level in levels:
+        for part, area in _parts(paper > level):
+            corners = _sheet(part, area, paper)
+            if corners is None or float((gray[part] > level).float().mean()) < BLANK:
+                continue  # the latter are letters, lighter than what they stand on
+            worth = area * (area / _area(corners)) ** 4
+            if best is None or worth > best[0]:
+                best = (worth, corners)
     return None if best is None else _drawn_in(_clockwise(best[1]))
+
+
+def _sheet(part: Tensor, area: float, paper: Tensor) -> list[Point] | None:
+    """The corners of a part of a picture (h, w) that may be a sheet, else None."""
+    if not SMALLEST < area / part.numel() < LARGEST:
+        return None
+    around = F.max_pool2d(part.float()[None, None], 11, 1, 5)[0, 0] > 0
+    if float(paper[around & ~part].mean()) > DARKER * float(paper[part].mean()):
+        return None
+    corners = _four_corners(_hull(part))
+    if corners is None or area < FILLED * _area(corners) or not _within(corners, part):
+        return None
+    return corners
 
 
 def _two_classes(gray: Tensor) -> tuple[float, float, float]:
