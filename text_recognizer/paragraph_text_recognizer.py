@@ -22,7 +22,7 @@ from text_recognizer.errors import DeviceError, FirstPageWarning, ModelFileError
 from text_recognizer.images import ImageSource, LoadedImage, load_image
 from text_recognizer.limits import MAX_BATCH
 from text_recognizer.places import lab_folder
-from text_recognizer.views import View, find_views, line_view
+from text_recognizer.views import View, find_views, sized_view
 from text_recognizer.views.seen import Seen, both_readings, confidence, seen_of_views
 
 if TYPE_CHECKING:
@@ -224,10 +224,7 @@ class ParagraphTextRecognizer:
         count = len(found.confidences)
         if count > MOST_LINES_OF_ONE or (count == 1 and found.confidences[0] > SURELY_ONE_LINE):
             return found
-        view = line_view(found.view)
-        if view is None:
-            return found
-        (other,) = self._see([view])
+        (other,) = self._see([sized_view(found.view, lines=1)])
         if len(other.confidences) != 1:
             return found
         return other if confidence([other]) + BETTER > confidence([found]) else found

@@ -11,18 +11,20 @@ from dataclasses import dataclass
 from PIL import Image
 
 from text_recognizer.limits import MAX_PAGE_SIDE
+from text_recognizer.models.normalization import overview_size
 from text_recognizer.views import geometry
-from text_recognizer.views.blocks import Box, find_blocks, writing_box
+from text_recognizer.views.blocks import Box, count_lines, find_blocks, writing_box
 from text_recognizer.views.direction import direction
 from text_recognizer.views.geometry import Matrix
-from text_recognizer.views.ink import Small, even_light, small, small_size
+from text_recognizer.views.ink import Small, even_light, small, small_size, without_rules
 from text_recognizer.views.paper import find_paper
 
 LEVEL = 3.0  # degrees: what slants less is followed by the finder
 CLEAR = 2.2  # how much sharper the writing's direction is than its perpendicular, to turn a page
 SHARPER = 1.15  # than as it is, to level a page
 SMALL_PART = 0.55  # of a picture's side: writing that takes less is shown larger
-LINE_HEIGHT = 40.0  # px of the writing of a picture of one line
+LINE_HEIGHT = 32.0  # px of the writing in a picture of few lines
+HIGHEST = 58.0  # px of the finder's overview from line to line: more is made smaller
 
 
 @dataclass(frozen=True)
@@ -60,31 +62,40 @@ def find_views(page: Image.Image, picture: Image.Image, turn: int = 0) -> list[V
     if sheet.whole and len(boxes) < 2 and not _is_small_part(boxes, sheet):
         view = even_light(page, sheet.seen)
         grown = geometry.scaled(picture.width / page.width, picture.height / page.height)
-        return [View(view, grown, 0)]
+        return [sized_view(View(view, grown, 0), sheet.seen)]
     if not boxes:
         boxes = [Box(0, 0, sheet.seen.ink.shape[1], sheet.seen.ink.shape[0])]
-    return [_view_of(sheet, box) for box in boxes]
+    return [sized_view(_view_of(sheet, box)) for box in boxes]
 
 
-def line_view(view: View, height: float = LINE_HEIGHT) -> View | None:
-    """A view of the same as one line of writing, so high (px) from its lowest to its highest ink;
-    None if there is no ink."""
-    seen = small(view.page)
-    box = writing_box(seen.ink)
+def sized_view(view: View, seen: Small | None = None, lines: int | None = None) -> View:
+    """The same with its writing made smaller and paper around it, where its lines are so high that
+    the finder would take each for several; else the view itself.
+
+    lines: how many it has; None for as many as its rows of ink.
+    """
+    seen = small(view.page) if seen is None else seen
+    box = writing_box(without_rules(seen.ink))
     if box is None:
-        return None
+        return view
     left, top, right, bottom = (side * seen.scale for side in box[:4])
-    factor = (bottom - top) / height  # px of the view for one px of the new one
-    room = 0.8 * height * factor
-    matrix = geometry.moved(left - room, top - room) @ geometry.scaled(factor, factor)
+    if lines is None:
+        part = seen.ink[box.top : box.bottom, box.left : box.right]
+        lines = max(count_lines(part), 1)
+        shown = overview_size(view.page.height, view.page.width)[0] / view.page.height
+        if (bottom - top) / lines * shown < HIGHEST:
+            return view
+    factor = (bottom - top) / lines / LINE_HEIGHT  # px of the view for one px of the new one
+    room = 0.8 * LINE_HEIGHT * factor
     size = (
-        max(round((right - left + 2 * room) / factor), 1),
-        max(round((bottom - top + 2 * room) / factor), 1),
+        max(round((right - left + 2 * room) / factor), 8),
+        max(round((bottom - top + 2 * room) / factor), 8),
     )
-    if size[0] > 4 * MAX_PAGE_SIDE:
-        return None
-    cut = geometry.cut(view.page, matrix, size, _paper(seen))
-    return View(even_light(cut, small(cut)), view.matrix @ matrix, view.block)
+    if max(size) > 4 * MAX_PAGE_SIDE:
+        return view
+    matrix = geometry.moved(left - room, top - room) @ geometry.scaled(factor, factor)
+    page = geometry.cut(view.page, matrix, size, _paper(seen))
+    return View(even_light(page, small(page)), view.matrix @ matrix, view.block)
 
 
 def _upright(picture: Image.Image, turn: int) -> _Sheet:
@@ -98,7 +109,7 @@ def _upright(picture: Image.Image, turn: int) -> _Sheet:
         seen = _seen(picture, matrix, size, _paper(seen))
     found = direction(seen.ink)
     degrees = found.degrees if abs(found.degrees) > LEVEL else 0.0
-    if found.level < SHARPER or (abs(degrees) > 45 and found.clear < CLEAR):
+    if found.level < SHARPER or found.clear < CLEAR:
         degrees = 0.0
     degrees += turn
     if degrees:

@@ -11,8 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-POINTS = 6000  # of the ink that are looked at
-COARSE = 1.5  # degrees
+POINTS = 3000  # of the ink that are looked at
+COARSE = 2.0  # degrees
 FINE = 0.25
 LEAST_POINTS = 60
 

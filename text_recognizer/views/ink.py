@@ -7,8 +7,8 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
 
-AREA = 150_000  # px of a picture made small
-LONGEST = 1200  # px of its longer side
+AREA = 64_000  # px of a picture made small
+LONGEST = 900  # px of its longer side
 FAINTEST = 0.07  # of the paper's light: what differs less is noise
 RULE = 0.1  # of the longer side: the shortest of a rule's runs
 UNEVEN = 0.72  # of the brightest paper's light: shadows are darker than that
@@ -79,15 +79,15 @@ def without_ink(gray: Tensor, size: int) -> Tensor:
 def without_rules(ink: Tensor) -> Tensor:
     """An ink mask (h, w) without the lines of ruled and squared paper: runs so long that no
     letter has them."""
-    mask = F.max_pool2d(ink.float()[None, None], 3, 1, 1)  # a rule may rise by a px
+    mask = _brightest(ink.float(), 3)  # a rule may rise by a px
     length = min(max(int(max(ink.shape) * RULE), 24), min(ink.shape) - 1) // 2 * 2 + 1
     kept = ink
-    for kernel in ([1, length], [length, 1]):
-        pad = [kernel[0] // 2, kernel[1] // 2]
-        runs = -F.max_pool2d(-F.pad(mask, [pad[1]] * 2 + [pad[0]] * 2), kernel, 1)
-        rules = F.max_pool2d(runs, kernel, 1, pad)[0, 0] > 0
-        thick = F.avg_pool2d(rules.float()[None, None], 9, 1, 4)[0, 0] > 0.7
-        kept = kept & ~(rules & ~thick)
+    for axis in (0, 1):
+        runs = -running_max(-mask, length, axis)
+        rules = running_max(runs, length, axis) > 0
+        if bool(rules.any()):
+            thick = _box(rules.float(), 9) > 0.7
+            kept = kept & ~(rules & ~thick)
     return kept
 
 
@@ -120,12 +120,31 @@ def _quantiles(values: Tensor, *shares: float) -> list[float]:
 
 
 def _brightest(gray: Tensor, size: int) -> Tensor:
+    """The brightest of a square of `size` px (odd) around each px of (h, w)."""
+    return running_max(running_max(gray, size, 0), size, 1)
+
+
+def running_max(values: Tensor, size: int, axis: int) -> Tensor:
+    """The greatest of `size` (odd) neighbours along an axis, in about log2(size) steps."""
     half = size // 2
-    rows = F.max_pool2d(gray[None, None], [1, size], 1, [0, half])
-    return F.max_pool2d(rows, [size, 1], 1, [half, 0])[0, 0]
+    pad = [half, half] if axis == 1 else [0, 0, half, half]
+    out = F.pad(values, pad, value=float("-inf"))
+    width = 1
+    while width < size:
+        step = min(width, size - width)
+        length = out.size(axis) - step
+        out = torch.maximum(out.narrow(axis, 0, length), out.narrow(axis, step, length))
+        width += step
+    return out
 
 
 def _box(gray: Tensor, size: int) -> Tensor:
     half = size // 2
-    rows = F.avg_pool2d(gray[None, None], [1, size], 1, [0, half], count_include_pad=False)
-    return F.avg_pool2d(rows, [size, 1], 1, [half, 0], count_include_pad=False)[0, 0]
+    for axis in (0, 1):
+        length = gray.size(axis)
+        sums = F.pad(gray.cumsum(axis, dtype=torch.float64), [0, 0, 1, 0] if axis == 0 else [1, 0])
+        at = torch.arange(length)
+        last, first = (at + half + 1).clamp_max(length), (at - half).clamp_min(0)
+        count = (last - first).unsqueeze(1 - axis)
+        gray = (sums.index_select(axis, last) - sums.index_select(axis, first)) / count
+    return gray.float()

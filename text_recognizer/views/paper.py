@@ -48,7 +48,10 @@ def _sheet(part: Tensor, area: float, paper: Tensor) -> list[Point] | None:
     around = F.max_pool2d(part.float()[None, None], 11, 1, 5)[0, 0] > 0
     if float(paper[around & ~part].mean()) > DARKER * float(paper[part].mean()):
         return None
-    corners = _four_corners(_hull(part))
+    hull = _hull(part)
+    corners = _four_corners(hull)
+    if corners is not None:
+        corners = _fitted(_fitted(corners, hull), hull)
     if corners is None or area < FILLED * _area(corners) or not _within(corners, part):
         return None
     return corners
@@ -136,6 +139,42 @@ def _four_corners(hull: list[Point]) -> list[Point] | None:
         hull[i] = meet
         hull.pop((i + 1) % len(hull))
     return hull if len(hull) == 4 else None
+
+
+def _fitted(corners: list[Point], hull: list[Point]) -> list[Point]:
+    """The corners where the straight lines meet that fit the hull best, each side by the points
+    that are nearest to it (total least squares)."""
+    points = []
+    for (x0, y0), (x1, y1) in zip(hull, hull[1:] + hull[:1], strict=True):
+        steps = max(int(math.dist((x0, y0), (x1, y1))), 1)
+        points += [
+            (x0 + (x1 - x0) * i / steps, y0 + (y1 - y0) * i / steps) for i in range(steps)
+        ]
+    outline = torch.tensor(points, dtype=torch.float64)
+    ends = torch.tensor(corners, dtype=torch.float64)
+    along = ends.roll(-1, 0) - ends
+    length = along.norm(dim=1).clamp_min(1e-6)
+    along = along / length[:, None]
+    apart = outline[:, None] - ends  # (points, sides, 2)
+    at = (apart * along).sum(2) / length
+    off = (apart[:, :, 0] * along[:, :, 1] - apart[:, :, 1] * along[:, :, 0]).abs()
+    off = off + (at - at.clamp(0, 1)).abs() * length
+    nearest = off.argmin(1)
+    lines = []
+    for side in range(4):
+        own = outline[(nearest == side) & (at[:, side] > 0.08) & (at[:, side] < 0.92)]
+        if len(own) < 6:
+            return corners
+        middle = own.mean(0)
+        lines.append((middle, torch.linalg.svd(own - middle, full_matrices=False).Vh[0]))
+    fitted = []
+    for (a, d), (b, e) in zip(lines[-1:] + lines[:-1], lines, strict=True):
+        across = float(d[0] * e[1] - d[1] * e[0])
+        if abs(across) < 0.2:
+            return corners
+        share = float((b[0] - a[0]) * e[1] - (b[1] - a[1]) * e[0]) / across
+        fitted.append((float(a[0] + share * d[0]), float(a[1] + share * d[1])))
+    return fitted
 
 
 def _meeting(a: Point, b: Point, c: Point, d: Point) -> Point | None:
