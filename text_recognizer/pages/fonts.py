@@ -172,6 +172,12 @@ class FontSource:
         lines = [_render(text, font, stroke, core, above, below) for text in texts]
         return path.name.removesuffix("-latin-400-normal.woff2"), lines
 
+    def write_text(self, text: str, height: float) -> InkLine:
+        """One line of that text in the first font, about `height` px high."""
+        core, above, below = _metrics(str(self.paths[0]))
+        font = _load(str(self.paths[0]), max(int(height / (above + below)), 8))
+        return _render(text, font, 0.0, core, above, below)
+
 
 def _render(
     text: str, font: ImageFont.FreeTypeFont, stroke: float, core: float, above: float, below: float

@@ -84,6 +84,20 @@ class PenSource:
                 lines.append(line)
         return with_reach_of_the_hand(lines)
 
+    def copy_word(self, rng: np.random.Generator, name: str, height: float) -> InkLine | None:
+        """One word of three to ten letters as a writer wrote it, its small letters drawn as in a
+        line about `height` px high; None if the writer wrote no such word.
+
+        Raises KeyError where the split has no such writer.
+        """
+        writer = {writer.name: writer for writer in self.writers}[name]
+        words = [word for word in writer.words if 3 <= len(word.text) <= 10 and word.text.isalpha()]
+        if not words:
+            return None
+        word = words[rng.integers(len(words))]
+        pen = max(height * rng.uniform(0.03, 0.06), 0.9)
+        return _draw(word.text, [(word, 0.0, 0.0, 1.0)], 0.36 * height / word.x_height, 0, 1, pen)
+
 
 Placed = list[tuple[Item, float, float, float]]  # item, x, y of its baseline, scale
 
