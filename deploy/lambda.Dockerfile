@@ -33,7 +33,7 @@ COPY text_recognizer/language_model/__init__.py text_recognizer/language_model/b
      /var/task/text_recognizer/language_model/
 COPY data/weights/english.ngrams /var/task/data/weights/
 COPY lab_utils/__init__.py /var/task/lab_utils/
-COPY lab_utils/service/__init__.py lab_utils/service/wire.py lab_utils/service/lambda_handler.py \
+COPY lab_utils/service/__init__.py lab_utils/service/schema.py lab_utils/service/lambda_handler.py \
      lab_utils/service/lambda_entry.py /var/task/lab_utils/service/
 ARG MODEL=.lab/models/paragraph_reader.pt
 COPY ${MODEL} /var/task/model.pt

@@ -9,6 +9,7 @@ import errno
 import os
 import sys
 
+from lab_tracker.errors import TrackingError
 from lab_utils.signals import orderly_end
 from text_recognizer.errors import RecognizerError
 
@@ -68,7 +69,7 @@ def _run(settings: dict[str, bool]) -> int:
 
 def _report(error: Exception) -> int:
     """Writes one line about an error to stderr and returns the exit code."""
-    if isinstance(error, RecognizerError):
+    if isinstance(error, RecognizerError | TrackingError):
         return _say(_one_line(error), 2)
     if (cause := _os_error(error)) is not None:
         return _say(os_error_line(cause), 2)

@@ -42,7 +42,7 @@ def serving(predictor, folder):
     from lab_utils.app import make_frontend  # Gradio takes seconds
 
     frontend = make_frontend(predictor, flagging_dir=folder)
-    _, url, _ = frontend.launch(prevent_thread_lock=True, inline=False)
+    _, url, _ = frontend.launch(server_port=0, inline=False)
     yield url
     frontend.close()
 

@@ -24,7 +24,7 @@ from conftest import free_port
 from text_recognizer.places import SAMPLE_PAGES, lab_folder, project_folder
 
 pytestmark = [
-    pytest.mark.slow,
+    pytest.mark.nightly,
     pytest.mark.skipif(
         os.environ.get("LAB_TEST_IMAGE") not in ("1", "built"),
         reason="builds an image for minutes: LAB_TEST_IMAGE=1 asks for it",

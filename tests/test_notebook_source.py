@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from lab_authoring.ast_names import free_names
 from lab_authoring.cells import SourceError
-from lab_authoring.names import free_names
 from lab_authoring.source import read_source, source_paths
 from lab_authoring.template import new_notebook
 from text_recognizer.errors import RecognizerError

@@ -4,14 +4,18 @@ import json
 from pathlib import Path
 
 import torch
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 
 from text_recognizer.errors import ModelFileError
 from text_recognizer.files import replacing, sha256
 from text_recognizer.model_file import DIGESTS
+from text_recognizer.models.line_reader import CHANNELS, LineReader
 from text_recognizer.models.paragraph_reader import ParagraphReader
 from text_recognizer.places import project_folder
 
+MOST_WIDTH = 8
+"""A wider reader is none that this code has trained, and would take all of the memory."""
 FINDER, READER = "line_finder.safetensors", "line_reader.safetensors"
 
 
@@ -79,7 +83,26 @@ def load_paragraph_reader(folder: Path | None = None) -> ParagraphReader:
     """The finder and the reader of a weights folder (the packaged one) as one module, in
     evaluation mode. Raises ModelFileError where a file is missing or damaged."""
     folder = folder or packaged_weights()
-    reader = ParagraphReader()
+    reader = ParagraphReader(reader=load_line_reader(folder / READER))
     load_weights(reader.finder, folder / FINDER)
-    load_weights(reader.reader, folder / READER)
     return reader.eval()
+
+
+def load_line_reader(path: Path) -> LineReader:
+    """The line reader of a safetensors file, as wide as the weights say.
+
+    Raises ModelFileError where the file is missing, damaged or of another network.
+    """
+    reader = LineReader(width=_width(path))
+    load_weights(reader, path)
+    return reader
+
+
+def _width(path: Path) -> int:
+    """How many times as wide as the packaged one a line reader is; 1 where that can't be read."""
+    try:
+        with safe_open(path, "pt") as file:
+            channels = file.get_slice("head.weight").get_shape()[1]
+    except (OSError, SafetensorError):
+        return 1  # `load_weights` says what is wrong
+    return max(1, min(channels // CHANNELS, MOST_WIDTH))

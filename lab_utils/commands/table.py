@@ -7,6 +7,7 @@ import typer
 from lab_utils.commands import (
     deploy,
     evaluation,
+    gpu,
     making_pages,
     notebooks,
     reading,
@@ -31,6 +32,8 @@ COMMANDS = {
     "evaluate": evaluation.evaluate,
     "pages": making_pages.pages,
     "fonts": making_pages.fonts,
+    "pack": gpu.pack,
+    "adopt": gpu.adopt,
     "app": web_app,
     "tunnel": tunnel,
     "demo": demo,

@@ -34,6 +34,7 @@ class Tracker:
 
     def __init__(self, project: str = PROJECT) -> None:
         import lab_tracker as tracking
+        from lab_tracker import environment
 
         entity, _, self.project = project.rpartition("/")
         if not self.project or set(self.project) & set("\\#?%:"):
@@ -41,7 +42,8 @@ class Tracker:
                 f"{project!r} is no project's name: give NAME or ENTITY/NAME without \\ # ? % :."
             )
         self._entity = entity or os.environ.get("WANDB_ENTITY")
-        self.connection = tracking.connect()
+        folder = environment.tracker_folder() or lab_folder() / "wandb"
+        self.connection = tracking.connect(folder)
 
     @cached_property
     def api(self) -> Any:

@@ -1,0 +1,265 @@
+"""What every HTTP server of the lab checks before its application sees a request.
+
+The right host and method, no page of another site, a path without control characters, and a body
+that is whole, small enough and in time. The body is read here, so that what comes after, a queue or
+a reader, is only ever busy with whole requests: a client that sends slowly holds up nobody else.
+"""
+
+import asyncio
+import ipaddress
+import re
+from collections import deque
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, field
+
+from starlette.datastructures import Headers
+from starlette.responses import JSONResponse, Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from lab_utils.net import host_name, is_local_host
+
+ANY_HOST = "*"
+BODY_SECONDS = 30.0
+RETRY_SECONDS = 2
+MOST_BODIES = 256
+CLIENT_BODIES = 64
+STRAGGLER_SECONDS = 3.0
+"""A body that takes longer than this loses its place to another one, where places are short."""
+
+_DRAIN_SECONDS = 3.0
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+_SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
+
+
+def json_refusal(status: int, message: str) -> Response:
+    """The lab's own form of an error."""
+    return JSONResponse({"error": message}, status)
+
+
+class RequestLimits:
+    """ASGI middleware: what passes is a whole request from a client that may ask.
+
+    Args:
+        app: the application behind it.
+        most_bytes: most bytes of a body.
+        body_seconds: time for a whole body to arrive.
+        hosts: names under which the server may be asked, besides localhost and addresses in
+            numbers (these can't be rebound); ANY_HOST among them for all. A page under one of
+            these names may write; add the port, NAME:PORT, where a proxy uses an unusual one.
+        methods: HTTP methods that are open; None for all.
+        checks_origin: refuse writes from pages of other sites and from other ports.
+        most_bodies: bodies that may be on their way at once.
+        client_bodies: how many of them one client may send. A client is an address; behind a
+            proxy on this machine, it is the address that the proxy reports.
+        most_open_bytes: bytes of all bodies that have arrived and are not answered yet.
+        refuse: makes the answer from a status and a sentence.
+    """
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        *,
+        most_bytes: int,
+        body_seconds: float = BODY_SECONDS,
+        hosts: Collection[str] = (),
+        methods: Collection[str] | None = None,
+        checks_origin: bool = True,
+        most_bodies: int = MOST_BODIES,
+        client_bodies: int = CLIENT_BODIES,
+        most_open_bytes: int | None = None,
+        refuse: Callable[[int, str], Response] = json_refusal,
+    ) -> None:
+        self._app = app
+        self._most_bytes = most_bytes
+        self._body_seconds = body_seconds
+        self._origins = {host.lower() for host in hosts}
+        self._hosts = {host_name(host) for host in hosts}
+        self._methods = methods
+        self._checks_origin = checks_origin
+        self._most_bodies = most_bodies
+        self._client_bodies = client_bodies
+        self._most_open_bytes = most_open_bytes or 8 * most_bytes
+        self._refuse = refuse
+        self._arriving: dict[_Body, None] = {}  # in the order in which they began
+        self._open_bytes = 0
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            await self._app(scope, receive, send)
+            return
+        if scope["type"] != "http":  # no server of the lab has websockets
+            await send({"type": "websocket.close", "code": 1008})
+            return
+        refused = self._refused_head(scope)
+        if refused is not None:
+            await self._answer(*refused, scope, receive, send)
+            return
+        if not _has_body(scope):
+            await self._app(scope, receive, send)
+            return
+        body = _Body(_client(scope))
+        try:
+            refused = await self._read(body, scope, receive)
+            if refused is not None:
+                await self._answer(*refused, scope, receive, send)
+            elif not body.is_cut:
+                await self._app(scope, _again(body.pieces, receive), send)
+        finally:
+            self._open_bytes -= body.bytes
+
+    def _refused_head(self, scope: Scope) -> tuple[int, str] | None:
+        """Status and sentence where something is wrong before the body."""
+        headers = Headers(scope=scope)
+        host = headers.get("host", "")
+        if not self._is_own(host) or len(headers.getlist("host")) > 1:
+            return 403, f"Wrong host name: {host[:100]!r}. Use the address exactly as it was given."
+        if _CONTROL.search(scope["path"]):
+            return 400, "A path has no control characters."
+        if self._methods is not None and scope["method"] not in self._methods:
+            return 405, f"Use {' or '.join(self._methods)}."
+        writes = scope["method"] not in _SAFE_METHODS
+        if writes and self._checks_origin and not self._is_own_page(headers, host):
+            return 403, "Another site's page may not use this server."
+        length = headers.get("content-length", "0")
+        if not (length.isascii() and length.isdecimal()):
+            return 400, "Content-Length must be a number."
+        if len(length) > 15 or int(length) > self._most_bytes:
+            return self._too_large()
+        return None
+
+    def _is_own(self, host: str) -> bool:
+        return ANY_HOST in self._hosts or is_local_host(host, self._hosts)
+
+    def _is_own_page(self, headers: Headers, host: str) -> bool:
+        """Whether a write comes from a page of this server, or from no page at all."""
+        origin = headers.get("origin")
+        if origin is None:
+            return True
+        place = origin.partition("://")[2].lower()
+        if place == host.lower() or place in self._origins:
+            return True
+        # The name is unknown where any is allowed, but a browser says whether it is the same.
+        return ANY_HOST in self._hosts and headers.get("sec-fetch-site") in (None, "same-origin")
+
+    async def _read(self, body: "_Body", scope: Scope, receive: Receive) -> tuple[int, str] | None:
+        """Reads the whole body; status and sentence where it is refused."""
+        if not self._find_place(body.client):
+            return self._busy()
+        self._arriving[body] = None
+        try:
+            async with body.deadline(self._body_seconds):
+                while True:
+                    message = await receive()
+                    if message["type"] == "http.disconnect":
+                        body.is_cut = True
+                        return None
+                    piece = message.get("body", b"")
+                    if body.bytes + len(piece) > self._most_bytes:
+                        return self._too_large()
+                    if self._open_bytes + len(piece) > self._most_open_bytes:
+                        return self._busy()
+                    body.bytes += len(piece)
+                    self._open_bytes += len(piece)
+                    body.pieces.append(message)
+                    if not message.get("more_body", False):
+                        return None
+        except TimeoutError:
+            return 408, "The request did not arrive in time. Try again with a faster connection."
+        finally:
+            self._arriving.pop(body, None)
+
+    def _find_place(self, client: str) -> bool:
+        """Whether one more body may come; a straggler makes room where all places are taken."""
+        rivals = [body for body in self._arriving if body.client == client]
+        if len(rivals) < self._client_bodies:
+            rivals = list(self._arriving)
+            if len(rivals) < self._most_bodies:
+                return True
+        if not rivals or not rivals[0].gives_way():
+            return False
+        del self._arriving[rivals[0]]
+        return True
+
+    def _too_large(self) -> tuple[int, str]:
+        return 413, (
+            f"The request has more than {self._most_bytes / 1e6:.3g} MB, the most that is taken; "
+            "make it smaller."
+        )
+
+    def _busy(self) -> tuple[int, str]:
+        return 503, "Too many requests are arriving at once; try again in a few seconds."
+
+    async def _answer(
+        self, status: int, sentence: str, scope: Scope, receive: Receive, send: Send
+    ) -> None:
+        if status == 413:
+            await _drain(receive, self._most_bytes)
+        response = self._refuse(status, sentence)
+        if _has_body(scope):  # what is left of it is not read, so the connection can't go on
+            response.headers["connection"] = "close"
+        if status == 503:
+            response.headers["retry-after"] = str(RETRY_SECONDS)
+        if status == 405:
+            response.headers["allow"] = ", ".join(self._methods or ())
+        await response(scope, receive, send)
+
+
+@dataclass(eq=False)
+class _Body:
+    """A body on its way: what has come of it, and until when it may come."""
+
+    client: str
+    pieces: deque[Message] = field(default_factory=deque)
+    bytes: int = 0
+    is_cut: bool = False
+
+    def deadline(self, seconds: float) -> asyncio.Timeout:
+        self._began = asyncio.get_running_loop().time()
+        self._timeout = asyncio.timeout(seconds)
+        return self._timeout
+
+    def gives_way(self) -> bool:
+        """Ends the body where it is a straggler."""
+        now = asyncio.get_running_loop().time()
+        if now - self._began < STRAGGLER_SECONDS:
+            return False
+        self._timeout.reschedule(now)
+        return True
+
+
+def _has_body(scope: Scope) -> bool:
+    headers = Headers(scope=scope)
+    return "transfer-encoding" in headers or headers.get("content-length", "0") != "0"
+
+
+def _client(scope: Scope) -> str:
+    address = (scope.get("client") or ("", 0))[0]
+    try:
+        is_proxy = ipaddress.ip_address(address).is_loopback
+    except ValueError:
+        is_proxy = False
+    # The last one is what the nearest proxy has seen; those before it, a client can invent.
+    reported = Headers(scope=scope).get("x-forwarded-for", "").rpartition(",")[2].strip()
+    return reported if is_proxy and reported else address
+
+
+def _again(pieces: deque[Message], receive: Receive) -> Receive:
+    """Gives the pieces once more, and then what else comes."""
+
+    async def give() -> Message:
+        return pieces.popleft() if pieces else await receive()
+
+    return give
+
+
+async def _drain(receive: Receive, most_bytes: int) -> None:
+    """Reads on for a moment: many clients look at the answer only when they have sent all."""
+    try:
+        async with asyncio.timeout(_DRAIN_SECONDS):
+            while most_bytes > 0:
+                message = await receive()
+                most_bytes -= len(message.get("body", b""))
+                if message["type"] == "http.disconnect" or not message.get("more_body", False):
+                    return
+    except TimeoutError:
+        return
