@@ -153,7 +153,9 @@ class DeadlineClient:
                         trust_env=not self._local,
                     )
                 except (ImportError, ValueError) as error:  # what httpx raises for such a proxy
-                    raise NetworkError(f"The environment names a proxy that can't be used: {error}")
+                    raise NetworkError(
+                        f"The environment names a proxy that can't be used: {error}"
+                    ) from None
                 self._loop = asyncio.new_event_loop()
                 name = "http client"
                 threading.Thread(target=self._loop.run_forever, name=name, daemon=True).start()

@@ -385,9 +385,9 @@ checks.ask(ask)
 # a `timeout`. From status 400 on it raises `urllib.error.HTTPError`, which can be read like the
 # answer that it is, and has a `code`. `HTTPError` is an `OSError`, like all that goes wrong on the
 # way, so catch it first. What isn't HTTP, and an answer that breaks off, raise
-# `http.client.HTTPException`. `json.load` raises `ValueError`; what is missing in an answer shows as
-# `KeyError`, `IndexError` (both are `LookupError`s) or `TypeError`. JSON's `null` becomes `None`.
-#
+# `http.client.HTTPException`. `json.load` raises `ValueError`; what is missing in an answer shows
+# as `KeyError`, `IndexError` (both are `LookupError`s) or `TypeError`. JSON's `null` becomes
+# `None`.
 # </details>
 
 # %%
