@@ -30,8 +30,7 @@ from pathlib import Path
 
 from packaging.requirements import Requirement
 
-from lab_utils.packaged import SAMPLE_PAGES
-from text_recognizer.places import project_folder
+from text_recognizer.places import SAMPLE_PAGES, project_folder
 
 MOST_SECONDS = 3.5  # from the start of the process to the first answer
 MOST_RATIO = 0.5  # of that to the same with the checkpoint

@@ -29,14 +29,13 @@ from statistics import mean, median, quantiles
 
 import httpx
 
+from lab_utils.model import model_file
 from lab_utils.net import http_client
-from lab_utils.packaged import SAMPLE_PAGES
-from lab_utils.service.model import model_file
 from lab_utils.service.open_loop import send_open_loop
 from lab_utils.service.queueing import poisson_arrivals
 from lab_utils.service.ray_service import RaySettings, serving
 from text_recognizer.errors import RecognizerError
-from text_recognizer.places import lab_folder
+from text_recognizer.places import SAMPLE_PAGES, lab_folder
 
 RATIO_TARGET = 1.3
 SHARES = (0.3, 0.5, 0.7, 0.85, 1.0, 1.25, 1.6, 2.0)

@@ -70,12 +70,12 @@ with Server(("127.0.0.1", 0), App) as server:
 """
 GATE = """
 import sys, threading
-from lab_utils.tunnel.gate import Gate
+from lab_utils.tunnel.auth_proxy import AuthProxy
 
-gate = Gate(int(sys.argv[1]), None)
-gate.start()
-gate.open_to("http://127.0.0.1")
-print(gate.port, flush=True)
+proxy = AuthProxy(int(sys.argv[1]), None)
+proxy.start()
+proxy.open_to("http://127.0.0.1")
+print(proxy.port, flush=True)
 threading.Event().wait()
 """
 LINK = """

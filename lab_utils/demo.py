@@ -4,22 +4,22 @@ Each part is what its own command starts. They end together and in order, so tha
 app without a reader; what runs outside this process ends with it, however it ends.
 """
 
+import importlib.util
 import os
-import signal
 import socket
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, redirect_stdout, suppress
-from dataclasses import dataclass
-from enum import StrEnum
+from dataclasses import dataclass, field
 from importlib import import_module
 from io import StringIO
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
+from lab_utils.net import LOOPBACK, listening_socket
+from lab_utils.process import ignore_signals, orderly_exit
+from lab_utils.tunnel.opening import LinkSettings, open_link
 from text_recognizer.errors import RecognizerError
 from text_recognizer.places import lab_folder, project_folder
 
@@ -27,109 +27,81 @@ if TYPE_CHECKING:
     from lab_utils.service.gateway import Gateway
     from lab_utils.tunnel import Tunnel
 
-LOOPBACK = "127.0.0.1"
 QUEUE_SIZE = 16
 LOOK_SECONDS = 1.0
-"""How often it is looked whether the parts are there."""
-
-_ENDING = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
+"""How often the demo looks whether its parts still answer."""
 
 Say = Callable[[str], None]
+Way = Literal["ngrok", "ssh", "none"]
 
 
 class DemoError(RecognizerError):
-    """The demo cannot be started as asked, or a part of it has ended for good."""
-
-
-class Way(StrEnum):
-    """How a link from outside is made."""
-
-    NGROK = "ngrok"
-    SSH = "ssh"
-    NONE = "none"
+    """The demo can't be started as asked, or a part of it has ended for good."""
 
 
 @dataclass(frozen=True)
 class Settings:
     """What is asked for; the defaults need no account and no network."""
 
+    link: LinkSettings = field(default_factory=LinkSettings)
+    """Without a link, its login is what the app asks for, unless it is a made one."""
+    way: Way | None = None
+    """None for ngrok if there is a token, and else for no link from outside."""
     model: Path | None = None
     """TorchScript file; None for the staged model of that version, or the packaged weights."""
     version: str | None = None
-    """Staged model at the tracker; None for `production`, where there is one."""
+    """Staged model at the tracker; None for `production`, if there is one."""
     port: int | None = None
-    """The app's; None for its usual one, or a free one where that is taken."""
+    """The app's; None for its usual one, or a free one if that is taken."""
     service_port: int | None = None
     """The service's, likewise."""
     workers: int = 1
-    way: Way | None = None
-    """None for ngrok where there is a token, and else for no link from outside."""
-    auth: str | None = "made"
-    """What the link asks for, as `open_tunnel` takes it; without a link, what the app asks for."""
-    domain: str | None = None
-    ssh: str | None = None
-    """`user@host` or `user@host:port`."""
-    remote_port: int | None = None
-    ssh_config: Path | None = None
 
 
-@dataclass(frozen=True)
-class Running:
-    """A demo that can be used."""
-
-    url: str
-    """The address to give to people."""
-    local_url: str
-    """The app's address on this machine."""
-    service_url: str
-    tunnel: "Tunnel | None"
-
-
-def run_demo(settings: Settings, ready: Callable[[Running], None], say: Say) -> None:
+def run_demo(settings: Settings, ready: Callable[[str, "Tunnel | None"], None], say: Say) -> None:
     """Starts all parts, calls `ready`, and goes on until Ctrl-C, SIGTERM or SIGHUP.
 
     Args:
         settings: what to start.
-        ready: is called once, when a page has been read through the service and the app answers.
-        say: takes a line for each part that stands, and for each that breaks or comes back.
+        ready: is called once, when a page has been read through the service and the app answers,
+            with the address to give to people and the link from outside, if there is one.
+        say: takes a line for each part that is ready, and for each that breaks or comes back.
 
     Raises:
-        RecognizerError: a part cannot be started, or has ended; all others are ended then.
+        RecognizerError: a part can't be started, or has ended; all others are ended then.
         KeyboardInterrupt, SystemExit: at the signals, once all is ended.
     """
     way = _way(settings, say)
     with ExitStack() as stack:
-        stack.enter_context(_signals_end_it())
+        stack.enter_context(orderly_exit())
         parts = stack.enter_context(ExitStack())
-        # A second Ctrl-C would cut off the ending. It is bounded in time by itself.
-        stack.callback(_ignore_signals)
-        steps = _Steps(say)
+        # A second Ctrl-C would cut off the cleaning up, which takes a bounded time by itself.
+        stack.callback(ignore_signals)
+        done = _steps(say)
         _load_app_meanwhile()
         model = find_model(settings.model, settings.version, say)
-        steps.done("model", _short(model))
+        done("model", _short(model))
         gateway, kind = parts.enter_context(_service(settings, model, say))
-        steps.done("service", f"{gateway.url}, {kind}")
-        steps.done("check", f"a page of {_characters_of_a_page(gateway.url)} characters was read")
-        port = _port(settings.port, _app_port(), "app", "--port", say)
-        app_auth = settings.auth if way is Way.NONE and settings.auth != "made" else None
-        local_url = parts.enter_context(_app(gateway.url, port, app_auth))
-        steps.done("app", local_url)
+        done("service", f"{gateway.url}, {kind}")
+        done("check", f"a page of {_characters_of_a_page(gateway.url)} characters was read")
+        app_auth = settings.link.auth if way == "none" else None
+        local_url, port = parts.enter_context(_app(gateway.url, settings.port, app_auth, say))
+        done("app", local_url)
         tunnel = None
-        if way is not Way.NONE:
-            tunnel = parts.enter_context(_open_tunnel(settings, way, port, say))
-            steps.done("link", tunnel.url)
-        url = tunnel.url if tunnel else local_url
-        ready(Running(url, local_url, gateway.url, tunnel))
+        if way != "none":
+            tunnel = parts.enter_context(open_link(port, settings.link, say=say))
+            done("link", tunnel.url)
+        ready(tunnel.url if tunnel else local_url, tunnel)
         _watch(tunnel, {"The service": gateway.port, "The app": port})
 
 
 def find_model(model: Path | None, version: str | None, say: Say) -> Path:
     """The file to serve: `model`, LAB_MODEL's, the staged version's, or the packaged weights'.
 
-    Without a name, the tracker is asked for `production` where it has anything, and the packaged
-    weights are taken where it has none. Raises RecognizerError for what is named and not there.
+    Without a name, the tracker is asked for `production` if it has anything, and the packaged
+    weights are taken if it has none. Raises RecognizerError if what is named is not there.
     """
-    from lab_utils.service.model import model_file
+    from lab_utils.model import model_file
     from lab_utils.staging.names import PRODUCTION
 
     if model is not None and version is not None:
@@ -141,7 +113,7 @@ def find_model(model: Path | None, version: str | None, say: Say) -> Path:
     if _tracker_has_data():
         try:
             return _fetch(PRODUCTION)
-        except DemoError as error:
+        except RecognizerError as error:
             say(f"The packaged weights are served. {error} (`lab stage --promote` makes one.)")
     return model_file()
 
@@ -154,22 +126,10 @@ def _tracker_has_data() -> bool:
 
 
 def _fetch(version: str) -> Path:
-    """A staged model as `lab fetch` brings it, in a process whose helpers end with it."""
-    out = (lab_folder() / "staged" / "demo.pt").absolute()
-    out.parent.mkdir(parents=True, exist_ok=True)
-    done = subprocess.run(
-        [sys.executable, "-m", "lab_utils.cli", "fetch", version, "--out", str(out)],
-        cwd=project_folder(),
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if done.returncode:
-        told = [line for line in done.stderr.splitlines() if line.startswith("lab: ")]
-        reason = told[-1].removeprefix("lab: ") if told else f"it ended with {done.returncode}"
-        raise DemoError(reason)
-    return out
+    """A staged model, in a file of the demo's own: `lab fetch` may change its one meanwhile."""
+    from lab_utils import staging
+
+    return staging.fetch(version, (lab_folder() / "staged" / "demo.pt").absolute())
 
 
 @contextmanager
@@ -179,7 +139,7 @@ def _service(settings: Settings, model: Path, say: Say) -> Iterator[tuple["Gatew
     from lab_utils.service.gateway import DEFAULT_PORT
     from lab_utils.service.local import lambda_service
 
-    port = _port(settings.service_port, DEFAULT_PORT, "service", "--service-port", say)
+    port = _port(settings.service_port, DEFAULT_PORT, "service", say)
     workers = settings.workers
     with ExitStack() as stack:
         try:
@@ -189,9 +149,8 @@ def _service(settings: Settings, model: Path, say: Say) -> Iterator[tuple["Gatew
             gateway = stack.enter_context(_in_process(model, workers, port))
             kind = "in this process"
         else:
-            gateway = stack.enter_context(
-                lambda_service(model, workers, port, queue_size=QUEUE_SIZE)
-            )
+            service = lambda_service(model, workers, port, queue_size=QUEUE_SIZE)
+            gateway = stack.enter_context(service)
             kind = f"{workers} {'function' if workers == 1 else 'functions'} in Lambda's emulator"
         gateway.start()
         stack.callback(gateway.stop)
@@ -199,8 +158,6 @@ def _service(settings: Settings, model: Path, say: Say) -> Iterator[tuple["Gatew
 
 
 def _check_emulator() -> None:
-    import importlib.util
-
     from lab_utils.service.emulator_binary import emulator_binary
     from lab_utils.service.errors import ServiceError
 
@@ -225,9 +182,9 @@ def _in_process(model: Path, workers: int, port: int) -> Iterator["Gateway"]:
 
 
 def _characters_of_a_page(url: str) -> int:
-    """Reads a sample page with the service; raises RecognizerError where that fails."""
-    from lab_utils.packaged import SAMPLE_PAGES
+    """Reads a sample page with the service; raises RecognizerError if that fails."""
     from lab_utils.predictors.remote import RemotePredictor
+    from text_recognizer.places import SAMPLE_PAGES
 
     page = min(SAMPLE_PAGES.glob("show_*.jpg"))
     with RemotePredictor(url) as predictor:
@@ -244,13 +201,17 @@ def _load_app_meanwhile() -> None:
 
 
 @contextmanager
-def _app(model_url: str, port: int, auth: str | None) -> Iterator[str]:
-    """The address of the app, with the service at `model_url` as its reader."""
+def _app(
+    model_url: str, wanted_port: int | None, auth: str | None, say: Say
+) -> Iterator[tuple[str, int]]:
+    """Address and port of the app, with the service at `model_url` as its reader."""
     from lab_utils.app import make_frontend
-    from lab_utils.app.server import parse_auth
+    from lab_utils.app.server import DEFAULT_PORT
     from lab_utils.predictors import RemotePredictor
+    from lab_utils.tunnel.login import MADE, login_of
 
-    login = parse_auth(auth) if auth else None
+    login = login_of(auth) if auth != MADE else None
+    port = _port(wanted_port, DEFAULT_PORT, "app", say)
     frontend = make_frontend(RemotePredictor(model_url))
     try:
         with redirect_stdout(StringIO()):  # Gradio's own lines
@@ -259,9 +220,9 @@ def _app(model_url: str, port: int, auth: str | None) -> Iterator[str]:
                 prevent_thread_lock=True,
                 server_name=LOOPBACK,
                 server_port=port,
-                auth=login,
+                auth=(login.user, login.password) if login else None,
             )
-        yield frontend.local_url
+        yield frontend.local_url, port
     finally:
         frontend.close()
 
@@ -269,68 +230,39 @@ def _app(model_url: str, port: int, auth: str | None) -> Iterator[str]:
 def _way(settings: Settings, say: Say) -> Way:
     """How the link is made, settled before anything is started."""
     from lab_utils.tunnel.login import login_of
-    from lab_utils.tunnel.token import VARIABLE
+    from lab_utils.tunnel.ngrok import agent_path
+    from lab_utils.tunnel.token import VARIABLE, find_token
 
-    login_of(settings.auth)
-    way = settings.way
-    if way is None and settings.ssh is not None:
-        way = Way.SSH
+    link, way = settings.link, settings.way
+    login_of(link.auth)
+    if way is None and link.ssh is not None:
+        way = "ssh"
     if way is None and os.environ.get(VARIABLE, "").strip():
-        way = Way.NGROK
+        way = "ngrok"
     if way is None:
-        if settings.domain is not None:
+        if link.domain is not None:
             raise DemoError(f"--domain needs a link: set {VARIABLE}, or give --ssh USER@HOST.")
         say(
             f"The demo stays on this machine: for a public link set {VARIABLE}, or give "
             "--ssh USER@HOST for a host of your own."
         )
-        way = Way.NONE
-    if (way is Way.SSH) != (settings.ssh is not None):
+        way = "none"
+    if (way == "ssh") != (link.ssh is not None):
         raise DemoError("--tunnel ssh and --ssh USER@HOST go together.")
-    if way is Way.NGROK:
-        from lab_utils.tunnel.ngrok_binary import agent_path
-        from lab_utils.tunnel.token import find_token
-
+    if way == "ngrok":
         find_token()
         agent_path()
     return way
 
 
-def _open_tunnel(settings: Settings, way: Way, port: int, say: Say) -> "Tunnel":
-    from lab_utils.tunnel import open_ssh_tunnel, open_tunnel
-    from lab_utils.tunnel.opening import DEFAULT_REMOTE_PORT
-
-    if way is Way.NGROK:
-        return open_tunnel(port, settings.auth, settings.domain, tell=say)
-    return open_ssh_tunnel(
-        port,
-        settings.ssh,
-        settings.auth,
-        settings.domain,
-        remote_port=settings.remote_port or DEFAULT_REMOTE_PORT,
-        ssh_config=settings.ssh_config,
-        tell=say,
-    )
-
-
 def _watch(tunnel: "Tunnel | None", ports: dict[str, int]) -> None:
     """Returns when the tunnel is closed, and raises RecognizerError when a part is gone.
 
-    Functions and the tunnel's agent that die are started again by the parts that they belong to.
+    The parts themselves restart functions and the tunnel's program when these die.
     """
-    ended = threading.Event()
-    failures: list[RecognizerError] = []
-
-    def follow() -> None:
-        try:
-            tunnel.wait()
-        except RecognizerError as error:
-            failures.append(error)
-        ended.set()
-
-    if tunnel is not None:
-        threading.Thread(target=follow, name="tunnel's end", daemon=True).start()
-    while not ended.wait(LOOK_SECONDS):
+    while tunnel is None or not tunnel.wait(LOOK_SECONDS):
+        if tunnel is None:
+            time.sleep(LOOK_SECONDS)
         for name, port in ports.items():
             with suppress(TimeoutError):  # busy is not gone
                 try:
@@ -340,75 +272,27 @@ def _watch(tunnel: "Tunnel | None", ports: dict[str, int]) -> None:
                         f"{name} at {LOOPBACK}:{port} has ended, and the demo with it; start "
                         "`lab demo` again."
                     ) from None
-    for failure in failures:
-        raise failure
 
 
-def _app_port() -> int:
-    from lab_utils.app.server import DEFAULT_PORT
-
-    return DEFAULT_PORT
-
-
-def _port(wanted: int | None, usual: int, name: str, option: str, say: Say) -> int:
+def _port(wanted: int | None, usual: int, name: str, say: Say) -> int:
     """The port asked for, which has to be free, or the usual one, or any that is free."""
-    if wanted:
-        if not _can_listen(wanted):
-            raise DemoError(f"Port {wanted} is taken; give another {option}, or leave it out.")
-        return wanted
-    if wanted is None and _can_listen(usual):
-        return usual
-    with socket.create_server((LOOPBACK, 0)) as probe:
-        port = probe.getsockname()[1]
-    if wanted is None:
-        say(f"Port {usual} is taken, so the {name} takes {port}.")
+    with listening_socket(wanted, error=DemoError, preferred=usual) as listening:
+        port = listening.getsockname()[1]
+    if wanted is None and port != usual:
+        say(f"Port {usual} is taken, so the {name} uses {port}.")
     return port
 
 
-def _can_listen(port: int) -> bool:
-    try:
-        socket.create_server((LOOPBACK, port)).close()
-        return True
-    except (OSError, OverflowError):
-        return False
+def _steps(say: Say) -> Callable[[str, object], None]:
+    """Says for each part that is ready how many seconds it took."""
+    began = time.perf_counter()
 
+    def done(name: str, what: object) -> None:
+        nonlocal began
+        before, began = began, time.perf_counter()
+        say(f"{name:<9}{began - before:5.1f} s  {what}")
 
-@contextmanager
-def _signals_end_it() -> Iterator[None]:
-    """SIGTERM and SIGHUP end the demo in order, as Ctrl-C does; their handlers come back after."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, *_ENDING)}
-    for number in _ENDING:
-        signal.signal(number, _exit)
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
-def _ignore_signals() -> None:
-    if threading.current_thread() is threading.main_thread():
-        for number in (signal.SIGINT, *_ENDING):
-            signal.signal(number, signal.SIG_IGN)
-
-
-def _exit(number: int, _frame: object) -> None:
-    sys.exit(128 + number)
-
-
-class _Steps:
-    """Tells each part that stands, with the seconds that it took."""
-
-    def __init__(self, say: Say) -> None:
-        self._say, self._began = say, time.perf_counter()
-
-    def done(self, name: str, told: str) -> None:
-        now = time.perf_counter()
-        self._say(f"{name:<9}{now - self._began:5.1f} s  {told}")
-        self._began = now
+    return done
 
 
 def _short(path: Path) -> Path:

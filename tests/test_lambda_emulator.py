@@ -15,7 +15,6 @@ from pathlib import Path
 import pytest
 
 from lab_utils.net import http_client
-from lab_utils.packaged import SAMPLE_PAGES
 from lab_utils.predictors import LocalPredictor, RemotePredictor
 from lab_utils.process import session_members
 from lab_utils.service import emulator_binary
@@ -25,7 +24,7 @@ from lab_utils.service.errors import ServiceError
 from lab_utils.service.gateway import Gateway
 from lab_utils.service.local import lambda_service
 from lab_utils.service.pool import EmulatorPool
-from text_recognizer.places import project_folder
+from text_recognizer.places import SAMPLE_PAGES, project_folder
 
 PAGE = SAMPLE_PAGES / "show_font_000.jpg"
 

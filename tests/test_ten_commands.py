@@ -175,7 +175,7 @@ def shows(step: Step, output: str) -> bool:
     )
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_they_lead_to_a_link_under_which_a_page_is_read(edge, tmp_path):
     lab = tmp_path / "lab"
     as_installed(lab)

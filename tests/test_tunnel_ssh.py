@@ -164,7 +164,7 @@ def test_a_key_that_may_do_nothing_else_is_enough(sshd, app_port):
     options = {"ssh_config": sshd.client, "domain": "lab.example.org"}
     try:
         open_ssh_tunnel(app_port, HOST, remote_port=port, **options).close()
-        assert "lets nobody forward" in refused(app_port, sshd, **options)
+        assert "doesn't allow you to forward" in refused(app_port, sshd, **options)
     finally:
         keys.write_text(before)
 
@@ -172,25 +172,25 @@ def test_a_key_that_may_do_nothing_else_is_enough(sshd, app_port):
 @pytest.mark.parametrize("victim", ["clients", "sessions"])
 def test_a_connection_that_breaks_off_is_made_again(sshd, app_port, monkeypatch, victim):
     monkeypatch.setattr(tunnel_module, "FIRST_WAIT_SECONDS", 0.2)
-    told = []
-    options = {"remote_port": free_port(), "ssh_config": sshd.client, "tell": told.append}
+    said = []
+    options = {"remote_port": free_port(), "ssh_config": sshd.client, "say": said.append}
     with open_ssh_tunnel(app_port, HOST, **options) as tunnel:
         for process in getattr(sshd, victim)():
             with contextlib.suppress(ProcessLookupError):
                 os.kill(process, signal.SIGKILL)
-        assert until(lambda: len(told) == 2), told
+        assert until(lambda: len(said) == 2), said
         assert httpx.get(tunnel.url, auth=(tunnel.user, tunnel.password)).content == INFO
 
 
 def test_a_host_that_is_away_for_a_while_is_waited_for(sshd, app_port, monkeypatch):
     monkeypatch.setattr(tunnel_module, "FIRST_WAIT_SECONDS", 0.2)
-    told = []
-    options = {"remote_port": free_port(), "ssh_config": sshd.client, "tell": told.append}
+    said = []
+    options = {"remote_port": free_port(), "ssh_config": sshd.client, "say": said.append}
     with open_ssh_tunnel(app_port, HOST, **options) as tunnel:
         sshd.stop()
-        assert until(lambda: told)
+        assert until(lambda: said)
         sshd.start()
-        assert until(lambda: len(told) == 2), told
+        assert until(lambda: len(said) == 2), said
         assert tunnel.answers()
 
 
@@ -209,7 +209,7 @@ def test_no_ssh_outlives_the_command(sshd, app_port, tmp_path, number):
     assert (process.returncode, err) == ((130 if number == signal.SIGINT else -number), "")
 
 
-def test_a_link_that_does_not_answer_is_told(sshd, app_port, tmp_path):
+def test_a_link_that_does_not_answer_is_said(sshd, app_port, tmp_path):
     arguments = ["--port", app_port, "--ssh", HOST, "--ssh-config", sshd.client]
     arguments += ["--remote-port", free_port(), "--domain", "no-such-name.invalid"]
     with tunnel_process(Edge(tmp_path), *arguments) as process:

@@ -41,7 +41,7 @@ def ray(
 
     Example: lab service ray --replicas 2 --max-batch 8
     """
-    from lab_utils.service.model import model_file
+    from lab_utils.model import model_file
     from lab_utils.service.ray_service import RaySettings, serving
 
     file = str(model_file(model))

@@ -1,6 +1,5 @@
-"""`lab tunnel`: a public link to the app, for whoever has its password."""
+"""`lab tunnel`: a public link to the app, for people who have its password."""
 
-import signal
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -8,107 +7,96 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from lab_utils.tunnel import Tunnel
+    from lab_utils.tunnel import LinkSettings, Tunnel
+
+# The options of a link, which `lab demo` has as well.
+Auth = Annotated[
+    str,
+    typer.Option(
+        metavar="NAME:PASSWORD|none",
+        envvar="LAB_TUNNEL_AUTH",
+        help="The login; better set LAB_TUNNEL_AUTH=NAME:PASSWORD, which other users of this "
+        "machine can't see. Default: a random password. none: an open link.",
+    ),
+]
+Domain = Annotated[
+    str | None,
+    typer.Option(help="A domain reserved at ngrok; with --ssh, that of the host's HTTPS proxy."),
+]
+Ssh = Annotated[
+    str | None,
+    typer.Option(metavar="USER@HOST[:PORT]", help="Go through this host instead of ngrok."),
+]
+RemotePort = Annotated[int, typer.Option(min=1, max=65535, help="With --ssh: the port there.")]
+SshConfig = Annotated[
+    Path | None, typer.Option(help="With --ssh: settings instead of ~/.ssh/config.")
+]
 
 
 def tunnel(
     port: Annotated[int, typer.Option(min=1, max=65535, help="The app's port.")] = 7860,
-    auth: Annotated[
-        str,
-        typer.Option(
-            metavar="USER:PASS|none",
-            envvar="LAB_TUNNEL_AUTH",
-            help="What the link asks for; else a made password; none to ask for nothing.",
-        ),
-    ] = "made",
-    domain: Annotated[
-        str | None,
-        typer.Option(
-            help="A domain reserved at ngrok; with --ssh, that of the host's HTTPS proxy."
-        ),
-    ] = None,
-    ssh: Annotated[
-        str | None,
-        typer.Option(metavar="USER@HOST[:PORT]", help="Go through this host instead of ngrok."),
-    ] = None,
-    remote_port: Annotated[
-        int, typer.Option(min=1, max=65535, help="With --ssh: the port there.")
-    ] = 8080,
-    ssh_config: Annotated[
-        Path | None, typer.Option(help="With --ssh: settings instead of ~/.ssh/config.")
-    ] = None,
+    auth: Auth = "made",
+    domain: Domain = None,
+    ssh: Ssh = None,
+    remote_port: RemotePort = 8080,
+    ssh_config: SshConfig = None,
     any_program: Annotated[
         bool, typer.Option("--any-program", help="Also link a port that is not the lab's app.")
     ] = False,
 ) -> None:
     """Make a public link to an app that runs on this machine.
 
-    Through ngrok, with HTTPS and the token in NGROK_AUTHTOKEN (asked for in a terminal), or with
-    --ssh through a host of one's own, see lab_utils/tunnel/README.md. Shows the link, its password
-    and a QR code; Ctrl-C ends it.
+    Through ngrok, with HTTPS and the token in NGROK_AUTHTOKEN (a terminal asks for it), or with
+    --ssh through a host of your own, see lab_utils/tunnel/README.md. Set the login with
+    LAB_TUNNEL_AUTH=NAME:PASSWORD, or get a random password. Shows the link, its login and a QR
+    code; Ctrl-C ends it.
 
-    Example: lab tunnel --port 7860 --domain example.ngrok.app
+    Example: LAB_TUNNEL_AUTH=ada:secret lab tunnel --port 7860
+
+    Example: lab tunnel --domain example.ngrok.app
 
     Example: lab tunnel --ssh ada@example.org --remote-port 8080
     """
-    from lab_utils.tunnel import open_ssh_tunnel, open_tunnel
+    from lab_utils.process import orderly_exit
+    from lab_utils.tunnel import LinkSettings, open_link
 
-    login = None if auth.lower() == "none" else auth
-    # So that the default, to end at once, does not leave a tunnel that is just being opened.
-    before = signal.signal(signal.SIGTERM, _end)
-    try:
-        if ssh is None:
-            opened = open_tunnel(port, login, domain, any_program=any_program, tell=tell)
-        else:
-            opened = open_ssh_tunnel(
-                port,
-                ssh,
-                login,
-                domain,
-                remote_port=remote_port,
-                ssh_config=ssh_config,
-                any_program=any_program,
-                tell=tell,
-            )
-        with opened:
-            show_link(opened.url, opened, "it")
-            if ssh is not None and not opened.answers():
-                tell(_no_answer(domain, remote_port))
-            opened.wait()
-    finally:
-        signal.signal(signal.SIGTERM, before)
+    settings = LinkSettings(auth, domain, ssh, remote_port, ssh_config)
+    with (
+        orderly_exit(),
+        open_link(port, settings, any_program=any_program, say=say) as link,
+    ):
+        show_link(link.url, link, "it")
+        if ssh is not None and not link.answers():
+            say(_no_answer(settings))
+        link.wait()
 
 
 def show_link(url: str, link: "Tunnel | None", ended: str) -> None:
-    """Tells a link and who gets in, in a terminal with a QR code; no tunnel: only the address."""
+    """Prints a link and who gets in, in a terminal with a QR code; no tunnel: only the address."""
     if link is not None and sys.stdout.isatty():
         print(link.qr_text())
     print(f"The link: {url} (Ctrl-C ends {ended})")
     if link is not None and link.user:
         print(f"It asks for the name {link.user} and the password {link.password}")
     elif link is not None:
-        print("It asks for no password: whoever knows the link can use the app.")
+        print("It asks for no password: anyone who knows the link can use the app.")
     if link is not None and url.startswith("http://"):
-        print("It is not encrypted: whoever is on the way can read what passes, the password, too.")
+        print("It is not encrypted: others on the way can read what passes, also the password.")
     sys.stdout.flush()
 
 
-def tell(line: str) -> None:
-    """Tells at once how things stand, beside what the command is for."""
+def say(line: str) -> None:
+    """Prints at once what is going on, apart from the command's result."""
     print(line, file=sys.stderr, flush=True)
 
 
-def _no_answer(domain: str | None, port: int) -> str:
-    if domain:
+def _no_answer(settings: "LinkSettings") -> str:
+    if settings.domain:
         return (
-            f"The link does not answer yet: the host's proxy has to pass https://{domain} on to "
-            f"its 127.0.0.1:{port}."
+            "The link does not answer yet: the host's proxy has to pass "
+            f"https://{settings.domain} on to its 127.0.0.1:{settings.remote_port}."
         )
     return (
         "The link does not answer from here: the host's sshd needs `GatewayPorts clientspecified`, "
-        f"and its firewall has to let port {port} in."
+        f"and its firewall has to let port {settings.remote_port} in."
     )
-
-
-def _end(*_: object) -> None:
-    sys.exit(128 + signal.SIGTERM)

@@ -40,12 +40,16 @@ def check_npm() -> Finding:
 
 def check_ngrok() -> Finding:
     """ngrok's agent."""
-    from lab_utils.tunnel.ngrok_binary import VARIABLE, cached_path
+    from lab_utils.tunnel.ngrok import AGENT_VARIABLE, cached_agent
 
-    named = os.environ.get(VARIABLE)
-    path = named or cached_path()
+    named = os.environ.get(AGENT_VARIABLE)
+    path = named or cached_agent()
     if named and not os.path.isfile(named):
-        return note("ngrok", f"{VARIABLE} names {named}, which is not there", f"unset {VARIABLE}")
+        return note(
+            "ngrok",
+            f"{AGENT_VARIABLE} names {named}, which is not there",
+            f"unset {AGENT_VARIABLE}",
+        )
     if not os.path.isfile(path):
         return note("ngrok", "its agent is not fetched yet", "lab tunnel fetches it (network)")
     if not os.access(path, os.X_OK):
@@ -55,7 +59,7 @@ def check_ngrok() -> Finding:
 
 def check_token() -> Finding:
     """ngrok's token: whether there is one, and nothing of it."""
-    from lab_utils.tunnel.token import TOKEN_PAGE, VARIABLE
+    from lab_utils.tunnel.token import TOKEN_PAGE, VARIABLE, is_token
 
     token = os.environ.get(VARIABLE, "").strip()
     if not token:
@@ -64,6 +68,6 @@ def check_token() -> Finding:
             f"{VARIABLE} is not set; `lab tunnel` asks for a token",
             f"set it to the one from {TOKEN_PAGE}, or use lab tunnel --ssh user@host",
         )
-    if not token.isascii() or not token.isprintable() or " " in token:
-        return note("token", f"what {VARIABLE} holds is no token", f"copy yours from {TOKEN_PAGE}")
+    if not is_token(token):
+        return note("token", f"{VARIABLE} does not hold a token", f"copy yours from {TOKEN_PAGE}")
     return ok("token", f"{VARIABLE} is set (not shown, not tried)")

@@ -1,4 +1,4 @@
-"""What keeps a tunnel from opening or staying open, each with a sentence that says what to do."""
+"""Why a tunnel can't open or stay open; each error has a sentence that says what to do."""
 
 from text_recognizer.errors import RecognizerError
 
@@ -9,8 +9,8 @@ OTHER_WAYS = (
 
 
 class TunnelError(RecognizerError):
-    """The tunnel cannot be opened as asked; trying again would not help."""
+    """The tunnel can't be opened as asked; trying again would not help."""
 
 
 class TunnelDownError(TunnelError):
-    """The tunnel cannot be opened now; it may open a little later."""
+    """The tunnel can't be opened now; it may open a little later."""

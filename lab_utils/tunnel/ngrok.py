@@ -1,55 +1,82 @@
-"""The way through ngrok: pyngrok starts its agent, which holds a connection to ngrok's servers, and
-asks it for an address with HTTPS.
+"""The way through ngrok: pyngrok starts its agent, which holds a connection to ngrok's servers and
+asks them for an address with HTTPS.
 
-The token is in no command line and in no file while the agent runs: it reads it at its start from
-a file that only this user can read, in a folder that is then deleted.
+The token is in no command line, and in a file only while the agent starts: the agent reads it from
+a folder that only this user can enter, which is then deleted.
 """
 
-import logging
+import json
 import os
 import re
-import shlex
 import shutil
+import subprocess
 import sys
 import tempfile
-import threading
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from lab_utils.process import watched
+from lab_utils.net import LOOPBACK
 from lab_utils.tunnel.errors import OTHER_WAYS, TunnelDownError, TunnelError
-from lab_utils.tunnel.ngrok_binary import agent_path
-from lab_utils.tunnel.token import TOKEN_PAGE
+from lab_utils.tunnel.program import ProgramWay
+from lab_utils.tunnel.token import TOKEN_PAGE, VARIABLE
+from text_recognizer.files import replacing
 from text_recognizer.places import lab_folder
 
-if TYPE_CHECKING:
-    from pyngrok.conf import PyngrokConfig
-    from pyngrok.log import NgrokLog
+AGENT_VARIABLE = "PYNGROK_NGROK_PATH"
+"""Environment variable, pyngrok's own, with the path of an agent that is installed already."""
 
 START_SECONDS = 15
 """Time for the agent to get an address."""
 
-UNREACHABLE_SECONDS = 5.0
-"""Time after which an agent that did not reach ngrok's servers is not left to try again."""
-
-_REQUEST_SECONDS = 15.0
-_END_SECONDS = 5.0
+_IMPORT_SECONDS = 15  # of its program, on a busy machine
+_DOWNLOAD_SECONDS = 30
 _LEFT_SECONDS = 600
-_NAME = "lab"
+_PROGRAM = Path(__file__).with_name("ngrok_agent.py")
+_INSTALL = """
+import sys
+from pyngrok import installer
+installer.install_ngrok(sys.argv[1], timeout=float(sys.argv[2]))
+"""
 
-# https://ngrok.com/docs/errors
 _CODE = re.compile(r"ERR_NGROK_(\d+)")
-_NO_TOKEN = {105, 106, 4018}
-_REVOKED = {107}
-_TOO_MANY = {108, 334}
-_TOO_OLD = {120, 121}
-_NOT_YOURS = range(307, 332)  # every code of a domain that cannot be bound
+_REFUSALS: list[tuple[set[int] | range, type[TunnelError], str]] = [
+    # https://ngrok.com/docs/errors: codes, the error, and its sentence
+    (
+        {105, 106, 4018},
+        TunnelError,
+        "ngrok does not accept this token ({code}); copy yours from {page}.",
+    ),
+    (
+        {107},
+        TunnelError,
+        "This ngrok token is no longer valid ({code}): it was reset or revoked. "
+        "Copy the new one from {page}.",
+    ),
+    (
+        {108, 334},
+        TunnelDownError,
+        "Another tunnel of this ngrok account is open ({code}), and its plan allows only one; "
+        "close that one first.",
+    ),
+    (
+        {120, 121},
+        TunnelError,
+        "The ngrok agent {agent} is too old ({code}); delete it, and the next start downloads a "
+        "new one.",
+    ),
+    (
+        range(307, 332),  # every code of a domain that can't be bound
+        TunnelError,
+        "{domain} is not a domain of this ngrok account ({code}); reserve it on ngrok's "
+        "dashboard, or leave --domain out.",
+    ),
+]
 
 
-class Ngrok:
-    """An agent with one address; see `lab_utils.tunnel.tunnel.Way`.
+class Ngrok(ProgramWay):
+    """An agent with one address; see `lab_utils.tunnel.program.Way`.
 
     Args:
         token: of an ngrok account.
@@ -57,219 +84,141 @@ class Ngrok:
     """
 
     def __init__(self, token: str, domain: str | None = None) -> None:
+        super().__init__()
         self._token, self._domain = token, domain
-        self._config: PyngrokConfig | None = None
-        self._lifeline: int | None = None
 
     def open(self, port: int) -> str:
         """Starts the agent and returns the address that leads to 127.0.0.1:port.
 
-        Raises TunnelError, or TunnelDownError where it may work a little later.
+        Raises TunnelError, or TunnelDownError if it may work a little later.
         """
         agent = agent_path()
-        _be_quiet()
-        folder = _private_folder()
         try:
-            url = self._connect(agent, folder, port)
+            with _config_file(self._token) as config:
+                url = self._start(agent, config, f"http://{LOOPBACK}:{port}")
             if not url.startswith("https://"):
                 raise TunnelError(f"ngrok gave an address without HTTPS ({url}); try again.")
             return url
         except BaseException:
             self.close()
             raise
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
 
-    def is_running(self) -> bool:
-        from pyngrok import process
-
-        return self._config is not None and process.is_process_running(self._config.ngrok_path)
-
-    def close(self) -> None:
-        """Ends the agent; returns when it is gone."""
-        from pyngrok import process
-
-        self._cut_lifeline()
-        config, self._config = self._config, None
-        if config is None:
-            return
-        deadline = time.monotonic() + _END_SECONDS
-        while process.is_process_running(config.ngrok_path) and time.monotonic() < deadline:
-            if sys.platform != "linux":  # without a warden, nothing else would end it
+    def _start(self, agent: Path, config: Path, upstream: str) -> str:
+        arguments = [agent, config, f"https://{self._domain or ''}", upstream, START_SECONDS]
+        # -P: the modules beside the program would take the place of Python's own.
+        command = [sys.executable, "-P", str(_PROGRAM), *map(str, arguments)]
+        # From there pyngrok would put the token on the agent's command line.
+        environment = {name: value for name, value in os.environ.items() if name != VARIABLE}
+        logged, failed = "", {}
+        for line in self._run(command, START_SECONDS + _IMPORT_SECONDS, "stdout", env=environment):
+            said = json.loads(line)
+            if "url" in said:
+                return said["url"]
+            logged = said.get("log", logged)
+            failed = said
+            if _CODE.search(logged):  # the agent would go on trying
                 break
-            time.sleep(0.005)
-        process.kill_process(config.ngrok_path)
+        raise self._error(agent, logged, failed)
 
-    def _connect(self, agent: Path, folder: Path, port: int) -> str:
-        from pyngrok import ngrok
-        from pyngrok.exception import PyngrokError
-
-        watch = _StartWatch()
-        self._config = self._configure(agent, folder, watch)
-        # pyngrok waits for a line of the agent's, and would wait for ever for a silent one.
-        late = threading.Timer(START_SECONDS + 1, self._cut_lifeline)
-        late.start()
-        try:
-            # In pyngrok's terms of ngrok's third configuration: HTTPS, and no other scheme.
-            tunnel = ngrok.connect(
-                f"http://127.0.0.1:{port}",
-                name=_NAME,
-                pyngrok_config=self._config,
-                url=f"https://{self._domain or ''}",
-            )
-        except (PyngrokError, OSError, ValueError) as error:
-            raise self._told(error, agent, folder) from None
-        finally:
-            watch.started = True
-            late.cancel()
-        return tunnel.public_url
-
-    def _configure(self, agent: Path, folder: Path, watch: "_StartWatch") -> "PyngrokConfig":
-        import yaml
-        from pyngrok.conf import PyngrokConfig
-
-        settings = {
-            "version": "3",
-            "agent": {
-                "authtoken": self._token,
-                # What passes is somebody's handwriting: the agent keeps no copies of it.
-                "inspect_db_size": -1,
-                "remote_management": False,
-                "update_check": False,
-            },
-        }
-        path = folder / "ngrok.yml"
-        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-            yaml.safe_dump(settings, file)
-        config = PyngrokConfig(
-            ngrok_path=str(self._launcher(agent, folder)),
-            config_path=str(path),
-            startup_timeout=START_SECONDS,
-            request_timeout=_REQUEST_SECONDS,
-            start_new_session=os.name == "posix",  # out of reach of the terminal's Ctrl-C
-            log_event_callback=watch,
-        )
-        config.auth_token = None  # from the environment it would go into the command line
-        return config
-
-    def _launcher(self, agent: Path, folder: Path) -> Path:
-        """A program for pyngrok to start: the agent, with a standard input that ends as we do."""
-        if os.name != "posix":
-            return agent
-        path = folder / "agent"
-        pipe = folder / "lifeline"
-        os.mkfifo(pipe, 0o600)
-        # Opened for reading, too: a FIFO without a reader could not be opened at once.
-        self._lifeline = os.open(pipe, os.O_RDWR)
-        command = shlex.join(watched([str(agent)]))
-        places = f"<{shlex.quote(str(pipe))} 2>{shlex.quote(str(folder / 'errors'))}"
-        path.write_text(f'#!/bin/sh\nexec {command} "$@" {places}\n')
-        path.chmod(0o700)
-        return path
-
-    def _cut_lifeline(self) -> None:
-        lifeline, self._lifeline = self._lifeline, None
-        if lifeline is not None:
-            os.close(lifeline)
-
-    def _told(self, error: Exception, agent: Path, folder: Path) -> TunnelError:
-        """The sentence for what pyngrok or the agent says."""
-        said = " ".join(
-            str(part)
-            for part in (
-                getattr(error, "ngrok_error", None) or error,
-                getattr(error, "body", None) or "",
-            )
-        )
+    def _error(self, agent: Path, logged: str, failed: dict) -> TunnelError:
+        """The error for what the agent logged, or for what pyngrok then reported."""
+        said = logged or failed.get("error") or "no answer"
         said = " ".join(said.replace("\\r", " ").replace("\\n", " ").split())
         said = said.replace(self._token, "(the token)")
-        code = _CODE.search(said)
-        number = int(code[1]) if code else 0
-        if number in _NO_TOKEN:
-            return TunnelError(
-                f"ngrok does not take this token ({code[0]}); copy yours from {TOKEN_PAGE}."
-            )
-        if number in _REVOKED:
-            return TunnelError(
-                f"This ngrok token is not valid any more ({code[0]}): it was reset or revoked; "
-                f"copy the new one from {TOKEN_PAGE}."
-            )
-        if number in _TOO_MANY:
+        short = said if len(said) <= 160 else f"{said[:160]}..."
+        if code := _CODE.search(said):
+            for numbers, error, sentence in _REFUSALS:
+                if int(code[1]) in numbers:
+                    domain = self._domain or "The address"
+                    return error(
+                        sentence.format(code=code[0], agent=agent, domain=domain, page=TOKEN_PAGE)
+                    )
+            return TunnelError(f"ngrok refused the tunnel: {short} ({code[0]}).")
+        if logged:
             return TunnelDownError(
-                f"Another tunnel of this ngrok account is open ({code[0]}), and its plan allows no "
-                "second one; end that one first."
+                f"ngrok's servers can't be reached ({short}); check the network, or, {OTHER_WAYS}"
             )
-        if number in _TOO_OLD:
-            return TunnelError(
-                f"The ngrok agent {agent} is too old ({code[0]}); delete it, and the next start "
-                "fetches a new one."
-            )
-        if number in _NOT_YOURS:
-            return TunnelError(
-                f"{self._domain or 'The address'} is not a domain of this ngrok account "
-                f"({code[0]}); reserve it on ngrok's dashboard, or leave --domain out."
-            )
-        if code:
-            return TunnelError(f"ngrok refused the tunnel: {_short(said)} ({code[0]}).")
-        if getattr(error, "ngrok_error", None):
-            return TunnelDownError(
-                f"ngrok's servers were not reached ({_short(said)}); check the network, or, "
-                f"{OTHER_WAYS}"
-            )
-        if getattr(error, "status_code", None) == 404:
+        if failed.get("status") == 404:
             return TunnelError(f"The ngrok agent {agent} is too old; delete it, and try again.")
-        if getattr(error, "status_code", None):
-            return TunnelError(f"ngrok refused the tunnel: {_short(said)}")
-        if _errors(folder):
-            return TunnelError(
-                f"The ngrok agent {agent} does not run ({_short(_errors(folder))}); delete it, and "
-                "the next start fetches a new one."
-            )
+        if failed.get("status"):
+            return TunnelError(f"ngrok refused the tunnel: {short}")
         return TunnelDownError(
-            f"The ngrok agent {agent} did not start in {START_SECONDS} s ({_short(said)}); try "
-            f"again, or, {OTHER_WAYS}"
+            f"The ngrok agent {agent} did not start in {START_SECONDS} s ({short}); try again, "
+            f"delete it for a new one, or, {OTHER_WAYS}"
         )
 
 
-class _StartWatch:
-    """Ends pyngrok's waiting once the agent has said why it cannot start; it would go on trying."""
+def agent_path() -> Path:
+    """The program that holds the connection; it is downloaded once, into the lab's own cache.
 
-    def __init__(self) -> None:
-        self.started = False
-        self._begun = time.monotonic()
+    Raises TunnelError if there is none that could be run.
+    """
+    named = os.environ.get(AGENT_VARIABLE)
+    path = Path(named) if named else cached_agent()
+    if not named and not path.exists():
+        _install(path)
+    if not path.is_file():
+        raise TunnelError(f"There is no ngrok agent at {path}; correct {AGENT_VARIABLE}.")
+    if not os.access(path, os.X_OK):
+        raise TunnelError(f"The ngrok agent {path} is not executable; run `chmod +x '{path}'`.")
+    return path
 
-    def __call__(self, log: "NgrokLog") -> None:
-        if self.started or not log.err or log.lvl not in ("ERROR", "CRITICAL"):
-            return
-        if _CODE.search(log.err) or time.monotonic() - self._begun > UNREACHABLE_SECONDS:
-            from pyngrok.exception import PyngrokNgrokError
 
-            raise PyngrokNgrokError(log.err, [log], log.err)
+def cached_agent() -> Path:
+    """Where the agent is once it has been downloaded."""
+    from pyngrok.installer import get_ngrok_bin
+
+    return lab_folder() / "cache" / "ngrok" / get_ngrok_bin()
 
 
-def _private_folder() -> Path:
+def _install(path: Path) -> None:
+    """Downloads the agent with pyngrok's installer.
+
+    In a process of its own, because the installer writes the archive to a known name in the folder
+    for temporary files, which others may share: here that is a private one.
+    """
+    try:
+        with replacing(path) as partial:
+            subprocess.run(
+                [sys.executable, "-c", _INSTALL, str(partial), str(_DOWNLOAD_SECONDS)],
+                env=os.environ | {"TMPDIR": str(partial.parent)},
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                text=True,
+                check=True,
+            )
+    except subprocess.CalledProcessError as error:
+        last = (error.stderr.strip().splitlines() or ["no reason given"])[-1]
+        raise TunnelDownError(
+            f"ngrok's agent could not be downloaded ({last.rpartition('https://')[2]}); check the "
+            f"network, name an agent in {AGENT_VARIABLE}, or, {OTHER_WAYS}"
+        ) from None
+    except OSError as error:
+        raise TunnelError(
+            f"ngrok's agent can't be stored in {path.parent} ({error.strerror}); name an agent in "
+            f"{AGENT_VARIABLE}."
+        ) from None
+
+
+@contextmanager
+def _config_file(token: str) -> Iterator[Path]:
+    """The agent's settings with the token, in a private folder that is deleted at the end."""
+    from pyngrok import installer
+
+    settings = {
+        "authtoken": token,
+        # What passes is somebody's handwriting: the agent keeps no copies of it.
+        "inspect_db_size": -1,
+        "remote_management": False,
+        "update_check": False,
+    }
     parent = lab_folder() / "tunnel"
     parent.mkdir(parents=True, exist_ok=True)
-    for left in parent.glob("ngrok-*"):  # of a start that was killed
+    for left in parent.glob("ngrok-*"):  # by a start that was killed
         with suppress(OSError):
             if time.time() - left.stat().st_mtime > _LEFT_SECONDS:
                 shutil.rmtree(left, ignore_errors=True)
-    return Path(tempfile.mkdtemp(dir=parent, prefix="ngrok-"))  # of mode 700
-
-
-def _be_quiet() -> None:
-    """Keeps the agent's log lines, which may hold the token, from whoever asked for no log."""
-    log = logging.getLogger("pyngrok")
-    if not log.handlers:
-        log.addHandler(logging.NullHandler())
-
-
-def _errors(folder: Path) -> str:
-    """The last line that the agent wrote to its standard error."""
-    with suppress(OSError, IndexError):
-        return (folder / "errors").read_text(errors="replace").split("\n")[-2]
-    return ""
-
-
-def _short(text: str) -> str:
-    return text if len(text) <= 160 else f"{text[:160]}..."
+    with tempfile.TemporaryDirectory(dir=parent, prefix="ngrok-") as folder:  # of mode 700
+        path = Path(folder, "ngrok.yml")
+        installer.install_default_config(str(path), {"agent": settings})
+        yield path

@@ -1,17 +1,19 @@
-"""Opens a link: looks first whether the port is one to be shown, then takes the way asked for."""
+"""Opens a link: first checks that the port is one to show, then goes the way that was asked for."""
 
 import atexit
 import re
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from lab_utils.tunnel.errors import TunnelError
-from lab_utils.tunnel.login import MADE, Login, login_of
+from lab_utils.tunnel.login import MADE, login_of
 from lab_utils.tunnel.ngrok import Ngrok
 from lab_utils.tunnel.ssh import Ssh, parse_destination
 from lab_utils.tunnel.target import check_port
 from lab_utils.tunnel.token import find_token
-from lab_utils.tunnel.tunnel import Tunnel, Way
+from lab_utils.tunnel.tunnel import Tunnel
 
 DEFAULT_REMOTE_PORT = 8080
 
@@ -20,33 +22,65 @@ _DOMAIN = re.compile(r"(?=.{4,253}$)([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z0
 _open: dict[int, Tunnel] = {}
 
 
-def open_tunnel(
+@dataclass(frozen=True)
+class LinkSettings:
+    """What a link is like; the defaults go through ngrok and make a password."""
+
+    auth: str | None = MADE
+    """"made" for a name and a random password, "NAME:PASSWORD", or "none" for an open link."""
+    domain: str | None = None
+    """A domain reserved for the ngrok account; with `ssh`, the name under which a reverse proxy on
+    the host serves `remote_port` with HTTPS, or None for a link to that port, not encrypted."""
+    ssh: str | None = None
+    """`user@host` or `user@host:port`: a host of your own, which ssh enters without a password."""
+    remote_port: int = DEFAULT_REMOTE_PORT
+    """The port of that host."""
+    ssh_config: Path | None = None
+    """File of ssh's settings instead of the user's own."""
+
+
+def open_link(
     port: int,
-    auth: str | None = MADE,
-    domain: str | None = None,
+    settings: LinkSettings,
     *,
     token: str | None = None,
     any_program: bool = False,
-    tell: Callable[[str], None] = print,
+    say: Callable[[str], None] = print,
 ) -> Tunnel:
-    """Opens a link with HTTPS through ngrok to the app on 127.0.0.1:port.
+    """Opens a public link to the app on 127.0.0.1:port.
 
-    A second link to the same port takes the place of the first one of this process, as it happens
-    when a notebook's cell is run again.
+    A second link to the same port replaces the first one of this process, as happens when a
+    notebook's cell is run again.
 
     Args:
-        auth: "made" for a name and a made password, "USER:PASS", or None for an open link.
-        domain: a domain that is reserved for the ngrok account.
-        token: the account's token; None to find it, see `lab_utils.tunnel.token`.
-        any_program: also link a port behind which is something else than the lab's app.
-        tell: takes a line when the link breaks off, and when it is open again.
+        settings: which way, and what the link asks for.
+        token: the ngrok account's token; None to find it, see `lab_utils.tunnel.token`.
+        any_program: also link a port with another program than the lab's app.
+        say: takes a line when the link breaks off, and when it is open again.
 
     Raises TunnelError, with a sentence that says what to do.
     """
-    domain = _domain(domain)
-    login = login_of(auth)
+    login, domain = login_of(settings.auth), _domain(settings.domain)
+    host = parse_destination(settings.ssh) if settings.ssh is not None else None
     check_port(port, any_program)
-    return _kept(Ngrok(token or find_token(), domain), port, login, tell)
+    if host is None:
+        way = Ngrok(token or find_token(), domain)
+    else:
+        way = Ssh(host, settings.remote_port, domain, settings.ssh_config)
+    if not _open:
+        atexit.register(_close_all)
+    earlier = _open.pop(port, None)
+    if earlier is not None:
+        earlier.close()
+    tunnel = _open[port] = Tunnel(port, way, login, say)
+    return tunnel
+
+
+def open_tunnel(
+    port: int, auth: str | None = MADE, domain: str | None = None, **options: Any
+) -> Tunnel:
+    """Opens a link through ngrok; the arguments are those of LinkSettings and `open_link`."""
+    return open_link(port, LinkSettings(auth, domain), **options)
 
 
 def open_ssh_tunnel(
@@ -57,35 +91,11 @@ def open_ssh_tunnel(
     *,
     remote_port: int = DEFAULT_REMOTE_PORT,
     ssh_config: Path | None = None,
-    any_program: bool = False,
-    tell: Callable[[str], None] = print,
+    **options: Any,
 ) -> Tunnel:
-    """Opens a link through a host of one's own to the app on 127.0.0.1:port, with OpenSSH.
-
-    Args:
-        destination: `user@host` or `user@host:port`; ssh has to get in without a password.
-        domain: the name under which a reverse proxy on the host serves `remote_port` with HTTPS;
-            None for a link to the host's port itself, which is not encrypted.
-        remote_port: the host's port.
-        ssh_config: file of ssh's settings instead of the user's own.
-
-    The others, and what is raised, are those of `open_tunnel`.
-    """
-    domain = _domain(domain)
-    login = login_of(auth)
-    way = Ssh(parse_destination(destination), remote_port, domain, ssh_config)
-    check_port(port, any_program)
-    return _kept(way, port, login, tell)
-
-
-def _kept(way: Way, port: int, login: Login | None, tell: Callable[[str], None]) -> Tunnel:
-    if not _open:
-        atexit.register(_close_all)
-    earlier = _open.pop(port, None)
-    if earlier is not None:
-        earlier.close()
-    tunnel = _open[port] = Tunnel(port, way, login, tell)
-    return tunnel
+    """Opens a link through `destination`; see LinkSettings and `open_link`."""
+    settings = LinkSettings(auth, domain, destination, remote_port, ssh_config)
+    return open_link(port, settings, **options)
 
 
 def _close_all() -> None:
@@ -98,5 +108,5 @@ def _domain(name: str | None) -> str | None:
         return None
     plain = name.strip().lower().removeprefix("https://").rstrip("/")
     if not _DOMAIN.fullmatch(plain):
-        raise TunnelError(f"{name!r} is no domain; give a name such as example.ngrok.app.")
+        raise TunnelError(f"{name!r} is not a domain; give a name such as example.ngrok.app.")
     return plain

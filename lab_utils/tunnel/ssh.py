@@ -1,42 +1,41 @@
-"""The way through a host of one's own: OpenSSH's reverse forwarding, kept alive.
+"""The way through a host of your own: OpenSSH's reverse forwarding, kept alive.
 
-No account and no third party; the host needs a public address, and README.md beside this file has
-the lines of its configuration.
+No account and no third party; the host needs a public address, and README.md in this folder has the
+lines of its configuration.
 """
 
 import re
 import shutil
 import subprocess
-import threading
 from collections import deque
 from dataclasses import dataclass
 from pathlib import Path
 
-from lab_utils.process import end_kept, start_kept
+from lab_utils.net import LOOPBACK
 from lab_utils.tunnel.errors import TunnelDownError, TunnelError
+from lab_utils.tunnel.program import ProgramWay
 
 START_SECONDS = 30.0
-_CONNECT_SECONDS = 10
 _LAST_LINES = 20
 
 _DESTINATION = re.compile(
-    r"(?:(?P<user>[^@\s-][^@\s]*)@)?(?P<host>\[[\w:.%]+\]|[^\s:@/-][^\s:@/]*)"
+    r"(?:(?P<user>[^@\s-][^@\s]*)@)?(?P<host>\[[\w:.%]+\]|[^\s:@/-][^\s:@/]*)(?::(?P<port>\d+))?"
 )
 _OPTIONS = (
     "ExitOnForwardFailure=yes",
     "ServerAliveInterval=15",
     "ServerAliveCountMax=3",
     "BatchMode=yes",  # it runs without a terminal in which it could ask
-    f"ConnectTimeout={_CONNECT_SECONDS}",
+    "ConnectTimeout=10",
     "ControlPath=none",  # through a shared connection, the forwarding would outlive this process
     "ForwardAgent=no",
     "ForwardX11=no",
     "PermitLocalCommand=no",
     "UpdateHostKeys=no",  # it would write to the home folder
-    "LogLevel=DEBUG1",  # the only level that tells when the forwarding stands
+    "LogLevel=DEBUG1",  # the only level that says when the port is forwarded
 )
-_STANDS = re.compile(r"remote forward success")
-_TAKEN = re.compile(r"remote port forwarding failed|remote forward failure", re.IGNORECASE)
+_FORWARDED = "remote forward success"
+_NOT_FORWARDED = re.compile(r"remote port forwarding failed|remote forward failure", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -53,23 +52,21 @@ class Destination:
 
 def parse_destination(text: str) -> Destination:
     """The parts of `[user@]host[:port]`; raises TunnelError for others, such as ssh's options."""
-    name, colon, port = text.rpartition(":")
-    if not colon or not port.isdecimal() or (":" in name and not name.endswith("]")):
-        name, port = text, ""
-    found = _DESTINATION.fullmatch(name)
-    if found is None or (port and not 0 < int(port) < 65536):
-        raise TunnelError(f"{text!r} is no address for ssh; give user@host or user@host:port.")
-    return Destination(found["user"], found["host"].strip("[]"), int(port) if port else None)
+    found = _DESTINATION.fullmatch(text)
+    port = int(found["port"]) if found and found["port"] else None
+    if found is None or (port is not None and not 0 < port < 65536):
+        raise TunnelError(f"{text!r} is not an address for ssh; give user@host or user@host:port.")
+    return Destination(found["user"], found["host"].strip("[]"), port)
 
 
-class Ssh:
-    """`ssh -N -R`; see `lab_utils.tunnel.tunnel.Way`.
+class Ssh(ProgramWay):
+    """`ssh -N -R`; see `lab_utils.tunnel.program.Way`.
 
     Args:
         destination: the host.
         remote_port: the port there.
         domain: the name under which a reverse proxy on the host serves that port with HTTPS; the
-            port is then opened on the host's loopback alone. None: it is opened on all its
+            port is then opened on the host's loopback only. None: it is opened on all its
             addresses, without HTTPS.
         config: file of ssh's settings instead of the user's own.
     """
@@ -81,28 +78,20 @@ class Ssh:
         domain: str | None = None,
         config: Path | None = None,
     ) -> None:
+        super().__init__()
         self._destination, self._remote_port, self._domain = destination, remote_port, domain
         self._config = config
-        self._process: subprocess.Popen | None = None
-        self._host: str | None = None
 
     def open(self, port: int) -> str:
         """Starts ssh and returns the address that leads to 127.0.0.1:port.
 
-        Raises TunnelError, or TunnelDownError where it may work a little later.
+        Raises TunnelError, or TunnelDownError if it may work a little later.
         """
-        program = shutil.which("ssh")
-        if program is None:
-            raise TunnelError(
-                "There is no ssh on this machine; install OpenSSH's client "
-                "(Debian: apt-get install openssh-client)."
-            )
-        host = self._host = self._host or self._real_host(program)
-        listen = "127.0.0.1" if self._domain else "*"
-        forward = f"{listen}:{self._remote_port}:127.0.0.1:{port}"
-        command = [*self._base(program), "-N", "-T", "-R", forward, "--", str(self._destination)]
+        listen = LOOPBACK if self._domain else "*"
+        forward = f"{listen}:{self._remote_port}:{LOOPBACK}:{port}"
         try:
-            self._start(command)
+            host = self._real_host()
+            self._start(self._command("-N", "-T", "-R", forward))
         except BaseException:
             self.close()
             raise
@@ -110,81 +99,61 @@ class Ssh:
             return f"https://{self._domain}"
         return f"http://{f'[{host}]' if ':' in host else host}:{self._remote_port}"
 
-    def is_running(self) -> bool:
-        return self._process is not None and self._process.poll() is None
-
-    def close(self) -> None:
-        """Ends ssh; returns when it is gone."""
-        process, self._process = self._process, None
-        end_kept(process)
-
-    def _base(self, program: str) -> list[str]:
+    def _command(self, *arguments: str) -> list[str]:
+        program = shutil.which("ssh")
+        if program is None:
+            raise TunnelError(
+                "There is no ssh on this machine; install OpenSSH's client "
+                "(Debian: apt-get install openssh-client)."
+            )
         options = [word for option in _OPTIONS for word in ("-o", option)]
         if self._config is not None:
             options += ["-F", str(self._config)]
         if self._destination.port is not None:
             options += ["-p", str(self._destination.port)]
-        return [program, *options]
+        return [program, *options, *arguments, "--", str(self._destination)]
 
-    def _real_host(self, program: str) -> str:
+    def _real_host(self) -> str:
         """The host's name or address: what is given may be a nickname from ssh's settings."""
-        command = [*self._base(program), "-G", "--", str(self._destination)]
-        done = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL)
+        done = subprocess.run(
+            self._command("-G"), capture_output=True, text=True, stdin=subprocess.DEVNULL
+        )
         found = re.search(r"^hostname (\S+)$", done.stdout, re.MULTILINE)
         if done.returncode or found is None:
-            raise TunnelError(f"ssh does not take its settings ({_last(done.stderr)}).")
+            raise TunnelError(f"ssh does not accept its settings ({_last(done.stderr)}).")
         return found[1]
 
     def _start(self, command: list[str]) -> None:
-        self._process = start_kept(
-            command,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            text=True,
-            errors="replace",
-        )
-        log = _Log(self._process)
-        if log.ended.wait(START_SECONDS) and log.stands:
-            return
-        said = " ".join(log.lines)
-        place = f"{self._destination.host}, port {self._destination.port or 22}"
-        if _TAKEN.search(said):
-            raise TunnelDownError(
-                f"Port {self._remote_port} of {self._destination.host} is taken, or its sshd lets "
-                "nobody forward it; give another --remote-port, or see AllowTcpForwarding there."
+        said: deque[str] = deque(maxlen=_LAST_LINES)
+        for line in self._run(command, START_SECONDS, "stderr"):
+            if _FORWARDED in line:
+                return
+            if not line.startswith("debug1:") or _NOT_FORWARDED.search(line):
+                said.append(line.strip())
+        raise self._error("\n".join(said))
+
+    def _error(self, said: str) -> TunnelError:
+        """The error for ssh's last lines."""
+        destination = self._destination
+        if _NOT_FORWARDED.search(said):
+            return TunnelDownError(
+                f"Port {self._remote_port} of {destination.host} is taken, or its sshd doesn't "
+                "allow you to forward it; give another --remote-port, or see AllowTcpForwarding "
+                "there."
             )
         if "Host key verification failed" in said:
-            raise TunnelError(
-                f"ssh does not know {self._destination.host}'s key, or another one answered; "
-                f"connect once with `ssh {self._destination}` and compare its fingerprint."
+            return TunnelError(
+                f"ssh does not know {destination.host}'s key, or the host sent another one; "
+                f"connect once with `ssh {destination}` and compare its fingerprint."
             )
         if "Permission denied" in said or "Too many authentication failures" in said:
-            raise TunnelError(
-                f"{self._destination.host} does not let {self._destination.user or 'you'} in "
-                f"without a password; set up a key (ssh-copy-id {self._destination}), or add it to "
-                "the agent (ssh-add)."
+            return TunnelError(
+                f"{destination.host} does not let {destination.user or 'you'} in without a "
+                f"password; set up a key (ssh-copy-id {destination}), or add it to the agent "
+                "(ssh-add)."
             )
-        raise TunnelDownError(f"ssh did not reach {place} ({_last(said) or 'no answer'}).")
-
-
-class _Log:
-    """Reads what ssh says until the forwarding stands or ssh ends; what comes later is dropped."""
-
-    def __init__(self, process: subprocess.Popen) -> None:
-        self.lines: deque[str] = deque(maxlen=_LAST_LINES)
-        self.stands = False
-        self.ended = threading.Event()
-        threading.Thread(target=self._read, args=(process,), name="ssh's log", daemon=True).start()
-
-    def _read(self, process: subprocess.Popen) -> None:
-        with process.stderr:
-            for line in process.stderr:
-                if _STANDS.search(line):
-                    self.stands = True
-                    self.ended.set()
-                if not self.stands and (not line.startswith("debug1:") or _TAKEN.search(line)):
-                    self.lines.append(line.strip())
-        self.ended.set()
+        place = f"{destination.host}, port {destination.port or 22}"
+        return TunnelDownError(f"ssh did not reach {place} ({_last(said) or 'no answer'}).")
 
 
 def _last(text: str) -> str:

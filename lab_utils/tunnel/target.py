@@ -1,20 +1,19 @@
-"""What is behind the port, looked at before the world gets a link to it."""
+"""What is behind the port, checked before it gets a public link."""
 
-import http.client
-import json
 import os
 import socket
 import sys
 from contextlib import suppress
 from pathlib import Path
 
+import httpx
+
+from lab_utils.net import LOOPBACK, http_client
 from lab_utils.tunnel.errors import TunnelError
 
-LOOPBACK = "127.0.0.1"
 _SECONDS = 10.0
 _INFO = "/gradio_api/info"
 _ENDPOINT = "/predict"
-_MAX_INFO_BYTES = 2**20
 
 # In /proc/net/tcp: the state of a socket that listens, and the addresses that 127.0.0.1 leads to.
 _LISTENS = "0A"
@@ -25,7 +24,7 @@ def check_port(port: int, any_program: bool = False) -> None:
     """Raises TunnelError unless the lab's app, started by this user, answers on 127.0.0.1:port.
 
     Args:
-        any_program: any program that answers will do, also one of another user.
+        any_program: any program that answers will do, also another user's.
     """
     try:
         socket.create_connection((LOOPBACK, port), timeout=_SECONDS).close()
@@ -40,30 +39,27 @@ def check_port(port: int, any_program: bool = False) -> None:
     if owner is not None and owner != os.getuid():
         raise TunnelError(
             f"Port {port} belongs to a program of another user of this machine ({_user(owner)}); "
-            "give the port of your own app, or --any-program to open this one all the same."
+            "give the port of your own app, or --any-program to open this one anyway."
         )
     if not _is_app(port):
         raise TunnelError(
-            f"What answers on port {port} is not the lab's app; start it with "
-            f"`lab app --port {port}`, give its port, or --any-program to open this one "
-            "all the same."
+            f"The program on port {port} is not the lab's app; start it with "
+            f"`lab app --port {port}`, give its port, or --any-program to open this one anyway."
         )
 
 
 def _is_app(port: int) -> bool:
-    connection = http.client.HTTPConnection(LOOPBACK, port, timeout=_SECONDS)
-    with suppress(OSError, http.client.HTTPException, ValueError, AttributeError):
-        connection.request("GET", _INFO)
-        answer = connection.getresponse()
-        if answer.status == 401:  # it asks who is there before it says what it offers
+    with suppress(httpx.HTTPError, ValueError, AttributeError):
+        with http_client(_SECONDS, local=True) as client:
+            answer = client.get(f"http://{LOOPBACK}:{port}{_INFO}")
+        if answer.status_code == 401:  # it asks for a login before it says what it offers
             return True
-        info = json.loads(answer.read(_MAX_INFO_BYTES))
-        return answer.status == 200 and _ENDPOINT in info.get("named_endpoints", {})
+        return answer.status_code == 200 and _ENDPOINT in answer.json().get("named_endpoints", {})
     return False
 
 
 def _owner(port: int) -> int | None:
-    """The id of the user whose program listens on the port; None where that cannot be told."""
+    """The id of the user whose program listens on the port; None if that isn't known."""
     if sys.platform != "linux":
         return None
     for table in ("tcp", "tcp6"):

@@ -3,7 +3,7 @@
 import os
 import sys
 
-from lab_utils.colab import on_colab
+from lab_utils.setup.project import on_colab
 from lab_utils.tunnel.errors import OTHER_WAYS, TunnelError
 
 VARIABLE = "NGROK_AUTHTOKEN"
@@ -13,16 +13,21 @@ TOKEN_PAGE = "https://dashboard.ngrok.com/get-started/your-authtoken"
 def find_token() -> str:
     """The token in NGROK_AUTHTOKEN, in Colab's secrets under that name, or typed unseen.
 
-    It is asked for in a terminal alone. Raises TunnelError where there is none.
+    Only a terminal asks for it. Raises TunnelError if there is none.
     """
     token = os.environ.get(VARIABLE, "").strip() or _from_colab() or _typed()
     if not token:
         raise TunnelError(
             f"ngrok needs a token: put the one from {TOKEN_PAGE} into {VARIABLE}; {OTHER_WAYS}"
         )
-    if not token.isascii() or not token.isprintable() or " " in token:
-        raise TunnelError(f"What {VARIABLE} holds is no token; copy yours from {TOKEN_PAGE}.")
+    if not is_token(token):
+        raise TunnelError(f"{VARIABLE} does not hold a token; copy yours from {TOKEN_PAGE}.")
     return token
+
+
+def is_token(text: str) -> bool:
+    """Whether a text could be a token."""
+    return text.isascii() and text.isprintable() and " " not in text
 
 
 def _from_colab() -> str:

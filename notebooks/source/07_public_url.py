@@ -48,9 +48,10 @@ PAGE = "data/pages/show_font_014.jpg"
 import ipaddress
 
 from lab_utils.app import make_frontend
-from lab_utils.loading import load_recognizer
+from lab_utils.model import packaged_model
+from text_recognizer.paragraph_text_recognizer import ParagraphTextRecognizer
 
-frontend = make_frontend(load_recognizer(quiet=True))
+frontend = make_frontend(ParagraphTextRecognizer(packaged_model()))
 _, app_url, _ = frontend.launch(prevent_thread_lock=True, inline=False)
 app_port = frontend.server_port
 with urlopen(app_url) as reply:
@@ -304,15 +305,15 @@ except TunnelError as error:
 # (The stored solutions show no link: an address with its password is nothing to keep.) The rest of
 # the notebook must not depend on accounts and networks, and you should see *both* ends of a tunnel.
 # So here is one whose server is on this machine, too
-# ([`loopback.py`](../lab_utils/tunnel/loopback.py)): `FarEnd` has the address, `LoopbackWay` is the
-# agent that calls out. It takes the place of ngrok, and everything behind it, from the gate to the
-# app, is the same as with the public link. Only HTTPS is missing, since it never leaves the
-# machine.
+# ([`loopback.py`](../lab_utils/lessons/public_url/loopback.py)): `FarEnd` has the address,
+# `LoopbackWay` is the agent that calls out. It takes the place of ngrok, and everything behind it,
+# from the gate to the app, is the same as with the public link. Only HTTPS is missing, since it
+# never leaves the machine.
 
 # %%
+from lab_utils.lessons.public_url.loopback import FarEnd, LoopbackWay
 from lab_utils.tunnel import Tunnel
 from lab_utils.tunnel.login import login_of
-from lab_utils.tunnel.loopback import FarEnd, LoopbackWay
 
 far_end = FarEnd()
 tunnel = Tunnel(app_port, LoopbackWay(far_end), login_of("made"))
@@ -341,7 +342,8 @@ show(
 # A public link is found, and not only by those whom you gave it: it stands in chats, in browsers'
 # histories, in the log of a proxy. And a name of your own is published as soon as it has a
 # certificate, in a log that robots read; they come within minutes. So the lab's links ask for a
-# name and a password, unless you say `--auth none`.
+# name and a password, unless you say `--auth none`. To choose your own, set the variable
+# `LAB_TUNNEL_AUTH=NAME:PASSWORD`: all users of a machine can read a command line, but not this.
 #
 # **Basic authentication** is the oldest way and works everywhere, in browsers, curl and scripts.
 # The client sends `Authorization: Basic` and the base64 of `name:password`, with *every* request.
@@ -395,8 +397,8 @@ checks.check_basic_auth(check_basic_auth)
 # </details>
 
 # %% [markdown]
-# Compare your answer with that of the gate ([`gate.py`](../lab_utils/tunnel/gate.py)), which stands
-# between every link and the app:
+# Compare your answer with that of the gate, the lab's authentication proxy between every link and
+# the app ([`auth_proxy.py`](../lab_utils/tunnel/auth_proxy.py)):
 
 
 # %%
@@ -431,8 +433,9 @@ with urlopen(Request(endpoint, json.dumps({"data": [page]}).encode(), headers)) 
     print(json.load(reply)["data"][0])
 
 # %% [markdown]
-# How good must a password be? The gate answers a wrong one after half a second, to up to 256
-# connections at a time: 512 guesses a second at most. On average half of all possibilities do.
+# How good must a password be? At the gate, wrong logins wait in one queue: it checks two passwords
+# a second, no matter how many connections guess. On average, a guesser tries half of all
+# possibilities.
 
 # %%
 passwords = {
@@ -441,15 +444,16 @@ passwords = {
     "a word of 100,000 and 2 digits": 100_000 * 10**2,
     "made by the lab, 12 random bytes": 2**96,
 }
-rows = [[what, f"{count / 2 / 512 / 86_400:.2g}"] for what, count in passwords.items()]
+rows = [[what, f"{count / 2 / 2 / 86_400:.2g}"] for what, count in passwords.items()]
 show_table(rows, ["password", "days to guess"], "Table 1. What guessing takes at the gate.")
 
 # %% [markdown]
-# 2,400 days are six years, so the second row is enough against guessing here, if the letters are
-# random. The gate limits the guesses; had somebody a *file* with hashes of the passwords, they
-# would try a billion a second. One password for all has other weaknesses: nobody knows who came,
-# and it cannot be taken from one alone. And it does not protect from those who have it: behind it,
-# the limits of the app still matter ([notebook 05](05_gradio_app.ipynb)).
+# 600,000 days are more than 1,600 years, so the second row is enough against guessing here, if the
+# letters are random; the third is not. The gate limits the guesses; with a *file* of password
+# hashes in hand, an attacker could try a billion a second. One password for all has other
+# weaknesses: nobody knows who came, and you can't revoke it for just one person. And it does not
+# protect from those who have it: behind it, the limits of the app still matter
+# ([notebook 05](05_gradio_app.ipynb)).
 
 # %% [markdown]
 # ## 5. Under which name?

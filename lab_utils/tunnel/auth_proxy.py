@@ -1,0 +1,229 @@
+"""The authentication proxy: a link ends here, visitors log in, and their requests go on to the app.
+
+ngrok could ask for a password itself, ssh couldn't, and neither could give the app a Host header
+that it accepts without opening it to others. This proxy on 127.0.0.1 does both for both, on every
+plan of ngrok, and it is the same in tests as on the internet. Requests are passed on once they are
+whole, so a slow visitor does not keep the app busy; answers are passed on piece by piece, so
+streams of events arrive as they are sent.
+"""
+
+import asyncio
+import secrets
+
+import httpx
+from starlette.datastructures import Headers
+from starlette.responses import PlainTextResponse, Response
+from starlette.types import Message, Receive, Scope, Send
+
+from lab_utils.middleware import ANY_HOST, RequestLimits
+from lab_utils.net import LOOPBACK, LocalServer, listening_socket
+from lab_utils.tunnel.connections import Connection, Connections
+from lab_utils.tunnel.errors import TunnelError
+from lab_utils.tunnel.headers import Names
+from lab_utils.tunnel.login import Login, LoginQueue, LoginQueueFullError
+
+MARK = "x-lab-tunnel"
+"""Header of every answer that passed the proxy, its own included: an answer without it doesn't come
+from here. Each proxy has a random value of its own."""
+
+MAX_HEAD_BYTES = 64 * 1024
+MAX_BODY_BYTES = 100 * 2**20
+BODY_SECONDS = 120.0
+"""For a whole body: a phone with a weak signal takes long for a photo."""
+
+KEEP_ALIVE_SECONDS = 75
+"""How long an idle connection stays open for its next request."""
+
+_CHALLENGE = {"www-authenticate": 'Basic realm="Handwriting reader", charset="UTF-8"'}
+
+
+class AuthProxy:
+    """A proxy from a free port of 127.0.0.1 to the app's; it answers from a thread of its own.
+
+    Args:
+        app_port: the app's port on 127.0.0.1.
+        login: the name and password that visitors need; None for a link that is open to all.
+    """
+
+    def __init__(self, app_port: int, login: Login | None) -> None:
+        self.mark = secrets.token_hex(8)
+        self._app_url = f"http://{LOOPBACK}:{app_port}"
+        self._logins = LoginQueue(login) if login else None
+        self._names: Names | None = None
+        self._app: httpx.AsyncHTTPTransport | None = None
+        self._connections = Connections()
+        # Hosts are checked before the login, and origins by the app.
+        self._whole_requests = RequestLimits(
+            self._relay,
+            most_bytes=MAX_BODY_BYTES,
+            body_seconds=BODY_SECONDS,
+            hosts=(ANY_HOST,),
+            checks_origin=False,
+            most_open_bytes=2 * MAX_BODY_BYTES,
+            refuse=_refuse,
+        )
+        listening = listening_socket(0)
+        self.port: int = listening.getsockname()[1]
+        self._server = LocalServer(
+            "authentication proxy",
+            f"http://{LOOPBACK}:{self.port}",
+            self._answer,
+            listening,
+            TunnelError,
+            interface="asgi3",
+            http=self._connections.protocol,
+            h11_max_incomplete_event_size=MAX_HEAD_BYTES,
+            timeout_keep_alive=KEEP_ALIVE_SECONDS,
+            proxy_headers=False,  # a visitor could claim any address
+            date_header=False,  # the app's answers have one
+            log_level="error",  # what visitors send wrong is not the user's concern
+        )
+
+    def start(self) -> None:
+        """Starts to answer; all requests are refused until `open_to` names the public address."""
+        self._server.start()
+
+    def open_to(self, public_url: str) -> None:
+        """Lets requests in that ask for this address, and no others."""
+        self._names = Names(public_url, self._app_url)
+
+    def stop(self) -> None:
+        """Ends all connections; can be called twice."""
+        self._connections.drop_all()
+        self._server.stop()
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
+        connection = self._connections.of(scope)
+        if connection is None:
+            await _visitor_left(receive)
+            return
+        with connection.in_use():
+            refusal = await self._refusal(scope, connection)
+            if refusal is None:
+                connection.let_in = True
+                await self._whole_requests(scope, receive, self._marked(send))
+            else:
+                await refusal(scope, receive, self._marked(send))
+
+    async def _refusal(self, scope: Scope, connection: Connection) -> Response | None:
+        """The answer to a request that isn't passed on."""
+        headers = Headers(scope=scope)
+        if self._names is None:
+            return _refuse(503, "The link is not ready yet; try again in a few seconds.")
+        if self._connections.full:
+            return _refuse(503, "Too many connections; try again in a few seconds.")
+        if "content-length" in headers and "transfer-encoding" in headers:
+            # Two lengths may be read as two requests further on (RFC 9112, 6.3).
+            return _refuse(400, "The request has two lengths.")
+        if not scope["raw_path"].startswith(b"/"):
+            return _refuse(400, "The request's target must be a path.")
+        if headers.get("upgrade", "").lower() == "websocket":
+            return _refuse(501, "This link passes HTTP only, no WebSockets.")
+        if not self._names.is_public(headers.get("host", "")):
+            return _refuse(403, "Wrong host name. Use the link exactly as it was given to you.")
+        if self._logins is None:
+            return None
+        given = headers.get("authorization")
+        try:
+            if given and await self._logins.is_right(given, at_once=connection.let_in):
+                return None
+        except LoginQueueFullError:
+            later = {"retry-after": "8"}
+            return _refuse(429, "Too many wrong passwords; try again in a few seconds.", later)
+        connection.let_in = False
+        return _refuse(401, "This link needs a name and a password.", _CHALLENGE)
+
+    def _marked(self, send: Send) -> Send:
+        """Adds our mark to each answer, in place of one that the app may have sent."""
+
+        async def marked(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                kept = [pair for pair in message["headers"] if pair[0].lower() != MARK.encode()]
+                message["headers"] = [*kept, (MARK.encode(), self.mark.encode())]
+            await send(message)
+
+        return marked
+
+    async def _relay(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Passes a whole request on and the answer back, until the answer or the visitor ends."""
+        request = self._request(scope, await _body(receive))
+        passing = asyncio.create_task(self._pass(request, scope, receive, send))
+        leaving = asyncio.create_task(_visitor_left(receive))
+        try:
+            await asyncio.wait({passing, leaving}, return_when=asyncio.FIRST_COMPLETED)
+            if passing.done() and not passing.result():
+                # A broken connection says that the answer is not whole.
+                if connection := self._connections.of(scope):
+                    connection.drop()
+                await leaving
+        finally:
+            for task in (passing, leaving):
+                task.cancel()
+            await asyncio.gather(passing, leaving, return_exceptions=True)
+
+    async def _pass(
+        self, request: httpx.Request, scope: Scope, receive: Receive, send: Send
+    ) -> bool:
+        """Returns False if the app broke off in the middle of its answer."""
+        try:
+            answer = await self._transport().handle_async_request(request)
+        except httpx.TransportError as error:
+            ended = isinstance(error, httpx.ConnectError)
+            what = "is not running" if ended else "broke off; try again"
+            await _refuse(502, f"The app behind this link {what}.")(scope, receive, send)
+            return True
+        headers = self._names.towards_visitor(answer.headers.raw)
+        start = {"type": "http.response.start", "status": answer.status_code, "headers": headers}
+        try:
+            await send(start)
+            async for piece in answer.stream:
+                await send({"type": "http.response.body", "body": piece, "more_body": True})
+        except httpx.TransportError:
+            return False
+        finally:
+            await answer.aclose()
+        await send({"type": "http.response.body"})
+        return True
+
+    def _request(self, scope: Scope, body: bytes) -> httpx.Request:
+        query = scope["query_string"]
+        target = scope["raw_path"] + (b"?" + query if query else b"")
+        return httpx.Request(
+            scope["method"],
+            self._app_url,
+            headers=self._names.towards_app(scope["headers"], self._logins is not None),
+            content=body or None,
+            extensions={"target": target},  # as it came: httpx would encode some of it again
+        )
+
+    def _transport(self) -> httpx.AsyncHTTPTransport:
+        """Made at the first request, in the server's own event loop.
+
+        A transport and not a client, which would keep one visitor's cookies and send them with the
+        requests of another.
+        """
+        if self._app is None:
+            limits = httpx.Limits(max_connections=None, max_keepalive_connections=0)
+            self._app = httpx.AsyncHTTPTransport(limits=limits, trust_env=False)
+        return self._app
+
+
+async def _body(receive: Receive) -> bytes:
+    """The body of a request that has arrived."""
+    pieces, more = [], True
+    while more:
+        message = await receive()
+        pieces.append(message.get("body", b""))
+        more = message.get("more_body", False)
+    return b"".join(pieces)
+
+
+async def _visitor_left(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
+def _refuse(status: int, sentence: str, headers: dict[str, str] | None = None) -> Response:
+    return PlainTextResponse(
+        f"{sentence}\n", status, {"cache-control": "no-store"} | (headers or {})
+    )

@@ -1,0 +1,56 @@
+"""Runs ngrok's agent with pyngrok, as a program: it ends with the agent, and the agent with it.
+
+    python ngrok_agent.py AGENT CONFIG URL UPSTREAM SECONDS
+
+It prints lines of JSON: {"log": ...} for each error that the agent reports, then {"url": ...} with
+the public address, or {"error": ..., "status": ...} if there is none. pyngrok waits for a line of
+the agent's without a time limit, so our process waits for this program instead, with one. It also
+starts it with `lab_utils.process`, and so no agent is left even after kill -9.
+"""
+
+import json
+import signal
+import sys
+
+from pyngrok import ngrok, process
+from pyngrok.conf import PyngrokConfig
+from pyngrok.exception import PyngrokError
+from pyngrok.log import NgrokLog
+
+
+def main(agent: str, config_path: str, url: str, upstream: str, seconds: str) -> int:
+    """Returns an exit code when the agent has ended."""
+    # pyngrok ends the agent with this program, but not if a signal kills the program.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    config = PyngrokConfig(
+        ngrok_path=agent,
+        config_path=config_path,
+        startup_timeout=int(seconds),
+        request_timeout=float(seconds),
+        log_event_callback=report,
+    )
+    try:
+        # In pyngrok's terms of ngrok's third configuration: HTTPS, and no other scheme.
+        tunnel = ngrok.connect(upstream, name="lab", pyngrok_config=config, url=url)
+    except (PyngrokError, OSError, ValueError) as error:
+        details = getattr(error, "body", None) or ""
+        say(error=f"{error} {details}", status=getattr(error, "status_code", None))
+        return 1
+    say(url=tunnel.public_url)
+    # Not ngrok.get_ngrok_process, which would write a new file of settings once ours is deleted.
+    return process.get_process(config).proc.wait()
+
+
+def report(log: NgrokLog) -> None:
+    """Passes the agent's errors on."""
+    if log.err and log.lvl in ("ERROR", "CRITICAL"):
+        say(log=log.err)
+
+
+def say(**what: object) -> None:
+    """Prints one line of JSON at once."""
+    print(json.dumps(what), flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main(*sys.argv[1:]))

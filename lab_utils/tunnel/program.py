@@ -1,0 +1,58 @@
+"""A program that holds a link open: it ends when this process ends, also by kill -9."""
+
+import subprocess
+import threading
+from collections import deque
+from collections.abc import Iterator
+from typing import Any, Protocol
+
+from lab_utils.process import end_kept, start_kept
+
+
+class Way(Protocol):
+    """What makes a port of this machine reachable from outside."""
+
+    def open(self, port: int) -> str:
+        """The public address; raises TunnelError, or TunnelDownError if trying again may help."""
+
+    def is_running(self) -> bool: ...
+
+    def close(self) -> None: ...
+
+
+class ProgramWay:
+    """A way through a program, which says on one of its streams what becomes of the link."""
+
+    def __init__(self) -> None:
+        self._process: subprocess.Popen | None = None
+
+    def is_running(self) -> bool:
+        """Whether the program runs."""
+        return self._process is not None and self._process.poll() is None
+
+    def close(self) -> None:
+        """Ends the program; returns when it is gone."""
+        process, self._process = self._process, None
+        end_kept(process)
+
+    def _run(self, command: list[str], seconds: float, stream: str, **options: Any) -> Iterator:
+        """Starts the program and yields its lines until the caller has seen enough of them.
+
+        Args:
+            seconds: after them, the program is ended.
+            stream: "stdout" or "stderr".
+            options: further ones of Popen.
+        """
+        streams = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+        process = self._process = start_kept(
+            command, text=True, errors="replace", **streams | {stream: subprocess.PIPE}, **options
+        )
+        lines = getattr(process, stream)
+        late = threading.Timer(seconds, end_kept, [process])
+        late.start()
+        try:
+            yield from iter(lines.readline, "")
+        finally:
+            late.cancel()
+            # What comes later is read and dropped: the program would stop at a full pipe.
+            threading.Thread(target=deque, args=(lines, 0), daemon=True).start()

@@ -1,0 +1,429 @@
+"""The authentication proxy: who gets in, what the app is sent, and that nothing is held back."""
+
+import base64
+import contextlib
+import http.client
+import socket
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from conftest import free_port
+from starlette.applications import Starlette
+from starlette.responses import JSONResponse, RedirectResponse
+from starlette.routing import Route
+from tunnel_serving import until
+
+from lab_utils.middleware import RequestLimits
+from lab_utils.net import LocalServer, listening_socket
+from lab_utils.tunnel import auth_proxy, connections, login
+from lab_utils.tunnel.auth_proxy import MARK, AuthProxy
+from lab_utils.tunnel.login import Login
+
+NAME = "lab.example.org"
+LOGIN = Login("ada", "pass:wörd")
+RIGHT = "Basic " + base64.b64encode("ada:pass:wörd".encode()).decode()
+WRONG = "Basic " + base64.b64encode(b"ada:guess").decode()
+
+
+@contextlib.contextmanager
+def proxy_before(port: int, login: Login | None = LOGIN):
+    proxy = AuthProxy(port, login)
+    proxy.start()
+    proxy.open_to(f"https://{NAME}")
+    try:
+        yield proxy
+    finally:
+        proxy.stop()
+
+
+@pytest.fixture
+def proxy(serve):
+    """A proxy before a server that answers "app" and keeps the requests."""
+    server = serve(b"app")
+    with proxy_before(server.port) as proxy:
+        proxy.requests = server.requests
+        yield proxy
+
+
+def connect(proxy) -> http.client.HTTPConnection:
+    return http.client.HTTPConnection("127.0.0.1", proxy.port, timeout=20)
+
+
+def ask(proxy, method="GET", path="/", body=None, on=None, **headers) -> http.client.HTTPResponse:
+    headers = {name.replace("_", "-"): value for name, value in headers.items()}
+    headers = {"Host": NAME, "Authorization": RIGHT} | headers
+    connection = on or connect(proxy)
+    connection.request(
+        method, path, body, {name: value for name, value in headers.items() if value is not None}
+    )
+    return connection.getresponse()
+
+
+def sent_raw(proxy, data: bytes) -> bytes:
+    """The beginning of the answer to some bytes."""
+    with socket.create_connection(("127.0.0.1", proxy.port), timeout=20) as connection:
+        connection.sendall(data)
+        with contextlib.suppress(ConnectionResetError):
+            return connection.recv(65536)
+    return b""
+
+
+def app_got(proxy) -> dict[str, str]:
+    """The headers that the app got last, by names in lower case."""
+    lines = proxy.requests[-1].decode().split("\r\n\r\n")[0].split("\r\n")[1:]
+    return {name.lower(): value for name, _, value in (line.partition(": ") for line in lines)}
+
+
+# Who gets in
+
+
+def test_a_visitor_with_the_password_gets_the_app(proxy):
+    answer = ask(proxy)
+    assert (answer.status, answer.read()) == (200, b"app")
+    assert answer.headers[MARK] == proxy.mark
+
+
+@pytest.mark.parametrize("given", [None, "", "Basic", "Basic !!", WRONG, "Basic " + "A" * 9000])
+def test_without_the_password_nothing_reaches_the_app(proxy, given):
+    answer = ask(proxy, Authorization=given)
+    assert answer.status == 401
+    assert answer.headers["WWW-Authenticate"].startswith("Basic ")
+    assert answer.headers[MARK] == proxy.mark, "the link itself leads here"
+    assert b"ada" not in answer.read()
+    assert proxy.requests == []
+
+
+def test_each_request_of_a_connection_is_asked_for_the_password(proxy):
+    connection = connect(proxy)
+    asked = [("GET", RIGHT, 200), ("GET", WRONG, 401), ("HEAD", WRONG, 401), ("GET", RIGHT, 200)]
+    for method, header, status in asked:
+        answer = ask(proxy, method, on=connection, Authorization=header)
+        assert answer.status == status
+        assert (answer.read() == b"") == (method == "HEAD")
+        assert connection.sock is not None, "the same connection"
+    assert len(proxy.requests) == 2
+
+
+def test_guessers_wait_in_one_queue_and_who_is_logged_in_does_not(proxy, monkeypatch):
+    """Else two hundred connections try hundreds of passwords a second."""
+    checked = []
+    is_in = Login.is_in
+    monkeypatch.setattr(login, "CHECK_SECONDS", 0.2)
+    monkeypatch.setattr(login, "MOST_WAIT_SECONDS", 1.0)
+    monkeypatch.setattr(
+        Login, "is_in", lambda self, header: checked.append(header) or is_in(self, header)
+    )
+    connection = connect(proxy)
+    assert ask(proxy, on=connection).read() == b"app"
+    with ThreadPoolExecutor(50) as threads:
+        answers = [threads.submit(ask, proxy, Authorization=WRONG) for _ in range(50)]
+        assert until(lambda: any(one.done() and one.result().status == 429 for one in answers))
+        assert ask(proxy, on=connection).read() == b"app"
+        found = [one.result() for one in answers]
+    assert {one.status for one in found} == {401, 429}
+    refused = next(one for one in found if one.status == 429)
+    assert refused.headers["Retry-After"] and refused.headers[MARK]
+    # The first is checked twice; the machine may be so slow that some come after the others.
+    assert checked.count(WRONG) <= 1 + [one.status for one in found].count(401)
+    monkeypatch.setattr(login, "MOST_WAIT_SECONDS", 60.0)
+    assert ask(proxy).status == 200, "a new visitor comes in after those who wait"
+
+
+def test_an_open_link_passes_the_apps_own_login_on(serve):
+    server = serve(b"app")
+    with proxy_before(server.port, login=None) as proxy:
+        proxy.requests = server.requests
+        assert ask(proxy, Authorization=WRONG).status == 200
+        assert app_got(proxy)["authorization"] == WRONG
+
+
+@pytest.mark.parametrize("host", ["evil.example", "127.0.0.1", "localhost", "", NAME + ".evil.org"])
+def test_another_name_is_refused(proxy, host):
+    """A page of another site could make a name of its own lead to this machine."""
+    assert ask(proxy, Host=host).status == 403
+    assert proxy.requests == []
+
+
+def test_before_the_address_is_known_nobody_gets_in(serve):
+    proxy = AuthProxy(serve(b"app").port, None)
+    proxy.start()
+    try:
+        answer = ask(proxy)
+        assert answer.status == 503 and b"not ready" in answer.read()
+    finally:
+        proxy.stop()
+
+
+# What the app is sent
+
+
+def test_the_app_is_asked_under_its_own_address(proxy):
+    spoof = {"X-Forwarded-Host": "evil.example", "X-Forwarded-Proto": "http", "Forwarded": "host=x"}
+    hop = {"TE": "trailers", "Connection": "keep-alive", "Keep-Alive": "5", "Upgrade": "h2c"}
+    ask(proxy, path='/a%20b/../"?c=d', Origin=f"https://{NAME}", Cookie="a=b", **spoof, **hop)
+    assert proxy.requests[-1].startswith(b'GET /a%20b/../"?c=d HTTP/1.1\r\n'), "not a byte changed"
+    headers = app_got(proxy)
+    own = headers["host"]
+    assert own.startswith("127.0.0.1:") and headers["origin"] == f"http://{own}"
+    assert headers["x-forwarded-host"] == NAME and headers["x-forwarded-proto"] == "https"
+    assert headers["cookie"] == "a=b"
+    assert not {"authorization", "forwarded", "te", "keep-alive", "upgrade"} & set(headers)
+
+
+@pytest.mark.parametrize(
+    "origin", ["https://evil.example", f"http://{NAME}", f"https://{NAME}.evil.org", "null", "own"]
+)
+def test_another_sites_origin_does_not_pass_for_the_apps(proxy, origin):
+    """Not even that of a page on the visitor's own machine, at the port that the app has here."""
+    ask(proxy, "POST", body=b"x")
+    app = app_got(proxy)["host"]
+    ask(proxy, "POST", body=b"x", Origin=f"http://{app}" if origin == "own" else origin)
+    assert app_got(proxy)["origin"] == "null"
+
+
+@contextlib.contextmanager
+def app_with_login():
+    """The port of an app behind the lab's own limits; its login redirects and sets a cookie."""
+
+    async def log_in(request):
+        answer = RedirectResponse(request.url_for("page"), 303)
+        answer.set_cookie("session", request.query_params["user"])
+        return answer
+
+    async def page(request):
+        return JSONResponse({"user": request.cookies.get("session")})
+
+    routes = [Route("/login", log_in, methods=["POST"]), Route("/", page, name="page")]
+    listening = listening_socket()
+    port = listening.getsockname()[1]
+    app = RequestLimits(Starlette(routes=routes), most_bytes=1000)
+    server = LocalServer("app", "", app, listening, RuntimeError)
+    server.start()
+    try:
+        yield port
+    finally:
+        server.stop()
+
+
+def test_the_apps_own_login_works_under_the_public_name():
+    with app_with_login() as port, proxy_before(port) as proxy:
+        own = {"Origin": f"https://{NAME}"}
+        foreign = {"Origin": "https://evil.example"}
+        answer = ask(proxy, "POST", "/login?user=ada", b"x", **own)
+        assert answer.status == 303 and answer.headers["Location"] == f"https://{NAME}/"
+        cookie = answer.headers["Set-Cookie"].partition(";")[0]
+        assert b'"ada"' in ask(proxy, Cookie=cookie).read()
+        assert b"null" in ask(proxy).read(), "nobody else gets that cookie"
+        assert ask(proxy, "POST", "/login?user=eve", b"x", **foreign).status == 403
+
+
+@pytest.mark.parametrize(
+    "framing",
+    [
+        "Content-Length: 39\r\nTransfer-Encoding: chunked",
+        "Content-Length: 5\r\nContent-Length: 39",
+        "Transfer-Encoding: chunked, identity",
+        "Content-Length: 0x5",
+    ],
+)
+def test_a_request_with_two_lengths_is_refused(proxy, framing):
+    """Else the rest of a body would be read as a request that nobody was asked a password for."""
+    smuggled = b"GET /secret HTTP/1.1\r\nHost: x\r\n\r\n"
+    head = f"POST / HTTP/1.1\r\nHost: {NAME}\r\nAuthorization: {RIGHT}\r\n{framing}\r\n\r\n"
+    answer = sent_raw(proxy, head.encode("latin-1") + b"0\r\n\r\n" + smuggled)
+    assert answer.startswith((b"HTTP/1.1 400", b"HTTP/1.1 501"))
+    assert proxy.requests == []
+
+
+@pytest.mark.parametrize(
+    "line, status",
+    [
+        ("GET http://other.example/ HTTP/1.1", 400),
+        ("CONNECT other.example:443 HTTP/1.1", 400),
+        ("GET /ws HTTP/1.1\r\nConnection: Upgrade\r\nUpgrade: websocket", 501),
+        ("GET /%0Aproxy HTTP/1.1", 400),
+        ("GET / HTTP/1.1\r\nHost: other.example", 400),
+    ],
+)
+def test_what_is_not_a_plain_request_is_refused(proxy, line, status):
+    head = f"{line}\r\nHost: {NAME}\r\nAuthorization: {RIGHT}\r\n\r\n"
+    assert int(sent_raw(proxy, head.encode("latin-1")).split()[1]) == status
+    assert proxy.requests == []
+
+
+@pytest.mark.parametrize("junk", [b"\x16\x03\x01\x02\x00", b"GET\r\n\r\n", b"G" * 100_000])
+def test_what_is_not_http_is_refused_and_the_next_visitor_served(proxy, junk):
+    answer = sent_raw(proxy, junk + b"\r\n\r\n")
+    assert answer == b"" or answer.startswith(b"HTTP/1.1 4")
+    assert ask(proxy).status == 200
+
+
+# Connections
+
+
+def test_a_head_has_to_come_in_time(proxy, monkeypatch):
+    monkeypatch.setattr(connections, "HEAD_SECONDS", 0.3)
+    slow = f"GET / HTTP/1.1\r\nHost: {NAME}\r\n".encode()
+    for whole, begun in ((b"", b""), (b"", slow), (slow + b"\r\n", slow)):
+        with socket.create_connection(("127.0.0.1", proxy.port), timeout=20) as connection:
+            connection.sendall(whole)
+            assert not whole or connection.recv(65536).startswith(b"HTTP/1.1 401")
+            connection.sendall(begun)
+            with contextlib.suppress(ConnectionResetError):
+                while connection.recv(65536):
+                    pass  # until the proxy hangs up
+    assert ask(proxy).status == 200
+
+
+def test_silent_connections_keep_nobody_out(proxy, monkeypatch):
+    monkeypatch.setattr(connections, "MOST_CONNECTIONS", 8)
+    kept = connect(proxy)
+    assert ask(proxy, on=kept).read() == b"app"
+    with contextlib.ExitStack() as stack:
+        for _ in range(30):
+            stack.enter_context(socket.create_connection(("127.0.0.1", proxy.port), timeout=20))
+        assert ask(proxy).status == 200
+        assert ask(proxy, on=kept).read() == b"app", "who is logged in keeps the connection"
+
+
+def test_more_visitors_than_the_proxy_takes_are_told_to_come_again(serve, monkeypatch):
+    monkeypatch.setattr(connections, "MOST_CONNECTIONS", 4)
+    go = threading.Event()
+
+    def answer(connection, _request):
+        go.wait(20)
+        connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+
+    server = serve(answer)
+    with proxy_before(server.port) as proxy, ThreadPoolExecutor(4) as threads:
+        answers = [threads.submit(ask, proxy) for _ in range(4)]
+        assert until(lambda: len(server.requests) == 4)
+        late = ask(proxy)
+        assert late.status == 503 and b"Too many connections" in late.read()
+        go.set()
+        assert {one.result().status for one in answers} == {200}
+
+
+# Nothing is held back
+
+
+def test_events_pass_one_by_one_and_a_visitor_who_leaves_is_noticed(serve):
+    go, left = threading.Event(), threading.Event()
+
+    def stream(connection, _request):
+        connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n")
+        connection.sendall(b"data: 1\n\n")
+        assert go.wait(20)
+        connection.sendall(b"data: 2\n\n")
+        if connection.recv(1) == b"":
+            left.set()
+
+    with proxy_before(serve(stream).port) as proxy:
+        answer = ask(proxy)
+        assert answer.readline() + answer.readline() == b"data: 1\n\n"
+        go.set()
+        assert answer.readline() + answer.readline() == b"data: 2\n\n"
+        answer.close()
+        assert left.wait(20)
+
+
+def test_a_visitor_who_leaves_before_the_answer_is_noticed(serve):
+    left = threading.Event()
+
+    def wait(connection, _request):
+        if connection.recv(1) == b"":
+            left.set()
+
+    server = serve(wait)
+    with proxy_before(server.port) as proxy:
+        connection = connect(proxy)
+        connection.request("GET", "/", headers={"Host": NAME, "Authorization": RIGHT})
+        assert until(lambda: server.requests)
+        connection.close()
+        assert left.wait(20)
+
+
+@pytest.mark.parametrize("framing", ["length", "chunked"])
+def test_many_bodies_at_once_and_after_each_other_arrive_whole(serve, framing):
+    def echo(connection, request):
+        head, _, body = request.partition(b"\r\n\r\n")
+        size = int(head.lower().partition(b"content-length: ")[2].split(b"\r\n")[0])
+        while len(body) < size:
+            body += connection.recv(2**20)
+        connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (size, body))
+
+    def visit(number: int) -> bool:
+        connection = connect(proxy)
+        for size in range(20):
+            body = bytes([number]) * (1 + 10_000 * size)
+            given = body if framing == "length" else iter([body[:1], body[1:] or b"", b""])
+            if ask(proxy, "POST", body=given, on=connection).read() != body:
+                return False
+        return True
+
+    with proxy_before(serve(echo).port) as proxy, ThreadPoolExecutor(8) as threads:
+        assert all(threads.map(visit, range(8)))
+
+
+@pytest.mark.parametrize("framing", ["length", "chunked"])
+def test_a_body_that_is_too_large_is_refused(serve, monkeypatch, framing):
+    monkeypatch.setattr(auth_proxy, "MAX_BODY_BYTES", 2**20)
+    server = serve(b"app")
+    with proxy_before(server.port) as proxy:
+        body = b"x" * 2**21
+        answer = ask(proxy, "POST", body=body if framing == "length" else iter([body]))
+        assert answer.status == 413 and answer.headers[MARK]
+    assert server.requests == []
+
+
+def test_a_body_has_to_come_in_time(serve, monkeypatch):
+    monkeypatch.setattr(auth_proxy, "BODY_SECONDS", 0.3)
+    with proxy_before(serve(b"app").port) as proxy:
+        head = f"POST / HTTP/1.1\r\nHost: {NAME}\r\nAuthorization: {RIGHT}\r\nContent-Length: 9"
+        assert sent_raw(proxy, head.encode() + b"\r\n\r\nx").startswith(b"HTTP/1.1 408")
+
+
+@pytest.mark.parametrize("method", ["HEAD", "GET"])
+def test_an_answer_without_a_body_ends(serve, method):
+    server = serve(lambda c, _: c.sendall(b"HTTP/1.1 304 Not Modified\r\nETag: x\r\n\r\n"))
+    with proxy_before(server.port) as proxy:
+        answer = ask(proxy, method)
+        assert (answer.status, answer.read(), answer.headers["ETag"]) == (304, b"", "x")
+
+
+# A dead app
+
+
+def test_a_dead_app_differs_from_a_dead_link():
+    with proxy_before(free_port()) as proxy:
+        answer = ask(proxy)
+    assert answer.status == 502 and answer.headers[MARK] == proxy.mark
+    assert b"not running" in answer.read()
+
+
+def test_an_app_that_breaks_off_gives_no_half_answer(serve, capfd):
+    for head in (b"Content-Length: 10\r\n\r\nhalf", b"Transfer-Encoding: chunked\r\n\r\n9\r\nhalf"):
+        begun = b"HTTP/1.1 200 OK\r\n" + head
+        server = serve(lambda connection, _, begun=begun: connection.sendall(begun))
+        cut_off = pytest.raises((http.client.IncompleteRead, ConnectionResetError))
+        with proxy_before(server.port) as proxy, cut_off:
+            ask(proxy).read()
+    with proxy_before(serve(lambda *_: None).port) as proxy:
+        assert ask(proxy).status == 502
+    assert capfd.readouterr().err == "", "nothing in the terminal of the one who shares"
+
+
+def test_a_proxy_that_stops_ends_its_connections(serve):
+    never = threading.Event()
+    server = serve(lambda *_: never.wait(20))
+    with proxy_before(server.port) as proxy:
+        connection = connect(proxy)
+        connection.request("GET", "/", headers={"Host": NAME, "Authorization": RIGHT})
+        assert until(lambda: server.requests)
+        proxy.stop()
+        with pytest.raises((http.client.HTTPException, OSError)):
+            connection.getresponse()
+    never.set()
+    with pytest.raises(OSError):
+        socket.create_connection(("127.0.0.1", proxy.port), timeout=5)
