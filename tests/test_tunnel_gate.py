@@ -12,7 +12,7 @@ import pytest
 from conftest import free_port
 from tunnel_serving import until
 
-from lab_utils.app.guard import Guard
+from lab_utils.middleware import RequestLimits
 from lab_utils.tunnel.gate import MARK, Gate
 from lab_utils.tunnel.login import Login
 
@@ -167,7 +167,7 @@ def test_another_sites_origin_does_not_pass_for_the_apps(gate, origin):
     assert told(gate)["origin"] == "null"
 
 
-def test_the_apps_guard_takes_the_links_pages_and_refuses_others():
+def test_the_apps_limits_take_the_links_pages_and_refuses_others():
     from starlette.applications import Starlette
     from starlette.responses import PlainTextResponse
     from starlette.routing import Route
@@ -177,7 +177,8 @@ def test_the_apps_guard_takes_the_links_pages_and_refuses_others():
     async def page(request):
         return PlainTextResponse(str(request.base_url))
 
-    app = Guard(Starlette(routes=[Route("/", page, methods=["GET", "POST"])]))
+    page_app = Starlette(routes=[Route("/", page, methods=["GET", "POST"])])
+    app = RequestLimits(page_app, most_bytes=1000)
     listening = socket.create_server(("127.0.0.1", 0))
     server = LocalServer("app", "", app, listening, RuntimeError)
     server.start()

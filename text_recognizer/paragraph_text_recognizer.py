@@ -43,6 +43,22 @@ class Line:
     box: tuple[float, float, float, float]
     """(x0, y0, x1, y1) around the strip, within the image."""
 
+    def in_px_of(self, image: LoadedImage) -> "Line":
+        """This line of an image's page, in px of the image itself; to 0.1 px."""
+        x_scale, y_scale = image.scale
+        x0, y0, x1, y1 = self.box
+        return dataclasses.replace(
+            self,
+            path=[(round(x * x_scale, 1), round(y * y_scale, 1)) for x, y in self.path],
+            height=round(self.height * y_scale, 1),
+            box=(
+                max(round(x0 * x_scale, 1), 0.0),
+                max(round(y0 * y_scale, 1), 0.0),
+                min(round(x1 * x_scale, 1), float(image.width)),
+                min(round(y1 * y_scale, 1), float(image.height)),
+            ),
+        )
+
 
 @dataclasses.dataclass(frozen=True)
 class PageReading:
@@ -57,6 +73,11 @@ class PageReading:
     """Width of the original image in px, turned upright."""
     height: int
     """Height of the original image in px, turned upright."""
+
+    def in_px_of(self, image: LoadedImage) -> "PageReading":
+        """This reading of an image's page, with its places in px of the image itself."""
+        lines = [line.in_px_of(image) for line in self.lines]
+        return dataclasses.replace(self, lines=lines, width=image.width, height=image.height)
 
 
 def compiled_model_path() -> Path:
@@ -216,17 +237,9 @@ class ParagraphTextRecognizer:
 def _place(
     text: str, confidence: float, path: list[list[float]], height: float, image: LoadedImage
 ) -> Line:
-    x_scale, y_scale = image.scale
-    points = [(round(x * x_scale, 1), round(y * y_scale, 1)) for x, y in path]
-    height = round(height * y_scale, 1)
-    xs, ys = [x for x, _ in points], [y for _, y in points]
-    box = (
-        max(min(xs), 0.0),
-        max(round(min(ys) - height / 2, 1), 0.0),
-        min(max(xs), float(image.width)),
-        min(round(max(ys) + height / 2, 1), float(image.height)),
-    )
-    return Line(text, round(confidence, 4), points, height, box)
+    xs, ys = [x for x, _ in path], [y for _, y in path]
+    box = (min(xs), min(ys) - height / 2, max(xs), max(ys) + height / 2)
+    return Line(text, round(confidence, 4), path, height, box).in_px_of(image)
 
 
 def _device(name: str | torch.device) -> torch.device:

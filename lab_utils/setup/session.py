@@ -11,6 +11,7 @@ import warnings
 from pathlib import Path
 
 from lab_utils.colab import on_colab
+from lab_utils.net import keep_local_direct
 from lab_utils.setup import packages
 from lab_utils.setup.project import SetupError
 from text_recognizer.places import lab_folder, project_folder
@@ -37,6 +38,8 @@ def prepare() -> None:
     _lead_path_with(sysconfig.get_path("scripts"))
     # Matplotlib would keep its cache of fonts in the home folder.
     os.environ.setdefault("MPLCONFIGDIR", str(lab_folder() / "cache" / "matplotlib"))
+    # Gradio's `launch` asks 127.0.0.1 whether the app is there; a proxy could not say.
+    keep_local_direct()
     # tqdm tells at import that it can't draw a widget; it draws its bar as text, which is right.
     warnings.filterwarnings("ignore", message="IProgress not found")
     if on_colab():
