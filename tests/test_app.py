@@ -241,7 +241,7 @@ def test_the_folder_is_bounded(tmp_path):
 
 def test_what_cannot_be_kept_is_told(tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(FeedbackError, match="tell whoever runs"):
+    with pytest.raises(FeedbackError, match="tell the person who runs"):
         FeedbackFolder(tmp_path / "file" / "folder").add(png(), "read")
     with pytest.raises(FeedbackError, match="characters"):
         FeedbackFolder(tmp_path).add(png(), "read", "x" * (limits.MAX_CORRECTION + 1))

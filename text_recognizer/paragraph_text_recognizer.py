@@ -56,6 +56,22 @@ class Line:
     block: int = 0
     """Which block it belongs to, such as a column; they are numbered in reading order."""
 
+    def in_px_of(self, image: LoadedImage) -> "Line":
+        """This line of an image's page, in px of the image itself; to 0.1 px."""
+        x_scale, y_scale = image.scale
+        x0, y0, x1, y1 = self.box
+        return dataclasses.replace(
+            self,
+            path=[(round(x * x_scale, 1), round(y * y_scale, 1)) for x, y in self.path],
+            height=round(self.height * y_scale, 1),
+            box=(
+                max(round(x0 * x_scale, 1), 0.0),
+                max(round(y0 * y_scale, 1), 0.0),
+                min(round(x1 * x_scale, 1), float(image.width)),
+                min(round(y1 * y_scale, 1), float(image.height)),
+            ),
+        )
+
 
 @dataclasses.dataclass(frozen=True)
 class PageReading:
@@ -70,6 +86,11 @@ class PageReading:
     """Width of the original image in px, turned upright."""
     height: int
     """Height of the original image in px, turned upright."""
+
+    def in_px_of(self, image: LoadedImage) -> "PageReading":
+        """This reading of an image's page, with its places in px of the image itself."""
+        lines = [line.in_px_of(image) for line in self.lines]
+        return dataclasses.replace(self, lines=lines, width=image.width, height=image.height)
 
 
 class ParagraphTextRecognizer:

@@ -4,6 +4,7 @@ A folder that anybody who can open the page may write to, so it is bounded, and 
 formula.
 """
 
+import contextlib
 import csv
 import hashlib
 import io
@@ -15,6 +16,7 @@ from pathlib import Path
 
 from lab_utils.app.limits import MAX_CORRECTION, MAX_FEEDBACK_BYTES
 from text_recognizer.errors import RecognizerError
+from text_recognizer.files import replacing
 
 COLUMNS = ("time", "image", "read", "corrected")
 TABLE = "feedback.csv"
@@ -55,7 +57,7 @@ class FeedbackFolder:
         """
         if len(corrected) > MAX_CORRECTION:
             raise FeedbackError(
-                f"The text has more than {MAX_CORRECTION} characters; send the wrong lines alone."
+                f"The text has more than {MAX_CORRECTION} characters; send only the wrong lines."
             )
         name = hashlib.sha256(image).hexdigest() + _suffix(image)
         cells = (datetime.now(UTC).isoformat(timespec="seconds"), name, read, corrected)
@@ -65,7 +67,8 @@ class FeedbackFolder:
                 return self._add(name, image, row)
             except OSError as error:
                 raise FeedbackError(
-                    f"The feedback was not kept ({error.strerror}); tell whoever runs this app."
+                    f"The feedback was not kept ({error.strerror}); "
+                    "tell the person who runs this app."
                 ) from None
 
     def _add(self, name: str, image: bytes, row: bytes) -> Path:
@@ -74,12 +77,14 @@ class FeedbackFolder:
         is_new = not path.exists()
         if self._size() + len(row) + len(image) * is_new > self.max_bytes:
             raise FeedbackError(
-                "The folder for feedback is full, so this was not kept; tell whoever runs this app."
+                "The folder for feedback is full, so this was not kept; "
+                "tell the person who runs this app."
             )
         if is_new:
-            _write_whole(path, image)
+            with replacing(path) as whole:
+                whole.write_bytes(image)
         if not self.table.exists():
-            _write_whole(self.table, _csv_row(COLUMNS), replace=False)
+            self._begin_table()
         # One write at the file's end: rows of several processes do not mix.
         file = os.open(self.table, os.O_WRONLY | os.O_APPEND)
         try:
@@ -87,6 +92,13 @@ class FeedbackFolder:
         finally:
             os.close(file)
         return path
+
+    def _begin_table(self) -> None:
+        with tempfile.NamedTemporaryFile(dir=self.path, prefix=".new-") as whole:
+            whole.write(_csv_row(COLUMNS))
+            whole.flush()
+            with contextlib.suppress(FileExistsError):  # another process was first
+                os.link(whole.name, self.table)
 
     def _size(self) -> int:
         images = (file for file in (self.path / IMAGES).iterdir() if file.name[0] != ".")
@@ -128,20 +140,4 @@ def _suffix(image: bytes) -> str:
         with Image.open(io.BytesIO(image), formats=FORMATS) as opened:
             return _SUFFIXES.get(opened.format, f".{opened.format.lower()}")
     except Exception:  # Pillow raises nearly anything on damaged data.
-        raise FeedbackError("Only an image that was read can be told about.") from None
-
-
-def _write_whole(path: Path, data: bytes, replace: bool = True) -> None:
-    """Writes a file that is either there whole or not at all, whoever looks or interrupts."""
-    file, temporary = tempfile.mkstemp(dir=path.parent, prefix=".new-")
-    try:
-        with os.fdopen(file, "wb") as stream:
-            stream.write(data)
-        if replace:
-            os.replace(temporary, path)
-        else:
-            os.link(temporary, path)
-    except FileExistsError:  # another process was first, with the same content
-        pass
-    finally:
-        Path(temporary).unlink(missing_ok=True)
+        raise FeedbackError("You can only send feedback on a page that has been read.") from None

@@ -421,7 +421,7 @@ for name, sent in wrong.items():
 # reach (the one above is where clouds keep a machine's keys), and a server that opens any path
 # hands out its files. Gradio's own image input fetches addresses; the lab's app refuses them before
 # Gradio sees them, as it refuses requests of more than 28 MB before they are decoded
-# ([`guard.py`](../lab_utils/app/guard.py), [`pictures.py`](../lab_utils/app/pictures.py)).
+# ([`middleware.py`](../lab_utils/middleware.py), [`routes.py`](../lab_utils/app/routes.py)).
 #
 # Other clients do what you did. `curl` takes the body from a file:
 
@@ -615,9 +615,9 @@ with ThreadPoolExecutor(6) as users:
 # %% [markdown]
 # All six ran at once, in spite of a limit of one and a queue of one. The queue is on the way of
 # `/call` and of the page; **`/run` bypasses it**. One can close that way, with
-# `queue(api_open=False)`, and lose the simple call. The lab's app has a gate of its own behind both
-# ([`gate.py`](../lab_utils/app/gate.py)): so many are read at once, so many wait, first come, first
-# served, and the next one is told.
+# `queue(api_open=False)`, and lose the simple call. The lab's app has one
+# admission queue behind both ([`admission.py`](../lab_utils/app/admission.py)): so many pages are
+# read at once, so many wait, first come, first served, and the next one is refused.
 
 # %%
 release.clear()
@@ -858,7 +858,7 @@ with urllib.request.urlopen(url) as response:
 #
 # ```sh
 # lab app
-# lab app --port 8080 --auth anna:long-password --queue-size 8
+# LAB_APP_AUTH=anna:long-password lab app --port 8080 --queue-size 8
 # lab app --mcp
 # ```
 #

@@ -659,10 +659,10 @@ show(
 # %% [markdown]
 # ## 8. Other ways
 #
-# **Gradio's share link.** `lab app --share --auth anna:a-long-password`, or `launch(share=True)`.
-# Gradio's agent does what ngrok's does, without an account, for a week at most, under a random
-# name. Gradio's server ends the encryption. Without `auth`, everybody who has the link uses the
-# app.
+# **Gradio's share link.** `LAB_APP_AUTH=anna:a-long-password lab app --share`, or
+# `launch(share=True)`. Gradio's agent does what ngrok's does, without an account, for a week at
+# most, under a random name. Gradio's server ends the encryption. Without a login, everybody who has
+# the link uses the app.
 #
 # **A host of your own, with ssh.** Any rented machine with a public address is a tunnel's server,
 # and OpenSSH is an agent: `-R` asks the host to listen, and passes what comes down the line.
@@ -722,7 +722,7 @@ show_table(rows, ["part", "restart", "open port"], "Table 2. The parts of the de
 # |---|---|---|---|
 # | yourself, now | 127.0.0.1 | as long as the kernel | nobody |
 # | one phone, some minutes | `lab tunnel`; `lab demo` starts all | until Ctrl-C | ngrok |
-# | a talk, without accounts | `lab app --share --auth ...` | a week at most | Gradio |
+# | a talk, without accounts | `LAB_APP_AUTH=... lab app --share` | a week at most | Gradio |
 # | your group | `lab tunnel --ssh ... --domain ...` | while both machines run | you |
 # | to stay | compose or EC2 | until you remove it | the tunnel's server, or you |
 #
