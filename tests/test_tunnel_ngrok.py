@@ -446,7 +446,7 @@ def test_the_benchmark_ends_in_one_json_line():
     )
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout.splitlines()[-1])
-    assert set(found["mb_per_second"]) == {"app", "gate", "link"}
+    assert set(found["mb_per_second"]) == {"app", "proxy", "link"}
     assert set(found["targets"]) == {"link_mb_per_second", "added_seconds"}
     assert found["added_seconds"] < found["opening_seconds"]
 

@@ -1,4 +1,4 @@
-"""The link through a host of one's own: a real sshd on this machine's loopback, with keys and
+"""The link through a host of your own: a real sshd on this machine's loopback, with keys and
 settings of its own, and the real `ssh -R`."""
 
 import contextlib
