@@ -18,10 +18,10 @@ TEST_EXTRAS := $(EXTRAS),ray,test
 SIDE_BY_SIDE := -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lab clean FORCE
+.PHONY: help run test test-all lab clean FORCE
 
 help: ## list the commands
-	@sed -n 's/^\([a-z]*\): [^#]*## /make \1#/p' Makefile | awk -F'#' '{printf "%-12s%s\n", $$1, $$2}'
+	@sed -n 's/^\([a-z-]*\): [^#]*## /make \1#/p' Makefile | awk -F'#' '{printf "%-15s%s\n", $$1, $$2}'
 
 run: $(STAMP) ## hand a model over from training to the web app, on 127.0.0.1
 	@exec $(PY) -m lab_utils.cli run --app
@@ -29,24 +29,27 @@ run: $(STAMP) ## hand a model over from training to the web app, on 127.0.0.1
 test: $(TEST_STAMP) ## check style, run the tests and every solution notebook
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
-	OMP_NUM_THREADS=1 $(PY) -m pytest $(SIDE_BY_SIDE) -m 'not alone'
-	$(PY) -m pytest -m alone
+	OMP_NUM_THREADS=1 $(PY) -m pytest $(SIDE_BY_SIDE) -m 'not alone and not nightly'
+	$(PY) -m pytest -m 'alone and not nightly'
 	$(PY) -m pytest --nbval --nbval-current-env --nbval-sanitize-with tests/nbval_sanitize.cfg \
 		--nbval-cell-timeout 300 notebooks/solutions
 
+test-all: test ## run `make test`, then the tests that take minutes
+	$(PY) -m pytest -m nightly
+
 # Jupyter and Matplotlib keep their settings and caches below .lab: the home folder stays as it is.
-lab test: export JUPYTER_CONFIG_DIR = $(CURDIR)/.lab/jupyter/config
-lab test: export JUPYTER_DATA_DIR = $(CURDIR)/.lab/jupyter/data
-lab test: export JUPYTER_RUNTIME_DIR = $(CURDIR)/.lab/jupyter/runtime
-lab test: export IPYTHONDIR = $(CURDIR)/.lab/ipython
-lab test: export MPLCONFIGDIR = $(CURDIR)/.lab/cache/matplotlib
+lab test test-all: export JUPYTER_CONFIG_DIR = $(CURDIR)/.lab/jupyter/config
+lab test test-all: export JUPYTER_DATA_DIR = $(CURDIR)/.lab/jupyter/data
+lab test test-all: export JUPYTER_RUNTIME_DIR = $(CURDIR)/.lab/jupyter/runtime
+lab test test-all: export IPYTHONDIR = $(CURDIR)/.lab/ipython
+lab test test-all: export MPLCONFIGDIR = $(CURDIR)/.lab/cache/matplotlib
 lab: export JUPYTERLAB_SETTINGS_DIR = $(CURDIR)/.lab/jupyter/settings
 lab: export JUPYTERLAB_WORKSPACES_DIR = $(CURDIR)/.lab/jupyter/workspaces
 lab: export npm_config_cache = $(CURDIR)/.lab/npm
 # Root, as in a container, has to be allowed; the server listens on this machine alone, and does
 # not look for updates.
 lab: $(STAMP) ## open JupyterLab at the first notebook, on 127.0.0.1
-	@$(PY) -m jupyterlab --ServerApp.ip=127.0.0.1 --ServerApp.root_dir='$(CURDIR)' \
+	@$(PY) -m jupyterlab --ServerApp.ip=127.0.0.1 --ServerApp.root_dir="$$(pwd -P)" \
 		--LabApp.default_url=/lab/tree/$(firstword $(sort $(wildcard notebooks/*.ipynb))) \
 		--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate \
 		$(if $(filter 0,$(shell id -u)),--allow-root)
@@ -56,8 +59,8 @@ clean: ## remove the environment and all that the lab wrote (.venv, .lab)
 	find text_recognizer lab_utils lab_tracker lab_authoring tests benchmarks -name __pycache__ -prune -exec rm -rf {} + 2>/dev/null || true
 
 # The stamp is written last and names the folder. A set-up that was cut short, moved, made with
-# another Python than the one asked for, or whose Python is gone, is made anew.
-USABLE = test "$$(cat $(STAMP) 2>/dev/null)" = '$(CURDIR)' && $(PY) -c '$(SAME_PYTHON)' 2>/dev/null
+# another Python than the one asked for, or whose Python is gone, is made again.
+USABLE = test "$$(cat $(STAMP) 2>/dev/null)" = "$$(pwd -P)" && $(PY) -c '$(SAME_PYTHON)' 2>/dev/null
 ifeq ($(origin PYTHON),file)
 SAME_PYTHON := pass
 else
@@ -68,21 +71,32 @@ ifneq ($(shell $(USABLE) && echo yes),yes)
 $(STAMP): FORCE
 endif
 
-$(STAMP): pyproject.toml constraints.txt
+ifndef HOLDS_LOCK
+# One set-up at a time: a second `make` waits for the first, looks again, and finds all there.
+LOCK = import fcntl, os, sys; lock = os.open(".lab/setup.lock", os.O_CREAT | os.O_WRONLY); \
+	fcntl.flock(lock, fcntl.LOCK_EX); os.set_inheritable(lock, True); \
+	os.execvp(sys.argv[1], sys.argv[1:])
+$(STAMP) $(TEST_STAMP): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
 		echo "$(PYTHON) is not Python 3.11 or newer: install one, or name it: make $(MAKECMDGOALS) PYTHON=python3.12" >&2; \
 		exit 1; }
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
 		echo "$(PYTHON) cannot make environments: install its venv package (Debian: apt-get install python3-venv)" >&2; \
 		exit 1; }
+	@mkdir -p .lab
+	@$(PYTHON) -c '$(LOCK)' $(MAKE) --no-print-directory HOLDS_LOCK=yes $@
+$(TEST_STAMP): $(STAMP)
+else
+$(STAMP): pyproject.toml constraints.txt
 	@{ $(USABLE); } || rm -rf $(VENV)
 	@rm -f $(STAMP)
 	@test -x $(PY) || { echo "Setting up $(VENV) (once, some minutes)"; $(PYTHON) -m venv $(VENV); }
 	$(PY) -m pip install --constraint constraints.txt --editable '.[$(EXTRAS)]'
 	$(PY) -m pip check
-	@echo '$(CURDIR)' > $(STAMP)
+	@pwd -P > $(STAMP)
 
 $(TEST_STAMP): $(STAMP)
 	$(PY) -m pip install --constraint constraints.txt --editable '.[$(TEST_EXTRAS)]'
 	$(PY) -m pip check
 	@touch $(TEST_STAMP)
+endif

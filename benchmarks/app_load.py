@@ -35,8 +35,7 @@ from pathlib import Path
 import psutil
 from PIL import Image
 
-from lab_utils.packaged import SAMPLE_PAGES
-from text_recognizer.places import project_folder
+from text_recognizer.places import SAMPLE_PAGES, project_folder
 
 MOST_ADDED_MS = 60.0
 MOST_RATIO = 10.0

@@ -2,7 +2,7 @@
 
 Lambda starts a process for a request that finds no idle one, so somebody waits for that process:
 for the interpreter, the imports, the model and the first reading. It runs as in the image, where
-torch and Pillow are all there is. The rival is the same handler over the Lightning checkpoint that
+there are only torch and Pillow. The rival is the same handler over the Lightning checkpoint that
 the TorchScript file was made from, and so with Lightning and what that imports. Both, and the
 handler within AWS's emulator beside all packages of the lab, take turns, each in a new process;
 times are medians.
@@ -17,7 +17,6 @@ Run it on an otherwise idle machine:
 
 import argparse
 import base64
-import http.client
 import json
 import os
 import statistics
@@ -31,8 +30,7 @@ from pathlib import Path
 
 from packaging.requirements import Requirement
 
-from lab_utils.packaged import SAMPLE_PAGES
-from text_recognizer.places import project_folder
+from text_recognizer.places import SAMPLE_PAGES, project_folder
 
 MOST_SECONDS = 3.5  # from the start of the process to the first answer
 MOST_RATIO = 0.5  # of that to the same with the checkpoint
@@ -147,6 +145,7 @@ def warm(model: Path, pages: int) -> dict:
     os.environ["OMP_NUM_THREADS"] = THREADS
     import torch
 
+    from lab_utils.net import http_client
     from lab_utils.service.local import lambda_service
     from text_recognizer.paragraph_text_recognizer import ParagraphTextRecognizer
 
@@ -157,18 +156,19 @@ def warm(model: Path, pages: int) -> dict:
     here, there = [], []
     with lambda_service(model, environment={"OMP_NUM_THREADS": THREADS}) as gateway:
         gateway.start()
-        connection = http.client.HTTPConnection("127.0.0.1", gateway.port)
+        client = http_client(60, local=True)
         for _ in range(WARM_UP + pages):
             start = time.perf_counter()
             text = recognizer.predict(image)
             here.append(time.perf_counter() - start)
             start = time.perf_counter()
-            connection.request("POST", "/", body, {"Content-Type": "application/json"})
-            answer = json.load(connection.getresponse())
+            answer = client.post(
+                gateway.url, content=body, headers={"Content-Type": "application/json"}
+            ).json()
             there.append(time.perf_counter() - start)
             if answer != {"pred": text}:
                 raise SystemExit(f"The service read something else: {answer}")
-        connection.close()
+        client.close()
     added = [t - h for h, t in zip(here, there, strict=True)]
     return {
         name: statistics.median(seconds[WARM_UP:]) * 1e3

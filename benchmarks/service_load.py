@@ -1,10 +1,10 @@
 """What dynamic batching is worth: the same requests against one page at a time, and in batches.
 
-Each contestant is the same Ray Serve application behind the same HTTP edge on this machine; they
-differ in replicas, in PyTorch's threads for each, and in the pages that a batch may have. Requests
-come in an open loop (Poisson, at rising rates): at the same moments for each contestant, whether
-or not it keeps up. A latency counts from the moment at which the request should have been sent, so
-a service that holds up its clients gains nothing by it (no "coordinated omission").
+Each contestant is the same Ray Serve application on this machine; they differ in replicas, in
+PyTorch's threads for each, and in the pages that a batch may have. Requests come in an open loop
+(Poisson, at rising rates): at the same moments for each contestant, whether or not it keeps up. A
+latency counts from the moment at which the request should have been sent, so a service that holds
+up its clients gains nothing by it (no "coordinated omission").
 
 Then the parts: what a page costs in this process, decoded, its lines found and read, in batches of
 1 to 8 with one thread; and what HTTP, Ray and waiting for a batch add to a page that comes alone.
@@ -16,7 +16,6 @@ Run it on an otherwise idle machine:
 
 import argparse
 import base64
-import http.client
 import itertools
 import json
 import os
@@ -28,14 +27,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import mean, median, quantiles
 
-from lab_utils.packaged import SAMPLE_PAGES
-from lab_utils.service.model import model_file
+import httpx
+
+from lab_utils.model import model_file
+from lab_utils.net import http_client
 from lab_utils.service.open_loop import send_open_loop
 from lab_utils.service.queueing import poisson_arrivals
-from lab_utils.service.ray_service import RayService
-from lab_utils.service.ray_settings import Settings
+from lab_utils.service.ray_service import RaySettings, serving
 from text_recognizer.errors import RecognizerError
-from text_recognizer.places import lab_folder
+from text_recognizer.places import SAMPLE_PAGES, lab_folder
 
 RATIO_TARGET = 1.3
 SHARES = (0.3, 0.5, 0.7, 0.85, 1.0, 1.25, 1.6, 2.0)
@@ -48,7 +48,7 @@ ALONE_S = 1.0
 @dataclass(frozen=True)
 class Contestant:
     name: str
-    settings: Settings
+    settings: RaySettings
 
 
 @dataclass(frozen=True)
@@ -75,9 +75,11 @@ class ShedError(RecognizerError):
 class Client:
     """Sends the sample pages in turn, in a seeded order, and remembers the batches."""
 
-    def __init__(self, port: int, bodies: Sequence[bytes], seed: int = 0) -> None:
+    def __init__(self, url: str, bodies: Sequence[bytes], seed: int = 0) -> None:
         order = random.Random(seed).sample(bodies, len(bodies))
-        self._port, self._bodies = port, itertools.cycle(order)
+        self._url, self._bodies = url, itertools.cycle(order)
+        # However many are under way: none waits here for another one.
+        self._client = http_client(120, local=True, limits=httpx.Limits(max_connections=None))
         self.batches: list[int] = []
         self.failure: Exception | None = None
 
@@ -96,14 +98,11 @@ class Client:
         return document
 
     def _exchange(self) -> tuple[int, str, dict]:
-        connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=120)
-        try:
-            connection.request("POST", "/", next(self._bodies))
-            answer = connection.getresponse()
-            document = json.loads(answer.read())
-            return answer.status, answer.headers.get("x-batch", ""), document
-        finally:
-            connection.close()
+        # A connection for each request, as users have.
+        answer = self._client.post(
+            self._url, content=next(self._bodies), headers={"Connection": "close"}
+        )
+        return answer.status_code, answer.headers.get("x-batch", ""), answer.json()
 
 
 def sample_pages() -> list[bytes]:
@@ -117,7 +116,7 @@ def body(page: bytes, lines: bool = False) -> bytes:
 
 def contestants(model: str, cores: int, queue_size: int, max_wait_ms: float) -> list[Contestant]:
     """One page at a time with all cores, batches with all cores, and both with a core each."""
-    alone = Settings(model, 1, 1, 0.0, queue_size, cores)
+    alone = RaySettings(model, 1, 1, 0.0, queue_size, cores)
     batched = replace(alone, max_batch=8, max_wait_ms=max_wait_ms)
     found = [
         Contestant(f"one at a time, {cores} threads", alone),
@@ -132,8 +131,8 @@ def contestants(model: str, cores: int, queue_size: int, max_wait_ms: float) -> 
     return found
 
 
-def measure_step(port: int, bodies: Sequence[bytes], rate: float, seconds: float) -> Step:
-    client = Client(port, bodies)
+def measure_step(url: str, bodies: Sequence[bytes], rate: float, seconds: float) -> Step:
+    client = Client(url, bodies)
     count = max(8, round(rate * seconds))
     results = send_open_loop(client.ask, poisson_arrivals(rate, count, seed=1))
     if client.failure is not None:
@@ -152,9 +151,9 @@ def measure_step(port: int, bodies: Sequence[bytes], rate: float, seconds: float
     )
 
 
-def measure_way(port: int, pages: Sequence[bytes], count: int) -> float:
+def measure_way(url: str, pages: Sequence[bytes], count: int) -> float:
     """Median s that HTTP, Ray and waiting for others add to a page that comes alone."""
-    client = Client(port, [body(page, lines=True) for page in pages])
+    client = Client(url, [body(page, lines=True) for page in pages])
     added = []
     for _ in range(count):
         start = time.perf_counter()
@@ -169,13 +168,13 @@ def measure_contestant(
 ) -> tuple[list[Step], float]:
     """Its steps, and the s that the way adds to a page that comes alone."""
     bodies = [body(page) for page in pages]
-    with RayService(contestant.settings) as service:
+    with serving(contestant.settings) as service:
         for _ in range(2 * contestant.settings.replicas):  # the first pages compile the script
-            measure_step(service.port, bodies, rate=20.0, seconds=0.4)
-        way = measure_way(service.port, pages, count=max(3, round(seconds / 3)))
+            measure_step(service.url, bodies, rate=20.0, seconds=0.4)
+        way = measure_way(service.url, pages, count=max(3, round(seconds / 3)))
         steps = []
         for rate in rates:
-            steps.append(measure_step(service.port, bodies, rate, seconds))
+            steps.append(measure_step(service.url, bodies, rate, seconds))
             print_step(contestant.name, steps[-1])
     return steps, way
 

@@ -25,7 +25,7 @@ from lab_authoring.limited_kernel import Ending, GradingError, LimitedKernel, on
 from lab_authoring.results_table import TableError, write_table
 from lab_authoring.submission import Submission, UnreadableNotebookError, read_submission
 from lab_authoring.workplace import workplace
-from lab_utils.packaged import PROJECT
+from text_recognizer.places import PROJECT
 
 if TYPE_CHECKING:
     from lab_authoring.contract import Exercise

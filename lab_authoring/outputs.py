@@ -10,8 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lab_utils.packaged import PROJECT
-from text_recognizer.places import lab_folder
+from text_recognizer.places import PROJECT, lab_folder
 
 if TYPE_CHECKING:
     from nbformat import NotebookNode

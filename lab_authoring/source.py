@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from lab_authoring import contract
 from lab_authoring.cells import Cell, SourceError, read_cells
 from lab_authoring.contract import Exercise
-from lab_utils.packaged import PROJECT
+from text_recognizer.places import PROJECT
 
 if TYPE_CHECKING:
     from nbformat import NotebookNode
@@ -21,6 +21,19 @@ NAME = re.compile(r"\d\d_[a-z][a-z0-9]*(_[a-z0-9]+)*")
 IGNORED_BY_NBVAL = "nbval-ignore-output"
 FOLDED = {"cellView": "form", "jupyter": {"source_hidden": True}}
 """What makes Colab and JupyterLab show a cell's first line alone until it is opened."""
+
+SOLUTION = """
+
+<details><summary>Solution</summary>
+
+```python
+{code}
+```
+
+</details>"""
+GO_ON = """\
+# Not solved? The rest of the notebook then uses the official function.
+{name} = checks.go_on("{name}", {name})"""
 
 
 @dataclass(frozen=True)
@@ -101,15 +114,27 @@ def read_source(path: Path) -> Source:
 
 
 def student_notebook(source: Source) -> "NotebookNode":
-    """The notebook that students get: stubs in the solutions' place, no outputs."""
-    stubs = {exercise.index: exercise.stub for exercise in source.exercises}
-    return _notebook(source, stubs)
+    """The notebook that students get: stubs in the solutions' place, no outputs.
+
+    Nobody gets stuck: a check that fails does not stop the notebook, each hint is followed by the
+    folded solution, and a cell that goes on with the official function if the student's does not
+    pass its check.
+    """
+    from nbformat import v4
+
+    notebook = _notebook(source, {one.index: one.stub for one in source.exercises})
+    for exercise in reversed(source.exercises):
+        check, hint = exercise.index + 1, exercise.index + 2
+        notebook.cells[check].metadata["tags"].append("raises-exception")
+        notebook.cells[hint].source += SOLUTION.format(code=exercise.solution.strip())
+        code = GO_ON.format(name=exercise.name)
+        notebook.cells.insert(hint + 1, v4.new_code_cell(code, id=_hash(code), metadata={}))
+    return notebook
 
 
 def solution_notebook(source: Source) -> "NotebookNode":
     """The notebook with the solutions, not run."""
-    solutions = {exercise.index: exercise.solution for exercise in source.exercises}
-    return _notebook(source, solutions)
+    return _notebook(source, {one.index: one.solution for one in source.exercises})
 
 
 def _notebook(source: Source, code: dict[int, str]) -> "NotebookNode":

@@ -11,8 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from lab_utils.packaged import PROJECT
-from text_recognizer.places import lab_folder
+from text_recognizer.places import PROJECT, lab_folder
 
 COPIED = (
     "pyproject.toml",

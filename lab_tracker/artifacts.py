@@ -1,20 +1,28 @@
-"""Artifacts: from a draft to a version that is whole, with aliases, links, lineage and deletion.
+"""Artifacts: from a draft to a complete version, with aliases, links, lineage and deletion.
 
 A draft becomes a version in one transaction, and only when its manifest fits its digest and every
-file of the manifest is in the store: whatever is killed, a version is whole or absent."""
+file of the manifest is in the store: whatever is killed, a version is complete or absent."""
 
 import hashlib
 import json
 import sqlite3
 from base64 import b64decode
 from binascii import Error as Base64Error
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Any
 from urllib.parse import urlsplit
 
+from pydantic import BaseModel, Field, ValidationError
+
 from lab_tracker.errors import NotFoundError, RequestError
-from lab_tracker.names import checked_alias, checked_name, checked_path, version_number
-from lab_tracker.runs import make_project, project_of, run_of
+from lab_tracker.names import (
+    checked_alias,
+    checked_name,
+    checked_path,
+    load_json,
+    version_number,
+)
+from lab_tracker.runs import make_project, run_of
 from lab_tracker.storage import Store, now
 
 LATEST = "latest"
@@ -36,11 +44,11 @@ def collection_by_id(store: Store, collection_id: int) -> sqlite3.Row:
     """The collection with this number. Raises NotFoundError."""
     if found := store.row("SELECT * FROM collections WHERE id = ?", collection_id):
         return found
-    raise NotFoundError("The artifact collection is not there; it may have been deleted.")
+    raise NotFoundError("The artifact collection does not exist; it may have been deleted.")
 
 
 def collections_of(store: Store, project_id: int, type_: str | None = None) -> list[sqlite3.Row]:
-    """The collections of a project that have a version, by name; of one type where it is given."""
+    """The collections of a project that have a version, by name; of one type if it is given."""
     return store.rows(
         """SELECT * FROM collections WHERE project_id = ?1 AND (?2 IS NULL OR type = ?2)
             AND EXISTS (SELECT 1 FROM memberships WHERE collection_id = collections.id)
@@ -54,7 +62,17 @@ def artifact_by_id(store: Store, artifact_id: int) -> sqlite3.Row:
     """The artifact with this number, also a draft. Raises NotFoundError."""
     if found := store.row("SELECT * FROM artifacts WHERE id = ?", artifact_id):
         return found
-    raise NotFoundError("The artifact is not there; it may have been deleted.")
+    raise NotFoundError("The artifact does not exist; it may have been deleted.")
+
+
+def artifact_with_client_id(store: Store, client_id: str | None) -> sqlite3.Row | None:
+    """The artifact that a client announced under its own id, or None."""
+    return store.row("SELECT * FROM artifacts WHERE client_id = ?", client_id)
+
+
+def sequence_of(store: Store, artifact_id: int) -> sqlite3.Row:
+    """The collection that an artifact is a version of, or will be. Raises NotFoundError."""
+    return collection_by_id(store, artifact_by_id(store, artifact_id)["sequence_id"])
 
 
 def version_of(store: Store, collection_id: int, alias: str) -> sqlite3.Row | None:
@@ -75,10 +93,15 @@ def versions_of(
     return store.rows(_MEMBERS + where, collection_id, first, after)
 
 
+def member_of(store: Store, collection_id: int, artifact_id: int) -> sqlite3.Row | None:
+    """An artifact's place in a collection, or None."""
+    where = "WHERE memberships.collection_id = ? AND artifacts.id = ?"
+    return store.row(_MEMBERS + where, collection_id, artifact_id)
+
+
 def source_version(store: Store, artifact: sqlite3.Row) -> sqlite3.Row | None:
     """The artifact's place in its own sequence; None for a draft."""
-    where = "WHERE memberships.collection_id = ? AND artifacts.id = ?"
-    return store.row(_MEMBERS + where, artifact["sequence_id"], artifact["id"])
+    return member_of(store, artifact["sequence_id"], artifact["id"])
 
 
 def memberships_of(store: Store, artifact_id: int) -> list[sqlite3.Row]:
@@ -97,7 +120,7 @@ def entries_of(store: Store, artifact_id: int) -> list[sqlite3.Row]:
 
 
 def logged_by(store: Store, artifact: sqlite3.Row) -> sqlite3.Row | None:
-    """The run that made an artifact; None where it was deleted."""
+    """The run that made an artifact; None if it was deleted."""
     return store.row("SELECT * FROM runs WHERE id = ?", artifact["created_by"])
 
 
@@ -141,17 +164,13 @@ def create_artifact(
 ) -> sqlite3.Row:
     """A draft; or the version that has the same digest already, which then gets the aliases."""
     aliases = [checked_alias(alias) for alias in aliases]
-    checked_name(type_, "An artifact's type")
-    checked_name(name, "An artifact's name")
     with store.write() as db:
         parent = make_project(store, entity, project)
         maker = run_of(store, parent["id"], run) if run else None
         if run and not maker:
             raise NotFoundError(f"There is no run {run} in project {project}.")
-        sequence = _sequence(store, parent["id"], name, type_)
-        if client_id and (
-            sent_before := store.row("SELECT * FROM artifacts WHERE client_id = ?", client_id)
-        ):
+        sequence = _collection(store, parent["id"], "SEQUENCE", name, type_)
+        if sent_before := artifact_with_client_id(store, client_id):
             return sent_before  # the answer to an earlier request was lost
         same = store.row(
             """SELECT * FROM artifacts WHERE sequence_id = ? AND digest = ? AND state = 'COMMITTED'
@@ -190,12 +209,12 @@ def create_artifact(
 
 
 def announce_files(store: Store, artifact_id: int, files: Iterable[tuple[str, str]]) -> None:
-    """Notes (path, MD5 in base64) of a draft's files to be, so that none of them is freed."""
+    """Notes (path, MD5 in hex) of a draft's future files, so that none of them is freed."""
     with store.write() as db:
         _checked_draft(store, artifact_id)
         db.executemany(
             "INSERT OR REPLACE INTO entries (artifact_id, path, digest) VALUES (?, ?, ?)",
-            ((artifact_id, checked_path(path), hex_digest(md5)) for path, md5 in files),
+            ((artifact_id, path, digest) for path, digest in files),
         )
 
 
@@ -210,7 +229,7 @@ def announce_manifest(store: Store, artifact_id: int, md5: str) -> None:
 
 
 def commit_artifact(store: Store, artifact_id: int) -> sqlite3.Row:
-    """Makes a draft the newest version. Raises RequestError where anything of it is missing."""
+    """Makes a draft the newest version. Raises RequestError if anything of it is missing."""
     with store.write() as db:
         artifact = artifact_by_id(store, artifact_id)
         if artifact["state"] == "COMMITTED":
@@ -224,7 +243,7 @@ def commit_artifact(store: Store, artifact_id: int) -> sqlite3.Row:
             if reference is None:
                 stored = store.value("SELECT size FROM blobs WHERE digest = ?", digest)
                 if stored is None or stored != entry_size:
-                    raise RequestError(f"The file {path!r} has not been uploaded whole.")
+                    raise RequestError(f"The file {path!r} has not been uploaded completely.")
             size += entry_size
         db.execute("DELETE FROM entries WHERE artifact_id = ?", (artifact_id,))
         db.executemany(
@@ -242,30 +261,39 @@ def commit_artifact(store: Store, artifact_id: int) -> sqlite3.Row:
     return artifact_by_id(store, artifact_id)
 
 
-def read_manifest(manifest: bytes, digest: str) -> list[tuple[str, str | None, str | None, int]]:
+class ManifestEntry(BaseModel):
+    """A file of an artifact: its bytes, or a reference to a URL."""
+
+    digest: str = Field(strict=True)
+    ref: str | None = Field(None, strict=True, max_length=4096)
+    size: int = Field(0, strict=True, ge=0, lt=2**53)
+
+
+class Manifest(BaseModel):
+    """What the SDK says an artifact consists of, by path."""
+
+    contents: dict[str, ManifestEntry]
+
+
+def read_manifest(text: bytes, digest: str) -> list[tuple[str, str | None, str | None, int]]:
     """Its entries: (path, MD5 in hex or None, reference or None, bytes).
 
-    Raises RequestError for one that is damaged, leaves its folder, or has another digest.
+    Raises RequestError if it is damaged, leaves its folder, or has another digest.
     """
     try:
-        contents = json.loads(manifest)["contents"]
-        items = sorted(contents.items())
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
-        raise RequestError("The artifact's manifest is not one.") from None
+        contents = Manifest.model_validate(load_json(text, "The manifest")).contents
+    except ValidationError as error:
+        where = ".".join(map(str, error.errors()[0]["loc"]))
+        raise RequestError(f"The artifact's manifest is wrong at {where}.") from None
     entries = []
     check = hashlib.md5(b"wandb-artifact-manifest-v1\n", usedforsecurity=False)
-    for path, entry in items:
+    for path, entry in sorted(contents.items()):
         checked_path(path)
-        if not isinstance(entry, Mapping) or not isinstance(entry.get("digest"), str):
-            raise RequestError(f"The manifest has no digest for {path!r}.")
-        reference, size = entry.get("ref"), entry.get("size", 0)
-        if not isinstance(size, int) or not 0 <= size < 2**53:
-            raise RequestError(f"The manifest has no size for {path!r}.")
-        if reference is not None:
-            _check_reference(path, reference)
-        md5 = hex_digest(entry["digest"]) if reference is None else None
-        entries.append((path, md5, reference, size))
-        check.update(f"{path}:{entry['digest']}\n".encode())
+        if entry.ref is not None:
+            _check_reference(path, entry.ref)
+        md5 = hex_digest(entry.digest) if entry.ref is None else None
+        entries.append((path, md5, entry.ref, entry.size))
+        check.update(f"{path}:{entry.digest}\n".encode())
     if check.hexdigest() != digest:
         raise RequestError("The manifest does not fit the artifact's digest.")
     return entries
@@ -292,67 +320,41 @@ def update_artifact(
         }
         given = {"description": description, "metadata": metadata, "ttl_seconds": ttl_seconds}
         changes |= {column: value for column, value in given.items() if value is not None}
-        columns = ", ".join(f"{column} = ?" for column in changes)
-        db.execute(f"UPDATE artifacts SET {columns} WHERE id = ?", (*changes.values(), artifact_id))
+        store.update("artifacts", artifact_id, changes)
         if aliases is not None and (member := source_version(store, artifact)):
             db.execute("DELETE FROM aliases WHERE membership_id = ?", (member["membership_id"],))
             _set_aliases(store, member, aliases)
     return artifact_by_id(store, artifact_id)
 
 
-def change_aliases(
-    store: Store, artifact_id: int, changes: Iterable[Mapping[str, Any]], add: bool
+def change_alias(
+    store: Store, artifact_id: int, collection: sqlite3.Row | None, alias: str, add: bool
 ) -> None:
-    """Adds or removes aliases; each change names its collection, project and entity."""
+    """Adds or removes the alias that a version has in a collection."""
+    member = collection and member_of(store, collection["id"], artifact_id)
+    if not member:
+        raise NotFoundError("The artifact is not a version of that collection.")
     with store.write() as db:
-        for change in changes:
-            project = project_of(store, change.get("entityName"), str(change.get("projectName")))
-            name = str(change.get("artifactCollectionName"))
-            collection = collection_of(store, project["id"], name) if project else None
-            member = collection and store.row(
-                _MEMBERS + "WHERE memberships.collection_id = ? AND artifacts.id = ?",
-                collection["id"],
-                artifact_id,
+        if add:
+            _set_aliases(store, member, [alias])
+        else:
+            db.execute(
+                "DELETE FROM aliases WHERE membership_id = ? AND alias = ?",
+                (member["membership_id"], alias),
             )
-            if not member:
-                raise NotFoundError(f"The artifact is no version of {name}.")
-            if add:
-                _set_aliases(store, member, [change.get("alias")])
-            else:
-                db.execute(
-                    "DELETE FROM aliases WHERE membership_id = ? AND alias = ?",
-                    (member["membership_id"], change.get("alias")),
-                )
 
 
 def link_artifact(
-    store: Store,
-    artifact: sqlite3.Row,
-    entity: str | None,
-    project: str,
-    name: str,
-    aliases: Iterable[str],
+    store: Store, artifact: sqlite3.Row, project: sqlite3.Row, name: str, aliases: Iterable[str]
 ) -> sqlite3.Row:
-    """Puts a version into a portfolio, made where it is new; returns its place there."""
-    aliases = list(aliases)
+    """Puts a version into a portfolio, which is made if it is new; returns its place there."""
     if artifact["state"] != "COMMITTED":
-        raise RequestError("Only an artifact that is whole can be linked; wait for it first.")
-    with store.write() as db:
-        parent = make_project(store, entity, project)
-        type_ = collection_by_id(store, artifact["sequence_id"])["type"]
-        time = now()
-        db.execute(
-            """INSERT OR IGNORE INTO collections
-                (project_id, kind, type, name, created_at, updated_at)
-                VALUES (?, 'PORTFOLIO', ?, ?, ?, ?)""",
-            (parent["id"], type_, checked_name(name, "A collection's name"), time, time),
-        )
-        collection = collection_of(store, parent["id"], name)
-        if collection["kind"] != "PORTFOLIO" or collection["type"] != type_:
-            raise RequestError(f"{name} cannot take links to artifacts of type {type_}.")
-        where = "WHERE memberships.collection_id = ? AND artifacts.id = ?"
-        member = store.row(_MEMBERS + where, collection["id"], artifact["id"])
-        member = member or _join(store, collection["id"], artifact["id"])
+        raise RequestError("Only a complete artifact can be linked; wait for it first.")
+    with store.write():
+        type_ = sequence_of(store, artifact["id"])["type"]
+        portfolio = _collection(store, project["id"], "PORTFOLIO", name, type_)
+        member = member_of(store, portfolio["id"], artifact["id"])
+        member = member or _join(store, portfolio["id"], artifact["id"])
         _set_aliases(store, member, [LATEST, *aliases])
     return member
 
@@ -380,7 +382,8 @@ def use_artifact(store: Store, run: sqlite3.Row, artifact_id: int, used_as: str 
 def delete_artifact(store: Store, artifact_id: int, with_aliases: bool) -> None:
     """Deletes a version and its links, and frees the blobs that nothing else refers to.
 
-    The version's number is not given again. Raises RequestError where it has an alias, unless told.
+    The version's number is not given again. Raises RequestError if it has an alias, unless
+    `with_aliases`.
     """
     with store.write() as db:
         artifact_by_id(store, artifact_id)
@@ -410,15 +413,15 @@ def hex_digest(md5: object) -> str:
     except (Base64Error, ValueError):
         raw = b""
     if len(raw) != 16:
-        raise RequestError(f"{md5!r} is no MD5 digest in base64.")
+        raise RequestError(f"{str(md5)[:80]!r} is not an MD5 digest in base64.")
     return raw.hex()
 
 
-def _check_reference(path: str, reference: object) -> None:
+def _check_reference(path: str, reference: str) -> None:
     """A reference must be a URL; one to another artifact must stay inside that artifact."""
-    url = urlsplit(reference) if isinstance(reference, str) else None
-    if not url or not url.scheme or len(reference) > 4096:
-        raise RequestError(f"The reference of {path!r} is no URL.")
+    url = urlsplit(reference)
+    if not url.scheme:
+        raise RequestError(f"The reference of {path!r} is not a URL.")
     if url.scheme in ("wandb-artifact", "wandb-client-artifact"):
         checked_path(url.path.lstrip("/"))
 
@@ -428,22 +431,24 @@ def _checked_draft(store: Store, artifact_id: int) -> None:
         raise RequestError("The artifact is a version already; its files cannot change.")
 
 
-def _sequence(store: Store, project_id: int, name: str, type_: str) -> sqlite3.Row:
+def _collection(store: Store, project_id: int, kind: str, name: str, type_: str) -> sqlite3.Row:
+    """The SEQUENCE or PORTFOLIO with this name, which is made if it is new."""
+    checked_name(type_, "An artifact's type")
+    checked_name(name, "An artifact's name")
     time = now()
     with store.write() as db:
         db.execute(
             """INSERT OR IGNORE INTO collections
-                (project_id, kind, type, name, created_at, updated_at)
-                VALUES (?, 'SEQUENCE', ?, ?, ?, ?)""",
-            (project_id, type_, name, time, time),
+                (project_id, kind, type, name, created_at, updated_at) VALUES (?, ?, ?, ?, ?, ?)""",
+            (project_id, kind, type_, name, time, time),
         )
-    sequence = collection_of(store, project_id, name)
-    if sequence["kind"] != "SEQUENCE" or sequence["type"] != type_:
+    found = collection_of(store, project_id, name)
+    if found["kind"] != kind or found["type"] != type_:
         raise RequestError(
-            f"{name} is there already as {sequence['kind'].lower()} of type {sequence['type']}; "
-            f"give the artifact of type {type_} another name."
+            f"{name} already exists as a {found['kind'].lower()} of type {found['type']}; "
+            f"give the {kind.lower()} of type {type_} another name."
         )
-    return sequence
+    return found
 
 
 def _join(store: Store, collection_id: int, artifact_id: int) -> sqlite3.Row:

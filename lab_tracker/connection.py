@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lab_tracker import environment
-from text_recognizer.places import lab_folder
 
 if TYPE_CHECKING:
     from lab_tracker.server import TrackingServer
@@ -20,10 +19,10 @@ _servers: dict[Path, "TrackingServer"] = {}
 
 @dataclass(frozen=True)
 class Connection:
-    """Where `wandb` sends its data: `url` is also the page to look at.
+    """Where `wandb` sends its data; `url` is also the page to look at.
 
-    `folder` is the tracker's, and None at wandb.ai. Closing is only needed to leave the tracker
-    before the process ends; `with` does it.
+    `folder` is the tracker's, and None at wandb.ai. You only need to close it to leave the tracker
+    before the process ends; `with` does that.
     """
 
     url: str
@@ -58,20 +57,21 @@ class Connection:
 
 
 def connect(folder: Path | None = None) -> Connection:
-    """Gives `wandb` a server: wandb.ai where `WANDB_API_KEY` is set, else a tracker of our own.
+    """Gives `wandb` a server: wandb.ai if `WANDB_API_KEY` is set, else a tracker in this process.
 
-    The tracker keeps all below `folder` (else that of an earlier call, also by a parent process,
-    else `.lab/wandb`) and runs in a thread of this process, on 127.0.0.1 and a free port. Several
-    notebooks may use one folder at once. Call it before `wandb.init`; calling it again gives the
-    same tracker. Raises TrackingError where the folder cannot be used.
+    The tracker keeps everything below `folder` (default: that of an earlier call, also by a parent
+    process, else `wandb` below `LAB_HOME` or `.lab`). It runs in a thread of this process, on
+    127.0.0.1 and a free port. Several notebooks may use one folder at once. Call it before
+    `wandb.init`; calling it again gives the same tracker. Raises TrackingError if the folder can't
+    be used.
     """
     if environment.has_real_key():
-        # Takes back what an earlier connect() set before the key was there; else touches nothing.
+        # Takes back what an earlier connect() set before there was a key; else changes nothing.
         _change_environment(None)
         return Connection(os.environ.get("WANDB_BASE_URL", WANDB_URL).rstrip("/"))
     from lab_tracker.server import TrackingServer
 
-    folder = Path(folder or environment.tracker_folder() or lab_folder() / "wandb").absolute()
+    folder = Path(folder or environment.default_folder()).absolute()
     server = _servers.get(folder)
     if server is None:
         server = TrackingServer(folder)

@@ -1,8 +1,8 @@
-"""What the SDK reads from the environment, set so that it talks to the tracker and leaves nothing
-in the home folder; and taken back, so that a later run with a real key goes to wandb.ai.
+"""The SDK's environment variables, set so that it talks to the tracker and leaves nothing in the
+home folder, and taken back, so that a later run with a real key goes to wandb.ai.
 
-What was set is noted in the environment itself: a child process that inherits it must tell the
-tracker's key from a real one."""
+What was set is noted in the environment itself: a child process that inherits it must be able to
+distinguish the tracker's key from a real one."""
 
 import json
 import os
@@ -38,8 +38,8 @@ def has_real_key(environment: Environment = os.environ) -> bool:
 def point_to_tracker(
     url: str, key: str, folder: Path, environment: Environment = os.environ
 ) -> None:
-    """Sets the SDK's address, key and folders, below the tracker's `folder`. Not called where there
-    is a real key."""
+    """Sets the SDK's address, key and folders, below the tracker's `folder`. Not called if there is
+    a real key."""
     restore(environment)
     wanted = {"WANDB_BASE_URL": url, "WANDB_API_KEY": key}
     wanted |= {name: value for name, value in _SETTINGS.items() if name not in environment}
@@ -63,8 +63,14 @@ def tracker_folder(environment: Environment = os.environ) -> Path | None:
     return Path(folder) if folder else None
 
 
+def default_folder() -> Path:
+    """The folder of a tracker for which none is given: that of an earlier one, also of a parent
+    process, else `wandb` below `LAB_HOME`, else `.lab/wandb` in the current folder."""
+    return tracker_folder() or Path(os.environ.get("LAB_HOME") or ".lab", "wandb")
+
+
 def restore(environment: Environment = os.environ) -> bool:
-    """Takes back what was set, but not what was changed since; says whether there was anything."""
+    """Takes back what was set and not changed since; returns whether there was anything."""
     note = _set_by_tracker(environment)
     for name, value in note.items():
         if environment.get(name) == value["now"]:

@@ -3,12 +3,12 @@
 Runs are filtered in Python: a project of this lab has hundreds of them, not millions."""
 
 import json
-import re
 import sqlite3
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from lab_tracker.errors import RequestError
+from lab_tracker.patterns import fits_regex
 from lab_tracker.runs import plain_config, state_of
 
 _COLUMNS = {
@@ -28,77 +28,95 @@ _COLUMNS = {
 }
 _MISSING = object()
 
+Spend = Callable[[int], None]
 
-def matching(runs: Iterable[sqlite3.Row], filters: Any) -> list[sqlite3.Row]:
-    """The runs that fit; raises RequestError for an operator or a field that is not known."""
+
+def matching(runs: list[sqlite3.Row], filters: Any, spend: Spend) -> list[sqlite3.Row]:
+    """The runs that fit; every comparison is spent. Raises RequestError for an operator or a field
+    that is not known."""
     if not isinstance(filters, Mapping):
         raise RequestError("filters must be a JSON object.")
-    return [run for run in runs if _fits(run, filters)] if filters else list(runs)
+    return [run for run in runs if _fits(_Fields(run, spend), filters)] if filters else runs
 
 
-def ordered(runs: list[sqlite3.Row], order: str | None) -> list[sqlite3.Row]:
+def ordered(runs: list[sqlite3.Row], order: str | None, spend: Spend) -> list[sqlite3.Row]:
     """The runs by a field, `+created_at` or `-summary_metrics.loss`; runs without it come last."""
     order = order or "+created_at"
     field, descending = order.lstrip("+-"), order.startswith("-")
-    have = [(run, value) for run in runs if (value := _field(run, field)) not in (None, _MISSING)]
-    lack = [run for run in runs if _field(run, field) in (None, _MISSING)]
+    pairs = [(run, _Fields(run, spend).value(field)) for run in runs]
+    have = [pair for pair in pairs if pair[1] not in (None, _MISSING)]
+    lack = [run for run, value in pairs if value in (None, _MISSING)]
     have.sort(key=lambda pair: _sortable(pair[1]), reverse=descending)
     return [run for run, _ in have] + lack
 
 
-def _fits(run: sqlite3.Row, filters: Mapping[str, Any]) -> bool:
+class _Fields:
+    """The fields of one run; what is looked up in its JSON is spent by its length."""
+
+    def __init__(self, run: sqlite3.Row, spend: Spend) -> None:
+        self._run = run
+        self.spend = spend
+
+    def value(self, name: str) -> Any:
+        self.spend(1)
+        run = self._run
+        head, _, rest = name.partition(".")
+        if name == "state":
+            return state_of(run)
+        if name == "tags":
+            return json.loads(run["tags"])
+        if head == "config":
+            self.spend(len(run["config"]) // 100)
+            return _inside(plain_config(run["config"]), rest.removesuffix(".value"))
+        if head in ("summary", "summary_metrics", "summaryMetrics"):
+            self.spend(len(run["summary"]) // 100)
+            return _inside(json.loads(run["summary"]), rest)
+        if column := _COLUMNS.get(name.lower()):
+            return run[column]
+        raise RequestError(f"Runs cannot be filtered or ordered by {name!r} here.")
+
+
+def _fits(fields: _Fields, filters: Mapping[str, Any]) -> bool:
     for key, wanted in filters.items():
         if key in ("$and", "$or", "$nor"):
             if not isinstance(wanted, list) or not all(isinstance(f, Mapping) for f in wanted):
                 raise RequestError(f"{key} takes a list of filters.")
-            results = [_fits(run, inner) for inner in wanted]
+            results = [_fits(fields, inner) for inner in wanted]
             fits = all(results) if key == "$and" else any(results) is (key == "$or")
         elif key == "$not" and isinstance(wanted, Mapping):
-            fits = not _fits(run, wanted)
+            fits = not _fits(fields, wanted)
         else:
-            fits = _compare(_field(run, key), wanted)
+            fits = _compare(fields.value(key), wanted, fields.spend)
         if not fits:
             return False
     return True
 
 
-def _field(run: sqlite3.Row, name: str) -> Any:
-    head, _, rest = name.partition(".")
-    if name == "state":
-        return state_of(run)
-    if name == "tags":
-        return json.loads(run["tags"])
-    if head == "config":
-        rest = rest.removesuffix(".value")
-        return _inside(plain_config(run["config"]), rest)
-    if head in ("summary", "summary_metrics", "summaryMetrics"):
-        return _inside(json.loads(run["summary"]), rest)
-    if column := _COLUMNS.get(name.lower()):
-        return run[column]
-    raise RequestError(f"Runs cannot be filtered or ordered by {name!r} here.")
-
-
 def _inside(values: Any, path: str) -> Any:
     """A value by its key, which may itself have dots, or by the keys on the way to it."""
-    if isinstance(values, Mapping):
+    while isinstance(values, Mapping):
         if path in values:
             return values[path]
-        head, _, rest = path.partition(".")
-        if rest and head in values:
-            return _inside(values[head], rest)
+        head, _, path = path.partition(".")
+        values = values.get(head) if path else None
     return _MISSING
 
 
-def _compare(value: Any, wanted: Any) -> bool:
+def _compare(value: Any, wanted: Any, spend: Spend) -> bool:
     if not (isinstance(wanted, Mapping) and any(key.startswith("$") for key in wanted)):
         return _equal(value, wanted)
     for operator, operand in wanted.items():
-        if operator not in _OPERATORS:
+        spend(1 + (len(operand) if isinstance(operand, list) else 0))
+        if operator == "$regex":
+            fits = isinstance(value, str) and fits_regex(operand, value, spend)
+        elif operator in _OPERATORS:
+            try:
+                fits = _OPERATORS[operator](value, operand)
+            except TypeError:
+                fits = False
+        else:
             raise RequestError(f"The operator {operator} is not known here.")
-        try:
-            if not _OPERATORS[operator](value, operand):
-                return False
-        except (TypeError, re.error):
+        if not fits:
             return False
     return True
 
@@ -119,7 +137,6 @@ _OPERATORS: dict[str, Callable[[Any, Any], bool]] = {
     "$in": lambda value, operand: any(_equal(value, item) for item in operand),
     "$nin": lambda value, operand: not any(_equal(value, item) for item in operand),
     "$exists": lambda value, operand: (value is not _MISSING) is bool(operand),
-    "$regex": lambda value, operand: re.search(operand, value) is not None,
 }
 
 

@@ -1,9 +1,10 @@
 """Who may ask the server what, decided before any route: the right host, the right page, the key.
 
-Against a web page that the student happens to have open: names that resolve to this machine (DNS
-rebinding) and writes from another origin are refused, and nothing is shared by CORS."""
+This protects against a web page that the student happens to have open: names that resolve to this
+machine (DNS rebinding) and writes from another origin are refused; nothing is shared by CORS."""
 
 import hmac
+import ipaddress
 import logging
 import sqlite3
 from base64 import b64decode
@@ -14,10 +15,9 @@ from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from lab_tracker.errors import RequestError
-from lab_utils.net import is_local_host
 
 _log = logging.getLogger(__name__)
-_OPEN = ("/-/", "/healthz")  # signed addresses, the style sheet, and whether it lives
+_OPEN = ("/-/", "/healthz")  # signed addresses, the style sheet, and whether the server lives
 _KEYED = ("/graphql", "/files/")
 _HEADERS = {
     "X-Content-Type-Options": "nosniff",
@@ -29,10 +29,10 @@ _HEADERS = {
 
 
 class Guard:
-    """ASGI middleware. `pages_are_open` where only this machine can reach the server.
+    """ASGI middleware. `pages_are_open` if only this machine can reach the server.
 
-    It also makes every exception an answer that is no 5xx: the SDK would repeat the request until
-    it times out.
+    It also turns every exception into an answer below 500: after a 5xx, the SDK would repeat the
+    request until it times out.
     """
 
     def __init__(self, app: ASGIApp, key: str, host: str, pages_are_open: bool) -> None:
@@ -44,12 +44,22 @@ class Guard:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             return
-        answer = _Answer(send)
+        has_begun = False
+
+        async def answer(message: Message) -> None:
+            nonlocal has_begun
+            if message["type"] == "http.response.start":
+                has_begun = True
+                given = {name.lower() for name, _ in message["headers"]}
+                added = [(n.lower().encode(), v.encode()) for n, v in _HEADERS.items()]
+                message["headers"] = [*message["headers"], *(h for h in added if h[0] not in given)]
+            await send(message)
+
         try:
             self._check(scope["method"], scope["path"], Headers(scope=scope))
             await self._app(scope, receive, answer)
         except Exception as error:
-            if answer.has_begun:
+            if has_begun:
                 raise
             response = PlainTextResponse(str(error), _status(error))
             if isinstance(error, _KeyAskedError):
@@ -58,7 +68,7 @@ class Guard:
 
     def _check(self, method: str, path: str, headers: Headers) -> None:
         host = headers.get("host", "")
-        if not is_local_host(host, (self._host,)):
+        if not _is_own_host(host, self._host):
             raise RequestError(f"{host[:100]!r} is not this server.", 403)
         origin = headers.get("origin")
         if method not in ("GET", "HEAD") and origin not in (None, f"http://{host}"):
@@ -86,24 +96,24 @@ class _KeyAskedError(RequestError):
     """A browser may ask its user for the key."""
 
 
-class _Answer:
-    """Sends an answer on, with the headers that each one has."""
+def _is_own_host(header: str, own: str) -> bool:
+    """Whether a Host header holds localhost, the server's own name, or an address in numbers.
 
-    def __init__(self, send: Send) -> None:
-        self._send = send
-        self.has_begun = False
-
-    async def __call__(self, message: Message) -> None:
-        if message["type"] == "http.response.start":
-            self.has_begun = True
-            given = {name.lower() for name, _ in message["headers"]}
-            added = ((n.lower().encode(), v.encode()) for n, v in _HEADERS.items())
-            message["headers"] = [*message["headers"], *(h for h in added if h[0] not in given)]
-        await self._send(message)
+    An address in numbers can't be rebound, since it is not looked up.
+    """
+    name = header.rsplit(":", 1)[0] if not header.endswith("]") else header
+    name = name.strip("[]").lower()
+    if name in ("localhost", own):
+        return True
+    try:
+        ipaddress.ip_address(name)
+    except ValueError:
+        return False
+    return True
 
 
 def _status(error: Exception) -> int:
-    """The status of an error: one that makes the SDK try again only where that may help."""
+    """The status of an error: one that makes the SDK try again only if that may help."""
     if isinstance(error, RequestError):
         return error.status
     if isinstance(error, sqlite3.OperationalError) and "locked" in str(error):

@@ -1,20 +1,24 @@
-"""Which names and file paths are accepted: the rules of wandb.ai, checked again on this side.
+"""Which names, file paths and JSON texts are accepted, checked once on their way in.
 
-A path becomes a path on somebody's disk at download, so one that leaves its folder is refused."""
+The rules for names are those of wandb.ai. A path becomes a path on somebody's disk when it is
+downloaded, so one that leaves its folder is refused."""
 
+import json
+import math
 import re
+from typing import Any
 
 from lab_tracker.errors import RequestError
-from lab_tracker.limits import MAX_NAME, MAX_PATH
+from lab_tracker.limits import MAX_JSON_VALUES, MAX_NAME, MAX_PATH
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _RESERVED = re.compile(r"[/\\#?%:]")
 
 
 def checked_name(name: object, what: str) -> str:
-    """`name` of a project, run, entity or artifact; raises RequestError for one that is no name."""
+    """The name of a project, run, entity or artifact. Raises RequestError for a bad one."""
     if not isinstance(name, str) or not name.strip(". ") or len(name) > MAX_NAME:
-        raise RequestError(f"{what} must be 1 to {MAX_NAME} characters, and not dots alone.")
+        raise RequestError(f"{what} must be 1 to {MAX_NAME} characters, and not only dots.")
     if _RESERVED.search(name) or _CONTROL.search(name):
         raise RequestError(f"{what} {name!r} must have none of the characters / \\ # ? % :")
     return name
@@ -24,24 +28,65 @@ def checked_alias(alias: object) -> str:
     """An alias; `v3` and the like are refused, since they name versions."""
     alias = checked_name(alias, "An alias")
     if version_number(alias) is not None:
-        raise RequestError(f"{alias!r} cannot be an alias: it names a version.")
+        raise RequestError(f"{alias!r} can't be an alias: it names a version.")
     return alias
 
 
 def version_number(name: str) -> int | None:
-    """3 for `v3`, None for what does not name a version."""
+    """3 for `v3`, None for a text that does not name a version."""
     match = re.fullmatch(r"v(0|[1-9][0-9]{0,8})", name)
     return int(match[1]) if match else None
 
 
 def checked_path(path: object) -> str:
-    """A relative path with forward slashes that stays below its folder, on every system."""
+    """A relative path with forward slashes that stays below its folder on every system."""
     if not isinstance(path, str) or not path or len(path) > MAX_PATH or _CONTROL.search(path):
         raise RequestError(f"A file's name must be 1 to {MAX_PATH} printable characters.")
     parts = path.split("/")
-    leaves = (
-        "\\" in path or re.match(r"[A-Za-z]:", path) or any(p in ("", ".", "..") for p in parts)
-    )
-    if leaves:
+    if "\\" in path or re.match(r"[A-Za-z]:", path) or any(p in ("", ".", "..") for p in parts):
         raise RequestError(f"The path {path!r} would leave its folder; give a plain relative one.")
     return path
+
+
+def load_json(text: str | bytes, what: str) -> Any:
+    """The value of a JSON text whose numbers are finite and fit a float. Raises RequestError."""
+    comma, bracket, brace = (",", "[", "{") if isinstance(text, str) else (b",", b"[", b"{")
+    if text.count(comma) + text.count(bracket) + text.count(brace) > MAX_JSON_VALUES:
+        raise RequestError(f"{what} has too many values.", status=413)
+    try:
+        return _decoder.decode(text if isinstance(text, str) else text.decode())
+    except (ValueError, RecursionError):
+        raise RequestError(f"{what} must be JSON with finite numbers.") from None
+
+
+def checked_object(text: object, what: str) -> str:
+    """A text that holds a JSON object. Raises RequestError for any other."""
+    load_object(text, what)
+    assert isinstance(text, str)
+    return text
+
+
+def load_object(text: object, what: str) -> dict[str, Any]:
+    """The JSON object in a text. Raises RequestError if there is none."""
+    if isinstance(text, str) and isinstance(found := load_json(text, what), dict):
+        return found
+    raise RequestError(f"{what} must be a JSON object.")
+
+
+def _finite(text: str) -> float:
+    if math.isfinite(value := float(text)):
+        return value
+    raise ValueError("not finite")
+
+
+def _whole(text: str) -> int:
+    if len(text) <= 308:  # digits; with more, it does not fit a float
+        return int(text)
+    raise ValueError("too large")
+
+
+def _constant(name: str) -> float:
+    raise ValueError(f"{name} is not JSON")
+
+
+_decoder = json.JSONDecoder(parse_float=_finite, parse_int=_whole, parse_constant=_constant)

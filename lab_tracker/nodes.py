@@ -1,10 +1,10 @@
 """The tracker's rows as the objects of W&B's GraphQL: what the SDK's fragments ask for.
 
-An object is a dict; what costs a query, or takes arguments, is a function that the walk calls."""
+An object is a dict with its row; what costs a query, or takes arguments, is a function that the
+walk calls. Plain columns, like `createdAt`, are found in the row."""
 
 import json
 import mimetypes
-import re
 import sqlite3
 from base64 import b64decode, b64encode
 from binascii import Error as Base64Error
@@ -12,16 +12,24 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from pydantic import TypeAdapter
+
 from lab_tracker import artifacts, runs, streams
 from lab_tracker.errors import NotFoundError, RequestError
 from lab_tracker.filters import matching, ordered
-from lab_tracker.graphql import TYPENAME, Node, connection, page, parsed_json
+from lab_tracker.graphql import ROW, TYPENAME, Node
 from lab_tracker.limits import MAX_PAGE
+from lab_tracker.names import load_json, load_object
+from lab_tracker.patterns import fits_like
 from lab_tracker.signing import Signer
 from lab_tracker.storage import Store
 
+_SPECS = TypeAdapter(list[streams.Spec])
 
-def to_id(kind: str, number: int) -> str:
+Rows = list[sqlite3.Row]
+
+
+def to_id(kind: str, number: object) -> str:
     """The id of a row for the SDK, which wants base64."""
     return b64encode(f"{kind}:{number}".encode()).decode()
 
@@ -30,11 +38,58 @@ def from_id(kind: str, text: object) -> int:
     """The row's number. Raises NotFoundError for the id of something else."""
     try:
         found, _, number = b64decode(str(text), validate=True).decode().partition(":")
-        if found == kind:
+        if found == kind and abs(int(number)) < 2**63:
             return int(number)
     except (Base64Error, ValueError):
         pass
     raise NotFoundError(f"There is no {kind} with the id {str(text)[:80]!r}.")
+
+
+def connection(
+    rows: list[Any], make: Callable[[Any], Node], first: object = None, after: object = None
+) -> Node:
+    """A page of a list, in the form of GraphQL's connections. The cursor is the count so far."""
+    start = cursor(after)
+    return page(rows[start : start + page_size(first)], make, start, len(rows))
+
+
+def page(rows: list[Any], make: Callable[[Any], Node], start: int, total: int) -> Node:
+    """The same for rows that are a page already: they begin at `start` of `total`."""
+    end = start + len(rows)
+    return {
+        TYPENAME: "Connection",
+        "totalCount": total,
+        "pageInfo": {
+            TYPENAME: "PageInfo",
+            "endCursor": str(end) if rows else None,
+            "hasNextPage": end < total,
+        },
+        "edges": [
+            {TYPENAME: "Edge", "cursor": str(start + i), "node": make(row)}
+            for i, row in enumerate(rows, 1)
+        ],
+    }
+
+
+def page_size(first: object) -> int:
+    """How many rows of a list are wanted; at most, and by default, `MAX_PAGE`."""
+    if first is not None and (not isinstance(first, int) or first < 0):
+        raise RequestError("`first` must be a count.")
+    return MAX_PAGE if first is None else min(first, MAX_PAGE)
+
+
+def cursor(after: object) -> int:
+    """Where a page begins."""
+    if after in (None, ""):
+        return 0
+    if isinstance(after, str) and after.isdecimal() and len(after) < 16:
+        return int(after)
+    raise RequestError("A cursor must be one that this server gave.")
+
+
+def _listed(rows: Callable[[], list[Any]], make: Callable[[Any], Node]) -> Callable[..., Node]:
+    """The function of a field that is a list in pages."""
+    return lambda first=None, after=None, **_: connection(rows(), make, first, after)
 
 
 @dataclass(frozen=True)
@@ -45,7 +100,7 @@ class Nodes:
     signer: Signer
     base_url: str
 
-    def user(self) -> Node:
+    def user(self, **_: Any) -> Node:
         return {
             TYPENAME: "User",
             "id": to_id("User", 1),
@@ -55,8 +110,8 @@ class Nodes:
             "entity": runs.ENTITY,
             "admin": False,
             "flags": "{}",
-            "teams": connection([], self.entity, None, None),
-            "apiKeys": connection([], self.entity, None, None),
+            "teams": connection([], self.entity),
+            "apiKeys": connection([], self.entity),
             "organizations": [],
         }
 
@@ -68,45 +123,44 @@ class Nodes:
             "isTeam": False,
             "organization": None,
             "user": {TYPENAME: "User", "organizations": []},
-            "project": lambda name=None, **_: self.find_project(entity, name),
+            "project": lambda name="", **_: self.find_project(entity, name),
             "xxhashDigestsEnabled": False,
         }
 
-    def find_project(self, entity: str | None, name: str | None) -> Node | None:
-        found = runs.project_of(self.store, entity, name or "")
+    def find_project(self, entity: str | None, name: str) -> Node | None:
+        found = runs.project_of(self.store, entity, name)
         return self.project(found) if found else None
 
+    def project_with(self, number: int) -> Node:
+        return self.project(runs.project_by_id(self.store, number))
+
     def project(self, row: sqlite3.Row) -> Node:
+        store, number = self.store, row["id"]
+
+        def chosen(filters: str | None) -> Rows:
+            wanted = load_json(filters, "filters") if filters else {}
+            return matching(runs.runs_of(store, number), wanted, store.spend)
+
         def list_runs(filters=None, order=None, first=None, after=None, **_: Any) -> Node:
-            found = matching(self._project_runs(row), parsed_json(filters, {}))
-            return connection(ordered(found, order), self.run, _page_size(first), after)
+            found = ordered(chosen(filters), order, store.spend)
+            return connection(found, self.run, first, after)
 
-        def count_runs(filters=None, **_: Any) -> int:
-            return len(matching(self._project_runs(row), parsed_json(filters, {})))
-
-        def find_run(name: str | None = None, **_: Any) -> Node | None:
-            found = runs.run_of(self.store, row["id"], name or "")
+        def find_run(name: str = "", **_: Any) -> Node | None:
+            found = runs.run_of(store, number, name)
             return self.run(found) if found else None
 
-        def types(first=None, after=None, **_: Any) -> Node:
+        def types() -> list[str]:
             query = "SELECT DISTINCT type FROM collections WHERE project_id = ? ORDER BY type"
-            names = [found["type"] for found in self.store.rows(query, row["id"])]
-            return connection(names, lambda name: self.type(row, name), _page_size(first), after)
-
-        def list_collections(first=None, after=None, **_: Any) -> Node:
-            found = artifacts.collections_of(self.store, row["id"])
-            return connection(found, self.collection, _page_size(first), after)
+            return [found["type"] for found in store.rows(query, number)]
 
         return {
             TYPENAME: "Project",
-            "id": to_id("Project", row["id"]),
-            "internalId": to_id("ProjectInternalId", row["id"]),
-            "name": row["name"],
+            ROW: row,
+            "id": to_id("Project", number),
+            "internalId": to_id("ProjectInternalId", number),
             "entityName": row["entity"],
             "entity": self.entity(row["entity"]),
             "user": self.user,
-            "description": None,
-            "createdAt": row["created_at"],
             "updatedAt": row["created_at"],
             "isBenchmark": False,
             "readOnly": False,
@@ -114,12 +168,14 @@ class Nodes:
             "run": find_run,
             "bucket": find_run,
             "runs": list_runs,
-            "runCount": count_runs,
-            "sweeps": lambda **_: connection([], self.run, None, None),
+            "runCount": lambda filters=None, **_: len(chosen(filters)),
+            "sweeps": connection([], self.run),
             "totalSweeps": 0,
-            "artifactTypes": types,
-            "artifactType": lambda name, **_: self.type(row, name, must_exist=True),
-            "artifactCollections": list_collections,
+            "artifactTypes": _listed(types, lambda name: self.type(row, name)),
+            "artifactType": lambda name, **_: self.type(row, name) if name in types() else None,
+            "artifactCollections": _listed(
+                lambda: artifacts.collections_of(store, number), self.collection
+            ),
             "artifactCollection": lambda name, **_: self._collection_named(row, name),
             "artifactCollectionMembership": lambda name, **_: self._member_named(row, name),
             "artifact": lambda name, **_: (self._member_named(row, name) or {}).get("artifact"),
@@ -128,39 +184,35 @@ class Nodes:
     def run(self, row: sqlite3.Row) -> Node:
         store, number = self.store, row["id"]
 
-        def lines(stream: str) -> Callable[..., Any]:
-            def select(samples=500, min_step=None, max_step=None, **_: Any) -> list[str]:
+        def lines(stream: str) -> Callable[..., list[str]]:
+            def select(samples=500, min_step=0, max_step=None, **_: Any) -> list[str]:
                 samples = min(int(samples or 500), 100 * MAX_PAGE)
-                if min_step is None and max_step is None:
+                if max_step is None and not min_step:
                     return streams.sampled_lines(store, number, stream, samples)
                 last = 2**62 if max_step is None else int(max_step)
-                return streams.steps_between(store, number, int(min_step or 0), last, samples)
+                return streams.steps_between(store, number, int(min_step), last, samples)
 
             return select
 
         def sampled_history(specs: list[str], **_: Any) -> list[Any]:
-            return [streams.sampled_history(store, number, spec) for spec in specs]
+            store.spend(len(specs))
+            given = _SPECS.validate_python([load_object(text, "A spec") for text in specs])
+            return streams.sampled_histories(store, number, given)
 
         def files(names=None, pattern=None, first=None, after=None, **_: Any) -> Node:
             found = runs.files_of(store, number)
             if names:
-                found = [file for file in found if file["name"] in names]
+                wanted = set(names)
+                found = [file for file in found if file["name"] in wanted]
             elif pattern:
-                like = re.escape(pattern).replace("%", ".*").replace("_", ".")
-                found = [file for file in found if re.fullmatch(like, file["name"])]
-            return connection(found, self.run_file, _page_size(first), after)
-
-        def artifact_list(rows: Callable[[Store, int], list[sqlite3.Row]]) -> Callable[..., Node]:
-            def select(first=None, after=None, **_: Any) -> Node:
-                return connection(rows(store, number), self.artifact, _page_size(first), after)
-
-            return select
+                found = [file for file in found if fits_like(pattern, file["name"])]
+            return connection(found, self.run_file, first, after)
 
         def log_lines(first=None, after=None, last=None, **_: Any) -> Node:
             texts = list(enumerate(streams.all_lines(store, number, streams.OUTPUT)))
             if last is not None:
                 texts = texts[-int(last) :] if last else []
-            return connection(texts, _log_line, _page_size(first), after)
+            return connection(texts, _log_line, first, after)
 
         def count(stream: str) -> Callable[..., int]:
             return lambda **_: streams.line_count(store, number, stream)
@@ -170,29 +222,19 @@ class Nodes:
 
         return {
             TYPENAME: "Run",
+            ROW: row,
             "id": to_id("Run", number),
-            "name": row["name"],
-            "displayName": row["display_name"],
             "projectId": str(row["project_id"]),
-            "project": lambda **_: self.project(
-                store.row("SELECT * FROM projects WHERE id = ?", row["project_id"])
-            ),
+            "project": lambda **_: self.project_with(row["project_id"]),
             "state": runs.state_of(row),
             "group": row["group_name"],
-            "jobType": row["job_type"],
-            "notes": row["notes"],
-            "description": row["description"],
             "commit": row["commit_hash"],
-            "host": row["host"],
             "tags": json.loads(row["tags"]),
-            "config": row["config"],
             "wandbConfig": lambda keys=None, **_: json.dumps(_own_config(row["config"], keys)),
             "summaryMetrics": row["summary"],
             "systemMetrics": lambda **_: (streams.tail(store, number, streams.EVENTS) or ["{}"])[0],
             "sweepName": None,
             "readOnly": False,
-            "createdAt": row["created_at"],
-            "heartbeatAt": row["heartbeat_at"],
             "user": self.user,
             "stopped": False,
             "historyLineCount": count(streams.HISTORY),
@@ -211,12 +253,10 @@ class Nodes:
                 "liveData": [],
             },
             "logLines": log_lines,
-            "fileCount": lambda **_: store.value(
-                "SELECT count(*) FROM run_files WHERE run_id = ?", number
-            ),
+            "fileCount": lambda **_: len(runs.files_of(store, number)),
             "files": files,
-            "inputArtifacts": artifact_list(artifacts.inputs_of),
-            "outputArtifacts": artifact_list(artifacts.outputs_of),
+            "inputArtifacts": _listed(lambda: artifacts.inputs_of(store, number), self.artifact),
+            "outputArtifacts": _listed(lambda: artifacts.outputs_of(store, number), self.artifact),
         }
 
     def run_file(self, row: sqlite3.Row) -> Node:
@@ -241,108 +281,83 @@ class Nodes:
             "md5": md5,
         }
 
-    def type(self, project: sqlite3.Row, name: str, must_exist: bool = False) -> Node | None:
+    def type(self, project: sqlite3.Row, name: str) -> Node:
         """A type of artifacts in a project."""
-        query = "SELECT 1 FROM collections WHERE project_id = ? AND type = ?"
-        if must_exist and not self.store.row(query, project["id"], name):
-            return None
-
-        def list_collections(first=None, after=None, **_: Any) -> Node:
-            found = artifacts.collections_of(self.store, project["id"], name)
-            return connection(found, self.collection, _page_size(first), after)
-
-        def find_collection(name: str, **_: Any) -> Node | None:
-            return self._collection_named(project, name)
-
         return {
             TYPENAME: "ArtifactType",
-            "id": b64encode(f"ArtifactType:{name}".encode()).decode(),
+            "id": to_id("ArtifactType", name),
             "name": name,
             "description": None,
             "createdAt": project["created_at"],
-            "artifactCollections": list_collections,
-            "artifactCollection": find_collection,
+            "artifactCollections": _listed(
+                lambda: artifacts.collections_of(self.store, project["id"], name), self.collection
+            ),
+            "artifactCollection": lambda name, **_: self._collection_named(project, name),
         }
 
+    def collection_with(self, number: int) -> Node:
+        return self.collection(artifacts.collection_by_id(self.store, number))
+
     def collection(self, row: sqlite3.Row) -> Node:
-        store = self.store
-        is_sequence = row["kind"] == "SEQUENCE"
+        store, number = self.store, row["id"]
 
         def versions(first=None, after=None, **_: Any) -> Node:
-            total = store.value(
-                "SELECT count(*) FROM memberships WHERE collection_id = ?", row["id"]
-            )
-            start = int(after or 0)
-            members = artifacts.versions_of(store, row["id"], _page_size(first), start)
+            total = store.value("SELECT count(*) FROM memberships WHERE collection_id = ?", number)
+            start = cursor(after)
+            members = artifacts.versions_of(store, number, page_size(first), start)
             listed = page(members, self.artifact, start, total)
             for edge, member in zip(listed["edges"], members, strict=True):
                 edge["version"] = f"v{member['version_index']}"
             return listed
 
         def latest(**_: Any) -> Node | None:
-            newest = artifacts.versions_of(store, row["id"], first=1)
+            newest = artifacts.versions_of(store, number, first=1)
             return self.artifact(newest[0]) if newest else None
 
         def member(alias_name: str, **_: Any) -> Node | None:
-            found = artifacts.version_of(store, row["id"], alias_name)
+            found = artifacts.version_of(store, number, alias_name)
             return self.member(found) if found else None
 
-        def aliases(first=None, after=None, **_: Any) -> Node:
-            found = store.rows("SELECT * FROM aliases WHERE collection_id = ?", row["id"])
-            return connection(found, self.alias, _page_size(first), after)
-
         return {
-            TYPENAME: "ArtifactSequence" if is_sequence else "ArtifactPortfolio",
-            "id": to_id("Collection", row["id"]),
-            "name": row["name"],
-            "description": row["description"],
-            "createdAt": row["created_at"],
-            "updatedAt": row["updated_at"],
+            TYPENAME: f"Artifact{row['kind'].title()}",
+            ROW: row,
+            "id": to_id("Collection", number),
             "state": "READY",
             "digestAlgorithm": "MANIFEST_MD5",
-            "project": lambda **_: self.project(
-                store.row("SELECT * FROM projects WHERE id = ?", row["project_id"])
-            ),
+            "project": lambda **_: self.project_with(row["project_id"]),
             "defaultArtifactType": {TYPENAME: "ArtifactType", "name": row["type"]},
-            "tags": connection([], self.alias, None, None),
+            "tags": connection([], self.alias),
             "artifacts": versions,
             "latestArtifact": latest,
             "artifactMembership": member,
-            "aliases": aliases,
+            "aliases": _listed(
+                lambda: store.rows("SELECT * FROM aliases WHERE collection_id = ?", number),
+                self.alias,
+            ),
         }
 
     def alias(self, row: sqlite3.Row) -> Node:
         return {
             TYPENAME: "ArtifactAlias",
+            ROW: row,
             "id": to_id("Alias", row["id"]),
-            "alias": row["alias"],
-            "artifactCollection": lambda **_: self.collection(
-                artifacts.collection_by_id(self.store, row["collection_id"])
-            ),
+            "artifactCollection": lambda **_: self.collection_with(row["collection_id"]),
         }
+
+    def _aliases(self, member: sqlite3.Row) -> list[Node]:
+        return [self.alias(a) for a in artifacts.aliases_of(self.store, member["membership_id"])]
 
     def member(self, row: sqlite3.Row) -> Node:
         """A version in a collection; the row is one of a membership joined with its artifact."""
-        store = self.store
-
-        def files(first=None, after=None, names=None, **_: Any) -> Node:
-            found = artifacts.entries_of(store, row["id"])
-            found = [entry for entry in found if not names or entry["path"] in names]
-            return connection(found, self._entry(row), _page_size(first), after)
-
         return {
             TYPENAME: "ArtifactCollectionMembership",
+            ROW: row,
             "id": to_id("Membership", row["membership_id"]),
-            "versionIndex": row["version_index"],
             "createdAt": row["joined_at"],
-            "aliases": lambda **_: [
-                self.alias(alias) for alias in artifacts.aliases_of(store, row["membership_id"])
-            ],
-            "artifactCollection": lambda **_: self.collection(
-                artifacts.collection_by_id(store, row["collection_id"])
-            ),
+            "aliases": lambda **_: self._aliases(row),
+            "artifactCollection": lambda **_: self.collection_with(row["collection_id"]),
             "artifact": self.artifact(row),
-            "files": files,
+            "files": self._files(row),
         }
 
     def artifact(self, row: sqlite3.Row) -> Node:
@@ -353,85 +368,68 @@ class Nodes:
             return member["version_index"] if member else None
 
         def aliases(**_: Any) -> list[Node]:
-            return [
-                self.alias(alias)
-                for member in artifacts.memberships_of(store, number)
-                for alias in artifacts.aliases_of(store, member["membership_id"])
-            ]
+            members = artifacts.memberships_of(store, number)
+            return [alias for member in members for alias in self._aliases(member)]
 
         def created_by(**_: Any) -> Node | None:
             run = artifacts.logged_by(store, row)
             return self.run(run) if run else None
 
-        def files(first=None, after=None, names=None, **_: Any) -> Node:
-            found = artifacts.entries_of(store, number)
-            found = [entry for entry in found if not names or entry["path"] in names]
-            return connection(found, self._entry(row), _page_size(first), after)
-
         def manifest(**_: Any) -> Node | None:
-            if not row["manifest_digest"]:
-                return None
-            return {
+            return row["manifest_digest"] and {
                 TYPENAME: "ArtifactManifest",
                 "id": to_id("Manifest", number),
                 "digest": row["digest"],
                 "file": self.file(number, "wandb_manifest.json", row["manifest_digest"], 0, ""),
             }
 
+        files = self._files(row)
         return {
             TYPENAME: "Artifact",
+            ROW: row,
             "id": to_id("Artifact", number),
-            "artifactSequence": lambda **_: self.collection(
-                artifacts.collection_by_id(store, row["sequence_id"])
-            ),
-            "artifactType": lambda **_: {
-                TYPENAME: "ArtifactType",
-                "name": artifacts.collection_by_id(store, row["sequence_id"])["type"],
-            },
+            "artifactSequence": lambda **_: self.collection_with(row["sequence_id"]),
+            "artifactType": lambda **_: self.collection_with(row["sequence_id"])[
+                "defaultArtifactType"
+            ],
             "versionIndex": own_version,
-            "description": row["description"],
-            "metadata": row["metadata"],
             "ttlDurationSeconds": -2 if row["ttl_seconds"] is None else row["ttl_seconds"],
             "ttlIsInherited": row["ttl_seconds"] is None,
             "tags": [
-                {TYPENAME: "Tag", "id": b64encode(f"Tag:{tag}".encode()).decode(), "name": tag}
+                {TYPENAME: "Tag", "id": to_id("Tag", tag), "name": tag}
                 for tag in json.loads(row["tags"])
             ],
-            "historyStep": row["history_step"],
-            "state": row["state"],
-            "size": row["size"],
-            "digest": row["digest"],
             "digestAlgorithm": "MANIFEST_MD5",
             "commitHash": row["digest"],
-            "fileCount": row["file_count"],
-            "createdAt": row["created_at"],
-            "updatedAt": row["updated_at"],
             "aliases": aliases,
             "createdBy": created_by,
-            "usedBy": lambda **_: connection(
-                artifacts.used_by(store, number), self.run, None, None
-            ),
-            "artifactMemberships": lambda **_: connection(
-                artifacts.memberships_of(store, number), self.member, None, None
+            "usedBy": _listed(lambda: artifacts.used_by(store, number), self.run),
+            "artifactMemberships": _listed(
+                lambda: artifacts.memberships_of(store, number), self.member
             ),
             "currentManifest": manifest,
             "files": files,
             "filesByManifestEntries": lambda entries=(), first=None, after=None, **_: files(
-                first, after, {entry.get("name") for entry in entries or ()}
+                first, after, [entry.get("name") for entry in entries]
             ),
         }
 
-    def _entry(self, artifact: sqlite3.Row) -> Callable[[sqlite3.Row], Node]:
-        def make(entry: sqlite3.Row) -> Node:
-            time = artifact["created_at"]
-            if entry["digest"]:
-                return self.file(
-                    artifact["id"], entry["path"], entry["digest"], entry["size"], time
-                )
-            reference = {"url": entry["reference"], "directUrl": entry["reference"]}
-            return self.file(artifact["id"], entry["path"], "", entry["size"], time) | reference
+    def _files(self, artifact: sqlite3.Row) -> Callable[..., Node]:
+        def select(first=None, after=None, names=None, **_: Any) -> Node:
+            found = artifacts.entries_of(self.store, artifact["id"])
+            if names:
+                wanted = set(names)
+                found = [entry for entry in found if entry["path"] in wanted]
+            return connection(found, make, first, after)
 
-        return make
+        def make(entry: sqlite3.Row) -> Node:
+            number, time = artifact["id"], artifact["created_at"]
+            node = self.file(number, entry["path"], entry["digest"] or "", entry["size"], time)
+            if entry["digest"]:
+                return node
+            return node | {"url": entry["reference"], "directUrl": entry["reference"]}
+
+        return select
 
     def _collection_named(self, project: sqlite3.Row, name: str) -> Node | None:
         found = artifacts.collection_of(self.store, project["id"], name)
@@ -439,32 +437,21 @@ class Nodes:
 
     def _member_named(self, project: sqlite3.Row, name: str) -> Node | None:
         """The version that `name:alias` means; without an alias, the latest."""
-        collection_name, _, alias = name.partition(":")
-        collection = artifacts.collection_of(self.store, project["id"], collection_name)
+        name, _, alias = name.partition(":")
+        collection = artifacts.collection_of(self.store, project["id"], name)
         if not collection:
             return None
         found = artifacts.version_of(self.store, collection["id"], alias or artifacts.LATEST)
         return self.member(found) if found else None
-
-    def _project_runs(self, project: sqlite3.Row) -> list[sqlite3.Row]:
-        return runs.runs_of(self.store, project["id"])
 
 
 def _own_config(config: str, keys: list[str] | None) -> dict[str, Any]:
     """What the SDK keeps about itself in a config; a run that has it is one that was begun."""
     own = json.loads(config).get("_wandb", {})
     own = own.get("value", {}) if isinstance(own, dict) else {}
+    own = own if isinstance(own, dict) else {}
     return {key: value for key, value in own.items() if not keys or key in keys}
 
 
 def _log_line(numbered: tuple[int, str]) -> Node:
-    number, line = numbered
-    return {TYPENAME: "LogLine", "number": number, "line": line}
-
-
-def _page_size(first: object) -> int:
-    if first is None:
-        return MAX_PAGE
-    if not isinstance(first, int) or first < 0:
-        raise RequestError("`first` must be a count.")
-    return min(first, MAX_PAGE)
+    return {TYPENAME: "LogLine", "number": numbered[0], "line": numbered[1]}

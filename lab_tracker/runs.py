@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from lab_tracker.errors import NotFoundError, RequestError
-from lab_tracker.names import checked_name
+from lab_tracker.errors import NotFoundError
+from lab_tracker.names import checked_name, checked_object
 from lab_tracker.storage import Store, now
 
-ENTITY = "lab"  # whom runs belong to, unless they say otherwise
-SILENT = timedelta(minutes=5)  # a running run that says nothing for so long has crashed
+ENTITY = "lab"  # owns runs that name no other entity
+SILENT = timedelta(minutes=5)  # a running run that is silent for longer has crashed
 
 # What `UpsertBucket` may change, and the column that holds it.
 _TEXTS = {
@@ -33,8 +33,13 @@ def project_of(store: Store, entity: str | None, name: str) -> sqlite3.Row | Non
     return store.row(query, entity or ENTITY, name)
 
 
+def project_by_id(store: Store, project_id: int) -> sqlite3.Row:
+    """The project with this number, which exists."""
+    return store.row("SELECT * FROM projects WHERE id = ?", project_id)
+
+
 def make_project(store: Store, entity: str | None, name: str) -> sqlite3.Row:
-    """The project; made where it is new."""
+    """The project, which is made if it is new."""
     entity = checked_name(entity or ENTITY, "An entity's name")
     name = checked_name(name, "A project's name")
     with store.write() as db:
@@ -64,7 +69,7 @@ def run_by_id(store: Store, run_id: int) -> sqlite3.Row:
 
 
 def find_run(store: Store, entity: str | None, project: str, name: str) -> sqlite3.Row:
-    """The run of a project. Raises NotFoundError that says which of the two is missing."""
+    """The run of a project. Raises NotFoundError, which says which of the two is missing."""
     if not (found := project_of(store, entity, project)):
         raise NotFoundError(f"There is no project {entity or ENTITY}/{project}.")
     if not (run := run_of(store, found["id"], name)):
@@ -127,18 +132,24 @@ def upsert_run(
         if not is_new and run_id is None and "state" not in changes:
             changes |= {"state": "running", "exit_code": None}  # resumed
         changes["heartbeat_at"] = now()
-        columns = ", ".join(f"{column} = ?" for column in changes)
-        db.execute(f"UPDATE runs SET {columns} WHERE id = ?", (*changes.values(), run["id"]))
+        store.update("runs", run["id"], changes)
     return run_by_id(store, run["id"]), is_new
 
 
 def delete_run(store: Store, run_id: int, with_artifacts: bool) -> None:
-    """Deletes a run with its files; its artifacts stay, unless told."""
+    """Deletes a run with its files; its artifacts stay, unless `with_artifacts`."""
     with store.write() as db:
         run_by_id(store, run_id)
         if with_artifacts:
             db.execute("DELETE FROM artifacts WHERE created_by = ?", (run_id,))
         db.execute("DELETE FROM runs WHERE id = ?", (run_id,))
+    store.free_unused_blobs()
+
+
+def delete_files(store: Store, file_ids: list[int]) -> None:
+    """Deletes files of runs."""
+    with store.write() as db:
+        db.executemany("DELETE FROM run_files WHERE id = ?", ((number,) for number in file_ids))
     store.free_unused_blobs()
 
 
@@ -158,13 +169,3 @@ def plain_config(config: str) -> dict[str, Any]:
         for key, value in json.loads(config).items()
         if key not in ("_wandb", "wandb_version")
     }
-
-
-def checked_object(text: object, what: str) -> str:
-    """Text that holds a JSON object. Raises RequestError for another."""
-    try:
-        if isinstance(text, str) and isinstance(json.loads(text), dict):
-            return text
-    except (ValueError, RecursionError):
-        pass
-    raise RequestError(f"{what} must be a JSON object.")

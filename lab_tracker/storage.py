@@ -5,11 +5,9 @@ write lock is the only lock, blobs appear by rename, and what is acknowledged is
 
 import hashlib
 import os
-import queue
 import secrets
 import shutil
 import sqlite3
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,12 +17,11 @@ from pathlib import Path
 from typing import Any
 
 from lab_tracker.errors import RequestError, TrackingError
-from lab_tracker.limits import MIN_FREE_BYTES
+from lab_tracker.limits import MIN_FREE_BYTES, Budget
 
 SCHEMA_VERSION = 1
 STALE_SECONDS = 86_400  # an upload or a draft that nobody has touched for a day is given up
 BUSY_SECONDS = 20
-_HASHED_AT_ONCE = 2**20
 
 
 def now() -> str:
@@ -33,13 +30,15 @@ def now() -> str:
 
 
 class Store:
-    """The database and the blobs below `folder`; made where it is missing.
+    """The database and the blobs below `folder`, which is made if it is missing.
 
-    Used from one thread at a time. Raises TrackingError where the folder cannot be used.
+    Used from one thread at a time. While `budget` is set, every row that is read is taken from it.
+    Raises TrackingError if the folder can't be used.
     """
 
     def __init__(self, folder: Path) -> None:
         self.folder = Path(folder).absolute()
+        self.budget: Budget | None = None
         try:
             for name in ("blobs", "uploads"):
                 (self.folder / name).mkdir(parents=True, exist_ok=True)
@@ -51,24 +50,38 @@ class Store:
                 "give it a folder that can be written, or free disk space."
             ) from None
         self._sweep()
-        self._hasher = _Hasher()
 
     def close(self) -> None:
-        self._hasher.stop()
         self._db.close()
+
+    def spend(self, units: int) -> None:
+        """Takes units from the budget of the request. Raises RequestError at its end."""
+        if self.budget:
+            self.budget.spend(units)
 
     def rows(self, query: str, *values: Any) -> list[sqlite3.Row]:
         """All rows of a query."""
-        return self._db.execute(query, values).fetchall()
+        cursor = self._db.execute(query, values)
+        found: list[sqlite3.Row] = []
+        while some := cursor.fetchmany(1000):
+            self.spend(len(some))
+            found += some
+        return found
 
     def row(self, query: str, *values: Any) -> sqlite3.Row | None:
         """The first row of a query."""
+        self.spend(1)
         return self._db.execute(query, values).fetchone()
 
     def value(self, query: str, *values: Any) -> Any:
-        """The first column of the first row; None where there is no row."""
+        """The first column of the first row; None if there is no row."""
         row = self.row(query, *values)
         return row[0] if row else None
+
+    def update(self, table: str, number: int, changes: dict[str, Any]) -> None:
+        """Sets columns of one row; part of a transaction."""
+        columns = ", ".join(f"{column} = ?" for column in changes)
+        self._db.execute(f"UPDATE {table} SET {columns} WHERE id = ?", (*changes.values(), number))
 
     @contextmanager
     def write(self) -> Iterator[sqlite3.Connection]:
@@ -92,13 +105,9 @@ class Store:
     def has_blob(self, digest: str) -> bool:
         return self.row("SELECT 1 FROM blobs WHERE digest = ?", digest) is not None
 
-    def receive(self, limit: int) -> "Upload":
-        """A new blob of at most `limit` bytes that are on their way."""
-        return Upload(self, self._hasher, limit)
-
     def free_unused_blobs(self) -> int:
         """Deletes the blobs that nothing refers to any more; returns how many. Not called inside a
-        transaction: files go only after what referred to them is gone for good."""
+        transaction: a file is deleted only after what referred to it is gone for good."""
         assert not self._db.in_transaction
         unused = """SELECT digest FROM blobs WHERE
             NOT EXISTS (SELECT 1 FROM entries WHERE entries.digest = blobs.digest)
@@ -109,9 +118,10 @@ class Store:
             db.executemany("DELETE FROM blobs WHERE digest = ?", ((digest,) for digest in freed))
         # A second transaction, since the first must be on the disk before a file goes; under the
         # lock, since an upload of the same bytes may have put one of them back.
-        with self.write():
+        known = "SELECT 1 FROM blobs WHERE digest = ?"
+        with self.write() as db:
             for digest in freed:
-                if not self.has_blob(digest):
+                if not db.execute(known, (digest,)).fetchone():
                     self.blob_path(digest).unlink(missing_ok=True)
         return len(freed)
 
@@ -135,23 +145,20 @@ class Store:
 
 
 class Upload:
-    """Bytes on their way into the store: written aside, and visible only when whole."""
+    """Bytes on their way into the store: written aside, and visible only when they are complete."""
 
-    def __init__(self, store: Store, hasher: "_Hasher", limit: int) -> None:
+    def __init__(self, store: Store, limit: int) -> None:
         self._store = store
-        self._hasher = hasher
         self._limit = limit
         self._path = store.folder / "uploads" / secrets.token_hex(16)
         self._file = self._path.open("wb")
         self._md5 = hashlib.md5(usedforsecurity=False)
-        self._waiting: list[bytes] = []
-        self._waiting_size = self._size = self._checked_free = 0
-        self._digest: str | None = None
+        self._size = self._checked_free = 0
+        self.digest = ""
+        """The MD5 in hex, once the upload is finished."""
 
     def write(self, chunk: bytes) -> None:
         """Adds bytes. Raises RequestError over the limit or when the disk is about to be full."""
-        self._waiting.append(chunk)
-        self._waiting_size += len(chunk)
         self._size += len(chunk)
         if self._size > self._limit:
             raise RequestError(f"The upload has more than {self._limit} bytes.", status=413)
@@ -160,71 +167,32 @@ class Upload:
             if shutil.disk_usage(self._store.folder).free < MIN_FREE_BYTES + step:
                 raise RequestError("The tracker's disk is full; free space and run again.", 413)
             self._checked_free = self._size + step
-        if self._waiting_size >= _HASHED_AT_ONCE:
-            self._pass_on()
+        self._file.write(chunk)
+        self._md5.update(chunk)
 
     def finish(self) -> str:
         """Puts the bytes on the disk, still aside; returns their MD5 in hex."""
-        self._pass_on()
         self._file.flush()
         os.fsync(self._file.fileno())
-        self._hasher.catch_up()
-        self._digest = self._md5.hexdigest()
-        return self._digest
+        self._file.close()
+        self.digest = self._md5.hexdigest()
+        return self.digest
 
     @contextmanager
     def keep(self) -> Iterator[sqlite3.Connection]:
         """Makes the blob part of the store, in one transaction with what the body then records."""
-        digest = self._digest or self.finish()
-        self._file.close()
-        target = self._store.blob_path(digest)
+        target = self._store.blob_path(self.digest or self.finish())
         target.parent.mkdir(exist_ok=True)
         with self._store.write() as db:
             os.replace(self._path, target)
             _sync_folder(target.parent)
-            db.execute("INSERT OR IGNORE INTO blobs VALUES (?, ?)", (digest, self._size))
+            db.execute("INSERT OR IGNORE INTO blobs VALUES (?, ?)", (self.digest, self._size))
             yield db
 
     def drop(self) -> None:
         """Forgets the bytes, unless they were kept."""
         self._file.close()
         self._path.unlink(missing_ok=True)
-
-    def _pass_on(self) -> None:
-        self._hasher.update(self._md5, self._waiting)
-        for chunk in self._waiting:
-            self._file.write(chunk)
-        self._waiting, self._waiting_size = [], 0
-
-
-class _Hasher:
-    """A thread that hashes beside the writing, which makes a large upload a third faster."""
-
-    def __init__(self) -> None:
-        # Bounded: bytes that wait to be hashed are in memory.
-        self._work: queue.Queue[tuple[Any, list[bytes]] | threading.Event | None] = queue.Queue(16)
-        threading.Thread(target=self._run, name="tracker-hasher", daemon=True).start()
-
-    def update(self, md5: Any, chunks: list[bytes]) -> None:
-        self._work.put((md5, chunks))
-
-    def catch_up(self) -> None:
-        """Waits until all is hashed."""
-        done = threading.Event()
-        self._work.put(done)
-        done.wait()
-
-    def stop(self) -> None:
-        self._work.put(None)
-
-    def _run(self) -> None:
-        while work := self._work.get():
-            if isinstance(work, threading.Event):
-                work.set()
-                continue
-            md5, chunks = work
-            for chunk in chunks:
-                md5.update(chunk)
 
 
 def _open_database(path: Path) -> sqlite3.Connection:
@@ -243,7 +211,7 @@ def _open_database(path: Path) -> sqlite3.Connection:
     if version not in (0, SCHEMA_VERSION):
         db.close()
         raise TrackingError(
-            f"{path} is of another version of the lab; give the tracker a new folder."
+            f"{path} was written by another version of the tracker; give it a new folder."
         )
     return db
 
@@ -255,26 +223,38 @@ def _statements() -> list[str]:
 
 
 def _lasting_secret(path: Path) -> str:
-    """The folder's key, made once; 40 characters, as the SDK wants. Readable by its owner alone."""
+    """The folder's key, made once; 40 characters, as the SDK wants. Only its owner can read it.
+
+    It is written aside and linked to its name, so it is there complete or not at all, and of two
+    servers that start at once the first one's counts.
+    """
+    if not path.exists():
+        partial = path.parent / "uploads" / secrets.token_hex(16)
+        try:
+            with open(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+                file.write(secrets.token_hex(20))
+                file.flush()
+                os.fsync(file.fileno())
+            _link(partial, path)
+        finally:
+            partial.unlink(missing_ok=True)
+    if len(key := path.read_text()) != 40:
+        raise TrackingError(f"{path} is damaged; delete it, and start the tracker again.")
+    return key
+
+
+def _link(source: Path, target: Path) -> None:
+    """Gives a file a second name, unless another file has that; the file system may lack links."""
     try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        os.link(source, target)
     except FileExistsError:
-        return _read_secret(path)
-    with os.fdopen(descriptor, "w") as file:
-        file.write(secrets.token_hex(20))
-    return path.read_text()
-
-
-def _read_secret(path: Path) -> str:
-    for _ in range(100):  # another server may be writing it just now
-        if len(key := path.read_text()) == 40:
-            return key
-        time.sleep(0.01)
-    raise TrackingError(f"{path} is damaged; delete it, and start the tracker again.")
+        pass
+    except OSError:
+        os.rename(source, target)
 
 
 def _sync_folder(folder: Path) -> None:
-    """Puts a rename on the disk, where the system can (not on Windows)."""
+    """Puts a rename on the disk, if the system can (Windows can't)."""
     if os.name == "posix":
         descriptor = os.open(folder, os.O_RDONLY)
         try:

@@ -5,68 +5,79 @@ A chunk says at which line it starts, so one that is sent again after a fault la
 import json
 import sqlite3
 from collections import Counter
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+from pydantic import BaseModel, Field
 
 from lab_tracker.errors import RequestError
-from lab_tracker.runs import checked_object
+from lab_tracker.limits import MAX_STREAM_LINES
+from lab_tracker.names import checked_object, load_object
 from lab_tracker.storage import Store, now
 
 HISTORY = "wandb-history.jsonl"
 EVENTS = "wandb-events.jsonl"
 OUTPUT = "output.log"
 SUMMARY = "wandb-summary.json"
-_STREAMS = (HISTORY, EVENTS, OUTPUT)
+_MOST_READ = 100_000  # lines of all the histories on one page
+_MAX_STEP = 2**53
+
+Count = Annotated[int, Field(strict=True, ge=0, lt=_MAX_STEP)]
 
 
-def receive_stream(store: Store, run: sqlite3.Row, chunk: Mapping[str, Any]) -> None:
-    """Stores one request of a run's stream, whole or not at all. Raises RequestError."""
-    files = {} if chunk.get("files") is None else chunk["files"]
-    if not isinstance(files, Mapping):
-        raise RequestError("`files` must be an object.")
+class Part(BaseModel):
+    """Lines of one stream, from line `offset` on."""
+
+    offset: Count = 0
+    content: list[Annotated[str, Field(strict=True)]] = Field(max_length=MAX_STREAM_LINES)
+
+
+class Chunk(BaseModel):
+    """One request of a run's stream."""
+
+    files: dict[str, Part] | None = None
+    complete: bool | None = None
+    exitcode: int | None = Field(None, ge=-(2**31), lt=2**32)
+    preempting: bool | None = None
+
+
+class Spec(BaseModel):
+    """What one request for a sampled history asks for."""
+
+    keys: list[str] = []
+    samples: int = Field(500, ge=1, lt=_MAX_STEP)
+    minStep: float | None = None
+    maxStep: float | None = None
+
+
+def receive_stream(store: Store, run: sqlite3.Row, chunk: Chunk) -> None:
+    """Stores one request of a run's stream completely or not at all. Raises RequestError."""
     changes: dict[str, Any] = {"heartbeat_at": now()}
-    if files:  # a run that was finished, and is resumed
+    if chunk.files:  # a run that was finished, and is resumed
         changes |= {"state": "running", "exit_code": None}
     with store.write() as db:
-        for name, part in files.items():
-            offset, lines, steps = _checked_part(name, part)
-            if name == SUMMARY:
-                if lines:
-                    changes["summary"] = checked_object(lines[-1], "The summary")
-            elif name in _STREAMS:
-                db.executemany(
-                    "INSERT OR REPLACE INTO lines VALUES (?, ?, ?, ?, ?)",
-                    (
-                        (run["id"], name, offset + i, step, line)
-                        for i, (step, line) in enumerate(zip(steps, lines, strict=True))
-                    ),
-                )
-        if chunk.get("complete"):
-            code = chunk.get("exitcode") or 0
-            changes |= {"state": "failed" if code else "finished", "exit_code": int(code)}
-        elif chunk.get("preempting"):
+        for name, part in (chunk.files or {}).items():
+            if name == SUMMARY and part.content:
+                changes["summary"] = checked_object(part.content[-1], "The summary")
+            elif name in (HISTORY, EVENTS, OUTPUT):
+                rows = [
+                    (run["id"], name, number, _step(line) if name == HISTORY else None, line)
+                    for number, line in enumerate(part.content, part.offset)
+                ]
+                db.executemany("INSERT OR REPLACE INTO lines VALUES (?, ?, ?, ?, ?)", rows)
+        if chunk.complete:
+            code = chunk.exitcode or 0
+            changes |= {"state": "failed" if code else "finished", "exit_code": code}
+        elif chunk.preempting:
             changes["state"] = "preempting"
-        columns = ", ".join(f"{column} = ?" for column in changes)
-        db.execute(f"UPDATE runs SET {columns} WHERE id = ?", (*changes.values(), run["id"]))
-
-
-def _checked_part(name: str, part: Any) -> tuple[int, list[str], list[int | None]]:
-    """Where a chunk of a stream starts, its lines, and the step of each line of the history."""
-    offset = part.get("offset", 0) if isinstance(part, Mapping) else None
-    lines = part.get("content") if isinstance(part, Mapping) else None
-    if not isinstance(offset, int) or not 0 <= offset < 2**53 or not isinstance(lines, list):
-        raise RequestError(f"{name}: `offset` must be a count and `content` a list of lines.")
-    if not all(isinstance(line, str) for line in lines):
-        raise RequestError(f"{name}: every line must be text.")
-    steps: list[int | None] = [None] * len(lines)
-    if name == HISTORY:
-        steps = [_step(line) for line in lines]
-    return offset, lines, steps
+        store.update("runs", run["id"], changes)
 
 
 def _step(line: str) -> int | None:
-    step = json.loads(checked_object(line, "A line of the history")).get("_step")
-    return step if isinstance(step, int) and abs(step) < 2**63 else None
+    step = load_object(line, "A line of the history").get("_step")
+    if step is None or (type(step) is int and abs(step) < _MAX_STEP):
+        return step
+    raise RequestError("`_step` in a line of the history must be a whole number.")
 
 
 def line_count(store: Store, run_id: int, stream: str) -> int:
@@ -78,47 +89,55 @@ def line_count(store: Store, run_id: int, stream: str) -> int:
 def tail(store: Store, run_id: int, stream: str, count: int = 1) -> list[str]:
     """The last lines, in order."""
     query = "SELECT text FROM lines WHERE run_id = ? AND stream = ? ORDER BY number DESC LIMIT ?"
-    return [row["text"] for row in reversed(store.rows(query, run_id, stream, count))]
+    return _texts(store, query, run_id, stream, count)[::-1]
 
 
 def all_lines(store: Store, run_id: int, stream: str) -> list[str]:
     """All lines, in order."""
     query = "SELECT text FROM lines WHERE run_id = ? AND stream = ? ORDER BY number"
-    return [row["text"] for row in store.rows(query, run_id, stream)]
+    return _texts(store, query, run_id, stream)
 
 
 def history(store: Store, run_id: int) -> list[dict[str, Any]]:
-    """What the run logged: one dict a step, with `_step`."""
+    """What the run logged: one dict for each step, with `_step`."""
     return [json.loads(line) for line in all_lines(store, run_id, HISTORY)]
 
 
 def sampled_lines(store: Store, run_id: int, stream: str, samples: int) -> list[str]:
     """At most `samples` lines, evenly spread, the last one among them."""
-    return thinned(all_lines(store, run_id, stream), samples)
+    total = line_count(store, run_id, stream)
+    if total <= samples:
+        return all_lines(store, run_id, stream)
+    query = """SELECT text FROM lines WHERE run_id = ? AND stream = ?
+        AND number IN (SELECT value FROM json_each(?)) ORDER BY number"""
+    return _texts(store, query, run_id, stream, json.dumps(thinned(range(total), samples)))
 
 
 def steps_between(store: Store, run_id: int, first: int, stop: int, count: int) -> list[str]:
     """At most `count` lines of the history whose step is in [first, stop)."""
     query = """SELECT text FROM lines WHERE run_id = ? AND stream = ? AND step >= ? AND step < ?
         ORDER BY number LIMIT ?"""
-    return [row["text"] for row in store.rows(query, run_id, HISTORY, first, stop, count)]
+    return _texts(store, query, run_id, HISTORY, first, stop, count)
 
 
-def sampled_history(store: Store, run_id: int, spec: str) -> list[dict[str, Any]]:
-    """The steps that have all the keys of `spec`, a JSON object with `keys` and `samples`: evenly
-    spread, or, where it gives a range from `minStep` to `maxStep` (inclusive), the first ones."""
-    wanted = json.loads(checked_object(spec, "A spec of sampledHistory"))
-    keys = [str(key) for key in wanted.get("keys") or []]
-    low, high = wanted.get("minStep"), wanted.get("maxStep")
-    rows = [
-        {key: row[key] for key in keys}
-        for row in history(store, run_id)
-        if all(key in row for key in keys)
-        and (low is None or row.get("_step", 0) >= low)
-        and (high is None or row.get("_step", 0) <= high)
-    ]
-    samples = int(wanted.get("samples") or 500)
-    return thinned(rows, samples) if low is None and high is None else rows[:samples]
+def sampled_histories(store: Store, run_id: int, specs: list[Spec]) -> list[list[dict[str, Any]]]:
+    """For each spec, the steps that have all its keys: evenly spread, or, if it gives a range from
+    `minStep` to `maxStep` (inclusive), the first ones."""
+    store.spend(len(specs) * (1 + line_count(store, run_id, HISTORY)))
+    rows = history(store, run_id)
+    found = []
+    for spec in specs:
+        low, high = spec.minStep, spec.maxStep
+        chosen = [
+            {key: row[key] for key in spec.keys}
+            for row in rows
+            if all(key in row for key in spec.keys)
+            and (low is None or row.get("_step", 0) >= low)
+            and (high is None or row.get("_step", 0) <= high)
+        ]
+        is_open = low is None and high is None
+        found.append(thinned(chosen, spec.samples) if is_open else chosen[: spec.samples])
+    return found
 
 
 def history_keys(store: Store, run_id: int) -> dict[str, Any]:
@@ -136,24 +155,40 @@ def history_keys(store: Store, run_id: int) -> dict[str, Any]:
     return {"sets": [], "keys": keys, "lastStep": last_step}
 
 
-def thinned(items: list[Any], count: int) -> list[Any]:
+def thinned(items: Any, count: int) -> list[Any]:
     """At most `count` of the items, evenly spread, with the last."""
     if len(items) <= count or count < 1:
-        return items
+        return list(items)
     step = len(items) / count
     return [items[min(len(items) - 1, int((i + 1) * step) - 1)] for i in range(count)]
 
 
-def metric_series(rows: Iterable[Mapping[str, Any]]) -> dict[str, list[tuple[float, float]]]:
-    """Points (step, value) of every number that was logged, by key; W&B's own keys are left out."""
+def metric_series(store: Store, run_id: int, runs: int) -> dict[str, list[tuple[float, float]]]:
+    """Points (step, value) of every number that a run logged, by key, without W&B's own keys.
+
+    `runs` is how many share a page; of a long history, evenly spread lines are read.
+    """
     series: dict[str, list[tuple[float, float]]] = {}
-    for row in rows:
+    for line in sampled_lines(store, run_id, HISTORY, max(1000, _MOST_READ // runs)):
+        row = json.loads(line)
         step = row.get("_step")
         for key, value in row.items():
-            is_number = isinstance(value, int | float) and not isinstance(value, bool)
-            if is_number and step is not None and not key.startswith("_"):
+            if not key.startswith("_") and is_number(step) and is_number(value):
                 series.setdefault(key, []).append((float(step), float(value)))
     return series
+
+
+def is_number(value: Any) -> bool:
+    """Whether a value from JSON is a number that fits a float; a bool is not one."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return False
+    return isinstance(value, float) or abs(value) < 1e308
+
+
+def _texts(store: Store, query: str, *values: Any) -> list[str]:
+    found = [row["text"] for row in store.rows(query, *values)]
+    store.spend(sum(map(len, found)) // 100)
+    return found
 
 
 def _type_name(value: Any) -> str:

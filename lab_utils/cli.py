@@ -1,120 +1,132 @@
-"""The command line `lab`: thin edges over the packages, and the one place where errors end.
+"""The command line `lab`: where a program begins, and the one place where its errors end.
 
-What a user can mend is one line on stderr and exit code 2, never a traceback.
+Exit codes: 0 done, 1 a bug, 2 something that you can put right, 128 and the number of a signal that
+ended the program (130 for Ctrl-C). What you can put right is one line on stderr, no traceback.
 """
 
+import contextlib
+import errno
 import os
 import sys
-from typing import Annotated
 
-import typer
-
-from lab_utils.commands import (
-    deploy,
-    evaluation,
-    making_pages,
-    notebooks,
-    reading,
-    service,
-    staging,
-    tracking,
-)
-from lab_utils.commands.app import app as web_app
-from lab_utils.commands.demo import demo
-from lab_utils.commands.doctor import doctor
-from lab_utils.commands.profile import profile
-from lab_utils.commands.tunnel import tunnel
+from lab_tracker.errors import TrackingError
+from lab_utils.signals import orderly_end
 from text_recognizer.errors import RecognizerError
-from text_recognizer.threads import check_thread_settings
 
-# Plain text, so that help and errors read the same in a terminal, a notebook and a log.
-app = typer.Typer(
-    name="lab",
-    add_completion=False,
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-    rich_markup_mode=None,
-)
-
-
-@app.callback()
-def lab(
-    context: typer.Context,
-    debug: Annotated[
-        bool, typer.Option("--debug", envvar="LAB_DEBUG", help="Show the traceback of an error.")
-    ] = False,
-) -> None:
-    """Turn a trained handwriting recognizer into a service that other people use."""
-    context.ensure_object(dict)["debug"] = debug
-
-
-for command in (
-    staging.run,
-    reading.read,
-    staging.train,
-    staging.stage,
-    staging.fetch,
-    staging.lineage,
-    staging.cleanup,
-    evaluation.evaluate,
-    making_pages.pages,
-    making_pages.fonts,
-):
-    app.command()(command)
-app.command(name="app")(web_app)
-app.command(name="tunnel")(tunnel)
-app.command(name="demo")(demo)
-app.command(name="doctor")(doctor)
-app.command(name="compile")(reading.compile_weights)
-app.command()(profile)
-app.command(name="wandb-server")(tracking.wandb_server)
-app.add_typer(notebooks.app)
-app.add_typer(service.app)
-app.add_typer(deploy.app)
+_SPACE = "free some space, or set LAB_HOME to a folder on another disk"
+_WRITABLE = "make it writable, or set LAB_HOME to a folder that is"
+_CURES = {
+    errno.ENOSPC: _SPACE,
+    errno.EDQUOT: _SPACE,
+    errno.EFBIG: _SPACE,
+    errno.EROFS: _WRITABLE,
+    errno.EACCES: _WRITABLE,
+    errno.EPERM: _WRITABLE,
+    errno.ENOTDIR: "a folder is needed there: move the file away, or set LAB_HOME to a folder",
+    errno.EEXIST: "a folder is needed there: move the file away, or set LAB_HOME to a folder",
+    errno.EISDIR: "a file is needed there: name another one",
+    errno.ENAMETOOLONG: "give a shorter name",
+    errno.EMFILE: "too many files are open: raise the limit with `ulimit -n`",
+    errno.ENOMEM: "end other programs",
+}
 
 
 def main() -> None:
-    """Runs the command of `sys.argv` and exits: 0 done, 1 a bug, 2 wrong input, 130 interrupted."""
+    """Runs the command of `sys.argv` and exits."""
     settings = {"debug": False}
+    signals = orderly_end()
     try:
-        check_thread_settings()
-        app(prog_name="lab", obj=settings)
-        code = 0
-    except SystemExit as end:
-        code = end.code
+        with signals:
+            code = _run(settings)
     except KeyboardInterrupt:
         code = 130
     except Exception as error:
         if settings["debug"]:
             raise
-        code = _tell(error)
-    _flush()
-    sys.exit(code)
+        code = _report(error)
+    if code == 130 and signals.number:
+        code = 128 + signals.number
+    sys.exit(_flush(code))
 
 
-def _tell(error: Exception) -> int:
+def _run(settings: dict[str, bool]) -> int:
+    """Runs the command; returns its exit code."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):  # names of files need not be text in any encoding
+            stream.reconfigure(errors="backslashreplace")
+    from lab_utils.commands.table import app
+    from text_recognizer.places import keep_home_clean
+    from text_recognizer.threads import check_thread_settings
+
+    check_thread_settings()
+    keep_home_clean()
+    try:
+        app(prog_name="lab", obj=settings)
+    except SystemExit as end:
+        return end.code
+    return 0
+
+
+def _report(error: Exception) -> int:
     """Writes one line about an error to stderr and returns the exit code."""
-    if isinstance(error, RecognizerError):
-        print(f"lab: {_one_line(error)}", file=sys.stderr)
-        return 2
-    print(
-        f"lab: {type(error).__name__}: {_one_line(error)} "
+    if isinstance(error, RecognizerError | TrackingError):
+        return _say(_one_line(error), 2)
+    if (cause := _os_error(error)) is not None:
+        return _say(os_error_line(cause), 2)
+    return _say(
+        f"{type(error).__name__}: {_one_line(error)} "
         "(not foreseen: `lab --debug ...` or LAB_DEBUG=1 shows where)",
-        file=sys.stderr,
+        1,
     )
-    return 1
 
 
-def _one_line(error: Exception) -> str:
+def os_error_line(error: OSError) -> str:
+    """What went wrong with a file or the disk, where, and what to do, in one sentence."""
+    if error.errno == errno.ENOENT and not _has_current_folder():
+        return "The current folder no longer exists; change to another one and try again."
+    where = os.fspath(error.filename) if isinstance(error.filename, str | bytes) else "The output"
+    where = where.decode(errors="backslashreplace") if isinstance(where, bytes) else where
+    reason = error.strerror or _one_line(error) or type(error).__name__
+    return f"{where}: {reason}; {_CURES.get(error.errno, 'check that place and try again')}."
+
+
+def _os_error(error: BaseException | None) -> OSError | None:
+    """The error of the system behind an error; libraries wrap it in errors of their own."""
+    while error is not None:
+        if isinstance(error, OSError) and error.errno is not None:
+            return error
+        error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+    return None
+
+
+def _has_current_folder() -> bool:
+    try:
+        return bool(os.getcwd())
+    except OSError:
+        return False
+
+
+def _say(line: str, code: int) -> int:
+    with contextlib.suppress(OSError, AttributeError):  # stderr may be closed or full, too
+        print(f"lab: {line}", file=sys.stderr)
+    return code
+
+
+def _one_line(error: BaseException) -> str:
     return " ".join(str(error).split())
 
 
-def _flush() -> None:
-    """Empties stdout now: at exit, Python would complain if the pipe's reader has left."""
+def _flush(code: int) -> int:
+    """Empties stdout now, since Python could only complain at exit; returns the exit code."""
+    if sys.stdout is None:  # it was closed when the program began
+        return code
     try:
         sys.stdout.flush()
-    except BrokenPipeError:
+    except OSError as error:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if not isinstance(error, BrokenPipeError):  # a reader that has left is no error
+            return code or _report(error)
+    return code
 
 
 if __name__ == "__main__":

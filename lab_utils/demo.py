@@ -101,7 +101,7 @@ def find_model(model: Path | None, version: str | None, say: Say) -> Path:
     Without a name, the tracker is asked for `production` if it has anything, and the packaged
     weights are taken if it has none. Raises RecognizerError if what is named is not there.
     """
-    from lab_utils.service.model import model_file
+    from lab_utils.model import model_file
     from lab_utils.staging.names import PRODUCTION
 
     if model is not None and version is not None:
@@ -183,8 +183,8 @@ def _in_process(model: Path, workers: int, port: int) -> Iterator["Gateway"]:
 
 def _characters_of_a_page(url: str) -> int:
     """Reads a sample page with the service; raises RecognizerError if that fails."""
-    from lab_utils.packaged import SAMPLE_PAGES
     from lab_utils.predictors.remote import RemotePredictor
+    from text_recognizer.places import SAMPLE_PAGES
 
     page = min(SAMPLE_PAGES.glob("show_*.jpg"))
     with RemotePredictor(url) as predictor:

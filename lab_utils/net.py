@@ -5,11 +5,14 @@ name resolve to 127.0.0.1 (DNS rebinding) and then read what a local server answ
 gives it away, which is what `is_local_host` looks at.
 """
 
+import asyncio
 import ipaddress
+import os
 import socket
+import ssl
 import threading
 from collections.abc import Collection
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from text_recognizer.errors import RecognizerError
 
@@ -68,10 +71,120 @@ def http_client(seconds: float, local: bool = False, **options: Any) -> "httpx.C
     return httpx.Client(timeout=seconds, trust_env=not local, **options)
 
 
+class Reply(NamedTuple):
+    """An HTTP answer of any status."""
+
+    status: int
+    headers: "httpx.Headers"
+    body: bytes
+
+
+class ReplyTooLargeError(Exception):
+    """The body of an answer has more bytes than were asked for."""
+
+
+class DeadlineClient:
+    """Asks one server under a deadline for the whole exchange; connections are kept.
+
+    httpx limits each operation, not their sum; asyncio limits the sum. So the requests run in one
+    event loop in a thread of its own. Safe to use from several threads at once, and after a fork.
+
+    Args:
+        connect_seconds: time for a connection, name look-up and TLS included.
+        local: ask directly, also where the environment names a proxy.
+    """
+
+    def __init__(self, connect_seconds: float, local: bool = False) -> None:
+        self._connect_seconds, self._local = connect_seconds, local
+        self._lock = threading.Lock()
+        self._process: int | None = None
+
+    def post(
+        self, url: str, body: bytes, headers: dict[str, str], seconds: float, most_bytes: int
+    ) -> Reply:
+        """Sends a request and reads its whole answer; redirects are not followed.
+
+        Raises:
+            TimeoutError: no whole answer within `seconds`.
+            ReplyTooLargeError: the answer's body has more than `most_bytes`.
+            httpx.HTTPError, OSError: everything else; httpx.ConnectTimeout for no connection.
+        """
+        loop, client = self._running()
+
+        async def exchange() -> Reply:
+            async with (
+                asyncio.timeout(seconds),
+                client.stream("POST", url, content=body, headers=headers) as answer,
+            ):
+                received = bytearray()
+                async for piece in answer.aiter_raw():
+                    received += piece
+                    if len(received) > most_bytes:
+                        raise ReplyTooLargeError
+                return Reply(answer.status_code, answer.headers, bytes(received))
+
+        future = asyncio.run_coroutine_threadsafe(exchange(), loop)
+        try:
+            return future.result()
+        except BaseException:
+            future.cancel()
+            raise
+
+    def close(self) -> None:
+        """Closes the kept connections; the client can still be used."""
+        with self._lock:
+            if self._process != os.getpid():
+                return
+            self._process = None
+            client, loop = self._client, self._loop
+        asyncio.run_coroutine_threadsafe(client.aclose(), loop).result()
+        loop.call_soon_threadsafe(loop.stop)
+
+    def _running(self) -> "tuple[asyncio.AbstractEventLoop, httpx.AsyncClient]":
+        import httpx
+
+        with self._lock:
+            if self._process != os.getpid():  # a child must not share its parent's connections
+                try:
+                    self._client = httpx.AsyncClient(
+                        timeout=httpx.Timeout(None, connect=self._connect_seconds),
+                        limits=httpx.Limits(max_keepalive_connections=16, keepalive_expiry=20),
+                        verify=ssl.create_default_context(),  # the system's authorities
+                        trust_env=not self._local,
+                    )
+                except (ImportError, ValueError) as error:  # what httpx raises for such a proxy
+                    raise NetworkError(f"The environment names a proxy that can't be used: {error}")
+                self._loop = asyncio.new_event_loop()
+                name = "http client"
+                threading.Thread(target=self._loop.run_forever, name=name, daemon=True).start()
+                self._process = os.getpid()
+            return self._loop, self._client
+
+
+def keep_local_direct() -> None:
+    """Has this process and its children ask what runs on this machine directly.
+
+    With HTTP_PROXY or ALL_PROXY set, clients of libraries would ask the proxy for 127.0.0.1, and
+    the proxy looks for it on its own machine.
+    """
+    for variable in ("NO_PROXY", "no_proxy"):
+        names = [name for name in os.environ.get(variable, "").split(",") if name.strip()]
+        missing = [name for name in (LOOPBACK, "localhost") if name not in names]
+        os.environ[variable] = ",".join(names + missing)
+
+
 def host_name(host: str) -> str:
     """The name or address in a Host header, without port and brackets, in lower case."""
     name = host.rsplit(":", 1)[0] if not host.endswith("]") else host
     return name.strip("[]").lower()
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a name or address, without port and brackets, is this machine."""
+    try:
+        return host.lower() == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 def is_local_host(host: str, names: Collection[str] = ()) -> bool:
@@ -118,14 +231,16 @@ class LocalServer:
         self._server = uvicorn.Server(
             uvicorn.Config(
                 app,
-                lifespan="off",
-                loop="asyncio",
-                ws="none",
-                log_config=None,
-                access_log=False,
-                server_header=False,
-                timeout_graceful_shutdown=5,
-                **options,
+                **{
+                    "lifespan": "off",
+                    "loop": "asyncio",
+                    "ws": "none",
+                    "log_config": None,
+                    "access_log": False,
+                    "server_header": False,
+                    "timeout_graceful_shutdown": 5,
+                }
+                | options,
             )
         )
 

@@ -50,9 +50,7 @@ def serving(predictor, folder, hosts=None, auth=None, mcp_server=False, **option
     from lab_utils.app import make_frontend  # Gradio takes seconds
 
     frontend = make_frontend(predictor, flagging_dir=folder, **options)
-    frontend.launch(
-        prevent_thread_lock=True, inline=False, hosts=hosts, auth=auth, mcp_server=mcp_server
-    )
+    frontend.launch(server_port=0, hosts=hosts, auth=auth, mcp_server=mcp_server, inline=False)
     try:
         with httpx.Client(base_url=frontend.local_url, timeout=60) as client:
             yield frontend, client
@@ -91,11 +89,15 @@ def call(client: httpx.Client, endpoint: str, *data) -> tuple[str, object]:
     return name.removeprefix("event: "), json.loads(data.removeprefix("data: "))
 
 
+def index(frontend, function) -> int:
+    """The number of a function of the page."""
+    return next(i for i, one in frontend.page.fns.items() if one.fn == function)
+
+
 def event(frontend, client: httpx.Client, function, *data, session: str | None = None) -> dict:
     """An event of the page, as the page sends it through Gradio's queue: its output."""
-    index = next(i for i, one in frontend.fns.items() if one.fn == function)
     session = session or uuid.uuid4().hex
-    body = {"data": list(data), "fn_index": index, "session_hash": session}
+    body = {"data": list(data), "fn_index": index(frontend, function), "session_hash": session}
     client.post("gradio_api/queue/join", json=body).raise_for_status()
     path = f"gradio_api/queue/data?session_hash={session}"
     with client.stream("GET", path) as answer:

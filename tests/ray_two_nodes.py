@@ -1,40 +1,21 @@
-"""Ray's process as `lab_utils.service.ray_server` is, but with a cluster of two nodes, of which
-one can be killed: `python ray_two_nodes.py`, started by `RayService`."""
+"""A Ray cluster of two nodes, of which one dies with pages on it; see `test_ray_service.py`."""
 
 import os
 import signal
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from lab_utils.service import ray_server
+from conftest import save_script
+from ray_cases import FITS, MAX_BATCH, QUEUE_SIZE, SlowReader, page
 
-NODE = {"num_cpus": 2, "object_store_memory": 80 * 2**20, "node_ip_address": ray_server.LOOPBACK}
+from lab_utils.net import LOOPBACK, free_port
+from lab_utils.predictors import RemotePredictor
+from lab_utils.predictors.retrying import Clock
+from lab_utils.service.ray_service import RaySettings, prepare_environment, ray_folder
 
-
-class TwoNodes:
-    """Two nodes on this machine, each with room for two replicas of one thread."""
-
-    def start(self, order: ray_server.Order) -> None:
-        # Ray reads the environment when it is imported, and that has only now been set.
-        import ray
-        from ray.cluster_utils import Cluster
-
-        quick = {"include_dashboard": False, "include_log_monitor": False, "no_monitor": True}
-        self.cluster = Cluster(initialize_head=True, head_node_args=NODE | quick)
-        self.second = self.cluster.add_node(**NODE, include_log_monitor=False)
-        ray.init(address=self.cluster.address, log_to_driver=False)
-
-    def obey(self, order: dict) -> dict:
-        assert order["do"] == "kill"
-        raylet = self.second.all_processes["raylet"][0].process
-        for pid in [*_children(raylet.pid), raylet.pid]:
-            os.kill(pid, signal.SIGKILL)
-        return {}
-
-    def stop(self) -> None:
-        import ray
-
-        ray.shutdown()
-        self.cluster.shutdown()
+NODE = {"num_cpus": 2, "object_store_memory": 80 * 2**20, "node_ip_address": LOOPBACK}
 
 
 def _children(parent: int) -> list[int]:
@@ -43,5 +24,59 @@ def _children(parent: int) -> list[int]:
     return [int(pid) for children in lists for pid in children.read_text().split()]
 
 
-if __name__ == "__main__":
-    ray_server.main(TwoNodes)
+def test_a_node_that_dies_under_load_costs_no_page(tmp_path):
+    settings = RaySettings(
+        save_script(SlowReader("one"), tmp_path / "model.pt"), 2, MAX_BATCH, 20, QUEUE_SIZE
+    )
+    with ray_folder() as folder:
+        prepare_environment(folder)
+        import ray
+        from ray import serve
+        from ray.cluster_utils import Cluster
+
+        from lab_utils.service.ray_app import deploy
+
+        port = free_port()
+        cluster = Cluster(initialize_head=True, head_node_args=NODE | {"include_dashboard": False})
+        second = cluster.add_node(**NODE)
+        try:
+            ray.init(address=cluster.address, log_to_driver=False)
+            serve.start(proxy_location="HeadOnly", http_options={"host": LOOPBACK, "port": port})
+            deploy(settings)
+            _kill_a_node_under_load(second, f"http://{LOOPBACK}:{port}")
+        finally:
+            ray.shutdown()
+            cluster.shutdown()
+
+
+def _kill_a_node_under_load(node, url: str) -> None:
+    waits: list[float] = []
+    under_way = threading.Event()
+
+    def wait(seconds: float) -> None:
+        waits.append(seconds)
+        time.sleep(seconds)
+
+    def read_some(first: int) -> list[str]:
+        """Eight pages, and on until the node's end was felt somewhere."""
+        end = time.monotonic() + 60
+        with RemotePredictor(url, retries=10, clock=Clock(sleep=wait)) as predictor:
+            texts = []
+            while len(texts) < 8 or (not waits and time.monotonic() < end):
+                texts.append(predictor.predict(page(first + len(texts) % 8)))
+                if len(texts) == 2:
+                    under_way.set()
+            return texts
+
+    # More than one replica takes, so that the other has some when its node dies.
+    firsts = range(1000, 1000 + FITS * 10, 10)
+    with ThreadPoolExecutor(len(firsts)) as threads:
+        running = [threads.submit(read_some, first) for first in firsts]
+        assert under_way.wait(120)
+        raylet = node.all_processes["raylet"][0].process
+        for pid in [*_children(raylet.pid), raylet.pid]:
+            os.kill(pid, signal.SIGKILL)
+        texts = [one.result(timeout=240) for one in running]
+    for first, own in zip(firsts, texts, strict=True):
+        assert own == [f"one 1 {first + index % 8}x60" for index in range(len(own))]
+    assert waits  # some pages were lost with the node, and asked for again

@@ -26,10 +26,10 @@ from app_serving import (
     uri,
 )
 
-from lab_utils.app import limits, names
+from lab_utils.app import limits, make_frontend, names
 from lab_utils.app.feedback import FeedbackError, FeedbackFolder, plain_cell, safe_cell
-from lab_utils.app.kept import KeptReadings
 from lab_utils.app.reading import notice, read_page, summary
+from lab_utils.app.recent import RecentReadings
 from lab_utils.app.server import parse_auth
 from lab_utils.predictors import LocalPredictor
 from lab_utils.predictors.errors import ServiceUnreachableError
@@ -78,7 +78,7 @@ def test_only_the_two_endpoints_are_public(app):
 
 def test_every_id_that_others_use_is_on_the_page(app):
     frontend, _ = app
-    found = {getattr(block, "elem_id", None) for block in frontend.blocks.values()}
+    found = {getattr(block, "elem_id", None) for block in frontend.page.blocks.values()}
     ids = {value for name, value in vars(names).items() if name.isupper() and type(value) is str}
     assert ids - set(names.ENDPOINTS) <= found
 
@@ -108,15 +108,9 @@ def test_the_page_says_that_nothing_was_given(app, function, given):
 
 def test_a_sample_is_put_into_the_picture_and_served(app):
     frontend, client = app
-    sample = next(one.fn for one in frontend.fns.values() if "show_font" in repr(one.fn))
+    sample = next(one.fn for one in frontend.page.fns.values() if "show_font" in repr(one.fn))
     picture = event(frontend, client, sample)["data"][0]
     assert client.get(picture["url"]).status_code == 200
-
-
-def test_no_session_keeps_the_images_that_it_sent(app):
-    frontend, client = app
-    assert run(client, "predict", {"url": uri(png())}, session_hash="mine").status_code == 200
-    assert text_of(png())[:40] not in str(frontend.app.state_holder["mine"].config_values)
 
 
 def test_a_bug_in_a_predictor_stays_inside(tmp_path, caplog):
@@ -188,9 +182,9 @@ def test_feedback_is_a_row_with_the_image_as_a_file(app, folder):
     frontend, client = app
     image = png(70, 44)
     path = upload(client, "page.png", image)
-    event(frontend, client, frontend.functions.read, file_data(path), session="one")
+    key = event(frontend, client, frontend.functions.read, file_data(path))["data"][4]
     tell = frontend.functions.keep_feedback
-    said = event(frontend, client, tell, None, "=right, at last", session="one")["data"][0]
+    said = event(frontend, client, tell, key, "=right, at last")["data"][0]
     assert "Thank you" in said
     row = FeedbackFolder(folder).rows()[-1]
     assert row["corrected"] == "=right, at last" and row["read"].startswith("70x44\n")
@@ -202,8 +196,8 @@ def test_feedback_is_a_row_with_the_image_as_a_file(app, folder):
 def test_feedback_pairs_a_drawing_sent_as_text_with_its_file(app, folder):
     frontend, client = app
     image = png(71, 44)
-    event(frontend, client, frontend.functions.read_drawing, uri(image), session="two")
-    event(frontend, client, frontend.functions.keep_feedback, None, "", session="two")
+    key = event(frontend, client, frontend.functions.read_drawing, uri(image))["data"][4]
+    event(frontend, client, frontend.functions.keep_feedback, key, "")
     row = FeedbackFolder(folder).rows()[-1]
     assert (folder / "images" / row["image"]).read_bytes() == image
     assert "base64" not in (folder / "feedback.csv").read_text()
@@ -256,7 +250,7 @@ def test_what_cannot_be_kept_is_told(tmp_path):
 
 
 def test_only_the_last_readings_are_remembered():
-    kept = KeptReadings(count=3, max_bytes=100)
+    kept = RecentReadings(count=3, max_bytes=100)
     keys = [kept.keep(b"x" * 10, str(number)) for number in range(5)]
     assert [kept.find(key) is not None for key in keys] == [False, False, True, True, True]
     kept.keep(b"x" * 95, "large")
@@ -269,7 +263,7 @@ def test_only_the_last_readings_are_remembered():
 def test_who_comes_to_a_full_queue_is_told_at_once_and_the_others_are_read(tmp_path):
     held = Held()
     with serving(held, tmp_path, readers=1, queue_size=2) as (frontend, client):
-        gate = frontend.functions.gate
+        gate = frontend.functions.admission
         with ThreadPoolExecutor(3) as pool:
             waiting = []
             for number in range(3):
@@ -310,7 +304,7 @@ def test_a_taken_port_is_one_line(lab, stand_in_path):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         code, out, err = lab("app", "--port", port, "--model", stand_in_path)
-    assert (code, out) == (2, "") and err.count("\n") == 1 and f":{port}" in err
+    assert (code, out) == (2, "") and err.count("\n") == 1 and f"Port {port}" in err
 
 
 @pytest.mark.parametrize(
@@ -319,9 +313,9 @@ def test_a_taken_port_is_one_line(lab, stand_in_path):
         (["--auth", "ada"], "NAME:PASSWORD"),
         (["--auth", ":x"], "NAME:PASSWORD"),
         (["--auth", "ada:"], "NAME:PASSWORD"),
-        (["--mcp", "--auth", "ada:secret"], "without a password"),
+        (["--mcp", "--auth", "ada:secret"], "ignores the password"),
         (["--model-url", "http://127.0.0.1:1/"], "not both"),
-        (["--host", "no such name"], "cannot listen"),
+        (["--host", "no such name"], "can't be used"),
     ],
 )
 def test_options_that_cannot_be_are_one_line(lab, stand_in_path, options, said):
@@ -346,20 +340,19 @@ def test_a_password_may_hold_a_colon():
         parse_auth("ada")
 
 
-def test_launch_shares_nothing_unless_asked_and_then_knows_no_name(monkeypatch):
-    import gradio as gr
+def test_launch_knows_no_name_where_a_proxy_chooses_it(stand_in_path, tmp_path, monkeypatch):
+    from gradio import networking
 
-    from lab_utils.app import make_frontend
-
-    seen = []
-    monkeypatch.setattr(gr.Blocks, "launch", lambda _self, **options: seen.append(options))
-    frontend = make_frontend(Broken())
-    for options in ({}, {"share": True}, {"server_name": "0.0.0.0"}, {"hosts": ["a.example"]}):
-        frontend.launch(**options)
-    hosts = [options["app_kwargs"]["middleware"][0].kwargs["hosts"] for options in seen]
-    assert [options["share"] for options in seen] == [False, True, False, False]
-    assert hosts == [(), ("*",), ("*",), ["a.example"]]
-    assert seen[0]["server_name"] == "127.0.0.1" and seen[0]["run_history"] is False
+    monkeypatch.setattr(networking, "setup_tunnel", lambda **_options: "https://x.example")
+    frontend = make_frontend(Broken(), flagging_dir=tmp_path)
+    asked = []
+    for options in ({}, {"share": True}, {"hosts": ["a.example"]}):
+        launched = frontend.launch(server_port=0, inline=False, **options)
+        for host in ("evil.example", "a.example"):
+            answer = httpx.get(launched.local_url, headers={"host": host}, timeout=60)
+            asked.append(answer.status_code)
+        frontend.close()
+    assert asked == [403, 403, 200, 200, 403, 200]
 
 
 @pytest.fixture(scope="module")

@@ -12,8 +12,7 @@ import httpx
 import pytest
 from app_serving import ROOT, call, event, file_data, png, run, serving, text_of, upload, uri
 
-from lab_utils.app import names
-from lab_utils.app.frontend import make_frontend
+from lab_utils.app import make_frontend, names
 from lab_utils.predictors import LocalPredictor
 from text_recognizer.errors import RecognizerError
 
@@ -183,4 +182,4 @@ def test_pictures_are_kept_in_a_folder_of_the_process_alone(app):
     folder = Path(os.environ["GRADIO_TEMP_DIR"])
     assert path.is_relative_to(folder) and f"-{os.getpid()}-" in folder.name
     assert folder.stat().st_mode & 0o077 == 0
-    assert frontend.delete_cache[1] <= 3600
+    assert frontend.page.delete_cache[1] <= 3600

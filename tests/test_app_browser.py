@@ -10,8 +10,8 @@ import pytest
 from PIL import Image
 
 from lab_utils.app import names
-from lab_utils.packaged import SAMPLE_PAGES
 from lab_utils.predictors import LocalPredictor
+from text_recognizer.places import SAMPLE_PAGES
 
 PAGE = SAMPLE_PAGES / "show_font_002.jpg"
 ARGUMENTS = (
@@ -42,7 +42,7 @@ def serving(predictor, folder):
     from lab_utils.app import make_frontend  # Gradio takes seconds
 
     frontend = make_frontend(predictor, flagging_dir=folder)
-    _, url, _ = frontend.launch(prevent_thread_lock=True, inline=False)
+    _, url, _ = frontend.launch(server_port=0, inline=False)
     yield url
     frontend.close()
 

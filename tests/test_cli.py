@@ -1,5 +1,6 @@
 """The command line: its help is true, it reads, and what goes wrong is one line and a code."""
 
+import errno
 import json
 import os
 import re
@@ -7,7 +8,6 @@ import shlex
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -16,6 +16,7 @@ from PIL import Image, ImageChops, ImageDraw
 
 from lab_utils import cli
 from lab_utils.commands import reading
+from text_recognizer import paragraph_text_recognizer
 from text_recognizer.errors import RecognizerError
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -54,7 +55,8 @@ def test_help_lists_every_command_and_starts_at_once(lab):
     assert code == 0
     for name in COMMANDS:
         assert re.search(rf"^  {name.split()[0]} ", out, re.MULTILINE)
-    code = "import sys, lab_utils.cli; print(*{'torch', 'PIL', 'numpy'} & set(sys.modules))"
+    code = "import lab_utils.cli, lab_utils.commands.table, sys; "
+    code += "print(*{'torch', 'PIL', 'numpy'} & set(sys.modules))"
     loaded = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
     assert loaded.stdout.strip() == "", "the commands import these inside their functions"
 
@@ -249,7 +251,7 @@ def test_a_bug_is_one_line_with_a_hint_and_a_traceback_on_demand(lab, monkeypatc
     def broken(*_, **__):
         raise ZeroDivisionError("one\ntwo")
 
-    monkeypatch.setattr(reading, "load_recognizer", broken)
+    monkeypatch.setattr(paragraph_text_recognizer, "ParagraphTextRecognizer", broken)
     code, _, err = lab("read", page)
     assert code == 1
     assert_one_line(err)
@@ -277,16 +279,113 @@ def test_a_reader_of_the_pipe_that_leaves_is_no_error(page, stand_in_path):
         assert process.stderr.read() == ""
 
 
+def test_names_that_are_not_utf_8_are_shown_and_the_rest_is_read(lab, page, stand_in_path):
+    odd = page.with_name(os.fsdecode(b"odd\xff.png"))
+    odd.write_bytes(page.read_bytes())
+    code, out, err = lab("read", odd, page, "--model", stand_in_path)
+    assert (code, err) == (0, "")
+    assert out.count("320x120") == 2
+
+
+# The machine
+
+
+def shell(line: str, folder: Path = ROOT, **variables) -> subprocess.CompletedProcess:
+    """Runs a line of the shell in which `$LAB` is the command line of `lab`."""
+    variables |= {"LAB": f"{sys.executable} -m lab_utils.cli", "PYTHONPATH": str(ROOT)}
+    return subprocess.run(
+        ["sh", "-c", line],
+        cwd=folder,
+        env=os.environ | variables,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("LAB_HOME=$FILE $LAB compile", ["file", "LAB_HOME"]),
+        ("$LAB compile --out $FILE/model.pt", ["file"]),
+        ("mkdir gone && cd gone && rmdir ../gone && $LAB pages --out pages", ["no longer exists"]),
+        ("$LAB read $PAGE --model $MODEL > /dev/full", ["No space left", "free some space"]),
+        ("$LAB read $PAGE --json --model $MODEL > /dev/full", ["No space left"]),
+    ],
+)
+def test_what_the_system_refuses_is_one_line_and_code_2(line, words, page, stand_in_path, tmp_path):
+    (tmp_path / "file").write_text("")
+    places = {"FILE": str(tmp_path / "file"), "PAGE": str(page), "MODEL": stand_in_path}
+    done = shell(line, tmp_path, **places)
+    assert done.returncode == 2, done.stderr
+    assert_one_line(done.stderr)
+    assert all(word in done.stderr for word in words), done.stderr
+    assert not list(tmp_path.glob("**/*.partial"))
+
+
+def test_a_closed_output_is_no_error(page, stand_in_path):
+    done = shell("$LAB read $PAGE --model $MODEL >&-", PAGE=str(page), MODEL=stand_in_path)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("number", [errno.EROFS, errno.EACCES, errno.ENOSPC, errno.EIO])
+def test_a_folder_that_refuses_is_named_with_what_to_do(lab, monkeypatch, page, number):
+    def refused(*_, **__):
+        try:
+            raise OSError(number, os.strerror(number), "/some/folder")
+        except OSError as error:
+            raise RuntimeError("a library's own words") from error
+
+    monkeypatch.setattr(paragraph_text_recognizer, "ParagraphTextRecognizer", refused)
+    code, _, err = lab("read", page)
+    assert code == 2
+    assert_one_line(err)
+    assert f"/some/folder: {os.strerror(number)}; " in err
+
+
 @pytest.mark.skipif(os.name == "nt", reason="signals of POSIX")
-def test_an_interrupt_ends_quietly(page, stand_in_path):
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP"])
+def test_a_signal_ends_the_program_quietly(page, stand_in_path, name):
+    number = getattr(signal, name)
     many = [page] * 2000
     with lab_process("read", *many, "--model", stand_in_path, start_new_session=True) as process:
         process.stdout.readline()  # it reads by now
-        time.sleep(0.1)
-        process.send_signal(signal.SIGINT)
+        process.send_signal(number)
         _, err = process.communicate(timeout=60)
-    assert process.returncode == 130
+    assert process.returncode == 128 + number
     assert "Traceback" not in err
+
+
+SWALLOWS = """
+import os, signal
+try:
+    os.kill(os.getpid(), signal.SIGINT)
+    signal.sigtimedwait([], 1)
+except BaseException:
+    pass  # as C code does that imports a module
+"""
+
+
+@pytest.mark.skipif(os.name == "nt", reason="signals of POSIX")
+def test_ctrl_c_that_an_import_swallows_ends_the_program_all_the_same(tmp_path):
+    (tmp_path / "swallows.py").write_text(SWALLOWS)
+    program = (
+        "import time\nfrom lab_utils import cli\n"
+        "def run(settings):\n    import swallows\n    time.sleep(60)\n    return 0\n"
+        "cli._run = run\ncli.main()"
+    )
+    path = os.pathsep.join([str(tmp_path), str(ROOT)])
+    done = subprocess.run(
+        [sys.executable, "-c", program], env=os.environ | {"PYTHONPATH": path}, timeout=50
+    )
+    assert done.returncode == 130
+
+
+def test_trust_is_an_option_of_the_command_line(lab, page, stand_in_path, monkeypatch):
+    monkeypatch.setenv("LAB_TRUST_MODEL", "")
+    code, _, err = lab("read", page, "--model", stand_in_path)
+    assert code == 2 and "--trust-model" in err
+    assert lab("--trust-model", "read", page, "--model", stand_in_path)[0] == 0
 
 
 # The packaged recognizer

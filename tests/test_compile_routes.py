@@ -7,12 +7,11 @@ import sys
 import pytest
 import torch
 
-from lab_utils.packaged import SAMPLE_PAGES
 from text_recognizer import compile_routes as routes
 from text_recognizer.models.line_finder import LineFinder
 from text_recognizer.models.line_reader import LineReader
 from text_recognizer.models.paragraph_reader import ParagraphReader
-from text_recognizer.places import project_folder
+from text_recognizer.places import SAMPLE_PAGES, project_folder
 from text_recognizer.train.sample_lines import page_tensor
 from text_recognizer.weights import load_paragraph_reader
 

@@ -21,11 +21,10 @@ from pathlib import Path
 import pytest
 from conftest import free_port
 
-from lab_utils.packaged import SAMPLE_PAGES
-from text_recognizer.places import lab_folder, project_folder
+from text_recognizer.places import SAMPLE_PAGES, lab_folder, project_folder
 
 pytestmark = [
-    pytest.mark.slow,
+    pytest.mark.nightly,
     pytest.mark.skipif(
         os.environ.get("LAB_TEST_IMAGE") not in ("1", "built"),
         reason="builds an image for minutes: LAB_TEST_IMAGE=1 asks for it",
@@ -53,9 +52,9 @@ def buildah(*arguments: str) -> str:
 @pytest.fixture(scope="module")
 def container():
     """A container of the image, built from what the project holds now."""
-    from lab_utils.service.model import model_file
+    from lab_utils.model import packaged_model
 
-    model_file()  # compiled where it is missing
+    packaged_model()  # compiled where it is missing
     if os.environ["LAB_TEST_IMAGE"] == "1":
         script = project_folder() / "deploy" / "build_without_docker.sh"
         subprocess.run([script], env=ENVIRONMENT, check=True)
@@ -110,7 +109,8 @@ def function_url_event(body: dict) -> dict:
 
 
 def test_the_image_reads_a_page_as_the_recognizer_here_does(emulator):
-    from lab_utils.loading import load_recognizer
+    from lab_utils.model import packaged_model
+    from text_recognizer.paragraph_text_recognizer import ParagraphTextRecognizer
 
     address, log = emulator
     page = SAMPLE_PAGES / "show_font_000.jpg"
@@ -119,7 +119,9 @@ def test_the_image_reads_a_page_as_the_recognizer_here_does(emulator):
     answer = post(address, function_url_event(body))
     first = time.perf_counter() - start
     assert answer["statusCode"] == 200, answer
-    assert json.loads(answer["body"])["pred"] == load_recognizer().predict(page)
+    assert json.loads(answer["body"])["pred"] == ParagraphTextRecognizer(packaged_model()).predict(
+        page
+    )
     seconds = []
     for _ in range(6):
         start = time.perf_counter()

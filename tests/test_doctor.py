@@ -15,10 +15,20 @@ from conftest import COMMANDS
 
 from lab_tracker.storage import Store
 from lab_utils.app import server
-from lab_utils.doctor import Finding, examination, files, machine, packages, programs, report
+from lab_utils.doctor import (
+    Finding,
+    examination,
+    files,
+    machine,
+    packages,
+    programs,
+    report,
+    settings,
+)
 from lab_utils.doctor.probe import Probe, Told
 from lab_utils.doctor.tracker import check_tracker
 from lab_utils.service import gateway
+from text_recognizer import model_file
 
 ROOT = Path(__file__).resolve().parents[1]
 SECRET = "2secret3token4"
@@ -144,7 +154,7 @@ def packages_with(monkeypatch, **versions) -> dict[str, Finding]:
             raise metadata.PackageNotFoundError(name)
         return versions[name]
 
-    monkeypatch.setattr(packages.metadata, "version", version)
+    monkeypatch.setattr(metadata, "version", version)
     return {one.check: one for one in packages.check_packages()}
 
 
@@ -211,7 +221,7 @@ def test_the_model(own_folder, monkeypatch):
 
 def test_the_weights(monkeypatch, tmp_path):
     assert files.check_weights().mark == "ok"
-    monkeypatch.setattr(files, "PROJECT", tmp_path)
+    monkeypatch.setattr(model_file, "project_folder", lambda: tmp_path)
     assert files.check_weights().mark == "fix"
 
 
@@ -221,6 +231,32 @@ def test_the_gpu(monkeypatch):
     monkeypatch.setattr(machine.shutil, "which", lambda name: f"/usr/bin/{name}")
     assert "built for CPUs" in machine.check_gpu(Told(torch="2.13.0")).found
     assert machine.check_gpu(Told(torch="2.13.0", cuda="13.0")).mark == "note"
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "check", "mark"),
+    [
+        ("WANDB_MODE", "offline", "wandb", "fix"),
+        ("WANDB_RUN_ID", "abc123", "wandb", "fix"),
+        ("WANDB_TAGS", "a,,b", "wandb", "ok"),
+        ("OMP_NUM_THREADS", "many", "threads", "fix"),
+        ("OMP_WAIT_POLICY", "active", "threads", "note"),
+        ("https_proxy", f"http://user:{SECRET}@proxy", "proxies", "note"),
+        ("LAB_HOME", __file__, "folder", "fix"),
+    ],
+)
+def test_variables_that_would_bite_later_are_found(monkeypatch, name, value, check, mark):
+    monkeypatch.setenv(name, value)
+    looks = {
+        "wandb": settings.check_wandb,
+        "threads": settings.check_threads,
+        "proxies": settings.check_proxies,
+        "folder": machine.check_folder,
+    }
+    found = looks[check]()
+    assert (found.check, found.mark) == (check, mark)
+    assert SECRET not in found.found + found.remedy
+    assert mark == "ok" or found.remedy
 
 
 # Data and programs

@@ -5,6 +5,8 @@ student's machine.
 """
 
 import re
+import shutil
+import subprocess
 import tomllib
 from importlib import metadata
 from pathlib import Path
@@ -73,17 +75,13 @@ def test_conda_versions_are_the_constraints_versions():
         assert str(requirement.specifier) == f"=={pinned.get(name)}", requirement
 
 
-def test_conda_lists_every_base_dependency():
+def test_conda_installs_this_project_under_the_constraints():
     _, section = conda()
     listed = {
         canonicalize_name(Requirement(line).name) for line in section if not line.startswith("--")
     }
     base = {canonicalize_name(Requirement(line).name) for line in pyproject()["dependencies"]}
     assert base <= listed
-
-
-def test_conda_installs_this_project_under_the_constraints():
-    _, section = conda()
     assert "--constraint constraints.txt" in section
     (editable,) = (line for line in section if line.startswith("--editable"))
     extras = set(re.fullmatch(r"--editable \.\[(.*)\]", editable)[1].split(","))
@@ -117,3 +115,31 @@ def test_set_up_files_name_no_host():
         text = (ROOT / name).read_text()
         text = re.sub(r"(?m)^Repository = .*$", "", text)  # the project's own address
         assert not re.search(r"https?://|index-url[ =]", text), name
+
+
+STAND_IN_PYTHON = """\
+#!/bin/sh
+# Writes down what it is asked for, and makes environments that hold nothing but itself.
+case "$*" in
+"-m venv "*) echo venv >> calls; mkdir -p .venv/bin; sleep 0.3; cp "$0" .venv/bin/python;;
+"-m pip "*) test -x .venv/bin/python && echo pip >> calls; sleep 0.3;;
+"-m lab_utils.cli "*) echo run >> calls;;
+*) exec python3 "$@";;
+esac
+"""
+
+
+@pytest.mark.skipif(shutil.which("make") is None, reason="needs make")
+def test_two_makes_at_once_set_up_one_environment_in_a_folder_of_any_name(tmp_path):
+    folder = tmp_path / "it's a $HOME of \u00fcmlauts"
+    folder.mkdir()
+    for name in ("Makefile", "pyproject.toml", "constraints.txt"):
+        shutil.copy(ROOT / name, folder)
+    python = folder / "python"
+    python.write_text(STAND_IN_PYTHON)
+    python.chmod(0o755)
+    both = [subprocess.Popen(["make", "run", "PYTHON=./python"], cwd=folder) for _ in range(2)]
+    assert [one.wait(timeout=60) for one in both] == [0, 0]
+    assert (folder / "calls").read_text().split() == ["venv", "pip", "pip", "run", "run"]
+    subprocess.run(["make", "run", "PYTHON=./python"], cwd=folder, check=True)
+    assert (folder / "calls").read_text().split()[5:] == ["run"], "it was all there"

@@ -7,32 +7,45 @@ An exercise is checked alone, with the notebook's imports and nothing else of it
 import contextlib
 import importlib.util
 import io
-import linecache
+import os
 import re
+import sys
+import time
 from functools import cache
 from pathlib import Path
 
 import pytest
 
 import lab_utils.lessons
+from lab_authoring import mutate
+from lab_authoring.ast_names import imports_of
 from lab_authoring.contract import Exercise
+from lab_authoring.mutate import run_check
 from lab_authoring.source import Source, read_source, source_paths
 from lab_authoring.template import new_notebook
+from lab_utils.lessons import checking
 from lab_utils.lessons.checking import CheckFailed
 
-WRONG_ANSWERS = Path(__file__).parent / "wrong_answers"
+HERE = Path(__file__).parent
 
 
 @cache
-def wrong_answers(module: str, folder: Path = WRONG_ANSWERS) -> dict[str, list[tuple[str, str]]]:
-    """The wrong answers to a notebook's exercises: code, and what the check's message matches."""
-    path = folder / f"{module}.py"
+def answers(kind: str, module: str, folder: Path = HERE) -> dict[str, list]:
+    """The answers in `tests/KIND/MODULE.py` by the exercise's name; none if there is no file.
+
+    A wrong answer is a pair: its code, and what the check's message matches.
+    """
+    path = folder / kind / f"{module}.py"
     if not path.is_file():
         return {}
-    spec = importlib.util.spec_from_file_location(f"wrong_answers_{module}", path)
+    spec = importlib.util.spec_from_file_location(f"{kind}_{module}", path)
     loaded = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(loaded)
-    return loaded.WRONG_ANSWERS
+    return getattr(loaded, kind.upper())
+
+
+def wrong_answers(module: str, folder: Path = HERE) -> dict[str, list[tuple[str, str]]]:
+    return answers("wrong_answers", module, folder)
 
 
 SOURCES = [read_source(path) for path in source_paths()]
@@ -47,6 +60,12 @@ WRONG = [
     for exercise in source.exercises
     for i, (code, expected) in enumerate(wrong_answers(source.module).get(exercise.name, ()), 1)
 ]
+RIGHT = [
+    pytest.param(source, exercise, code, id=f"{source.number}-{exercise.name}-{i}")
+    for source in SOURCES
+    for exercise in source.exercises
+    for i, code in enumerate(answers("right_answers", source.module).get(exercise.name, ()), 1)
+]
 
 
 def checked(source: Source, exercise: Exercise, answer: str) -> str:
@@ -54,15 +73,9 @@ def checked(source: Source, exercise: Exercise, answer: str) -> str:
 
     Raises CheckFailed if the check fails.
     """
-    names: dict = {"__name__": "__main__"}
-    exec(source.import_code, names)
-    # As IPython does: a check shows the student's line where the answer stops with an error.
-    file = f"<{source.name} {exercise.name} {hash(answer)}>"
-    linecache.cache[file] = (len(answer), None, answer.splitlines(keepends=True), file)
-    exec(compile(answer, file, "exec"), names)
     out = io.StringIO()
     with contextlib.redirect_stdout(out):
-        exec(exercise.check, names)
+        run_check(source, exercise, answer)
     return out.getvalue()
 
 
@@ -93,6 +106,110 @@ def test_three_typical_wrong_answers_are_known(source, exercise):
     assert set(answers) <= {exercise.name for exercise in source.exercises}
 
 
+@pytest.mark.parametrize(("source", "exercise", "answer"), RIGHT)
+def test_a_right_answer_in_another_style_passes(source, exercise, answer):
+    answer = imports_of(exercise.stub) + answer  # the student's cell has them
+    assert checked(source, exercise, answer).startswith("\N{CHECK MARK}")
+
+
+@pytest.mark.parametrize(("source", "exercise"), EXERCISES)
+def test_three_right_answers_are_known(source, exercise):
+    assert len(set(answers("right_answers", source.module).get(exercise.name, ()))) >= 3
+
+
+PARTIAL = """
+import functools
+{name} = functools.partial({name})
+"""
+CALLABLE = """
+class Answer:
+    __slots__ = ("function",)
+    def __call__(self, *arguments, **named):
+        print("x" * 1_000_000)
+        return self.function(*arguments, **named)
+answer = Answer()
+answer.function = {name}
+{name} = answer
+"""
+
+
+@pytest.mark.parametrize("wrapper", [PARTIAL, CALLABLE], ids=["partial", "callable"])
+@pytest.mark.parametrize(("source", "exercise"), EXERCISES)
+def test_a_right_answer_may_be_any_callable(source, exercise, wrapper):
+    if exercise.name == "join_lines":
+        return  # torch.jit.script takes plain functions only
+    checked(source, exercise, exercise.solution + wrapper.format(name=exercise.name))
+
+
+class Hostile:
+    """Looks like anything and stops with an error wherever it is looked at."""
+
+    def __getattribute__(self, name):
+        raise RuntimeError(name)
+
+    __repr__ = __eq__ = __len__ = __iter__ = __getattribute__
+
+
+def exiting(*arguments, **named):
+    sys.exit("bye")
+
+
+def generating(*arguments, **named):
+    yield from arguments
+
+
+def stopping(*arguments, **named):
+    raise GeneratorExit
+
+
+def hanging(*arguments, **named):
+    while True:
+        with contextlib.suppress(Exception):
+            time.sleep(20)
+
+
+async def awaited(*arguments, **named):
+    return arguments
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        *(None, ..., 7, "name", int, dict, Hostile, print, exiting, generating, stopping, awaited),
+        *(lambda *a, **n: Hostile(), lambda *a, **n: ["x" * 10**6] * 3, lambda: 1, hanging),
+    ],
+    ids=repr,
+)
+def test_a_check_raises_one_line_whatever_the_answer_is(answer, monkeypatch, capsys):
+    monkeypatch.setattr(checking, "CALL_SECONDS", 0.1)
+    for source in SOURCES:
+        checks = importlib.import_module(f"lab_utils.lessons.{source.module}.checks")
+        for exercise in source.exercises:
+            with pytest.raises(CheckFailed) as failure:
+                getattr(checks, exercise.name)(answer)
+            assert "\n" not in str(failure.value) and len(str(failure.value)) < 600
+    assert capsys.readouterr().out == ""
+
+
+def test_ctrl_c_ends_a_check():
+    def interrupted(*_, **__):
+        raise KeyboardInterrupt
+
+    checks = importlib.import_module("lab_utils.lessons.model_service.checks")
+    with pytest.raises(KeyboardInterrupt):
+        checks.handle(interrupted)
+
+
+@pytest.mark.parametrize(("source", "exercise"), EXERCISES)
+def test_one_can_go_on_with_the_official_function(source, exercise, capsys):
+    checks = importlib.import_module(f"lab_utils.lessons.{source.module}.checks")
+    official = checks.go_on(exercise.name)
+    assert "the official function is used" in capsys.readouterr().out
+    getattr(checks, exercise.name)(official)
+    assert checks.go_on(exercise.name, official) is official
+    assert checks.go_on(exercise.name, lambda: None) is not official
+
+
 @pytest.mark.parametrize(("source", "exercise", "answer", "expected"), WRONG)
 def test_a_wrong_answer_is_told_what_is_wrong(source, exercise, answer, expected):
     message = message_of(source, exercise, answer)
@@ -113,7 +230,7 @@ def test_the_template_passes_these_tests(tmp_path, monkeypatch):
     path = new_notebook("08_tiny", "Tiny", tmp_path)[0]
     monkeypatch.setattr(lab_utils.lessons, "__path__", [str(tmp_path / "lab_utils" / "lessons")])
     source = read_source(path)
-    answers = wrong_answers("tiny", tmp_path / "tests" / "wrong_answers")
+    answers = wrong_answers("tiny", tmp_path / "tests")
     for exercise in source.exercises:
         test_the_check_passes_the_solution_with_one_stable_line(source, exercise)
         test_the_check_says_what_to_do_with_the_stub(source, exercise)
@@ -140,3 +257,27 @@ def test_checks_leave_the_global_random_numbers_alone(source):
             checked(source, exercise, exercise.solution)
         after = state()
     assert before == after
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="mutants run in forked processes")
+@pytest.mark.parametrize(
+    "source",
+    [
+        source if source.number == "07" else pytest.param(source, marks=pytest.mark.nightly)
+        for source in SOURCES
+    ],
+    ids=lambda source: source.name,
+)
+def test_checks_reject_95_percent_of_the_mutants(source):
+    found = mutate.score(source)
+    survivors = [f"{one.exercise.name}: {one.change}" for one in found.survivors]
+    assert found.mutants > 20
+    assert found.rejected >= mutate.LEAST_REJECTED, survivors
+
+
+def test_each_equivalent_mutant_exists_and_has_a_reason():
+    exercises = {e.name: e for source in SOURCES for e in source.exercises}
+    for name, changes in mutate.equivalent_mutants().items():
+        possible = {mutant.change for mutant in mutate.mutants(exercises[name])}
+        assert set(changes) <= possible
+        assert all(len(reason.split()) >= 3 for reason in changes.values())

@@ -13,9 +13,9 @@ from PIL import Image
 
 from lab_utils import figures
 from lab_utils.lessons.paragraph_text_recognizer import figures as draw
-from lab_utils.packaged import SAMPLE_PAGES
 from text_recognizer.overlay import draw_lines
 from text_recognizer.paragraph_text_recognizer import Line
+from text_recognizer.places import SAMPLE_PAGES
 from text_recognizer.vocabulary import TOKENS
 
 

@@ -28,8 +28,8 @@ from lab_authoring.source import (
     student_notebook,
 )
 from lab_authoring.submission import MAX_BYTES, read_submission
-from lab_utils.packaged import PROJECT
 from text_recognizer.errors import RecognizerError
+from text_recognizer.places import PROJECT
 
 NAMES = ("one", "two", "three", "four", "five", "six")
 SET_UP = "import os\nos.chdir('..')\nPASSWORD = 'of the set-up cell'"
@@ -100,13 +100,14 @@ from lab_utils.lessons.numbers import checks
 """
 )
 
-CHECKS = "from lab_utils.lessons.checking import attempt, expect, passed\n" + "".join(
+CHECKS = "from lab_utils.lessons.checking import attempt, check, expect\n" + "".join(
     f"""
 
+@check
 def {name}(function):
     result = attempt(function)
-    expect(result == {number}, f"{{function.__name__}}() is {{result!r}}, not {number}.")
-    passed(function, "right")
+    expect(result == {number}, f"{{function.name}}() is {{result!r}}, not {number}.")
+    return "right"
 """
     for number, name in enumerate(NAMES, start=1)
 )

@@ -13,7 +13,7 @@ import pytest
 
 import lab_tracker as tracking
 from lab_utils import staging
-from lab_utils.staging import chain, names
+from lab_utils.staging import names, pipeline
 from lab_utils.staging.tracker import Tracker
 from text_recognizer.errors import RecognizerError
 
@@ -73,8 +73,8 @@ def test_what_arrives_is_what_was_staged(handed_off):
 @pytest.fixture
 def made(handed_off, monkeypatch):
     """Lets the first two thirds of the chain give what they gave before."""
-    monkeypatch.setattr(chain, "train", lambda *_, **__: handed_off.trained)
-    monkeypatch.setattr(chain, "stage", lambda *_, **__: handed_off.staged)
+    monkeypatch.setattr(pipeline, "train", lambda *_, **__: handed_off.trained)
+    monkeypatch.setattr(pipeline, "stage", lambda *_, **__: handed_off.staged)
     return handed_off
 
 
@@ -87,13 +87,13 @@ def broken(link: str, error: Exception):
 
 
 def test_a_broken_training_is_named(made, monkeypatch):
-    monkeypatch.setattr(chain, "train", broken("train", RecognizerError("no lines; add pages.")))
+    monkeypatch.setattr(pipeline, "train", broken("train", RecognizerError("no lines; add pages.")))
     with pytest.raises(staging.StagingError, match="^train: no lines"):
         staging.hand_off()
 
 
 def test_what_was_not_foreseen_is_named_too(made, monkeypatch):
-    monkeypatch.setattr(chain, "stage", broken("compile", ZeroDivisionError("zero")))
+    monkeypatch.setattr(pipeline, "stage", broken("compile", ZeroDivisionError("zero")))
     with pytest.raises(RuntimeError, match="^compile: ZeroDivisionError: zero"):
         staging.hand_off()
 
@@ -120,14 +120,14 @@ def test_a_broken_download_is_named(made, home, tmp_path):
 def test_a_file_that_is_no_model_is_named(made, home, monkeypatch, tmp_path):
     path = tmp_path / names.STAGED_FILE
     path.write_bytes(b"no TorchScript")
-    from lab_utils.staging.files import sha256
     from lab_utils.staging.training import log_file
+    from text_recognizer.files import sha256
 
     with Tracker("broken").new_run(names.STAGE_JOB) as run:
         log_file(run, names.STAGED, names.STAGED_TYPE, path, {"sha256": sha256(path)})
     name = f"{names.STAGED}:latest"
     monkeypatch.setattr(
-        chain, "stage", lambda *_, **__: dataclasses.replace(made.staged, name=name)
+        pipeline, "stage", lambda *_, **__: dataclasses.replace(made.staged, name=name)
     )
     with pytest.raises(staging.StagingError, match="^read: .*not a model file"):
         staging.hand_off(project="broken", out=tmp_path / "out.pt")

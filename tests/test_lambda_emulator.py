@@ -9,14 +9,12 @@ import subprocess
 import sys
 import textwrap
 import time
-import urllib.error
-import urllib.request
 import zipfile
 from pathlib import Path
 
 import pytest
 
-from lab_utils.packaged import SAMPLE_PAGES
+from lab_utils.net import http_client
 from lab_utils.predictors import LocalPredictor, RemotePredictor
 from lab_utils.process import session_members
 from lab_utils.service import emulator_binary
@@ -26,7 +24,7 @@ from lab_utils.service.errors import ServiceError
 from lab_utils.service.gateway import Gateway
 from lab_utils.service.local import lambda_service
 from lab_utils.service.pool import EmulatorPool
-from text_recognizer.places import project_folder
+from text_recognizer.places import SAMPLE_PAGES, project_folder
 
 PAGE = SAMPLE_PAGES / "show_font_000.jpg"
 
@@ -84,7 +82,7 @@ def test_what_is_missing_is_one_line(lab, tmp_path, stand_in_path, monkeypatch):
     assert (code, err.count("\n")) == (2, 1) and "no model file" in err
     with Gateway(EmulatorPool([])) as taken:
         code, _, err = lab("service", "lambda", "--port", taken.port, "--model", stand_in_path)
-    assert (code, err.count("\n")) == (2, 1) and "another --port" in err
+    assert (code, err.count("\n")) == (2, 1) and "another port" in err
     monkeypatch.setattr(emulator_binary.platform, "machine", lambda: "riscv64")
     with pytest.raises(ServiceError, match="riscv64"):
         emulator_binary.machine()
@@ -109,12 +107,10 @@ def test_the_text_is_that_of_the_local_model(service, model_path):
 
 def ask(url: str, body: bytes | None = None, **headers: str) -> tuple[int, dict, dict]:
     """Status, headers and JSON of the answer at a URL."""
-    try:
-        request = urllib.request.Request(url, body, headers)
-        with urllib.request.urlopen(request, timeout=60) as answer:
-            return answer.status, dict(answer.headers), json.load(answer)
-    except urllib.error.HTTPError as error:
-        return error.code, dict(error.headers), json.load(error)
+    with http_client(60, local=True) as client:
+        method = "GET" if body is None else "POST"
+        answer = client.request(method, url, content=body, headers=headers)
+    return answer.status_code, answer.headers, answer.json()
 
 
 def test_more_requests_at_once_than_functions(service):
@@ -128,7 +124,7 @@ def test_more_requests_at_once_than_functions(service):
 def test_nothing_listens_beyond_this_machine(service):
     emulators = service.pool.emulators
     pids = [pid for emulator in emulators for pid in session_members(emulator.session)]
-    assert len(pids) == 3 * len(emulators), "warden, emulator and runtime"
+    assert len(pids) == 3 * len(emulators), "watchdog, emulator and runtime"
     inodes = set()
     for pid in [*pids, os.getpid()]:
         for descriptor in Path(f"/proc/{pid}/fd").iterdir():
@@ -144,7 +140,7 @@ def test_nothing_listens_beyond_this_machine(service):
 
 
 def test_a_function_that_dies_is_replaced(service):
-    """Both emulators are killed; the requests that meet this are told, and later ones work."""
+    """Both emulators are killed; the requests under way fail, and later ones work."""
     for emulator in service.pool.emulators:
         os.kill(emulator.session, signal.SIGKILL)
     deadline = time.monotonic() + 60

@@ -198,13 +198,20 @@ def fuzz(worker, strategy, count: int) -> list[int]:
     return found
 
 
+@pytest.mark.nightly
 def test_direct_events(worker):
     found = fuzz(worker, documents, 1000)
     assert len(found) >= 1000
     assert {200, 400, 413, 422} <= set(found)
 
 
+@pytest.mark.nightly
 def test_url_events(worker):
     found = fuzz(worker, url_events, 1200)
     assert len(found) >= 1200
     assert {200, 400, 404, 405, 422} <= set(found)
+
+
+def test_some_events_of_both_kinds(worker):
+    """A sample of the above, for each run of the tests."""
+    assert len(fuzz(worker, documents | url_events, 100)) >= 100

@@ -11,7 +11,7 @@ import torch
 
 from text_recognizer.errors import ModelFileError
 from text_recognizer.language_model import english_model_path
-from text_recognizer.language_model.beam_search import Search, beam_search
+from text_recognizer.language_model.beam_search import BeamSearch, Search
 from text_recognizer.language_model.character_model import BOUNDARY, load_model, save_model
 from text_recognizer.language_model.decoding import Decoder, text_log_probs
 from text_recognizer.language_model.estimation import ALPHABET, estimate
@@ -169,7 +169,7 @@ def test_a_wide_search_is_brute_force(small, with_model, seed):
     model = small if with_model else None
     search = Search(width=10_000, margin=1e9, weight=0.7, reward=0.4, floor=0.1)
     given = [[(one, float(frame[one])) for one in range(4)] for frame in frames]
-    found = beam_search(given, CODES, search, model)
+    found = BeamSearch(CODES, search, model).find(given)
     wanted = by_brute_force(frames, search, model)
     assert {tuple(one.classes) for one in found} == set(wanted)
     for one in found:
@@ -180,12 +180,12 @@ def test_a_wide_search_is_brute_force(small, with_model, seed):
 
 def test_a_long_line_of_unlikely_frames_does_not_vanish():
     frames = [[(BLANK, 1e-3), (A, 2e-3), (T, 1e-3)]] * 400
-    best = beam_search(frames, CODES, Search(weight=0.0, reward=0.0))[0]
+    best = BeamSearch(CODES, Search(weight=0.0, reward=0.0)).find(frames)[0]
     assert math.isfinite(best.score) and best.classes
 
 
 def test_no_frames_no_text(small):
-    assert beam_search([], CODES, Search(), small)[0].classes == []
+    assert BeamSearch(CODES, Search(), small).find([])[0].classes == []
 
 
 # Reading

@@ -5,13 +5,13 @@ import warnings
 import pytest
 import torch
 
-from lab_utils.packaged import SAMPLE_PAGES
 from text_recognizer.compile import script_paragraph_reader
 from text_recognizer.errors import ModelFileError
 from text_recognizer.metrics import character_edits
 from text_recognizer.models.paragraph_reader import SECOND_MARGIN, SURE
 from text_recognizer.models.strips import MARGIN
 from text_recognizer.paragraph_text_recognizer import ParagraphTextRecognizer, main
+from text_recognizer.places import SAMPLE_PAGES
 from text_recognizer.vocabulary import BLANK, decode
 from text_recognizer.weights import load_paragraph_reader
 

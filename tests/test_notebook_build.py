@@ -15,7 +15,7 @@ import pytest
 
 from lab_authoring.build import build, find_sources, read_sources
 from lab_authoring.cells import SourceError
-from lab_authoring.check import check_notebooks
+from lab_authoring.freshness import check_notebooks
 from lab_authoring.source import read_source
 from lab_authoring.template import new_notebook
 from text_recognizer.errors import RecognizerError

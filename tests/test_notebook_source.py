@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from lab_authoring.ast_names import free_names
 from lab_authoring.cells import SourceError
-from lab_authoring.names import free_names
 from lab_authoring.source import read_source, source_paths
 from lab_authoring.template import new_notebook
 from text_recognizer.errors import RecognizerError
@@ -224,7 +224,7 @@ def test_a_name_that_cannot_be_new_is_one_line_and_writes_nothing(path, name, ti
 
 
 def test_new_tells_what_it_wrote(lab, tmp_path, monkeypatch):
-    monkeypatch.setattr("lab_utils.packaged.PROJECT", tmp_path)
+    monkeypatch.setattr("text_recognizer.places.PROJECT", tmp_path)
     code, out, err = lab("notebooks", "new", "08_tiny", "--title", "Tiny words")
     assert (code, err) == (0, "")
     assert out.split() == [

@@ -417,7 +417,8 @@ for name in unwanted:
 loaded = {name.partition(".")[0] for name in sys.modules}
 assert not loaded & unwanted, loaded & unwanted
 own = {name for name in sys.modules if name.startswith("text_recognizer.")}
-names = ["errors", "fetching", "images", "limits", "paragraph_text_recognizer", "places"]
+names = ["errors", "fetching", "files", "images", "limits", "model_file",
+         "paragraph_text_recognizer", "places", "threads"]
 assert own == {"text_recognizer." + name for name in names + sys.argv[3:]}, own
 print(json.dumps(text))
 """

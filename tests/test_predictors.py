@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 from PIL import Image, ImageDraw
 
-from lab_utils.packaged import SAMPLE_PAGES
 from lab_utils.predictors import LocalPredictor
 from lab_utils.predictors.pages_to_send import MAX_TEXT_BYTES, page_to_send
 from text_recognizer.errors import AddressError, ImageError, ImageTooLargeError, ModelFileError
 from text_recognizer.images import load_image
 from text_recognizer.paragraph_text_recognizer import ParagraphTextRecognizer
+from text_recognizer.places import SAMPLE_PAGES
 
 PAGE = SAMPLE_PAGES / "show_font_002.jpg"
 

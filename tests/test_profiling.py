@@ -11,7 +11,6 @@ import torch
 import trace_making
 from conftest import save_script
 
-from lab_utils.packaged import SAMPLE_PAGES
 from lab_utils.profiling import (
     MEASURED,
     TOO_LARGE,
@@ -29,6 +28,7 @@ from lab_utils.profiling.trace import read_trace
 from lab_utils.profiling.trace_operators import top_operators
 from text_recognizer.errors import RecognizerError
 from text_recognizer.paragraph_text_recognizer import ParagraphTextRecognizer
+from text_recognizer.places import SAMPLE_PAGES
 
 
 class Model:

@@ -17,10 +17,10 @@ import pytest
 import torch
 from PIL import Image
 
-from lab_utils.packaged import PROJECT
 from lab_utils.profiling import Profile, ProfileError
 from lab_utils.profiling.trace import read_trace
 from lab_utils.profiling.trace_operators import top_operators
+from text_recognizer.places import PROJECT
 
 needs_plugin = pytest.mark.skipif(
     importlib.util.find_spec("torch_tb_profiler") is None,

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from lab_utils.service.ray_settings import Settings
+from lab_utils.service.ray_service import RaySettings
 
 BENCHMARKS = Path(__file__).resolve().parents[1] / "benchmarks"
 
@@ -36,7 +36,7 @@ def answering(status: str, batch: int, seconds: float = 0.0):
 
 def test_latency_counts_from_when_a_request_should_have_been_sent(load, serve):
     server = serve(answering("200 OK", 4, 0.1))
-    step = load.measure_step(server.port, [b"{}"], rate=40.0, seconds=0.5)
+    step = load.measure_step(server.url, [b"{}"], rate=40.0, seconds=0.5)
     assert step.offered == 40.0
     assert step.shed == 0
     assert step.batch == 4
@@ -44,30 +44,30 @@ def test_latency_counts_from_when_a_request_should_have_been_sent(load, serve):
     assert 0 < step.answered <= 60
 
 
-def test_refused_requests_are_told_and_not_counted_as_answers(load, serve):
+def test_refused_requests_are_shed_and_not_counted_as_answers(load, serve):
     turns = iter(range(1000))
     full, empty = answering("503 Busy", 0), answering("200 OK", 1)
 
     def answer(connection, request):
         (full if next(turns) % 2 else empty)(connection, request)
 
-    step = load.measure_step(serve(answer).port, [b"{}"], rate=40.0, seconds=0.5)
+    step = load.measure_step(serve(answer).url, [b"{}"], rate=40.0, seconds=0.5)
     assert step.shed == 0.5
 
 
 def test_an_error_that_is_no_refusal_ends_the_measurement(load, serve):
     server = serve(answering("500 Broken", 0))
     with pytest.raises(RuntimeError, match="500"):
-        load.measure_step(server.port, [b"{}"], rate=40.0, seconds=0.2)
+        load.measure_step(server.url, [b"{}"], rate=40.0, seconds=0.2)
 
 
 def test_batching_is_judged_beside_one_at_a_time_and_beside_the_same_replicas(load):
     found = load.contestants("model.pt", cores=2, queue_size=8, max_wait_ms=10)
     assert [one.settings for one in found] == [
-        Settings("model.pt", 1, 1, 0.0, 8, 2),
-        Settings("model.pt", 1, 8, 10, 8, 2),
-        Settings("model.pt", 2, 1, 0.0, 8, 1),
-        Settings("model.pt", 2, 8, 10, 8, 1),
+        RaySettings("model.pt", 1, 1, 0.0, 8, 2),
+        RaySettings("model.pt", 1, 8, 10, 8, 2),
+        RaySettings("model.pt", 2, 1, 0.0, 8, 1),
+        RaySettings("model.pt", 2, 8, 10, 8, 1),
     ]
     steps = {
         one.name: [load.Step(9.0, answered, 0.0, 1.0, 1.0, 1.0, 1.0) for answered in (1.0, best)]

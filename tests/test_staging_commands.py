@@ -14,11 +14,11 @@ import torch
 import lab_tracker as tracking
 from lab_utils import staging
 from lab_utils.staging import compiling, names
-from lab_utils.staging.ancestry import lineage
-from lab_utils.staging.files import sha256
+from lab_utils.staging.lineage import lineage
 from lab_utils.staging.parity import Parity
 from lab_utils.staging.tracker import Tracker, versioned
 from lab_utils.staging.training import log_file, mark_best
+from text_recognizer.files import sha256
 from text_recognizer.paragraph_text_recognizer import ParagraphTextRecognizer
 from text_recognizer.train.checkpoint import load_reader_checkpoint
 from text_recognizer.train.finder import FinderTraining
@@ -263,6 +263,36 @@ def test_what_is_not_there_is_told_in_one_line(lab, staged, arguments, words):
     assert_told(lab(*arguments), *words)
 
 
+# The SDK's variables
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        *(("WANDB_MODE", mode) for mode in ("offline", "dryrun", "disabled")),
+        *(("WANDB_RUN_ID", "abc123"), ("WANDB_RESUME", "allow"), ("WANDB_DISABLED", "true")),
+    ],
+)
+@pytest.mark.parametrize("command", ["train", "stage", "run"])
+def test_a_variable_that_would_break_the_lineage_is_refused(
+    lab, staged, monkeypatch, command, name, value
+):
+    monkeypatch.setenv(name, value)
+    assert_told(lab(command), name, "unset")
+
+
+def test_tags_and_a_project_with_its_entity_work(lab, home, tmp_path, monkeypatch):
+    monkeypatch.setenv("WANDB_TAGS", "a,,b, a")
+    monkeypatch.setenv("WANDB_PROJECT", "lab/in-the-environment")
+    tracker = Tracker("lab/in-the-environment")
+    with tracker.new_run(names.TRAIN_JOB) as run:
+        path = file_of(tmp_path, names.CHECKPOINT_FILE, b"a")
+        log_file(run, names.CHECKPOINT, names.CHECKPOINT_TYPE, path, {"score": 0.5})
+    assert sorted(tracker.run(run.id).tags) == ["a", "b"]
+    code, out, err = lab("cleanup")
+    assert code == 0 and "line-reader:v0" in out and err == ""
+
+
 # Fetch
 
 
@@ -423,16 +453,15 @@ def test_the_newest_can_be_kept(family):
 
 
 def test_a_version_that_is_promoted_meanwhile_is_not_deleted(family, monkeypatch):
-    from lab_utils.staging import deletion
-
-    original = deletion._delete
+    module = sys.modules["lab_utils.staging.cleanup"]
+    original = module._delete
 
     def promoted_first(tracker, artifact, force):
         artifact.aliases.append("rescued")
         artifact.save()
         original(tracker, artifact, force)
 
-    monkeypatch.setattr(deletion, "_delete", promoted_first)
+    monkeypatch.setattr(module, "_delete", promoted_first)
     before = everything(family)
     with pytest.raises(staging.StagingError, match="became rescued just now"):
         staging.cleanup(yes=True, project=family)

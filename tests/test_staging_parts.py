@@ -14,13 +14,13 @@ import torch
 from PIL import Image
 
 from lab_utils import staging
-from lab_utils.packaged import SAMPLE_PAGES
 from lab_utils.staging import files
-from lab_utils.staging.ancestry import ArtifactNode, Lineage, RunNode
+from lab_utils.staging.lineage import ArtifactNode, Lineage, RunNode
 from lab_utils.staging.parity import compare
 from text_recognizer.errors import ModelFileError
 from text_recognizer.evaluate import load_items
 from text_recognizer.paragraph_text_recognizer import ParagraphTextRecognizer
+from text_recognizer.places import SAMPLE_PAGES
 from text_recognizer.train.brief import train_briefly
 from text_recognizer.train.checkpoint import load_reader_checkpoint
 from text_recognizer.train.finder import FinderTraining
@@ -261,8 +261,8 @@ def test_paths_that_leave_the_folder_are_refused(path):
 def test_what_is_neither_torch_nor_pillow_cannot_be_imported_there():
     code = """
 import sys
-from lab_utils.staging.alone import TorchAndPillowAlone
-sys.meta_path.insert(0, TorchAndPillowAlone())
+from lab_utils.staging.torch_only import TorchAndPillowOnly
+sys.meta_path.insert(0, TorchAndPillowOnly())
 for name in ("numpy", "wandb", "pytorch_lightning", "torchmetrics", "lightning", "typer"):
     try:
         __import__(name)

@@ -23,7 +23,6 @@ from trace_making import (
     write,
 )
 
-from lab_utils.packaged import PROJECT
 from lab_utils.profiling.gpu_figures import (
     achieved_occupancy,
     device_seconds,
@@ -33,6 +32,7 @@ from lab_utils.profiling.gpu_figures import (
 from lab_utils.profiling.trace import read_trace
 from lab_utils.profiling.trace_operators import cpu_seconds, memory, parts, top_operators
 from lab_utils.profiling.waiting import NO_OPERATOR, idle_gaps, waiting_operators
+from text_recognizer.places import PROJECT
 
 RECORDED = sorted((PROJECT / "data" / "traces").rglob("*.pt.trace.json*"))
 

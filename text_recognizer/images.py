@@ -38,6 +38,7 @@ from text_recognizer.errors import (
 from text_recognizer.fetching import fetch
 from text_recognizer.limits import (
     MAX_BASE64_BYTES,
+    MAX_DETAIL_PIXELS,
     MAX_FILE_BYTES,
     MAX_IMAGE_PIXELS,
     MAX_PAGE_SIDE,
@@ -76,6 +77,9 @@ class LoadedImage(NamedTuple):
     """Width of the original in px, upright."""
     height: int
     """Height of the original in px, upright."""
+    detail: Image.Image | None = None
+    """The same in more px (at most MAX_DETAIL_PIXELS), of which small writing is read; None if the
+    original has no more than the page."""
 
     @property
     def scale(self) -> tuple[float, float]:
@@ -280,25 +284,38 @@ def _to_page(image: Image.Image, name: str, draft: bool = False) -> LoadedImage:
         )
     factor = min(1.0, MAX_PAGE_SIDE / max(size))
     page_size = max(1, round(size[0] * factor)), max(1, round(size[1] * factor))
+    detail_size = _detail_size(size)
     if draft:
         # JPEG decodes straight to gray, and to a half, a quarter or an eighth of its size. That
         # scaling lets fine patterns through, so the last factor of two is left to `resize`.
-        image.draft("L", (2 * page_size[0], 2 * page_size[1]))
+        image.draft("L", (max(2 * page_size[0], detail_size[0]), 2 * page_size[1]))
     image.load()
     orientation = _orientation(image)
+    detail = None
     if image.mode in ("I", "F") or image.mode.startswith("I;16"):
         page = _to_8_bits(image, page_size, name)
     else:
         page = _to_gray(image)
+        if page.width * page.height > page_size[0] * page_size[1]:
+            detail = page
     if page.size != page_size:
         page = page.resize(page_size, Image.Resampling.BICUBIC, reducing_gap=2.0)
     elif page is image:
         page = image.copy()
+    if detail is not None and detail.width * detail.height > MAX_DETAIL_PIXELS:
+        detail = detail.resize(detail_size, Image.Resampling.BICUBIC, reducing_gap=2.0)
     if orientation in _UPRIGHT:
         page = page.transpose(_UPRIGHT[orientation])
+        detail = detail and detail.transpose(_UPRIGHT[orientation])
         if orientation >= 5:
             size = size[1], size[0]
-    return LoadedImage(page, *size)
+    return LoadedImage(page, *size, detail)
+
+
+def _detail_size(size: tuple[int, int]) -> tuple[int, int]:
+    """The size (width, height) in which small writing is read."""
+    factor = min(1.0, math.sqrt(MAX_DETAIL_PIXELS / (size[0] * size[1])))
+    return max(1, int(size[0] * factor)), max(1, int(size[1] * factor))
 
 
 def _orientation(image: Image.Image) -> int:

@@ -2,7 +2,11 @@
 refuses the same things and the documentation can point here."""
 
 MAX_PAGE_SIDE = 1600
-"""Longest side in px of the page that the network sees; larger images are scaled down."""
+"""Longest side in px of the page that the network sees; larger images are scaled down, and
+read in several views where their writing is small."""
+
+MAX_DETAIL_PIXELS = 12_600_000
+"""Pixels in which small writing is looked for: a phone's 12 MP; larger images are scaled down."""
 
 MIN_IMAGE_SIDE = 8
 """Shortest side in px of an image in which writing is looked for."""

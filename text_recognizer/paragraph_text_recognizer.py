@@ -12,6 +12,7 @@ import sys
 import time
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,13 +21,23 @@ import torch
 from text_recognizer.errors import DeviceError, FirstPageWarning, ModelFileError, RecognizerError
 from text_recognizer.images import ImageSource, LoadedImage, load_image
 from text_recognizer.limits import MAX_BATCH
-from text_recognizer.places import lab_folder
+from text_recognizer.model_file import checked_archive, default_model_path
+from text_recognizer.views import View, find_views, sized_view
+from text_recognizer.views.seen import Seen, both_readings, confidence, seen_of_views
 
 if TYPE_CHECKING:
     from text_recognizer.language_model.decoding import Decoder
 
 MODEL_FORMAT = "text-recognizer/1"
 """What a model file's `format` attribute says; another one has another interface."""
+
+SURELY_UPRIGHT = 0.8
+"""A page of less confidence is looked at upside down, too."""
+SURELY_ONE_LINE = 0.9
+MOST_LINES_OF_ONE = 4
+"""What is read as so many lines at most may be one large line."""
+BETTER = 0.05
+"""How much more confidence another view needs to be believed."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,6 +53,8 @@ class Line:
     """Height of the strip that was read, in px."""
     box: tuple[float, float, float, float]
     """(x0, y0, x1, y1) around the strip, within the image."""
+    block: int = 0
+    """Which block it belongs to, such as a column; they are numbered in reading order."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,16 +72,6 @@ class PageReading:
     """Height of the original image in px, turned upright."""
 
 
-def compiled_model_path() -> Path:
-    """Where `lab compile` puts the model, below the project's folder."""
-    return lab_folder() / "models" / "paragraph_reader.pt"
-
-
-def default_model_path() -> Path:
-    """The model that is read with: the file that `LAB_MODEL` names, else the compiled one."""
-    return Path(os.environ.get("LAB_MODEL") or compiled_model_path())
-
-
 class ParagraphTextRecognizer:
     """Reads handwritten paragraphs from images with a compiled `ParagraphReader`.
 
@@ -76,7 +79,9 @@ class ParagraphTextRecognizer:
     base64 text or data URI. What is wrong with an image is raised as a `RecognizerError`.
 
     Args:
-        path: TorchScript file made by `lab compile`; None for `default_model_path()`.
+        path: TorchScript file made by `lab compile` or `lab stage`; None for the file that
+            LAB_MODEL names, else the one fetched last, else the packaged model. A line on stderr
+            says which of the last two. TorchScript is code: see `text_recognizer.model_file`.
         device: "cpu", "cuda", "cuda:1", ...
         allow_private_addresses: also fetch URLs inside private networks.
         max_batch: pages that go through the network at once; more of them take more memory.
@@ -85,7 +90,7 @@ class ParagraphTextRecognizer:
             `LAB_LANGUAGE_MODEL` names, else English, and none for a model file that cannot.
 
     Raises:
-        ModelFileError: a file is missing, damaged, or holds another model.
+        ModelFileError: a file is missing, damaged, holds another model, or code not trusted.
         DeviceError: the device is not there.
         ValueError: `max_batch` is less than one.
     """
@@ -114,15 +119,7 @@ class ParagraphTextRecognizer:
 
     def predict_batch(self, images: Iterable[ImageSource]) -> list[str]:
         """Returns the texts of images of any sizes, in their order."""
-        texts: list[str] = []
-        for pages, _ in self._batches(images):
-            if self._decoder is not None:
-                texts += ["\n".join(line.text for line in page) for page in self._read_lines(pages)]
-                continue
-            with torch.inference_mode():
-                tokens = self.model(*self.to_tensors(pages))
-            texts += [self._decode(row) for row in tokens.tolist()]
-        return texts
+        return [reading.text for reading in self.read_batch(images)]
 
     def read(self, image: ImageSource) -> PageReading:
         """Returns the text of one image with its lines, their places and confidences."""
@@ -165,7 +162,7 @@ class ParagraphTextRecognizer:
                 seconds.append(time.perf_counter() - start)
             yield pages, seconds
 
-    def to_tensors(self, images: Sequence[LoadedImage]) -> tuple[torch.Tensor, torch.Tensor]:
+    def to_tensors(self, images: Sequence[LoadedImage | View]) -> tuple[torch.Tensor, torch.Tensor]:
         """Pages (B, 1, H, W) uint8, padded at right and bottom; sizes (B, 2): height, width."""
         sizes = [(image.page.height, image.page.width) for image in images]
         height, width = max(size[0] for size in sizes), max(size[1] for size in sizes)
@@ -176,19 +173,70 @@ class ParagraphTextRecognizer:
         return pages.to(self.device), torch.tensor(sizes, dtype=torch.int64, device=self.device)
 
     def _read_lines(self, images: Sequence[LoadedImage]) -> list[list[Line]]:
-        with torch.inference_mode():
-            if self._decoder is None:
-                tokens, *rest = self.model.read_lines(*self.to_tensors(images))
-                texts = [self._decode(row) for row in tokens.tolist()]
-            else:
-                read = self.model.read_twice(*self.to_tensors(images))
-                texts = self._decoder.pages(*read[:5])
-                rest = read[4:]
-        lines: list[list[Line]] = [[] for _ in images]
-        columns = [column.tolist() for column in rest]
-        for text, page, confidence, path, height in zip(texts, *columns, strict=True):
-            if text:
-                lines[page].append(_place(text, confidence, path, height, images[page]))
+        """The lines of each image. What is found first is looked at once more where it may be
+        upside down, or one large line that was taken for several."""
+        views = [find_views(image.page, image.detail or image.page) for image in images]
+        seen = self._see(list(chain.from_iterable(views)))
+        lines = []
+        for image, own in zip(images, views, strict=True):
+            found = [next(seen) for _ in own]
+            found = self._upright(image, found)
+            if len(found) == 1:
+                found = [self._as_one_line(found[0])]
+            lines.append(self._texts(image, found))
+        return lines
+
+    def _see(self, views: Sequence[View]) -> Iterator[Seen]:
+        """What the network sees in views, in their order."""
+        for first in range(0, len(views), self.max_batch):
+            batch = views[first : first + self.max_batch]
+            with torch.inference_mode():
+                if self._decoder is None:
+                    tokens, page, *places = self.model.read_lines(*self.to_tensors(batch))
+                    readings = [[row] for row in tokens]
+                else:
+                    read = self.model.read_twice(*self.to_tensors(batch))
+                    readings = both_readings(*read[:4])
+                    page, *places = read[4:]
+            yield from seen_of_views(batch, readings, page, *places)
+
+    def _upright(self, image: LoadedImage, found: list[Seen]) -> list[Seen]:
+        """What was found, or what is found in the image upside down where that reads better."""
+        if confidence(found) >= SURELY_UPRIGHT or not any(one.confidences for one in found):
+            return found
+        turned = find_views(image.page, image.detail or image.page, turn=180)
+        other = list(self._see(turned))
+        better = confidence(other) > confidence(found) + BETTER
+        return other if better else found
+
+    def _as_one_line(self, found: Seen) -> Seen:
+        """What was found, or the same view read as one line where that reads better."""
+        count = len(found.confidences)
+        if count > MOST_LINES_OF_ONE or (count == 1 and found.confidences[0] > SURELY_ONE_LINE):
+            return found
+        (other,) = self._see([sized_view(found.view, lines=1)])
+        if len(other.confidences) != 1:
+            return found
+        return other if confidence([other]) + BETTER > confidence([found]) else found
+
+    def _texts(self, image: LoadedImage, found: Sequence[Seen]) -> list[Line]:
+        """The lines of an image with their texts and places."""
+        readings = [reading for one in found for reading in one.readings]
+        if not readings:
+            return []
+        if self._decoder is None:
+            texts = [self._decode(row[0].tolist()) for row in readings]
+        else:
+            texts = self._decoder.page(readings)
+        told = iter(texts)
+        scale = image.scale
+        if image.detail is not None:
+            scale = image.width / image.detail.width, image.height / image.detail.height
+        lines = []
+        for one in found:
+            for place in one.places(scale, (image.width, image.height)):
+                if text := next(told):
+                    lines.append(Line(text, *place))
         return lines
 
     def _load_decoder(self, name: str | os.PathLike) -> "Decoder | None":
@@ -199,7 +247,7 @@ class ParagraphTextRecognizer:
             return None
         if not can:
             raise ModelFileError(
-                "The model file is of before language models; make one with `lab compile`."
+                "This model file predates language models. Make a new one with `lab compile`."
             )
         # Not at the top: who reads without a language model need not ship one.
         from text_recognizer.language_model import english_model_path
@@ -213,22 +261,6 @@ class ParagraphTextRecognizer:
         return "".join(self._tokens[token] for token in tokens if token not in self._ignored)
 
 
-def _place(
-    text: str, confidence: float, path: list[list[float]], height: float, image: LoadedImage
-) -> Line:
-    x_scale, y_scale = image.scale
-    points = [(round(x * x_scale, 1), round(y * y_scale, 1)) for x, y in path]
-    height = round(height * y_scale, 1)
-    xs, ys = [x for x, _ in points], [y for _, y in points]
-    box = (
-        max(min(xs), 0.0),
-        max(round(min(ys) - height / 2, 1), 0.0),
-        min(max(xs), float(image.width)),
-        min(round(max(ys) + height / 2, 1), float(image.height)),
-    )
-    return Line(text, round(confidence, 4), points, height, box)
-
-
 def _device(name: str | torch.device) -> torch.device:
     try:
         device = torch.device(name)
@@ -239,15 +271,13 @@ def _device(name: str | torch.device) -> torch.device:
 
 
 def _load_model(path: Path, device: torch.device) -> torch.jit.ScriptModule:
-    """Loads the file by `torch.jit.load` alone: it restores TorchScript, and unpickles no Python
-    objects, so that a model file from elsewhere cannot run code of its own here."""
+    """Loads a model file whose code is the lab's own, or trusted: see `model_file`."""
+    archive = checked_archive(path)
     again = "make one with `lab compile`"
-    if not path.is_file():
-        raise ModelFileError(f"There is no model file at {path}; {again}.")
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", r".*torch\.jit\.load", DeprecationWarning)
-            model = torch.jit.load(str(path), map_location=device)
+            model = torch.jit.load(archive, map_location=device)
     except Exception:  # A damaged archive raises nearly anything, from C++ and from Python.
         raise ModelFileError(f"{path} is not a model file or is damaged; {again}.") from None
     found = getattr(model, "format", None)
@@ -256,6 +286,8 @@ def _load_model(path: Path, device: torch.device) -> torch.jit.ScriptModule:
         raise ModelFileError(
             f"{path} holds another model than a paragraph reader of this version; {again}."
         )
+    if not all(bool(weight.isfinite().all()) for weight in model.parameters()):
+        raise ModelFileError(f"{path} has weights that are not finite; {again}.")
     return model.eval()
 
 
@@ -270,7 +302,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "images", nargs="+", metavar="IMAGE", help="file, http(s) URL, base64 text or data URI"
     )
     parser.add_argument(
-        "--model", metavar="PATH", help="TorchScript file (default: $LAB_MODEL, or lab compile's)"
+        "--model",
+        metavar="PATH",
+        help="TorchScript file (default: $LAB_MODEL, the fetched or packaged one)",
     )
     parser.add_argument("--device", default="cpu", help="cpu, cuda, cuda:1, ... (default: cpu)")
     parser.add_argument("--json", action="store_true", help="one JSON object a line for each image")

@@ -14,3 +14,12 @@ def project_folder() -> Path:
 def lab_folder() -> Path:
     """The folder of everything that the lab makes: `LAB_HOME`, else `.lab` in the project."""
     return Path(os.environ.get("LAB_HOME") or project_folder() / ".lab")
+
+
+def keep_home_clean() -> None:
+    """Lets Matplotlib, which torchmetrics imports, keep its list of fonts below `.lab`."""
+    os.environ.setdefault("MPLCONFIGDIR", str(lab_folder() / "cache" / "matplotlib"))
+
+
+PROJECT = project_folder()
+SAMPLE_PAGES = PROJECT / "data" / "pages"

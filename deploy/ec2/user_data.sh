@@ -2,7 +2,7 @@
 # Makes this machine run the front end: at each start, and again when it ends or hangs.
 # For EC2's user data (Amazon Linux 2023), or as root on any Linux with systemd. May run again.
 #
-# The front end listens on 127.0.0.1:7860 alone. The way in is Session Manager's port forwarding,
+# The front end listens on 127.0.0.1:7860 only. The way in is Session Manager's port forwarding,
 # or a tunnel, whose command holds no secrets: they go into /etc/text-recognizer/secrets.
 set -euo pipefail
 

@@ -6,15 +6,15 @@
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from lab_utils.app.frontend import Frontend, make_frontend
+    from lab_utils.app.server import Frontend, make_frontend
 
 __all__ = ["Frontend", "make_frontend"]
 
 
 def __getattr__(name: str) -> Any:
-    # Gradio takes seconds to import, and the command line needs the limits here alone.
+    # The command line needs only the limits.
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from lab_utils.app import frontend
+    from lab_utils.app import server
 
-    return getattr(frontend, name)
+    return getattr(server, name)

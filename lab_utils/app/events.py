@@ -1,6 +1,6 @@
-"""What the page's events and the API's endpoints do: from what came in to what goes out.
+"""What the page's buttons and the API's endpoints do: from what came in to what goes out.
 
-Whatever goes wrong is a RecognizerError for a program, and a notice on the page for a person.
+Every error is a RecognizerError for a program, and a notice on the page for a person.
 """
 
 import logging
@@ -10,12 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 
+from lab_utils.app.admission import Admission
 from lab_utils.app.feedback import FeedbackFolder
-from lab_utils.app.gate import Gate
-from lab_utils.app.kept import KeptReadings
-from lab_utils.app.layout import EMPTY_TEXT
-from lab_utils.app.pictures import NO_IMAGE, Picture, data_uri, picture_bytes, picture_in
+from lab_utils.app.pictures import NO_IMAGE, Picture, data_uri, picture_in
 from lab_utils.app.reading import notice, read_page
+from lab_utils.app.recent import RecentReadings
 from lab_utils.predictors.errors import RequestRefusedError, ServiceError
 from text_recognizer.errors import ImageError, RecognizerError
 
@@ -24,23 +23,30 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
+EMPTY_TEXT = (
+    "<p class='empty'>The text appears here, line by line. Below it you see the page with the "
+    "lines that were found. Lines to check have a question mark.</p>"
+)
+
 
 class InternalError(RecognizerError):
     """A bug in the app or in its predictor."""
 
 
 class ReaderAwayError(RecognizerError):
-    """The model service behind the app gives no text now. Where it is, the log alone tells."""
+    """The model service behind the app gives no text now. Only the log says where it is."""
 
 
 class Events:
     """The functions behind the page and the API, over a predictor."""
 
-    def __init__(self, predictor: "Predictor", feedback: FeedbackFolder, gate: Gate) -> None:
+    def __init__(
+        self, predictor: "Predictor", feedback: FeedbackFolder, admission: Admission
+    ) -> None:
         self.predictor = predictor
         self.feedback = feedback
-        self.gate = gate
-        self._kept = KeptReadings()
+        self.admission = admission
+        self._recent = RecentReadings()
 
     async def predict(self, image: dict | None) -> str:
         """Reads a page of handwriting.
@@ -52,10 +58,7 @@ class Events:
         Returns:
             The text, its lines joined by newlines; empty where there is no writing.
         """
-        picture = picture_in(image)
-        if picture is None:
-            raise ImageError(NO_IMAGE)
-        return await self._work(partial(self.predictor.predict, picture))
+        return await _for_gradio(self.read_image(image))
 
     async def predict_base64(self, image: str) -> str:
         """Reads a page of handwriting from base64 text.
@@ -67,10 +70,21 @@ class Events:
         Returns:
             The text, its lines joined by newlines; empty where there is no writing.
         """
+        return await _for_gradio(self.read_base64(image))
+
+    async def read_image(self, image: Any) -> str:
+        """The text of what Gradio's clients send as an image; raises RecognizerError."""
+        picture = picture_in(image)
+        if picture is None:
+            raise ImageError(NO_IMAGE)
+        return await self._work(partial(self.predictor.predict, picture))
+
+    async def read_base64(self, image: Any) -> str:
+        """The text of an image as base64 or a data URI; raises RecognizerError."""
         return await self._work(partial(self.predictor.predict, data_uri(image)))
 
     async def read(self, image: dict | None) -> tuple:
-        """Reads the page's picture; returns what the page shows then, part by part."""
+        """Reads the page's picture; returns what each part of the page shows then."""
         try:
             picture = picture_in(image)
             if picture is None:
@@ -80,7 +94,7 @@ class Events:
             return _nothing("This was not read.", str(error))
 
     async def read_drawing(self, drawing: str | None) -> tuple:
-        """The same of what was written on the canvas, a data URI."""
+        """Reads what was written on the canvas, a data URI."""
         if not drawing:
             return _nothing("The canvas is empty.", "Write on it, then read it.")
         try:
@@ -89,10 +103,10 @@ class Events:
             return _nothing("This was not read.", str(error))
 
     def keep_feedback(self, key: str | None, corrected: str | None) -> str:
-        """Keeps a reading that was wrong, and what is right; returns what the page says to it."""
-        reading = self._kept.find(key) if key else None
+        """Keeps a reading that was wrong, with the right text; returns what the page answers."""
+        reading = self._recent.find(str(key)) if key else None
         if reading is None:
-            return notice("This reading is no longer kept.", "Read the page again, then tell.")
+            return notice("This reading is no longer kept.", "Read the page again, then tell us.")
         try:
             right = str(corrected or "")
             self.feedback.add(reading.image, reading.text, "" if right == reading.text else right)
@@ -102,14 +116,14 @@ class Events:
 
     async def _show(self, picture: Picture) -> tuple:
         shown = await self._work(partial(read_page, self.predictor, picture))
-        key = self._kept.keep(picture_bytes(picture), shown.text)
+        key = self._recent.keep(shown.image, shown.text)
         feedback = gr.update(visible=True, open=False)
         return shown.lines, shown.message, shown.found, feedback, key, shown.text, ""
 
     async def _work(self, work: Callable[[], Any]) -> Any:
-        """What a predictor returns; all that it raises is a RecognizerError then."""
+        """What a predictor returns; whatever it raises becomes a RecognizerError."""
         try:
-            return await self.gate.run(work)
+            return await self.admission.run(work)
         except ServiceError as error:
             if isinstance(error, RequestRefusedError):
                 raise
@@ -124,6 +138,14 @@ class Events:
             raise InternalError(
                 "Reading failed inside the app; its log says why. Try again, or another picture."
             ) from None
+
+
+async def _for_gradio(text: Any) -> str:
+    """Gradio shows the message of its own error only."""
+    try:
+        return await text
+    except RecognizerError as error:
+        raise gr.Error(str(error), print_exception=False) from None
 
 
 def _nothing(what: str, advice: str) -> tuple:

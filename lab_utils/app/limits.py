@@ -13,11 +13,11 @@ MAX_UPLOAD_BYTES = MAX_BASE64_BYTES
 MAX_REQUEST_BYTES = MAX_BASE64_BYTES * 4 // 3 + MIB
 """Bytes of a request's body: the largest image as base64, and room for the JSON around it."""
 
-MAX_OPEN_BODY_BYTES = 8 * MAX_REQUEST_BYTES
-"""Bytes of all the bodies that are held at once."""
-
 MAX_CACHE_BYTES = 512 * MIB
-"""Bytes of uploaded pictures on the disk; over it, no more are taken until some are deleted."""
+"""Bytes of the pictures that were uploaded in the last hour; over it, no more are taken."""
+
+LEAST_UPLOAD_BYTES = 64 * 1024
+"""What a smaller file counts as, so that the number of files is bounded as well."""
 
 CACHE_SECONDS = 3600
 """Age at which an uploaded picture is deleted."""
@@ -30,8 +30,15 @@ READERS = 2
 QUEUE_SIZE = 16
 """Pages that wait for a reader: some seconds' work. Who comes later is told to come again."""
 
-MAX_SESSIONS = 500
-"""Browser tabs that Gradio remembers; the page needs nothing of an older one."""
+MAX_SESSIONS = 16
+"""Browser tabs of which Gradio keeps the inputs; the page needs none of them."""
+
+LOGIN_BYTES = 8192
+LOGIN_SECONDS = 0.5
+"""Time between two checks of a password after a wrong one, for all clients together."""
+
+LOGINS_WAITING = 40
+LOGINS_KEPT = 1000
 
 KEPT_READINGS = 64
 KEPT_BYTES = 64 * MIB

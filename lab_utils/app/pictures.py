@@ -62,6 +62,22 @@ def check_payload(value: Any, uploads: Path) -> None:
                 check_payload(one, uploads)
 
 
+def check_texts(value: Any) -> None:
+    """Refuses addresses among the texts in `value`, a tool's arguments: Gradio would fetch them.
+
+    Raises AddressError.
+    """
+    if isinstance(value, dict):
+        value = list(value.values())
+    if isinstance(value, list):
+        for one in value:
+            check_texts(one)
+    elif isinstance(value, str) and _is_address(value) and value[:5].lower() != "data:":
+        raise AddressError(
+            "Addresses are not fetched here; send the image as base64 text or as a data URI."
+        )
+
+
 def _check_path(path: Any, uploads: Path) -> None:
     if not isinstance(path, str) or "\0" in path:
         raise ImageError(_FORM)

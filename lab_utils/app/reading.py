@@ -11,7 +11,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from lab_utils.app.pictures import Picture
+from lab_utils.app.pictures import Picture, picture_bytes
 from text_recognizer.overlay import DOUBTFUL
 
 if TYPE_CHECKING:
@@ -34,6 +34,8 @@ class Shown:
     """HTML: lines, seconds, and which lines are doubtful."""
     found: str
     """HTML: the page with the lines found."""
+    image: bytes
+    """The picture as it came."""
 
 
 def read_page(predictor: "Predictor", picture: Picture) -> Shown:
@@ -42,7 +44,8 @@ def read_page(predictor: "Predictor", picture: Picture) -> Shown:
     reading = predictor.read(picture)
     seconds = time.perf_counter() - start
     message = summary(reading, seconds)
-    return Shown(reading.text, _listed(reading), message, _figure(picture, reading))
+    figure = _figure(picture, reading)
+    return Shown(reading.text, _listed(reading), message, figure, picture_bytes(picture))
 
 
 def summary(reading: "PageReading", seconds: float) -> str:

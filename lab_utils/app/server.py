@@ -1,180 +1,373 @@
-"""The app as a server in a terminal: what can go wrong at the start is one line, and Ctrl-C ends it
-and leaves nothing behind."""
+"""Serves the page: Gradio within FastAPI, behind the limits, with one line for each thing that can
+go wrong at the start. Ctrl-C ends it, and nothing is left behind."""
 
 import importlib.util
+import logging
 import os
+import secrets
 import signal
-import socket
 import sys
 import threading
-from collections.abc import Collection
-from contextlib import suppress
-from io import StringIO
-from typing import TYPE_CHECKING, Any
+from collections.abc import Collection, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from text_recognizer.errors import RecognizerError
+from lab_utils.app.cache import use_cache_folder
+from lab_utils.app.limits import (
+    LOGIN_BYTES,
+    MAX_REQUEST_BYTES,
+    MAX_UPLOAD_BYTES,
+    QUEUE_SIZE,
+    READERS,
+)
+from lab_utils.net import LOOPBACK, LocalServer, keep_local_direct, listening_socket
+from text_recognizer.errors import ImageTooLargeError, RecognizerError
 from text_recognizer.places import lab_folder
 
 if TYPE_CHECKING:
-    from lab_utils.app.frontend import Frontend
+    from fastapi import FastAPI, Request
+    from starlette.responses import Response
+    from starlette.types import ASGIApp
+
+    from lab_utils.app.routes import Inputs
+    from lab_utils.predictors import Predictor
 
 DEFAULT_PORT = 7860
+AUTH_VARIABLE = "LAB_APP_AUTH"
+_LOOPBACKS = (LOOPBACK, "localhost", "::1")
 
 
 class ServerError(RecognizerError):
     """The app could not be served as asked."""
 
 
-def prepare_environment() -> None:
-    """Keeps Gradio from asking and telling others, and out of the home folder.
+class Launched(NamedTuple):
+    """What `Frontend.launch` returns, as Gradio's `launch` does."""
 
-    Before its first import: it reads these then, and not again.
+    app: "ASGIApp"
+    local_url: str
+    share_url: str | None
+
+
+def prepare_environment() -> None:
+    """Keeps Gradio from calling its makers, and out of the home folder.
+
+    Call it before the first import of Gradio, which reads these only then.
     """
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     # The program that makes public links is downloaded there.
     os.environ.setdefault("HF_HOME", str(lab_folder() / "cache" / "huggingface"))
     os.environ.setdefault("MPLCONFIGDIR", str(lab_folder() / "cache" / "matplotlib"))
+    keep_local_direct()
+    use_cache_folder()
 
 
 def parse_auth(text: str) -> tuple[str, str]:
     """The name and the password in `NAME:PASSWORD`; raises ServerError where one is missing."""
     name, _, password = text.partition(":")
     if not name.strip() or not password:
-        raise ServerError("--auth takes NAME:PASSWORD, both of them not empty.")
+        raise ServerError(f"{AUTH_VARIABLE} and --auth take NAME:PASSWORD, neither of them empty.")
     return name.strip(), password
 
 
-def serve(
-    frontend: "Frontend",
+def make_frontend(
+    predictor: "Predictor",
     *,
-    host: str = "127.0.0.1",
-    port: int | None = None,
-    share: bool = False,
-    auth: tuple[str, str] | None = None,
-    hosts: Collection[str] = (),
-    mcp: bool = False,
-    open_browser: bool = False,
-) -> None:
+    flagging_dir: str | os.PathLike | None = None,
+    queue_size: int = QUEUE_SIZE,
+    readers: int = READERS,
+    title: str = "Handwriting reader",
+) -> "Frontend":
+    """Returns the app over a predictor; `.launch()` serves it, `.close()` ends that.
+
+    Args:
+        predictor: what reads; called from `readers` threads.
+        flagging_dir: folder for the feedback; else `.lab/feedback`.
+        queue_size: pages that may wait while `readers` pages are being read; further ones are
+            refused with status 503.
+        readers: pages that are read at once.
+        title: the page's heading and the browser tab's name.
+    """
+    prepare_environment()
+    from lab_utils.app.admission import Admission
+    from lab_utils.app.events import Events
+    from lab_utils.app.feedback import FeedbackFolder
+
+    folder = Path(flagging_dir) if flagging_dir is not None else lab_folder() / "feedback"
+    return Frontend(
+        Events(predictor, FeedbackFolder(folder), Admission(readers, queue_size)), title
+    )
+
+
+class Frontend:
+    """The page and its API as a server in this process; see `make_frontend`."""
+
+    def __init__(self, events: Any, title: str) -> None:
+        from lab_utils.app.frontend import make_page
+
+        self.functions = events
+        self.page = make_page(events, title)
+        self.local_url = ""
+        self.share_url: str | None = None
+        self.server_port = 0
+        self._server: LocalServer | None = None
+
+    def launch(
+        self,
+        *,
+        server_name: str = LOOPBACK,
+        server_port: int | None = None,
+        share: bool = False,
+        auth: tuple[str, str] | Sequence[tuple[str, str]] | None = None,
+        hosts: Collection[str] | None = None,
+        mcp_server: bool = False,
+        inline: bool = True,
+        height: int = 500,
+        prevent_thread_lock: bool = True,
+        quiet: bool = True,
+    ) -> Launched:
+        """Serves the app from a thread of its own; returns its addresses.
+
+        The arguments are those of `gradio.Blocks.launch`, with safer defaults: 127.0.0.1, and no
+        public link unless `share=True`, also on Colab.
+
+        Args:
+            server_name: address to listen on.
+            server_port: port; 0 takes a free one, and None DEFAULT_PORT, or a free one where that
+                is taken.
+            share: also make a public link, through Gradio's server.
+            auth: name and password that page and API ask for; or several such pairs.
+            hosts: names under which browsers reach the app, besides localhost and addresses in
+                numbers; "*" for any. None: any where a tunnel or a hosted notebook's proxy chooses
+                the name (`share=True`, Colab, ...) or another address than this machine's own is
+                listened on, else no more.
+            mcp_server: also offer the endpoints as tools, by the Model Context Protocol.
+            inline: show the page in the notebook, if this is one.
+            height: px of the page in the notebook.
+            prevent_thread_lock: return at once; False waits until Ctrl-C.
+            quiet: print no address.
+
+        Raises:
+            ServerError: the port is taken, or no public link can be made.
+        """
+        if mcp_server and auth:
+            raise ServerError(
+                "Gradio's MCP endpoint ignores the password; use --mcp or --auth, not both."
+            )
+        if self._server is not None:
+            self.close()
+        host = server_name.strip("[]")
+        listening = listening_socket(server_port, host, ServerError, preferred=DEFAULT_PORT)
+        self.server_port = listening.getsockname()[1]
+        shown = {"0.0.0.0": LOOPBACK, "::": "::1"}.get(host, host)
+        self.local_url = f"http://{f'[{shown}]' if ':' in shown else shown}:{self.server_port}/"
+        if hosts is None:
+            hosts = ("*",) if share or host not in _LOOPBACKS or _is_hosted_notebook() else ()
+        app = self._application(auth, hosts, mcp_server)
+        self._server = LocalServer(
+            "app",
+            self.local_url,
+            app,
+            listening,
+            ServerError,
+            lifespan="on",
+            timeout_graceful_shutdown=2,
+        )
+        self._server.start()
+        if share:
+            self.share_url = self._shared()
+        if not quiet:
+            print(f"The app: {self.share_url or self.local_url}")
+        if inline:
+            _show_inline(self.share_url or self.local_url, self.server_port, height)
+        if not prevent_thread_lock:
+            self.wait()
+        return Launched(app, self.local_url, self.share_url)
+
+    def wait(self) -> None:
+        """Waits until Ctrl-C, SIGTERM or SIGHUP, then ends the server."""
+        ended = threading.Event()
+        try:
+            with _OrderlyExit():
+                ended.wait()
+        finally:
+            self.close()
+
+    def close(self, verbose: bool = False) -> None:
+        """Ends the server; a page that is being read is read to its end."""
+        if self._server is not None:
+            self._server.stop()
+            self._server = None
+        if self.share_url is not None:
+            from gradio.tunneling import CURRENT_TUNNELS
+
+            for tunnel in CURRENT_TUNNELS:
+                tunnel.kill()
+            self.share_url = None
+
+    def _application(self, auth: Any, hosts: Collection[str], mcp: bool) -> "ASGIApp":
+        """Gradio's page within FastAPI, behind the limits, and behind the login if there is one."""
+        import gradio as gr
+        from fastapi import FastAPI
+
+        from lab_utils.app import frontend
+        from lab_utils.app.routes import GradioRoutes
+        from lab_utils.app.theme import lab_theme
+        from lab_utils.middleware import RequestLimits
+        from text_recognizer.places import SAMPLE_PAGES
+
+        inputs = {}
+        for number, function in self.page.fns.items():
+            types = [dict if isinstance(one, gr.Image) else str for one in function.inputs]
+            inputs |= {number: types, function.api_name: types}
+        app = FastAPI(openapi_url=None)
+        self._add_run(app, inputs)
+        gr.mount_gradio_app(
+            app,
+            self.page,
+            path="/",
+            server_name=LOOPBACK,
+            server_port=self.server_port,
+            theme=lab_theme(),
+            css_paths=[frontend.STYLE],
+            head=frontend.part("head.html"),
+            footer_links=["api"],
+            run_history=False,
+            enable_monitoring=False,
+            show_error=False,
+            ssr_mode=False,
+            pwa=False,
+            mcp_server=mcp,
+            max_file_size=MAX_UPLOAD_BYTES,
+            allowed_paths=[str(SAMPLE_PAGES)],
+        )
+        served = RequestLimits(GradioRoutes(app, inputs), most_bytes=MAX_REQUEST_BYTES, hosts=hosts)
+        if not auth:
+            return served
+        from lab_utils.app.login import Login, LoginFirst
+
+        login = Login(dict([auth] if isinstance(auth[0], str) else auth))
+        form = RequestLimits(login.answer, most_bytes=LOGIN_BYTES, hosts=hosts)
+        return LoginFirst(served, login, form)
+
+    def _add_run(self, app: "FastAPI", inputs: "Inputs") -> None:
+        """The API's call in one step, with HTTP status codes of its own."""
+        from fastapi import Request
+
+        from lab_utils.app import names
+        from lab_utils.app.routes import run
+        from lab_utils.middleware import json_refusal
+
+        read = {
+            names.PREDICT: self.functions.read_image,
+            names.PREDICT_BASE64: self.functions.read_base64,
+        }
+
+        async def call(request: Request) -> dict:
+            return await run(request, inputs, read)
+
+        def refused(_request: "Request", error: RecognizerError) -> "Response":
+            return json_refusal(_status(error), str(error))
+
+        for way in ("run", "api"):
+            app.add_api_route(f"/gradio_api/{way}/{{endpoint}}", call, methods=["POST"])
+        app.add_exception_handler(RecognizerError, refused)
+
+    def _shared(self) -> str:
+        from gradio import networking
+
+        try:
+            return networking.setup_tunnel(
+                local_host=LOOPBACK,
+                local_port=self.server_port,
+                share_token=secrets.token_urlsafe(32),
+                share_server_address=None,
+                share_server_tls_certificate=None,
+            )
+        except Exception as error:  # of the network, the download and the program
+            logging.getLogger(__name__).debug("no public link", exc_info=error)
+            self.close()
+            raise ServerError(
+                "No public link could be made, since Gradio's server was not reached; check "
+                "the network, or leave out --share to serve this machine only."
+            ) from None
+
+
+def serve(frontend: Frontend, *, open_browser: bool = False, **options: Any) -> None:
     """Serves the app until Ctrl-C or SIGTERM, after one line with its address on stdout.
 
     Args:
-        host: address to listen on.
-        port: port; 0 takes a free one, and None DEFAULT_PORT, or a free one where that is taken.
-        share: also make a public link, through Gradio's server.
-        auth: name and password that the page and the API ask for.
-        hosts: further names under which browsers reach it; see `Frontend.launch`.
-        mcp: also offer the endpoints as tools, by the Model Context Protocol.
         open_browser: open the page in the user's browser.
+        options: see `Frontend.launch`.
 
     Raises:
         ServerError: the port is taken, or no public link can be made.
         KeyboardInterrupt: at Ctrl-C, once all is closed.
     """
-    if mcp and importlib.util.find_spec("mcp") is None:
+    if options.get("mcp_server") and importlib.util.find_spec("mcp") is None:
         raise ServerError("--mcp needs the package mcp; install it with pip install mcp.")
-    port = _usual_port(host) if port is None else _free_port(host, port)
-    ended = threading.Event()
-    with _EndSignals(ended):
-        try:
-            _launch(
-                frontend,
-                server_name=host,
-                server_port=port,
-                share=share,
-                auth=auth,
-                hosts=tuple(hosts) or None,
-                mcp_server=mcp,
-                inbrowser=False,
-            )
-            if share and not frontend.share_url:
-                raise ServerError(
-                    "No public link could be made, since Gradio's server was not reached; check "
-                    "the network, or leave out --share to serve this machine alone."
-                )
-            url = frontend.share_url or frontend.local_url
-            if mcp:
-                print(f"Its tools, by MCP over HTTP: {url.rstrip('/')}/gradio_api/mcp/")
-            print(f"The app: {url} (Ctrl-C ends it)", flush=True)
-            if open_browser:
-                import webbrowser
+    frontend.launch(inline=False, **options)
+    url = frontend.share_url or frontend.local_url
+    if options.get("mcp_server"):
+        print(f"Its tools, by MCP over HTTP: {url.rstrip('/')}/gradio_api/mcp/")
+    print(f"The app: {url} (Ctrl-C ends it)", flush=True)
+    if open_browser:
+        import webbrowser
 
-                webbrowser.open(url)
-            ended.wait()
-        finally:
-            frontend.close()
-            _close_tunnels()
+        webbrowser.open(url)
+    frontend.wait()
 
 
-def _launch(frontend: "Frontend", **options: Any) -> None:
-    """Launches without what Gradio prints; its errors become one sentence."""
-    said = sys.stdout
-    sys.stdout = StringIO()
-    try:
-        frontend.launch(inline=False, prevent_thread_lock=True, **options)
-    except RecognizerError:
-        raise
-    except Exception as error:
-        raise ServerError(
-            f"The app could not be started ({type(error).__name__}: {error})"
-        ) from None
-    finally:
-        sys.stdout = said
+def _status(error: RecognizerError) -> int:
+    from lab_utils.app.admission import BusyError
+    from lab_utils.app.events import InternalError, ReaderAwayError
+
+    if isinstance(error, BusyError | ReaderAwayError):
+        return 503
+    if isinstance(error, InternalError):
+        return 500
+    return 413 if isinstance(error, ImageTooLargeError) else 422
 
 
-def _usual_port(host: str) -> int:
-    try:
-        return _free_port(host, DEFAULT_PORT)
-    except ServerError:
-        return _free_port(host, 0)
+def _is_hosted_notebook() -> bool:
+    from gradio import utils
+
+    return bool(utils.colab_check() or utils.is_hosted_notebook())
 
 
-def _free_port(host: str, port: int) -> int:
-    """The port, or a free one for 0; raises ServerError where it cannot be listened on."""
-    address = host.strip("[]")
-    try:
-        family = socket.AF_INET6 if ":" in address else socket.AF_INET
-        with socket.socket(family, socket.SOCK_STREAM) as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            probe.bind((address, port))
-            return probe.getsockname()[1]
-    except (OSError, OverflowError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise ServerError(
-            f"The app cannot listen on {host}:{port} ({reason}); "
-            "give another --port, or 0 for a free one."
-        ) from None
+def _show_inline(url: str, port: int, height: int) -> None:
+    """Shows the page below the cell, where this is a notebook."""
+    if "ipykernel" not in sys.modules:
+        return
+    from lab_utils.colab import in_colab
+
+    if in_colab():
+        from google.colab import output
+
+        output.serve_kernel_port_as_iframe(port, height=str(height))
+        return
+    from IPython.display import HTML, display
+
+    display(HTML(f'<iframe src="{url}" width="100%" height="{height}" title="The app"></iframe>'))
 
 
-def _close_tunnels() -> None:
-    from gradio.tunneling import CURRENT_TUNNELS
+class _OrderlyExit:
+    """SIGTERM and SIGHUP end a wait like Ctrl-C does, so that what was begun is tidied up."""
 
-    for tunnel in CURRENT_TUNNELS:
-        with suppress(OSError):
-            tunnel.kill()
-
-
-class _EndSignals:
-    """Turns Ctrl-C and SIGTERM into the end of a wait, and afterwards into what they stand for."""
-
-    def __init__(self, ended: threading.Event) -> None:
-        self._ended = ended
-        self._got: int | None = None
-        self._before: dict[int, Any] = {}
+    _SIGNALS = tuple(
+        getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)
+    )
 
     def __enter__(self) -> None:
+        self._before: dict[int, Any] = {}
         if threading.current_thread() is threading.main_thread():
-            for number in (signal.SIGINT, signal.SIGTERM):
-                self._before[number] = signal.signal(number, self._end)
+            self._before = {number: signal.signal(number, _exit) for number in self._SIGNALS}
 
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+    def __exit__(self, *_: object) -> None:
         for number, handler in self._before.items():
             signal.signal(number, handler)
-        if self._got == signal.SIGINT and kind is None:
-            raise KeyboardInterrupt
-        if self._got == signal.SIGTERM and kind is None:
-            raise SystemExit(128 + signal.SIGTERM)
 
-    def _end(self, number: int, _frame: object) -> None:
-        self._got = number
-        self._ended.set()
+
+def _exit(number: int, _frame: object) -> None:
+    raise SystemExit(128 + number)

@@ -17,30 +17,40 @@ def app(
         typer.Option(min=0, max=65535, help="Else 7860, or a free port where that is taken."),
     ] = None,
     host: Annotated[
-        str, typer.Option(help="The address to listen on; another one opens it to the network.")
+        str,
+        typer.Option(
+            help="Address to listen on; another than 127.0.0.1 opens the app to the network."
+        ),
     ] = "127.0.0.1",
     share: Annotated[
         bool, typer.Option("--share", help="Also make a public link, through Gradio's server.")
     ] = False,
     model_url: Annotated[
-        str | None, typer.Option(help="Let the model service at this address read.")
+        str | None, typer.Option(help="Read with the model service at this address.")
     ] = None,
     model: Annotated[
         Path | None, typer.Option(help="TorchScript file; else the packaged weights.")
     ] = None,
     auth: Annotated[
         str | None,
-        typer.Option(metavar="NAME:PASSWORD", envvar="LAB_APP_AUTH", help="Ask for these."),
+        typer.Option(
+            metavar="NAME:PASSWORD",
+            envvar="LAB_APP_AUTH",
+            show_envvar=False,
+            help="Ask for a login. Better in LAB_APP_AUTH: other users can see options.",
+        ),
     ] = None,
     queue_size: Annotated[
-        int, typer.Option(min=0, help="Pages that may wait; later ones are refused.")
+        int, typer.Option(min=0, help="Pages that may wait; further ones are refused.")
     ] = QUEUE_SIZE,
     feedback: Annotated[
         Path | None, typer.Option(help="Folder for users' corrections; else .lab/feedback.")
     ] = None,
     allow_host: Annotated[
         list[str] | None,
-        typer.Option(metavar="NAME", help="A name of a proxy or tunnel before it; * for any."),
+        typer.Option(
+            metavar="NAME", help="A name under which a proxy or tunnel reaches the app; * for any."
+        ),
     ] = None,
     mcp: Annotated[
         bool, typer.Option("--mcp", help="Also offer reading as a tool, by MCP.")
@@ -54,7 +64,7 @@ def app(
     Pictures stay on this machine, unless a model service reads them. Shows the address; Ctrl-C
     ends it.
 
-    Example: lab app --port 7861 --auth ada:secret --queue-size 8
+    Example: LAB_APP_AUTH=ada:secret lab app --port 7861 --queue-size 8
     """
     from lab_utils.app.server import parse_auth, prepare_environment, serve
 
@@ -65,12 +75,12 @@ def app(
 
     serve(
         make_frontend(predictor, flagging_dir=feedback, queue_size=queue_size),
-        host=host,
-        port=port,
+        server_name=host,
+        server_port=port,
         share=share,
         auth=login,
-        hosts=allow_host or (),
-        mcp=mcp,
+        hosts=allow_host or None,
+        mcp_server=mcp,
         open_browser=open_browser,
     )
 

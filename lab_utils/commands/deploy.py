@@ -15,7 +15,7 @@ app = typer.Typer(
 
 Name = Annotated[str, typer.Option(help="Of the function; all other names begin with it.")]
 Region = Annotated[str | None, typer.Option(help="AWS region; else AWS_REGION's or the profile's.")]
-Memory = Annotated[int, typer.Option(help="MB of the function; 1769 buy a core.")]
+Memory = Annotated[int | None, typer.Option(help="MB of the function; 1769 buy a core (3008).")]
 Tool = Annotated[str | None, typer.Option(help="docker or buildah; else the first that is usable.")]
 Model = Annotated[
     Path | None,
@@ -30,21 +30,23 @@ def aws_lambda(
     ] = True,
     name: Name = "text-recognizer",
     region: Region = None,
-    memory: Memory = 3008,
-    timeout: Annotated[int, typer.Option(help="Seconds for a request.")] = 30,
+    memory: Memory = None,
+    timeout: Annotated[int | None, typer.Option(help="Seconds for a request (30).")] = None,
     concurrency: Annotated[
-        int, typer.Option(help="Requests at a time, reserved; limits the bill. 0 reserves none.")
-    ] = 5,
+        int | None,
+        typer.Option(help="Requests at a time, which limits the bill (5). 0 reserves none."),
+    ] = None,
     auth: Annotated[
-        str, typer.Option(help="AWS_IAM: signed calls alone; NONE: everybody may call the URL.")
-    ] = "AWS_IAM",
+        str | None,
+        typer.Option(help="AWS_IAM (default): only signed calls; NONE: anybody with the URL."),
+    ] = None,
     origin: Annotated[
         list[str] | None,
         typer.Option(help="Origin whose pages may call it from a browser; may be repeated."),
     ] = None,
-    retention: Annotated[int, typer.Option(help="Days that logs are kept.")] = 14,
+    retention: Annotated[int | None, typer.Option(help="Days that logs are kept (14).")] = None,
     alarm_topic: Annotated[
-        str | None, typer.Option(help="ARN of an SNS topic to tell of alarms.")
+        str | None, typer.Option(help="ARN of an SNS topic that alarms are sent to.")
     ] = None,
     image: Annotated[
         str | None,
@@ -53,44 +55,58 @@ def aws_lambda(
     model: Model = None,
     tool: Tool = None,
 ) -> None:
-    """Deploy the model service as a function with a URL.
+    """Deploy the model service as a function with a URL: the stack of deploy/template.yaml.
 
-    The plan shows each call and the costs; it needs no account and no network. --apply makes what
-    is missing, changes what differs, and goes on where it was interrupted.
+    The plan shows CloudFormation's change set and the month's cost; without credentials, the
+    template's resources. --apply executes it. Both can be run again after an interruption.
 
     Example: lab deploy lambda --plan --region eu-central-1
     """
     from lab_utils.deploy.image import Build, check_model, find_tool, model_below_project
-    from lab_utils.deploy.settings import LambdaSettings
+    from lab_utils.deploy.stack import Stack, deploy, session
+    from lab_utils.deploy.template import parameters
 
-    settings = LambdaSettings(
-        name=name,
-        memory=memory,
-        timeout=timeout,
-        concurrency=concurrency,
-        auth=auth.upper(),
-        origins=origin or [],
-        retention=retention,
-        alarm_topic=alarm_topic,
+    values = parameters(
+        Name=name,
+        Memory=memory,
+        RequestSeconds=timeout,
+        Concurrency=concurrency,
+        AuthType=auth and auth.upper(),
+        Origins=origin or None,
+        LogDays=retention,
+        AlarmTopic=alarm_topic,
     )
-    build = Build(model=model_below_project(model))
+    build = None if image else Build(model=model_below_project(model))
     if plan:
-        from lab_utils.deploy.plan import plan as make_plan
-
-        print(make_plan(settings, region, build, tool or "docker", image))
+        _show_plan(values, region, image, build, tool or "docker")
         return
-    from lab_utils.deploy.apply import apply
-    from lab_utils.deploy.aws import Aws
-
-    aws = Aws(region)
-    if image is None:
+    stack = Stack(name, session(region), say=_progress)
+    if build:
         check_model(build.model)
         tool = find_tool(tool)
     try:
-        print(apply(settings, aws, tool, build, image, say=_progress))
+        print(deploy(stack, values, image, tool or "docker", build))
     except KeyboardInterrupt:
-        _progress("Interrupted: the same command goes on from what was made.")
+        _progress("Interrupted. CloudFormation finishes its step; the same command continues.")
         raise
+
+
+def _show_plan(values: dict[str, str], region: str | None, image: str | None, build, tool: str):
+    """Prints the plan, with the change set where AWS can be asked."""
+    from lab_utils.deploy.plan import changes_of_template, plan_text
+    from lab_utils.deploy.stack import Stack, can_ask, session
+
+    if not can_ask(region):
+        where = "AWS was not asked: there are no credentials, no region, or no boto3."
+        print(plan_text(values, changes_of_template(values), where, build, tool))
+        return
+    aws = session(region)
+    where = f"Region {aws.region_name}; changes as CloudFormation sees them, nothing is executed."
+    stack = Stack(values["Name"], aws, say=_progress)
+    proposal = stack.propose(values | {"Image": stack.planned_image(image)})
+    print(plan_text(values, proposal.changes if proposal else [], where, build, tool))
+    if proposal:
+        stack.withdraw(proposal)
 
 
 @app.command()
@@ -99,29 +115,22 @@ def destroy(
     region: Region = None,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
 ) -> None:
-    """List what `lab deploy lambda` made, and remove it.
-
-    Only what carries the deployment's tags is removed: the function with its URL, its log, alarms,
-    role, and the image repository with all images.
+    """List what `lab deploy lambda` made, and delete it, the repository's images included.
 
     Example: lab deploy destroy --region eu-central-1
     """
-    from lab_utils.deploy.aws import Aws
-    from lab_utils.deploy.destroy import destroy as remove
-    from lab_utils.deploy.destroy import find
+    from lab_utils.deploy.stack import Stack, session
 
-    aws = Aws(region)
-    found = find(name, aws)
-    for resource in found.foreign:
-        _progress(f"{resource.kind} {resource.name}: left alone, this lab did not make it")
-    if not found.ours:
-        _progress(f"Nothing of {name} is in {aws.region}.")
+    aws = session(region)
+    stack = Stack(name, aws, say=_progress)
+    if stack.find() is None:
+        _progress(f"There is no stack {name} in {aws.region_name}.")
         return
-    for resource in found.ours:
-        print(f"{resource.kind} {resource.name}")
-    if not yes and not typer.confirm("Remove these?", err=True):
+    for resource in stack.resources():
+        print(resource)
+    if not yes and not typer.confirm("Delete these?", err=True):
         raise typer.Exit(1)
-    remove(found, aws, say=_progress)
+    stack.delete()
 
 
 @app.command()
@@ -178,7 +187,7 @@ def cost(
     pages: Annotated[
         list[int] | None, typer.Option(min=0, help="Pages a month; may be repeated.")
     ] = None,
-    memory: Memory = 3008,
+    memory: Memory = None,
 ) -> None:
     """Show what a month of the model service costs, with the prices that are assumed.
 
@@ -186,8 +195,9 @@ def cost(
     """
     from lab_utils.deploy.costs import cost_table
     from lab_utils.deploy.plan import PAGES
+    from lab_utils.deploy.template import default_of
 
-    print(cost_table(pages or PAGES, memory))
+    print(cost_table(pages or PAGES, memory or default_of("Memory")))
 
 
 @app.command("ec2-script")

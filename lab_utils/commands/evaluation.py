@@ -7,8 +7,7 @@ from typing import Annotated
 
 import typer
 
-from lab_utils.commands.options import LanguageModel
-from lab_utils.loading import load_recognizer
+from lab_utils.commands.options import LanguageModel, Model
 
 
 class Kind(StrEnum):
@@ -27,9 +26,7 @@ def evaluate(
     split: Annotated[str | None, typer.Option(help="Read the items of this split alone.")] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="At most so many of each.")] = None,
     batch_size: Annotated[int, typer.Option(min=1, help="Pages at a time.")] = 8,
-    model: Annotated[
-        Path | None, typer.Option(help="TorchScript file; else the packaged weights.")
-    ] = None,
+    model: Model = None,
     out: Annotated[
         Path | None, typer.Option(help="Write table.csv and the worst ten pages into this folder.")
     ] = None,
@@ -44,13 +41,14 @@ def evaluate(
 
     from text_recognizer.evaluate import evaluate, load_items
     from text_recognizer.evaluate.report import make_report_folder, rates_table, write_report
+    from text_recognizer.paragraph_text_recognizer import ParagraphTextRecognizer
 
     items = [item for source in sources for item in load_items(source, kind, split, limit)]
     if out is not None:
         make_report_folder(out)
     if threads is not None:
         torch.set_num_threads(threads)
-    recognizer = load_recognizer(model, language_model=language_model)
+    recognizer = ParagraphTextRecognizer(model, language_model=language_model)
     evaluation = evaluate(recognizer, items, batch_size)
     if out is not None:
         write_report(recognizer, evaluation, out)

@@ -45,11 +45,46 @@ def build(
 @app.command()
 def check() -> None:
     """Tell where a generated notebook differs from its source; runs nothing."""
-    from lab_authoring.check import check_notebooks
+    from lab_authoring.freshness import check_notebooks
     from lab_authoring.source import SOURCES
 
     with _line_by_line():
         _tell(check_notebooks(SOURCES))
+
+
+@app.command()
+def mutate(
+    names: Annotated[
+        list[str] | None, typer.Argument(metavar="NAME", help="Numbers or names; else all.")
+    ] = None,
+) -> None:
+    """Say which small changes of the official solutions the checks let pass.
+
+    Exit code 1 if fewer than 95 % of a notebook's mutants are rejected.
+
+    Example: lab notebooks mutate 01
+    """
+    from tqdm import tqdm
+
+    from lab_authoring.build import find_sources, read_sources
+    from lab_authoring.mutate import LEAST_REJECTED, score
+    from lab_authoring.source import SOURCES
+
+    with _line_by_line():
+        sources = read_sources(find_sources(names or [], SOURCES))
+    weak = False
+    for source in sources:
+        with tqdm(desc=source.name, unit="mutant", leave=False, disable=None) as bar:
+            found = score(source, on_mutant=lambda _, bar=bar: bar.update())
+        for mutant in found.survivors:
+            print(f"{source.name}: {mutant.exercise.name}: {mutant.change}")
+        print(
+            f"{source.name}: {found.rejected:.1%} of {found.mutants - found.equivalent} mutants "
+            f"rejected; {found.equivalent} more do the same as the solution"
+        )
+        weak = weak or found.rejected < LEAST_REJECTED
+    if weak:
+        raise typer.Exit(1)
 
 
 @app.command()
@@ -62,7 +97,7 @@ def new(
     Example: lab notebooks new 08_two_words --title "Two words"
     """
     from lab_authoring.template import new_notebook
-    from lab_utils.packaged import PROJECT
+    from text_recognizer.places import PROJECT
 
     for path in new_notebook(name, title, PROJECT):
         print(path.relative_to(PROJECT))

@@ -1,5 +1,6 @@
 """Options that several commands share."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -11,4 +12,9 @@ LanguageModel = Annotated[
         help="english, none, or a file of a character model; auto: LAB_LANGUAGE_MODEL's, or "
         "english.",
     ),
+]
+
+Model = Annotated[
+    Path | None,
+    typer.Option(help="TorchScript file; else LAB_MODEL's, the one fetched last, or the packaged."),
 ]

@@ -102,8 +102,8 @@ def _kept(text: str, sizes: list[int]) -> list[int] | None:
 def _recognizer(device: str, model: Path | None, threads: int | None) -> "ParagraphTextRecognizer":
     import torch
 
+    from lab_utils.model import model_file
     from lab_utils.profiling.folder import ProfileError
-    from lab_utils.service.model import model_file
     from text_recognizer.errors import DeviceError
     from text_recognizer.paragraph_text_recognizer import ParagraphTextRecognizer
 

@@ -4,6 +4,7 @@ import dataclasses
 import json
 import re
 import sys
+import time
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,8 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lab_utils.commands.options import LanguageModel
-from lab_utils.loading import compile_packaged_weights, load_recognizer
+from lab_utils.commands.options import LanguageModel, Model
 from text_recognizer.errors import FirstPageWarning, RecognizerError
 
 if TYPE_CHECKING:
@@ -38,9 +38,7 @@ def read(
             "that gets numbers."
         ),
     ] = None,
-    model: Annotated[
-        Path | None, typer.Option(help="TorchScript file; else the packaged weights.")
-    ] = None,
+    model: Model = None,
     allow_private: Annotated[
         bool, typer.Option("--allow-private", help="Also fetch URLs inside private networks.")
     ] = False,
@@ -53,7 +51,11 @@ def read(
     Example: lab read page.jpg --json --overlay lines.png
     """
     pictures = overlay_paths(overlay, images) if overlay else [None] * len(images)
-    recognizer = load_recognizer(model, allow_private, language_model=language_model)
+    from text_recognizer.paragraph_text_recognizer import ParagraphTextRecognizer
+
+    recognizer = ParagraphTextRecognizer(
+        model, allow_private_addresses=allow_private, language_model=language_model
+    )
     failed = False
     for image, picture in zip(images, pictures, strict=True):
         try:
@@ -75,10 +77,11 @@ def compile_weights(
 
     The TorchScript file that is written is all that torch needs to read pages.
     """
-    from text_recognizer.paragraph_text_recognizer import compiled_model_path
+    from text_recognizer.compile import compile_paragraph_reader
 
-    out = out or compiled_model_path()
-    compile_packaged_weights(out)
+    start = time.perf_counter()
+    out = compile_paragraph_reader(out)
+    print(f"compiled in {time.perf_counter() - start:.1f} s", file=sys.stderr)
     print(out)
 
 

@@ -47,8 +47,8 @@ def serve_lambda(
 
     Example: lab service lambda --workers 2 --port 9000
     """
+    from lab_utils.model import model_file
     from lab_utils.service.local import lambda_service, log_file
-    from lab_utils.service.model import model_file
 
     environment = {"LAB_ALLOW_PRIVATE": "1"} if allow_private else {}
     with lambda_service(

@@ -34,52 +34,37 @@ def ray(
     allow_private: Annotated[
         bool, typer.Option("--allow-private", help="Also fetch URLs inside private networks.")
     ] = False,
-    allow_open_ports: Annotated[
-        bool,
-        typer.Option(
-            "--allow-open-ports", help="Also start where Ray can't be kept off the network."
-        ),
-    ] = False,
 ) -> None:
     """Serve the model with Ray Serve: pages that come at the same time are read in one batch.
 
-    Listens on 127.0.0.1. SIGHUP makes it take the model file anew, without losing a request.
+    Listens on 127.0.0.1. SIGHUP loads the model file again, without losing a request.
 
     Example: lab service ray --replicas 2 --max-batch 8
     """
-    from lab_utils.service.model import model_file
-    from lab_utils.service.ray_service import RayService, check_installed
-    from lab_utils.service.ray_settings import Settings
+    from lab_utils.model import model_file
+    from lab_utils.service.ray_service import RaySettings, serving
 
-    check_installed()
     file = str(model_file(model))
-    settings = Settings(file, replicas, max_batch, max_wait_ms, queue_size, threads)
-    service = RayService(settings, port, allow_open_ports, allow_private)
-    happenings: queue.SimpleQueue[str] = queue.SimpleQueue()
-    handlers = {
-        signal.SIGTERM: signal.signal(signal.SIGTERM, signal.default_int_handler),
-        signal.SIGHUP: signal.signal(signal.SIGHUP, lambda *_: happenings.put("reload")),
-    }
+    settings = RaySettings(
+        file, replicas, max_batch, max_wait_ms, queue_size, threads, allow_private
+    )
+    reloads: queue.SimpleQueue[None] = queue.SimpleQueue()
     print("Ray starts (10 s, more on a busy machine) ...", flush=True)
-    try:
-        with service:
-            print(f"The model service: {service.url}")
-            if not service.is_private:
-                print("Each replica also listens on a port of all addresses, which asks for a key.")
-            print("Ctrl-C ends it.", flush=True)
-            service.on_end(lambda: happenings.put("end"))
-            while happenings.get() == "reload":
-                print(_reload(service), flush=True)
-            raise service.gone()
-    finally:
-        for number, handler in handlers.items():
-            signal.signal(number, handler)
+    with serving(settings, port) as service:
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
+        signal.signal(signal.SIGHUP, lambda *_: reloads.put(None))
+        print(f"The model service: {service.url}")
+        print("Each replica also listens on a port of all addresses, which asks for a key.")
+        print("Ctrl-C ends it.", flush=True)
+        while True:
+            reloads.get()
+            print(_reload(service), flush=True)
 
 
 def _reload(service: "RayService") -> str:
-    """Takes the model file anew, and says what came of it."""
+    """Loads the model file again, and says what came of it."""
     try:
         service.update()
     except RecognizerError as error:
         return f"The model stays as it is: {error}"
-    return "The model file was taken anew."
+    return "The model file was loaded again."

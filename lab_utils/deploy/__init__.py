@@ -1,4 +1,4 @@
-"""The model service on AWS: what would be made and paid, making it, and removing it again.
+"""The model service on AWS: `deploy/template.yaml` as a CloudFormation stack, and its images.
 
-`plan` needs neither an account, nor the network, nor boto3: it shows the calls that `apply` makes.
+A plan needs neither an account nor boto3: it then lists what the template makes.
 """

@@ -14,18 +14,18 @@ def user_data(image: str, model_url: str = "", tunnel: str = "", host_name: str 
         image: of the front end, with its registry.
         model_url: the model service; "" to read with the model in the image.
         tunnel: the command that opens a way in; "" for none.
-        host_name: the name under which browsers then reach the machine; "" for localhost alone.
+        host_name: the name under which browsers then reach the machine; "" for only localhost.
 
     Raises DeployError for what no machine could use.
     """
     if not re.fullmatch(r"[\w.:/@-]+", image):
-        raise DeployError(f'"{image}" is no image: write it as REGISTRY/NAME:TAG.')
+        raise DeployError(f'"{image}" is not an image name; write it as REGISTRY/NAME:TAG.')
     if model_url and not re.fullmatch(r"https?://\S+", model_url):
-        raise DeployError(f'"{model_url}" is no address: it begins with https://.')
+        raise DeployError(f'"{model_url}" is not an address: it begins with https://.')
     if "\n" in tunnel:
         raise DeployError("The tunnel's command is one line.")
     if not re.fullmatch(r"[\w.*-]*", host_name):
-        raise DeployError(f'"{host_name}" is no name of a host: write it as app.example.org.')
+        raise DeployError(f'"{host_name}" is not a host name: write it as app.example.org.')
     settings = {
         "IMAGE": image,
         "MODEL_URL": model_url,

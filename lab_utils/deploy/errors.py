@@ -2,12 +2,16 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 from text_recognizer.errors import RecognizerError
 
+if TYPE_CHECKING:
+    from botocore.exceptions import ClientError
+
 
 class DeployError(RecognizerError):
-    """A deployment cannot go on; what was made so far stays, and the next run goes on from it."""
+    """A deployment can't go on; the message says what to do."""
 
 
 _DENIED = {"AccessDenied", "AccessDeniedException", "UnauthorizedOperation", "AuthorizationError"}
@@ -56,34 +60,35 @@ def explained(action: str) -> Iterator[None]:
         raise DeployError(_no_answer(error, action)) from error
 
 
-def error_code(error: Exception) -> str:
-    """AWS's code in a botocore ClientError, such as "ResourceNotFoundException"; "" in others."""
-    response = getattr(error, "response", None) or {}
-    return response.get("Error", {}).get("Code", "")
-
-
-def _refusal(error: Exception, action: str) -> str:
-    code = error_code(error)
-    message = getattr(error, "response", {}).get("Error", {}).get("Message", "") or str(error)
-    message = message.rstrip(".")
+def _refusal(error: "ClientError", action: str) -> str:
+    answer = error.response.get("Error", {})
+    code = answer.get("Code", "")
+    message = " ".join((answer.get("Message") or str(error)).split()).rstrip(".")
     if code in _DENIED:
         return f"These AWS credentials may not call {action}: have it allowed, or use others."
     if code in _EXPIRED:
         return f"The AWS credentials have expired: {_SIGN_IN}."
     if code in _UNKNOWN_KEYS:
         return f"AWS does not know these credentials ({code}): {_SIGN_IN}."
-    if "UnreservedConcurrentExecution" in message:
-        return (
-            "The account has too few concurrent executions left to reserve some: pass "
-            "`--concurrency 0` to reserve none, or ask AWS for a higher quota."
-        )
-    if "MemorySize" in message:
-        return f"AWS refuses so much memory ({message}): lower --memory, or ask for a higher quota."
     if code in _QUOTA:
         return f"A quota of the account is used up at {action} ({message}): ask AWS to raise it."
     if code in _SLOW_DOWN:
         return f"AWS asks to slow down at {action}: run the command again in a minute."
     return f"AWS refused {action}: {code}: {message}."
+
+
+def failed_resource(resource: str, reason: str) -> str:
+    """The sentence for a resource that CloudFormation could not make."""
+    if "UnreservedConcurrentExecution" in reason:
+        return (
+            "The account has too few concurrent executions left to reserve some: pass "
+            "`--concurrency 0` to reserve none, or ask AWS for a higher quota."
+        )
+    if "MemorySize" in reason:
+        return f"AWS refuses so much memory ({reason}): lower --memory, or ask for a higher quota."
+    if "already exists" in reason:
+        return f"{resource} failed ({reason}): remove it, or pass another --name."
+    return f"{resource} failed: {reason}."
 
 
 def _no_answer(error: Exception, action: str) -> str:

@@ -35,7 +35,7 @@ class Build:
     builder: str | None = None
     """The same Python with pip; None for the base."""
     wheels: Path | None = None
-    """Folder of wheels to install from, instead of from an index (buildah alone)."""
+    """Folder of wheels to install from, instead of from an index (only buildah)."""
 
 
 def find_tool(wanted: str | None = None) -> str:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable
 
-from lab_utils.doctor import files, machine, packages, programs, tracker
+from lab_utils.doctor import files, machine, packages, programs, settings, tracker
 from lab_utils.doctor.finding import Finding, fix, note
 from lab_utils.doctor.probe import Probe
 
@@ -22,6 +22,9 @@ def examine() -> list[Finding]:
             ("weights", files.check_weights),
             ("fonts", files.check_fonts),
             ("tracker", tracker.check_tracker),
+            ("wandb", settings.check_wandb),
+            ("threads", settings.check_threads),
+            ("proxies", settings.check_proxies),
             ("folder", machine.check_folder),
             ("disk", machine.check_disk),
             ("memory", machine.check_memory),

@@ -6,24 +6,31 @@ from pathlib import Path
 
 from lab_utils.doctor.finding import Finding, fix, note, ok
 from lab_utils.doctor.probe import Told
-from lab_utils.packaged import PROJECT, is_current
-from text_recognizer.places import lab_folder
-
-WEIGHTS = ("line_finder.safetensors", "line_reader.safetensors")
+from text_recognizer.model_file import (
+    compiled_model_path,
+    fetched_model_path,
+    is_current,
+    wrong_weights,
+)
+from text_recognizer.places import project_folder
 
 
 def model_path() -> Path:
-    """The file that is read with; as `paragraph_text_recognizer`, which imports torch."""
-    return Path(os.environ.get("LAB_MODEL") or lab_folder() / "models" / "paragraph_reader.pt")
+    """The file that is read with; the packaged one may not be there yet."""
+    if named := os.environ.get("LAB_MODEL"):
+        return Path(named)
+    fetched = fetched_model_path()
+    return fetched if fetched.is_file() else compiled_model_path()
 
 
 def check_weights() -> Finding:
     """The packaged weights, from which every model here is made."""
-    folder = PROJECT / "data" / "weights"
-    missing = [name for name in WEIGHTS if not (folder / name).is_file()]
-    if missing:
-        return fix("weights", f"{', '.join(missing)} not in {folder}", "git checkout data/weights")
-    return ok("weights", f"{len(WEIGHTS)} files in {folder}")
+    folder = project_folder() / "data" / "weights"
+    wrong = wrong_weights()
+    if wrong:
+        found = f"{', '.join(wrong)} in {folder}: missing, or not as packaged"
+        return fix("weights", found, "git checkout data/weights")
+    return ok("weights", f"all in {folder}, with their digests")
 
 
 def check_model(told: Told) -> Finding:
@@ -41,7 +48,7 @@ def check_model(told: Told) -> Finding:
         return fix("model", told.model, remedy)
     if told.error:
         return note("model", f"{path} was not loaded, since torch does not start", "see torch")
-    if not named and not is_current(path):
+    if path == compiled_model_path() and not is_current(path):
         return note(
             "model", f"{path} is older than its code", f"{remedy}, or the first use does it"
         )

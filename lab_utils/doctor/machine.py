@@ -2,12 +2,12 @@
 
 import os
 import shutil
-import socket
 from contextlib import suppress
 from pathlib import Path
 
 from lab_utils.doctor.finding import Finding, fix, note, ok
 from lab_utils.doctor.probe import Told
+from lab_utils.net import NetworkError, listening_socket
 from text_recognizer.places import lab_folder
 
 GIB = 2**30
@@ -127,9 +127,7 @@ def _existing(path: Path) -> Path:
 
 def _is_free(port: int) -> bool:
     try:
-        with socket.socket() as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            probe.bind(("127.0.0.1", port))
+        listening_socket(port).close()
         return True
-    except OSError:
+    except NetworkError:
         return False

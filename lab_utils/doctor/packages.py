@@ -6,29 +6,18 @@ Read from the packages' metadata, so that one that cannot be imported is looked 
 import re
 import sys
 from collections.abc import Iterable
-from importlib import metadata
 from pathlib import Path
-from typing import NamedTuple
 
 from lab_utils.doctor.finding import Finding, fix, note, ok
+from lab_utils.setup import project
+from lab_utils.setup.packages import Package, look_up
 from text_recognizer.places import project_folder
 
 OLDEST_PYTHON = (3, 11)
 TESTED_PYTHON = (3, 11)
 
 _SHOWN = 6
-_NAME = re.compile(r"[A-Za-z0-9._-]+")
 _INSTALL = "pip install --constraint constraints.txt --editable"
-
-
-class Package(NamedTuple):
-    """A package that the project asks for, and how it stands here."""
-
-    name: str
-    installed: str | None
-    in_range: bool
-    tested: str | None
-    """The version in constraints.txt."""
 
 
 def check_python(version: tuple[int, ...] = tuple(sys.version_info[:3])) -> Finding:
@@ -48,20 +37,14 @@ def check_python(version: tuple[int, ...] = tuple(sys.version_info[:3])) -> Find
 
 def check_packages() -> list[Finding]:
     """The base installation, the versions, and the extras."""
-    import tomllib  # new in 3.11: an older Python is still told that it is too old
-
-    project = project_folder() / "pyproject.toml"
-    if not project.is_file():
+    if not (project_folder() / "pyproject.toml").is_file():
         return [note("packages", "the project's files are not here", "run it in the checkout")]
-    asked = tomllib.loads(project.read_text(encoding="utf-8"))["project"]
-    tested = _tested(project.with_name("constraints.txt"))
-    base = [_look_up(line, tested) for line in asked["dependencies"]]
+    base = [look_up(line) for line in project.dependencies()]
     extras = {
-        name: [found for line in lines if (found := _look_up(line, tested, if_needed=True))]
-        for name, lines in asked["optional-dependencies"].items()
+        name: [found for line in lines if (found := look_up(line))]
+        for name, lines in project.extras().items()
     }
-    optional = [one for found in extras.values() for one in found]
-    everything = {one.name: one for one in [*base, *optional]}
+    everything = {one.name: one for found in (base, *extras.values()) for one in found}
     return [_base(base), _versions(everything.values()), _extras(extras)]
 
 
@@ -77,11 +60,12 @@ def _base(packages: list[Package]) -> Finding:
 
 
 def _versions(packages: Iterable[Package]) -> Finding:
-    there = [one for one in packages if one.installed and one.tested]
+    tested = _tested(project_folder() / "constraints.txt")
+    there = [one for one in packages if one.installed and _canonical(one.name) in tested]
     other = [
-        f"{one.name} {one.installed} (tested: {one.tested})"
+        f"{one.name} {one.installed} (tested: {version})"
         for one in there
-        if _plain(one.installed) != _plain(one.tested)
+        if _plain(one.installed) != _plain(version := tested[_canonical(one.name)])
     ]
     if other:
         return note("versions", _listed(other), f"{_INSTALL} . brings the tested ones")
@@ -96,31 +80,8 @@ def _extras(extras: dict[str, list[Package]]) -> Finding:
     lacking = {name: names for name, names in lacking.items() if names}
     if not lacking:
         return ok("extras", f"all are installed: {', '.join(extras)}")
-    told = [f"{name} lacks {_listed(names)}" for name, names in lacking.items()]
-    return note("extras", "; ".join(told), f"{_INSTALL} '.[{','.join(lacking)}]'")
-
-
-def _look_up(line: str, tested: dict[str, str], if_needed: bool = False) -> Package | None:
-    """How the package of a requirement stands; None for one that this system has no need of.
-
-    Without `packaging`, which is one of them, it is only told whether it is installed.
-    """
-    name = _NAME.match(line)[0]
-    try:
-        installed = metadata.version(name)
-    except metadata.PackageNotFoundError:
-        installed = None
-    in_range = installed is not None
-    try:
-        from packaging.requirements import Requirement
-    except ImportError:
-        pass
-    else:
-        requirement = Requirement(line)
-        if if_needed and requirement.marker and not requirement.marker.evaluate():
-            return None
-        in_range = in_range and requirement.specifier.contains(installed, prereleases=True)
-    return Package(name, installed, in_range, tested.get(_canonical(name)))
+    found = [f"{name} lacks {_listed(names)}" for name, names in lacking.items()]
+    return note("extras", "; ".join(found), f"{_INSTALL} '.[{','.join(lacking)}]'")
 
 
 def _tested(path: Path) -> dict[str, str]:

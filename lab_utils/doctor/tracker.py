@@ -6,7 +6,7 @@ from contextlib import closing
 from pathlib import Path
 
 from lab_tracker import environment
-from lab_utils.doctor.finding import Finding, fix, note, ok
+from lab_utils.doctor.finding import Finding, fix, ok
 from text_recognizer.places import lab_folder
 
 DATABASE = "tracking.sqlite"
@@ -33,9 +33,6 @@ def check_tracker() -> Finding:
         )
     if not os.access(folder, os.W_OK):
         return fix("tracker", f"the lab's own cannot write {folder}", f"chmod u+w '{folder}'")
-    if os.environ.get("WANDB_MODE", "online") not in ("online", "shared"):
-        mode = os.environ["WANDB_MODE"]
-        return note("tracker", f"WANDB_MODE={mode} keeps runs from the tracker", "unset WANDB_MODE")
     return ok("tracker", f"the lab's own, {runs} runs in {folder}")
 
 

@@ -1,30 +1,115 @@
-"""Checks of the exercises: one module a notebook, one function an exercise.
+"""What the checks of exercises share: one module of checks a notebook, one function an exercise.
 
-A check takes the student's function, tries it on inputs of its own, seeded, and says what is wrong
-and what to look at, never the answer. When all is right it prints one line that is always the same.
+A check calls the student's function on inputs of its own, seeded, and says what is wrong and what
+to look at, never the answer. If everything is right it returns what now holds, and `check` prints
+that as one line that is always the same.
 """
 
+import contextlib
+import functools
+import inspect
+import io
 import linecache
+import signal
+import threading
+import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, NoReturn
 
 from text_recognizer.errors import ToldInOneLine
+
+CALL_SECONDS = 5.0
+"""Time limit for one call of the student's function."""
+CHECK_SECONDS = 30.0
+"""Time limit for all calls of one check together."""
+MOST_CHARACTERS = 560
 
 
 class CheckFailed(ToldInOneLine, AssertionError):
     """What is wrong with an answer, in a sentence or two."""
 
 
-def attempt(function: Callable, *arguments: Any, **named: Any) -> Any:
-    """The student's function on these arguments.
+class _Stopped(BaseException):
+    """The student's code took too long or wanted to exit; `except Exception` lets it through."""
 
-    Raises CheckFailed where it is no function, stops with an error (the message gives the line),
-    or returns None, as the untouched stub does.
+
+class _TimeIsUp(BaseException):
+    """A call has reached its time limit."""
+
+
+class Answer:
+    """A student's object under the name of its exercise, called within limits."""
+
+    def __init__(self, function: Any, name: str) -> None:
+        self.function, self.name = function, name
+        self._seconds = CHECK_SECONDS
+
+    def __call__(self, *arguments: Any, **named: Any) -> Any:
+        """What the student's function returns or raises, KeyboardInterrupt included."""
+        start = time.monotonic()
+        try:
+            with _time_limit(min(CALL_SECONDS, max(self._seconds, 0.1))):
+                result = self.function(*arguments, **named)
+        except _TimeIsUp:
+            raise _Stopped(
+                f"{self.name} took longer than {CALL_SECONDS:g} s for one call, or "
+                f"{CHECK_SECONDS:g} s in all: look for a loop that never ends."
+            ) from None
+        except SystemExit:
+            raise _Stopped(f"{self.name} called sys.exit(): return the result instead.") from None
+        except (Exception, KeyboardInterrupt):
+            raise
+        except BaseException as error:
+            raise _Stopped(f"{self.name} stopped with {_one_line(error)}.") from None
+        finally:
+            self._seconds -= time.monotonic() - start
+        if inspect.iscoroutine(result):
+            result.close()  # else Python warns that nobody awaited it
+        return result
+
+
+def check(body: Callable[[Answer], str]) -> Callable[[Any], None]:
+    """Makes a check of a function that returns what now holds, or raises CheckFailed.
+
+    Whatever the student's object is or does, the check prints its one line or raises CheckFailed
+    with one line. What the student's code prints is dropped.
     """
-    if not callable(function):
-        fail(f"this is {_kind(function)}, no function: run the cell that defines it again.")
-    name = function.__name__
+    name = body.__name__
+
+    @functools.wraps(body)
+    def checked(function: Any) -> None:
+        try:
+            with contextlib.redirect_stdout(_Nowhere()), contextlib.redirect_stderr(_Nowhere()):
+                if not callable(function):
+                    fail(f"{name} is {_kind(function)}, not a function: run its cell again.")
+                message = body(Answer(function, name))
+        except KeyboardInterrupt:
+            raise
+        except (CheckFailed, _Stopped) as error:
+            raise CheckFailed(_shortened(str(error), MOST_CHARACTERS)) from None
+        except BaseException as error:
+            raise CheckFailed(
+                f"{name} returned something that cannot be checked ({_one_line(error)}): "
+                "look at its signature."
+            ) from None
+        _passed[name] = function
+        print(f"\N{CHECK MARK} {name}: {message}")
+
+    return checked
+
+
+_passed: dict[str, Any] = {}
+"""The functions that passed their checks last."""
+
+
+def attempt(function: Callable, *arguments: Any, **named: Any) -> Any:
+    """The result of the student's function on these arguments.
+
+    Raises CheckFailed if it stops with an error (the message gives the line), or returns None, as
+    the untouched stub does.
+    """
+    name = name_of(function)
     try:
         result = function(*arguments, **named)
     except CheckFailed:
@@ -40,18 +125,60 @@ def attempt(function: Callable, *arguments: Any, **named: Any) -> Any:
     return result
 
 
+def expect_raises(
+    function: Callable,
+    wanted: type[BaseException],
+    *arguments: Any,
+    when: str,
+    why: str = "",
+) -> BaseException:
+    """The error of the type `wanted` with which the student's function stops.
+
+    Raises CheckFailed, which tells `when` and `why`, if it does not.
+    """
+    name, why = name_of(function), f": {why}" if why else ""
+    try:
+        result = function(*arguments)
+    except wanted as error:
+        return error
+    except CheckFailed:
+        raise
+    except Exception as error:
+        fail(f"{when}, {name} stopped with {type(error).__name__}, not {wanted.__name__}{why}.")
+    fail(f"{when}, {name} returned {short(result)}; raise {wanted.__name__} there{why}.")
+
+
 def expect(right: bool, message: str) -> None:
     """Raises CheckFailed with the message unless `right`."""
     if not right:
         fail(message)
 
 
-def expect_type(result: Any, wanted: type | tuple[type, ...], name: str) -> None:
-    """Raises CheckFailed unless the result of the function `name` is of a wanted type."""
+def expect_type(result: Any, wanted: type | tuple[type, ...], name: str) -> Any:
+    """The result as one of the wanted types.
+
+    Scalars of NumPy and PyTorch become Python's, also within lists and tuples, and a list does for
+    a tuple and the other way round. Raises CheckFailed if the result is of another type.
+    """
     kinds = wanted if isinstance(wanted, tuple) else (wanted,)
+    if not isinstance(result, kinds):
+        result = _python_scalar(result)
+    if isinstance(result, list | tuple) and not {list, tuple}.isdisjoint(kinds):
+        kind = list if list in kinds else tuple
+        return kind(_python_scalar(value) for value in result)
     if not isinstance(result, kinds) or (isinstance(result, bool) and bool not in kinds):
         names = " or ".join(kind.__name__ for kind in kinds)
         fail(f"{name} returned {_kind(result)}, not {names}: look at its signature.")
+    return result
+
+
+@contextlib.contextmanager
+def saying(when: str, after: str = "") -> Iterator[None]:
+    """Puts `when` before the message of a CheckFailed that is raised inside, and `after` behind."""
+    try:
+        yield
+    except CheckFailed as error:
+        raise CheckFailed(f"{when}, {error}{after}") from None
 
 
 def fail(message: str) -> NoReturn:
@@ -59,27 +186,106 @@ def fail(message: str) -> NoReturn:
     raise CheckFailed(message)
 
 
-def passed(function: Callable, message: str) -> None:
-    """Prints the line of an exercise that is solved; `message` says what now holds."""
-    print(f"\N{CHECK MARK} {function.__name__}: {message}")
+def name_of(function: Any) -> str:
+    """The exercise's name, or what an object without a name is called."""
+    return getattr(function, "name", None) or getattr(function, "__name__", "the function")
+
+
+def short(value: Any, most: int = 80) -> str:
+    """The value as code, cut in the middle."""
+    text = repr(value)
+    return text if len(text) <= most else text[: most - 20] + "..." + text[-12:]
+
+
+def go_on(module: str, name: str, function: Any = None) -> Any:
+    """The student's function if its check has passed, else the official one.
+
+    Args:
+        module: the name of the lesson.
+        name: of the exercise.
+        function: the student's.
+    """
+    from lab_utils.lessons.official import official_function
+
+    if function is not None and _passed.get(name) is function:
+        return function
+    print(f"\N{RIGHTWARDS ARROW} {name}: not solved yet, so the official function is used here.")
+    return official_function(module, name)
+
+
+class _Nowhere(io.TextIOBase):
+    """Drops what is written."""
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, text: str) -> int:
+        return len(text)
+
+
+@contextlib.contextmanager
+def _time_limit(seconds: float) -> Iterator[None]:
+    """Raises _TimeIsUp inside after so many seconds, again and again until it gets out.
+
+    Signals come to the main thread only, and not on Windows; elsewhere there is no limit.
+    """
+    main = threading.current_thread() is threading.main_thread()
+    if not main or not hasattr(signal, "setitimer"):
+        yield
+        return
+    running = True
+
+    def stop(*_: object) -> None:
+        if running:
+            raise _TimeIsUp
+
+    before = signal.signal(signal.SIGALRM, stop)
+    start = time.monotonic()
+    left, interval = signal.setitimer(signal.ITIMER_REAL, seconds, 0.2)
+    try:
+        try:
+            yield
+        finally:
+            running = False
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+        if left:
+            left = max(left - (time.monotonic() - start), 0.001)
+            signal.setitimer(signal.ITIMER_REAL, left, interval)
+
+
+def _python_scalar(value: Any) -> Any:
+    return value.item() if getattr(value, "shape", None) == () else value
 
 
 def _kind(value: Any) -> str:
     if value is None or value is ...:
         return str(value)
-    name = type(value).__name__
+    kind = type(value)
+    name = kind.__name__
+    if kind.__module__.split(".")[0] in ("numpy", "torch"):
+        return f"{kind.__module__.split('.')[0]}.{name}"
     return f"{'an' if name[0] in 'aeiouAEIOU' else 'a'} {name}"
 
 
-def _one_line(error: Exception) -> str:
-    text = " ".join(str(error).split())
-    text = text if len(text) <= 200 else text[:200] + "..."
+def _one_line(error: BaseException) -> str:
+    try:
+        text = _shortened(str(error), 200)
+    except Exception:  # an error class of the student's own
+        text = ""
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
-def _line_of(function: Callable, error: Exception) -> str:
+def _shortened(text: str, most: int) -> str:
+    text = " ".join(text.split())
+    return text if len(text) <= most else text[: most - 3] + "..."
+
+
+def _line_of(function: Any, error: Exception) -> str:
     """The student's line in which an error came up, as the end of a sentence."""
-    code = getattr(function, "__code__", None)
+    function = getattr(function, "function", function)
+    code = getattr(inspect.unwrap(function), "__code__", None)
     if code is None:
         return ""
     own = [f for f in traceback.extract_tb(error.__traceback__) if f.filename == code.co_filename]

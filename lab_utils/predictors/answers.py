@@ -4,7 +4,7 @@ proxies, half answers, redirects, and the errors that AWS Lambda hides behind st
 import json
 from http import HTTPStatus
 
-from lab_utils.predictors.connections import Reply
+from lab_utils.net import Reply
 from lab_utils.predictors.errors import (
     RequestRefusedError,
     ServiceFailedError,

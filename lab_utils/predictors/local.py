@@ -1,8 +1,6 @@
-"""Reads pages in this process. The difference to the recognizer itself is where its model comes
-from: the packaged weights are compiled on the first use, so no file need be there before."""
+"""Reads pages in this process."""
 
 import os
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from text_recognizer.images import ImageSource
@@ -20,9 +18,8 @@ class LocalPredictor:
 
     Args:
         model_path: file made by `lab compile` or staged; None for the one that LAB_MODEL names,
-            else the packaged weights.
+            else the one fetched last, else the packaged model.
         allow_private_addresses: also fetch URLs inside private networks.
-        quiet: whether to say nothing when the packaged weights are compiled first.
 
     Raises:
         ModelFileError: the file is missing, damaged, or holds another model.
@@ -33,12 +30,12 @@ class LocalPredictor:
         model_path: str | os.PathLike | None = None,
         *,
         allow_private_addresses: bool = False,
-        quiet: bool = False,
     ) -> None:
-        from lab_utils.loading import load_recognizer
+        from text_recognizer.paragraph_text_recognizer import ParagraphTextRecognizer
 
-        path = None if model_path is None else Path(model_path)
-        self.recognizer = load_recognizer(path, allow_private_addresses, quiet)
+        self.recognizer = ParagraphTextRecognizer(
+            model_path, allow_private_addresses=allow_private_addresses
+        )
 
     def predict(self, image: ImageSource) -> str:
         """Returns the text of an image; see `ParagraphTextRecognizer.predict`."""

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from PIL import Image
 
-from lab_utils.service.wire import MAX_BODY_BYTES
+from lab_utils.service.schema import MAX_BODY_BYTES
 from text_recognizer.images import FORMATS, ImageSource, LoadedImage, load_image
 
 if TYPE_CHECKING:

@@ -1,7 +1,6 @@
 """Reads pages by asking a model service. A caller gets the service's text or an error with one
 sentence, never something else that came back from the address."""
 
-import http.client
 import json
 import math
 import re
@@ -10,12 +9,10 @@ import ssl
 from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import quote, urlsplit
 
+import httpx
+
+from lab_utils.net import DeadlineClient, ReplyTooLargeError, is_loopback
 from lab_utils.predictors.answers import document_in
-from lab_utils.predictors.connections import (
-    ConnectionPool,
-    ConnectTimeoutError,
-    ReplyTooLargeError,
-)
 from lab_utils.predictors.errors import (
     ServiceAddressError,
     ServiceBusyError,
@@ -25,9 +22,9 @@ from lab_utils.predictors.errors import (
     ServiceUnreachableError,
 )
 from lab_utils.predictors.pages_to_send import page_to_send
+from lab_utils.predictors.readings import decode_reading, decode_text
 from lab_utils.predictors.retrying import Clock, TransientError, retry
 from lab_utils.predictors.signing import signer_for
-from lab_utils.service import wire
 from text_recognizer.images import ImageSource
 
 if TYPE_CHECKING:
@@ -45,18 +42,19 @@ MAX_ANSWER_BYTES = 8_000_000
 """More than AWS Lambda answers with, and far more than the lines of any page."""
 
 _PORTS = {"http": 80, "https": 443}
+_BROKEN_OFF = (ssl.SSLEOFError, ssl.SSLZeroReturnError)
 
 
 class RemotePredictor:
-    """Reads pages with the model service at a URL; see `lab_utils.service.wire` for what is sent.
+    """Reads pages with the model service at a URL; see `lab_utils.service.schema` for what is sent.
 
     Safe to call from several threads at once. Connections are kept for the next page; `close`
     lets them go. Reading a page changes nothing in the service, so a request is repeated where
     that may help: after a failed or broken connection, and after the statuses 429, 502 and 503,
     with growing, random waits, and not before a Retry-After. Certificates of https are verified
-    against the system's authorities (or those that SSL_CERT_FILE names). Proxies that the
-    environment names are not used. Requests to a Lambda Function URL are signed where there are AWS
-    credentials and boto3.
+    against the system's authorities (or those that SSL_CERT_FILE names). A proxy that the
+    environment names is used, but not for this machine. Requests to a Lambda Function URL are
+    signed where there are AWS credentials and boto3.
 
     Args:
         url: http or https address of the service, without user name and password.
@@ -84,15 +82,16 @@ class RemotePredictor:
         self.address = place.shown
         """The service's address without its query, which may hold a key."""
         self._target = place.target
+        self._url = f"{place.scheme}://{place.host_header}{place.target}"
         self._headers = {
             "Host": place.host_header,
             "User-Agent": "text-recognizer",
             "Content-Type": "application/json",
             "Accept": "application/json",
+            "Accept-Encoding": "identity",
         }
         self._sign = signer_for(place.scheme, place.host)
-        tls = ssl.create_default_context() if place.scheme == "https" else None
-        self._pool = ConnectionPool(place.host, place.port, tls, connect_timeout)
+        self._client = DeadlineClient(connect_timeout, local=is_loopback(place.host))
         self._timeout, self._retries = timeout, retries
         self._clock = clock or Clock()
 
@@ -107,7 +106,7 @@ class RemotePredictor:
 
     def close(self) -> None:
         """Closes the kept connections; the predictor can still be used."""
-        self._pool.close()
+        self._client.close()
 
     def predict(self, image: ImageSource) -> str:
         """Returns the text of an image, its lines joined by newlines; "" for a blank page.
@@ -121,7 +120,7 @@ class RemotePredictor:
         """
         answer = self._ask(page_to_send(image).fields)
         try:
-            return _text(wire.decode_text(answer))
+            return _text(decode_text(answer))
         except ValueError as error:
             raise self._strange(error) from None
 
@@ -133,7 +132,7 @@ class RemotePredictor:
         page = page_to_send(image)
         answer = self._ask(page.fields | {"lines": True})
         try:
-            reading = wire.decode_reading(answer)
+            reading = decode_reading(answer)
             _text(reading.text + "".join(line.text for line in reading.lines))
         except ValueError as error:
             raise self._strange(error) from None
@@ -158,45 +157,59 @@ class RemotePredictor:
             headers = self._sign(self._target, body, headers)
         seconds = deadline - self._clock.monotonic()
         try:
-            reply = self._pool.post(self._target, body, headers, seconds, MAX_ANSWER_BYTES)
-        except ConnectTimeoutError:
-            raise TransientError("made no connection in time") from None
-        except TimeoutError:
-            raise ServiceTimeoutError(
-                f"{self._service} did not answer within {self._timeout:g} s; "
-                "try a smaller image or a longer timeout."
-            ) from None
+            reply = self._client.post(self._url, body, headers, seconds, MAX_ANSWER_BYTES)
         except ReplyTooLargeError:
             raise ServiceFailedError(
                 f"{self._service} sent more than {MAX_ANSWER_BYTES / 1e6:g} MB; "
                 "check that the address is a model service's."
             ) from None
-        except (ConnectionError, http.client.IncompleteRead) as error:
-            refused = isinstance(error, ConnectionRefusedError)
-            happened = "refuses connections" if refused else "broke the connection off"
-            raise TransientError(happened) from None
-        except (ssl.SSLEOFError, ssl.SSLZeroReturnError):
-            raise TransientError("broke the connection off") from None
-        except ssl.SSLError as error:
-            reason = getattr(error, "verify_message", None) or "no common protocol"
-            raise ServiceUnreachableError(
-                f"{self._service} has no secure connection to offer that can be trusted "
-                f"({reason}); check the address and the certificate."
+        except httpx.ConnectTimeout:
+            raise TransientError("made no connection in time") from None
+        except (TimeoutError, httpx.TimeoutException):
+            raise ServiceTimeoutError(
+                f"{self._service} did not answer within {self._timeout:g} s; "
+                "try a smaller image or a longer timeout."
             ) from None
-        except socket.gaierror as error:
-            if error.errno == socket.EAI_AGAIN:
-                raise TransientError("was not found by its name") from None
-            raise ServiceUnreachableError(
+        except (httpx.HTTPError, OSError) as error:
+            raise self._unanswered(error) from None
+        return document_in(reply, self._service, self._clock.now())
+
+    def _unanswered(self, error: Exception) -> Exception:
+        """What no answer means, by what happened below httpx."""
+        cause = _cause(error, ssl.SSLError)
+        if isinstance(cause, ssl.SSLCertVerificationError):
+            return ServiceUnreachableError(
+                f"{self._service} has a TLS certificate that could not be verified "
+                f"({cause.verify_message}); check the address and the certificate."
+            )
+        if isinstance(cause, ssl.SSLError) and not isinstance(cause, _BROKEN_OFF):
+            return ServiceUnreachableError(
+                f"{self._service} does not speak TLS; check whether its address begins with "
+                "http:// or https://."
+            )
+        unknown = _cause(error, socket.gaierror)
+        if isinstance(unknown, socket.gaierror):
+            if unknown.errno == socket.EAI_AGAIN:
+                return TransientError("was not found by its name")
+            return ServiceUnreachableError(
                 f"{self._service} was not found by its name; "
                 "check the address and the network connection."
-            ) from None
-        except http.client.HTTPException:
-            raise ServiceFailedError(
+            )
+        if isinstance(error, httpx.ProxyError):
+            return ServiceUnreachableError(
+                f"{self._service} could not be reached through the proxy ({error}); check the "
+                "proxy, or name the service's host in NO_PROXY."
+            )
+        if _cause(error, ConnectionRefusedError):
+            return TransientError("refuses connections")
+        # httpx has one error for a connection that ends early and for bytes that are not HTTP.
+        if isinstance(error, httpx.ProtocolError) and not re.search("disconn|closed", str(error)):
+            return ServiceFailedError(
                 f"{self._service} does not speak HTTP; check the address and the port."
-            ) from None
-        except OSError as error:
-            raise TransientError(f"could not be reached ({error.strerror or error})") from None
-        return document_in(reply, self._service, self._clock.now())
+            )
+        if isinstance(error, httpx.ConnectError):
+            return TransientError(f"could not be reached ({error})")
+        return TransientError("broke the connection off")
 
     @property
     def _service(self) -> str:
@@ -218,6 +231,15 @@ class RemotePredictor:
             f"{self._service} sent an answer of another form ({error}); "
             "check that the address is a model service's of this version."
         )
+
+
+def _cause(error: BaseException | None, kind: type[BaseException]) -> BaseException | None:
+    """The error of a kind that led to an error; None where there is none."""
+    while error is not None and not isinstance(error, kind):
+        if isinstance(error, BaseExceptionGroup):
+            return next(filter(None, (_cause(one, kind) for one in error.exceptions)), None)
+        error = error.__cause__ or error.__context__
+    return error
 
 
 class _Place(NamedTuple):

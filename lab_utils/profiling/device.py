@@ -8,7 +8,7 @@ import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lab_utils.packaged import PROJECT
+from text_recognizer.places import PROJECT
 
 if TYPE_CHECKING:
     import torch

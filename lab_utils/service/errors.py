@@ -1,7 +1,7 @@
-"""What can go wrong with a service on this machine, told in one line on a terminal."""
+"""What can go wrong with a service on this machine."""
 
 from text_recognizer.errors import RecognizerError
 
 
 class ServiceError(RecognizerError):
-    """The service cannot be started, and the message says what to change."""
+    """The service can't be started; the message says what to change."""

@@ -81,7 +81,7 @@ def event_of(request: HttpRequest) -> bytes:
 
 
 def answer_of(status: int, body: bytes) -> HttpAnswer:
-    """The HTTP answer for what the emulator sent back, its failures told by their status.
+    """The HTTP answer for what the emulator sent back; a failure gets its status.
 
     The emulator sends an exception of the function as status 200 and a document with `errorType`,
     a function out of time as status 200 and a sentence, and a function that ended as status 502.

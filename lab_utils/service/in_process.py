@@ -1,5 +1,5 @@
-"""The model service for a notebook: with Lambda's emulator where it runs, else without it, so that
-a machine without Linux or a network misses the emulator and not the lesson."""
+"""The model service for a notebook: in Lambda's emulator where that runs, else in this process, so
+the lesson works without Linux and without a network."""
 
 import json
 from collections.abc import Callable
@@ -32,7 +32,7 @@ class InProcessFunction:
         """Nothing was started."""
 
     def revive(self) -> None:
-        """This process has to live on anyway."""
+        """Nothing has to be restarted."""
 
     def invoke(self, event: bytes, seconds: float | None = None) -> Reply:
         """Calls the handler; there is no limit of time."""

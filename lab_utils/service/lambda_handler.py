@@ -1,8 +1,8 @@
 """The recognizer behind AWS Lambda's contract: a function from an event to an answer.
-Imports torch and Pillow alone, so that the image stays small and a cold start short.
+Imports only torch and Pillow, so that the image stays small and a cold start short.
 
-Two kinds of events are served. A direct one (`aws lambda invoke`) is the request of `wire` itself.
-One from a Function URL or an API Gateway (payload 2.0) carries the request as the body of an HTTP
+Two kinds of events are served. A direct one (`aws lambda invoke`) is itself a request as `schema`
+has it. One from a Function URL or an API Gateway (payload 2.0) carries it as the body of an HTTP
 request. Nothing that a request holds makes the handler raise: Lambda would count the function as
 failed, and call an asynchronous one twice more. Every error is an answer, `{"error": ...}` with
 its HTTP status: as `statusCode` for HTTP, as `"status"` beside the error for a direct event.
@@ -24,14 +24,14 @@ from typing import Any
 
 import torch
 
-from lab_utils.service import wire
-from lab_utils.service.wire import RequestError
+from lab_utils.service import schema
+from lab_utils.service.schema import RequestError
 from text_recognizer.errors import FirstPageWarning
 from text_recognizer.paragraph_text_recognizer import ParagraphTextRecognizer, default_model_path
 from text_recognizer.threads import usable_processors
 
 MAX_ANSWER_BYTES = 6_291_556
-"""Bytes of an answer that Lambda passes on; a longer one would be lost with the work in it."""
+"""Bytes of an answer that Lambda passes on; a longer one would be lost."""
 
 MEMORY_OF_A_CORE = 1769
 """MB of a function's memory for which Lambda gives it the time of one core."""
@@ -43,13 +43,13 @@ Event = Any
 
 
 def handler(event: Event, context: object = None) -> dict[str, Any]:
-    """Answers one event; the model loads on the first call where `load` was not called before.
+    """Answers one event; the model loads on the first call, unless `load` was called before.
 
     Args:
         event: a direct event, or that of a Function URL or an API Gateway (payload 2.0).
         context: Lambda's; its `aws_request_id` goes into the log.
 
-    Raises ModelFileError where there is no model to serve with, nothing else.
+    Raises ModelFileError if there is no model, and nothing else.
     """
     return load()(event, context)
 
@@ -58,13 +58,14 @@ def handler(event: Event, context: object = None) -> dict[str, Any]:
 def load() -> "LambdaHandler":
     """The handler with the model that LAB_MODEL names, loaded once for the process.
 
-    With LAB_LOG_TEXT=1 the log holds what was read. With LAB_ALLOW_PRIVATE=1 an image_url inside
-    a private network is fetched. Raises ModelFileError where the file is missing or damaged.
+    With LAB_LOG_TEXT=1 the text that was read goes into the log. With LAB_ALLOW_PRIVATE=1 an
+    image_url inside a private network is fetched. Raises ModelFileError if the file is missing or
+    damaged.
     """
     start = time.perf_counter()
     set_threads()
-    # Without fusion nothing is profiled and compiled during the first two requests; on the
-    # processor, the later ones are no slower for that.
+    # Without fusion, nothing is profiled and compiled during the first two requests. On the
+    # CPU, later ones are no slower for it.
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # as with all of TorchScript
         torch.jit.set_fusion_strategy([("STATIC", 0), ("DYNAMIC", 0)])
@@ -83,7 +84,7 @@ def load() -> "LambdaHandler":
 def set_threads() -> None:
     """Gives PyTorch a thread for each core that the function's memory pays for.
 
-    More would take turns on the same share of time. OMP_NUM_THREADS has the last word.
+    More would take turns on the same share of time. OMP_NUM_THREADS overrides it.
     """
     memory = os.environ.get("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "")
     if memory.isdigit() and not os.environ.get("OMP_NUM_THREADS"):
@@ -101,9 +102,9 @@ class LambdaHandler:
 
     Args:
         recognizer: reads the images.
-        model: its file, whose fingerprint health answers tell.
+        model: its file, whose fingerprint is in health answers.
         load_seconds: what loading it took, for the log.
-        log_text: whether the log holds what was read; it may be private.
+        log_text: whether the text goes into the log; it may be private.
         log: takes the lines.
     """
 
@@ -138,7 +139,7 @@ class LambdaHandler:
             answer = answer_form(status, document, headers)
             _check_answer(answer)
         except Exception as error:
-            status, document = wire.error_answer(error)
+            status, document = schema.error_answer(error)
             record["error"] = document["error"]
             if status >= 500:
                 record["traceback"] = traceback.format_exc()[-_TRACEBACK_CHARACTERS:]
@@ -155,20 +156,20 @@ class LambdaHandler:
             if method in ("GET", "HEAD"):
                 return 200, self._health(path)
             if method != "POST":
-                raise wire.wrong_method()
+                raise schema.wrong_method()
             body = _body(event)
             record["bytes"] = len(body)
-            request = wire.parse_request(body)
+            request = schema.parse_request(body)
         else:
-            request = wire.parse_document(event)
+            request = schema.parse_document(event)
             record["bytes"] = sum(map(len, request.images))
-            if record["bytes"] > wire.MAX_BODY_BYTES:
-                raise wire.too_large()
+            if record["bytes"] > schema.MAX_BODY_BYTES:
+                raise schema.too_large()
         return 200, self._read(request, record)
 
-    def _read(self, request: wire.Request, record: dict[str, Any]) -> dict[str, Any]:
+    def _read(self, request: schema.Request, record: dict[str, Any]) -> dict[str, Any]:
         private = self._recognizer.allow_private_addresses
-        sources = wire.image_sources(request, allow_private_addresses=private)
+        sources = schema.image_sources(request, allow_private_addresses=private)
         if request.image_url is not None:
             record["bytes"] = len(sources[0])
         record["images"] = len(sources)
@@ -184,13 +185,13 @@ class LambdaHandler:
         }
         if self._log_text:
             record["texts"] = [reading.text for reading in readings]
-        return wire.encode_answer(request, readings)
+        return schema.encode_answer(request, readings)
 
     def _health(self, path: str) -> dict[str, Any]:
         # An API Gateway puts its stage in front of the path.
         if path not in ("", "/") and not path.endswith("/health"):
             raise RequestError(404, "There is nothing here; send a POST with an image to /.")
-        return {"status": "ok", "model": wire.model_fingerprint(self._model)}
+        return {"status": "ok", "model": schema.model_fingerprint(self._model)}
 
 
 def _is_http(event: Event) -> bool:
@@ -205,7 +206,7 @@ def _route(event: dict[str, Any]) -> tuple[str, str]:
     path = event.get("rawPath", "/")
     if event.get("version") != "2.0" or not isinstance(method, str) or not isinstance(path, str):
         raise RequestError(
-            400, "The event is not of a Function URL or an API Gateway with payload 2.0."
+            400, "The event is not one of a Function URL or an API Gateway (payload 2.0)."
         )
     return method.upper(), path
 
@@ -217,15 +218,17 @@ def _body(event: dict[str, Any]) -> bytes | str:
             400, 'The request has no body; send an object such as {"image": "<base64>"}.'
         )
     if not isinstance(body, str) or not isinstance(is_base64, bool):
-        raise RequestError(400, "The event's body is no text, or isBase64Encoded no boolean.")
+        raise RequestError(
+            400, "In the event, `body` must be a string and `isBase64Encoded` a boolean."
+        )
     if not is_base64:
         return body
-    if len(body) > wire.MAX_BODY_BYTES // 3 * 4 + 4:  # before there is a copy of it
-        raise wire.too_large()
+    if len(body) > schema.MAX_BODY_BYTES // 3 * 4 + 4:  # before there is a copy of it
+        raise schema.too_large()
     try:
         return base64.b64decode(body, validate=True)
     except (binascii.Error, ValueError):
-        raise RequestError(400, "The body is said to be base64 and is not.") from None
+        raise RequestError(400, "The body is marked as base64, but it isn't base64.") from None
 
 
 def _http_answer(status: int, document: dict[str, Any], headers: dict[str, str]) -> dict[str, Any]:

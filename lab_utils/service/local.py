@@ -1,4 +1,4 @@
-"""The model service on this machine: an address, a queue, and emulated functions behind them."""
+"""The model service on this machine: an address, a queue, and emulated functions."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -34,10 +34,10 @@ def lambda_service(
         verbose: show on stderr what the functions write; else it goes into `log_file`.
         environment: further variables for the functions.
 
-    Raises ServiceError where it cannot be started.
+    Raises ServiceError if it can't be started.
     """
     pool = EmulatorPool([], queue_size)
-    # The port first: that it is taken is known at once, and not after the models are loaded.
+    # The port first: a taken one is noticed at once, not after the models are loaded.
     with Gateway(pool, port) as gateway:
         for number in range(1, workers + 1):
             log = None if verbose else log_file(port, number)

@@ -1,5 +1,5 @@
-"""Sends requests when a timetable says so, whether or not the ones before were answered: as users
-do, who don't know of each other. Waiting for each answer first would spare a slow service."""
+"""Sends requests on a timetable, whether or not the earlier ones were answered: as users do, who
+don't know of each other. Waiting for each answer first would go easy on a slow service."""
 
 import threading
 import time
@@ -9,7 +9,7 @@ from text_recognizer.errors import RecognizerError
 
 Sent = tuple[float, float, float | None]
 """When a request should have been sent, when it was, and when its answer was there (s from the
-start); None where none came."""
+start); None if none came."""
 
 
 def send_open_loop(ask: Callable[[], object], arrivals: Sequence[float]) -> list[Sent]:

@@ -8,11 +8,11 @@ from concurrent.futures import ThreadPoolExecutor
 
 from lab_utils.service.emulator import Emulator, EmulatorDownError, Reply
 from lab_utils.service.errors import ServiceError
-from lab_utils.service.wire import RequestError
+from lab_utils.service.schema import RequestError
 
 _log = logging.getLogger(__name__)
 _PAUSES = (0.0, 1.0, 5.0, 15.0, 60.0)
-"""s before each attempt to bring an emulator back; the last holds for all that follow."""
+"""s before each attempt to bring an emulator back; the last one repeats."""
 
 
 class EmulatorPool:
@@ -51,7 +51,7 @@ class EmulatorPool:
             self._idle.put_nowait(emulator)
 
     def stop(self) -> None:
-        """Ends all emulators, also such as are at work."""
+        """Ends all emulators, busy ones included."""
         self._stopping = True
         for emulator in self.emulators:
             emulator.stop()
@@ -62,10 +62,10 @@ class EmulatorPool:
     async def invoke(
         self, event: bytes, still_wanted: Callable[[], Awaitable[bool]]
     ) -> Reply | None:
-        """The reply of an emulator to an event; None where nobody waits for it any more.
+        """The reply of an emulator to an event; None if the client has gone.
 
-        Raises RequestError: 503 where the queue is full, 502 where the emulator died of the
-        request, 504 where it did not come back.
+        Raises RequestError: 503 if the queue is full, 502 if the emulator died on the request, 504
+        if it did not answer in time.
         """
         if self.present >= len(self.emulators) + self.queue_size:
             raise RequestError(503, "The service is busy; try again in a second.", retry_after=1)
@@ -75,7 +75,7 @@ class EmulatorPool:
             if not await still_wanted():
                 self._idle.put_nowait(emulator)
                 return None
-            # The emulator is busy until the task ends, whatever becomes of who waits for it.
+            # The emulator is busy until the task ends, also if the client leaves.
             return await asyncio.shield(self._start_task(self._invoke(emulator, event)))
         finally:
             self.present -= 1
@@ -120,6 +120,6 @@ class EmulatorPool:
 
     def _start_task(self, work) -> asyncio.Task:
         task = asyncio.get_running_loop().create_task(work)
-        self._tasks.add(task)  # the loop itself would let it be collected
+        self._tasks.add(task)  # the loop holds tasks only weakly
         task.add_done_callback(self._tasks.discard)
         return task

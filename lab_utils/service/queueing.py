@@ -1,5 +1,5 @@
-"""Requests at a server on paper: when they come, wait, and are answered, without any server.
-An hour of load takes a moment, is the same at each run, and any price of a batch can be tried.
+"""A simulated queue: when requests come, wait, and are answered, without any server. An hour of
+load takes a moment, is the same in each run, and any cost of a batch can be tried.
 """
 
 import random
@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 def poisson_arrivals(rate: float, count: int, seed: int = 0) -> list[float]:
     """The moments (s) at which `count` requests come: on average `rate` a second, at random.
 
-    Gaps between them are exponential, as where many people send without knowing of each other.
+    Gaps between them are exponential, as when many people send independently.
     """
     draw, now = random.Random(seed), 0.0
     arrivals = []

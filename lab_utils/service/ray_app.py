@@ -1,141 +1,240 @@
-"""The model as a Ray Serve application: replicas, on one machine or many, that read pages in
-batches of whatever has come in, and take a new model without losing a request."""
+"""The model as a Ray Serve application: replicas that read the pages that come together in batches.
+
+`Edge` takes HTTP requests from Serve's proxy and checks them; `PageReader` has the model. Both are
+ordinary deployments, see https://docs.ray.io/en/latest/serve/model_composition.html. `ray_service`
+starts Ray and runs them.
+"""
 
 import asyncio
+import logging
 import time
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from typing import NamedTuple
 
 import ray
+import torch
+from fastapi import FastAPI
 from ray import serve
+from ray.exceptions import RayActorError
+from ray.serve.exceptions import BackPressureError, DeploymentUnavailableError
+from ray.serve.handle import DeploymentHandle
+from starlette.requests import Request
+from starlette.responses import JSONResponse
 
+from lab_utils.middleware import RequestLimits
 from lab_utils.predictors.pages_to_send import PageToSend
-from lab_utils.service import wire
-from lab_utils.service.batching import Generations
-from lab_utils.service.batching_threads import BatchReader
-from lab_utils.service.ray_settings import Settings
+from lab_utils.service import schema
+from lab_utils.service.ray_service import RaySettings
+from lab_utils.service.schema import RequestError
 from text_recognizer.errors import RecognizerError
 from text_recognizer.images import LoadedImage, load_image
 from text_recognizer.limits import MAX_BATCH
 from text_recognizer.paragraph_text_recognizer import PageReading, ParagraphTextRecognizer
 
 APPLICATION = "pages"
-DEPLOYMENT = "PageReader"
-
+REQUEST_SECONDS = 60.0
+"""A request is answered by then, waiting included, or refused."""
 STUCK_SECONDS = 120.0
 """A batch that takes longer than this never ends: Serve then starts another replica."""
-
-_DECODERS = 2
+_MOST_REQUESTS = 256
+"""Requests that are taken in at once."""
 
 
 class Answer(NamedTuple):
-    """What a replica says about one page. Errors are values: raised, Ray would wrap them up."""
+    """What a replica says about one page. A refusal is a value: raised, Ray would wrap it up."""
 
     reading: PageReading | None
     refusal: RecognizerError | None
     batch: int
-    """Pages in the batch that this one was read with; 0 where it never came to reading."""
+    """Pages in the batch that this one was read with; 0 if it was refused."""
     model: str
     """Fingerprint of the model that read it."""
     node: str
     """Ray's id of the machine, its first 8 hexadecimal digits."""
 
 
-@serve.deployment(name=DEPLOYMENT)
+@serve.deployment
 class PageReader:
     """One replica: a process with a copy of the model.
 
-    Pages are decoded and checked before they join a batch, so that a bad one fails alone. All that
-    takes time runs in threads: Serve counts a replica whose event loop doesn't answer as dead.
+    Pages are decoded before they join a batch, so that a bad one fails by itself. All slow work
+    runs in threads: Serve replaces a replica whose event loop doesn't answer.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: RaySettings) -> None:
         self._node = ray.get_runtime_context().get_node_id()[:8]
-        self._model = wire.model_fingerprint(settings.model)
-        recognizer = ParagraphTextRecognizer(settings.model)
-        self._reader = BatchReader(recognizer, settings.threads)
-        self._decoding = ThreadPoolExecutor(_DECODERS, "decoding")
-        self._reading = ThreadPoolExecutor(1, "reading")
-        self._gate = Generations(settings.max_batch)
+        self._model = schema.model_fingerprint(settings.model)
+        self._recognizer = ParagraphTextRecognizer(settings.model)
+        # PyTorch keeps the number of threads for each thread that calls it.
+        self._reading = ThreadPoolExecutor(
+            1, "reading", initializer=torch.set_num_threads, initargs=(settings.threads,)
+        )
+        self._is_free = asyncio.Event()
+        self._is_free.set()
+        self._batch_began: float | None = None
         self._read_batch.set_max_batch_size(settings.max_batch)
         self._read_batch.set_batch_wait_timeout_s(settings.max_wait_ms / 1000)
-        self._batch_began: float | None = None
 
     def check_health(self) -> None:
-        """Raises where the replica should be replaced; Serve asks every ten seconds."""
+        """Raises if the replica should be replaced; Serve calls it every ten seconds."""
         began = self._batch_began
         if began is not None and time.monotonic() - began > STUCK_SECONDS:
             raise RuntimeError(f"a batch has not ended within {STUCK_SECONDS:g} s")
 
     async def read(self, source: str | bytes) -> Answer:
         """Reads one image: a data URI or the bytes of a file."""
-        start = time.perf_counter()
-        loop = asyncio.get_running_loop()
         try:
-            page = await loop.run_in_executor(self._decoding, load_image, source)
+            page = await asyncio.to_thread(load_image, source)
         except RecognizerError as error:
             return Answer(None, error, 0, self._model, self._node)
-        seconds = time.perf_counter() - start
-        async with self._gate.member():
-            reading, batch = await self._read_batch(page)
+        # Serve closes a batch when its wait is over, also if the one before is still being read.
+        # Waiting here, pages that come meanwhile gather in one batch.
+        await self._is_free.wait()
+        reading, batch = await self._read_batch(page)
         if isinstance(reading, Exception):
             raise reading
-        reading = replace(
-            PageToSend({}, page).in_px_of_image(reading), seconds=reading.seconds + seconds
+        return Answer(
+            PageToSend({}, page).in_px_of_image(reading), None, batch, self._model, self._node
         )
-        return Answer(reading, None, batch, self._model, self._node)
 
     @serve.batch(max_batch_size=MAX_BATCH, batch_wait_timeout_s=0.01)
     async def _read_batch(
         self, pages: list[LoadedImage]
     ) -> list[tuple[PageReading | Exception, int]]:
-        self._gate.close()
+        self._is_free.clear()
         self._batch_began = time.monotonic()
         try:
-            readings = await asyncio.get_running_loop().run_in_executor(
-                self._reading, self._reader.read, [page.page for page in pages]
-            )
+            loop = asyncio.get_running_loop()
+            readings = await loop.run_in_executor(self._reading, self._read_all, pages)
         finally:
             self._batch_began = None
+            self._is_free.set()
         return [(reading, len(pages)) for reading in readings]
 
+    def _read_all(self, pages: list[LoadedImage]) -> list[PageReading | Exception]:
+        """The readings in order; a page that breaks the model has the error in its place."""
+        try:
+            return self._recognizer.read_batch([page.page for page in pages])
+        except Exception as error:
+            if len(pages) == 1:
+                return [error]
+            return [self._read_all([page])[0] for page in pages]
 
-def deploy(settings: Settings) -> serve.handle.DeploymentHandle:
-    """Starts the application on the cluster that this process is connected to, or updates it.
 
-    An update is a rolling one: the old replicas answer until new ones have loaded, and end when
-    they have answered all that they have taken. Meanwhile an answer comes from the one model or
-    from the other, and both are in memory. Returns when the new replicas alone take requests.
+app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
+app.add_middleware(
+    RequestLimits,
+    most_bytes=schema.MAX_BODY_BYTES,
+    methods=("GET", "HEAD", "POST"),
+    most_open_bytes=_MOST_REQUESTS // 4 * schema.MAX_BODY_BYTES,
+)
 
-    Raises ModelFileError where the model cannot be used; what runs then stays as it is.
+
+@serve.deployment(max_ongoing_requests=_MOST_REQUESTS)
+@serve.ingress(app)
+class Edge:
+    """Answers POST with readings, and GET with the health of the service.
+
+    Response headers say how a page was read: `x-batch` the pages in its batch, `x-model` the
+    model's fingerprint, `x-node` the machine; for several images, a list.
+    """
+
+    def __init__(self, reader: DeploymentHandle, settings: RaySettings) -> None:
+        self._reader, self._settings = reader, settings
+
+    @app.api_route("/{path:path}", methods=["GET", "HEAD", "POST"])
+    async def answer(self, request: Request) -> JSONResponse:
+        headers = {"cache-control": "no-store"}
+        try:
+            if request.method != "POST":
+                status, document = await self._health(request.url.path)
+            else:
+                question = schema.parse_request(await request.body())
+                answers = await asyncio.wait_for(self._read(question), REQUEST_SECONDS)
+                status, document = (
+                    200,
+                    schema.encode_answer(question, [answer.reading for answer in answers]),
+                )
+                headers |= _how_read(answers)
+        except Exception as error:
+            error = _for_the_client(error)
+            status, document = schema.error_answer(error)
+            headers |= error.headers if isinstance(error, RequestError) else {}
+        return JSONResponse(document, status, headers)
+
+    async def _health(self, path: str) -> tuple[int, dict[str, str | int]]:
+        if path not in ("/", "/health"):
+            raise RequestError(404, "There is nothing here; send a POST with an image to /.")
+        status = await asyncio.to_thread(serve.status)
+        reader = status.applications[APPLICATION].deployments["PageReader"]
+        running = reader.replica_states.get("RUNNING", 0)
+        return (200 if running else 503), {
+            "status": "ok" if running else "starting",
+            "model": schema.model_fingerprint(self._settings.model),
+            "replicas": running,
+        }
+
+    async def _read(self, question: schema.Request) -> list[Answer]:
+        sources = await asyncio.to_thread(
+            schema.image_sources,
+            question,
+            allow_private_addresses=self._settings.allow_private_addresses,
+        )
+        answers = await asyncio.gather(*(self._read_one(source) for source in sources))
+        for number, answer in enumerate(answers, 1):
+            if answer.refusal is not None:
+                where = f"Image {number} of {len(answers)}: " if len(answers) > 1 else ""
+                raise type(answer.refusal)(f"{where}{answer.refusal}")
+        return answers
+
+    async def _read_one(self, source: str | bytes) -> Answer:
+        return await self._reader.read.remote(source)
+
+
+def _how_read(answers: list[Answer]) -> dict[str, str]:
+    return {
+        "x-batch": ",".join(str(answer.batch) for answer in answers),
+        "x-model": ",".join(answer.model for answer in answers),
+        "x-node": ",".join(answer.node for answer in answers),
+    }
+
+
+def _for_the_client(error: Exception) -> Exception:
+    """Ray's errors as requests to try again; unforeseen ones go to the log."""
+    if isinstance(error, BackPressureError):
+        return RequestError(503, "The service is busy; try again in 1 s.", retry_after=1)
+    if isinstance(error, RayActorError | DeploymentUnavailableError):
+        # Reading changes nothing, so another replica can read the same page.
+        return RequestError(
+            503, "The replica that read this page is gone; send the request again.", retry_after=1
+        )
+    if not isinstance(error, RecognizerError | TimeoutError):
+        logging.getLogger("ray.serve").error("A request failed.", exc_info=error)
+    return error
+
+
+def deploy(settings: RaySettings) -> None:
+    """Runs the application on the cluster that this process is connected to, or updates it.
+
+    An update is a rolling one: the old replicas answer until the new ones have loaded their model,
+    and end when they have answered what they have taken. Returns when only new replicas take pages.
+
+    Raises ModelFileError for a model that can't be used; what runs then stays as it is.
     """
     # Found here, a bad file costs one sentence; found by the replicas, it costs the replicas.
     ParagraphTextRecognizer(settings.model)
-    application = PageReader.options(
+    reader = PageReader.options(
         num_replicas=settings.replicas,
         ray_actor_options={"num_cpus": settings.threads},
-        # One batch is read while the next one gathers; what comes after that can still go to
-        # another replica, so it waits at the caller.
+        # One batch is being read while the next one gathers.
         max_ongoing_requests=2 * settings.max_batch,
         max_queued_requests=settings.queue_size,
         graceful_shutdown_wait_loop_s=0.2,
-        graceful_shutdown_timeout_s=30,
         max_surge_percent=100,
     ).bind(settings)
-    serve.start(proxy_location="Disabled")  # HTTP is the edge's
-    return serve.run(application, name=APPLICATION, route_prefix=None)
-
-
-def health(settings: Settings) -> tuple[int, dict[str, str | int]]:
-    """HTTP status and document of a health answer: 200 while at least one replica serves."""
-    application = serve.status().applications.get(APPLICATION)
-    deployment = application.deployments.get(DEPLOYMENT) if application else None
-    running = deployment.replica_states.get("RUNNING", 0) if deployment else 0
-    document = {
-        "status": "ok" if running else "starting",
-        "model": wire.model_fingerprint(settings.model),
-        "replicas": running,
-        "deployment": deployment.status.value.lower() if deployment else "missing",
-    }
-    return (200 if running else 503), document
+    # Beside the proxy: another node may go away.
+    beside = {"num_cpus": 0, "resources": {"node:__internal_head__": 0.001}}
+    edge = Edge.options(
+        ray_actor_options=beside, graceful_shutdown_wait_loop_s=0.2, max_surge_percent=100
+    )
+    serve.run(edge.bind(reader, settings), name=APPLICATION, route_prefix="/")

@@ -5,19 +5,17 @@ some of them already, and others that moved would fit these only after a restart
 """
 
 import importlib
+import re
 import shutil
 import subprocess
 import sys
 import tempfile
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from lab_utils.setup import project
 from lab_utils.setup.project import SetupError
-
-if TYPE_CHECKING:
-    from packaging.requirements import Requirement
 
 NEVER_MOVED = ("torch", "torchvision", "torchaudio", "numpy", "pillow", "ipython", "ipykernel")
 """Colab's own: where one of these is too old, a newer runtime is the way.
@@ -27,27 +25,41 @@ of pins that disagree.
 """
 
 
-class Gap(NamedTuple):
-    """A requirement that is not met."""
+class Package(NamedTuple):
+    """A package that the project asks for, and what is installed of it."""
 
-    requirement: "Requirement"
+    line: str
+    """The requirement as it is declared."""
+    name: str
     installed: str | None
-    """The version that is there instead, if any."""
+    in_range: bool
 
     def __str__(self) -> str:
-        return f"{self.requirement} ({self.installed or 'none'} is installed)"
+        return f"{self.line} ({self.installed or 'none'} is installed)"
 
 
-def gaps() -> list[Gap]:
+def look_up(line: str) -> Package | None:
+    """What is installed of a requirement; None for one that this system doesn't need.
+
+    Without `packaging`, which may be missing itself, any installed version counts as in range.
+    """
+    name = re.match(r"[A-Za-z0-9._-]+", line)[0]
+    found = installed_version(name)
+    try:
+        from packaging.requirements import Requirement
+    except ImportError:
+        return Package(line, name, found, found is not None)
+    requirement = Requirement(line)
+    if requirement.marker and not requirement.marker.evaluate():
+        return None
+    in_range = found is not None and requirement.specifier.contains(found, prereleases=True)
+    return Package(line, name, found, in_range)
+
+
+def gaps() -> list[Package]:
     """The requirements of the notebooks that are not installed or out of range."""
-    found = []
-    for requirement in project.requirements():
-        if requirement.marker and not requirement.marker.evaluate():
-            continue
-        installed = _installed(requirement.name)
-        if installed is None or not requirement.specifier.contains(installed, prereleases=True):
-            found.append(Gap(requirement, installed))
-    return found
+    found = filter(None, map(look_up, project.requirements()))
+    return [package for package in found if not package.in_range]
 
 
 def require(root: Path) -> None:
@@ -69,27 +81,27 @@ def install(root: Path) -> None:
     if not missing and command:
         return
     _refuse_moves(missing)
-    names = [gap.requirement.name for gap in missing]
+    names = [gap.name for gap in missing]
     wanted = _listed([*names, *([] if command else ["the command lab"])])
     print(f"Installing {wanted}: once, about a minute.", flush=True)
     if missing:
         with tempfile.TemporaryDirectory() as folder:
             pins = Path(folder, "pins.txt")
             pins.write_text("\n".join(_pins()), encoding="utf-8")
-            _pip("--constraint", str(pins), *[str(gap.requirement) for gap in missing])
+            _pip("--constraint", str(pins), *[gap.line for gap in missing])
     if not command:
         _pip("--no-deps", "--editable", str(root))
     importlib.invalidate_caches()
 
 
-def _refuse_moves(missing: list[Gap]) -> None:
-    fixed = [str(gap) for gap in missing if gap.requirement.name in NEVER_MOVED]
+def _refuse_moves(missing: list[Package]) -> None:
+    fixed = [str(gap) for gap in missing if gap.name in NEVER_MOVED]
     if fixed:
         raise SetupError(
             f"The lab needs {_listed(fixed)}: choose a newer version under Runtime > Change "
             "runtime type, and run this cell again."
         )
-    imported = [gap.requirement for gap in missing if gap.installed and _is_imported(gap)]
+    imported = [gap.line for gap in missing if gap.installed and _is_imported(gap)]
     if imported:
         arguments = " ".join(f"'{requirement}'" for requirement in imported)
         raise SetupError(
@@ -98,10 +110,10 @@ def _refuse_moves(missing: list[Gap]) -> None:
         )
 
 
-def _is_imported(gap: Gap) -> bool:
+def _is_imported(gap: Package) -> bool:
     from packaging.utils import canonicalize_name
 
-    wanted = canonicalize_name(gap.requirement.name)
+    wanted = canonicalize_name(gap.name)
     return any(
         module in sys.modules and wanted in map(canonicalize_name, owners)
         for module, owners in metadata.packages_distributions().items()
@@ -109,7 +121,7 @@ def _is_imported(gap: Gap) -> bool:
 
 
 def _pins() -> list[str]:
-    installed = {name: _installed(name) for name in NEVER_MOVED}
+    installed = {name: installed_version(name) for name in NEVER_MOVED}
     return [f"{name}=={version}" for name, version in installed.items() if version]
 
 
@@ -124,15 +136,16 @@ def _pip(*arguments: str) -> None:
     )
     if done.returncode:
         lines = [line.strip() for line in done.stderr.splitlines() if line.strip()]
-        told = [line.removeprefix("ERROR: ") for line in lines if line.startswith("ERROR: ")]
-        reason = told[0] if told else lines[-1] if lines else "no reason given"
+        errors = [line.removeprefix("ERROR: ") for line in lines if line.startswith("ERROR: ")]
+        reason = errors[0] if errors else lines[-1] if lines else "no reason given"
         raise SetupError(
             f"pip could not install what the lab lacks ({reason}): check the network and run this "
             "cell again."
         )
 
 
-def _installed(name: str) -> str | None:
+def installed_version(name: str) -> str | None:
+    """The version of a package that this Python has."""
     try:
         return metadata.version(name)
     except metadata.PackageNotFoundError:

@@ -1,13 +1,10 @@
-"""What pyproject.toml says of the project, for those who would otherwise repeat it: the address
-of the repository, the tag of this version, and what the notebooks need."""
+"""What pyproject.toml says about the project: the address of the repository, the tag of this
+version, and what the notebooks need."""
 
-from typing import TYPE_CHECKING
+import importlib.util
 
 from text_recognizer.errors import RecognizerError
 from text_recognizer.places import project_folder
-
-if TYPE_CHECKING:
-    from packaging.requirements import Requirement
 
 
 class SetupError(RecognizerError):
@@ -29,18 +26,33 @@ def tag() -> str:
     return f"v{_table()['version']}"
 
 
-def requirements() -> "list[Requirement]":
+def requirements() -> list[str]:
     """What notebooks import, as declared; not the front end that shows them, which may be Colab's
     or an editor's."""
-    from packaging.requirements import Requirement  # comes with ipykernel
+    lines = [*dependencies(), *extras()["lab"]]
+    return [line for line in lines if not line.startswith("jupyterlab")]
 
-    table = _table()
-    lines = [*table["dependencies"], *table["optional-dependencies"]["lab"]]
-    return [one for one in map(Requirement, lines) if one.name != "jupyterlab"]
+
+def dependencies() -> list[str]:
+    """The requirements of the base installation."""
+    return _table()["dependencies"]
+
+
+def extras() -> dict[str, list[str]]:
+    """The requirements of each extra."""
+    return _table()["optional-dependencies"]
+
+
+def on_colab() -> bool:
+    """Whether this is a Colab session, also before anything of the lab is installed."""
+    try:
+        return importlib.util.find_spec("google.colab") is not None
+    except ModuleNotFoundError:  # there is no `google` either
+        return False
 
 
 def _table() -> dict:
-    import tomllib  # new in Python 3.11; `prepare` tells an older one in a line of its own
+    import tomllib  # new in Python 3.11; `prepare` refuses an older one
 
     file = project_folder() / "pyproject.toml"
     try:

@@ -10,13 +10,12 @@ import sysconfig
 import warnings
 from pathlib import Path
 
-from lab_utils.colab import on_colab
 from lab_utils.setup import packages
-from lab_utils.setup.project import SetupError
-from text_recognizer.places import lab_folder, project_folder
+from lab_utils.setup.project import SetupError, on_colab
+from text_recognizer.model_file import wrong_weights
+from text_recognizer.places import keep_home_clean, project_folder
 
 OLDEST_PYTHON = (3, 11)
-WEIGHTS = ("line_finder.safetensors", "line_reader.safetensors")
 
 
 def prepare() -> None:
@@ -35,9 +34,8 @@ def prepare() -> None:
     os.chdir(root)
     sys.path[:] = dict.fromkeys([str(root), *sys.path])
     _lead_path_with(sysconfig.get_path("scripts"))
-    # Matplotlib would keep its cache of fonts in the home folder.
-    os.environ.setdefault("MPLCONFIGDIR", str(lab_folder() / "cache" / "matplotlib"))
-    # tqdm tells at import that it can't draw a widget; it draws its bar as text, which is right.
+    keep_home_clean()
+    # tqdm warns at import that it can't draw a widget; it draws its bar as text, which is right.
     warnings.filterwarnings("ignore", message="IProgress not found")
     if on_colab():
         packages.install(root)
@@ -55,10 +53,10 @@ def _lead_path_with(folder: str) -> None:
 
 
 def _require_weights(root: Path) -> None:
-    missing = [name for name in WEIGHTS if not (root / "data" / "weights" / name).is_file()]
-    if missing:
+    wrong = wrong_weights()
+    if wrong:
         raise SetupError(
-            f"The recognizer's weights are missing ({', '.join(missing)}): "
+            f"The recognizer's weights are missing or damaged ({', '.join(wrong)}): "
             f"run `git -C '{root}' checkout -- data/weights`."
         )
 

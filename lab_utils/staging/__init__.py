@@ -10,15 +10,15 @@ its lineage, clean up. With `WANDB_API_KEY` set this goes to wandb.ai, else to t
     print(staging.cleanup().to_delete)                  # a plan; yes=True deletes
 """
 
-from lab_utils.staging.ancestry import ArtifactNode, Lineage, RunNode, lineage
-from lab_utils.staging.ancestry_picture import alt_text, draw, save_picture
-from lab_utils.staging.chain import HandOff, hand_off
+from lab_utils.staging.cleanup import Plan, Version, cleanup
 from lab_utils.staging.compiling import StagedModel, stage
-from lab_utils.staging.deletion import Plan, Version, cleanup
 from lab_utils.staging.errors import StagingError
 from lab_utils.staging.fetching import fetch, staged_path
+from lab_utils.staging.lineage import ArtifactNode, Lineage, RunNode, lineage
+from lab_utils.staging.lineage_picture import alt_text, draw, save_picture
 from lab_utils.staging.names import PROJECT
 from lab_utils.staging.parity import Parity
+from lab_utils.staging.pipeline import HandOff, hand_off
 from lab_utils.staging.training import TrainedCheckpoint, train
 
 __all__ = [

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lab_utils.staging.errors import StagingError
-from lab_utils.staging.files import sha256
 from lab_utils.staging.names import (
     BEST,
     CHECKPOINT,
@@ -23,10 +22,13 @@ from lab_utils.staging.names import (
 )
 from lab_utils.staging.parity import Parity, compare
 from lab_utils.staging.tracker import Tracker, named_aliases, sdk, versioned
-from lab_utils.staging.training import OnStep, log_file, packaged_digests, versions
+from lab_utils.staging.training import OnStep, is_by, log_file, versions
+from text_recognizer.files import sha256
 
 if TYPE_CHECKING:
-    from wandb import Artifact
+    from wandb import Artifact, Run
+
+    from text_recognizer.train.reader import ReaderTraining
 
 PAGES = 3  # to compare the script with the module on
 
@@ -79,63 +81,75 @@ def stage(
     Raises RecognizerError where the checkpoint is not there, is of another model or damaged, or
     where the script reads otherwise than the module; nothing is logged then.
     """
-    if run and checkpoint:
-        raise StagingError("Give the run or the checkpoint, not both.")
     on_step("find")
     tracker = Tracker(project)
-    if run:
-        found = checkpoint_of_run(tracker, run)
-    else:
-        reference = with_alias(checkpoint or BEST, CHECKPOINT)
-        found = tracker.artifact(reference, CHECKPOINT_TYPE)
-    name = versioned(found)
-
-    from lab_utils.packaged import SAMPLE_PAGES
-    from text_recognizer.evaluate.labels import load_items
-    from text_recognizer.paragraph_text_recognizer import ParagraphTextRecognizer
-    from text_recognizer.train.checkpoint import load_reader_checkpoint
-
-    items = load_items(SAMPLE_PAGES, kind="paragraph", split="show", limit=pages)
+    found = _find(tracker, run, checkpoint)
     with tempfile.TemporaryDirectory(prefix="lab-stage-") as folder:
         on_step("download checkpoint")
         file = Path(folder, "checkpoint.ckpt")
         tracker.download(found, _checkpoint_file(found), file, found.metadata.get("sha256"))
+        from text_recognizer.train.checkpoint import load_reader_checkpoint
+
         training = load_reader_checkpoint(file)
-        checkpoint_bytes = file.stat().st_size
-        with tracker.new_run(STAGE_JOB, config={"checkpoint": name}) as stage_run:
+        with tracker.new_run(STAGE_JOB, config={"checkpoint": versioned(found)}) as stage_run:
             stage_run.use_artifact(found.source_qualified_name)  # an alias may move meanwhile
             on_step("compile")
-            script_file = Path(folder, STAGED_FILE)
-            training.to_torchscript(script_file)
+            script = Path(folder, STAGED_FILE)
+            training.to_torchscript(script)
             on_step("parity")
-            script = ParagraphTextRecognizer(script_file).model  # as a service loads it
-            parity = compare(training.paragraph_reader(), script, items)
-            stage_run.summary.update(parity.metadata())
-            if not parity.holds:
-                raise StagingError(_refusal(name, parity))
-            metadata = _metadata(found, training.hparams, parity, script_file, checkpoint_bytes)
+            parity = _compare(versioned(found), training, script, pages, stage_run)
+            metadata = _metadata(found, training.hparams, parity, script, file.stat().st_size)
             on_step("upload")
-            logged = log_file(stage_run, STAGED, STAGED_TYPE, script_file, metadata)
+            logged = log_file(stage_run, STAGED, STAGED_TYPE, script, metadata)
             on_step("verify")
-            whole = verified(tracker, versioned(logged), script_file)
+            whole = verified(tracker, versioned(logged), script)
             stage_run.summary["staged"] = versioned(whole)
             if promote:
                 on_step("promote")
                 whole.aliases.append(PRODUCTION)
                 whole.save()
-        with sdk(tracker.connection.url):
-            maker = whole.logged_by()
-        return StagedModel(
-            name=versioned(whole),
-            aliases=named_aliases(whole),
-            run_id=stage_run.id,
-            checkpoint=name,
-            sha256=metadata["sha256"],
-            bytes=metadata["bytes"]["torchscript"],
-            checkpoint_bytes=checkpoint_bytes,
-            parity=parity,
-            is_new=maker is not None and maker.id == stage_run.id,
-        )
+    with sdk(tracker.connection.url):
+        is_new = is_by(stage_run, whole)
+    return StagedModel(
+        name=versioned(whole),
+        aliases=named_aliases(whole),
+        run_id=stage_run.id,
+        checkpoint=versioned(found),
+        sha256=metadata["sha256"],
+        bytes=metadata["bytes"]["torchscript"],
+        checkpoint_bytes=metadata["bytes"]["checkpoint"],
+        parity=parity,
+        is_new=is_new,
+    )
+
+
+def _find(tracker: Tracker, run: str | None, checkpoint: str | None) -> "Artifact":
+    if run and checkpoint:
+        raise StagingError("Give the run or the checkpoint, not both.")
+    if run:
+        return checkpoint_of_run(tracker, run)
+    return tracker.artifact(with_alias(checkpoint or BEST, CHECKPOINT), CHECKPOINT_TYPE)
+
+
+def _compare(name: str, training: "ReaderTraining", script: Path, pages: int, run: "Run") -> Parity:
+    """Compares the script, as a service loads it, with the module; refuses one that differs."""
+    from text_recognizer.evaluate.labels import load_items
+    from text_recognizer.paragraph_text_recognizer import ParagraphTextRecognizer
+    from text_recognizer.places import SAMPLE_PAGES
+
+    items = load_items(SAMPLE_PAGES, kind="paragraph", split="show", limit=pages)
+    parity = compare(training.paragraph_reader(), ParagraphTextRecognizer(script).model, items)
+    run.summary.update(parity.metadata())
+    if parity.holds:
+        return parity
+    if parity.pages_that_differ:
+        what = f"reads {', '.join(parity.pages_that_differ)} differently from the module"
+    else:
+        what = f"has logits up to {parity.largest_logit_difference:.2g} away from the module's"
+    raise StagingError(
+        f"{name} was not staged: the TorchScript file {what}; "
+        "train again, or stage with another version of PyTorch."
+    )
 
 
 def checkpoint_of_run(tracker: Tracker, name: str) -> "Artifact":
@@ -175,20 +189,11 @@ def _checkpoint_file(artifact: "Artifact") -> str:
     return files[0]
 
 
-def _refusal(name: str, parity: Parity) -> str:
-    if parity.pages_that_differ:
-        what = f"reads {', '.join(parity.pages_that_differ)} otherwise than the module"
-    else:
-        what = f"has logits up to {parity.largest_logit_difference:.2g} away from the module's"
-    return (
-        f"{name} was not staged: the TorchScript file {what}; "
-        "train again, or stage with another version of PyTorch."
-    )
-
-
 def _metadata(
     checkpoint: "Artifact", config: Any, parity: Parity, script: Path, checkpoint_bytes: int
 ) -> dict[str, Any]:
+    from text_recognizer.weights import FINDER, packaged_weights
+
     trained = checkpoint.metadata
     return {
         "checkpoint": checkpoint.source_name,
@@ -203,9 +208,7 @@ def _metadata(
         "sha256": sha256(script),
         "bytes": {"checkpoint": checkpoint_bytes, "torchscript": script.stat().st_size},
         # With this and the checkpoint the same file can be made again.
-        "line_finder_sha256": packaged_digests(["line_finder.safetensors"])[
-            "line_finder.safetensors"
-        ],
+        "line_finder_sha256": sha256(packaged_weights() / FINDER),
         "data": trained.get("data"),
         "versions": versions(),
     }

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lab_utils.staging.files import sha256
 from lab_utils.staging.names import DATA, DATA_FILE, DATA_TYPE
 from lab_utils.staging.tracker import versioned
+from text_recognizer.files import sha256
 
 if TYPE_CHECKING:
     from wandb import Run

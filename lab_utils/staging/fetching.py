@@ -8,15 +8,15 @@ from lab_utils.staging.errors import StagingError
 from lab_utils.staging.names import LATEST, PROJECT, STAGED, STAGED_FILE, STAGED_TYPE, with_alias
 from lab_utils.staging.tracker import Tracker, labelled, versioned
 from lab_utils.staging.training import OnStep
-from text_recognizer.places import lab_folder
+from text_recognizer.model_file import fetched_model_path
 
 if TYPE_CHECKING:
     from wandb import Artifact
 
 
 def staged_path() -> Path:
-    """Where fetched models go: below `.lab`, apart from the packaged one that `lab read` uses."""
-    return lab_folder() / "staged" / STAGED_FILE
+    """Where fetched models go, and where they are read from if you name no other."""
+    return fetched_model_path()
 
 
 def fetch(

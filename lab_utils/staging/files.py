@@ -1,31 +1,24 @@
-"""Digests of files, and downloads that are whole and right or leave no trace.
+"""Downloads that are whole and right or leave no trace.
 
-Needs the standard library alone: the process that has torch and Pillow and nothing else uses it.
+Needs the standard library only: the process that has torch and Pillow and nothing else uses it.
 """
 
 import hashlib
 import http.client
-import os
-import tempfile
 import urllib.error
 import urllib.request
 from collections.abc import Iterable
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
 from lab_utils.staging.errors import StagingError
+from text_recognizer.files import replacing
 
 TIMEOUT = 60  # s without a byte
 _PIECE = 2**20
 
 
-def sha256(path: Path) -> str:
-    """The SHA-256 of a file, in hexadecimal."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 def check_paths(paths: Iterable[str]) -> None:
-    """Raises StagingError for a path of a manifest that leads out of the folder it belongs to."""
+    """Raises StagingError for a path of a manifest that leads out of the folder it belongs in."""
     for path in paths:
         posix, windows = PurePosixPath(path), PureWindowsPath(path)
         parts = [*posix.parts, *windows.parts]
@@ -39,25 +32,19 @@ def check_paths(paths: Iterable[str]) -> None:
 def download(url: str, target: Path, size: int, digest: str, algorithm: str = "sha256") -> None:
     """Downloads a file of `size` bytes whose `digest` (hexadecimal) is known to `target`.
 
-    The bytes go into a temporary folder beside the target, which they replace in one step once all
-    are there and right; an interruption leaves the target as it was. Raises StagingError where the
-    server does not deliver them, or the target's folder cannot be used.
+    The target is replaced only once all bytes are there and right. Raises StagingError if the
+    server does not deliver them, or the target's folder can't be used.
     """
     if not url.startswith(("http://", "https://")):
         raise StagingError("The artifact's file lies outside the tracker; stage it again.")
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(
-            dir=target.parent, prefix=f".{target.name}.", ignore_cleanup_errors=True
-        ) as folder:
-            partial = Path(folder, target.name)
+        with replacing(target) as partial:
             found = _receive(url, partial, size, algorithm)
             if found != digest:
                 raise StagingError(
                     f"The download of {target.name} is damaged: its {algorithm} is "
                     f"{found[:12]}..., not {digest[:12]}...; try again, or take another version."
                 )
-            os.replace(partial, target)
     except (urllib.error.URLError, http.client.HTTPException, TimeoutError, ConnectionError) as e:
         raise StagingError(
             f"{target.name} could not be downloaded ({getattr(e, 'reason', e)}); try again."
@@ -70,18 +57,13 @@ def download(url: str, target: Path, size: int, digest: str, algorithm: str = "s
 
 
 def _receive(url: str, partial: Path, size: int, algorithm: str) -> str:
-    """Writes what a URL delivers to a file, to the disk; returns its digest."""
-    hashed = hashlib.new(algorithm)
+    """Writes what a URL delivers to a file; returns its digest."""
+    hashed, received = hashlib.new(algorithm), 0
     with urllib.request.urlopen(url, timeout=TIMEOUT) as answer, partial.open("wb") as file:
-        received = 0
-        while piece := answer.read(_PIECE):
+        while received <= size and (piece := answer.read(_PIECE)):
             received += len(piece)
-            if received > size:
-                break
             hashed.update(piece)
             file.write(piece)
-        file.flush()
-        os.fsync(file.fileno())
     if received != size:
         more = "more than" if received > size else f"{received} of"
         raise StagingError(f"The tracker sent {more} {size} bytes of {partial.name}; try again.")

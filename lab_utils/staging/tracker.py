@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 from lab_utils.staging.errors import StagingError
 from lab_utils.staging.files import check_paths, download
 from lab_utils.staging.names import PROJECT
+from lab_utils.staging.settings import check_settings, own_settings
+from lab_utils.staging.settings import tags as wandb_tags
 from text_recognizer.errors import RecognizerError
 from text_recognizer.places import lab_folder
 
@@ -32,6 +34,7 @@ class Tracker:
 
     def __init__(self, project: str = PROJECT) -> None:
         import lab_tracker as tracking
+        from lab_tracker import environment
 
         entity, _, self.project = project.rpartition("/")
         if not self.project or set(self.project) & set("\\#?%:"):
@@ -39,7 +42,8 @@ class Tracker:
                 f"{project!r} is no project's name: give NAME or ENTITY/NAME without \\ # ? % :."
             )
         self._entity = entity or os.environ.get("WANDB_ENTITY")
-        self.connection = tracking.connect()
+        folder = environment.tracker_folder() or lab_folder() / "wandb"
+        self.connection = tracking.connect(folder)
 
     @cached_property
     def api(self) -> Any:
@@ -58,7 +62,8 @@ class Tracker:
         return self._entity
 
     def check(self) -> None:
-        """Raises StagingError where the key is wrong or nobody answers: before work is begun."""
+        """Raises StagingError if no run can be logged: before work is begun."""
+        check_settings()
         assert self.entity
 
     @property
@@ -141,10 +146,7 @@ class Tracker:
         The bytes must have the SHA-256, or without one the MD5 that the tracker knows.
         """
         url, size, md5 = self.file_of(artifact, name)
-        if sha256:
-            download(url, target, size, sha256)
-        else:
-            download(url, target, size, md5, "md5")
+        download(url, target, size, sha256 or md5, "sha256" if sha256 else "md5")
 
     def file_of(self, artifact: "Artifact", name: str) -> tuple[str, int, str]:
         """Where a file of an artifact can be downloaded without a key, its bytes, and its MD5.
@@ -169,6 +171,8 @@ class Tracker:
 
         Ctrl-C marks it with the tag `interrupted`.
         """
+        check_settings()
+        tags = wandb_tags()
         with sdk(self.connection.url):
             import wandb
 
@@ -179,6 +183,7 @@ class Tracker:
                 entity=self.entity,
                 project=self.project,
                 job_type=job_type,
+                tags=tags,
                 settings=wandb.Settings(
                     silent=True,
                     console="off",
@@ -218,10 +223,9 @@ def named_aliases(artifact: "Artifact") -> list[str]:
 @contextlib.contextmanager
 def sdk(url: str) -> Iterator[None]:
     """Keeps `wandb` quiet, and turns its errors and those of the disk into a StagingError."""
-    before = os.environ.get("WANDB_SILENT")
-    os.environ["WANDB_SILENT"] = "true"
     try:
-        yield
+        with own_settings():
+            yield
     except (RecognizerError, KeyboardInterrupt):
         raise
     except Exception as error:
@@ -229,11 +233,6 @@ def sdk(url: str) -> Iterator[None]:
         if message is None:
             raise
         raise StagingError(message) from error
-    finally:
-        if before is None:
-            os.environ.pop("WANDB_SILENT", None)
-        else:
-            os.environ["WANDB_SILENT"] = before
 
 
 def _told(error: Exception, url: str) -> str | None:

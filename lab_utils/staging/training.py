@@ -1,16 +1,15 @@
-"""`lab train`: a training whose checkpoint is kept at the tracker, with all that is needed to
-tell later where it came from, how well it reads, and how to rebuild the module."""
+"""`lab train`: a training whose checkpoint is kept at the tracker, with what you need later:
+where it came from, how well it reads, and how to rebuild the module."""
 
 import platform
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lab_utils.staging.errors import StagingError
-from lab_utils.staging.files import sha256
 from lab_utils.staging.names import (
     BEST,
     CHECKPOINT,
@@ -20,14 +19,17 @@ from lab_utils.staging.names import (
     TRAIN_JOB,
 )
 from lab_utils.staging.tracker import Tracker, named_aliases, sdk, versioned
+from text_recognizer.files import sha256
 
 if TYPE_CHECKING:
-    from wandb import Artifact
+    from wandb import Artifact, Run
+
+    from text_recognizer.train.fine_tune import FineTuned
+    from text_recognizer.train.sample_lines import SampleLines
 
 OnStep = Callable[[str], None]
 """Is told the name of each step as it begins."""
 
-PACKAGED = ("line_finder.safetensors", "line_reader.safetensors")
 VERSIONS = ("torch", "pytorch-lightning", "wandb")
 
 
@@ -92,64 +94,35 @@ def train(
     on_step("data")
     tracker = Tracker(project)
     tracker.check()
-    from pytorch_lightning.loggers import WandbLogger
-
     from lab_utils.staging.data import data_set, use_data
-    from lab_utils.staging.progress import StepBar
-    from text_recognizer.train.fine_tune import fine_tune
     from text_recognizer.train.sample_lines import SampleLines
 
     every = min(validate_every or steps, steps)
     steps = -(-steps // every) * every
     lines = SampleLines(data, batch, every, pages, validation_pages, max_width, seed)
     used = data_set(lines)
-    config = {
-        "steps": steps,
-        "batch": batch,
-        "seed": seed,
-        "max_width": max_width,
+    origin = {
         "data": used.metadata(),
         "packaged_weights": packaged_digests(),
         "versions": versions(),
     }
+    config = {"steps": steps, "batch": batch, "seed": seed, "max_width": max_width, **origin}
     with (
         tempfile.TemporaryDirectory(prefix="lab-train-") as folder,
         tracker.new_run(TRAIN_JOB, config=config) as run,
     ):
         run.summary["data"] = use_data(run, used, Path(folder))
         on_step("train")
-        # The checkpoint is logged below, with metadata that Lightning does not know.
-        logger = WandbLogger(experiment=run, log_model=False, save_dir=folder)
-        tuned = fine_tune(
-            lines,
-            Path(folder, CHECKPOINT_FILE),
-            steps,
-            learning_rate,
-            logger=logger,
-            callbacks=[StepBar(steps)] if progress else [],
-            score_packaged=True,
-        )
-        if tuned.step == 0:
-            raise StagingError(
-                "The training diverged and left nothing to keep; use a lower --learning-rate."
-            )
+        tuned = _fine_tune(run, lines, Path(folder), steps, learning_rate, progress)
         on_step("checkpoint")
-        metadata = {
-            "score": tuned.cer,
-            "score_before": tuned.cer_before,
-            "step": tuned.step,
-            "config": _plain(tuned.checkpoint),
-            "sha256": sha256(tuned.checkpoint),
-            **{name: config[name] for name in ("data", "packaged_weights", "versions")},
-        }
+        metadata = _metadata(tuned) | origin
         artifact = log_file(run, CHECKPOINT, CHECKPOINT_TYPE, tuned.checkpoint, metadata)
-        run.summary["score"] = tuned.cer
-        run.summary["checkpoint"] = versioned(artifact)
+        run.summary.update({"score": tuned.cer, "checkpoint": versioned(artifact)})
         size = tuned.checkpoint.stat().st_size
     with sdk(tracker.connection.url):
         mark_best(tracker)
         logged = tracker.artifact(versioned(artifact), CHECKPOINT_TYPE)
-        maker = logged.logged_by()
+        is_new = is_by(run, logged)
     return TrainedCheckpoint(
         name=versioned(logged),
         aliases=named_aliases(logged),
@@ -158,8 +131,44 @@ def train(
         cer_before=tuned.cer_before,
         step=tuned.step,
         bytes=size,
-        is_new=maker is not None and maker.id == run.id,
+        is_new=is_new,
     )
+
+
+def _fine_tune(
+    run: "Run", lines: "SampleLines", folder: Path, steps: int, rate: float, progress: bool
+) -> "FineTuned":
+    """The training itself; raises StagingError if it diverged."""
+    from pytorch_lightning.loggers import WandbLogger
+
+    from lab_utils.staging.progress import StepBar
+    from text_recognizer.train.fine_tune import fine_tune
+
+    tuned = fine_tune(
+        lines,
+        folder / CHECKPOINT_FILE,
+        steps,
+        rate,
+        # The checkpoint is logged by `train`, with metadata that Lightning does not know.
+        logger=WandbLogger(experiment=run, log_model=False, save_dir=str(folder)),
+        callbacks=[StepBar(steps)] if progress else [],
+        score_packaged=True,
+    )
+    if tuned.step == 0:
+        raise StagingError(
+            "The training diverged and left nothing to keep; use a lower --learning-rate."
+        )
+    return tuned
+
+
+def _metadata(tuned: "FineTuned") -> dict[str, Any]:
+    return {
+        "score": tuned.cer,
+        "score_before": tuned.cer_before,
+        "step": tuned.step,
+        "config": _plain(tuned.checkpoint),
+        "sha256": sha256(tuned.checkpoint),
+    }
 
 
 def mark_best(tracker: Tracker) -> None:
@@ -194,11 +203,17 @@ def log_file(run: Any, name: str, type: str, path: Path, metadata: dict[str, Any
     return run.log_artifact(artifact).wait()
 
 
-def packaged_digests(names: Sequence[str] = PACKAGED) -> dict[str, str]:
-    """The SHA-256 of the packaged weights: with them a staged model can be made again."""
-    from text_recognizer.weights import packaged_weights
+def is_by(run: "Run", artifact: "Artifact") -> bool:
+    """Whether a run made a version; the very same bytes may have been logged before it."""
+    maker = artifact.logged_by()
+    return maker is not None and maker.id == run.id
 
-    return {name: sha256(packaged_weights() / name) for name in names}
+
+def packaged_digests() -> dict[str, str]:
+    """The SHA-256 of the packaged weights: with them a staged model can be made again."""
+    from text_recognizer.weights import FINDER, READER, packaged_weights
+
+    return {name: sha256(packaged_weights() / name) for name in (FINDER, READER)}
 
 
 def versions() -> dict[str, str]:

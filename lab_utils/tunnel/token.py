@@ -3,7 +3,7 @@
 import os
 import sys
 
-from lab_utils.colab import on_colab
+from lab_utils.setup.project import on_colab
 from lab_utils.tunnel.errors import OTHER_WAYS, TunnelError
 
 VARIABLE = "NGROK_AUTHTOKEN"

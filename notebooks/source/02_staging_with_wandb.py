@@ -459,8 +459,8 @@ import subprocess
 import sys
 
 program = """import sys
-from lab_utils.staging.alone import TorchAndPillowAlone
-sys.meta_path.insert(0, TorchAndPillowAlone())
+from lab_utils.staging.torch_only import TorchAndPillowOnly
+sys.meta_path.insert(0, TorchAndPillowOnly())
 from text_recognizer.paragraph_text_recognizer import ParagraphTextRecognizer
 print(ParagraphTextRecognizer(sys.argv[1]).predict(sys.argv[2]))
 print("wandb:", "wandb" in sys.modules, "numpy:", "numpy" in sys.modules)"""
@@ -477,9 +477,10 @@ print(subprocess.run(command, check=True, capture_output=True, text=True).stdout
 # ### Exercise 3: Whole and right, or not at all (9 minutes)
 #
 # Given the pieces of a file as they come and its SHA-256, put it at `target` and return how many
-# bytes it has. If the digest is wrong, raise `ValueError`. If anything goes wrong, also while the
-# pieces come, whatever was at `target` before is still there, and nothing else is left in its
-# folder.
+# bytes it has. If the digest is wrong, raise `ValueError`. If anything goes wrong, even Ctrl-C while
+# the pieces come, whatever was at `target` before is still there, and nothing else is left in its
+# folder. At no moment is there no file at `target`. Another download of the same file may run at
+# the same time.
 
 
 # %% tags=["exercise"]
@@ -500,7 +501,8 @@ def put_in_place(pieces: Iterable[bytes], sha256: str, target: Path) -> int:
     """
     ### BEGIN SOLUTION
     hashed, size = hashlib.sha256(), 0
-    partial = target.with_name(target.name + ".part")
+    with tempfile.NamedTemporaryFile(dir=target.parent, delete=False) as file:
+        partial = Path(file.name)
     try:
         with partial.open("wb") as file:
             for piece in pieces:
@@ -521,9 +523,10 @@ checks.put_in_place(put_in_place)
 # %% [markdown]
 # <details><summary>Hint</summary>
 #
-# Write to a file with another name *in the same folder*: only there is `Path.replace` one step. A
-# hash object takes the bytes piece by piece (`update`) and tells the digest at the end
-# (`hexdigest`). `try: ... finally: partial.unlink(missing_ok=True)` cleans up in every case; after
+# Write to a file with another name *in the same folder*: only there is `Path.replace` one step. Let
+# `tempfile.NamedTemporaryFile(dir=..., delete=False)` choose a name that nobody else uses. A hash
+# object takes the bytes piece by piece (`update`) and gives the digest at the end (`hexdigest`).
+# `try: ... finally: partial.unlink(missing_ok=True)` cleans up in every case, Ctrl-C included; after
 # a replacement there is nothing left to remove.
 #
 # </details>

@@ -38,10 +38,11 @@ from PIL import Image
 from lab_utils import figures
 from lab_utils.lessons.paragraph_text_recognizer import checks
 from lab_utils.lessons.paragraph_text_recognizer import figures as draw
-from lab_utils.loading import load_recognizer
+from lab_utils.model import packaged_model
+from text_recognizer.paragraph_text_recognizer import ParagraphTextRecognizer
 
 torch.set_grad_enabled(False)  # this notebook reads and trains nothing
-recognizer = load_recognizer(quiet=True, language_model="none")
+recognizer = ParagraphTextRecognizer(packaged_model(), language_model="none")
 
 # %%
 PAGE = "data/pages/show_font_008.jpg"
@@ -755,7 +756,7 @@ print("label:  ", labels[worst])
 # two readings proposes texts, and the text that both find likely wins.
 
 # %%
-with_english = load_recognizer(quiet=True, language_model="english")
+with_english = ParagraphTextRecognizer(packaged_model(), language_model="english")
 again = with_english.read_batch([f"data/pages/{name}" for name in chosen])
 rows = []
 for name, letters, english in zip(chosen, readings, again, strict=True):
@@ -794,7 +795,7 @@ print("box:", *[f"{round(v):d}" for v in line.box], "height:", round(line.height
 # and services do, unless you add `--language-model none`. Lines starting with `!` run in a shell:
 
 # %%
-# !lab read data/pages/show_font_004.jpg --overlay .lab/lines.png
+# !lab read data/pages/show_font_004.jpg --model {packaged_model()} --overlay .lab/lines.png
 
 # %%
 figures.show(
@@ -810,7 +811,7 @@ figures.show(
 # %%
 import json
 
-# !lab read data/pages/show_font_004.jpg --json > .lab/reading.json
+# !lab read data/pages/show_font_004.jpg --model {packaged_model()} --json > .lab/reading.json
 answer = json.loads(Path(".lab/reading.json").read_text())
 print("keys:", *answer, "| of a line:", *answer["lines"][0])
 print([line["text"] for line in answer["lines"]])
@@ -822,7 +823,7 @@ print([line["text"] for line in answer["lines"]])
 
 # %%
 # !python -m text_recognizer.paragraph_text_recognizer data/pages/show_font_002.jpg
-# !lab read README.md
+# !lab read README.md --model {packaged_model()}
 
 # %% [markdown]
 # ## 10. Your own handwriting
@@ -840,9 +841,9 @@ print([line["text"] for line in answer["lines"]])
 # camera's settings.
 
 # %% tags=["nbval-ignore-output"]
-from lab_utils.own_page import own_page
+from lab_utils.students_page import students_page
 
-mine = own_page()
+mine = students_page()
 
 # %% tags=["nbval-ignore-output"]
 upright = load_image(mine)

@@ -39,7 +39,8 @@ from collections.abc import Callable
 from lab_utils.figures import show, show_table
 from lab_utils.lessons.batch_size_profiling import checks
 from lab_utils.lessons.batch_size_profiling import figures as draw
-from lab_utils.loading import load_recognizer
+from lab_utils.model import packaged_model
+from text_recognizer.paragraph_text_recognizer import ParagraphTextRecognizer
 from text_recognizer.places import lab_folder
 
 # %%
@@ -64,7 +65,7 @@ show(
 
 # %% tags=["timing"]
 PAGE = "data/pages/show_font_002.jpg"
-recognizer = load_recognizer(quiet=True, language_model="none")
+recognizer = ParagraphTextRecognizer(packaged_model(), language_model="none")
 seconds = []
 for _ in range(6):
     start = time.perf_counter()

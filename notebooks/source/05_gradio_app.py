@@ -39,14 +39,15 @@ from PIL import Image
 from lab_utils import figures
 from lab_utils.lessons.gradio_app import checks
 from lab_utils.lessons.gradio_app import figures as draw
-from lab_utils.loading import load_recognizer
+from lab_utils.model import packaged_model
 from text_recognizer.errors import RecognizerError
+from text_recognizer.paragraph_text_recognizer import ParagraphTextRecognizer
 from text_recognizer.places import lab_folder
 
 # %%
 os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # else Gradio reports each start to its makers
 os.environ["GRADIO_TEMP_DIR"] = str(lab_folder() / "cache" / "gradio" / "uploads")
-recognizer = load_recognizer(quiet=True)
+recognizer = ParagraphTextRecognizer(packaged_model())
 
 # %%
 figures.show(
@@ -328,19 +329,21 @@ figures.show_table(rows, columns, "Table 2. What /gradio_api/info says of the ap
 # %% [markdown]
 # ### Exercise 3: Call the API by hand (10 minutes)
 #
-# Post a body as JSON and return the text from the answer. If there is none, raise
+# Post a body as JSON and return the text from the answer, `data[0]`. From status 400 on, raise
 # `RecognizerError`: with the answer's own sentence if `error` holds one, else with a sentence of
-# yours that names the status. No server, no answer within `timeout` seconds, and an answer that is
-# none are `RecognizerError`s as well.
+# yours that names the status. Also raise `RecognizerError` if there is no server, no answer within
+# `timeout` seconds, or the reply isn't a valid answer: it isn't HTTP, breaks off, isn't JSON, or
+# `data[0]` isn't a text.
 
 # %% tags=["exercise"]
 import json
 import urllib.error
 import urllib.request
+from http.client import HTTPException
 
 
 def ask(url: str, body: dict, timeout: float = 30.0) -> str:
-    """The text that an endpoint answers with.
+    """The text that an endpoint answers with; it is "" for a blank page.
 
     Args:
         url: of the endpoint.
@@ -351,21 +354,25 @@ def ask(url: str, body: dict, timeout: float = 30.0) -> str:
         RecognizerError: no text came back.
     """
     ### BEGIN SOLUTION
+    unfit = (ValueError, LookupError, TypeError)
     header = {"Content-Type": "application/json"}
     request = urllib.request.Request(url, json.dumps(body).encode(), header)
     try:
         with urllib.request.urlopen(request, timeout=timeout) as response:
-            return json.load(response)["data"][0]
+            text = json.load(response)["data"][0]
     except urllib.error.HTTPError as error:
         try:
             sentence = json.load(error)["error"]
-        except (ValueError, LookupError, TypeError):
+        except (*unfit, OSError, HTTPException):
             sentence = None
         raise RecognizerError(sentence or f"The app answered with status {error.code}.") from None
-    except OSError:
+    except (OSError, HTTPException):
         raise RecognizerError("The app does not answer; check that it runs.") from None
-    except (ValueError, LookupError, TypeError):
-        raise RecognizerError("What answers is not the app; check the address.") from None
+    except unfit:
+        text = None
+    if not isinstance(text, str):
+        raise RecognizerError("What answers is not the app; check the address.")
+    return text
     ### END SOLUTION
 
 
@@ -378,8 +385,9 @@ checks.ask(ask)
 # `urllib.request.Request(url, data, headers)` with `data` (bytes) is a POST; `urlopen` takes it and
 # a `timeout`. From status 400 on it raises `urllib.error.HTTPError`, which can be read like the
 # answer that it is, and has a `code`. `HTTPError` is an `OSError`, like all that goes wrong on the
-# way, so catch it first. `json.load` raises `ValueError`; what is missing in an answer shows as
-# `KeyError`, `IndexError` (both are `LookupError`s) or `TypeError`.
+# way, so catch it first. What isn't HTTP, and an answer that breaks off, raise
+# `http.client.HTTPException`. `json.load` raises `ValueError`; what is missing in an answer shows as
+# `KeyError`, `IndexError` (both are `LookupError`s) or `TypeError`. JSON's `null` becomes `None`.
 #
 # </details>
 
@@ -525,7 +533,7 @@ def final_data(stream: Iterable[bytes]) -> list:
         elif not name and event == "complete":
             return json.loads(data)
         elif not name and event == "error":
-            told = json.loads(data)
+            told = json.loads(data or "null")
             sentence = told.get("error") if isinstance(told, dict) else None
             raise RecognizerError(sentence or "The app could not read this page.")
     raise RecognizerError("The stream ended before the text came; ask once more.")

@@ -41,10 +41,11 @@ from pathlib import Path
 from lab_utils.figures import show, show_table
 from lab_utils.lessons.model_service import checks
 from lab_utils.lessons.model_service import figures as draw
-from lab_utils.loading import load_recognizer
+from lab_utils.model import packaged_model
 from text_recognizer.errors import RecognizerError
+from text_recognizer.paragraph_text_recognizer import ParagraphTextRecognizer
 
-recognizer = load_recognizer(quiet=True)
+recognizer = ParagraphTextRecognizer(packaged_model())
 
 # %%
 show(
@@ -79,10 +80,9 @@ show(
 from types import SimpleNamespace
 
 from lab_utils.service.lambda_handler import LambdaHandler
-from text_recognizer.paragraph_text_recognizer import default_model_path
 
 log: list[str] = []
-service = LambdaHandler(recognizer, default_model_path(), log=log.append)
+service = LambdaHandler(recognizer, packaged_model(), log=log.append)
 PAGE = "data/pages/show_font_002.jpg"
 picture = base64.b64encode(Path(PAGE).read_bytes()).decode()
 print(service({"image": picture}, SimpleNamespace(aws_request_id="request-1")))
@@ -237,7 +237,7 @@ for what, body in requests.items():
 # %% [markdown]
 # The library's handler also takes data URIs and lists of images, and returns each line with its
 # place and confidence when it is asked with `"lines": true`. The form of all this is in one module,
-# [`wire.py`](../lab_utils/service/wire.py), which client and service share.
+# [`schema.py`](../lab_utils/service/schema.py), which client and service share.
 
 # %% [markdown]
 # ## 3. A hole
@@ -336,7 +336,10 @@ def safe_address(url: str, resolve: Callable[[str], list[str]]) -> str:
         AddressError: not http or https, no host, or not on the public internet.
     """
     ### BEGIN SOLUTION
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        raise AddressError("This is not a URL; look for brackets without a partner.") from None
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise AddressError("Give an address of the form https://host/page.png.")
     addresses = resolve(parts.hostname)
@@ -416,7 +419,7 @@ import time
 
 began = time.perf_counter()
 program = "import lab_utils.service.lambda_entry"
-environment = {**os.environ, "LAB_MODEL": str(default_model_path())}
+environment = {**os.environ, "LAB_MODEL": str(packaged_model())}
 subprocess.run([sys.executable, "-W", "ignore", "-c", program], check=True, env=environment)
 print(f"a process with PyTorch and the model: {time.perf_counter() - began:.1f} s")
 
@@ -454,7 +457,7 @@ show(
 # %% tags=["timing"]
 from lab_utils.service.in_process import NotebookService
 
-there = NotebookService(service, default_model_path(), workers=2)
+there = NotebookService(service, packaged_model(), workers=2)
 print(there.note, "Address:", there.url)
 
 # %% [markdown]
@@ -534,6 +537,7 @@ for image in (b"Dear Sir or Madam", "http://169.254.169.254/latest/meta-data/"):
 # | 502 a copy died, or the connection failed | yes: reading a page twice does no harm |
 # | 400, 413, 422 | no: the same request gets the same answer |
 # | 500 a bug | no: it is the same bug the next time |
+# | any other status | no: nobody promised that waiting helps |
 #
 # The *how* is as important. A service that is overloaded gets its requests again from everybody who
 # was refused. Ask at once, and the load doubles. So wait, twice as long each time (**back-off**),
@@ -549,7 +553,8 @@ for image in (b"Dear Sir or Madam", "http://169.254.169.254/latest/meta-data/"):
 #
 # Before retry 1, 2, 3, ... the wait is the seconds of `retry-after`, if that header is there, plus
 # a random part: `draw()` times `first`, `2 * first`, `4 * first`, ... If this wait would make the
-# sum of all waits greater than `patience`, don't wait any more and return.
+# sum of all waits greater than `patience`, don't wait any more and return. HTTP also allows a date
+# in `retry-after`; count whatever isn't a whole number of seconds as 0.
 
 
 # %% tags=["exercise"]
@@ -578,7 +583,8 @@ def ask_patiently(
         except ConnectionError:
             answer = (503, {}, "")
         status, headers, _ = answer
-        wait = float(headers.get("retry-after", 0)) + draw() * longest
+        asked_for = headers.get("retry-after", "")
+        wait = (float(asked_for) if asked_for.isdecimal() else 0.0) + draw() * longest
         if status not in (429, 502, 503) or waited + wait > patience:
             return answer
         sleep(wait)
@@ -975,15 +981,16 @@ show_table(
 # %% [markdown]
 # ## 9. To AWS
 #
-# `lab deploy lambda` brings the service of section 5 to Lambda. By itself it only shows its plan;
-# it needs no account for that. In short:
+# `lab deploy lambda` brings the service of section 5 to Lambda, as a stack of AWS CloudFormation: a
+# file, [`template.yaml`](../deploy/template.yaml), lists what there should be, and CloudFormation
+# makes what is missing. By default the command only shows a plan, which needs no account. The
+# resources that the file describes:
 
 # %%
-from lab_utils.deploy.plan import plan
+from lab_utils.deploy.template import parameters, resources
 
-steps = plan(region="eu-central-1").steps
-for number, step in enumerate(steps, start=1):
-    print(f"{number}. {step.title}: {', '.join(call.operation for call in step.calls)}")
+for name, kind in resources(parameters(Image="the image")).items():
+    print(f"{name}: {kind}")
 
 # %% [markdown]
 # A container image with the handler and the model goes into a repository. A role says what the

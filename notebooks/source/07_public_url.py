@@ -48,9 +48,10 @@ PAGE = "data/pages/show_font_014.jpg"
 import ipaddress
 
 from lab_utils.app import make_frontend
-from lab_utils.loading import load_recognizer
+from lab_utils.model import packaged_model
+from text_recognizer.paragraph_text_recognizer import ParagraphTextRecognizer
 
-frontend = make_frontend(load_recognizer(quiet=True))
+frontend = make_frontend(ParagraphTextRecognizer(packaged_model()))
 _, app_url, _ = frontend.launch(prevent_thread_lock=True, inline=False)
 app_port = frontend.server_port
 with urlopen(app_url) as reply:

@@ -116,7 +116,7 @@ def read_page(path, predictor, doubtful=0.5):
         ),
         (
             READ_PAGE.format(**RIGHT | {"caught": "Exception"}),
-            "the user was told .*secret.*catch RecognizerError alone",
+            "has a bug.*stopped with Error, not KeyError: catch only RecognizerError",
         ),
     ],
     "predict_body": [
@@ -200,7 +200,7 @@ def read_page(path, predictor, doubtful=0.5):
     with urllib.request.urlopen(request, timeout=timeout) as answer:
         return json.load(answer)["data"][0]"""
             ),
-            "body is no JSON",
+            "body is not JSON",
         ),
         (
             ASK.format(
@@ -458,7 +458,48 @@ def read_page(path, predictor, doubtful=0.5):
         ),
         (
             IS_BLANK.format(body="return np.asarray(page).std()"),
-            "returned a float64, not bool",
+            "returned a float, not bool",
         ),
     ],
 }
+
+OFFICIAL_ASK = """
+import json
+import urllib.error
+import urllib.request
+from http.client import HTTPException
+
+def ask(url, body, timeout=30.0):
+    request = urllib.request.Request(
+        url, json.dumps(body).encode(), {{"Content-Type": "application/json"}}
+    )
+    try:
+        with urllib.request.urlopen(request, timeout=timeout) as response:
+            text = json.load(response)["data"][0]
+    except urllib.error.HTTPError as error:
+        try:
+            sentence = json.load(error)["error"]
+        except {inner}:
+            sentence = None
+        raise RecognizerError(sentence or f"status {{error.code}}") from None
+    except {outer} as error:
+        raise RecognizerError(f"failed: {{error!r}}") from None
+    {none}
+    return text
+"""
+UNFIT = "ValueError, LookupError, TypeError, OSError"
+NONE = 'if text is None: raise RecognizerError("no text")'
+WRONG_ANSWERS["ask"] += [
+    (
+        OFFICIAL_ASK.format(inner="Exception", outer=f"({UNFIT})", none=NONE),
+        "SSH server.*BadStatusLine|BadStatusLine.*",
+    ),
+    (
+        OFFICIAL_ASK.format(inner="Exception", outer=f"({UNFIT}, HTTPException)", none=""),
+        r"data.*null.*returned None",
+    ),
+    (
+        OFFICIAL_ASK.format(inner=f"({UNFIT})", outer=f"({UNFIT}, HTTPException)", none=NONE),
+        "status 500 breaks off.*IncompleteRead",
+    ),
+]

@@ -241,7 +241,7 @@ WRONG_ANSWERS: dict[str, list[tuple[str, str]]] = {
             safe_address().replace('raise AddressError("no such host")', "return None"),
             "the name has no address at all",
         ),
-        (safe_address().replace("AddressError(", "ValueError("), "not with AddressError"),
+        (safe_address().replace("AddressError(", "ValueError("), "ValueError, not AddressError"),
     ],
     "ask_patiently": [
         (ask(end="status == 200 or waited + wait > patience"), "after the status 400 it asked"),
@@ -268,7 +268,7 @@ WRONG_ANSWERS: dict[str, list[tuple[str, str]]] = {
             "give up where the next wait would pass the limit",
         ),
         (ask(end="status not in (429, 502, 503)"), "asked 200 times by now"),
-        (ask(caught="Exception"), "a KeyError from ask was hidden"),
+        (ask(caught="Exception"), "ask stops with KeyError.*returned"),
         (ask(caught="KeyError"), "ask_patiently stopped with ConnectionRefusedError"),
         (ask().replace("return answer", "return answer[2]"), "returned a str, not tuple"),
     ],
@@ -335,3 +335,43 @@ WRONG_ANSWERS: dict[str, list[tuple[str, str]]] = {
         (best(end="return max(batches), max(waits)"), "best_setting returned"),
     ],
 }
+
+MAPPED = 'not ip.is_global or ip.is_multicast or getattr(ip, "ipv4_mapped", None)'
+WRONG_ANSWERS["safe_address"].append(
+    (safe_address(private=MAPPED), "urlsplit says so with a ValueError")
+)
+WRONG_ANSWERS["ask_patiently"].append(
+    (
+        """
+def ask_patiently(ask, sleep, draw, first=0.25, patience=10.0):
+    waited, longest = 0.0, first
+    while True:
+        try:
+            status, headers, body = ask()
+        except ConnectionError:
+            status, headers, body = 503, {}, ""
+        text = headers.get("retry-after", "")
+        pause = (int(text) if text.isdigit() else 0) + draw() * longest
+        again = status in (408, 429) or status > 500
+        if not again or waited + pause > patience:
+            return status, headers, body
+        sleep(pause)
+        waited, longest = waited + pause, longest * 2
+""",
+        "after the status 408 it asked again",
+    )
+)
+WRONG_ANSWERS["best_setting"].append(
+    (
+        """
+def best_setting(p95, batches, waits, rates, target):
+    def carried(setting):
+        return sum(p95(*setting, rate) <= target for rate in rates)
+    best = max(((b, w) for w in sorted(waits) for b in sorted(batches)), key=carried)
+    if not carried(best):
+        raise ValueError
+    return best
+""",
+        "stop at the first miss|misses",
+    )
+)

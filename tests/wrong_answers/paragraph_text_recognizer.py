@@ -285,3 +285,52 @@ def character_error_rate(reading, label):
         ),
     ],
 }
+
+WRONG_ANSWERS["lines_in_column"].append(
+    (
+        """
+def lines_in_column(column, least=0.4):
+    v = [0.0, *column.tolist(), 0.0]
+    rows = range(1, len(v) - 1)
+    return [r - 1 for r in rows if v[r] > least and v[r] > v[r - 1] and v[r] >= v[r + 1]]
+""",
+        "a peak of just `least` counts",
+    )
+)
+WRONG_ANSWERS["greedy_decode"].append(
+    (
+        """
+def greedy_decode(classes, blank=0):
+    return [c for i, c in enumerate(classes) if c != classes[i - 1] and c != blank]
+""",
+        "index -1 means the last one",
+    )
+)
+WRONG_ANSWERS["character_error_rate"].append(
+    (
+        """
+def character_error_rate(reading, label):
+    above = list(range(len(label) + 1))
+    for i, one in enumerate(reading, start=1):
+        row = [i]
+        for j, other in enumerate(label, start=1):
+            row.append(min(above[j] + 1, row[-1] + 1, above[j - 1] + (one != other)))
+        above = row
+    return min(1.0, above[-1] / max(len(label), 1)) if label else above[-1]
+""",
+        "a rate may be above 1",
+    )
+)
+WRONG_ANSWERS["paper_of"].append(
+    (
+        """
+import torch.nn.functional as F
+
+def paper_of(page, size=25):
+    half = size // 2
+    wide = F.max_pool2d(page, size, stride=1, padding=half)
+    return F.avg_pool2d(F.pad(wide, (half,) * 4, mode="replicate"), size, stride=1)
+""",
+        "wrong along its edges",
+    )
+)

@@ -207,7 +207,7 @@ WRONG_ANSWERS: dict[str, list[tuple[str, str]]] = {
                     '.get(status, "dead app")'
                 }
             ),
-            "proxy answers 502 without the mark.*is not the gate",
+            "proxy answers 502 without the mark.*does not come from the gate",
         ),
         (
             DIAGNOSE.format(
@@ -236,3 +236,67 @@ WRONG_ANSWERS: dict[str, list[tuple[str, str]]] = {
         (DIAGNOSE.format(**LINK | {"patience": ", timeout=30"}), "stays silent.*hand `timeout` on"),
     ],
 }
+
+RIGHT = 'hmac.compare_digest(given, f"{user}:{password}".encode())'
+EQUAL = """
+import base64
+import hmac
+
+def check_basic_auth(header, user, password):
+    right = "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode()
+    return hmac.compare_digest((header or "").lower().encode(), right.lower().encode())
+"""
+WRONG_ANSWERS["check_basic_auth"] += [
+    (EQUAL, "base64 text.*let in|other case.*let in"),
+    (
+        AUTH.format(
+            **LOGIN
+            | {
+                "same": "hmac.compare_digest(given[-len(password):], password.encode())"
+                " and given.startswith(user.encode())"
+            }
+        ),
+        "let in",
+    ),
+    (
+        AUTH.format(**LOGIN | {"scheme": 'or "basic" not in header.split(" ")[0].lower()'}),
+        "a scheme that ends like the right one.*let in",
+    ),
+    (
+        AUTH.format(**LOGIN | {"scheme": 'or not header.lower().startswith("basic")'}),
+        "a scheme that starts like the right one.*let in",
+    ),
+    (
+        AUTH.format(
+            **LOGIN
+            | {"same": 'hmac.compare_digest(b"", b"") and given == f"{user}:{password}".encode()'}
+        ),
+        "== stops at the first byte",
+    ),
+]
+WRONG_ANSWERS["host_allowed"].append(
+    (
+        HOST.format(
+            body="""try:
+        name = (urlsplit(f"//{host or ''}").hostname or "").rstrip(".")
+    except ValueError:
+        return False
+    number = name.replace(".", "").isdigit() or ":" in name
+    return name in allowed or name == "localhost" or number"""
+        ),
+        "an IPv4 address has four numbers",
+    )
+)
+WRONG_ANSWERS["diagnose"].append(
+    (
+        DIAGNOSE.format(
+            **LINK
+            | {
+                "verdict": """if not marked:
+        return "dead tunnel"
+    return {200: "healthy", 401: "login refused", 403: "login refused"}.get(status, "dead app")"""
+            }
+        ),
+        "the app answers 403",
+    )
+)

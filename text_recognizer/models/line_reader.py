@@ -13,6 +13,9 @@ from torch.autograd.profiler import record_function
 
 from text_recognizer.vocabulary import NUM_READER_CLASSES
 
+CHANNELS = 120
+"""Of the head's input, in a reader of width 1."""
+
 
 def valid_columns(frames: Tensor, columns_per_frame: int, num_columns: int) -> Tensor:
     """Which feature columns belong to the strip, not to its padding: (N, 1, 1, num_columns) bool.
@@ -110,19 +113,22 @@ class Block(nn.Module):
 
 
 class Backbone(nn.Module):
-    """Strips (N, 1, 48, W) to one column of features every 8 px: (N, 384, 1, W/8)."""
+    """Strips (N, 1, 48, W) to one column of features every 8 px: (N, 384 * width, 1, W/8)."""
 
-    def __init__(self) -> None:
+    def __init__(self, width: int = 1) -> None:
         super().__init__()
-        self.stem = Stem(channels=96)
+        low, middle, high = 96 * width, 192 * width, 384 * width
+        self.stem = Stem(48 * width, low)
         self.stages = nn.ModuleList(
             [
-                nn.ModuleList([Block(96, 96, True), Block(96, 96), Block(96, 96)]),
+                nn.ModuleList([Block(low, low, True), Block(low, low), Block(low, low)]),
                 nn.ModuleList(
-                    [Block(96, 192)]
-                    + [Block(192, 192, attend_channels=i % 2 == 0) for i in range(6)]
+                    [Block(low, middle)]
+                    + [Block(middle, middle, attend_channels=i % 2 == 0) for i in range(6)]
                 ),
-                nn.ModuleList([Block(192, 384), Block(384, 384, True), Block(384, 384, pool=True)]),
+                nn.ModuleList(
+                    [Block(middle, high), Block(high, high, True), Block(high, high, pool=True)]
+                ),
             ]
         )
 
@@ -212,15 +218,19 @@ class LineReader(nn.Module):
     Args:
         num_classes: 0 is the CTC blank, the others are the characters of the vocabulary.
         dropout: share of the attention encoder's activations dropped in training.
+        width: times as many channels and attention heads as the packaged reader has.
     """
 
-    def __init__(self, num_classes: int = NUM_READER_CLASSES, dropout: float = 0.0) -> None:
+    def __init__(
+        self, num_classes: int = NUM_READER_CLASSES, dropout: float = 0.0, width: int = 1
+    ) -> None:
         super().__init__()
+        self.width: Final[int] = width
         self.height: Final[int] = 48  # px of a strip
         self.pixels_per_frame: Final[int] = 8
-        self.backbone = Backbone()
-        self.encoder = ContextEncoder(dropout=dropout)
-        self.head = nn.Linear(120, num_classes)
+        self.backbone = Backbone(width)
+        self.encoder = ContextEncoder(384 * width, CHANNELS * width, 8 * width, dropout)
+        self.head = nn.Linear(CHANNELS * width, num_classes)
 
     def forward(self, strips: Tensor, widths: Tensor | None = None) -> Tensor:
         """Logits (N, W/8, num_classes), before any softmax.

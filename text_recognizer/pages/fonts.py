@@ -18,7 +18,9 @@ from tqdm.auto import tqdm
 
 from text_recognizer.errors import RecognizerError
 from text_recognizer.files import replacing
+from text_recognizer.pages.handwriting import data_pack
 from text_recognizer.pages.ink import InkLine, crop_to_ink
+from text_recognizer.pages.pack import Pack
 from text_recognizer.pages.prose import Prose
 from text_recognizer.places import lab_folder
 
@@ -34,14 +36,33 @@ UNSEEN_FONTS = """
 zeyada waiting-for-the-sunrise patrick-hand give-you-glory coming-soon delius
 """.split()  # never trained on: the validation pages and the sample pages to show
 
+# By default npm tries three times, and says only after a minute that there is no network.
+NPM_OPTIONS = ["--silent", "--fetch-retries=0", "--fetch-timeout=9000"]
+
 
 class FontsMissingError(RecognizerError):
     """The fonts have not been fetched yet, or can't be."""
 
 
 def fonts_folder() -> Path:
-    """Where the fonts are kept: `LAB_FONTS`, else the lab's folder."""
+    """Where the fonts are: `LAB_FONTS`, those of the data pack, or the lab's folder.
+
+    Raises PackError where `LAB_DATA_PACK` names a pack that can't be read.
+    """
+    if "LAB_FONTS" not in os.environ and (pack := data_pack()) is not None:
+        return _unpack_fonts(pack)
     return Path(os.environ.get("LAB_FONTS") or lab_folder() / "fonts")
+
+
+def _unpack_fonts(pack: Pack) -> Path:
+    """The folder of a pack's fonts: FreeType reads files."""
+    folder = lab_folder() / "cache" / "packed-fonts"
+    for name, content in pack.fonts.items():
+        path = folder / name
+        if not path.is_file() or path.stat().st_size != len(content):
+            with replacing(path) as partial:
+                partial.write_bytes(content)
+    return folder
 
 
 def font_path(name: str, folder: Path | None = None) -> Path:
@@ -69,7 +90,14 @@ def fetch_fonts(folder: Path | None = None, names: list[str] | None = None) -> P
     with tempfile.TemporaryDirectory(dir=folder) as scratch:
         for name in tqdm(missing, desc="fonts", unit="font"):
             result = subprocess.run(
-                ["npm", "pack", "--silent", "--cache", f"{scratch}/cache", f"@fontsource/{name}@5"],
+                [
+                    "npm",
+                    "pack",
+                    *NPM_OPTIONS,
+                    "--cache",
+                    f"{scratch}/cache",
+                    f"@fontsource/{name}@5",
+                ],
                 cwd=scratch,
                 capture_output=True,
                 text=True,
@@ -143,6 +171,12 @@ class FontSource:
         texts = self.prose.lines(rng, num_lines)
         lines = [_render(text, font, stroke, core, above, below) for text in texts]
         return path.name.removesuffix("-latin-400-normal.woff2"), lines
+
+    def write_text(self, text: str, height: float) -> InkLine:
+        """One line of that text in the first font, about `height` px high."""
+        core, above, below = _metrics(str(self.paths[0]))
+        font = _load(str(self.paths[0]), max(int(height / (above + below)), 8))
+        return _render(text, font, 0.0, core, above, below)
 
 
 def _render(

@@ -6,7 +6,7 @@ from typing import Protocol
 import numpy as np
 
 from text_recognizer.pages.fonts import TRAINING_FONTS, UNSEEN_FONTS, FontSource
-from text_recognizer.pages.handwriting import handwriting_folder
+from text_recognizer.pages.handwriting import handwriting_source
 from text_recognizer.pages.ink import InkLine, shrunk
 from text_recognizer.pages.layout import PlacedLine, set_lines
 from text_recognizer.pages.paper import put_on_paper
@@ -54,9 +54,9 @@ def ink_source(kind: str, split: str = "train", prose: Prose | None = None) -> I
     if kind == "font":
         return FontSource(TRAINING_FONTS if split == "train" else UNSEEN_FONTS, prose or Prose())
     if kind == "pen":
-        return PenSource(handwriting_folder(), split)
+        return PenSource(handwriting_source(), split)
     if kind == "scan":
-        return ScanSource(handwriting_folder(), split)
+        return ScanSource(handwriting_source(), split)
     raise ValueError(f"there are no pages of kind {kind!r}: take one of {', '.join(KINDS)}")
 
 

@@ -1,17 +1,22 @@
-"""Where the real handwriting lies, and which of it is for training and which for validation.
+"""Where the real handwriting is, and which of it is for training and which for validation.
 
-The data is not part of the project. `LAB_HANDWRITING` names its folder, else it is looked for
-beside the project. The split is by writer (UNIPEN) and by page (Copiste) and stands in
-`data/splits.json`.
+The data is not part of the project. `LAB_DATA_PACK` names a pack of it (`lab pack`), or
+`LAB_HANDWRITING` its folder; otherwise it is looked for beside the project. The split is by writer
+(UNIPEN) and by page (Copiste) and is written in `data/splits.json`.
 """
 
 import functools
 import json
 import os
 from pathlib import Path
+from typing import Any
 
 from text_recognizer.errors import RecognizerError
+from text_recognizer.pages.pack import Pack, read_pack
 from text_recognizer.places import project_folder
+
+LABELS_VERSION = 4
+"""Rises when UNIPEN's labels or measures change: what was kept of them before is read again."""
 
 
 class HandwritingMissingError(RecognizerError):
@@ -29,6 +34,33 @@ def handwriting_folder() -> Path:
             "or make pages of fonts alone (--kind font)"
         )
     return folder
+
+
+def data_pack() -> Pack | None:
+    """The pack that `LAB_DATA_PACK` names, read once; None if it is not set.
+
+    Raises PackError where it can't be read.
+    """
+    name = os.environ.get("LAB_DATA_PACK")
+    return _read_once(Path(name).absolute()) if name else None
+
+
+@functools.lru_cache(maxsize=1)
+def _read_once(path: Path) -> Pack:
+    return read_pack(path, pack_origin())
+
+
+def pack_origin() -> dict[str, Any]:
+    """What a pack must be made of to be used with this code: labels and splits."""
+    return {"labels": LABELS_VERSION, "splits": splits()}
+
+
+def handwriting_source() -> Path | Pack:
+    """What the handwriting is read from: the pack if there is one, otherwise the folder.
+
+    Raises PackError and HandwritingMissingError.
+    """
+    return data_pack() or handwriting_folder()
 
 
 @functools.cache

@@ -13,6 +13,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from text_recognizer.pages.ink import InkLine, crop_to_ink, reach, with_reach_of_the_hand
+from text_recognizer.pages.pack import Pack
 from text_recognizer.pages.unipen import Item, Writer, read_writers
 
 FEWEST_LINES = 12  # of one writer, to copy pages of them
@@ -29,8 +30,8 @@ class PenSource:
 
     kind = "pen"
 
-    def __init__(self, folder: Path, split: str) -> None:
-        self.writers = read_writers(folder, split)
+    def __init__(self, source: Path | Pack, split: str) -> None:
+        self.writers = read_writers(source, split)
         # A writer with much material is seen more often, but does not drown out the others.
         amount = [(len(w.words) + 4 * len(w.lines)) ** 0.5 for w in self.writers]
         self.weights = np.asarray(amount) / sum(amount)
@@ -82,6 +83,20 @@ class PenSource:
             if line is not None and line.width < LONGEST_LINE * height:
                 lines.append(line)
         return with_reach_of_the_hand(lines)
+
+    def copy_word(self, rng: np.random.Generator, name: str, height: float) -> InkLine | None:
+        """One word of three to ten letters as a writer wrote it, its small letters drawn as in a
+        line about `height` px high; None if the writer wrote no such word.
+
+        Raises KeyError where the split has no such writer.
+        """
+        writer = {writer.name: writer for writer in self.writers}[name]
+        words = [word for word in writer.words if 3 <= len(word.text) <= 10 and word.text.isalpha()]
+        if not words:
+            return None
+        word = words[rng.integers(len(words))]
+        pen = max(height * rng.uniform(0.03, 0.06), 0.9)
+        return _draw(word.text, [(word, 0.0, 0.0, 1.0)], 0.36 * height / word.x_height, 0, 1, pen)
 
 
 Placed = list[tuple[Item, float, float, float]]  # item, x, y of its baseline, scale

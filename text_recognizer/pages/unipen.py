@@ -15,7 +15,8 @@ import numpy as np
 from tqdm.auto import tqdm
 
 from text_recognizer.files import replacing
-from text_recognizer.pages.handwriting import splits, wanted
+from text_recognizer.pages.handwriting import LABELS_VERSION, splits, wanted
+from text_recognizer.pages.pack import Pack
 from text_recognizer.places import lab_folder
 from text_recognizer.vocabulary import CHARACTERS
 
@@ -30,7 +31,6 @@ FILES = (
     ("unipen_text", "line", 1.9),
     ("unipen_chars", "sign", 2.2),
 )
-CACHE_FORMAT = 4
 
 
 @dataclass(frozen=True)
@@ -162,13 +162,22 @@ def _write_cache(folder: Path, cache: Path) -> None:
         )
 
 
-def _read(folder: Path) -> Iterator[tuple[str, str, Item]]:
-    cache = lab_folder() / "cache" / f"unipen-{CACHE_FORMAT}.npz"
+def read_arrays(folder: Path) -> tuple[list[list], np.ndarray, np.ndarray, np.ndarray]:
+    """UNIPEN's usable items as `Pack` has them: rows, points, strokes, items."""
+    cache = lab_folder() / "cache" / f"unipen-{LABELS_VERSION}.npz"
     if not cache.exists():
         _write_cache(folder, cache)
     with np.load(cache, allow_pickle=False) as arrays:
         rows = json.loads(arrays["rows"].tobytes())
-        points, strokes, items = arrays["points"], arrays["strokes"], arrays["items"]
+        return rows, arrays["points"], arrays["strokes"], arrays["items"]
+
+
+def _read(source: Path | Pack) -> Iterator[tuple[str, str, Item]]:
+    """Every usable item as (writer, kind, item)."""
+    if isinstance(source, Pack):
+        rows, points, strokes, items = source.rows, source.points, source.strokes, source.items
+    else:
+        rows, points, strokes, items = read_arrays(source)
     stroke_ends = np.cumsum(strokes).tolist()
     stroke = start = 0
     for row, count in zip(rows, items.tolist(), strict=True):
@@ -180,11 +189,11 @@ def _read(folder: Path) -> Iterator[tuple[str, str, Item]]:
         yield row[0], row[1], Item(row[2], tuple(paths), *row[3:])
 
 
-def read_writers(folder: Path, split: str) -> list[Writer]:
+def read_writers(source: Path | Pack, split: str) -> list[Writer]:
     """UNIPEN's writers of a split (`train` or `validation`) who wrote enough for a page."""
     kept_out = splits()["unipen_validation"]
     names: dict[str, Writer] = {}
-    for name, kind, item in _read(folder):
+    for name, kind, item in _read(source):
         writer = names.setdefault(name, Writer(name, [], [], defaultdict(list)))
         if kind == "word":
             writer.words.append(item)

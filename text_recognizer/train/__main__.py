@@ -7,7 +7,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from text_recognizer.errors import RecognizerError
+from text_recognizer.errors import DeviceError, RecognizerError
 from text_recognizer.pages.generator import KINDS, TRAINING_MIX
 from text_recognizer.places import lab_folder
 from text_recognizer.train.fit import NETWORKS, Machine, Settings, fit
@@ -22,6 +22,14 @@ def parse_mix(text: str) -> dict[str, float]:
             raise argparse.ArgumentTypeError(f"{kind!r} is none of {', '.join(KINDS)}")
         mix[kind] = float(share or 1.0)
     return mix
+
+
+def positive(text: str) -> float:
+    """A number above 0."""
+    number = float(text)
+    if not 0 < number < float("inf"):
+        raise argparse.ArgumentTypeError("give a number above 0")
+    return number
 
 
 def parser() -> argparse.ArgumentParser:
@@ -47,10 +55,30 @@ def parser() -> argparse.ArgumentParser:
         help="optimizer steps in all, best a multiple of --validate-every: what comes after the "
         "last validation is not kept",
     )
-    parser.add_argument("--batch", type=int, default=16, help="strips, or pages, in a batch")
+    parser.add_argument(
+        "--minutes",
+        type=positive,
+        help="reader only: train for so long instead of --steps, with strips made by --workers "
+        "processes ahead of the GPU",
+    )
+    parser.add_argument(
+        "--width",
+        type=int,
+        choices=(1, 2, 3, 4),
+        default=1,
+        help="with --minutes: times the channels; a wider network starts by reading exactly as "
+        "the narrow one that it was made of",
+    )
+    parser.add_argument(
+        "--batch", type=int, help="strips, or pages, in a batch (16; with --minutes what pays)"
+    )
     parser.add_argument("--learning-rate", type=float, help="peak (reader 1e-4, finder 2e-3)")
-    parser.add_argument("--validate-every", type=int, default=100, help="steps")
-    parser.add_argument("--workers", type=int, default=1, help="processes that make pages")
+    parser.add_argument("--validate-every", type=int, help="steps (100), or s with --minutes (20)")
+    parser.add_argument(
+        "--workers",
+        type=int,
+        help="processes that make pages (1; with --minutes one for each processor but one)",
+    )
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--accelerator", default="auto", help="Lightning's: auto, cpu, gpu")
     parser.add_argument("--devices", default="auto", help="Lightning's: how many, or which")
@@ -61,20 +89,50 @@ def parser() -> argparse.ArgumentParser:
 
 def main(arguments: list[str] | None = None) -> None:
     options = parser().parse_args(arguments)
+    out = options.out or lab_folder() / "runs" / options.network
+    if options.minutes is not None:
+        _train_by_time(options, out)
+        return
+    if options.width != 1:
+        parser().error("--width goes with --minutes only")
     settings = Settings(
         options.network,
         options.steps,
-        options.batch,
+        options.batch or 16,
         options.learning_rate,
-        options.validate_every,
+        options.validate_every or 100,
         options.mix,
         options.ema,
         options.seed,
     )
-    machine = Machine(options.accelerator, options.devices, options.precision, options.workers)
-    out = options.out or lab_folder() / "runs" / options.network
+    machine = Machine(options.accelerator, options.devices, options.precision, options.workers or 1)
     fitted = fit(settings, out, options.weights, machine)
     print(f"best {fitted.monitored} {fitted.score:.4f}: {fitted.weights}")
+
+
+def _train_by_time(options: argparse.Namespace, out: Path) -> None:
+    import torch
+
+    from text_recognizer.train.by_time import TimedSettings, train_for
+
+    if options.network != "reader":
+        parser().error("--minutes trains the reader only")
+    has_gpu = torch.cuda.is_available()
+    if options.accelerator in ("gpu", "cuda") and not has_gpu:
+        raise DeviceError("PyTorch finds no GPU here; give --accelerator cpu.")
+    settings = TimedSettings(
+        options.minutes,
+        options.width,
+        options.learning_rate,
+        options.validate_every or 20,
+        options.mix,
+        options.batch,
+        options.workers,
+        options.seed,
+    )
+    device = "cuda" if has_gpu and options.accelerator != "cpu" else "cpu"
+    trained = train_for(settings, out, options.weights, device)
+    print(f"best cer {trained.score:.4f}: {trained.weights}")
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ from pathlib import Path
 import torch
 
 from text_recognizer.errors import ModelFileError
+from text_recognizer.model_file import problem
 from text_recognizer.train.reader import ReaderTraining
 
 
@@ -17,6 +18,8 @@ def load_reader_checkpoint(path: Path) -> ReaderTraining:
     ModelFileError where it is no checkpoint, of another model, or its weights are not finite.
     """
     try:
+        if wrong := problem(path):
+            raise ValueError(wrong)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # what is odd about the file is told below
             checkpoint = dict(torch.load(path, map_location="cpu", weights_only=True))

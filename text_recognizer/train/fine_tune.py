@@ -16,7 +16,7 @@ from pytorch_lightning.loggers import Logger
 
 from text_recognizer.train.reader import ReaderTraining
 from text_recognizer.train.sample_lines import SampleLines
-from text_recognizer.weights import load_weights, packaged_weights
+from text_recognizer.weights import READER, load_weights, packaged_weights
 
 MAX_WARMUP = 100  # steps
 
@@ -81,7 +81,7 @@ def fine_tune(
         max_steps=steps,
         kinds=data.validation_kinds,
     )
-    load_weights(training.reader, packaged_weights() / "line_reader.safetensors")
+    load_weights(training.reader, packaged_weights() / READER)
     out.parent.mkdir(parents=True, exist_ok=True)
     best = BestCheckpoint(out)
     with quiet():

@@ -22,7 +22,7 @@ from text_recognizer.evaluate.validation import REAL_GROUPS, write_pages
 from text_recognizer.files import replacing
 from text_recognizer.models.import_line_reader import find_onnx, line_reader_from_onnx
 from text_recognizer.pages.fonts import fetch_fonts
-from text_recognizer.pages.handwriting import handwriting_folder
+from text_recognizer.pages.handwriting import handwriting_source
 from text_recognizer.paragraph_text_recognizer import ParagraphTextRecognizer
 from text_recognizer.train.fine_tune import quiet
 from text_recognizer.train.fit import Machine, fit
@@ -84,7 +84,7 @@ def follow(
         say(line)
     kinds = {kind for stage in recipe.stages for kind in stage.settings.mix}
     if kinds & {"pen", "scan"} or set(recipe.groups) & set(REAL_GROUPS):
-        handwriting_folder()  # what is missing is told before hours are spent
+        handwriting_source()  # what is missing is told before hours are spent
     if "font" in kinds or "font" in recipe.groups:
         fetch_fonts()
     out.mkdir(parents=True, exist_ok=True)

@@ -1,6 +1,5 @@
 """Fine-tunes the line reader with CTC (Graves et al. 2006) on strips of made pages."""
 
-import warnings
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torchmetrics.text import CharErrorRate
 
-from text_recognizer.compile import script_paragraph_reader
+from text_recognizer.compile import save_script, script_paragraph_reader
 from text_recognizer.models.line_finder import LineFinder
 from text_recognizer.models.line_reader import LineReader
 from text_recognizer.models.paragraph_reader import ParagraphReader
@@ -18,7 +17,7 @@ from text_recognizer.models.strips import STRIDE
 from text_recognizer.train.schedule import scheduled_adamw
 from text_recognizer.train.strips_data import StripBatch
 from text_recognizer.vocabulary import BLANK, decode
-from text_recognizer.weights import load_weights, packaged_weights
+from text_recognizer.weights import FINDER, load_weights, packaged_weights
 
 
 def greedy_text(logits: Tensor, width: int) -> str:
@@ -88,7 +87,7 @@ class ReaderTraining(pl.LightningModule):
     def paragraph_reader(self) -> ParagraphReader:
         """This reader behind the packaged finder: what reads whole pages. Shares the weights."""
         finder = LineFinder()
-        load_weights(finder, packaged_weights() / "line_finder.safetensors")
+        load_weights(finder, packaged_weights() / FINDER)
         return ParagraphReader(finder, self.reader).train(self.training)
 
     def to_torchscript(
@@ -111,7 +110,5 @@ class ReaderTraining(pl.LightningModule):
         script = script_paragraph_reader(self.paragraph_reader())
         self.train(was_training)
         if file_path is not None:
-            with warnings.catch_warnings():
-                warnings.filterwarnings("ignore", category=DeprecationWarning)
-                script.save(str(file_path))
+            save_script(script, Path(file_path))
         return script

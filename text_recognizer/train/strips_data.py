@@ -67,6 +67,17 @@ def page_strips(page: Page, rng: np.random.Generator | None) -> tuple[Tensor, Te
     return cut_strips(ink, paths, starts, ends, above, below)
 
 
+def page_lines(page: Page, rng: np.random.Generator | None) -> list[tuple[int, Tensor, list[int]]]:
+    """Width in px, strip (1, 48, width) and token ids of each line that training can use."""
+    found = []
+    cut, widths = page_strips(page, rng)
+    for strip, width, line in zip(cut, widths.tolist(), page.lines, strict=True):
+        target = encode(line.text)
+        if frames_needed(target) <= width // STRIDE and width <= MAX_TRAINING_WIDTH:
+            found.append((width, strip[:, :, :width], target))
+    return found
+
+
 class StripBatches(Dataset[StripBatch]):
     """Batch number i, always the same for the same seed and the same number of `workers`.
 
@@ -119,11 +130,7 @@ class StripBatches(Dataset[StripBatch]):
         while len(strips) < (self.group + 1) * self.lines:
             page = self.generator.make([self.seed, group, part], max_lines=8)
             part += 1
-            cut, widths = page_strips(page, rng if self.jitter else None)
-            for strip, width, line in zip(cut, widths.tolist(), page.lines, strict=True):
-                target = encode(line.text)
-                if frames_needed(target) <= width // STRIDE and width <= MAX_TRAINING_WIDTH:
-                    strips.append((width, strip[:, :, :width], target))
+            strips += page_lines(page, rng if self.jitter else None)
         strips.sort(key=lambda one: one[0])
         first = int(rng.integers(len(strips) - self.group * self.lines + 1))
         starts = first + self.lines * rng.permutation(self.group)

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from lab_utils.figures import COLOURS, HATCHES
 from lab_utils.lessons.curves import draw_curves
-from lab_utils.packaged import SAMPLE_PAGES
 from lab_utils.service.queueing import simulate_queue
+from text_recognizer.places import SAMPLE_PAGES
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

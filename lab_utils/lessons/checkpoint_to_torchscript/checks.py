@@ -4,21 +4,25 @@ import math
 import warnings
 from collections import OrderedDict
 from collections.abc import Callable
+from functools import partial
 from os.path import commonprefix
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from lab_utils.lessons.checking import attempt, expect, expect_type, fail, passed
+from lab_utils.lessons import checking
+from lab_utils.lessons.checking import Answer, attempt, check, expect, expect_type, fail, saying
+
+go_on = partial(checking.go_on, "checkpoint_to_torchscript")
 
 
-def stored_bytes(function: Callable[[Any], int]) -> None:
+@check
+def stored_bytes(function: Answer) -> str:
     """Storages in nested containers, each counted once and whole."""
 
     def expect_bytes(value: Any, wanted: int, message: str) -> None:
-        result = attempt(function, value)
-        expect_type(result, int, "stored_bytes")
+        result = expect_type(attempt(function, value), int, "stored_bytes")
         expect(result == wanted, f"stored_bytes returned {result}, not {wanted}: {message}")
 
     for dtype, size in ((torch.float32, 4), (torch.float16, 2), (torch.int64, 8), (torch.bool, 1)):
@@ -44,6 +48,16 @@ def stored_bytes(function: Callable[[Any], int]) -> None:
         "three tensors looked into one storage, which is written once.",
     )
     expect_bytes(
+        [shared[:50], shared[50:]],
+        400,
+        "two tensors looked into one storage, each at another place of it, and it is written once.",
+    )
+    expect_bytes(
+        {"last": shared[99:], "first": shared[:1], "steps": shared[::2]},
+        400,
+        "three tensors looked into one storage, at different places, and it is written once.",
+    )
+    expect_bytes(
         [torch.zeros(1000)[:3]],
         4000,
         "the tensor showed 3 numbers of a storage with 1000, and the whole storage is written.",
@@ -53,10 +67,11 @@ def stored_bytes(function: Callable[[Any], int]) -> None:
         64,
         "two tensors that are equal, but have a storage each, are written both.",
     )
-    passed(function, "storages are found at any depth, and counted once and whole.")
+    return "storages are found at any depth, and counted once and whole."
 
 
-def inference_weights(function: Callable[[dict, str], dict[str, Tensor]]) -> None:
+@check
+def inference_weights(function: Answer) -> str:
     """The right names without their prefix, the right tensors, and nothing else."""
     for prefix in ("reader.", "model.reader."):
         generator = torch.Generator().manual_seed(1)
@@ -70,8 +85,7 @@ def inference_weights(function: Callable[[dict, str], dict[str, Tensor]]) -> Non
         state = {prefix + name: tensor for name, tensor in network.items()}
         state |= {name: torch.rand(2, 3, generator=generator) for name in strangers}
         checkpoint = {"epoch": 1, "state_dict": OrderedDict(state), "optimizer_states": [{}]}
-        result = attempt(function, checkpoint, prefix)
-        expect_type(result, dict, "inference_weights")
+        result = expect_type(attempt(function, checkpoint, prefix), dict, "inference_weights")
         expect(
             set(checkpoint) == {"epoch", "state_dict", "optimizer_states"}
             and list(checkpoint["state_dict"]) == list(state),
@@ -83,7 +97,7 @@ def inference_weights(function: Callable[[dict, str], dict[str, Tensor]]) -> Non
                 isinstance(result[name], Tensor) and torch.equal(result[name], tensor),
                 f'"{name}" has not the value of "{prefix}{name}".',
             )
-    passed(function, "the network's weights come alone and by their own names.")
+    return "the network's weights come alone and by their own names."
 
 
 def _expect_names(found: set, network: dict, strangers: list[str], prefix: str) -> None:
@@ -109,7 +123,8 @@ def _expect_names(found: set, network: dict, strangers: list[str], prefix: str) 
     )
 
 
-def join_lines(function: Callable[[Tensor, int, int], Tensor]) -> None:
+@check
+def join_lines(function: Answer) -> str:
     """The same text in Python and as a script, for pages of any number of lines."""
     newline, padding = 96, 97
     pages = {
@@ -127,14 +142,14 @@ def join_lines(function: Callable[[Tensor, int, int], Tensor]) -> None:
     for name, lines in reversed(pages.items()):
         _expect_joined(scripted, "join_lines as a script", name, lines, newline, padding)
     _expect_joined(function, "join_lines", "a page with other tokens", [[97, 2], [3]], 0, 1)
-    passed(function, "the script joins any number of lines.")
+    return "the script joins any number of lines."
 
 
-def _scripted(function: Callable) -> Callable:
+def _scripted(function: Answer) -> Answer:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
-            scripted = torch.jit.script(function)
+            scripted = torch.jit.script(function.function)
         except Exception as error:  # whatever the compiler thinks of a student's code
             lines = [line.strip() for line in str(error).splitlines() if line.strip()]
             place = next((n for n, line in enumerate(lines) if "<--- HERE" in line), None)
@@ -149,20 +164,19 @@ def _scripted(function: Callable) -> Callable:
             lines = [line for line in str(error).splitlines() if line.strip()]
             fail(f"join_lines runs in Python, but its script stops with: {lines[-1].strip()[:200]}")
 
-    run.__name__ = "join_lines"
-    return run
+    return Answer(run, "join_lines")
 
 
 def _expect_joined(
-    function: Callable, called: str, name: str, lines: list[list[int]], newline: int, padding: int
+    function: Answer, called: str, name: str, lines: list[list[int]], newline: int, padding: int
 ) -> None:
     width = max([len(line) for line in lines], default=0) + (1 if lines else 0)
     page = torch.full((len(lines), width), padding, dtype=torch.long)
     for row, line in zip(page, lines, strict=True):
         row[: len(line)] = torch.tensor(line, dtype=torch.long)
     before = page.clone()
-    result = attempt(function, page, newline, padding)
-    expect_type(result, Tensor, "join_lines")
+    with saying(f"given {name}"):
+        result = expect_type(attempt(function, page, newline, padding), Tensor, "join_lines")
     expect(torch.equal(page, before), "join_lines changed the lines that it was given.")
     wanted: list[int] = []
     for line in lines:
@@ -188,9 +202,8 @@ def _expect_joined(
     expect(found == wanted, f"{said} {found}, not {wanted} ({marks}).")
 
 
-def parity(
-    function: Callable[[Callable, Callable, list[Tensor]], tuple[int, float]],
-) -> None:
+@check
+def parity(function: Answer) -> str:
     """Same, nearly the same, and all the ways in which outputs differ unnoticed."""
     generator = torch.Generator().manual_seed(1)
     batches = [torch.randn(2, frames, 6, generator=generator) for frames in (4, 7, 3)]
@@ -263,16 +276,14 @@ def parity(
     ]
     for one, other, (same, largest), name in cases:
         given = [batch.clone() for batch in batches]
-        result = attempt(function, one, other, given)
-        expect_type(result, tuple, "parity")
+        result = expect_type(attempt(function, one, other, given), tuple, "parity")
         expect(len(result) == 2, f"parity returned {len(result)} values, not two.")
         expect(
             all(torch.equal(a, b) for a, b in zip(given, batches, strict=True)),
             f"for {name}, the batches were changed: give each module a copy.",
         )
-        found, difference = result
-        expect_type(found, int, "parity (first value)")
-        expect_type(difference, float, "parity (second value)")
+        found = expect_type(result[0], int, "parity (first value)")
+        difference = expect_type(result[1], (float, int), "parity (second value)")
         told = f"for {name}, parity returned {found} and {difference:.4g}"
         expect(
             not math.isnan(difference),
@@ -283,7 +294,7 @@ def parity(
             f"{told}; the largest difference is {largest:.4g}.",
         )
         expect(found == same, f"{told}; {same} of 3 batches say the same.")
-    passed(function, "small and large differences, NaNs, shapes and dtypes are told.")
+    return "small and large differences, NaNs, shapes and dtypes are told."
 
 
 def _top_gap(out: Tensor) -> Tensor:
@@ -292,10 +303,11 @@ def _top_gap(out: Tensor) -> Tensor:
     return best - second
 
 
-class _Script:
-    """Has the interface of a loaded script: says what the first row of the page is the ids of."""
+class _Script(torch.nn.Module):
+    """Has the interface of a loaded script: the first row of the page are the ids of its text."""
 
     def __init__(self, tokens: list[str], ignored: list[int]) -> None:
+        super().__init__()
         self.tokens, self.ignored = tokens, ignored
 
     def forward(self, pages: Tensor) -> Tensor:
@@ -308,10 +320,9 @@ class _Script:
             fail(f"a page of 4 x 12 px came to the script as {tuple(pages.shape[2:])}.")
         return pages[:, 0, 0].long()
 
-    __call__ = forward
 
-
-def page_text(function: Callable[[Any, Tensor], str]) -> None:
+@check
+def page_text(function: Answer) -> str:
     """Two scripts with different vocabularies, and rows with ignored tokens anywhere."""
     scripts = [
         _Script(["<blank>", "a", "b", " ", "\n", "<pad>"], [0, 5]),
@@ -327,8 +338,7 @@ def page_text(function: Callable[[Any, Tensor], str]) -> None:
             page = torch.zeros(4, 12, dtype=torch.uint8)
             page[0] = torch.tensor(row)
             before = page.clone()
-            result = attempt(function, script, page)
-            expect_type(result, str, "page_text")
+            result = expect_type(attempt(function, script, page), str, "page_text")
             expect(torch.equal(page, before), "page_text changed the page that it was given.")
             wanted = "".join(script.tokens[i] for i in row if i not in script.ignored)
             told = f"with the tokens {script.tokens}, of which {script.ignored} are ignored"
@@ -341,4 +351,4 @@ def page_text(function: Callable[[Any, Tensor], str]) -> None:
                 result == wanted,
                 f"{told}, the ids {row} say {wanted!r}; page_text said {result!r}.",
             )
-    passed(function, "the text comes from the script's own tokens.")
+    return "the text comes from the script's own tokens."

@@ -4,20 +4,32 @@ Nothing outside this machine is asked: a small server on 127.0.0.1 stands in for
 """
 
 import base64
+import io
 import json
-import threading
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from lab_utils.lessons.checking import attempt, expect, expect_type, fail, passed
+from lab_utils.lessons import checking
+from lab_utils.lessons.checking import (
+    Answer,
+    attempt,
+    check,
+    expect,
+    expect_raises,
+    expect_type,
+    fail,
+    saying,
+    short,
+)
+from lab_utils.lessons.stand_in import StandIn, http_answer
 from text_recognizer.errors import ImageError, RecognizerError
 from text_recognizer.paragraph_text_recognizer import Line, PageReading
+
+go_on = partial(checking.go_on, "gradio_app")
 
 PATH = "page.png"
 
@@ -41,7 +53,8 @@ class _OnePage:
         return self.read(image).text
 
 
-def read_page(function: Callable[..., tuple[str, str]]) -> None:
+@check
+def read_page(function: Answer) -> str:
     """Text and summary, one reading a call, and of all errors only the user's are told."""
     pages = [
         ({"Dear all,": 0.98, "it rains.": 0.31, "Yours": 0.50}, "3 lines, 1 doubtful"),
@@ -51,8 +64,7 @@ def read_page(function: Callable[..., tuple[str, str]]) -> None:
     ]
     for lines, wanted in pages:
         predictor = _OnePage(lines)
-        result = attempt(function, PATH, predictor)
-        expect_type(result, tuple, "read_page")
+        result = expect_type(attempt(function, PATH, predictor), tuple, "read_page")
         expect(len(result) == 2, f"read_page returned {len(result)} values, not text and summary.")
         text, summary = result
         expect(
@@ -88,18 +100,15 @@ def read_page(function: Callable[..., tuple[str, str]]) -> None:
         "print_exception=False.",
     )
     bug = KeyError("/srv/models/secret.pt")
-    try:
-        result = function(PATH, _OnePage({}, bug))
-    except KeyError:
-        passed(function, "text and summary come back, and users are told what they can mend.")
-        return
-    except Exception as error:
-        told = f"{type(error).__name__}: {getattr(error, 'message', error)}"
-        fail(
-            f"the predictor has a bug, {bug!r}, and the user was told {told!r}: catch "
-            "RecognizerError alone, since what a bug says is nobody's business.",
-        )
-    fail(f"the predictor has a bug, {bug!r}, and read_page returned {result!r} as if all was well.")
+    expect_raises(
+        function,
+        KeyError,
+        PATH,
+        _OnePage({}, bug),
+        when=f"where the predictor has a bug, {bug!r}",
+        why="catch only RecognizerError, since users must not see what a bug says",
+    )
+    return "text and summary come back, and users are told what they can mend."
 
 
 def _advice(lines: dict[str, float]) -> str:
@@ -118,7 +127,7 @@ def _expect_one_reading(predictor: _OnePage) -> None:
     )
 
 
-def _expect_told(function: Callable, path: str | None, predictor: _OnePage, when: str) -> Any:
+def _expect_told(function: Answer, path: str | None, predictor: _OnePage, when: str) -> Any:
     """The gr.Error with which the function stops."""
     import gradio as gr
 
@@ -135,57 +144,77 @@ def _expect_told(function: Callable, path: str | None, predictor: _OnePage, when
     fail(f"where {when}, read_page returned {result!r}: raise gr.Error with a sentence.")
 
 
-SIGNATURES = {
-    "image/png": b"\x89PNG\r\n\x1a\n",
-    "image/jpeg": b"\xff\xd8\xff\xe0",
-    "image/gif": b"GIF89a",
-    "image/webp": b"RIFF\x24\0\0\0WEBPVP8 ",
-}
-"""How the bytes of each type of image start."""
+def _pictures() -> Iterator[tuple[str, bytes]]:
+    """Real images with the types that they have, of lengths that need each kind of padding."""
+    noise = np.random.default_rng(8)
+    for width in range(5, 14):
+        picture = Image.fromarray(noise.integers(0, 256, (9, width), dtype=np.uint8))
+        for kind, options in (
+            ("png", {}),
+            ("jpeg", {}),
+            ("jpeg", {"exif": b"Exif\0\0MM\0*\0\0\0\x08\0\0\0\0\0\0"}),
+            ("gif", {}),
+            ("gif", {"comment": b"second version of GIF"}),
+            ("webp", {"lossless": True}),
+            ("webp", {"quality": 60}),
+        ):
+            file = io.BytesIO()
+            picture.save(file, kind, **options)
+            yield f"image/{kind}", file.getvalue()
 
 
-def predict_body(function: Callable[[bytes], dict]) -> None:
-    """The body for each type of image, told by its bytes; what is no image is refused."""
-    bytes_from = np.random.default_rng(8).bytes
-    for kind, start in SIGNATURES.items():
-        for length in (200, 201, 202):  # one for each length of the padding
-            image = start + bytes_from(length - len(start))
-            body = attempt(function, image)
-            expect_type(body, dict, "predict_body")
-            uri = _uri_of(body)
-            header, comma, text = uri.partition(",")
-            expect(
-                bool(comma) and header.startswith("data:") and header.endswith(";base64"),
-                f"the url starts with {uri[:30]!r}: a data URI is data:, the type, ;base64, a "
-                "comma, and the base64 text.",
-            )
-            named = header.removeprefix("data:").removesuffix(";base64")
-            expect(
-                named == kind,
-                f"an image that starts with {start!r} was called {named}, not {kind}.",
-            )
-            _expect_base64(text, image)
-    for nothing in (b"", b"Dear all, it rains.", b"%PDF-1.7 ", b"RIFF\x24\0\0\0WAVEfmt "):
-        _refusal(function, nothing, when=f"the bytes are {nothing!r}, which are no such image")
-    passed(function, "the request holds the image and its type.")
+def _bmp() -> bytes:
+    file = io.BytesIO()
+    Image.new("L", (9, 9)).save(file, "bmp")
+    return file.getvalue()
+
+
+@check
+def predict_body(function: Answer) -> str:
+    """The body for each type of image, found in its bytes; what is not an image is refused."""
+    for kind, image in _pictures():
+        start = image[:12]
+        with saying(f"for an image that starts with {start!r}"):
+            body = expect_type(attempt(function, image), dict, "predict_body")
+        uri = _uri_of(body)
+        header, comma, text = uri.partition(",")
+        expect(
+            bool(comma) and header.startswith("data:") and header.endswith(";base64"),
+            f"the url starts with {uri[:30]!r}: a data URI is data:, the type, ;base64, a "
+            "comma, and the base64 text.",
+        )
+        named = header.removeprefix("data:").removesuffix(";base64")
+        said = f"an image that starts with {start!r} was called {named}"
+        expect(named == kind, f"{said}, not {kind}.")
+        _expect_base64(text, image)
+    sound = b"RIFF\x24\0\0\0WAVEfmt "
+    texts = (b"", b"Dear all, it rains.", b"%PDF-1.7 ", b"Dear all WEBP is new")
+    for nothing in (*texts, sound, _bmp()):
+        expect_raises(
+            function,
+            RecognizerError,
+            nothing,
+            when=f"where the bytes are {nothing[:20]!r}, which are not one of the four types",
+        )
+    return "the request holds the image and its type."
 
 
 def _uri_of(body: dict) -> str:
     data = body.get("data")
     expect(
         isinstance(data, list) and len(data) == 1,
-        f'the body\'s "data" is {_short(data)}: it is a list with one value for each input, '
+        f'the body\'s "data" is {short(data)}: it is a list with one value for each input, '
         "and there is one.",
     )
     (value,) = data
     expect(
         isinstance(value, dict) and "url" in value,
-        f"the image is {_short(value)}: Gradio takes an object with the key url, and refuses a "
+        f"the image is {short(value)}: Gradio takes an object with the key url, and refuses a "
         "bare string.",
     )
     expect(
         isinstance(value["url"], str),
-        f"the url is {_short(value['url'])}: JSON has no bytes, so decode them to a str.",
+        f"the url is {short(value['url'])}: JSON has no bytes, so decode them to a str.",
     )
     return value["url"]
 
@@ -219,86 +248,13 @@ def _expect_base64(text: str, image: bytes) -> None:
     )
 
 
-def _refusal(function: Callable, *arguments: Any, when: str) -> str:
-    """The message with which the function raises RecognizerError; fails where it doesn't."""
-    name = function.__name__
-    try:
-        result = function(*arguments)
-    except RecognizerError as error:
-        message = str(error).strip()
-        expect(bool(message), f"where {when}, the RecognizerError has no sentence.")
-        return message
-    except Exception as error:
-        fail(
-            f"where {when}, {name} stopped with {type(error).__name__}: raise RecognizerError "
-            "with a sentence, the one kind of error that callers wait for.",
-        )
-    fail(f"where {when}, {name} returned {_short(result)}: raise RecognizerError with a sentence.")
-
-
-@dataclass
-class _Answer:
-    """What the server that stands in for the app says, and what it was asked."""
-
-    status: int
-    body: bytes
-    kind: str = "application/json"
-    wait: float = 0.0
-    """Seconds until the answer comes, or until the server is closed."""
-    asked: list[tuple[str, str, str, bytes]] = field(default_factory=list)
-    """Method, path, content type and body of each request."""
-
-
-class _Server(ThreadingHTTPServer):
-    daemon_threads = True
-    # Else closing waits for requests whose client has gone.
-    block_on_close = False
-
-    def __init__(self, answer: _Answer) -> None:
-        super().__init__(("127.0.0.1", 0), _Handler)
-        self.answer, self.closing = answer, threading.Event()
-
-    def server_bind(self) -> None:
-        # HTTPServer's own would ask the network for this machine's name.
-        self.socket.bind(self.server_address)
-        self.server_address = self.socket.getsockname()
-        self.server_name, self.server_port = self.server_address[:2]
-
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        """A client that hung up is no news."""
-
-
-class _Handler(BaseHTTPRequestHandler):
-    def _say(self) -> None:
-        answer = self.server.answer
-        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-        kind = self.headers.get("Content-Type") or "none"
-        answer.asked.append((self.command, self.path, kind, body))
-        self.server.closing.wait(answer.wait)
-        self.send_response(answer.status)
-        self.send_header("Content-Type", answer.kind)
-        self.send_header("Content-Length", str(len(answer.body)))
-        self.end_headers()
-        self.wfile.write(answer.body)
-
-    do_GET = do_POST = do_PUT = _say
-
-    def log_message(self, format: str, *arguments: Any) -> None:
-        """Nothing: a check prints its result alone."""
-
-
-@contextmanager
-def _stand_in(answer: _Answer) -> Iterator[str]:
-    """The address of a server that gives this answer to whatever it is asked."""
-    with _Server(answer) as server:
-        thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
-        thread.start()
-        try:
-            yield f"http://127.0.0.1:{server.server_port}/gradio_api/run/predict"
-        finally:
-            server.closing.set()
-            server.shutdown()
-            thread.join()
+def _refusal(function: Answer, *arguments: Any, when: str) -> str:
+    """The message with which the function raises RecognizerError; fails if it doesn't."""
+    why = "callers wait for this one kind of error"
+    error = expect_raises(function, RecognizerError, *arguments, when=f"where {when}", why=why)
+    message = str(error).strip()
+    expect(bool(message), f"where {when}, the RecognizerError has no sentence.")
+    return message
 
 
 BODY = {"data": [{"url": "data:image/png;base64,iVBORw0KGgo="}]}
@@ -307,86 +263,102 @@ DAMAGED = "The image is damaged or cut off; save or copy it once more."
 GATEWAY = b"<html><h1>502 Bad Gateway</h1></html>"
 
 
-def ask(function: Callable[[str, dict, float], str]) -> None:
+ROUTE = "gradio_api/run/predict"
+
+
+def _json_answer(status: int, document: Any, **options: Any) -> StandIn:
+    body = document if isinstance(document, bytes) else json.dumps(document).encode()
+    return StandIn(http_answer(f"{status} X", body, kind="application/json", **options))
+
+
+@check
+def ask(function: Answer) -> str:
     """A text comes out of a right answer, and of all others a RecognizerError."""
-    answer = _Answer(200, _json({"data": [TEXT], "duration": 0.2}))
-    with _stand_in(answer) as url:
-        text = attempt(function, url, json.loads(json.dumps(BODY)))
-    _expect_request(answer)
-    expect_type(text, str, "ask")
+    app = _json_answer(200, {"data": [TEXT], "duration": 0.2})
+    with app.serving() as url:
+        text = attempt(function, url + ROUTE, json.loads(json.dumps(BODY)))
+    _expect_request(app)
+    text = expect_type(text, str, "ask")
     expect(text == TEXT, f"the answer's text is {TEXT!r}, and ask returned {text!r}.")
-    error = _Answer(500, _json({"error": DAMAGED, "title": "Error"}))
-    message = _refused(function, error, f"the status is 500 and the answer {_told(error)}")
+    with _json_answer(200, {"data": [""]}).serving() as url:
+        text = attempt(function, url + ROUTE, dict(BODY))
+    expect(text == "", f"the text of a blank page is '', and ask returned {text!r}.")
+    message = _refused(function, 500, {"error": DAMAGED, "title": "Error"})
     expect(
         message == DAMAGED,
         f'the answer\'s "error" says {DAMAGED!r}, and ask says {message!r}: hand over the '
         "sentence as it is.",
     )
-    for status, body, kind in (
-        (500, _json({"error": None}), "application/json"),
-        (422, _json({"detail": [{"msg": "Field required"}]}), "application/json"),
-        (502, GATEWAY, "text/html"),
-    ):
-        answer = _Answer(status, body, kind)
-        message = _refused(
-            function, answer, f"the status is {status} and the answer {_told(answer)}"
-        )
+    details = {"detail": [{"msg": "Field required"}]}
+    for status, document in ((500, {"error": None}), (422, details), (502, GATEWAY), (403, [1])):
+        message = _refused(function, status, document)
+        shown = document.decode() if isinstance(document, bytes) else json.dumps(document)
         expect(
             str(status) in message and "None" not in message,
-            f"where the status is {status} and the answer {_told(answer)}, ask says {message!r}: "
-            "there is no sentence in it, so name the status.",
+            f"where the status is {status} and the answer {shown}, ask says "
+            f"{message!r}: there is no sentence in it, so name the status.",
         )
-    for body in (b"<html>Please log in</html>", _json({"data": []}), _json(["text"])):
-        answer = _Answer(200, body)
-        _refused(function, answer, f"the status is 200 and the answer {_told(answer)}")
+    for document in (b"<html>Please log in</html>", {"data": []}, ["text"]):
+        _refused(function, 200, document)
     _expect_patience(function)
-    with _stand_in(_Answer(200, b"")) as url:
-        pass
-    _refusal(function, url, dict(BODY), when="no server is there any more")
-    passed(function, "a text comes back, or one sentence that says why not.")
+    _expect_broken(function)
+    return "a text comes back, or one sentence that says why not."
 
 
-def _json(value: Any) -> bytes:
-    return json.dumps(value).encode()
+def _refused(function: Answer, status: int, document: Any) -> str:
+    shown = document.decode() if isinstance(document, bytes) else json.dumps(document)
+    with _json_answer(status, document).serving() as url:
+        when = f"the status is {status} and the answer {shown}"
+        return _refusal(function, url + ROUTE, dict(BODY), when=when)
 
 
-def _told(answer: _Answer) -> str:
-    return answer.body.decode()
+def _expect_broken(function: Answer) -> None:
+    """Answers that are not HTTP, or stop in the middle, are refused as well."""
+    cut = json.dumps({"data": [TEXT]}).encode()[:-9]
+    _refused(function, 200, {"data": [None]})
+    for when, app in {
+        "the answer is an SSH server's greeting, not HTTP": StandIn(b"SSH-2.0-OpenSSH\r\n"),
+        "the connection ends before an answer comes": StandIn(b""),
+        "the answer breaks off in the middle": _json_answer(200, cut, length=len(cut) + 9),
+        "an answer with status 500 breaks off": _json_answer(500, cut, length=len(cut) + 9),
+    }.items():
+        with app.serving() as url:
+            _refusal(function, url + ROUTE, dict(BODY), when=when)
 
 
-def _refused(function: Callable, answer: _Answer, when: str) -> str:
-    with _stand_in(answer) as url:
-        return _refusal(function, url, dict(BODY), when=when)
-
-
-def _expect_request(answer: _Answer) -> None:
-    expect(bool(answer.asked), "ask returned without asking the server at `url`.")
-    method, path, kind, body = answer.asked[0]
-    expect(len(answer.asked) == 1, f"the server was asked {len(answer.asked)} times, not once.")
+def _expect_request(app: StandIn) -> None:
+    expect(bool(app.asked), "ask returned without asking the server at `url`.")
+    asked = app.asked[0]
+    expect(len(app.asked) == 1, f"the server was asked {len(app.asked)} times, not once.")
     expect(
-        method == "POST",
-        f"the server was asked with {method}: a body is sent with the method POST.",
+        asked.method == "POST",
+        f"the server was asked with {asked.method}: a body is sent with the method POST.",
     )
     expect(
-        path == "/gradio_api/run/predict",
-        f"the server was asked for {path!r}: take the address as it was given.",
+        asked.path == f"/{ROUTE}",
+        f"the server was asked for {asked.path!r}: use the address as it was given.",
     )
+    kind = asked.headers.get("content-type", "none")
     expect(
         kind.split(";")[0].strip().lower() == "application/json",
         f"the request's Content-Type was {kind}: without application/json the app takes the body "
         "for a form.",
     )
     try:
-        sent = json.loads(body)
+        sent = json.loads(asked.body)
     except ValueError:
-        fail(f"the request's body is no JSON: it starts with {body[:30]!r}. Look at json.dumps.")
-    expect(sent == BODY, f"the request's body holds {_short(sent)}, not what ask was given.")
+        fail(f"the request's body is not JSON: it starts with {asked.body[:30]!r}: see json.dumps.")
+    expect(sent == BODY, f"the request's body holds {short(sent)}, not what ask was given.")
 
 
-def _expect_patience(function: Callable) -> None:
-    """Where no answer comes, the caller's time limit holds; without one, a late text comes back."""
-    with _stand_in(_Answer(200, _json({"data": ["late"]}), wait=1.0)) as url:
-        _refusal(function, url, dict(BODY), 0.1, when="no answer comes within timeout=0.1 s")
+def _expect_patience(function: Answer) -> None:
+    """If no answer comes, the caller's time limit holds; without one, a late text comes back."""
+    late = _json_answer(200, {"data": ["late"]})
+    late.wait = 1.0
+    with late.serving() as url:
+        when = "no answer comes within timeout=0.1 s"
+        _refusal(function, url + ROUTE, dict(BODY), 0.1, when=when)
+    _refusal(function, url + ROUTE, dict(BODY), when="no server is there any more")
 
 
 class _ReadTooFar(Exception):
@@ -403,26 +375,43 @@ def _stream(text: str, endless: bool = False) -> Iterator[bytes]:
 HEARTBEAT = "event: heartbeat\ndata: null\n\n"
 
 
-def final_data(function: Callable[[Iterable[bytes]], list]) -> None:
+@check
+def final_data(function: Answer) -> str:
     """The data of the event complete, wherever it comes; an error is raised; a cut is noticed."""
     complete = f"event: complete\ndata: {json.dumps([TEXT])}\n\n"
     half = 'event: generating\ndata: ["Dear"]\n\n'
     tricky = ["event: error\ndata: complete"]
+    lookalike = f"event: complete\ndata: {json.dumps(tricky)}\n\n"
+    colon = "split each line at the first colon only; texts have colons, too"
     cases = [
-        (complete, [TEXT], "complete is the only event"),
-        (HEARTBEAT * 2 + complete, [TEXT], "two heartbeats come before complete"),
-        (half + complete, [TEXT], "a generating event with a part of the text comes first"),
-        (complete.replace("\n", "\r\n"), [TEXT], r"lines end with \r\n, as they may"),
-        (f"event: complete\ndata: {json.dumps(tricky)}\n\n", tricky, "the text looks like events"),
-        ('event: complete\ndata: ["", 2]\n\n', ["", 2], "the text of the page is empty"),
+        (complete, [TEXT], "complete is the only event", ""),
+        (HEARTBEAT * 2 + complete, [TEXT], "two heartbeats come before complete", ""),
+        (half + complete, [TEXT], "a generating event with a part of the text comes first", ""),
+        (
+            complete.replace("\n", "\r\n"),
+            [TEXT],
+            r"lines end with \r\n, as they may",
+            r"take \r and \n off the end of each line; an empty line may be \r\n",
+        ),
+        ('event: complete\ndata: ["at: noon"]\n\n', ["at: noon"], "the text has a colon", colon),
+        (lookalike, tricky, "the text looks like events", colon),
+        ('event: complete\ndata: ["", 2]\n\n', ["", 2], "the text of the page is empty", ""),
+        ("event: complete\ndata: []\n\n", [], "the list is empty", ""),
+        ("\n" + complete, [TEXT], "an empty line comes first", ""),
+        (
+            complete.replace("\n", "\nid: 7\n", 1),
+            [TEXT],
+            "the line id: 7 stands between event and data",
+            "an event ends with an empty line, and lines of other names do not matter",
+        ),
     ]
-    for text, wanted, when in cases:
-        result = attempt(function, _stream(text))
-        expect_type(result, list, "final_data")
-        expect(
-            result == wanted,
-            f"where {when}, final_data returned {_short(result)}, not {_short(wanted)}.",
-        )
+    for text, wanted, when, why in cases:
+        with saying(f"where {when}", f" ({why[0].upper()}{why[1:]}.)" if why else ""):
+            result = expect_type(attempt(function, _stream(text)), list, "final_data")
+            expect(
+                result == wanted,
+                f"final_data returned {short(result)}, not {short(wanted)}.",
+            )
     try:
         function(_stream(HEARTBEAT + complete, endless=True))
     except _ReadTooFar:
@@ -438,23 +427,26 @@ def final_data(function: Callable[[Iterable[bytes]], list]) -> None:
             f"where {when}, its data says {DAMAGED!r}, and final_data says {message!r}: hand over "
             "the sentence as it is.",
         )
-    for data in ('{"error": null}', "null"):
+    for data in ('{"error": null}', "null", "[]"):
         when = f"an error comes with the data {data}"
-        message = _refusal(function, _stream(f"event: error\ndata: {data}\n\n"), when=when)
+        text = f"event: error\nid: 7\ndata: {data}\n\n"
+        message = _refusal(function, _stream(text), when=when)
         expect(
             "None" not in message and "null" not in message,
             f"where {when}, final_data says {message!r}: find a sentence of your own.",
         )
+    _refusal(function, _stream("event: error\n\n"), when="an error comes without data")
     for text in ("", HEARTBEAT, half):
         when = f"the stream breaks off, here behind {text[-24:]!r}"
         _refusal(function, _stream(text), when=when)
     for end in (len(complete) // 2, len(complete) - 1):
         when = f"the stream breaks off inside the last event, behind {complete[:end][-12:]!r}"
         _refusal(function, _stream(complete[:end]), when=f"{when} (an empty line ends an event)")
-    passed(function, "of all events, the last one counts, and a stream that breaks off is noticed.")
+    return "of all events, the last one counts, and a stream that breaks off is noticed."
 
 
-def is_blank(function: Callable[[Image.Image], bool]) -> None:
+@check
+def is_blank(function: Answer) -> str:
     """Faint and little writing is written; light, shadow and grain are not."""
     for name, page in pages_with_writing().items():
         expect(
@@ -468,16 +460,14 @@ def is_blank(function: Callable[[Image.Image], bool]) -> None:
             f"{name} was not called blank: its gray levels go from {page.getextrema()[0]} to "
             f"{page.getextrema()[1]}, but near any pixel they differ by no more than its grain.",
         )
-    passed(function, "blank pages are told from faint writing.")
+    return "blank pages are told from faint writing."
 
 
-def _judged(function: Callable, page: Image.Image) -> bool:
+def _judged(function: Answer, page: Image.Image) -> bool:
     before = page.tobytes()
-    result = attempt(function, page)
-    if not isinstance(result, np.bool_):  # what a comparison of NumPy's numbers gives
-        expect_type(result, bool, "is_blank")
+    result = expect_type(attempt(function, page), bool, "is_blank")
     expect(page.tobytes() == before, "is_blank changed the page that it was given.")
-    return bool(result)
+    return result
 
 
 HEIGHT, WIDTH = 360, 480
@@ -530,8 +520,3 @@ def _ink(text: str, size: int) -> np.ndarray:
 
 def _photo(levels: np.ndarray) -> Image.Image:
     return Image.fromarray(levels.round().clip(0, 255).astype(np.uint8))
-
-
-def _short(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 80 else text[:60] + "..." + text[-12:]

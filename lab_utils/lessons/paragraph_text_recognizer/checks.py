@@ -2,24 +2,32 @@
 
 import io
 import random
-from collections.abc import Callable
+from functools import partial
 
 import torch
 import torch.nn.functional as F
 from PIL import ExifTags, Image
 from torch import Tensor
 
-from lab_utils.lessons.checking import attempt, expect, expect_type, fail, passed
+from lab_utils.lessons import checking
+from lab_utils.lessons.checking import Answer, attempt, check, expect, expect_type, fail, name_of
+
+go_on = partial(checking.go_on, "paragraph_text_recognizer")
 
 TURNED = {
     3: Image.Transpose.ROTATE_180,
     6: Image.Transpose.ROTATE_270,
     8: Image.Transpose.ROTATE_90,
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    7: Image.Transpose.TRANSVERSE,
 }
-"""What EXIF's orientation asks for, for the three ways in which phones are held."""
+"""What EXIF's orientation asks for: three ways in which phones are held, and mirrored ones."""
 
 
-def gray_page(function: Callable[[Image.Image], Image.Image]) -> None:
+@check
+def gray_page(function: Answer) -> str:
     """Photos are upright, what is transparent is white paper, all is gray; nothing is changed."""
     upright = Image.linear_gradient("L").resize((24, 16))
     upright.paste(0, (2, 2, 8, 5))  # no turn or flip leaves this corner in its place
@@ -63,13 +71,34 @@ def gray_page(function: Callable[[Image.Image], Image.Image]) -> None:
             f"black ink that lets half of the paper through has the gray level {half}, "
             "not about 127: let paper and ink mix.",
         )
-    passed(function, "pages come upright, gray, and on white paper.")
+    for kind in ("P", "LA"):
+        _expect_transparent(function, kind)
+    return "pages come upright, gray, and on white paper."
 
 
-def _page_of(function: Callable, image: Image.Image) -> Image.Image:
+def _expect_transparent(function: Answer, mode: str) -> None:
+    """Transparency that is kept in other ways than in RGBA."""
+    if mode == "P":
+        picture = Image.new("P", (24, 16), 0)
+        picture.putpalette([0, 0, 0, 90, 90, 90])
+        picture.info["transparency"] = 0
+        picture.paste(1, (4, 4, 12, 12))
+    else:
+        picture = Image.new("LA", (24, 16), (0, 0))
+        picture.paste((90, 255), (4, 4, 12, 12))
+    result = _page_of(function, picture)
+    paper, ink = result.getpixel((1, 1)), result.getpixel((8, 8))
+    expect(
+        (paper, ink) == (255, 90),
+        f"of a picture of the mode {mode} with a transparent part, that part has the gray level "
+        f"{paper}, not 255, and ink of 90 has {ink}: bring every mode into one with transparency.",
+    )
+
+
+def _page_of(function: Answer, image: Image.Image) -> Image.Image:
     before = (image.size, image.mode, image.tobytes())
-    result = attempt(function, image)
-    expect_type(result, Image.Image, "gray_page")
+    result = expect_type(attempt(function, image), Image.Image, "gray_page")
+    expect(result is not image, "gray_page returned the picture that it was given: make a new one.")
     expect(
         (image.size, image.mode, image.tobytes()) == before,
         "gray_page changed the picture that it was given: make a new one.",
@@ -88,7 +117,8 @@ def _opened(image: Image.Image, orientation: int) -> Image.Image:
     return opened
 
 
-def paper_of(function: Callable[[Tensor, int], Tensor]) -> None:
+@check
+def paper_of(function: Answer) -> str:
     """The paper goes on below the ink and at the page's edges, smoothly, and is nowhere darker."""
     blank = torch.full((1, 1, 40, 60), 200.0)
     result = _like(attempt(function, blank.clone(), 9), blank)
@@ -123,20 +153,32 @@ def paper_of(function: Callable[[Tensor, int], Tensor]) -> None:
         "the next: average the brightest levels over size x size px.",
     )
     page = torch.rand(1, 1, 31, 45, generator=torch.Generator().manual_seed(3)) * 255
-    for size in (9, 5):
+    for size in (9, 5, 25):
         wanted = F.max_pool2d(page, size, stride=1, padding=size // 2)
         wanted = F.avg_pool2d(wanted, size, 1, size // 2, count_include_pad=False)
         result = _like(attempt(function, page.clone(), size), page)
+        inside = (..., slice(size, -size), slice(size, -size))
+        expect(
+            not wanted[inside].numel()
+            or not torch.allclose(result[inside], wanted[inside], atol=0.01)
+            or torch.allclose(result, wanted, atol=0.01),
+            f"with size {size}, the paper is right inside the page and wrong along its edges: only "
+            "what is on the page counts there, not copies or mirror images of it, and no zeros.",
+        )
         expect(
             torch.allclose(result, wanted, atol=0.01),
             f"with size {size}, the paper is not the brightest levels around each pixel, averaged: "
             "both steps look at size x size px, in this order.",
         )
-    passed(function, "the paper is known, also below the ink.")
+    expect(
+        torch.equal(attempt(function, page.clone()), attempt(function, page.clone(), 25)),
+        "without a size given, paper_of does not look at 25 x 25 px.",
+    )
+    return "the paper is known, also below the ink."
 
 
 def _like(result: Tensor, page: Tensor) -> Tensor:
-    expect_type(result, Tensor, "paper_of")
+    result = expect_type(result, Tensor, "paper_of")
     expect(
         result.shape == page.shape,
         f"of a page of shape {tuple(page.shape)}, the paper has the shape {tuple(result.shape)}: "
@@ -145,7 +187,8 @@ def _like(result: Tensor, page: Tensor) -> Tensor:
     return result
 
 
-def lines_in_column(function: Callable[[Tensor], list[int]]) -> None:
+@check
+def lines_in_column(function: Answer) -> str:
     """Each hill that is high enough counts once, wherever it lies."""
     hills = torch.tensor([0.0, 0.2, 0.9, 0.3, 0.0, 0.1, 0.3, 0.1, 0.0, 0.6, 0.8, 0.5, 0.0])
     _expect_rows(function, hills, [2, 10], "two hills above 0.4, and one of 0.3", TWO_HILLS)
@@ -154,7 +197,14 @@ def lines_in_column(function: Callable[[Tensor], list[int]]) -> None:
     ends = torch.tensor([0.9, 0.5, 0.0, 0.0, 0.5, 0.7])
     _expect_rows(function, ends, [0, 5], "hills that the page's edges cut", CUT_HILLS)
     _expect_rows(function, torch.zeros(8), [], "no writing at all", "nothing is a peak there.")
-    result = attempt(function, hills.clone(), 0.2)
+    just = torch.tensor([0.0, 0.5, 0.0, 0.25])
+    result = expect_type(attempt(function, just, 0.5), list, "lines_in_column")
+    expect(
+        result == [1],
+        f"with least=0.5 and {just.tolist()}, lines_in_column found {result}, not [1]: a peak of "
+        "just `least` counts.",
+    )
+    result = expect_type(attempt(function, hills.clone(), 0.2), list, "lines_in_column")
     expect(
         result == [2, 6, 10],
         "with least=0.2 the hill of 0.3 counts, too: compare with the argument, not with 0.4.",
@@ -170,7 +220,7 @@ def lines_in_column(function: Callable[[Tensor], list[int]]) -> None:
             and values[row] < values[row + 1] >= values[row + 2]
         ]
         _expect_rows(function, column, wanted, "random values", "compare each row with both.")
-    passed(function, "each line that a column crosses is counted once.")
+    return "each line that a column crosses is counted once."
 
 
 TWO_HILLS = "a row is a peak if no neighbour is higher, and if it reaches `least`."
@@ -179,10 +229,9 @@ CUT_HILLS = "the first and the last row may be peaks, too: beyond the column all
 
 
 def _expect_rows(
-    function: Callable, column: Tensor, wanted: list[int], what: str, advice: str
+    function: Answer, column: Tensor, wanted: list[int], what: str, advice: str
 ) -> None:
-    result = attempt(function, column.clone())
-    expect_type(result, list, "lines_in_column")
+    result = expect_type(attempt(function, column.clone()), list, "lines_in_column")
     shown = [round(value, 2) for value in column.tolist()]
     expect(
         result == wanted,
@@ -191,7 +240,8 @@ def _expect_rows(
     )
 
 
-def strip_grid(function: Callable[[Tensor, float, int, tuple[int, int]], Tensor]) -> None:
+@check
+def strip_grid(function: Answer) -> str:
     """A page whose gray levels are its own coordinates is sampled: the strip tells where it was
     taken from."""
     page_size, height, reach = (60, 100), 8, 12.0
@@ -205,7 +255,7 @@ def strip_grid(function: Callable[[Tensor, float, int, tuple[int, int]], Tensor]
     for name, y in (("level", torch.full((40,), 30.0)), ("waving", 30 + 10 * torch.sin(x / 12))):
         path = torch.stack([x, y], dim=1)
         grid = attempt(function, path.clone(), reach, height, page_size)
-        expect_type(grid, Tensor, "strip_grid")
+        grid = expect_type(grid, Tensor, "strip_grid")
         expect(
             grid.shape == (1, height, 40, 2),
             f"for a path of 40 points and a height of {height}, the grid has the shape "
@@ -223,7 +273,7 @@ def strip_grid(function: Callable[[Tensor, float, int, tuple[int, int]], Tensor]
         _expect_place(name, "x", strip[0] - wanted_x)
         _expect_height(name, strip[1], 2 * reach * (height - 1) / height)
         _expect_place(name, "y", strip[1] - wanted_y)
-    passed(function, "the strip is taken from where the path runs, to a part of a pixel.")
+    return "the strip is taken from where the path runs, to a part of a pixel."
 
 
 def _expect_place(name: str, axis: str, off: Tensor) -> None:
@@ -251,28 +301,36 @@ def _expect_height(name: str, y: Tensor, wanted: float) -> None:
     )
 
 
-def greedy_decode(function: Callable[[list[int], int], list[int]]) -> None:
+@check
+def greedy_decode(function: Answer) -> str:
     """Repeats become one, blanks go, and the blank between two equal letters keeps both."""
+    first = "before the first frame there is none, and the index -1 means the last one."
     cases = [
         ([0, 8, 0, 9, 0], [8, 9], "blanks stand around two letters: leave the blanks out."),
         ([8, 8, 8, 9, 9], [8, 9], "a letter may last several frames: take it once."),
+        ([8, 9, 8], [8, 9, 8], "a letter may come back later: compare with the frame before."),
         (
             [12, 12, 0, 12],
             [12, 12],
             "a blank between two equal letters keeps both: mind the order.",
         ),
-        ([8, 9, 8], [8, 9, 8], "a letter may come back later: compare with the frame before."),
         ([0, 0, 0], [], "blanks alone are an empty line."),
         ([], [], "no frames are an empty line."),
     ]
     for frames, wanted, advice in cases:
-        result = attempt(function, list(frames), 0)
-        expect_type(result, list, "greedy_decode")
+        result = expect_type(attempt(function, list(frames), 0), list, "greedy_decode")
+        if frames == [8, 9, 8] and result == [9, 8]:
+            advice = first
         expect(
             result == wanted,
             f"the frames {frames} with blank 0 became {result}, not {wanted}: {advice}",
         )
-    result = attempt(function, [5, 5, 7, 0, 0, 7, 5], 7)
+    result = expect_type(attempt(function, [0, 4, 4, 0, 4]), list, "greedy_decode")
+    expect(
+        result == [4, 4],
+        f"the frames [0, 4, 4, 0, 4] without a blank given became {result}, not [4, 4]: it is 0.",
+    )
+    result = expect_type(attempt(function, [5, 5, 7, 0, 0, 7, 5], 7), list, "greedy_decode")
     expect(
         result == [5, 0, 5],
         f"the frames [5, 5, 7, 0, 0, 7, 5] became {result}, not [5, 0, 5], with blank 7: "
@@ -283,17 +341,19 @@ def greedy_decode(function: Callable[[list[int], int], list[int]]) -> None:
         frames = [choose.choice([0, 0, 1, 2]) for _ in range(12)]
         pairs = zip([0, *frames], frames, strict=False)
         wanted = [now for before, now in pairs if now != before and now != 0]
-        result = attempt(function, list(frames), 0)
+        result = expect_type(attempt(function, list(frames), 0), list, "greedy_decode")
         expect(result == wanted, f"the frames {frames} became {result}, not {wanted}.")
-    passed(function, "repeats are one letter, and a blank keeps double letters apart.")
+    return "repeats are one letter, and a blank keeps double letters apart."
 
 
-def character_error_rate(function: Callable[[str, str], float]) -> None:
+@check
+def character_error_rate(function: Answer) -> str:
     """The fewest insertions, deletions and substitutions, over the label's length."""
     cases = [
         ("line", "line", 0.0, "equal texts have no error."),
         ("lime", "line", 0.25, "one character of four was replaced."),
         ("abcd", "ab", 1.0, "two edits: divide by the length of the label, not of another text."),
+        ("abcdef", "ab", 2.0, "four edits for two characters: a rate may be above 1."),
         ("the lline", "the line", 1 / 8, "one character was put in; what follows it is right."),
         ("he line", "the line", 1 / 8, "one character was left out; what follows it is right."),
         ("sitting", "kitten", 3 / 6, "two were replaced and one was put in."),
@@ -306,9 +366,9 @@ def character_error_rate(function: Callable[[str, str], float]) -> None:
     ]
     for reading, label, wanted, advice in cases:
         result = attempt(function, reading, label)
-        expect_type(result, (float, int), "character_error_rate")
+        result = expect_type(result, (float, int), "character_error_rate")
         expect(
-            abs(result - wanted) < 1e-9,
+            abs(result - wanted) < 1e-6,
             f"reading {reading!r} for {label!r} has the rate {result:.3f}, not {wanted:.3f}: "
             f"{advice}",
         )
@@ -318,13 +378,13 @@ def character_error_rate(function: Callable[[str, str], float]) -> None:
             "".join(choose.choice("ab ") for _ in range(choose.randint(1, 7))) for _ in range(2)
         )
         wanted = _edits(reading, label) / len(label)
-        result = attempt(function, reading, label)
+        result = expect_type(attempt(function, reading, label), (float, int), name_of(function))
         expect(
-            abs(result - wanted) < 1e-9,
+            abs(result - wanted) < 1e-6,
             f"reading {reading!r} for {label!r} has the rate {result:.3f}, not {wanted:.3f}: look "
             "for the fewest edits, over all three kinds in each cell of the table.",
         )
-    passed(function, "edits are counted as few as possible, over the label's length.")
+    return "edits are counted as few as possible, over the label's length."
 
 
 def _edits(reading: str, label: str) -> int:

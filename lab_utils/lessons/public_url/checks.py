@@ -6,13 +6,17 @@ Nothing outside this machine is asked: a small server on 127.0.0.1 stands in for
 import base64
 import hmac
 import ipaddress
-import socket
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+import secrets
+import sys
+from functools import partial
+from typing import Any
+from unittest import mock
 
-from lab_utils.lessons.checking import attempt, expect, expect_type, fail, passed
+from lab_utils.lessons import checking
+from lab_utils.lessons.checking import Answer, attempt, check, expect, expect_type, fail, saying
+from lab_utils.lessons.stand_in import StandIn, http_answer
+
+go_on = partial(checking.go_on, "public_url")
 
 HEADER = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid"
 LISTENS, TALKS, ENDS = "0A", "01", "06"
@@ -27,11 +31,12 @@ def table_line(address: str, port: int, state: str = LISTENS, number: int = 0) -
     return f"{number:4}: {local} {far} {state} 00000000:00000000 00:00000000 00000000  1000"
 
 
-def listening_addresses(function: Callable[[list[str]], list[tuple[str, int, str]]]) -> None:
+@check
+def listening_addresses(function: Answer) -> str:
     """Listening sockets alone, their addresses and ports decoded, and who reaches each."""
     _expect_listeners(function, [HEADER, table_line("127.0.0.1", 7860)])
-    result = attempt(function, [HEADER])
-    expect(result == [], f"of a table with its header alone came {result!r}, not an empty list.")
+    result = expect_type(attempt(function, [HEADER]), list, "listening_addresses")
+    expect(result == [], f"of a table with only its header came {result!r}, not an empty list.")
     for address in ("0.0.0.0", "192.168.1.20", "10.0.0.7", "127.0.0.53", "203.0.113.9"):
         _expect_listeners(function, [HEADER, table_line(address, 80)])
     for address in ("::1", "::", "2001:db8::17", "fe80::1:2", "::ffff:127.0.0.1", "::ffff:0:0"):
@@ -40,16 +45,15 @@ def listening_addresses(function: Callable[[list[str]], list[tuple[str, int, str
     busy += [("127.0.0.1", 7860, LISTENS), ("10.0.0.7", 443, TALKS)]
     lines = [table_line(*one, number=number) for number, one in enumerate(busy)]
     _expect_listeners(function, [HEADER, *lines])
-    passed(function, "who listens, where, and who can reach it.")
+    return "who listens, where, and who can reach it."
 
 
-def _expect_listeners(function: Callable, lines: list[str]) -> None:
-    result = attempt(function, list(lines))
-    expect_type(result, list, "listening_addresses")
+def _expect_listeners(function: Answer, lines: list[str]) -> None:
+    result = expect_type(attempt(function, list(lines)), list, "listening_addresses")
     wanted = [_decoded(line) for line in lines[1:] if line.split()[3] == LISTENS]
     for one in result:
         expect(
-            isinstance(one, tuple) and len(one) == 3,
+            isinstance(one, tuple | list) and len(one) == 3,
             f"the list holds {one!r}, not tuples of address, port and who reaches it.",
         )
     expect(
@@ -110,7 +114,8 @@ def _why(plain: str, written: str) -> str:
 USER, PASSWORD = "guest", "Zx9-long_and:colon"
 
 
-def check_basic_auth(function: Callable[[str | None, str, str], bool]) -> None:
+@check
+def check_basic_auth(function: Answer) -> str:
     """True for the right pair alone; everything that strangers send is False, and no error."""
     _expect_login(function, _header(USER, PASSWORD), True, "the right name and password")
     wrong = {
@@ -122,7 +127,20 @@ def check_basic_auth(function: Callable[[str | None, str, str], bool]) -> None:
         "a wrong name": _header("admin", PASSWORD),
         "name and password swapped": _header(PASSWORD, USER),
         "a longer password that starts with the right one": _header(USER, PASSWORD + "x"),
-        "another scheme": "Bearer " + _header(USER, PASSWORD).split()[1],
+        "a longer password that ends with the right one": _header(USER, "x" + PASSWORD),
+        "a longer name that ends with the right one": _header("x" + USER, PASSWORD),
+        "a longer name that starts with the right one": _header(USER + "x", PASSWORD),
+        "no name": _header("", PASSWORD),
+        "the name in other case": _header(USER.upper(), PASSWORD),
+        "the password in other case": _header(USER, PASSWORD.swapcase()),
+        "base64 text in other case": "Basic " + _token().swapcase(),
+        "base64 text with one letter in other case": "Basic " + _token()[:-3] + _swapped_end(),
+        "another scheme": "Bearer " + _token(),
+        "a scheme that ends like the right one": "XBasic " + _token(),
+        "a scheme that starts like the right one": "Basics " + _token(),
+        "a scheme without a space behind it": "Basic" + _token(),
+        "no scheme": _token(),
+        "the right text with a * in it, which is not base64": f"Basic {_token()[:8]}*{_token()[8:]}",
         "the scheme alone": "Basic",
         "what is no base64": "Basic not*base64!",
         "base64 of bytes that are no text": "Basic " + base64.b64encode(b"\xff\xfe:\x80").decode(),
@@ -142,37 +160,67 @@ def check_basic_auth(function: Callable[[str | None, str, str], bool]) -> None:
         _answer(function, _header("anna", "pässwörd"), "anna", "passwörd") is False,
         "a wrong password with letters beyond ASCII was let in.",
     )
-    names = function.__code__.co_names
-    space = getattr(function, "__globals__", {})
+    _expect_equal_time(function)
+    return "the right login comes in, and a stranger does not."
+
+
+def _expect_equal_time(function: Answer) -> None:
+    """The comparison takes as long for any wrong password: see which functions are called."""
+    original, compared = hmac.compare_digest, []
+
+    def recorded(one: str | bytes, other: str | bytes) -> bool:
+        compared.append(bool(one))
+        return original(one, other)
+
+    def watch(frame: Any, event: str, called: Any) -> None:
+        if event == "c_call" and called is original and frame.f_code is not recorded.__code__:
+            compared.append(True)
+        elif event == "call" and frame.f_globals.get("__name__") == "hmac":
+            compared.append(True)  # two digests under a random key may be compared by ==
+
+    before = sys.getprofile()
+    patched = [mock.patch.object(one, "compare_digest", recorded) for one in (hmac, secrets)]
+    with patched[0], patched[1]:
+        sys.setprofile(watch)
+        try:
+            _answer(function, _header(USER, PASSWORD), USER, PASSWORD)
+        finally:
+            sys.setprofile(before)
     expect(
-        "compare_digest" in names or any(space.get(name) is hmac.compare_digest for name in names),
-        "all answers are right, but == stops at the first byte that differs, and so tells by its "
-        "time how much was right: use hmac.compare_digest.",
+        any(compared),
+        "strangers are kept out, but == stops at the first byte that differs, so its time says "
+        "how much of a guess was right: compare with hmac.compare_digest.",
     )
-    passed(function, "the right login comes in, and a stranger does not.")
 
 
 def _header(user: str, password: str) -> str:
     return "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode()
 
 
-def _answer(function: Callable, header: str | None, user: str, password: str) -> bool:
+def _token() -> str:
+    return _header(USER, PASSWORD).split()[1]
+
+
+def _swapped_end() -> str:
+    return _token()[-3:].swapcase()
+
+
+def _answer(function: Answer, header: str | None, user: str, password: str) -> bool:
     result = attempt(function, header, user, password)
-    expect_type(result, bool, "check_basic_auth")
-    return result
+    return expect_type(result, bool, "check_basic_auth")
 
 
-def _expect_login(function: Callable, header: str | None, right: bool, what: str) -> None:
+def _expect_login(function: Answer, header: str | None, right: bool, what: str) -> None:
     try:
         result = function(header, USER, PASSWORD)
     except Exception as error:
         fail(
             f"{what}, {header!r}, stopped check_basic_auth with {type(error).__name__}: whatever "
-            "a stranger sends, the answer is False.",
+            "a stranger sends, the answer is False."
         )
     if result is None or result is ...:
         attempt(function, header, USER, PASSWORD)
-    expect_type(result, bool, "check_basic_auth")
+    result = expect_type(result, bool, "check_basic_auth")
     expect(
         result is right,
         f"{what}, {header!r}, was {'refused' if right else 'let in'}; the name is {USER!r} and "
@@ -183,7 +231,8 @@ def _expect_login(function: Callable, header: str | None, right: bool, what: str
 ALLOWED = frozenset({"lab.example.org", "read.example.net"})
 
 
-def host_allowed(function: Callable[[str | None, set[str]], bool]) -> None:
+@check
+def host_allowed(function: Answer) -> str:
     """The allowed names in all their forms, localhost and numbers; nothing that looks alike."""
     own = {
         "lab.example.org": "it is in the set.",
@@ -200,14 +249,22 @@ def host_allowed(function: Callable[[str | None, set[str]], bool]) -> None:
     foreign = {
         "evil.example": "it is nobody's here.",
         "lab.example.org.evil.example": "it belongs to whoever owns evil.example.",
+        "lab.example.orgx": "it only starts like an allowed name.",
         "evil-lab.example.org": "it only ends like an allowed name.",
         "example.org": "a part of an allowed name is another name.",
         "127.0.0.1.evil.example": "it is a name, though it starts like a number.",
         "localhost.evil.example": "it belongs to whoever owns evil.example.",
         "lab.example.org@evil.example": "what stands before the @ is no host.",
-        "": "no name is no allowed name.",
-        None: "no name is no allowed name.",
-        "[::1": "it is no host at all.",
+        "": "an empty name is not an allowed name.",
+        None: "no name at all is not an allowed name.",
+        "[::1": "it is not a host at all.",
+        "1.2.3.4.5": "an IPv4 address has four numbers.",
+        "1.2.3": "an IPv4 address has four numbers.",
+        "999.1.1.1": "the numbers of an IPv4 address go up to 255.",
+        "12.34": "it has digits and a dot, and is not an address.",
+        "evil.example:80:80": "a colon does not make an address.",
+        "a:b": "a colon does not make an address.",
+        "[evil.example]": "brackets do not make an address.",
     }
     for host, why in (own | foreign).items():
         try:
@@ -219,37 +276,28 @@ def host_allowed(function: Callable[[str | None, set[str]], bool]) -> None:
             )
         if result is None or result is ...:
             attempt(function, host, set(ALLOWED))
-        expect_type(result, bool, "host_allowed")
+        result = expect_type(result, bool, "host_allowed")
         expect(
             result is (host in own),
             f"the Host {host!r} was {'allowed' if result else 'refused'}: {why}",
         )
     expect(
-        attempt(function, "other.example", {"other.example"}) is True
-        and attempt(function, "lab.example.org", {"other.example"}) is False,
+        bool(attempt(function, "other.example", {"other.example"}))
+        and not attempt(function, "lab.example.org", {"other.example"}),
         "with allowed={'other.example'}, that name alone is allowed besides the machine's own.",
     )
-    passed(function, "the link's own names pass, and borrowed ones do not.")
+    return "the link's own names pass, and borrowed ones do not."
 
 
 MARK = "X-Lab-Tunnel: 5f2c\r\n"
-
-
-@dataclass
-class _Link:
-    """What stands at the link's address: raw bytes of an answer; None for a page much too late."""
-
-    answer: bytes | None
-    asked: list[bytes] = field(default_factory=list)
-
-
-def _http(status: str, headers: str = "", body: str = "<html>a page</html>") -> bytes:
-    head = f"HTTP/1.1 {status}\r\nContent-Type: text/html\r\n{headers}"
-    return f"{head}Content-Length: {len(body)}\r\nConnection: close\r\n\r\n{body}".encode()
-
-
 NGROK = "Ngrok-Error-Code: ERR_NGROK_3200\r\n"
 CHALLENGE = 'WWW-Authenticate: Basic realm="Handwriting reader"\r\n'
+
+
+def _http(status: str, headers: str = "") -> bytes:
+    return http_answer(status, headers=headers)
+
+
 LINKS = [
     ("the app's page comes, with the gate's mark", _http("200 OK", MARK), "healthy"),
     (
@@ -259,11 +307,14 @@ LINKS = [
     ),
     ("the gate answers 502 with its mark", _http("502 Bad Gateway", MARK), "dead app"),
     ("the app answers 500", _http("500 Internal Server Error", MARK), "dead app"),
+    ("the app answers 204", _http("204 No Content", MARK), "dead app"),
     ("ngrok says that no agent is there (404)", _http("404 Not Found", NGROK), "dead tunnel"),
     ("a proxy answers 502 without the mark", _http("502 Bad Gateway"), "dead tunnel"),
     ("another server asks for a login", _http("401 Unauthorized", CHALLENGE), "dead tunnel"),
     ("a hotel's page comes with 200, without the mark", _http("200 OK"), "dead tunnel"),
-    ("what answers is no HTTP", b"SSH-2.0-OpenSSH_9.2\r\n", "no answer"),
+    ("the app answers 403", _http("403 Forbidden", MARK), "dead app"),
+    ("the app answers 404", _http("404 Not Found", MARK), "dead app"),
+    ("the answer is not HTTP", b"SSH-2.0-OpenSSH_9.2\r\n", "no answer"),
     ("the connection ends without an answer", b"", "no answer"),
     ("a server accepts and stays silent", None, "no answer"),
 ]
@@ -271,34 +322,40 @@ PATIENCE, LATE = 0.3, 2.0
 """s that the check lets wait for a silent server, and after which that one answers all the same."""
 
 
-def diagnose(function: Callable[[str, tuple[str, str] | None, float], str]) -> None:
+@check
+def diagnose(function: Answer) -> str:
     """One word for each place at which a link can be broken."""
     for what, answer, wanted in LINKS:
-        link = _Link(answer)
-        with _standing(link) as url:
+        late = LATE if answer is None else 0.0
+        link = StandIn(_http("200 OK", MARK) if answer is None else answer, late)
+        with link.serving() as url:
             _expect_diagnosis(function, url, what, wanted)
         expect(bool(link.asked), f"where {what}, diagnose did not ask the address at `url`.")
-        given = _authorization(link.asked[0])
+        asked = link.asked[0]
+        expect(len(link.asked) == 1, f"where {what}, diagnose asked {len(link.asked)} times.")
+        expect(asked.method == "GET", f"diagnose asked with {asked.method}: use GET.")
+        given = asked.headers.get("authorization")
         expect(
             given == _header(USER, PASSWORD),
             f"with a login, the link was asked with the Authorization header {given!r}: it is "
             "Basic, a space, and base64 of name:password.",
         )
     _expect_diagnosis(function, url, "nobody listens at the address any more", "no answer")
-    link = _Link(_http("401 Unauthorized", MARK + CHALLENGE))
-    with _standing(link) as url:
+    link = StandIn(_http("401 Unauthorized", MARK + CHALLENGE))
+    with link.serving() as url:
         attempt(function, url, None, 5.0)
     expect(
-        bool(link.asked) and _authorization(link.asked[0]) is None,
+        bool(link.asked) and "authorization" not in link.asked[0].headers,
         "without a login (None), the link was asked with an Authorization header.",
     )
-    passed(function, "app, tunnel and network are told apart.")
+    return "app, tunnel and network are told apart."
 
 
-def _expect_diagnosis(function: Callable, url: str, what: str, wanted: str) -> None:
+def _expect_diagnosis(function: Answer, url: str, what: str, wanted: str) -> None:
     patience = PATIENCE if "silent" in what else 5.0
-    result = attempt(function, url, (USER, PASSWORD), patience)
-    expect_type(result, str, "diagnose")
+    with saying(f"where {what}"):
+        result = attempt(function, url, (USER, PASSWORD), patience)
+    result = expect_type(result, str, "diagnose")
     expect(
         result == wanted, f"where {what}, the diagnosis is {result!r}, not {wanted!r}.{_clue(what)}"
     )
@@ -308,46 +365,7 @@ def _clue(what: str) -> str:
     if "silent" in what:
         return f" It was to wait for {PATIENCE} s: hand `timeout` on."
     if "without the mark" in what or "another server" in what or "ngrok" in what:
-        return " Whoever answers without the mark is not the gate, whatever the status."
+        return " An answer without the mark does not come from the gate, whatever its status."
     if "mark" in what or "app answers" in what:
         return " The mark says that the gate was reached; then the status tells the rest."
     return ""
-
-
-def _authorization(request: bytes) -> str | None:
-    for line in request.decode("latin-1").split("\r\n")[1:]:
-        name, _, value = line.partition(":")
-        if name.lower() == "authorization":
-            return value.strip()
-    return None
-
-
-@contextmanager
-def _standing(link: _Link) -> Iterator[str]:
-    """The address of a server that answers as the link says."""
-    listening = socket.create_server(("127.0.0.1", 0))
-    ended = threading.Event()
-
-    def serve() -> None:
-        with suppress(OSError):
-            while True:
-                visitor = listening.accept()[0]
-                with suppress(OSError), visitor:
-                    visitor.settimeout(5)
-                    link.asked.append(visitor.recv(65536))
-                    answer = link.answer
-                    if answer is None:
-                        ended.wait(LATE)
-                        answer = _http("200 OK", MARK)
-                    visitor.sendall(answer)
-
-    thread = threading.Thread(target=serve, daemon=True)
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{listening.getsockname()[1]}/"
-    finally:
-        ended.set()
-        with suppress(OSError):
-            listening.shutdown(socket.SHUT_RDWR)  # a close alone would leave accept waiting
-        listening.close()
-        thread.join()

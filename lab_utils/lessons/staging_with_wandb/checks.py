@@ -5,14 +5,30 @@ No server is asked: a made-up history answers as the API's artifacts and runs do
 
 import hashlib
 import math
+import os
 import random
+import sys
 import tempfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from lab_utils.lessons.checking import CheckFailed, attempt, expect, expect_type, fail, passed
+from lab_utils.lessons import checking
+from lab_utils.lessons.checking import (
+    Answer,
+    attempt,
+    check,
+    expect,
+    expect_raises,
+    expect_type,
+    fail,
+    saying,
+)
+
+go_on = partial(checking.go_on, "staging_with_wandb")
 
 
 @dataclass(frozen=True)
@@ -45,12 +61,20 @@ class History:
 
 
 class Artifact:
-    """As `wandb.Artifact` answers: every answer is made of new objects."""
+    """Has what `wandb.Artifact` has for a walk; every answer is made of new objects."""
+
+    entity = source_entity = "student"
+    project = source_project = "lab"
+    state, description, tags = "COMMITTED", None, ()
 
     def __init__(self, history: History, name: str) -> None:
         self._history = history
         self.name = self.source_name = name
-        self.version = name.rpartition(":")[2]
+        self.collection_name, _, self.version = name.rpartition(":")
+        self.source_version = self.version
+        self.qualified_name = self.source_qualified_name = f"{self.entity}/{self.project}/{name}"
+        self.id = hashlib.md5(name.encode()).hexdigest()
+        self.digest = hashlib.md5(b"content of " + name.encode()).hexdigest()
         self.type = history.types[name]
         self.aliases = list(history.aliases[name])
         self.metadata: dict[str, Any] = {}
@@ -67,23 +91,27 @@ class Artifact:
 
 
 class Run:
-    """As a run of `wandb.Api` answers."""
+    """Has what a run of `wandb.Api` has for a walk."""
+
+    entity, project, state = "student", "lab", "finished"
 
     def __init__(self, history: History, id: str) -> None:
         self._history, self._record = history, history.runs[id]
-        self.id = self.name = id
+        self.id = self.name = self.display_name = id
+        self.path = [self.entity, self.project, id]
         self.job_type = self._record.job_type
         self.config: dict[str, Any] = {}
         self.summary: dict[str, Any] = {}
 
-    def used_artifacts(self) -> list[Artifact]:
+    def used_artifacts(self, per_page: int = 100) -> list[Artifact]:
         return [self._history[name] for name in self._record.used]
 
-    def logged_artifacts(self) -> list[Artifact]:
+    def logged_artifacts(self, per_page: int = 100) -> list[Artifact]:
         return [self._history[name] for name in self._record.logged]
 
 
-def training_run(function: Callable[[Artifact], Run]) -> None:
+@check
+def training_run(function: Answer) -> str:
     """The nearest training behind a model, over steps between, past data sets, or LookupError."""
     history = History()
     history.add("pages:v0", "dataset")
@@ -126,6 +154,14 @@ def training_run(function: Callable[[Artifact], Run]) -> None:
         "f1 went on training reader:v0; it is the run that the weights come from: stop at the "
         "first training.",
     )
+    history.run("q2", "quantize", ["staged:v0"], {"small:v0": "prod-ready"})
+    _expect_run(
+        function,
+        history["small:v0"],
+        "t2",
+        "its run used staged:v0, which has the type prod-ready: weights come from anything that "
+        "is not a data set, whatever its type.",
+    )
     history.add("gift:v0", "prod-ready")
     history.run("s5", "stage", ["pages:v0"], {"staged:v4": "prod-ready"})
     history.add("upload:v0", "model")
@@ -136,46 +172,41 @@ def training_run(function: Callable[[Artifact], Run]) -> None:
         "staged:v5": "nobody knows who logged its checkpoint, so logged_by() returns None",
     }.items():
         _expect_lookup_error(function, history[name], why)
-    passed(function, "every model leads to its training, or to a LookupError.")
+    return "every model leads to its training, or to a LookupError."
 
 
 def _expect_run(
-    function: Callable, artifact: Artifact, wanted: str, advice: str, begun: bool = True
+    function: Answer, artifact: Artifact, wanted: str, advice: str, begun: bool = True
 ) -> None:
     """`begun`: it gave a right answer before, so that None is an answer and no empty stub."""
+    said = f"from {artifact.name}, training_run"
     try:
-        if begun and function(artifact) is None:
-            fail(
-                f"from {artifact.name}, training_run returned None, not the run {wanted}: {advice}"
-            )
-    except CheckFailed:
-        raise
+        missing = begun and function(artifact) is None
     except Exception:
-        pass  # attempt tells
-    result = attempt(function, artifact)
-    expect_type(result, Run, "training_run")
+        missing = False  # attempt says why
+    expect(not missing, f"{said} returned None, not the run {wanted}: {advice}")
+    result = expect_type(attempt(function, artifact), Run, "training_run")
     expect(
         result.id == wanted,
-        f"from {artifact.name}, training_run came to the run {result.id} (job_type "
-        f"{result.job_type}), not {wanted}: {advice}",
+        f"{said} came to the run {result.id} (job_type {result.job_type}), not {wanted}: {advice}",
     )
 
 
-def _expect_lookup_error(function: Callable, artifact: Artifact, why: str) -> None:
+def _expect_lookup_error(function: Answer, artifact: Artifact, why: str) -> None:
     try:
         result = function(artifact)
-    except LookupError:
-        return
-    except Exception as error:
+    except Exception:
+        result = None
+    if isinstance(result, Run):
         fail(
-            f"from {artifact.name}, training_run stopped with {type(error).__name__}, not with "
-            f"LookupError: {why}."
+            f"from {artifact.name}, training_run returned the run {result.id}; raise LookupError "
+            f"there: {why}."
         )
-    what = f"the run {result.id}" if isinstance(result, Run) else repr(result)
-    fail(f"from {artifact.name}, training_run returned {what}; raise LookupError there: {why}.")
+    expect_raises(function, LookupError, artifact, when=f"from {artifact.name}", why=why)
 
 
-def may_replace(function: Callable[[dict, dict | None], bool]) -> None:
+@check
+def may_replace(function: Answer) -> str:
     """Lower is better; equal, unknown or measured elsewhere is no reason to change."""
 
     def metadata(score: float, lines: str = "a1") -> dict[str, Any]:
@@ -184,6 +215,7 @@ def may_replace(function: Callable[[dict, dict | None], bool]) -> None:
     unknown = {"data": {"validation_sha256": "a1"}}
     better, worse, perfect, nan = map(metadata, (0.05, 0.09, 0.0, math.nan))
     empty = metadata(0.05) | {"score": None}
+    first = "the row about production without a score comes before the one about the lines:"
     cases = [
         (better, worse, True, "a CER of 0.05 is lower than 0.09, and lower is better."),
         (worse, better, False, "a CER of 0.09 is higher than 0.05, and lower is better."),
@@ -201,11 +233,14 @@ def may_replace(function: Callable[[dict, dict | None], bool]) -> None:
         (better, nan, True, "production's score is NaN, and a measured model may replace it."),
         (unknown, unknown, False, "neither has a score."),
         (metadata(0.05, "b2"), worse, False, "they were measured on different validation lines."),
+        (metadata(0.05, "b2"), unknown, True, f"{first} production has no score."),
+        (metadata(0.05, "b2"), empty, True, f"{first} production's score is None."),
+        (metadata(0.05, "b2"), nan, True, f"{first} production's score is NaN."),
+        (metadata(math.inf), nan, True, "infinity is a score, and production has none."),
     ]  # fmt: skip
     for candidate, production, wanted, why in cases:
         arguments = [_copy(candidate), _copy(production)]
-        result = attempt(function, *arguments)
-        expect_type(result, bool, "may_replace")
+        result = expect_type(attempt(function, *arguments), bool, "may_replace")
         expect(
             arguments == [candidate, production] or candidate is nan or production is nan,
             "may_replace changed the metadata that it was given.",
@@ -215,7 +250,7 @@ def may_replace(function: Callable[[dict, dict | None], bool]) -> None:
             f"may_replace returned {result} for {_shown(candidate)} in place of "
             f"{_shown(production)}: {why}",
         )
-    passed(function, "production changes only for a model that is known to be better.")
+    return "production changes only for a model that is known to be better."
 
 
 def _copy(metadata: dict | None) -> dict | None:
@@ -228,7 +263,8 @@ def _shown(metadata: dict | None) -> str:
     return f"score {metadata['score']}" if "score" in metadata else "no score"
 
 
-def put_in_place(function: Callable[[Iterable[bytes], str, Path], int]) -> None:
+@check
+def put_in_place(function: Answer) -> str:
     """Right bytes replace the file in one step; wrong or missing ones change nothing."""
     made = random.Random(2)
     pieces = [made.randbytes(2**20) for _ in range(4)]
@@ -236,8 +272,7 @@ def put_in_place(function: Callable[[Iterable[bytes], str, Path], int]) -> None:
     with tempfile.TemporaryDirectory(prefix="lab-check-") as folder:
         target = Path(folder, "model.pt")
         watched = _Watched(pieces, target)
-        result = attempt(function, watched, right, target)
-        expect_type(result, int, "put_in_place")
+        result = expect_type(attempt(function, watched, right, target), int, "put_in_place")
         size = sum(map(len, pieces))
         _expect_file(target, b"".join(pieces), "all pieces came and the digest is right")
         expect(
@@ -266,18 +301,76 @@ def put_in_place(function: Callable[[Iterable[bytes], str, Path], int]) -> None:
                 "half a model. Write beside it, and replace it when all is right.",
             )
             _expect_alone(target, f"where {what}")
-        what = "the connection breaks"
-        broken = _Watched(pieces, target, ConnectionError("reset"))
-        _expect_error(function, broken, right, target, ConnectionError, what)
-        _expect_file(target, old, what)
-        _expect_alone(target, f"where {what}")
-    passed(function, "right bytes replace the file in one step, and wrong ones leave it alone.")
+        for what, error in (
+            ("the connection breaks", ConnectionError("reset")),
+            ("somebody presses Ctrl-C", KeyboardInterrupt()),
+        ):
+            broken = _Watched(pieces, target, error)
+            _expect_error(function, broken, right, target, type(error), what)
+            _expect_file(target, old, what)
+            _expect_alone(target, f"where {what}")
+        _expect_one_step(function, target)
+        _expect_two_at_once(function, pieces, right, target)
+    return "right bytes replace the file in one step, and wrong ones leave it alone."
+
+
+def _expect_one_step(function: Answer, target: Path) -> None:
+    """At no moment is there no file: a service might look for it just then."""
+    new = b"a newer model"
+    with _removals() as removed:
+        attempt(function, [new], hashlib.sha256(new).hexdigest(), target)
+    _expect_file(target, new, "a newer file came")
+    expect(
+        os.fspath(target) not in removed,
+        "for a moment there was no file at the target, since the old one was removed before the "
+        "new one came: let one step replace it (see Path.replace).",
+    )
+
+
+_watching: list[list[str]] = []
+"""Where the removed files are written down; empty most of the time, since a hook stays."""
+
+
+@contextmanager
+def _removals() -> Iterator[list[str]]:
+    """The paths that are removed or renamed away inside."""
+
+    def hook(event: str, arguments: tuple) -> None:
+        if _watching and event in ("os.remove", "os.rename"):
+            _watching[-1].append(os.path.abspath(os.fsdecode(arguments[0])))
+
+    if not getattr(_removals, "hooked", False):
+        _removals.hooked = True
+        sys.addaudithook(hook)
+    _watching.append([])
+    try:
+        yield _watching[-1]
+    finally:
+        _watching.pop()
+
+
+def _expect_two_at_once(function: Answer, pieces: list[bytes], right: str, target: Path) -> None:
+    """While one download is under way, another one of the same file starts and ends."""
+    other = b"another version"
+
+    def interrupted() -> Iterator[bytes]:
+        yield from pieces[:2]
+        function([other], hashlib.sha256(other).hexdigest(), target)
+        yield from pieces[2:]
+
+    when = "where another download of the same file starts and ends meanwhile"
+    with saying(when):
+        attempt(function, interrupted(), right, target)
+    _expect_file(target, b"".join(pieces), when.removeprefix("where "))
+    _expect_alone(target, when)
 
 
 class _Watched:
     """Pieces that come one by one, and what the target's folder looks like meanwhile."""
 
-    def __init__(self, pieces: list[bytes], target: Path, error: Exception | None = None) -> None:
+    def __init__(
+        self, pieces: list[bytes], target: Path, error: BaseException | None = None
+    ) -> None:
         self._pieces, self._target, self._error = pieces, target, error
         self._before = self._content()
         self.on_the_way, self.untouched = 0, True
@@ -298,28 +391,14 @@ class _Watched:
 
 
 def _expect_error(
-    function: Callable,
+    function: Answer,
     pieces: Iterable[bytes],
     digest: str,
     target: Path,
-    wanted: type[Exception],
+    wanted: type[BaseException],
     what: str,
 ) -> None:
-    try:
-        function(pieces, digest, target)
-    except wanted:
-        return
-    except CheckFailed:
-        raise
-    except Exception as error:
-        fail(
-            f"where {what}, put_in_place stopped with {type(error).__name__}, not with "
-            f"{wanted.__name__}."
-        )
-    fail(
-        f"where {what}, put_in_place returned as if all were well; it has to stop with "
-        f"{wanted.__name__}."
-    )
+    expect_raises(function, wanted, pieces, digest, target, when=f"where {what}")
 
 
 def _expect_file(target: Path, wanted: bytes, what: str) -> None:
@@ -341,7 +420,8 @@ def _expect_alone(target: Path, when: str) -> None:
     )
 
 
-def staged_from(function: Callable[[Artifact], list[str]]) -> None:
+@check
+def staged_from(function: Answer) -> str:
     """All staged models downstream of a data set, each once, and no others."""
     history = History()
     for number in range(4):
@@ -394,12 +474,11 @@ def staged_from(function: Callable[[Artifact], list[str]]) -> None:
         "two checkpoints were averaged to one, and the staged model was made smaller afterwards: "
         "each staged model counts once, and the way goes on behind it.",
     )
-    passed(function, "everything that a data set reached is found, each once.")
+    return "everything that a data set reached is found, each once."
 
 
-def _expect_names(function: Callable, data: Artifact, wanted: list[str], advice: str) -> None:
-    result = attempt(function, data)
-    expect_type(result, list, "staged_from")
+def _expect_names(function: Answer, data: Artifact, wanted: list[str], advice: str) -> None:
+    result = expect_type(attempt(function, data), list, "staged_from")
     if any(isinstance(one, Artifact) for one in result):
         fail("staged_from returned artifacts: return their names.")
     expect(
@@ -409,7 +488,8 @@ def _expect_names(function: Callable, data: Artifact, wanted: list[str], advice:
     )
 
 
-def deletable(function: Callable[[list[Artifact]], list[str]]) -> None:
+@check
+def deletable(function: Answer) -> str:
     """What has no alias, and nothing with an alias descends from."""
     history = History()
     history.add("pages:v0", "dataset")
@@ -446,12 +526,12 @@ def deletable(function: Callable[[list[Artifact]], list[str]]) -> None:
     _expect_deletable(
         function, history, list(history.types), "no version has an alias, so none is needed."
     )
-    passed(function, "what is needed stays, with all that it descends from.")
+    return "what is needed stays, with all that it descends from."
 
 
-def _expect_deletable(function: Callable, history: History, wanted: list[str], advice: str) -> None:
-    result = attempt(function, [history[name] for name in history.types])
-    expect_type(result, list, "deletable")
+def _expect_deletable(function: Answer, history: History, wanted: list[str], advice: str) -> None:
+    versions = [history[name] for name in history.types]
+    result = expect_type(attempt(function, versions), list, "deletable")
     if any(isinstance(one, Artifact) for one in result):
         fail("deletable returned artifacts: return their names.")
     too_many = [name for name in result if name not in wanted]

@@ -1,0 +1,287 @@
+"""Mutation testing of the checks: how many slightly wrong versions of a solution do they reject?
+
+Each mutant differs from the official solution in one place. One that passes its check is a
+survivor: either the check misses a mistake, or the mutant does the same as the solution. The
+second kind is listed in `equivalent_mutants.toml`, each with the reason.
+"""
+
+import ast
+import copy
+import linecache
+import os
+import time
+import tomllib
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+from lab_authoring.contract import Exercise
+from lab_authoring.source import Source
+
+EQUIVALENT = Path(__file__).parent / "equivalent_mutants.toml"
+LEAST_REJECTED = 0.95
+"""Of the mutants that are not equivalent, in each notebook."""
+MUTANT_SECONDS = 20.0
+"""Time limit for the check of one mutant; one that takes longer counts as rejected."""
+
+COMPARISONS = {
+    ast.Lt: (ast.LtE, ast.Gt),
+    ast.LtE: (ast.Lt, ast.GtE),
+    ast.Gt: (ast.GtE, ast.Lt),
+    ast.GtE: (ast.Gt, ast.LtE),
+    ast.Eq: (ast.NotEq,),
+    ast.NotEq: (ast.Eq,),
+    ast.In: (ast.NotIn,),
+    ast.NotIn: (ast.In,),
+    ast.Is: (ast.IsNot,),
+    ast.IsNot: (ast.Is,),
+}
+ARITHMETIC = {
+    ast.Add: ast.Sub,
+    ast.Sub: ast.Add,
+    ast.Mult: ast.Div,
+    ast.Div: ast.Mult,
+    ast.FloorDiv: ast.Div,
+    ast.BitOr: ast.BitAnd,
+}
+NAMES = {"any": "all", "all": "any", "min": "max", "max": "min", "sorted": "list"}
+
+SYMMETRIC = ("max", "min", "equal", "compare_digest")
+"""Functions that do the same with their first two arguments swapped."""
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """A solution with one change."""
+
+    exercise: Exercise
+    change: str
+    """`old => new`, with a count behind it where the same change is possible in several places."""
+    code: str
+
+
+@dataclass(frozen=True)
+class Score:
+    """What became of the mutants of one notebook."""
+
+    mutants: int
+    equivalent: int
+    survivors: tuple[Mutant, ...]
+
+    @property
+    def rejected(self) -> float:
+        """The share of the mutants that are not equivalent, in [0, 1]."""
+        different = self.mutants - self.equivalent
+        return 1 - len(self.survivors) / different if different else 1.0
+
+
+def run_check(source: Source, exercise: Exercise, answer: str) -> None:
+    """Runs the notebook's imports, an answer and its check. Raises what the check raises."""
+    names: dict = {"__name__": "__main__"}
+    exec(source.import_code, names)
+    # As IPython does: a check shows the student's line where the answer stops with an error.
+    file = f"<{source.name} {exercise.name} {hash(answer)}>"
+    linecache.cache[file] = (len(answer), None, answer.splitlines(keepends=True), file)
+    exec(compile(answer, file, "exec"), names)
+    exec(exercise.check, names)
+
+
+@cache
+def equivalent_mutants() -> dict[str, dict[str, str]]:
+    """By the exercise's name: each equivalent change with the reason."""
+    return tomllib.loads(EQUIVALENT.read_text(encoding="utf-8"))
+
+
+def score(source: Source, on_mutant: Callable[[Mutant], None] | None = None) -> Score:
+    """Runs the checks of one notebook on all mutants of its solutions."""
+    count, equivalent, survivors = 0, 0, []
+    for exercise in source.exercises:
+        known = equivalent_mutants().get(exercise.name, {})
+        for mutant in mutants(exercise):
+            count += 1
+            if on_mutant:
+                on_mutant(mutant)
+            if mutant.change in known:
+                equivalent += 1
+            elif _passes(source, mutant):
+                survivors.append(mutant)
+    return Score(count, equivalent, tuple(survivors))
+
+
+def mutants(exercise: Exercise) -> Iterator[Mutant]:
+    """All mutants of an exercise's solution."""
+    tree = ast.parse(exercise.solution)
+    seen: Counter[str] = Counter()
+    for path, node in _places(tree.body[-1], (len(tree.body) - 1,)):
+        for new in _changes(node):
+            mutated = copy.deepcopy(tree)
+            _replace(mutated, path, new)
+            try:
+                code = ast.unparse(ast.fix_missing_locations(mutated))
+                change = f"{_text(node)} => {_text(new)}"
+                compile(code, "mutant", "exec")
+            except (SyntaxError, ValueError):
+                continue
+            seen[change] += 1
+            number = f" (#{seen[change]})" if seen[change] > 1 else ""
+            yield Mutant(exercise, change + number, code)
+
+
+def _places(node: ast.AST, path: tuple) -> Iterator[tuple[tuple, ast.AST]]:
+    """Each node of a function's body that may be changed, and the way to it."""
+    yield path, node
+    if isinstance(node, ast.Raise | ast.JoinedStr):  # sentences for people
+        return
+    for name, value in ast.iter_fields(node):
+        if name in ("annotation", "returns", "decorator_list", "ctx"):
+            continue
+        if isinstance(value, ast.AST):
+            yield from _places(value, (*path, (name, None)))
+        elif isinstance(value, list):
+            for i, one in enumerate(value):
+                if isinstance(one, ast.AST) and not _is_docstring(node, name, i, one):
+                    yield from _places(one, (*path, (name, i)))
+
+
+def _is_docstring(node: ast.AST, name: str, index: int, one: ast.AST) -> bool:
+    text = isinstance(one, ast.Expr) and isinstance(one.value, ast.Constant)
+    return isinstance(node, ast.FunctionDef) and name == "body" and index == 0 and text
+
+
+def _replace(tree: ast.Module, path: tuple, new: ast.AST) -> None:
+    node: ast.AST = tree.body[path[0]]
+    for name, index in path[1:-1]:
+        value = getattr(node, name)
+        node = value if index is None else value[index]
+    name, index = path[-1]
+    if index is None:
+        setattr(node, name, new)
+    else:
+        getattr(node, name)[index] = new
+
+
+def _changes(node: ast.AST) -> Iterator[ast.AST]:
+    """The nodes that may take the place of this one."""
+    match node:
+        case ast.Compare(ops=[op, *rest]):
+            for other in COMPARISONS[type(op)]:
+                yield _with(node, ops=[other(), *rest])
+            if rest:
+                for other in COMPARISONS[type(rest[0])]:
+                    yield _with(node, ops=[op, other(), *rest[1:]])
+        case ast.BinOp(op=op) if type(op) in ARITHMETIC:
+            yield _with(node, op=ARITHMETIC[type(op)]())
+        case ast.BoolOp(op=op, values=values):
+            yield _with(node, op=ast.Or() if isinstance(op, ast.And) else ast.And())
+            for i in range(len(values)):
+                left = values[:i] + values[i + 1 :]
+                yield left[0] if len(left) == 1 else _with(node, values=left)
+        case ast.UnaryOp(operand=operand):
+            yield operand
+        case ast.Constant(value=value):
+            yield from map(ast.Constant, _other_values(value))
+        case ast.Name(id=name) if name in NAMES:
+            yield ast.Name(NAMES[name], ast.Load())
+        case ast.IfExp(body=body, orelse=orelse):
+            yield _with(node, body=orelse, orelse=body)
+        case ast.Call(args=args, keywords=keywords):
+            if len(args) > 1 and ast.unparse(node.func).split(".")[-1] not in SYMMETRIC:
+                yield _with(node, args=[args[1], args[0], *args[2:]])
+            for i in range(len(keywords)):
+                yield _with(node, keywords=keywords[:i] + keywords[i + 1 :])
+        case ast.ExceptHandler(type=ast.Tuple(elts=kinds)):
+            for i in range(len(kinds)):
+                yield _with(node, type=ast.Tuple(kinds[:i] + kinds[i + 1 :], ast.Load()))
+    yield from _statement_changes(node)
+
+
+def _statement_changes(node: ast.AST) -> Iterator[ast.AST]:
+    match node:
+        case ast.FunctionDef() | ast.Import() | ast.ImportFrom() | ast.Pass():
+            return
+        case ast.Break():
+            yield ast.Continue()
+        case ast.Continue():
+            yield ast.Break()
+        case ast.Try(handlers=handlers, finalbody=final):
+            for i in range(len(handlers)):
+                kept = handlers[:i] + handlers[i + 1 :]
+                if kept or final:
+                    yield _with(node, handlers=kept, orelse=node.orelse if kept else [])
+                else:
+                    yield ast.If(ast.Constant(True), [*node.body, *node.orelse], [])
+        case ast.If(test=test):
+            yield _with(node, test=ast.UnaryOp(ast.Not(), test))
+    if isinstance(node, ast.stmt):
+        yield ast.Pass()
+
+
+def _other_values(value: object) -> Iterator[object]:
+    match value:
+        case bool():
+            yield not value
+        case int():
+            yield value + 1
+            if value > 0:
+                yield value - 1
+        case float():
+            yield value * 2 if value else 1.0
+        case str() if value and " " not in value.strip():
+            yield value + "x"
+        case bytes() if value:
+            yield value + b"x"
+
+
+def _with(node: ast.AST, **fields: object) -> ast.AST:
+    return type(node)(**{**dict(ast.iter_fields(node)), **fields})
+
+
+def _text(node: ast.AST) -> str:
+    """A node's code on one line, cut."""
+    if isinstance(node, ast.ExceptHandler):
+        return f"except {ast.unparse(node.type) if node.type else ''}"
+    text = " ".join(ast.unparse(ast.fix_missing_locations(copy.deepcopy(node))).split())
+    return text if len(text) <= 90 else f"{text[:60]}...{text[-27:]}"
+
+
+def _passes(source: Source, mutant: Mutant) -> bool:
+    """Whether the check passes a mutant, tried in a process of its own."""
+    run_check_once(source, mutant.exercise)
+    process = os.fork()
+    if process == 0:
+        _child(source, mutant)
+    deadline = time.monotonic() + MUTANT_SECONDS
+    while time.monotonic() < deadline:
+        ended, status = os.waitpid(process, os.WNOHANG)
+        if ended:
+            return os.waitstatus_to_exitcode(status) == 0
+        time.sleep(0.002)
+    os.kill(process, 9)
+    os.waitpid(process, 0)
+    return False
+
+
+@cache
+def run_check_once(source: Source, exercise: Exercise) -> None:
+    """Lets the parent import what the check imports, so that its children need not."""
+    import torch
+
+    torch.set_num_threads(1)  # threads do not survive a fork
+    run_check(source, exercise, exercise.solution)
+
+
+def _child(source: Source, mutant: Mutant) -> None:
+    from lab_utils.lessons import checking
+
+    checking.CALL_SECONDS, checking.CHECK_SECONDS = 1.0, 10.0
+    code = 1
+    try:
+        nowhere = os.open(os.devnull, os.O_RDWR)
+        for stream in (0, 1, 2):
+            os.dup2(nowhere, stream)
+        run_check(source, mutant.exercise, mutant.code)
+        code = 0
+    finally:
+        os._exit(code)

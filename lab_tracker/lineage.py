@@ -1,0 +1,132 @@
+"""A lineage drawn as SVG: artifacts are rounded boxes, runs are hexagons, and arrows lead from left
+to right.
+
+`draw` needs only nodes and edges, so it draws the tracker's own graphs and those of programs that
+use it. The picture is black on white; a page's style sheet may say otherwise."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from lab_tracker.templating import render
+
+_GAP_X, _GAP_Y, _MARGIN = 34, 18, 8  # px
+_TITLE, _LINE = 7.4, 6.1  # px of a letter, at 13 px and 11 px
+_WIDEST, _NARROWEST = 236, 120  # px of a box
+
+
+@dataclass(frozen=True)
+class Node:
+    """What a node shows: a title, and lines below it.
+
+    `look` is "chosen" (a thick frame), "marked" (hatched), "missing" (dotted) or empty.
+    """
+
+    title: str
+    lines: tuple[str, ...] = ()
+    is_run: bool = False
+    href: str | None = None
+    look: str = ""
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Where the nodes lie: the upper left corner of each box by key, and sizes, in px."""
+
+    places: dict[str, tuple[int, int]]
+    box: tuple[int, int]
+    size: tuple[int, int]
+
+
+def draw(
+    nodes: Mapping[str, Node],
+    edges: Sequence[tuple[str, str]],
+    title: str,
+    description: str = "",
+) -> str:
+    """The graph as SVG text, in columns.
+
+    Args:
+        nodes: by a key.
+        edges: pairs of keys, from what was there first to what came of it.
+        title: what a screen reader says first.
+        description: the picture in words, where there are no links to read.
+    """
+    plan = layout(nodes, edges)
+    width, height = plan.box
+    slant = f"14,0 {width - 14},0 {width},{height / 2:g} {width - 14},{height} 14,{height} "
+    return render(
+        "lineage.svg",
+        nodes=[(nodes[key], place) for key, place in plan.places.items()],
+        edges=[_edge(plan, *edge) for edge in edges],
+        title=title,
+        description=description,
+        size=plan.size,
+        box=plan.box,
+        hexagon=f"{slant}0,{height / 2:g}",
+        short=lambda text, letter: shortened(text, int((width - 16) / letter)),
+        letters=(_TITLE, _LINE),
+    )
+
+
+def layout(nodes: Mapping[str, Node], edges: Sequence[tuple[str, str]]) -> Layout:
+    """Columns by the longest way from a source; in each, the order of the left neighbours."""
+    before: dict[str, list[str]] = {key: [] for key in nodes}
+    for start, end in edges:
+        before[end].append(start)
+    columns: dict[int, list[str]] = {}
+    for key, depth in _depths(before).items():
+        columns.setdefault(depth, []).append(key)
+    box = _box(nodes)
+    tallest = max(map(len, columns.values()), default=0)
+    rows: dict[str, float] = {}
+    places = {}
+    for x, column in sorted(columns.items()):
+        column.sort(key=lambda key: _mean([rows[a] for a in before[key] if a in rows]))
+        for i, key in enumerate(column):
+            rows[key] = (tallest - len(column)) / 2 + i
+            y = int(_MARGIN + rows[key] * (box[1] + _GAP_Y))
+            places[key] = (_MARGIN + x * (box[0] + _GAP_X), y)
+    width = len(columns) * (box[0] + _GAP_X) - _GAP_X + 2 * _MARGIN
+    return Layout(places, box, (width, tallest * (box[1] + _GAP_Y) - _GAP_Y + 2 * _MARGIN))
+
+
+def shortened(text: str, count: int) -> str:
+    """The text in at most `count` letters; its end stays, since a version is there."""
+    return text if len(text) <= count else f"{text[: count - 9]}…{text[-8:]}"
+
+
+def _depths(before: Mapping[str, Sequence[str]]) -> dict[str, int]:
+    depths: dict[str, int] = {}
+
+    def measure(key: str, way: tuple[str, ...]) -> int:
+        if key not in depths:
+            # A run that uses what it logged makes a circle: the edge back is not followed.
+            ways = [measure(a, (*way, key)) for a in before[key] if a not in way and a != key]
+            depths[key] = 1 + max(ways, default=-1)
+        return depths[key]
+
+    for key in before:
+        measure(key, ())
+    return {key: depths[key] for key in before}
+
+
+def _box(nodes: Mapping[str, Node]) -> tuple[int, int]:
+    """Width and height of every box, so that the longest text fits where it can."""
+    widths = [len(node.title) * _TITLE for node in nodes.values()]
+    widths += [len(line) * _LINE for node in nodes.values() for line in node.lines]
+    lines = max((len(node.lines) for node in nodes.values()), default=0)
+    width = min(max(int(max(widths, default=0)) + 28, _NARROWEST), _WIDEST)
+    return width, 30 + 16 * lines
+
+
+def _mean(values: list[float]) -> float:
+    return sum(values) / len(values) if values else 0.0
+
+
+def _edge(plan: Layout, start: str, end: str) -> str:
+    """The path of an arrow from the right side of one box to the left side of another."""
+    width, middle = plan.box[0], plan.box[1] // 2
+    x1, y1 = plan.places[start][0] + width, plan.places[start][1] + middle
+    x2, y2 = plan.places[end][0] - 2, plan.places[end][1] + middle
+    bend = max(_GAP_X // 2, abs(x2 - x1) // 2)
+    return f"M{x1} {y1}C{x1 + bend} {y1} {x2 - bend} {y2} {x2} {y2}"

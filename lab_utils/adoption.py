@@ -1,0 +1,206 @@
+"""Takes what `benchmarks/on_a_gpu.py` brought home into the project, if it is better.
+
+The traces are what they are: they go to `data/traces` with their card. The weights are measured
+again on this machine, on the validation pages, beside the packaged ones.
+"""
+
+import json
+import shutil
+import statistics
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pydantic import BaseModel, ValidationError
+
+from lab_utils.profiling.folder import PROFILE_NAME, replaced_folder
+from lab_utils.profiling.profile import RECORDINGS, Profile
+from lab_utils.profiling.trace import read_trace
+from text_recognizer.errors import RecognizerError
+from text_recognizer.files import replacing
+
+if TYPE_CHECKING:
+    from text_recognizer.evaluate.labels import Item
+
+FORMAT = "lab-gpu/1"
+RESULT, LAUNCHES = "result.json", "launches.json"
+READER = "line_reader.safetensors"
+GROUPS = ("unipen", "copiste")
+WORSE = 0.002
+"""CER by which one group may get worse with the language model, while the mean gets better."""
+SLOWER = 1.25
+"""Times the seconds a page of the packaged model."""
+MOST_MODEL_BYTES = 16_000_000
+RULE = (
+    "Rule: new weights are packaged if, on the validation pages of UNIPEN and Copiste, their mean "
+    "CER is lower without the language model and not higher with it, no group's CER with it rises "
+    f"by more than {WORSE}, a page takes at most {SLOWER} times as long, and the TorchScript file "
+    f"has at most {MOST_MODEL_BYTES / 1e6:.0f} MB."
+)
+
+
+class AdoptionError(RecognizerError):
+    """A folder that is not what `benchmarks/on_a_gpu.py` leaves, or is damaged."""
+
+
+class Result(BaseModel):
+    """The part of `result.json` that is needed here."""
+
+    format: str
+    command: str
+    steps: dict[str, dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class Measured:
+    """How a model reads the validation pages on this machine.
+
+    alone, with_model: CER by group, without and with the language model. seconds: of a page,
+    without. bytes: of the TorchScript file.
+    """
+
+    alone: dict[str, float]
+    with_model: dict[str, float]
+    seconds: float
+    bytes: int
+
+
+def read_result(folder: Path) -> Result:
+    """The folder's `result.json`; raises AdoptionError where it is missing or damaged."""
+    try:
+        result = Result.model_validate_json((folder / RESULT).read_bytes())
+    except OSError:
+        raise AdoptionError(
+            f"There is no {RESULT} in {folder}; name the folder that on_a_gpu.py made."
+        ) from None
+    except ValidationError:
+        raise AdoptionError(f"{folder / RESULT} is damaged; bring the folder again.") from None
+    if result.format != FORMAT:
+        raise AdoptionError(f"{folder / RESULT} was made by another version of on_a_gpu.py.")
+    return result
+
+
+def adopt_traces(folder: Path, result: Result, recordings: Path = RECORDINGS) -> Path | None:
+    """Copies profile and traces to the recordings, with a card; None where there is no profile.
+
+    The recording of the same kind of device that was there before is replaced, whole. Raises
+    ProfileError or TraceError for a damaged one: nothing is changed then.
+    """
+    if not (folder / PROFILE_NAME).is_file():
+        return None
+    profile = Profile.load(folder)
+    out = recordings / profile.device["kind"]
+    with replaced_folder(out) as partial:
+        for path in sorted(folder.glob("batch_size_*.pt.trace.json.gz")):
+            read_trace(path)
+            place, _, name = path.name.partition(".")
+            (partial / place).mkdir(exist_ok=True)
+            shutil.copyfile(path, partial / place / name)
+        shutil.copyfile(folder / PROFILE_NAME, partial / PROFILE_NAME)
+        found = Profile.load(partial)  # with the traces that have come along
+        found.save(partial / PROFILE_NAME)
+        if ways := result.steps.get("launches", {}).get("ways"):
+            (partial / LAUNCHES).write_text(json.dumps(ways, indent=1) + "\n", encoding="utf-8")
+        (partial / "README.md").write_text(card(found, result), encoding="utf-8")
+    return out
+
+
+def card(profile: Profile, result: Result) -> str:
+    """What a recording was made on and how, as Markdown."""
+    sizes = [str(batch.batch_size) for batch in profile.measured if batch.trace]
+    commit = result.steps.get("check", {}).get("commit") or profile.commit
+    rows = {
+        "device": profile.device.get("name"),
+        "driver": profile.device.get("driver"),
+        **profile.versions,
+        "date": profile.date,
+        "command": f"`{result.command}`",
+        "commit": commit,
+        "pages": profile.pages,
+        "traces of batches of": ", ".join(sizes) or "none",
+    }
+    lines = [f"| {name} | {value or 'not known'} |" for name, value in rows.items()]
+    return "# A recorded profile\n\n| what | value |\n|---|---|\n" + "\n".join(lines) + "\n"
+
+
+def joined_reader(folder: Path, out: Path) -> Path | None:
+    """The reader's weights at `out`, joined from their parts if there are any; None without them.
+
+    Raises AdoptionError where a part is missing.
+    """
+    if (folder / READER).is_file():
+        shutil.copyfile(folder / READER, out)
+        return out
+    parts = sorted(folder.glob(f"{READER}.part*"))
+    if not parts:
+        return None
+    if [path.name for path in parts] != [f"{READER}.part{n + 1}" for n in range(len(parts))]:
+        raise AdoptionError(f"A part of {READER} is missing in {folder}; bring the folder again.")
+    out.write_bytes(b"".join(path.read_bytes() for path in parts))
+    return out
+
+
+def measure(model: Path, items: Sequence["Item"]) -> Measured:
+    """Reads the validation pages with a TorchScript file, without and with the language model."""
+    from text_recognizer.evaluate import evaluate
+    from text_recognizer.paragraph_text_recognizer import ParagraphTextRecognizer
+
+    rates, seconds = {}, 0.0
+    for language_model in ("none", "english"):
+        recognizer = ParagraphTextRecognizer(model, language_model=language_model)
+        recognizer.predict_batch([items[0].path, items[0].path])  # warm
+        start = time.perf_counter()
+        groups = evaluate(recognizer, items).groups
+        if language_model == "none":
+            seconds = (time.perf_counter() - start) / len(items)
+        rates[language_model] = {name: rate.cer for name, rate in groups.items()}
+    return Measured(rates["none"], rates["english"], seconds, model.stat().st_size)
+
+
+def objections(new: Measured, old: Measured) -> list[str]:
+    """What speaks against packaging the new weights, by RULE; empty if they are better."""
+    found = []
+    if _mean(new.alone) >= _mean(old.alone):
+        found.append("the mean CER without the language model is not lower")
+    if _mean(new.with_model) > _mean(old.with_model):
+        found.append("the mean CER with the language model is higher")
+    for group, rate in new.with_model.items():
+        if rate > old.with_model[group] + WORSE:
+            found.append(f"{group} is read worse with the language model")
+    if new.seconds > SLOWER * old.seconds:
+        found.append(f"a page takes {new.seconds / old.seconds:.2f} times as long")
+    if new.bytes > MOST_MODEL_BYTES:
+        found.append(f"the TorchScript file has {new.bytes / 1e6:.1f} MB")
+    return found
+
+
+def compare(reader: Path, items: Sequence["Item"]) -> tuple[Measured, Measured]:
+    """New weights and packaged ones on the same pages. Raises ModelFileError for damaged ones."""
+    from text_recognizer.compile import compile_paragraph_reader
+    from text_recognizer.weights import packaged_weights
+
+    with tempfile.TemporaryDirectory(prefix="lab-adopt-") as scratch:
+        folder = Path(scratch, "weights")
+        folder.mkdir()
+        shutil.copyfile(reader, folder / READER)
+        finder = "line_finder.safetensors"
+        shutil.copyfile(packaged_weights() / finder, folder / finder)
+        new = compile_paragraph_reader(Path(scratch, "new.pt"), folder)
+        old = compile_paragraph_reader(Path(scratch, "packaged.pt"))
+        return measure(new, items), measure(old, items)
+
+
+def package(reader: Path) -> Path:
+    """Makes weights the packaged ones, whole or not at all."""
+    from text_recognizer.weights import packaged_weights
+
+    with replacing(packaged_weights() / READER) as partial:
+        shutil.copyfile(reader, partial)
+    return packaged_weights() / READER
+
+
+def _mean(rates: dict[str, float]) -> float:
+    return statistics.mean(rates.values())

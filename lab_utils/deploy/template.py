@@ -1,0 +1,108 @@
+"""`deploy/template.yaml`, which describes all that is made at AWS: its settings and resources."""
+
+import re
+from functools import cache
+from typing import Any
+
+import yaml
+
+from lab_utils.deploy.errors import DeployError
+from text_recognizer.places import project_folder
+
+OPTIONS = {
+    "Name": "--name",
+    "Memory": "--memory",
+    "RequestSeconds": "--timeout",
+    "Concurrency": "--concurrency",
+    "AuthType": "--auth",
+    "Origins": "--origin",
+    "LogDays": "--retention",
+    "AlarmTopic": "--alarm-topic",
+}
+"""The template's parameters as options of `lab deploy lambda`."""
+
+
+class _Loader(yaml.SafeLoader):
+    """Reads CloudFormation's short forms: `!Ref Name` is {"Ref": "Name"}."""
+
+
+def _short_form(loader: yaml.SafeLoader, suffix: str, node: yaml.Node) -> dict[str, Any]:
+    if isinstance(node, yaml.ScalarNode):
+        return {suffix: loader.construct_scalar(node)}
+    if isinstance(node, yaml.SequenceNode):
+        return {suffix: loader.construct_sequence(node, deep=True)}
+    return {suffix: loader.construct_mapping(node, deep=True)}
+
+
+_Loader.add_multi_constructor("!", _short_form)
+
+
+def template_body() -> str:
+    """The template as it is sent to CloudFormation."""
+    return (project_folder() / "deploy" / "template.yaml").read_text()
+
+
+@cache
+def template() -> dict[str, Any]:
+    """The template, with short forms such as `!Ref Name` as {"Ref": "Name"}."""
+    return yaml.load(template_body(), _Loader)
+
+
+def default_of(parameter: str) -> Any:
+    """A parameter's default."""
+    return template()["Parameters"][parameter]["Default"]
+
+
+def parameters(**given: Any) -> dict[str, str]:
+    """The template's parameters: those that are given and not None, and defaults for the others.
+
+    Raises DeployError for a value that the template does not allow, as CloudFormation would.
+    """
+    values = {}
+    for name, rule in template()["Parameters"].items():
+        value = rule["Default"] if given.get(name) is None else given[name]
+        _check(name, rule, value)
+        values[name] = ",".join(value) if isinstance(value, list) else str(value)
+    # CloudFormation can't calculate.
+    values["SlowMilliseconds"] = str(int(values["RequestSeconds"]) * 500)
+    return values
+
+
+def _check(name: str, rule: dict[str, Any], value: Any) -> None:
+    option = OPTIONS.get(name, name)
+    if "MinValue" in rule and "MaxValue" in rule:
+        least, most = rule["MinValue"], rule["MaxValue"]
+        if not least <= value <= most:
+            raise DeployError(f"{option} is {value}; it must be {least} to {most}.")
+    if "AllowedValues" in rule and value not in rule["AllowedValues"]:
+        allowed = ", ".join(map(str, rule["AllowedValues"]))
+        raise DeployError(f"{option} is {value}; it must be one of {allowed}.")
+    for text in value if isinstance(value, list) else [value]:
+        if not re.fullmatch(rule.get("AllowedPattern", "(?s:.*)"), str(text)) or (
+            len(str(text)) > rule.get("MaxLength", 4096)
+        ):
+            raise DeployError(f'{option} is "{text}": {rule["ConstraintDescription"]}.')
+
+
+def resources(values: dict[str, str]) -> dict[str, str]:
+    """Names and types of the resources that the template makes with these parameters."""
+    return {
+        name: resource["Type"]
+        for name, resource in template()["Resources"].items()
+        if "Condition" not in resource or _holds({"Condition": resource["Condition"]}, values)
+    }
+
+
+def _holds(condition: dict[str, Any], values: dict[str, str]) -> bool:
+    """Whether a condition holds; of CloudFormation's functions, those that resources here need."""
+    ((function, inner),) = condition.items()
+    if function == "Condition":
+        return _holds(template()["Conditions"][inner], values)
+    if function == "And":
+        return all(_holds(one, values) for one in inner)
+    if function == "Not":
+        return not _holds(inner[0], values)
+    if function == "Equals":
+        left, right = (values[one["Ref"]] if isinstance(one, dict) else one for one in inner)
+        return left == str(right)
+    raise NotImplementedError(function)

@@ -1,0 +1,62 @@
+"""A model service's answer as a reading; it comes from elsewhere, so all of it is checked."""
+
+from typing import TYPE_CHECKING, Annotated
+
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat
+
+if TYPE_CHECKING:
+    from text_recognizer.paragraph_text_recognizer import PageReading
+
+_Pixels = Annotated[int, Field(gt=0, lt=2**31)]
+_Point = Annotated[list[FiniteFloat], Field(min_length=2, max_length=2)]
+
+
+class _Strict(BaseModel):
+    """No conversions: a number that comes as text is refused."""
+
+    model_config = ConfigDict(strict=True)
+
+
+class _Text(_Strict):
+    pred: str
+
+
+class _Line(_Strict):
+    text: str
+    confidence: FiniteFloat
+    path: list[_Point]
+    height: FiniteFloat
+    box: Annotated[list[FiniteFloat], Field(min_length=4, max_length=4)]
+
+
+class _Reading(_Text):
+    lines: list[_Line]
+    seconds: FiniteFloat
+    width: _Pixels
+    height: _Pixels
+
+
+def decode_text(answer: object) -> str:
+    """The text in the answer to one image; raises ValueError for any other answer."""
+    return _Text.model_validate(answer).pred
+
+
+def decode_reading(answer: object) -> "PageReading":
+    """The reading in the answer to one image that was sent with `"lines": true`.
+
+    Raises ValueError for any other answer.
+    """
+    from text_recognizer.paragraph_text_recognizer import Line, PageReading
+
+    found = _Reading.model_validate(answer)
+    lines = [
+        Line(
+            text=line.text,
+            confidence=line.confidence,
+            path=[(x, y) for x, y in line.path],
+            height=line.height,
+            box=tuple(line.box),
+        )
+        for line in found.lines
+    ]
+    return PageReading(found.pred, lines, found.seconds, found.width, found.height)

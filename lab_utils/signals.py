@@ -1,0 +1,69 @@
+"""Ctrl-C, SIGTERM and SIGHUP end the program in order: as KeyboardInterrupt in the main thread.
+
+So folders are removed and children ended on the way out, whichever of them it is.
+"""
+
+import signal
+import sys
+import threading
+from types import FrameType
+from typing import Any
+
+_IMPORTS = "<frozen importlib._bootstrap>"
+_SECONDS = 0.2
+
+
+class orderly_end:  # noqa: N801, a context manager
+    """Turns the signals into KeyboardInterrupt inside the block; `number` says which came.
+
+    A signal that was ignored before, as by `nohup`, stays so. Only the main thread can do this.
+
+    An exception that is raised while C code imports a module may be lost there, and the program
+    would start all the same. So one that came during an import is raised again until it is handled.
+    """
+
+    def __init__(self) -> None:
+        self.number = 0
+        self._before: dict[int, Any] = {}
+
+    def __enter__(self) -> "orderly_end":
+        if threading.current_thread() is threading.main_thread():
+            for name in ("SIGINT", "SIGTERM", "SIGHUP"):
+                number = getattr(signal, name, None)
+                if number is not None and signal.getsignal(number) != signal.SIG_IGN:
+                    self._before[number] = signal.signal(number, self._end)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if hasattr(signal, "setitimer") and self._before:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def _end(self, number: int, frame: FrameType | None) -> None:
+        self.number = number
+        if _is_importing(frame) and hasattr(signal, "setitimer"):
+            self._before[signal.SIGALRM] = signal.signal(signal.SIGALRM, self._again)
+            signal.setitimer(signal.ITIMER_REAL, _SECONDS, _SECONDS)
+        raise KeyboardInterrupt
+
+    def _again(self, _number: int, _frame: FrameType | None) -> None:
+        if not _is_handled(sys.exception()):
+            raise KeyboardInterrupt
+
+
+def _is_importing(frame: FrameType | None) -> bool:
+    while frame is not None:
+        if frame.f_code.co_filename == _IMPORTS:
+            return True
+        frame = frame.f_back
+    return False
+
+
+def _is_handled(error: BaseException | None) -> bool:
+    """Whether code is under way that cleans up after the interrupt."""
+    while error is not None:
+        if isinstance(error, KeyboardInterrupt | SystemExit):
+            return True
+        error = error.__context__
+    return False

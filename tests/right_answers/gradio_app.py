@@ -1,0 +1,287 @@
+"""Right answers to the exercises of notebook 05 in other styles than the official one."""
+
+PILLOW = """
+import base64
+import io
+
+def predict_body(image):
+    try:
+        kind = Image.open(io.BytesIO(image)).format
+    except OSError:
+        kind = None
+    if kind not in ("PNG", "JPEG", "GIF", "WEBP"):
+        raise RecognizerError("Send a PNG, JPEG, GIF or WebP image.")
+    text = base64.standard_b64encode(image).decode("ascii")
+    return dict(data=[dict(url=f"data:{Image.MIME[kind]};base64,{text}")])
+"""
+
+RIGHT_ANSWERS: dict[str, list[str]] = {
+    "read_page": [
+        """
+def plural(count):
+    return "1 line" if count == 1 else f"{count} lines"
+
+def read_page(path, predictor, doubtful=0.5):
+    if not path:
+        raise gr.Error("Choose a picture.", print_exception=False)
+    try:
+        reading = predictor.read(path)
+    except RecognizerError as error:
+        raise gr.Error(str(error), print_exception=False) from error
+    if not reading.lines:
+        return reading.text, "no writing found"
+    few = len([line for line in reading.lines if line.confidence < doubtful])
+    return reading.text, f"{plural(len(reading.lines))}, {few} doubtful"
+""",
+        """
+import numpy as np
+
+def read_page(path, predictor, doubtful=0.5):
+    if path is None:
+        raise gr.Error("There is no image.", print_exception=False)
+    reading = None
+    try:
+        reading = predictor.read(path)
+    except Exception as error:
+        if isinstance(error, RecognizerError):
+            raise gr.Error(f"{error}", print_exception=False)
+        raise
+    sure = np.array([line.confidence for line in reading.lines])
+    lines = "line" if sure.size == 1 else "lines"
+    told = f"{sure.size} {lines}, {(sure < doubtful).sum()} doubtful"
+    return [reading.text, told if sure.size else "no writing found"]
+""",
+        """
+def read_page(path, predictor, doubtful=0.5):
+    match path:
+        case None:
+            raise gr.Error("Choose an image first.", print_exception=False)
+        case _:
+            pass
+    try:
+        lines = predictor.read(path).lines
+    except RecognizerError as error:
+        raise gr.Error(error.args[0], print_exception=False)
+    text = "\\n".join(line.text for line in lines)
+    if len(lines) == 0:
+        return text, "no writing found"
+    count = sum(1 for line in lines if not line.confidence >= doubtful)
+    return text, "%d line%s, %d doubtful" % (len(lines), "s" * (len(lines) != 1), count)
+""",
+    ],
+    "predict_body": [
+        PILLOW,
+        """
+import base64
+import re
+
+KINDS = [
+    (rb"\\x89PNG\\r\\n\\x1a\\n", "png"), (rb"\\xff\\xd8", "jpeg"),
+    (rb"GIF8[79]a", "gif"), (rb"RIFF....WEBP", "webp"),
+]
+
+def predict_body(image):
+    for pattern, kind in KINDS:
+        if re.match(pattern, image, re.DOTALL):
+            url = "data:image/" + kind + ";base64," + str(base64.b64encode(image), "ascii")
+            return {"data": [{"url": url}]}
+    raise RecognizerError("This is not an image of a known type.")
+""",
+        """
+import binascii
+
+def kind_of(image):
+    if image[:4] == b"\\x89PNG":
+        return "image/png"
+    if image[:3] == b"\\xff\\xd8\\xff":
+        return "image/jpeg"
+    if image[:6] in (b"GIF87a", b"GIF89a"):
+        return "image/gif"
+    if image[:4] + image[8:12] == b"RIFFWEBP":
+        return "image/webp"
+    raise RecognizerError("Send an image.")
+
+def predict_body(image):
+    text = binascii.b2a_base64(image, newline=False).decode()
+    return {"data": [{"url": f"data:{kind_of(image)};base64,{text}", "path": None}]}
+""",
+    ],
+    "ask": [
+        """
+import httpx
+
+def ask(url, body, timeout=30.0):
+    try:
+        response = httpx.post(url, json=body, timeout=timeout)
+    except httpx.HTTPError as error:
+        raise RecognizerError(f"No answer: {error!r}") from error
+    try:
+        document = response.json()
+    except ValueError:
+        document = None
+    if response.is_success and isinstance(document, dict):
+        match document.get("data"):
+            case [str(text), *_]:
+                return text
+        raise RecognizerError("The answer has no text.")
+    sentence = document.get("error") if isinstance(document, dict) else None
+    raise RecognizerError(sentence or f"The status is {response.status_code}.")
+""",
+        """
+import http.client
+import json
+import urllib.error
+import urllib.request
+
+def post(url, body, timeout):
+    header = {"content-type": "application/json; charset=utf-8"}
+    request = urllib.request.Request(url, json.dumps(body).encode(), header, method="POST")
+    try:
+        with urllib.request.urlopen(request, timeout=timeout) as response:
+            return response.status, response.read()
+    except urllib.error.HTTPError as error:
+        return error.code, error.read()
+
+def ask(url, body, timeout=30.0):
+    try:
+        status, answer = post(url, body, timeout)
+    except (OSError, http.client.HTTPException) as error:
+        raise RecognizerError(f"There is no answer ({type(error).__name__}).")
+    try:
+        document = json.loads(answer)
+    except ValueError:
+        raise RecognizerError(f"The answer is not JSON (status {status}).")
+    try:
+        if status >= 400:
+            raise RecognizerError(document["error"] or f"status {status}")
+        text = document["data"][0]
+    except (KeyError, IndexError, TypeError):
+        raise RecognizerError(f"The answer with status {status} has no text.")
+    if text is None:
+        raise RecognizerError("There is no text.")
+    return text
+""",
+        """
+import json
+import urllib.error
+import urllib.request
+
+def ask(url, body, timeout=30.0):
+    data = json.dumps(body).encode("utf-8")
+    request = urllib.request.Request(url, data=data)
+    request.add_header("Content-Type", "application/json")
+    try:
+        answer = urllib.request.urlopen(request, timeout=timeout)
+        text = json.loads(answer.read())["data"][0]
+        if not isinstance(text, str):
+            raise TypeError
+        return text
+    except urllib.error.HTTPError as error:
+        sentence = f"The server said {error.code}."
+        try:
+            sentence = json.loads(error.read()).get("error") or sentence
+        except Exception:
+            pass
+        raise RecognizerError(sentence)
+    except Exception as error:
+        raise RecognizerError(f"That did not work: {error}")
+""",
+    ],
+    "final_data": [
+        """
+import json
+
+def events(stream):
+    fields = {}
+    for line in stream:
+        text = line.decode("utf-8").rstrip()
+        if not text:
+            yield fields
+            fields = {}
+        else:
+            name, value = text.split(":", 1)
+            fields[name] = value.strip()
+
+def final_data(stream):
+    for event in events(stream):
+        if event.get("event") == "complete":
+            return tuple(json.loads(event["data"]))
+        if event.get("event") == "error":
+            try:
+                sentence = json.loads(event["data"])["error"]
+            except (TypeError, KeyError):
+                sentence = None
+            raise RecognizerError(sentence or "It failed.")
+    raise RecognizerError("The stream broke off.")
+""",
+        """
+import json
+import re
+
+def final_data(stream):
+    block = ""
+    for line in stream:
+        block += line.decode()
+        if line.strip():
+            continue
+        found = re.match(r"event: (\\w+)\\r?\\ndata: (.*?)\\r?\\n", block)
+        block = ""
+        if found and found[1] == "complete":
+            return json.loads(found[2])
+        if found and found[1] == "error":
+            said = json.loads(found[2])
+            raise RecognizerError((said and said.get("error")) or "The call failed.")
+    raise RecognizerError("The end came too early.")
+""",
+        """
+import json
+
+def final_data(stream):
+    name = data = None
+    for raw in iter(stream):
+        match raw.strip():
+            case b"" if name == b"complete":
+                return json.loads(data)
+            case b"" if name == b"error":
+                told = json.loads(data) or {}
+                raise RecognizerError(dict(told).get("error") or "no luck")
+            case line if line.startswith(b"event:"):
+                name = line[6:].strip()
+            case line if line.startswith(b"data:"):
+                data = line[5:].strip()
+    raise RecognizerError("cut off")
+""",
+    ],
+    "is_blank": [
+        """
+import numpy as np
+from PIL import ImageFilter
+
+def is_blank(page):
+    levels = np.asarray(page, float)
+    away = np.abs(levels - np.asarray(page.filter(ImageFilter.BoxBlur(15)), float))
+    return (away > np.maximum(8 * np.median(away), 6)).mean() < 0.0005
+""",
+        """
+import numpy as np
+from PIL import ImageFilter
+
+def is_blank(page):
+    around = page.filter(ImageFilter.GaussianBlur(12))
+    away = np.abs(np.asarray(page, int) - np.asarray(around, int))
+    grain = max(np.percentile(away, 50), 0.5)
+    return bool(np.count_nonzero(away > max(9 * grain, 8)) < away.size / 2000)
+""",
+        """
+import torch
+import torch.nn.functional as F
+import numpy as np
+
+def is_blank(page):
+    levels = torch.from_numpy(np.array(page)).float()[None, None]
+    around = F.avg_pool2d(levels, 31, 1, 15, count_include_pad=False)
+    away = (levels - around).abs()
+    return (away > max(8 * away.median(), 6)).float().mean() < 0.0005
+""",
+    ],
+}

@@ -1,0 +1,223 @@
+"""The JSON between clients and services: requests, answers, and what an error says."""
+
+import base64
+import dataclasses
+import json
+
+import pytest
+from bad_requests import BAD_REQUESTS, GOOD_BODY_WITH_MARK
+
+from lab_utils.predictors.readings import decode_reading, decode_text
+from lab_utils.service import schema
+from lab_utils.service.schema import (
+    MAX_BODY_BYTES,
+    RequestError,
+    encode_answer,
+    error_answer,
+    image_sources,
+    parse_request,
+)
+from text_recognizer.errors import (
+    AddressError,
+    DownloadError,
+    ImageError,
+    ImageTooLargeError,
+    ModelFileError,
+)
+from text_recognizer.images import load_image
+from text_recognizer.paragraph_text_recognizer import Line, PageReading
+
+READING = PageReading(
+    "two\nlines",
+    [
+        Line("two", 0.875, [(1.0, 2.5), (30.0, 3.5)], 12.5, (1.0, 0.0, 30.0, 9.7)),
+        Line("lines", 0.5, [(1.0, 22.5), (30.0, 23.5)], 12.0, (1.0, 16.0, 30.0, 29.7)),
+    ],
+    0.25,
+    40,
+    60,
+)
+
+
+def parsed(document: object) -> schema.Request:
+    return parse_request(json.dumps(document))
+
+
+def test_an_image_as_base64_or_data_uri_comes_out_as_a_data_uri():
+    assert parsed({"image": " aGVsbG8= "}).images == ["data:;base64,aGVsbG8="]
+    assert parsed({"image": "DATA:image/png;base64,aGVs"}).images == ["DATA:image/png;base64,aGVs"]
+    assert parse_request(b'{"image": "aGVs", "lines": true}').lines
+    assert not parsed({"image": "aGVs", "lines": None}).lines
+    assert not parsed({"image": "aGVs", "image_url": None}).many
+
+
+def test_a_list_of_images_is_answered_with_a_list():
+    request = parsed({"images": ["aGVs"]})
+    assert request.many and len(request.images) == 1
+    assert len(parsed({"images": ["aGVs"] * 16}).images) == 16
+    assert encode_answer(request, [READING]) == {"preds": [{"pred": "two\nlines"}]}
+
+
+@pytest.mark.parametrize(
+    "path", ["/etc/hosts", "page.png", "../page.png", "file:///etc/hosts", "C:\\page.png", ""]
+)
+def test_text_is_never_a_path(path, tmp_path, monkeypatch):
+    from PIL import Image
+
+    Image.new("L", (64, 64)).save(tmp_path / "page.png")
+    monkeypatch.chdir(tmp_path)
+    for document in ({"image": path}, {"images": [path]}):
+        (source,) = image_sources(parsed(document))
+        with pytest.raises(ImageError, match="data URI|base64"):
+            load_image(source)
+    with pytest.raises(AddressError):
+        image_sources(parsed({"image_url": path}))
+
+
+@pytest.mark.parametrize(
+    "request_", [one for one in BAD_REQUESTS if one.name.startswith(("body", "form", "size"))],
+    ids=lambda one: one.name,
+)  # fmt: skip
+def test_what_is_not_a_request_is_refused_with_a_sentence(request_):
+    for body in (request_.body, request_.body.decode(errors="surrogateescape")):
+        with pytest.raises(RequestError) as refused:
+            parse_request(body)
+        status, document = error_answer(refused.value)
+        request_.check(status, json.dumps(document).encode())
+        assert len(str(refused.value)) < 160
+
+
+def test_characters_are_counted_as_bytes():
+    with pytest.raises(RequestError) as refused:
+        parse_request("ü" * (MAX_BODY_BYTES // 2 + 1))
+    assert refused.value.status == 413
+
+
+def test_a_byte_order_mark_is_read_over():
+    for body in (GOOD_BODY_WITH_MARK, GOOD_BODY_WITH_MARK.decode()):
+        assert parse_request(body).images
+
+
+def test_a_body_of_just_the_limit_is_looked_at():
+    document = json.dumps({"image": ""})
+    body = json.dumps({"image": "a" * (MAX_BODY_BYTES - len(document))})
+    assert len(body) == MAX_BODY_BYTES
+    assert parse_request(body).images and parse_request(body.encode()).images
+
+
+def test_a_reading_comes_back_equal_through_json():
+    request = parsed({"image": "aGVs", "lines": True})
+    answer = json.loads(json.dumps(encode_answer(request, [READING])))
+    assert decode_reading(answer) == READING
+    assert decode_text(answer) == READING.text
+    blank = dataclasses.replace(READING, text="", lines=[])
+    assert decode_reading(json.loads(json.dumps(encode_answer(request, [blank])))) == blank
+    without = encode_answer(parsed({"image": "aGVs"}), [READING])
+    assert without == {"pred": "two\nlines"}
+    with pytest.raises(ValueError, match="lines"):
+        decode_reading(without)
+
+
+ANSWER = json.loads(json.dumps(encode_answer(schema.Request(["a"], lines=True), [READING])))
+LINE = ANSWER["lines"][0]
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        None,
+        [],
+        "pred",
+        {},
+        {"error": "no"},
+        {**ANSWER, "pred": None},
+        {**ANSWER, "pred": 5},
+        {**ANSWER, "lines": None},
+        {**ANSWER, "lines": {}},
+        {**ANSWER, "lines": ["a"]},
+        {**ANSWER, "width": "40"},
+        {**ANSWER, "width": True},
+        {**ANSWER, "width": 40.5},
+        {**ANSWER, "height": 0},
+        {**ANSWER, "height": 10**30},
+        {**ANSWER, "seconds": float("nan")},
+        {**ANSWER, "seconds": 10**400},
+        *(
+            {**ANSWER, "lines": [{**LINE, **change}]}
+            for change in (
+                {"text": 5},
+                {"confidence": "high"},
+                {"confidence": True},
+                {"path": 5},
+                {"path": [1, 2]},
+                {"path": [[1]]},
+                {"path": [["1", "2"]]},
+                {"path": [[1, float("inf")]]},
+                {"height": None},
+                {"box": [1, 2, 3]},
+                {"box": [1, 2, 3, None]},
+                {"box": "1234"},
+            )
+        ),
+    ],
+    ids=lambda value: repr(value)[:60],
+)
+def test_an_answer_of_another_form_is_a_value_error(answer):
+    with pytest.raises(ValueError):
+        decode_reading(answer)
+
+
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [
+        (RequestError(503, "Busy.", retry_after=2), 503),
+        (ImageTooLargeError("Too large."), 413),
+        (ImageError("Damaged."), 422),
+        (AddressError("Private."), 422),
+        (DownloadError("Slow."), 422),
+    ],
+)
+def test_an_error_of_the_request_is_passed_on(error, status):
+    assert error_answer(error) == (status, {"error": str(error)})
+
+
+@pytest.mark.parametrize(
+    "error", [ModelFileError("/secret/model.pt"), RuntimeError("/secret"), MemoryError("/secret")]
+)
+def test_a_fault_inside_stays_inside(error):
+    status, document = error_answer(error)
+    assert status == 500
+    assert "secret" not in document["error"]
+
+
+def test_time_out_and_headers():
+    assert error_answer(TimeoutError())[0] == 504
+    assert RequestError(503, "Busy.", retry_after=2).headers == {"retry-after": "2"}
+    assert schema.wrong_method().headers == {"allow": "GET, HEAD, POST"}
+    assert RequestError(400, "No.").headers == {}
+
+
+def test_a_url_is_downloaded(serve):
+    server = serve(b"picture")
+    request = parsed({"image_url": server.url})
+    assert image_sources(request, allow_private_addresses=True) == [b"picture"]
+    with pytest.raises(AddressError, match="private"):
+        image_sources(request)
+    assert len(server.requests) == 1
+
+
+def test_base64_of_both_alphabets_is_read():
+    import io
+
+    from PIL import Image
+
+    page = io.BytesIO()
+    Image.effect_noise((40, 30), 90).save(page, "PNG")
+    for encode in (base64.b64encode, base64.urlsafe_b64encode):
+        (source,) = image_sources(parsed({"image": encode(page.getvalue()).decode()}))
+        assert load_image(source).width == 40
+
+
+def test_fingerprint_is_the_beginning_of_the_files_hash(tmp_path):
+    (tmp_path / "model.pt").write_bytes(b"abc")
+    assert schema.model_fingerprint(tmp_path / "model.pt") == "ba7816bf8f01"

@@ -1,0 +1,120 @@
+"""The student's own page: which picture is taken, and what is said where there is none."""
+
+import importlib.machinery
+import os
+import sys
+import types
+
+import pytest
+from PIL import Image
+
+from lab_utils import students_page as module
+from lab_utils.students_page import SAMPLE, students_page
+
+
+@pytest.fixture
+def pages(tmp_path):
+    """A function that puts a picture into the folder, each newer than the one before."""
+    folder, count = tmp_path / "my_pages", iter(range(1, 99))
+    folder.mkdir()
+
+    def put(name: str, data: bytes | None = None):
+        path = folder / name
+        if data is None:
+            Image.new("L", (60, 40), 255).save(path)
+        else:
+            path.write_bytes(data)
+        time = 1_700_000_000 + next(count)
+        os.utime(path, (time, time))
+        return path
+
+    put.folder = folder
+    return put
+
+
+def test_a_build_stores_nobodys_handwriting(pages, monkeypatch):
+    pages("me.png")
+    monkeypatch.setenv("LAB_BUILDING", "1")
+    assert students_page(pages.folder) == SAMPLE
+
+
+def test_without_a_picture_a_sample_page_is_given_and_one_line_says_what_to_do(tmp_path, capsys):
+    folder = tmp_path / "my_pages"
+    assert students_page(folder) == students_page(folder) == SAMPLE
+    assert SAMPLE.is_file() and folder.is_dir()
+    first, second = capsys.readouterr().out.splitlines()
+    assert first == second and "put one there" in first and "sample page" in first
+
+
+def test_the_line_names_the_folder_from_the_project_and_nothing_of_the_machine(
+    monkeypatch, tmp_path, capsys
+):
+    monkeypatch.setattr(module, "PROJECT", tmp_path)
+    students_page(tmp_path / "notebooks" / "my_pages")
+    out = capsys.readouterr().out
+    assert " notebooks/my_pages " in out and str(tmp_path) not in out
+
+
+def test_the_newest_picture_is_taken(pages, capsys):
+    pages("b.png")
+    newest = pages("a.JPG")
+    pages("notes.txt", b"no picture")
+    pages(".hidden.png")
+    assert students_page(pages.folder) == newest
+    assert capsys.readouterr().out == "Your page: a.JPG\n"
+
+
+def test_what_cannot_be_read_is_named_and_the_next_one_is_taken(pages, capsys):
+    good = pages("good.png")
+    pages("broken.jpg", b"\xff\xd8\xff and no more")
+    pages("IMG_1.HEIC", b"\0\0\0\x18ftypheic")
+    assert students_page(pages.folder) == good
+    heic, broken, taken = capsys.readouterr().out.splitlines()
+    assert heic.startswith("IMG_1.HEIC ") and "JPEG" in heic
+    assert broken.startswith("broken.jpg is not an image")
+    assert taken == "Your page: good.png"
+
+
+def test_pictures_of_which_none_can_be_read_leave_the_sample_page(pages, capsys):
+    pages("IMG_1.heif", b"\0\0\0\x18ftypheic")
+    assert students_page(pages.folder) == SAMPLE
+    heic, sample = capsys.readouterr().out.splitlines()
+    assert "IMG_1.heif" in heic and "sample page" in sample
+
+
+@pytest.fixture
+def colab(monkeypatch, tmp_path):
+    """A stand-in for google.colab whose upload gives what is in `uploads`, as Colab's does: the
+    files lie in the current folder, too."""
+    uploads: dict[str, bytes] = {}
+
+    def upload():
+        for name, data in uploads.items():
+            (tmp_path / name).write_bytes(data)
+        return dict(uploads)
+
+    google, colab, files = (types.ModuleType(n) for n in ("google", "google.colab", "files"))
+    google.__path__ = []
+    colab.__spec__ = importlib.machinery.ModuleSpec("google.colab", None)
+    files.upload, colab.files, google.colab = upload, files, colab
+    monkeypatch.setitem(sys.modules, "google", google)
+    monkeypatch.setitem(sys.modules, "google.colab", colab)
+    monkeypatch.chdir(tmp_path)
+    return uploads
+
+
+def test_on_colab_an_uploaded_picture_is_taken_and_lies_in_the_folder_alone(
+    colab, pages, tmp_path, capsys
+):
+    pages("older.png")
+    picture = tmp_path / "picture.png"
+    Image.new("L", (60, 40), 255).save(picture)
+    colab["me.png"] = picture.read_bytes()
+    assert students_page(pages.folder) == pages.folder / "me.png"
+    assert not (tmp_path / "me.png").exists()
+    assert capsys.readouterr().out == "Your page: me.png\n"
+
+
+def test_on_colab_a_cancelled_upload_leaves_the_sample_page(colab, tmp_path, capsys):
+    assert students_page(tmp_path / "my_pages") == SAMPLE
+    assert "sample page" in capsys.readouterr().out

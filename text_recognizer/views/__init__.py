@@ -1,0 +1,171 @@
+"""Finds what is to be read in a picture, and shows it as the finder wants it: upright, in even
+light, in a size in which its lines can be told apart.
+
+A scan that is upright is one view, the page as it is. A photo becomes the sheet that lies in it,
+cut and straightened; columns and tall pictures become several views, in reading order. Each view
+knows where it lies in the picture. All is torch and Pillow, on pictures of a few hundred px.
+"""
+
+from dataclasses import dataclass
+
+from PIL import Image
+
+from text_recognizer.limits import MAX_PAGE_SIDE
+from text_recognizer.models.normalization import overview_size
+from text_recognizer.views import geometry
+from text_recognizer.views.blocks import Box, count_lines, find_blocks, writing_box
+from text_recognizer.views.direction import direction
+from text_recognizer.views.geometry import Matrix
+from text_recognizer.views.ink import Small, even_light, small, small_size, without_rules
+from text_recognizer.views.paper import find_paper
+
+LEVEL = 3.0  # degrees: what slants less is followed by the finder
+CLEAR = 2.2  # how much sharper the writing's direction is than its perpendicular, to turn a page
+SHARPER = 1.15  # than as it is, to level a page
+SMALL_PART = 0.55  # of a picture's side: writing that takes less is shown larger
+LINE_HEIGHT = 32.0  # px of the writing in a picture of few lines
+HIGHEST = 58.0  # px of the finder's overview from line to line: more is made smaller
+
+
+@dataclass(frozen=True)
+class View:
+    """A part of a picture as it is read: `page`, mode "L"; the matrix from its px to the picture's;
+    the number of the block that it belongs to."""
+
+    page: Image.Image
+    matrix: Matrix
+    block: int
+
+
+@dataclass(frozen=True)
+class _Sheet:
+    """What is being cut: the picture, the matrix from the sheet's px to the picture's, its size,
+    and how it looks when made small."""
+
+    picture: Image.Image
+    matrix: Matrix
+    size: tuple[int, int]
+    seen: Small
+    whole: bool
+
+
+def find_views(page: Image.Image, picture: Image.Image, turn: int = 0) -> list[View]:
+    """The views of a picture in reading order.
+
+    Args:
+        page: The picture as the network would see it whole, at most MAX_PAGE_SIDE px.
+        picture: The same in more px, or the page itself.
+        turn: 0 or 180: which way the page is held, where its lines do not tell.
+    """
+    sheet = _upright(picture, turn)
+    boxes = find_blocks(sheet.seen.ink)
+    if sheet.whole and len(boxes) < 2 and not _is_small_part(boxes, sheet):
+        view = even_light(page, sheet.seen)
+        grown = geometry.scaled(picture.width / page.width, picture.height / page.height)
+        return [sized_view(View(view, grown, 0), sheet.seen)]
+    if not boxes:
+        boxes = [Box(0, 0, sheet.seen.ink.shape[1], sheet.seen.ink.shape[0])]
+    return [sized_view(_view_of(sheet, box)) for box in boxes]
+
+
+def sized_view(view: View, seen: Small | None = None, lines: int | None = None) -> View:
+    """The same with its writing made smaller and paper around it, where its lines are so high that
+    the finder would take each for several; else the view itself.
+
+    lines: how many it has; None for as many as its rows of ink.
+    """
+    seen = small(view.page) if seen is None else seen
+    box = writing_box(without_rules(seen.ink))
+    if box is None:
+        return view
+    left, top, right, bottom = (side * seen.scale for side in box[:4])
+    if lines is None:
+        part = seen.ink[box.top : box.bottom, box.left : box.right]
+        lines = max(count_lines(part), 1)
+        shown = overview_size(view.page.height, view.page.width)[0] / view.page.height
+        if (bottom - top) / lines * shown < HIGHEST:
+            return view
+    factor = (bottom - top) / lines / LINE_HEIGHT  # px of the view for one px of the new one
+    room = 0.8 * LINE_HEIGHT * factor
+    size = (
+        max(round((right - left + 2 * room) / factor), 8),
+        max(round((bottom - top + 2 * room) / factor), 8),
+    )
+    if max(size) > 4 * MAX_PAGE_SIDE:
+        return view
+    matrix = geometry.moved(left - room, top - room) @ geometry.scaled(factor, factor)
+    page = geometry.cut(view.page, matrix, size, _paper(seen))
+    return View(even_light(page, small(page)), view.matrix @ matrix, view.block)
+
+
+def _upright(picture: Image.Image, turn: int) -> _Sheet:
+    """The sheet in a picture, cut out and turned so that its lines are level."""
+    seen = small(picture)
+    matrix, size, whole = geometry.identity(), picture.size, True
+    corners = find_paper(seen)
+    if corners is not None:
+        matrix, size = _straightened([(x * seen.scale, y * seen.scale) for x, y in corners])
+        whole = False
+        seen = _seen(picture, matrix, size, _paper(seen))
+    found = direction(seen.ink)
+    degrees = found.degrees if abs(found.degrees) > LEVEL else 0.0
+    if found.level < SHARPER or found.clear < CLEAR:
+        degrees = 0.0
+    degrees += turn
+    if degrees:
+        turned, size = geometry.turned(size, -degrees)
+        matrix = matrix @ turned
+        seen = _seen(picture, matrix, size, _paper(seen))
+        whole = False
+    return _Sheet(picture, matrix, size, seen, whole)
+
+
+def _straightened(corners: list[geometry.Point]) -> tuple[Matrix, tuple[int, int]]:
+    """The view of a sheet between four corners; it is as wide and high as its longer edges."""
+
+    def apart(a: int, b: int) -> float:
+        (x0, y0), (x1, y1) = corners[a], corners[b]
+        return ((x1 - x0) ** 2 + (y1 - y0) ** 2) ** 0.5
+
+    width = max(round(max(apart(0, 1), apart(3, 2))), 1)
+    height = max(round(max(apart(0, 3), apart(1, 2))), 1)
+    return geometry.of_corners(corners, width, height), (width, height)
+
+
+def _seen(picture: Image.Image, matrix: Matrix, size: tuple[int, int], beyond: int) -> Small:
+    """A view made small without being made large first."""
+    reduced = small_size(*size)
+    factor = size[0] / reduced[0]
+    shrunk = matrix @ geometry.scaled(size[0] / reduced[0], size[1] / reduced[1])
+    return small(geometry.cut(picture, shrunk, reduced, beyond))._replace(scale=factor)
+
+
+def _is_small_part(boxes: list[Box], sheet: _Sheet) -> bool:
+    """Whether the writing takes a small part of what is shown, in width and height."""
+    if len(boxes) != 1:
+        return False
+    height, width = sheet.seen.ink.shape
+    box = boxes[0]
+    large = max(sheet.size) > 2 * MAX_PAGE_SIDE / 3
+    return (
+        large
+        and box.right - box.left < SMALL_PART * width
+        and box.bottom - box.top < SMALL_PART * height
+    )
+
+
+def _view_of(sheet: _Sheet, box: Box) -> View:
+    """What is read of a box, given in px of the small sheet."""
+    scale = sheet.seen.scale
+    left, top, right, bottom = (side * scale for side in box[:4])
+    factor = max((right - left) / MAX_PAGE_SIDE, (bottom - top) / MAX_PAGE_SIDE, 1.0)
+    size = max(round((right - left) / factor), 1), max(round((bottom - top) / factor), 1)
+    grown = (right - left) / size[0], (bottom - top) / size[1]
+    matrix = sheet.matrix @ geometry.moved(left, top) @ geometry.scaled(*grown)
+    page = geometry.cut(sheet.picture, matrix, size, _paper(sheet.seen))
+    return View(even_light(page, small(page)), matrix, box.block)
+
+
+def _paper(seen: Small) -> int:
+    gray = float(seen.paper.median())
+    return round(255 - gray if seen.inverted else gray)

@@ -1,0 +1,150 @@
+"""A small picture's paper and ink, from which the other modules judge where writing is."""
+
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from PIL import Image
+from torch import Tensor
+
+AREA = 64_000  # px of a picture made small
+LONGEST = 900  # px of its longer side
+FAINTEST = 0.07  # of the paper's light: what differs less is noise
+RULE = 0.1  # of the longer side: the shortest of a rule's runs
+UNEVEN = 0.72  # of the brightest paper's light: shadows are darker than that
+
+
+class Small(NamedTuple):
+    """A picture made small. `scale` px of the picture are one px of this one."""
+
+    gray: Tensor
+    """(h, w) in [0, 255], dark ink on light paper."""
+    paper: Tensor
+    """(h, w), the paper's gray without the ink."""
+    ink: Tensor
+    """(h, w) bool."""
+    scale: float
+    inverted: bool
+    """Whether the picture is light ink on dark paper."""
+
+
+def small_size(width: int, height: int) -> tuple[int, int]:
+    """The size of a picture of that size when made small."""
+    share = min((AREA / (width * height)) ** 0.5, LONGEST / max(width, height), 1.0)
+    return max(round(width * share), 1), max(round(height * share), 1)
+
+
+def small(picture: Image.Image) -> Small:
+    """A gray picture made small."""
+    size = small_size(*picture.size)
+    factor = picture.width // size[0]
+    reduced = picture.reduce(factor) if factor > 1 else picture
+    if reduced.size != size:
+        reduced = reduced.resize(size, Image.Resampling.BILINEAR)
+    scale = picture.width / size[0]
+    gray = to_tensor(reduced)
+    inverted = bool(((gray - _box(gray, 31)) ** 3).mean() > 0)
+    if inverted:
+        gray = 255 - gray
+    paper = without_ink(gray, _closing_size(gray))
+    contrast = (paper - gray).clamp_min(0) / paper.clamp_min(16)
+    values = contrast.flatten()
+    rank = max(int(values.numel() * 0.985), 1)
+    strength = max(float(values.kthvalue(rank)[0]), 2 * FAINTEST)
+    ink = contrast > max(0.45 * strength, FAINTEST)
+    return Small(gray, paper, ink, scale, inverted)
+
+
+def to_tensor(picture: Image.Image) -> Tensor:
+    """A gray picture as (H, W) float32."""
+    pixels = torch.frombuffer(bytearray(picture.tobytes()), dtype=torch.uint8)
+    return pixels.view(picture.height, picture.width).float()
+
+
+def to_picture(pixels: Tensor) -> Image.Image:
+    """(H, W) in [0, 255] as a gray picture."""
+    data = pixels.round().clamp(0, 255).to(torch.uint8).contiguous()
+    return Image.frombytes("L", (data.size(1), data.size(0)), bytes(data.flatten().tolist()))
+
+
+def without_ink(gray: Tensor, size: int) -> Tensor:
+    """The paper (h, w) below the ink: a closing by squares of `size` px (odd), which leaves the
+    edges of shadows where they are (Serra, Image Analysis and Mathematical Morphology, 1982)."""
+    # The picture goes on beyond its border, or a dark strip along it would count as ink.
+    smooth = F.pad(_box(gray, 3)[None, None], [size] * 4, "replicate")[0, 0]
+    closed = -_brightest(-_brightest(smooth, size), size)
+    return closed[size:-size, size:-size]
+
+
+def without_rules(ink: Tensor) -> Tensor:
+    """An ink mask (h, w) without the lines of ruled and squared paper: runs so long that no
+    letter has them."""
+    mask = _brightest(ink.float(), 3)  # a rule may rise by a px
+    length = min(max(int(max(ink.shape) * RULE), 24), min(ink.shape) - 1) // 2 * 2 + 1
+    kept = ink
+    for axis in (0, 1):
+        runs = -running_max(-mask, length, axis)
+        rules = running_max(runs, length, axis) > 0
+        if bool(rules.any()):
+            thick = _box(rules.float(), 9) > 0.7
+            kept = kept & ~(rules & ~thick)
+    return kept
+
+
+def even_light(picture: Image.Image, seen: Small) -> Image.Image:
+    """The picture as if all of its paper had the same light, where shadows lie on it.
+
+    A picture whose light is even, as a scan's, is returned as it is.
+    """
+    low, high = _quantiles(seen.paper, 0.03, 0.9)
+    if low > UNEVEN * high:
+        return picture
+    gray = to_tensor(picture)
+    if seen.inverted:
+        gray = 255 - gray
+    half = F.avg_pool2d(gray[None, None], 2, ceil_mode=True, count_include_pad=False)[0, 0]
+    paper = without_ink(half, _closing_size(half))
+    full = F.interpolate(paper[None, None], size=list(gray.shape), mode="bilinear")[0, 0]
+    even = (gray / full.clamp_min(8) * min(high, 235.0)).clamp(0, 255)
+    return Image.frombytes("L", picture.size, even.to(torch.uint8).numpy(force=True).tobytes())
+
+
+def _closing_size(gray: Tensor) -> int:
+    """px, odd: wider than any stroke."""
+    return int((gray.size(0) * gray.size(1)) ** 0.5) // 24 * 2 + 3
+
+
+def _quantiles(values: Tensor, *shares: float) -> list[float]:
+    flat = values.flatten()
+    return [float(flat.kthvalue(max(int(flat.numel() * share), 1))[0]) for share in shares]
+
+
+def _brightest(gray: Tensor, size: int) -> Tensor:
+    """The brightest of a square of `size` px (odd) around each px of (h, w)."""
+    return running_max(running_max(gray, size, 0), size, 1)
+
+
+def running_max(values: Tensor, size: int, axis: int) -> Tensor:
+    """The greatest of `size` (odd) neighbours along an axis, in about log2(size) steps."""
+    half = size // 2
+    pad = [half, half] if axis == 1 else [0, 0, half, half]
+    out = F.pad(values, pad, value=float("-inf"))
+    width = 1
+    while width < size:
+        step = min(width, size - width)
+        length = out.size(axis) - step
+        out = torch.maximum(out.narrow(axis, 0, length), out.narrow(axis, step, length))
+        width += step
+    return out
+
+
+def _box(gray: Tensor, size: int) -> Tensor:
+    half = size // 2
+    for axis in (0, 1):
+        length = gray.size(axis)
+        sums = F.pad(gray.cumsum(axis, dtype=torch.float64), [0, 0, 1, 0] if axis == 0 else [1, 0])
+        at = torch.arange(length)
+        last, first = (at + half + 1).clamp_max(length), (at - half).clamp_min(0)
+        count = (last - first).unsqueeze(1 - axis)
+        gray = (sums.index_select(axis, last) - sums.index_select(axis, first)) / count
+    return gray.float()

@@ -1,0 +1,106 @@
+"""What the network saw in a view: its lines' readings, before a text is chosen, and their places
+in the picture that the view was cut from."""
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from torch import Tensor
+
+from text_recognizer.views import View
+from text_recognizer.views.geometry import mapped
+
+
+class Place(NamedTuple):
+    """A line's confidence, and where it lies in px of the picture: `Line` has what they mean."""
+
+    confidence: float
+    path: list[tuple[float, float]]
+    height: float
+    box: tuple[float, float, float, float]
+    block: int
+
+
+@dataclass
+class Seen:
+    """The lines that were found in a view.
+
+    readings: of each line one or two, as the decoder takes them.
+    paths: of each line (x, y) in px of the view. heights: in px of the view.
+    """
+
+    view: View
+    readings: list[list[Tensor]] = field(default_factory=list)
+    confidences: list[float] = field(default_factory=list)
+    paths: list[list[list[float]]] = field(default_factory=list)
+    heights: list[float] = field(default_factory=list)
+
+    def places(self, scale: tuple[float, float], size: tuple[int, int]) -> Iterator[Place]:
+        """Where each line lies. scale: px of the original for one px of the picture that the view
+        was cut from. size: the original's width and height."""
+        for confidence, path, height in zip(
+            self.confidences, self.paths, self.heights, strict=True
+        ):
+            rows = [
+                [(x * scale[0], y * scale[1]) for x, y in mapped(self.view.matrix, shifted)]
+                for shifted in _beside(path, height)
+            ]
+            middle, *edges = rows
+            tall = sum(math.dist(a, b) for a, b in zip(*edges, strict=True)) / len(middle)
+            every = edges[0] + edges[1]
+            xs, ys = [x for x, _ in every], [y for _, y in every]
+            box = (
+                max(round(min(xs), 1), 0.0),
+                max(round(min(ys), 1), 0.0),
+                min(round(max(xs), 1), float(size[0])),
+                min(round(max(ys), 1), float(size[1])),
+            )
+            points = [(round(x, 1), round(y, 1)) for x, y in middle]
+            yield Place(round(confidence, 4), points, round(tall, 1), box, self.view.block)
+
+
+def _beside(path: list[list[float]], height: float) -> list[list[tuple[float, float]]]:
+    """A path, and the upper and the lower edge of what was read along it."""
+    return [[(x, y + shift) for x, y in path] for shift in (0.0, -height / 2, height / 2)]
+
+
+def confidence(found: Sequence[Seen]) -> float:
+    """The mean confidence of what was found, by the lines' lengths in letters; 0 of nothing."""
+    total = weights = 0.0
+    for one in found:
+        for own, path, height in zip(one.confidences, one.paths, one.heights, strict=True):
+            weight = abs(path[-1][0] - path[0][0]) / max(height, 1.0)
+            total, weights = total + own * weight, weights + weight
+    return total / weights if weights else 0.0
+
+
+def both_readings(
+    first: Tensor, first_lengths: Tensor, second: Tensor, second_lengths: Tensor
+) -> list[list[Tensor]]:
+    """The readings (F, C) of each line that `ParagraphReader.read_twice` returns, on the
+    processor; a second one only where there is one."""
+    lines = []
+    ends = zip(first_lengths.tolist(), second_lengths.tolist(), strict=True)
+    for one, two, (end, other) in zip(first.float().cpu(), second.float().cpu(), ends, strict=True):
+        lines.append([one[:end], two[:other]] if other else [one[:end]])
+    return lines
+
+
+def seen_of_views(
+    views: Sequence[View],
+    readings: Sequence[list[Tensor]],
+    page: Tensor,
+    confidence: Tensor,
+    paths: Tensor,
+    heights: Tensor,
+) -> list[Seen]:
+    """The lines of a batch, each with the view that it is in."""
+    found = [Seen(view) for view in views]
+    columns = (page.tolist(), confidence.tolist(), paths.tolist(), heights.tolist())
+    for reading, number, sure, path, height in zip(readings, *columns, strict=True):
+        found[number].readings.append(reading)
+        found[number].confidences.append(sure)
+        found[number].paths.append(path)
+        found[number].heights.append(height)
+    return found
