@@ -1,11 +1,11 @@
 """How soon does a link open, and how fast does it relay?
 
-ngrok's servers and the way to them are not what is measured, so a stand-in for the agent, from the
-tests, takes their place on this machine: it starts, gives an address with TLS, and relays. What
-opening the link takes beyond that agent's own start is the lab's part.
+ngrok's servers and the network are not measured: a stand-in for the agent, from the tests, takes
+their place on this machine. It starts, gives an address with TLS, and relays. The time to open the
+link, less that agent's own start, is the lab's part.
 
-Bytes go down (a large answer) and up (a large upload) through the gate alone, and through the whole
-link with its TLS: visitor, agent, gate and app are processes of their own.
+Bytes go down (a large answer) and up (a large upload) through the authentication proxy only, and
+through the whole link with its TLS: visitor, agent, proxy and app are separate processes.
 
 Run it on an otherwise idle machine:
 
@@ -68,7 +68,7 @@ with Server(("127.0.0.1", 0), App) as server:
     print(server.server_address[1], flush=True)
     server.serve_forever()
 """
-GATE = """
+PROXY = """
 import sys, threading
 from lab_utils.tunnel.auth_proxy import AuthProxy
 
@@ -141,8 +141,8 @@ def rates(places: dict[str, str], size: int, rounds: int) -> dict[str, dict[str,
 
 
 def agent_seconds(edge) -> float:
-    """Seconds from starting the agent alone until it says that it is connected."""
-    config = edge.folder / "alone.yml"
+    """Seconds from starting only the agent until it says that it is connected."""
+    config = edge.folder / "agent.yml"
     config.write_text('{"agent": {"authtoken": "good"}}')
     command = [edge.agent, "start", "--none", "--log", "stdout", "--config", config]
     start = time.perf_counter()
@@ -172,8 +172,8 @@ def measure(size: int, rounds: int) -> dict:
         os.environ.update(edge.variables)
         opening_seconds(int(port))  # imports
         pairs = [(agent_seconds(edge), opening_seconds(int(port))) for _ in range(rounds)]
-        with running(GATE, port) as gate, running(LINK, port) as link:
-            relayed = rates({"app": port, "gate": gate, "link": link}, size, rounds)
+        with running(PROXY, port) as proxy, running(LINK, port) as link:
+            relayed = rates({"app": port, "proxy": proxy, "link": link}, size, rounds)
     return {
         "agent_seconds": statistics.median(agent for agent, _ in pairs),
         "opening_seconds": statistics.median(opening for _, opening in pairs),
@@ -186,7 +186,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--megabytes", type=int, default=256, help="size of a transfer")
+    parser.add_argument("--megabytes", type=int, default=64, help="size of a transfer, at most 100")
     parser.add_argument("--rounds", type=int, default=5)
     options = parser.parse_args(arguments)
     size = max(options.megabytes * 10**6 // PIECE_BYTES, 1) * PIECE_BYTES
@@ -196,7 +196,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for name, rate in relayed.items():
         print(f"{name:<8}{rate['down']:>8.0f}{rate['up']:>8.0f}")
     print(
-        f"the agent alone starts in {found['agent_seconds']:.2f} s, a link opens in "
+        f"the agent itself starts in {found['agent_seconds']:.2f} s, a link opens in "
         f"{found['opening_seconds']:.2f} s: {found['added_seconds']:.2f} s more"
     )
     slowest = min(relayed["link"].values())

@@ -48,7 +48,7 @@ class Settings:
     way: Way | None = None
     """None for ngrok if there is a token, and else for no link from outside."""
     model: Path | None = None
-    """TorchScript file; None for the staged model of that version, or the packaged weights."""
+    """TorchScript file; None for the staged model of that version, or the default."""
     version: str | None = None
     """Staged model at the tracker; None for `production`, if there is one."""
     port: int | None = None
@@ -96,10 +96,10 @@ def run_demo(settings: Settings, ready: Callable[[str, "Tunnel | None"], None], 
 
 
 def find_model(model: Path | None, version: str | None, say: Say) -> Path:
-    """The file to serve: `model`, LAB_MODEL's, the staged version's, or the packaged weights'.
+    """The file to serve: `model`, LAB_MODEL's, that of the staged version, or the default.
 
-    Without a name, the tracker is asked for `production` if it has anything, and the packaged
-    weights are taken if it has none. Raises RecognizerError if what is named is not there.
+    Without a name, the tracker is asked for `production` if it has anything; the default, see
+    `lab_utils.model`, is taken if it has none. Raises RecognizerError if what is named isn't there.
     """
     from lab_utils.model import model_file
     from lab_utils.staging.names import PRODUCTION
@@ -114,7 +114,7 @@ def find_model(model: Path | None, version: str | None, say: Say) -> Path:
         try:
             return _fetch(PRODUCTION)
         except RecognizerError as error:
-            say(f"The packaged weights are served. {error} (`lab stage --promote` makes one.)")
+            say(f"The default model is served. {error} (`lab stage --promote` makes one.)")
     return model_file()
 
 

@@ -4,8 +4,8 @@ It is started as pyngrok starts the real one, prints the lines that pyngrok wait
 part of the agent's API that it asks, and takes the place of ngrok's servers, too: it listens with
 TLS on 127.0.0.1 and relays what comes, byte for byte, to where the endpoint leads.
 
-What it does is up to the token: `revoked`, `wrong`, `crowded`, `unreachable` and `silent` are told
-or shown as ngrok does; any other one is good. Its domains end in `.tunnel.localhost`; one that
+What it does is up to the token: `revoked`, `wrong`, `crowded`, `unreachable` and `silent` do
+as ngrok does; any other one is good. Its domains end in `.tunnel.localhost`; one that
 begins with `foreign` belongs to somebody else. After SIGUSR1 it runs on without relaying, as after
 a long sleep.
 
@@ -70,7 +70,7 @@ class Endpoint:
             self._listening.shutdown(socket.SHUT_RDWR)
         self._listening.close()
 
-    def told(self) -> dict:
+    def as_json(self) -> dict:
         return {"name": self.name, "url": self.url, "upstream": {"url": self.upstream.geturl()}}
 
     def _accept(self) -> None:
@@ -112,7 +112,7 @@ class Api(BaseHTTPRequestHandler):
     endpoints: dict[str, Endpoint] = {}
 
     def do_GET(self) -> None:
-        self._answer(200, {"endpoints": [one.told() for one in self.endpoints.values()]})
+        self._answer(200, {"endpoints": [one.as_json() for one in self.endpoints.values()]})
 
     def do_POST(self) -> None:
         asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
@@ -129,7 +129,7 @@ class Api(BaseHTTPRequestHandler):
             self._answer(502, body | {"details": {"err": why}})
             return
         self.endpoints[asked["name"]] = endpoint
-        self._answer(201, endpoint.told())
+        self._answer(201, endpoint.as_json())
 
     def _answer(self, status: int, content: dict) -> None:
         body = json.dumps(content).encode()

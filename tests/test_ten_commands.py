@@ -1,4 +1,4 @@
-"""The page "From zero to a public link in ten commands" is run as it stands, up to the link.
+"""The page "From zero to a public link in ten commands" is run exactly as written, up to the link.
 
 One bash runs the page's lines in a copy of the checkout. Cloning and installing are not run again:
 they are what made the copy and this environment. The world behind the link is ngrok's stand-in.
@@ -33,7 +33,7 @@ CLONE, SET_UP = "git clone REPOSITORY lab", "make .venv/.installed"
 
 @dataclass(frozen=True)
 class Step:
-    """A command of the page, and what it promises to show; `…` stands for anything."""
+    """A command of the page, and what it promises to show; `…` means anything."""
 
     number: int
     command: str
@@ -46,8 +46,8 @@ def steps_of(page: str) -> list[Step]:
         number = int(item[: item.index(".")])
         (command,) = re.findall(r"```sh\n(.+?)\n *```", item, re.DOTALL)
         assert "\n" not in command, f"{number} is more than one command"
-        told = " ".join(item[: item.index("```sh")].split())
-        promise = re.search(r"You see(.*?:) ((`[^`]+`\s?)+)$", told)
+        text = " ".join(item[: item.index("```sh")].split())
+        promise = re.search(r"You see(.*?:) ((`[^`]+`\s?)+)$", text)
         shown = re.findall(r"`([^`]+)`", promise[2]) if promise else []
         found.append(Step(number, command.strip(), shown))
     return found

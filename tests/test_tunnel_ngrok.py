@@ -82,6 +82,18 @@ def test_a_link_asks_for_its_made_password_and_relays(edge, app_port):
         page_of(edge, tunnel)
 
 
+def test_where_the_environment_names_a_proxy_what_is_local_is_asked_directly(
+    edge, app_port, monkeypatch
+):
+    for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY"):
+        monkeypatch.setenv(name, f"http://127.0.0.1:{free_port()}")
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    monkeypatch.delenv("no_proxy", raising=False)
+    with open_tunnel(app_port, None, domain=DOMAIN) as tunnel:
+        assert tunnel.alive()
+        assert httpx.get(f"http://127.0.0.1:{app_port}").content == INFO
+
+
 def test_a_link_with_a_login_of_ones_own_and_one_without(edge, app_port):
     with open_tunnel(app_port, "ada:s:ecret") as tunnel:
         assert (tunnel.user, tunnel.password) == ("ada", "s:ecret")
@@ -446,7 +458,7 @@ def test_the_benchmark_ends_in_one_json_line():
     )
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout.splitlines()[-1])
-    assert set(found["mb_per_second"]) == {"app", "gate", "link"}
+    assert set(found["mb_per_second"]) == {"app", "proxy", "link"}
     assert set(found["targets"]) == {"link_mb_per_second", "added_seconds"}
     assert found["added_seconds"] < found["opening_seconds"]
 

@@ -29,7 +29,7 @@ INFO = json.dumps({"named_endpoints": {"/predict": {}}}).encode()
 
 
 class Edge:
-    """The world outside, as far as the stand-in makes one: variables for whoever starts it."""
+    """The world outside, as far as the stand-in makes one: variables for a process in it."""
 
     def __init__(self, folder: Path, agent: Path | None = None) -> None:
         self.folder = folder

@@ -48,12 +48,12 @@ def demo(
 ) -> None:
     """Show it to people: the model in a service, the app in front of it, and one link.
 
-    Serves the staged model with the alias production if the tracker has one, else the packaged
-    weights, in AWS's Lambda emulator (in this process if there is no emulator); reads a page with
-    it; starts the app; opens the tunnel; prints the link, in a terminal also as a QR code. Without
-    a token or a host, the link works on this machine only, and asks for a password only if
-    LAB_TUNNEL_AUTH sets one. What dies is started again if that can help, else all of it ends with
-    one line. Ctrl-C ends all of it.
+    Serves the staged model with the alias production if the tracker has one, else the model that
+    `lab read` uses, in AWS's Lambda emulator (in this process if there is no emulator); reads a
+    page with it; starts the app; opens the tunnel; prints the link, in a terminal also as a QR
+    code. Without a token or a host, the link works on this machine only, and asks for a password
+    only if LAB_TUNNEL_AUTH sets one. What dies is started again if that can help, else all of it
+    ends with one line. Ctrl-C ends all of it.
 
     Example: lab demo
 

@@ -1,9 +1,9 @@
 """A program that holds a link open: it ends when this process ends, also by kill -9."""
 
-import subprocess
 import threading
 from collections import deque
 from collections.abc import Iterator
+from subprocess import DEVNULL, PIPE, Popen
 from typing import Any, Protocol
 
 from lab_utils.process import end_kept, start_kept
@@ -24,7 +24,7 @@ class ProgramWay:
     """A way through a program, which says on one of its streams what becomes of the link."""
 
     def __init__(self) -> None:
-        self._process: subprocess.Popen | None = None
+        self._process: Popen | None = None
 
     def is_running(self) -> bool:
         """Whether the program runs."""
@@ -43,9 +43,9 @@ class ProgramWay:
             stream: "stdout" or "stderr".
             options: further ones of Popen.
         """
-        streams = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+        streams = {"stdout": DEVNULL, "stderr": DEVNULL}
         process = self._process = start_kept(
-            command, text=True, errors="replace", **streams | {stream: subprocess.PIPE}, **options
+            command, text=True, errors="replace", **streams | {stream: PIPE}, **options
         )
         lines = getattr(process, stream)
         late = threading.Timer(seconds, end_kept, [process])

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import httpx
 
-from lab_utils.net import LOOPBACK, http_client
+from lab_utils.net import LOOPBACK, http_client, keep_local_direct
 from lab_utils.tunnel import qr
 from lab_utils.tunnel.auth_proxy import MARK, AuthProxy
 from lab_utils.tunnel.errors import TunnelDownError, TunnelError
@@ -50,6 +50,7 @@ class Tunnel:
         self._closing, self._ended = threading.Event(), threading.Event()
         self._failure: TunnelError | None = None
         self._proxy = AuthProxy(port, login)
+        keep_local_direct()  # pyngrok asks the agent on this machine
         try:
             self._proxy.start()
             self._open()
