@@ -23,8 +23,8 @@ COLOURS = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00")
 """Okabe and Ito's palette, which the common kinds of colour blindness keep apart."""
 
 
-def show(picture: "Image.Image | Figure", caption: str, alt: str, width: int = 720) -> None:
-    """Shows a picture or a Matplotlib figure in the notebook.
+def show(picture: "Image.Image | Figure | str", caption: str, alt: str, width: int = 720) -> None:
+    """Shows a picture, a Matplotlib figure or SVG text in the notebook.
 
     Args:
         caption: one sentence below the picture: what is to be seen in it.
@@ -67,8 +67,10 @@ def _cell(value: object) -> str:
     return " ".join(str(value).split()).replace("|", "\\|")
 
 
-def _encoded(picture: "Image.Image | Figure", width: int) -> tuple[bytes, str]:
+def _encoded(picture: "Image.Image | Figure | str", width: int) -> tuple[bytes, str]:
     """The bytes of the smaller of PNG and JPEG for pages, PNG for plots, and the format's name."""
+    if isinstance(picture, str):
+        return picture.encode(), "svg+xml"
     if not isinstance(picture, Image.Image):
         import matplotlib.pyplot as plt
 
