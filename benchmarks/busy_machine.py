@@ -15,8 +15,6 @@ import argparse
 import contextlib
 import json
 import os
-import statistics
-import subprocess
 import sys
 import time
 from collections.abc import Iterator
@@ -24,31 +22,13 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from lab_utils.process import kept
+from lab_utils.profiling.busy import busy_loops, seconds_a_page
 from text_recognizer.threads import WAIT_POLICIES, usable_processors
 
 CGROUPS = Path("/sys/fs/cgroup")
 GROUP = f"lab-busy-machine-{os.getpid()}"
 PERIOD = 100_000
 """µs, within which a quota counts."""
-READ = """
-import json, os, sys, time
-sys.path.insert(0, sys.argv[1])
-if sys.argv[2]:
-    open(sys.argv[2], "w").write(str(os.getpid()))
-from lab_utils.loading import load_recognizer
-recognizer = load_recognizer(quiet=True, language_model="none")
-pages, seconds = sys.argv[4:], []
-for page in pages:
-    recognizer.predict(page)
-    recognizer.predict(page)
-for _ in range(int(sys.argv[3])):
-    for page in pages:
-        start = time.perf_counter()
-        recognizer.predict(page)
-        seconds.append(time.perf_counter() - start)
-print(json.dumps(seconds))
-"""
 
 
 def main() -> int:
@@ -59,39 +39,26 @@ def main() -> int:
     options = parser.parse_args()
     project = Path(__file__).resolve().parents[1]
     pages = sorted((project / "data" / "pages").glob("show_font_*.jpg"))[: options.pages]
-    command = [str(options.repeats), *map(str, pages)]
+    settings = (pages, options.repeats, options.seconds)
     found: dict[str, dict[str, float | str]] = {}
     cores = usable_processors()
     print(f"{cores} processors; s a page, median")
     print(f"{'':34}{'passive':>10}{'active':>10}")
     for name, loops in (("idle", 0), ("one busy loop each", 1), ("two busy loops each", 2)):
         with busy_loops(loops * cores):
-            found[name] = {
-                policy: _seconds(project, policy, None, command, options.seconds)
-                for policy in WAIT_POLICIES
-            }
+            found[name] = {policy: seconds_a_page(policy, *settings) for policy in WAIT_POLICIES}
         _print(name, found[name])
     name = "a quota of one processor"
     found[name] = {}
     for policy in WAIT_POLICIES:
         try:
             with quota_of_one() as members:
-                found[name][policy] = _seconds(project, policy, members, command, options.seconds)
+                found[name][policy] = seconds_a_page(policy, *settings, members)
         except OSError as error:
             found[name][policy] = f"not permitted ({error.strerror})"
     _print(name, found[name])
     print(json.dumps({"processors": cores, "pages": len(pages), "seconds_a_page": found}))
     return 0
-
-
-@contextlib.contextmanager
-def busy_loops(count: int) -> Iterator[None]:
-    """So many processes that do nothing but use a processor."""
-    with contextlib.ExitStack() as stack:
-        for _ in range(count):
-            stack.enter_context(kept([sys.executable, "-c", "while True: pass"]))
-        time.sleep(0.5 if count else 0.0)  # until they run
-        yield
 
 
 @contextlib.contextmanager
@@ -117,26 +84,6 @@ def quota_of_one() -> Iterator[Path]:
                 break
             except OSError:
                 time.sleep(0.1)
-
-
-def _seconds(
-    project: Path, policy: str, members: Path | None, command: list[str], limit: float
-) -> float | str:
-    """The median seconds of a page, read by a process with a wait policy."""
-    environment = {**os.environ, "OMP_WAIT_POLICY": policy}
-    # An active wait has no limit with Intel's OpenMP, and is the default of GNU's.
-    environment["KMP_BLOCKTIME"] = "0" if policy == "passive" else "200"
-    environment.pop("OMP_NUM_THREADS", None)
-    arguments = [sys.executable, "-c", READ, str(project), str(members or ""), *command]
-    try:
-        done = subprocess.run(
-            arguments, env=environment, capture_output=True, text=True, timeout=limit
-        )
-    except subprocess.TimeoutExpired:
-        return f"over {limit:.0f} s"
-    if done.returncode != 0:
-        return done.stderr.strip().splitlines()[-1][:80] if done.stderr.strip() else "failed"
-    return round(statistics.median(json.loads(done.stdout.splitlines()[-1])), 4)
 
 
 def _print(name: str, row: dict[str, float | str]) -> None:
