@@ -23,10 +23,10 @@ from text_recognizer.places import project_folder
 from text_recognizer.weights import load_line_reader, packaged_weights
 
 SCRIPT = project_folder() / "benchmarks" / "on_a_gpu.py"
-MISSING = (
-    "gradio wandb fastapi starlette uvicorn httpx segno pyngrok jupytext nbformat torch_tb_profiler "
-    "ray boto3 jinja2 gradio_client ipykernel IPython hypothesis psutil"
-).split()
+MISSING = """
+gradio gradio_client wandb fastapi starlette uvicorn httpx segno pyngrok jupytext nbformat ray boto3
+torch_tb_profiler ipykernel
+""".split()
 GUARD = f"""
 import sys
 class Guard:
