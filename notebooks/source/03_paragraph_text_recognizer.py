@@ -883,5 +883,5 @@ print(mine_read.text)
 #   line. What was mended, and what was spoilt?
 # - Read several of your own pages with `--json`, sort all their lines by confidence, and see how
 #   far down the list the errors go.
-# - **Next:** [Batch size, GPU against CPU: measured](04_batch_size_profiling.ipynb): what a batch
+# - **Next:** [Batch size: measured on your machine](04_batch_size_profiling.ipynb): what a batch
 #   of pages gains, and where a page's milliseconds go.
