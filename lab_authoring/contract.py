@@ -15,8 +15,8 @@ from lab_authoring.ast_names import (
     shared_imports,
     syntax_error,
 )
-from lab_utils.lessons.official import BEGIN, END
 from lab_authoring.cells import Cell
+from lab_utils.lessons.official import BEGIN, END
 
 YOUR_CODE = "...  # your code here"
 SET_UP = "# The set-up cell: `lab notebooks build` fills it in."

@@ -600,15 +600,16 @@ rows = []
 for name, module in {"scripted": scripted.reader, "half precision": halved}.items():
     same, largest = parity(line_reader, module, strips)
     rows.append([name, f"{same} of {len(strips)}", f"{largest:.1g}"])
+    assert same == len(strips) and (largest > 0) == (name == "half precision")
 columns = ["line reader", "lines that say the same", "largest difference of two scores"]
 show_table(rows, columns, "Table 4. Parity with the line reader in Python.")
 
 # %% [markdown]
-# Scripting changes nothing here. Half precision does: scores move, and with them the best class of
-# a frame here and there. That need not be a loss: by the [weights'
-# card](../data/weights/README.md), the packaged weights make as many errors in half precision as in
-# single. But it is *another* model, and a parity report is how you notice that before your users
-# do.
+# Scripting changes nothing here. Half precision does: the scores move. On these few lines they
+# move too little to change the best class of any frame; on many more lines some will change. That
+# need not be a loss: by the [weights' card](../data/weights/README.md), the packaged weights make
+# as many errors in half precision as in single. But it is *another* model, and a parity report is
+# how you notice that before your users do.
 
 # %% [markdown]
 # ## 6. One file, loaded with PyTorch alone
@@ -726,7 +727,8 @@ print(subprocess.run(command, check=True, capture_output=True, text=True).stdout
 #
 # - **torch.export** makes one graph of tensor operations, without Python and without its branches.
 #   Sizes may stay open, as in "any number of lines".
-# - **ONNX** is a graph in a format that other runtimes read, such as ONNX Runtime.
+# - **ONNX** is a graph in a format that other runtimes read, such as ONNX Runtime. The table uses
+#   PyTorch's older exporter (`dynamo=False`); the default one needs the package `onnxscript`.
 # - **AOTInductor** takes an exported graph and compiles it, by way of C++, to machine code.
 # - **torch.compile** speeds up a Python process while it runs. It leaves no file to ship.
 #

@@ -477,10 +477,10 @@ print(subprocess.run(command, check=True, capture_output=True, text=True).stdout
 # ### Exercise 3: Whole and right, or not at all (9 minutes)
 #
 # Given the pieces of a file as they come and its SHA-256, put it at `target` and return how many
-# bytes it has. If the digest is wrong, raise `ValueError`. If anything goes wrong, even Ctrl-C while
-# the pieces come, whatever was at `target` before is still there, and nothing else is left in its
-# folder. At no moment is there no file at `target`. Another download of the same file may run at
-# the same time.
+# bytes it has. If the digest is wrong, raise `ValueError`. If anything goes wrong, even Ctrl-C
+# while the pieces come, whatever was at `target` before is still there, and nothing else is left in
+# its folder. A file that was at `target` is never missing, not even for a moment. Another download
+# of the same file may run at the same time.
 
 
 # %% tags=["exercise"]
@@ -526,8 +526,8 @@ checks.put_in_place(put_in_place)
 # Write to a file with another name *in the same folder*: only there is `Path.replace` one step. Let
 # `tempfile.NamedTemporaryFile(dir=..., delete=False)` choose a name that nobody else uses. A hash
 # object takes the bytes piece by piece (`update`) and gives the digest at the end (`hexdigest`).
-# `try: ... finally: partial.unlink(missing_ok=True)` cleans up in every case, Ctrl-C included; after
-# a replacement there is nothing left to remove.
+# `try: ... finally: partial.unlink(missing_ok=True)` cleans up in every case, Ctrl-C included;
+# after a replacement there is nothing left to remove.
 #
 # </details>
 

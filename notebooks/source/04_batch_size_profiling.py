@@ -269,9 +269,9 @@ from lab_utils.profiling.plots import utilization as utilization_plot
 
 if gpu:
     text = "The time of a batch and the pages a second, against the number of pages in a batch."
-    show(latency_and_throughput([gpu]), "Figure 5. The GPU's batch curve.", text)
+    show(latency_and_throughput([gpu]), "Figure G1. The GPU's batch curve.", text)
     text = "Three curves against the number of pages in a batch."
-    show(utilization_plot([gpu]), "Figure 6. How busy the GPU was, in three ways.", text)
+    show(utilization_plot([gpu]), "Figure G2. How busy the GPU was, in three ways.", text)
 
 # %% tags=["timing"]
 if gpu:
@@ -303,7 +303,7 @@ paths = draw.write_made_traces([1, 2, 4, 8, 16, 32], FOLDER / "made")
 made = {size: read_trace(path) for size, path in paths.items()}
 show(
     timeline(made[1]),
-    "Figure 7. One page on the made device.",
+    "Figure 5. One page on the simulated device.",
     "The CPU's lane is full; the GPU's lane has thin strokes, and a gap between finder and reader.",
 )
 
@@ -375,7 +375,7 @@ for size, one in made.items():
 show_table(
     rows,
     ["pages", "batch (ms)", "pages a second", "utilization", "SM efficiency", "occupancy"],
-    "Table 4. Batches on the made device.",
+    "Table 4. Batches on the simulated device.",
 )
 
 # %% [markdown]
@@ -389,7 +389,7 @@ show_table(
 # %%
 show(
     timeline(made[16]),
-    "Figure 8. Sixteen pages on the made device.",
+    "Figure 6. Sixteen pages on the simulated device.",
     "Now the GPU's lane is full while reader and finder run; one wide gap is left between them.",
 )
 
@@ -567,7 +567,7 @@ played = {
 # %%
 show(
     draw.by_wait(played, target=0.010),
-    "Figure 9. What waiting costs users and saves in work, on the made device; max batch 16.",
+    "Figure 7. What waiting costs users and saves in work, on the simulated device; max batch 16.",
     "Above, p95 rises with the max wait, steeply at low rates and little at 2,000 a second; below, "
     "the share of time in which the device is busy falls, from 95 to 37 % at 1,000 a second.",
     width=620,
@@ -766,7 +766,7 @@ except RecognizerError as error:
 # ## What to try next
 #
 # - On Colab, choose a GPU under *Runtime, Change runtime type*, and run the notebook again. What is
-#   the GPU's longest gap, and is it the one that figure 8 foretold?
+#   the GPU's longest gap, and is it the one that figure 6 predicted?
 # - Give the made device twice the multiprocessors (`draw.SMS = 160`), then half the launch time
 #   (`draw.LAUNCH_US = 15`). Which one helps a single page, and which one a batch of 32?
 # - `lab profile --device cpu --batch-sizes 1,2,4,8,16,32 --out .lab/profile` takes the sample pages

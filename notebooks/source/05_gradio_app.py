@@ -142,7 +142,9 @@ checks.read_page(read_page)
 # </details>
 
 # %%
-for doubtful in (0.5, 0.9):
+from text_recognizer.overlay import DOUBTFUL
+
+for doubtful in (0.5, DOUBTFUL):
     text, summary = read_page(PAGE, recognizer, doubtful)
     print(f"doubtful below {doubtful}: {summary}")
 print(text)
@@ -150,7 +152,8 @@ print(text)
 # %% [markdown]
 # Are the doubtful lines wrong, and the others right? A strict bound sends people to look at lines
 # that are right, a lax one lets wrong ones pass. Where to draw the line is a question of what a
-# look costs: the app takes 0.5, as few lines as possible.
+# look costs. The app takes the second bound, `DOUBTFUL`: a wrong line that
+# nobody checks costs more than a look at a right one.
 #
 # The page calls its function with the inputs of the form, and knows nothing of a predictor.
 # `functools.partial` fills that argument in before. Press *Submit* without a page once more: now it
@@ -385,8 +388,8 @@ checks.ask(ask)
 # a `timeout`. From status 400 on it raises `urllib.error.HTTPError`, which can be read like the
 # answer that it is, and has a `code`. `HTTPError` is an `OSError`, like all that goes wrong on the
 # way, so catch it first. What isn't HTTP, and an answer that breaks off, raise
-# `http.client.HTTPException`. `json.load` raises `ValueError`; what is missing in an answer shows as
-# `KeyError`, `IndexError` (both are `LookupError`s) or `TypeError`. JSON's `null` becomes `None`.
+# `http.client.HTTPException`. `json.load` raises `ValueError`; what is missing in an answer shows
+# as `KeyError`, `IndexError` (both are `LookupError`s) or `TypeError`. JSON's `null` is `None`.
 #
 # </details>
 

@@ -1021,7 +1021,7 @@ show_table(
         [pages, f"{cold_share(pages):.0%}", round(dollars, 2), round(front_end_cost(), 2)]
         for pages, dollars in zip(months, on_lambda, strict=True)
     ],
-    ["pages a month", "cold starts", "Lambda ($)", "small machine ($)"],
+    ["pages a month", "cold starts", "Lambda (USD)", "small machine (USD)"],
     "Table 4. A month of the service, and how many requests wait for a cold start.",
 )
 
