@@ -22,10 +22,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lab_authoring.limited_kernel import Ending, GradingError, LimitedKernel, one_line
-from lab_authoring.results_table import TableError, write_table
 from lab_authoring.submission import Submission, UnreadableNotebookError, read_submission
 from lab_authoring.workplace import workplace
 from lab_utils.packaged import PROJECT
+from lab_utils.tables import TableError, write_table
 
 if TYPE_CHECKING:
     from lab_authoring.contract import Exercise
