@@ -52,19 +52,20 @@ def show_table(rows: Sequence[Sequence[object]], columns: Sequence[str], caption
         for i in range(len(columns))
     ]
     lines = [
-        [str(column) for column in columns],
+        [_cell(str(column)) for column in columns],
         ["---:" if right else "---" for right in numeric],
         *[[_cell(value) for value in row] for row in rows],
     ]
     table = "\n".join("| " + " | ".join(line) + " |" for line in lines)
-    text = f"{table}\n\n*{caption}*"
+    text = f"{table}\n\n*{_cell(caption)}*"
     display({"text/markdown": text, "text/plain": text}, raw=True)
 
 
 def _cell(value: object) -> str:
     if isinstance(value, int) and not isinstance(value, bool):
         return f"{value:,}"
-    return " ".join(str(value).split()).replace("|", "\\|")
+    # A pair of bare $ would make a formula of what stands between.
+    return " ".join(str(value).split()).replace("|", "\\|").replace("$", "\\$")
 
 
 def _encoded(picture: "Image.Image | Figure | str", width: int) -> tuple[bytes, str]:

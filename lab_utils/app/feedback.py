@@ -5,7 +5,6 @@ formula.
 """
 
 import contextlib
-import csv
 import hashlib
 import io
 import os
@@ -15,6 +14,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from lab_utils.app.limits import MAX_CORRECTION, MAX_FEEDBACK_BYTES
+from lab_utils.tables import csv_row, read_table
 from text_recognizer.errors import RecognizerError
 from text_recognizer.files import replacing
 
@@ -23,7 +23,6 @@ TABLE = "feedback.csv"
 IMAGES = "images"
 
 _SUFFIXES = {"JPEG": ".jpg", "TIFF": ".tif"}
-_FORMULA_STARTS = tuple("=+-@\t\r'")
 
 
 class FeedbackError(RecognizerError):
@@ -34,9 +33,8 @@ class FeedbackFolder:
     """A folder with `feedback.csv` and the images in `images/`, named by their SHA-256.
 
     Columns: time (UTC, ISO 8601), image (name of the file), read (the text that was read),
-    corrected (the right one, or empty). A cell that a spreadsheet would take for a formula (it
-    starts with = + - @, a tab or a carriage return) is written with an apostrophe before it, and
-    so is one that starts with an apostrophe: `plain_cell` takes it away again.
+    corrected (the right one, or empty). No cell is a formula to a spreadsheet: `lab_utils.tables`
+    writes and reads them.
     """
 
     def __init__(self, path: Path, max_bytes: int = MAX_FEEDBACK_BYTES) -> None:
@@ -61,7 +59,7 @@ class FeedbackFolder:
             )
         name = hashlib.sha256(image).hexdigest() + _suffix(image)
         cells = (datetime.now(UTC).isoformat(timespec="seconds"), name, read, corrected)
-        row = _csv_row(cells)
+        row = csv_row(cells).encode("utf-8", "replace")
         with self._lock:
             try:
                 return self._add(name, image, row)
@@ -95,7 +93,7 @@ class FeedbackFolder:
 
     def _begin_table(self) -> None:
         with tempfile.NamedTemporaryFile(dir=self.path, prefix=".new-") as whole:
-            whole.write(_csv_row(COLUMNS))
+            whole.write(csv_row(COLUMNS).encode())
             whole.flush()
             with contextlib.suppress(FileExistsError):  # another process was first
                 os.link(whole.name, self.table)
@@ -107,28 +105,9 @@ class FeedbackFolder:
     def rows(self) -> list[dict[str, str]]:
         """The table's rows by column, oldest first; none where there is no feedback yet."""
         try:
-            with self.table.open(encoding="utf-8", newline="") as file:
-                found = list(csv.DictReader(file))
+            return read_table(self.table)
         except FileNotFoundError:
             return []
-        return [{name: plain_cell(cell) for name, cell in row.items()} for row in found]
-
-
-def safe_cell(text: str) -> str:
-    """A cell that no spreadsheet takes for a formula."""
-    text = text.replace("\0", "")
-    return f"'{text}" if text.startswith(_FORMULA_STARTS) else text
-
-
-def plain_cell(cell: str) -> str:
-    """The text that `safe_cell` made a cell of."""
-    return cell.removeprefix("'")
-
-
-def _csv_row(cells: tuple[str, ...]) -> bytes:
-    stream = io.StringIO(newline="")
-    csv.writer(stream, lineterminator="\n").writerow([safe_cell(cell) for cell in cells])
-    return stream.getvalue().encode("utf-8", "replace")
 
 
 def _suffix(image: bytes) -> str:

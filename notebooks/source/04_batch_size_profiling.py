@@ -17,7 +17,7 @@
 # - what reading pages in batches gains on this machine's CPU, and where the milliseconds go;
 # - why a GPU idles over a single page, and how to find what it waits for in a trace;
 # - what GPU utilization, SM efficiency and achieved occupancy say, and what they do not;
-# - how to choose a batch size and a wait for a promise to users, with a queue on paper;
+# - how to choose a batch size and a maximum wait for a latency target, with a simulated queue;
 # - what PyTorch's settings do for a CPU, in seconds and in errors.
 
 # %% tags=["setup"]
@@ -61,7 +61,7 @@ show(
 # ## 1. A clock that can be trusted
 #
 # Load a recognizer and read the same page six times. It is the same work each time. (This notebook
-# measures the networks alone, without the language model of notebook 03.)
+# measures only the networks, without the language model of notebook 03.)
 
 # %% tags=["timing"]
 PAGE = "data/pages/show_font_002.jpg"
@@ -77,11 +77,11 @@ print("ms:", *[f"{1000 * one:.0f}" for one in seconds])
 # The first two took several times as long as the others. TorchScript watches the first run and
 # makes its code faster in the second; memory is asked from the system and then kept; a GPU would
 # also load its programs, and some libraries try out several algorithms for each new shape. A
-# service has this once, at its start, so it does not belong into a number that stands for each
+# service pays this once, at start-up, so it shouldn't count in a number that describes each
 # day's work. What comes first is called **warm-up** and is left out.
 #
-# The second trap cannot be seen on a CPU. To a GPU, the CPU only hands over work, and goes on at
-# once. This cell imitates that with a thread: `submit` returns before anything is read.
+# The second trap cannot be seen on a CPU. With a GPU, the CPU only queues the work and carries on.
+# This cell imitates that with a thread: `submit` returns before anything is read.
 
 # %%
 from concurrent.futures import ThreadPoolExecutor, wait
@@ -281,7 +281,7 @@ if gpu:
 #
 # To understand such a curve, and to predict it before you rent a machine, look at one closely. The
 # rest of this section does so with a device that **does not exist**. It follows four rules, which
-# stand in [`made_trace`](../lab_utils/lessons/batch_size_profiling/figures.py), and its traces have
+# are in [`made_trace`](../lab_utils/lessons/batch_size_profiling/figures.py), and its traces have
 # the form of real ones:
 #
 # 1. The CPU starts one **kernel** after the other, a small program on the GPU: 16 for the finder,
@@ -293,15 +293,15 @@ if gpu:
 #    the GPU, and then the GPU waits for it.
 # 4. At the end, the CPU waits for the text.
 #
-# The lab's recognizer goes the same way, with more steps. The made device is simple enough to check
-# every number by hand.
+# The lab's recognizer goes the same way, with more steps. The simulated device is simple enough to
+# check every number by hand.
 
 # %%
 paths = draw.write_made_traces([1, 2, 4, 8, 16, 32], FOLDER / "made")
 made = {size: read_trace(path) for size, path in paths.items()}
 show(
     timeline(made[1]),
-    "Figure 5. One page on the made device.",
+    "Figure 5. One page on the simulated device.",
     "The CPU's lane is full; the GPU's lane has thin strokes, and a gap between finder and reader.",
 )
 
@@ -373,7 +373,7 @@ for size, one in made.items():
 show_table(
     rows,
     ["pages", "batch (ms)", "pages a second", "utilization", "SM efficiency", "occupancy"],
-    "Table 4. Batches on the made device.",
+    "Table 4. Batches on the simulated device.",
 )
 
 # %% [markdown]
@@ -387,7 +387,7 @@ show_table(
 # %%
 show(
     timeline(made[16]),
-    "Figure 6. Sixteen pages on the made device.",
+    "Figure 6. Sixteen pages on the simulated device.",
     "Now the GPU's lane is full while reader and finder run; one wide gap is left between them.",
 )
 
@@ -446,11 +446,11 @@ for size in (1, 16):
     print(f"{size:2} pages: {1000 * longest:.2f} of {1000 * one.seconds:.2f} ms, in {name}")
 
 # %% [markdown]
-# On the made device, `aten::argmin` joins the lines' peaks from column to column, on the CPU. With
-# one page this is one cost among others. With sixteen it is what stands in the way: it is done page
-# by page, so that a batch only makes it longer. No larger batch and no faster GPU will help here.
-# What would: following lines with less work, following them on the GPU, or following those of one
-# batch while the GPU reads the one before.
+# On the simulated device, `aten::argmin` joins the lines' peaks from column to column, on the CPU.
+# With one page this is one cost among others. With sixteen it is the bottleneck: it is done page by
+# page, so that a batch only makes it longer. No larger batch and no faster GPU will help here. What
+# would: following lines with less work, following them on the GPU, or following those of one batch
+# while the GPU reads the one before.
 #
 # So one trace answered two questions: why a small batch leaves the GPU idle, and why a large one
 # still does. The same two functions take any trace, so if there are traces of a real GPU, ask them:
@@ -539,7 +539,7 @@ checks.best_batch_size(best_batch_size)
 made_curve = {size: (one.seconds, one.seconds) for size, one in made.items()}
 for target in (1.0, 0.005, 0.0022):
     size = best_batch_size(made_curve, target)
-    print(f"made device, {1000 * target:g} ms: {size} pages a batch")
+    print(f"simulated device, {1000 * target:g} ms: {size} pages a batch")
 
 # %% tags=["timing"]
 cpu_curve = {b.batch_size: (b.p50, b.p95) for b in cpu.measured}
@@ -572,7 +572,7 @@ for max_wait in (0.0, 0.003):
 
 # %% [markdown]
 # With a wait, the first two requests share a batch, and everybody is answered later. Why would one
-# want that? Because fewer batches are less *work*. The made device at four rates:
+# want that? Because fewer batches are less *work*. The simulated device at four rates:
 
 # %%
 seconds_of = draw.between({size: one.seconds for size, one in made.items()})
@@ -585,7 +585,7 @@ played = {
 # %%
 show(
     draw.by_wait(played, target=0.010),
-    "Figure 7. What waiting costs users and saves in work, on the made device; max batch 16.",
+    "Figure 7. What waiting costs users and saves in work, on the simulated device; max batch 16.",
     "Above, p95 rises with the max wait, steeply at low rates and little at 2,000 a second; below, "
     "the share of time in which the device is busy falls, from 95 to 37 % at 1,000 a second.",
     width=620,
@@ -807,9 +807,9 @@ except RecognizerError as error:
 # ## What to try next
 #
 # - On Colab, choose a GPU under *Runtime, Change runtime type*, and run the notebook again. What is
-#   the GPU's longest gap, and is it the one that figure 6 led you to expect?
-# - Give the made device twice the multiprocessors (`draw.SMS = 160`), then half the launch time
-#   (`draw.LAUNCH_US = 15`). Which one helps a single page, and which one a batch of 32?
+#   the GPU's longest gap, and is it the one that figure 6 predicted?
+# - Give the simulated device twice the multiprocessors (`draw.SMS = 160`), then half the launch
+#   time (`draw.LAUNCH_US = 15`). Which one helps a single page, and which one a batch of 32?
 # - `lab profile --device cpu --batch-sizes 1,2,4,8,16,32 --out .lab/profile` takes the sample pages
 #   in all their sizes. Is the curve the same?
 # - **Next:** [A web app and its API with Gradio](05_gradio_app.ipynb), which puts the recognizer
