@@ -105,8 +105,11 @@ def show(rows: dict[str, dict], kind: str, readings: list) -> None:
     if readings[0][3] is not None:
         row["rapidocr"] = round(Edits.total(theirs for *_, theirs in readings).rate, 4)
     rows[kind] = row
-    more = "".join(f"  {name} {row[name]}" for name in ("split", "seconds", "rapidocr")
-                   if row.get(name) is not None)
+    more = "".join(
+        f"  {name} {row[name]}"
+        for name in ("split", "seconds", "rapidocr")
+        if row.get(name) is not None
+    )
     print(f"{kind:28} CER {row['cer']:.3f}{more}", file=sys.stderr, flush=True)
 
 

@@ -76,7 +76,10 @@ class Writing:
     def __init__(self, real: bool = True) -> None:
         self.real = real
         if real:
-            self._pen, self._scan = ink_source("pen", "validation"), ink_source("scan", "validation")
+            self._pen, self._scan = (
+                ink_source("pen", "validation"),
+                ink_source("scan", "validation"),
+            )
             self._writers = sorted({plan.name for plan in plans(["unipen"])})
             self._scanned = sorted({plan.name for plan in plans(["copiste"])})
 

@@ -45,9 +45,7 @@ def shadow(rng: np.random.Generator, page: Picture, light: float) -> Picture:
     return Image.fromarray(shaded.astype(np.uint8))
 
 
-def desk(
-    rng: np.random.Generator, page: Picture, share: float, clutter: bool = False
-) -> Picture:
+def desk(rng: np.random.Generator, page: Picture, share: float, clutter: bool = False) -> Picture:
     """A 12 MP photo of the page on a darker desk, seen from an angle.
 
     share: of the photo's width, what the page takes. clutter: pens, cups and other papers lie
@@ -136,15 +134,19 @@ def _desk_top(rng: np.random.Generator, size: tuple[int, int], clutter: bool) ->
     brightness = rng.uniform(45, 120)
     wave = np.sin(y * rng.uniform(0.01, 0.05) + 3 * np.sin(x * rng.uniform(0.0005, 0.003)))
     top = brightness * (1 + rng.uniform(0, 0.25) * wave)
-    top *= 1 + rng.uniform(-0.25, 0.25) * (x / width - 0.5) + rng.uniform(-0.25, 0.25) * (
-        y / height - 0.5
+    top *= (
+        1
+        + rng.uniform(-0.25, 0.25) * (x / width - 0.5)
+        + rng.uniform(-0.25, 0.25) * (y / height - 0.5)
     )
     picture = Image.fromarray(np.clip(top, 0, 255).astype(np.uint8)).resize(size)
     if clutter:
         draw = ImageDraw.Draw(picture)
         for _ in range(int(rng.integers(3, 7))):
-            edge_x, edge_y = rng.uniform(0, width), rng.choice([rng.uniform(0, 0.12),
-                                                                rng.uniform(0.88, 1.0)]) * height
+            edge_x, edge_y = (
+                rng.uniform(0, width),
+                rng.choice([rng.uniform(0, 0.12), rng.uniform(0.88, 1.0)]) * height,
+            )
             reach = rng.uniform(0.03, 0.12) * width
             gray = int(rng.choice([rng.uniform(10, 60), rng.uniform(150, 240)]))
             box = (edge_x - reach, edge_y - reach / 2, edge_x + reach, edge_y + reach / 2)

@@ -132,9 +132,7 @@ def _straightened(corners: list[geometry.Point]) -> tuple[Matrix, tuple[int, int
     return geometry.of_corners(corners, width, height), (width, height)
 
 
-def _seen(
-    picture: Image.Image, matrix: Matrix, size: tuple[int, int], beyond: int
-) -> Small:
+def _seen(picture: Image.Image, matrix: Matrix, size: tuple[int, int], beyond: int) -> Small:
     """A view made small without being made large first."""
     reduced = small_size(*size)
     factor = size[0] / reduced[0]
@@ -171,4 +169,3 @@ def _view_of(sheet: _Sheet, box: Box) -> View:
 def _paper(seen: Small) -> int:
     gray = float(seen.paper.median())
     return round(255 - gray if seen.inverted else gray)
-

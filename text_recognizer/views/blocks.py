@@ -104,9 +104,7 @@ def _columns(ink: Tensor, box: Box) -> list[Box]:
         found = [box._replace(bottom=box.top + top)] if first else []
         sides = [0, *edges, part.shape[1]]
         for left, right in zip(sides, sides[1:], strict=False):
-            found.append(
-                Box(box.left + left, box.top + top, box.left + right, box.top + bottom)
-            )
+            found.append(Box(box.left + left, box.top + top, box.left + right, box.top + bottom))
         return found + ([box._replace(top=box.top + bottom)] if last < most else [])
     return [box]
 

@@ -147,9 +147,7 @@ def _fitted(corners: list[Point], hull: list[Point]) -> list[Point]:
     points = []
     for (x0, y0), (x1, y1) in zip(hull, hull[1:] + hull[:1], strict=True):
         steps = max(int(math.dist((x0, y0), (x1, y1))), 1)
-        points += [
-            (x0 + (x1 - x0) * i / steps, y0 + (y1 - y0) * i / steps) for i in range(steps)
-        ]
+        points += [(x0 + (x1 - x0) * i / steps, y0 + (y1 - y0) * i / steps) for i in range(steps)]
     outline = torch.tensor(points, dtype=torch.float64)
     ends = torch.tensor(corners, dtype=torch.float64)
     along = ends.roll(-1, 0) - ends
@@ -226,6 +224,4 @@ def _drawn_in(corners: list[Point], by: float = 1.2) -> list[Point]:
     """The corners `by` px nearer to the middle, so that no edge of the ground shows."""
     x = sum(corner[0] for corner in corners) / 4
     y = sum(corner[1] for corner in corners) / 4
-    return [
-        (u + by * ((x > u) - (x < u)), v + by * ((y > v) - (y < v))) for u, v in corners
-    ]
+    return [(u + by * ((x > u) - (x < u)), v + by * ((y > v) - (y < v))) for u, v in corners]
