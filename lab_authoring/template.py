@@ -1,4 +1,4 @@
-"""Starts a notebook: three small files that keep the contract and pass all tests from the start."""
+"""Starts a notebook: four small files that keep the contract and pass all tests from the start."""
 
 from pathlib import Path
 from string import Template
@@ -10,7 +10,7 @@ FILES = Path(__file__).parent / "template_files"
 
 
 def new_notebook(name: str, title: str | None, project: Path) -> list[Path]:
-    """Writes the source, the checks and the wrong answers of a new notebook below `project`.
+    """Writes a new notebook below `project`: its source, checks, right and wrong answers.
 
     Args:
         name: two digits and a module's name, "08_two_words".
@@ -35,6 +35,7 @@ def new_notebook(name: str, title: str | None, project: Path) -> list[Path]:
     targets = {
         sources / f"{name}.py": "source.py.txt",
         project / "lab_utils" / "lessons" / module / "checks.py": "checks.py.txt",
+        project / "tests" / "right_answers" / f"{module}.py": "right_answers.py.txt",
         project / "tests" / "wrong_answers" / f"{module}.py": "wrong_answers.py.txt",
     }
     for path in targets:

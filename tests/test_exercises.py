@@ -230,13 +230,16 @@ def test_the_template_passes_these_tests(tmp_path, monkeypatch):
     path = new_notebook("08_tiny", "Tiny", tmp_path)[0]
     monkeypatch.setattr(lab_utils.lessons, "__path__", [str(tmp_path / "lab_utils" / "lessons")])
     source = read_source(path)
-    answers = wrong_answers("tiny", tmp_path / "tests")
+    right = answers("right_answers", "tiny", tmp_path / "tests")
+    wrong = wrong_answers("tiny", tmp_path / "tests")
     for exercise in source.exercises:
         test_the_check_passes_the_solution_with_one_stable_line(source, exercise)
         test_the_check_says_what_to_do_with_the_stub(source, exercise)
-        assert len(answers[exercise.name]) >= 3
-        for code, expected in answers[exercise.name]:
+        assert min(len(right[exercise.name]), len(wrong[exercise.name])) >= 3
+        for code, expected in wrong[exercise.name]:
             test_a_wrong_answer_is_told_what_is_wrong(source, exercise, code, expected)
+        for code in right[exercise.name]:
+            test_a_right_answer_in_another_style_passes(source, exercise, code)
 
 
 @pytest.mark.parametrize("source", SOURCES, ids=lambda source: source.name)

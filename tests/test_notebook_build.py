@@ -18,6 +18,7 @@ from lab_authoring.cells import SourceError
 from lab_authoring.freshness import check_notebooks
 from lab_authoring.source import read_source
 from lab_authoring.template import new_notebook
+from lab_authoring.wording import wording_problems
 from text_recognizer.errors import RecognizerError
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -390,6 +391,20 @@ def test_check_tells_missing_and_orphaned_notebooks(built_project):
     orphan, missing = problems_of(built_project)
     assert "08_tiny.ipynb: is missing: run `lab notebooks build 08`" in missing
     assert "07_old.ipynb: no source makes it" in orphan
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("Whoever reads this gets it.", r"08_tiny.py:\d+: write plain English for 'Whoever'"),
+        ("From 3 $ to 5 $ a month.", r"08_tiny.py:\d+: write \\\$ for a dollar sign"),
+        ("Prices in `$`, and `$` again: no one anew.", "'anew': again"),
+    ],
+)
+def test_check_tells_phrases_that_are_not_plain_english(project, text, message):
+    insert(project, f"# %% [markdown]\n# {text}\n\n")
+    (found,) = wording_problems(read_source(source_file(project)))
+    assert re.search(message, found), found
 
 
 def test_check_as_a_process_runs_nothing_and_has_an_exit_code(built_project, monkeypatch):

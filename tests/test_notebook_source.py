@@ -230,6 +230,7 @@ def test_new_tells_what_it_wrote(lab, tmp_path, monkeypatch):
     assert out.split() == [
         "notebooks/source/08_tiny.py",
         "lab_utils/lessons/tiny/checks.py",
+        "tests/right_answers/tiny.py",
         "tests/wrong_answers/tiny.py",
     ]
     assert read_source(tmp_path / "notebooks" / "source" / "08_tiny.py").title == "Tiny words"
