@@ -16,6 +16,7 @@ was done so far is always in it, whole. Steps:
     train     the reader, for the time that is left; the best by validation is kept
     evaluate  the packaged reader and the new one on the validation pages
 
+Set LAB_COMMIT to the commit where the checkout is a copy without git's folder.
 `--device cpu` is a dry run: the same steps with little in each. Needs PyTorch, Lightning,
 torchmetrics, numpy, pillow, safetensors, matplotlib, tqdm and pydantic.
 """
@@ -242,7 +243,7 @@ def check(job: Job) -> dict[str, Any]:
     found = {
         "device": describe_device(torch.device(job.device)),
         "versions": describe_versions(),
-        "commit": project_commit() or os.environ.get("LAB_COMMIT"),
+        "commit": project_commit(),
         "equal_text": texts[0] == texts[1],
         "text": texts[1],
     }

@@ -14,6 +14,7 @@ from lab_authoring.source import (
     source_paths,
     student_notebook,
 )
+from lab_authoring.wording import wording_problems
 
 if TYPE_CHECKING:
     from nbformat import NotebookNode
@@ -33,6 +34,7 @@ def check_notebooks(folder: Path) -> list[str]:
         if path not in wanted
     ]
     for source in sources:
+        lines += wording_problems(source)
         lines += _differences(source, source.student_path, student_notebook(source))
         lines += _differences(source, source.solution_path, solution_notebook(source))
     return lines

@@ -22,9 +22,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lab_authoring.limited_kernel import Ending, GradingError, LimitedKernel, one_line
-from lab_authoring.results_table import TableError, write_table
 from lab_authoring.submission import Submission, UnreadableNotebookError, read_submission
 from lab_authoring.workplace import workplace
+from lab_utils.tables import TableError, write_table
 from text_recognizer.places import PROJECT
 
 if TYPE_CHECKING:

@@ -61,8 +61,11 @@ def check(namespace: dict[str, Any], name: str, modules: dict[str, str]) -> dict
         return {"result": "timed out", "message": ""}
     except BaseException as error:
         # The base of all checks turns each error of the student's function into CheckFailed.
-        if isinstance(error, MemoryError) or isinstance(error.__context__, MemoryError):
-            return {"result": "out of memory", "message": ""}
+        cause: BaseException | None = error
+        while cause is not None:
+            if isinstance(cause, MemoryError):
+                return {"result": "out of memory", "message": ""}
+            cause = cause.__context__
         if isinstance(error, failures):
             return {"result": "failed", "message": str(error)}
         what = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__

@@ -16,6 +16,7 @@ from typing import Any
 
 from lab_authoring.kernel_process import REPLY, REQUEST
 from lab_authoring.workplace import Workplace
+from lab_utils.process import adopt_orphans
 from text_recognizer.errors import RecognizerError
 
 START_TIMEOUT = 60.0
@@ -54,6 +55,7 @@ class LimitedKernel:
         self._memory_mib = memory_mib
         self._mark = uuid.uuid4().hex
         self._process: subprocess.Popen | None = None
+        self._before: set = set()
         self._client: Any = None
 
     def __enter__(self) -> "LimitedKernel":
@@ -71,6 +73,8 @@ class LimitedKernel:
         from jupyter_client.blocking import BlockingKernelClient
 
         self.end()
+        adopt_orphans()
+        self._before = _children()
         connection = _connection_file(self._place)
         program = [sys.executable, "-m", "lab_authoring.kernel_process"]
         self._process = subprocess.Popen(
@@ -133,7 +137,7 @@ class LimitedKernel:
             self._client = None
         if process:
             process.kill()
-            _end_all(self._mark)
+            _end_all(self._mark, self._before)
             process.wait()
 
     def _request(self, code: str, seconds: float) -> dict | Ending:
@@ -217,8 +221,18 @@ def _connection_file(place: Workplace) -> str:
     return file
 
 
-def _end_all(mark: str) -> None:
-    """Kills every process with the mark in its environment, also those started meanwhile."""
+def _children() -> set:
+    import psutil
+
+    return set(psutil.Process().children(recursive=True))
+
+
+def _end_all(mark: str, before: set) -> None:
+    """Kills what a kernel started, also what was started meanwhile.
+
+    These are the processes with the mark in their environment, and on Linux, where this process
+    adopts orphans, all of its descendants that were not there `before`.
+    """
     import psutil
 
     def is_marked(process: psutil.Process) -> bool:
@@ -228,7 +242,8 @@ def _end_all(mark: str) -> None:
             return False
 
     for _ in range(20):
-        left = [process for process in psutil.process_iter() if is_marked(process)]
+        left = _children() - before if sys.platform == "linux" else set()
+        left |= {process for process in psutil.process_iter() if is_marked(process)}
         if not left:
             return
         for process in left:

@@ -49,21 +49,24 @@ def checked_path(path: object) -> str:
 
 
 def load_json(text: str | bytes, what: str) -> Any:
-    """The value of a JSON text whose numbers are finite and fit a float. Raises RequestError."""
+    """The value of a JSON text whose numbers all fit a float. Raises RequestError."""
     comma, bracket, brace = (",", "[", "{") if isinstance(text, str) else (b",", b"[", b"{")
     if text.count(comma) + text.count(bracket) + text.count(brace) > MAX_JSON_VALUES:
         raise RequestError(f"{what} has too many values.", status=413)
     try:
         return _decoder.decode(text if isinstance(text, str) else text.decode())
     except (ValueError, RecursionError):
-        raise RequestError(f"{what} must be JSON with finite numbers.") from None
+        raise RequestError(f"{what} must be JSON, with numbers that fit a float.") from None
 
 
 def checked_object(text: object, what: str) -> str:
-    """A text that holds a JSON object. Raises RequestError for any other."""
-    load_object(text, what)
+    """A text that holds a JSON object. Raises RequestError for any other.
+
+    The SDK sends NaN and Infinity, which JSON does not have: they become "NaN" and "Infinity".
+    """
+    found = load_object(text, what)
     assert isinstance(text, str)
-    return text
+    return json.dumps(found) if "NaN" in text or "Infinity" in text else text
 
 
 def load_object(text: object, what: str) -> dict[str, Any]:
@@ -85,8 +88,4 @@ def _whole(text: str) -> int:
     raise ValueError("too large")
 
 
-def _constant(name: str) -> float:
-    raise ValueError(f"{name} is not JSON")
-
-
-_decoder = json.JSONDecoder(parse_float=_finite, parse_int=_whole, parse_constant=_constant)
+_decoder = json.JSONDecoder(parse_float=_finite, parse_int=_whole, parse_constant=str)

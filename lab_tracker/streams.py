@@ -12,7 +12,7 @@ from pydantic import BaseModel, Field
 
 from lab_tracker.errors import RequestError
 from lab_tracker.limits import MAX_STREAM_LINES
-from lab_tracker.names import checked_object, load_object
+from lab_tracker.names import checked_object
 from lab_tracker.storage import Store, now
 
 HISTORY = "wandb-history.jsonl"
@@ -60,9 +60,10 @@ def receive_stream(store: Store, run: sqlite3.Row, chunk: Chunk) -> None:
             if name == SUMMARY and part.content:
                 changes["summary"] = checked_object(part.content[-1], "The summary")
             elif name in (HISTORY, EVENTS, OUTPUT):
+                checked = [_line(name, text) for text in part.content]
                 rows = [
-                    (run["id"], name, number, _step(line) if name == HISTORY else None, line)
-                    for number, line in enumerate(part.content, part.offset)
+                    (run["id"], name, number, step, text)
+                    for number, (step, text) in enumerate(checked, part.offset)
                 ]
                 db.executemany("INSERT OR REPLACE INTO lines VALUES (?, ?, ?, ?, ?)", rows)
         if chunk.complete:
@@ -73,10 +74,14 @@ def receive_stream(store: Store, run: sqlite3.Row, chunk: Chunk) -> None:
         store.update("runs", run["id"], changes)
 
 
-def _step(line: str) -> int | None:
-    step = load_object(line, "A line of the history").get("_step")
+def _line(stream: str, text: str) -> tuple[int | None, str]:
+    """The step of a line, if it is one of the history, and its text."""
+    if stream != HISTORY:
+        return None, text
+    text = checked_object(text, "A line of the history")
+    step = json.loads(text).get("_step")
     if step is None or (type(step) is int and abs(step) < _MAX_STEP):
-        return step
+        return step, text
     raise RequestError("`_step` in a line of the history must be a whole number.")
 
 

@@ -23,8 +23,8 @@ COLOURS = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00")
 """Okabe and Ito's palette, which the common kinds of colour blindness keep apart."""
 
 
-def show(picture: "Image.Image | Figure", caption: str, alt: str, width: int = 720) -> None:
-    """Shows a picture or a Matplotlib figure in the notebook.
+def show(picture: "Image.Image | Figure | str", caption: str, alt: str, width: int = 720) -> None:
+    """Shows a picture, a Matplotlib figure or SVG text in the notebook.
 
     Args:
         caption: one sentence below the picture: what is to be seen in it.
@@ -52,23 +52,26 @@ def show_table(rows: Sequence[Sequence[object]], columns: Sequence[str], caption
         for i in range(len(columns))
     ]
     lines = [
-        [str(column) for column in columns],
+        [_cell(str(column)) for column in columns],
         ["---:" if right else "---" for right in numeric],
         *[[_cell(value) for value in row] for row in rows],
     ]
     table = "\n".join("| " + " | ".join(line) + " |" for line in lines)
-    text = f"{table}\n\n*{caption}*"
+    text = f"{table}\n\n*{_cell(caption)}*"
     display({"text/markdown": text, "text/plain": text}, raw=True)
 
 
 def _cell(value: object) -> str:
     if isinstance(value, int) and not isinstance(value, bool):
         return f"{value:,}"
-    return " ".join(str(value).split()).replace("|", "\\|")
+    # A pair of bare $ would make a formula of what stands between.
+    return " ".join(str(value).split()).replace("|", "\\|").replace("$", "\\$")
 
 
-def _encoded(picture: "Image.Image | Figure", width: int) -> tuple[bytes, str]:
+def _encoded(picture: "Image.Image | Figure | str", width: int) -> tuple[bytes, str]:
     """The bytes of the smaller of PNG and JPEG for pages, PNG for plots, and the format's name."""
+    if isinstance(picture, str):
+        return picture.encode(), "svg+xml"
     if not isinstance(picture, Image.Image):
         import matplotlib.pyplot as plt
 

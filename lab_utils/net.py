@@ -48,10 +48,9 @@ def listening_socket(
     try:
         return socket.create_server((host, port), family=family)
     except (OSError, OverflowError) as reason:
-        raise error(
-            f"Port {port} on {host} can't be used ({getattr(reason, 'strerror', reason)}); "
-            "give another port."
-        ) from None
+        number = getattr(reason, "errno", None)
+        why = os.strerror(number) if number and number > 0 else reason
+        raise error(f"Port {port} on {host} can't be used ({why}); give another port.") from None
 
 
 def free_port(host: str = LOOPBACK) -> int:
@@ -153,7 +152,9 @@ class DeadlineClient:
                         trust_env=not self._local,
                     )
                 except (ImportError, ValueError) as error:  # what httpx raises for such a proxy
-                    raise NetworkError(f"The environment names a proxy that can't be used: {error}")
+                    raise NetworkError(
+                        f"The proxy in the environment can't be used: {error}"
+                    ) from None
                 self._loop = asyncio.new_event_loop()
                 name = "http client"
                 threading.Thread(target=self._loop.run_forever, name=name, daemon=True).start()

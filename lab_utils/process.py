@@ -103,8 +103,7 @@ def ignore_signals() -> None:
 def main(command: list[str]) -> int:
     """Returns the command's exit code, or 0 where it was ended because the input closed."""
     libc = ctypes.CDLL(None)
-    # Children whose parent died come to this process, where they can be waited for.
-    libc.prctl(_PR_SET_CHILD_SUBREAPER, 1)
+    adopt_orphans()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     child = None
     try:
@@ -121,6 +120,12 @@ def main(command: list[str]) -> int:
         return child.poll() or 0
     finally:
         end_session()
+
+
+def adopt_orphans() -> None:
+    """On Linux, descendants whose parent died become children of this process, not of init."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1)
 
 
 def end_session() -> None:

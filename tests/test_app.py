@@ -27,7 +27,7 @@ from app_serving import (
 )
 
 from lab_utils.app import limits, make_frontend, names
-from lab_utils.app.feedback import FeedbackError, FeedbackFolder, plain_cell, safe_cell
+from lab_utils.app.feedback import FeedbackError, FeedbackFolder
 from lab_utils.app.reading import notice, read_page, summary
 from lab_utils.app.recent import RecentReadings
 from lab_utils.app.server import parse_auth
@@ -209,14 +209,14 @@ def test_feedback_without_a_reading_is_refused(app):
     assert "Read the page again" in said["data"][0]
 
 
-@pytest.mark.parametrize("start", ["=", "+", "-", "@", "\t", "\r", "'"])
+@pytest.mark.parametrize("start", ["=", "+", "-", "@", "\t", "'"])
 def test_a_cell_is_no_formula_and_comes_back(start, tmp_path):
     text = f'{start}1+1\nsecond, line "quoted"'
     kept = FeedbackFolder(tmp_path)
     kept.add(png(), "read", text)
     with kept.table.open(newline="") as file:
         cell = list(csv.DictReader(file))[0]["corrected"]
-    assert cell[0] == "'" and plain_cell(safe_cell(text)) == text
+    assert cell[0] == "'"
     assert kept.rows()[0]["corrected"] == text
 
 
@@ -241,7 +241,7 @@ def test_the_folder_is_bounded(tmp_path):
 
 def test_what_cannot_be_kept_is_told(tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(FeedbackError, match="tell whoever runs"):
+    with pytest.raises(FeedbackError, match="tell the person who runs"):
         FeedbackFolder(tmp_path / "file" / "folder").add(png(), "read")
     with pytest.raises(FeedbackError, match="characters"):
         FeedbackFolder(tmp_path).add(png(), "read", "x" * (limits.MAX_CORRECTION + 1))

@@ -4,6 +4,7 @@ import asyncio
 import os
 import re
 import shutil
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -12,7 +13,7 @@ import httpx
 import pytest
 from app_serving import ROOT, call, event, file_data, png, run, serving, text_of, upload, uri
 
-from lab_utils.app import make_frontend, names
+from lab_utils.app import login, make_frontend, names
 from lab_utils.predictors import LocalPredictor
 from text_recognizer.errors import RecognizerError
 
@@ -113,21 +114,71 @@ def test_nothing_is_read_without_the_password(closed_app):
     body = {"data": [""], "fn_index": 1, "session_hash": "x"}
     asks.append(client.post("gradio_api/queue/join", json=body))
     assert [answer.status_code for answer in asks] == [401] * len(asks)
-    assert "Not authenticated" in asks[0].json()["error"]
-    for name, password in (("ada", "wrong"), ("eve", "secret"), ("ada", "")):
-        form = {"username": name, "password": password}
-        assert client.post("login", data=form).status_code in (400, 422)
-    assert run(client, "predict_base64", text_of(png())).status_code == 401
+    assert "log in" in asks[0].json()["error"]
+    for name, password in (("ada", "wrong"), ("eve", "secret"), ("ada", ""), ("eve", "")):
+        assert log_in(client, name, password).status_code == 400
+    assert client.get("config", headers={"cookie": "lab-app=x"}).status_code == 401
+    assert client.post("login", content=b"x" * 10_000).status_code == 413
+
+
+def test_a_login_is_checked_before_the_body_is_there(closed_app):
+    _, client = closed_app
+    port = client.base_url.port
+    with socket.create_connection(("127.0.0.1", port), timeout=30) as connection:
+        head = f"POST /gradio_api/upload HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\n"
+        connection.sendall(f"{head}Content-Length: 1000\r\n\r\n".encode())
+        assert connection.recv(100).startswith(b"HTTP/1.1 401")
+
+
+def test_after_a_wrong_login_the_next_one_waits(monkeypatch):
+    waits = []
+
+    async def sleep(seconds: float) -> None:
+        waits.append(seconds)
+
+    monkeypatch.setattr(login.asyncio, "sleep", sleep)
+    monkeypatch.setattr(login, "LOGIN_SECONDS", 10_000.0)
+
+    async def guess() -> list[int]:
+        app = httpx.ASGITransport(login.Login({"ada": "secret"}).answer)
+        async with httpx.AsyncClient(transport=app, base_url="http://a") as client:
+            forms = [{"username": "ada", "password": word} for word in ("a", "b", "secret")]
+            return [(await client.post("/login", data=form)).status_code for form in forms]
+
+    assert asyncio.run(guess()) == [400, 400, 200]
+    assert sum(seconds > 1000 for seconds in waits) == 2
+
+
+def test_more_logins_than_may_wait_are_refused(monkeypatch):
+    monkeypatch.setattr(login, "LOGINS_WAITING", 1)
+    monkeypatch.setattr(login, "LOGIN_SECONDS", 0.01)
+
+    async def guess() -> list[int]:
+        app = httpx.ASGITransport(login.Login({"ada": "secret"}).answer)
+        async with httpx.AsyncClient(transport=app, base_url="http://a") as client:
+            form = {"username": "ada", "password": "a"}
+            answers = [client.post("/login", data=form) for _ in range(5)]
+            return sorted(answer.status_code for answer in await asyncio.gather(*answers))
+
+    found = asyncio.run(guess())
+    assert found[0] == 400 and found[-1] == 503
 
 
 def test_the_password_opens_page_and_api(closed_app):
     frontend, client = closed_app
+    page = {"accept": "text/html"}
     with httpx.Client(base_url=client.base_url, timeout=60) as known:
-        form = {"username": "ada", "password": "secret"}
-        assert known.post("login", data=form).json() == {"success": True}
+        assert "<form" in known.get("", headers=page).text
+        assert log_in(known, "ada", "wrong", headers=page).text.count("is wrong") == 1
+        assert log_in(known, "ada", "secret").json() == {"success": True}
+        assert "<form" not in known.get("", headers=page).text
         assert run(known, "predict_base64", text_of(png())).status_code == 200
         output = event(frontend, known, frontend.functions.read_drawing, uri(png()))
         assert "60x40" in output["data"][0]
+
+
+def log_in(client: httpx.Client, name: str, password: str, **options) -> httpx.Response:
+    return client.post("login", data={"username": name, "password": password}, **options)
 
 
 # Tools

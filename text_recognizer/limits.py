@@ -15,6 +15,9 @@ MAX_IMAGE_PIXELS = 2**26
 """Pixels of an image, checked in its header before it is decoded. 67 million: a phone's 64 MP
 photo passes, and decoding stays below 1 GB in the formats' worst case."""
 
+MAX_DOCUMENT_PAGES = 50
+"""Pages of a PDF or TIFF, counted before one is rendered."""
+
 MAX_WEBP_PIXELS = 2**25
 """The same for WebP, whose decoder needs four times the memory a pixel."""
 

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from text_recognizer.errors import DeviceError, FirstPageWarning, ModelFileError, RecognizerError
-from text_recognizer.images import ImageSource, LoadedImage, load_image
+from text_recognizer.images import ImageSource, LoadedImage, load_image, load_pages
 from text_recognizer.limits import MAX_BATCH
 from text_recognizer.model_file import checked_archive, default_model_path
 from text_recognizer.views import View, find_views, sized_view
@@ -38,6 +38,12 @@ MOST_LINES_OF_ONE = 4
 """What is read as so many lines at most may be one large line."""
 BETTER = 0.05
 """How much more confidence another view needs to be believed."""
+LEAST = 0.25
+"""What is read with less on a whole page is no writing: dotted paper has up to 0.2."""
+DOUBTFUL_PAGE = 0.6
+"""A page of less confidence is said to be doubtful."""
+SMALL_WRITING = 18.0
+"""px of a line's strip: writing that is less high is too small."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,6 +62,22 @@ class Line:
     block: int = 0
     """Which block it belongs to, such as a column; they are numbered in reading order."""
 
+    def in_px_of(self, image: LoadedImage) -> "Line":
+        """This line of an image's page, in px of the image itself; to 0.1 px."""
+        x_scale, y_scale = image.scale
+        x0, y0, x1, y1 = self.box
+        return dataclasses.replace(
+            self,
+            path=[(round(x * x_scale, 1), round(y * y_scale, 1)) for x, y in self.path],
+            height=round(self.height * y_scale, 1),
+            box=(
+                max(round(x0 * x_scale, 1), 0.0),
+                max(round(y0 * y_scale, 1), 0.0),
+                min(round(x1 * x_scale, 1), float(image.width)),
+                min(round(y1 * y_scale, 1), float(image.height)),
+            ),
+        )
+
 
 @dataclasses.dataclass(frozen=True)
 class PageReading:
@@ -70,6 +92,13 @@ class PageReading:
     """Width of the original image in px, turned upright."""
     height: int
     """Height of the original image in px, turned upright."""
+    note: str = ""
+    """What to tell whoever reads the text: why there is none, or that it is doubtful."""
+
+    def in_px_of(self, image: LoadedImage) -> "PageReading":
+        """This reading of an image's page, with its places in px of the image itself."""
+        lines = [line.in_px_of(image) for line in self.lines]
+        return dataclasses.replace(self, lines=lines, width=image.width, height=image.height)
 
 
 class ParagraphTextRecognizer:
@@ -125,18 +154,32 @@ class ParagraphTextRecognizer:
         """Returns the text of one image with its lines, their places and confidences."""
         return self.read_batch([image])[0]
 
+    def read_pages(self, document: ImageSource) -> Iterator[PageReading]:
+        """The pages of a PDF or TIFF one after another, each read when it is asked for."""
+        allow = self.allow_private_addresses
+        for page in load_pages(document, allow_private_addresses=allow):
+            yield self._readings([page], [0.0])[0]
+
     def read_batch(self, images: Iterable[ImageSource]) -> list[PageReading]:
         """Returns `read` of images of any sizes, in their order."""
         readings = []
         for pages, load_seconds in self._batches(images):
-            start = time.perf_counter()
-            lines = self._read_lines(pages)
-            share = (time.perf_counter() - start) / len(pages)
-            for page, page_lines, seconds in zip(pages, lines, load_seconds, strict=True):
-                text = "\n".join(line.text for line in page_lines)
-                readings.append(
-                    PageReading(text, page_lines, seconds + share, page.width, page.height)
-                )
+            readings += self._readings(pages, load_seconds)
+        return readings
+
+    def _readings(
+        self, pages: Sequence[LoadedImage], load_seconds: Sequence[float]
+    ) -> list[PageReading]:
+        start = time.perf_counter()
+        lines = self._read_lines(pages)
+        share = (time.perf_counter() - start) / len(pages)
+        readings = []
+        for page, page_lines, seconds in zip(pages, lines, load_seconds, strict=True):
+            text = "\n".join(line.text for line in page_lines)
+            note = _note(page_lines, page)
+            readings.append(
+                PageReading(text, page_lines, seconds + share, page.width, page.height, note)
+            )
         return readings
 
     def _batches(
@@ -222,7 +265,7 @@ class ParagraphTextRecognizer:
     def _texts(self, image: LoadedImage, found: Sequence[Seen]) -> list[Line]:
         """The lines of an image with their texts and places."""
         readings = [reading for one in found for reading in one.readings]
-        if not readings:
+        if not readings or confidence(found) < LEAST:
             return []
         if self._decoder is None:
             texts = [self._decode(row[0].tolist()) for row in readings]
@@ -259,6 +302,20 @@ class ParagraphTextRecognizer:
 
     def _decode(self, tokens: Iterable[int]) -> str:
         return "".join(self._tokens[token] for token in tokens if token not in self._ignored)
+
+
+def _note(lines: Sequence[Line], image: LoadedImage) -> str:
+    """What there is to say about a page; "" if nothing is."""
+    if not lines:
+        if max(image.page.getextrema()) < 40:
+            return "The picture is too dark to be read; take it again in more light."
+        return "No writing was found in the picture."
+    letters = sum(len(line.text) for line in lines)
+    if sum(line.confidence * len(line.text) for line in lines) >= DOUBTFUL_PAGE * letters:
+        return ""
+    if sorted(line.height for line in lines)[len(lines) // 2] < SMALL_WRITING:
+        return "The writing is too small to be read well; take the picture from nearer."
+    return "The text is doubtful: little of it was read with confidence."
 
 
 def _device(name: str | torch.device) -> torch.device:
@@ -354,6 +411,8 @@ def _print_reading(
     for note in notes:
         if issubclass(note.category, FirstPageWarning):
             print(f"note: {note.message}", file=sys.stderr)
+    if reading.note:
+        print(f"note: {reading.note}", file=sys.stderr)
     name = image if len(image) <= 200 else f"{image[:60]}..."
     if options.json:
         print(json.dumps({"image": name, **dataclasses.asdict(reading)}))

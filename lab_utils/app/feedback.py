@@ -4,7 +4,7 @@ A folder that anybody who can open the page may write to, so it is bounded, and 
 formula.
 """
 
-import csv
+import contextlib
 import hashlib
 import io
 import os
@@ -14,14 +14,15 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from lab_utils.app.limits import MAX_CORRECTION, MAX_FEEDBACK_BYTES
+from lab_utils.tables import csv_row, read_table
 from text_recognizer.errors import RecognizerError
+from text_recognizer.files import replacing
 
 COLUMNS = ("time", "image", "read", "corrected")
 TABLE = "feedback.csv"
 IMAGES = "images"
 
 _SUFFIXES = {"JPEG": ".jpg", "TIFF": ".tif"}
-_FORMULA_STARTS = tuple("=+-@\t\r'")
 
 
 class FeedbackError(RecognizerError):
@@ -32,9 +33,8 @@ class FeedbackFolder:
     """A folder with `feedback.csv` and the images in `images/`, named by their SHA-256.
 
     Columns: time (UTC, ISO 8601), image (name of the file), read (the text that was read),
-    corrected (the right one, or empty). A cell that a spreadsheet would take for a formula (it
-    starts with = + - @, a tab or a carriage return) is written with an apostrophe before it, and
-    so is one that starts with an apostrophe: `plain_cell` takes it away again.
+    corrected (the right one, or empty). No cell is a formula to a spreadsheet: `lab_utils.tables`
+    writes and reads them.
     """
 
     def __init__(self, path: Path, max_bytes: int = MAX_FEEDBACK_BYTES) -> None:
@@ -55,17 +55,18 @@ class FeedbackFolder:
         """
         if len(corrected) > MAX_CORRECTION:
             raise FeedbackError(
-                f"The text has more than {MAX_CORRECTION} characters; send the wrong lines alone."
+                f"The text has more than {MAX_CORRECTION} characters; send only the wrong lines."
             )
         name = hashlib.sha256(image).hexdigest() + _suffix(image)
         cells = (datetime.now(UTC).isoformat(timespec="seconds"), name, read, corrected)
-        row = _csv_row(cells)
+        row = csv_row(cells).encode("utf-8", "replace")
         with self._lock:
             try:
                 return self._add(name, image, row)
             except OSError as error:
                 raise FeedbackError(
-                    f"The feedback was not kept ({error.strerror}); tell whoever runs this app."
+                    f"The feedback was not kept ({error.strerror}); "
+                    "tell the person who runs this app."
                 ) from None
 
     def _add(self, name: str, image: bytes, row: bytes) -> Path:
@@ -74,12 +75,14 @@ class FeedbackFolder:
         is_new = not path.exists()
         if self._size() + len(row) + len(image) * is_new > self.max_bytes:
             raise FeedbackError(
-                "The folder for feedback is full, so this was not kept; tell whoever runs this app."
+                "The folder for feedback is full, so this was not kept; "
+                "tell the person who runs this app."
             )
         if is_new:
-            _write_whole(path, image)
+            with replacing(path) as whole:
+                whole.write_bytes(image)
         if not self.table.exists():
-            _write_whole(self.table, _csv_row(COLUMNS), replace=False)
+            self._begin_table()
         # One write at the file's end: rows of several processes do not mix.
         file = os.open(self.table, os.O_WRONLY | os.O_APPEND)
         try:
@@ -88,6 +91,13 @@ class FeedbackFolder:
             os.close(file)
         return path
 
+    def _begin_table(self) -> None:
+        with tempfile.NamedTemporaryFile(dir=self.path, prefix=".new-") as whole:
+            whole.write(csv_row(COLUMNS).encode())
+            whole.flush()
+            with contextlib.suppress(FileExistsError):  # another process was first
+                os.link(whole.name, self.table)
+
     def _size(self) -> int:
         images = (file for file in (self.path / IMAGES).iterdir() if file.name[0] != ".")
         return sum(file.stat().st_size for file in (*images, self.table) if file.is_file())
@@ -95,28 +105,9 @@ class FeedbackFolder:
     def rows(self) -> list[dict[str, str]]:
         """The table's rows by column, oldest first; none where there is no feedback yet."""
         try:
-            with self.table.open(encoding="utf-8", newline="") as file:
-                found = list(csv.DictReader(file))
+            return read_table(self.table)
         except FileNotFoundError:
             return []
-        return [{name: plain_cell(cell) for name, cell in row.items()} for row in found]
-
-
-def safe_cell(text: str) -> str:
-    """A cell that no spreadsheet takes for a formula."""
-    text = text.replace("\0", "")
-    return f"'{text}" if text.startswith(_FORMULA_STARTS) else text
-
-
-def plain_cell(cell: str) -> str:
-    """The text that `safe_cell` made a cell of."""
-    return cell.removeprefix("'")
-
-
-def _csv_row(cells: tuple[str, ...]) -> bytes:
-    stream = io.StringIO(newline="")
-    csv.writer(stream, lineterminator="\n").writerow([safe_cell(cell) for cell in cells])
-    return stream.getvalue().encode("utf-8", "replace")
 
 
 def _suffix(image: bytes) -> str:
@@ -128,20 +119,4 @@ def _suffix(image: bytes) -> str:
         with Image.open(io.BytesIO(image), formats=FORMATS) as opened:
             return _SUFFIXES.get(opened.format, f".{opened.format.lower()}")
     except Exception:  # Pillow raises nearly anything on damaged data.
-        raise FeedbackError("Only an image that was read can be told about.") from None
-
-
-def _write_whole(path: Path, data: bytes, replace: bool = True) -> None:
-    """Writes a file that is either there whole or not at all, whoever looks or interrupts."""
-    file, temporary = tempfile.mkstemp(dir=path.parent, prefix=".new-")
-    try:
-        with os.fdopen(file, "wb") as stream:
-            stream.write(data)
-        if replace:
-            os.replace(temporary, path)
-        else:
-            os.link(temporary, path)
-    except FileExistsError:  # another process was first, with the same content
-        pass
-    finally:
-        Path(temporary).unlink(missing_ok=True)
+        raise FeedbackError("You can only send feedback on a page that has been read.") from None

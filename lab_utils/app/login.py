@@ -17,7 +17,7 @@ from lab_utils.middleware import json_refusal
 COOKIE = "lab-app"
 _PAGE = """<!doctype html><html lang="en"><meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
-<meta name="color-scheme" content="light dark"><title>Log in</title>
+<meta name="color-scheme" content="light dark"><title>Log in</title><link rel="icon" href="data:,">
 <style>body{{font:1.1rem system-ui,sans-serif;max-width:20rem;margin:4rem auto;padding:0 1rem}}
 label,input,button{{display:block;width:100%;box-sizing:border-box;font:inherit;margin:.4rem 0}}
 input,button{{padding:.5rem}}</style>

@@ -340,9 +340,9 @@ def _show_inline(url: str, port: int, height: int) -> None:
     """Shows the page below the cell, where this is a notebook."""
     if "ipykernel" not in sys.modules:
         return
-    from lab_utils.colab import in_colab
+    from lab_utils.setup.project import on_colab
 
-    if in_colab():
+    if on_colab():
         from google.colab import output
 
         output.serve_kernel_port_as_iframe(port, height=str(height))

@@ -28,6 +28,9 @@ def profile(
     threads: Annotated[
         int | None, typer.Option(min=1, max=1024, help="Threads of PyTorch; else its own choice.")
     ] = None,
+    pages: Annotated[
+        Path | None, typer.Option(help="Folder with a labels.json; else the pages to show.")
+    ] = None,
     keep_traces: Annotated[
         str,
         typer.Option(metavar="N,N,...", help="Batch sizes whose traces are kept: all, none or N."),
@@ -66,8 +69,9 @@ def profile(
     sizes = _sizes(batch_sizes)
     kept = _kept(keep_traces, sizes)
     check_replaceable(folder)
+    images = _images(pages)
     recognizer = _recognizer(device, model, threads)
-    found = _measured(recognizer, sizes, kept, folder)
+    found = _measured(recognizer, sizes, kept, folder, images)
     _print_tables(found)
     print(f"\n{folder}: {_contents(folder)}")
 
@@ -82,6 +86,14 @@ def _sizes(text: str) -> list[int]:
         if not (word.isascii() and word.removeprefix("-").isdigit() and len(word) <= 10):
             raise ProfileError(f'"{word[:40]}" is no batch size; give numbers such as 1,2,4.')
     return checked_sizes([int(word) for word in words])
+
+
+def _images(pages: Path | None) -> list[Path] | None:
+    if pages is None:
+        return None
+    from text_recognizer.evaluate.labels import load_items
+
+    return [item.path for item in load_items(pages)]
 
 
 def _kept(text: str, sizes: list[int]) -> list[int] | None:
@@ -119,7 +131,11 @@ def _recognizer(device: str, model: Path | None, threads: int | None) -> "Paragr
 
 
 def _measured(
-    recognizer: "ParagraphTextRecognizer", sizes: list[int], kept: list[int] | None, folder: Path
+    recognizer: "ParagraphTextRecognizer",
+    sizes: list[int],
+    kept: list[int] | None,
+    folder: Path,
+    images: list[Path] | None,
 ) -> "Profile":
     import shlex
 
@@ -133,6 +149,7 @@ def _measured(
             None,
             sizes,
             out=partial,
+            pages=images,
             progress=progress,
             command=shlex.join(["lab", *sys.argv[1:]]),
         )

@@ -122,6 +122,8 @@ def _read_one(
         # Once for the reading and the picture: the second answer might be another image.
         source = fetch(image, allow_private_addresses=recognizer.allow_private_addresses)
     reading = recognizer.read(source)
+    if reading.note:
+        print(f"lab: note: {reading.note}", file=sys.stderr)
     if picture:
         _draw(source, reading, picture)
     name = image if len(image) <= 200 else f"{image[:60]}..."

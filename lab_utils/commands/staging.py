@@ -238,7 +238,7 @@ def _serve(model: Path, port: int | None) -> None:
     from lab_utils.app import make_frontend
     from lab_utils.predictors import LocalPredictor
 
-    serve(make_frontend(LocalPredictor(model)), port=port)
+    serve(make_frontend(LocalPredictor(model)), server_port=port)
 
 
 def _say(step: str) -> None:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable
 
 from lab_utils.lessons.checking import CheckFailed
-from lab_utils.packaged import PROJECT
+from text_recognizer.places import PROJECT
 
 BEGIN, END = "### BEGIN SOLUTION", "### END SOLUTION"
 """The marks around a solution."""

@@ -15,7 +15,7 @@ from lab_utils.service.schema import MAX_BODY_BYTES
 from text_recognizer.images import FORMATS, ImageSource, LoadedImage, load_image
 
 if TYPE_CHECKING:
-    from text_recognizer.paragraph_text_recognizer import Line, PageReading
+    from text_recognizer.paragraph_text_recognizer import PageReading
 
 MAX_TEXT_BYTES = MAX_BODY_BYTES - 64 * 1024
 """Characters of an image's base64 text: what a request may have, less the JSON around it and what
@@ -33,15 +33,7 @@ class PageToSend:
 
     def in_px_of_image(self, reading: "PageReading") -> "PageReading":
         """The service's reading with its coordinates in px of the image that the caller gave."""
-        if self.scaled is None:
-            return reading
-        x_scale, y_scale = self.scaled.scale
-        return dataclasses.replace(
-            reading,
-            lines=[_scale_line(line, x_scale, y_scale) for line in reading.lines],
-            width=self.scaled.width,
-            height=self.scaled.height,
-        )
+        return reading if self.scaled is None else reading.in_px_of(self.scaled)
 
 
 def page_to_send(source: ImageSource) -> PageToSend:
@@ -114,18 +106,3 @@ def _as_page(loaded: LoadedImage) -> PageToSend:
     # The least effort: a harder one takes longer than it saves on the way.
     loaded.page.save(stream, "PNG", compress_level=1)
     return PageToSend({"image": base64.b64encode(stream.getvalue()).decode()}, loaded)
-
-
-def _scale_line(line: "Line", x_scale: float, y_scale: float) -> "Line":
-    x0, y0, x1, y1 = line.box
-    return dataclasses.replace(
-        line,
-        path=[(round(x * x_scale, 1), round(y * y_scale, 1)) for x, y in line.path],
-        height=round(line.height * y_scale, 1),
-        box=(
-            round(x0 * x_scale, 1),
-            round(y0 * y_scale, 1),
-            round(x1 * x_scale, 1),
-            round(y1 * y_scale, 1),
-        ),
-    )

@@ -1,8 +1,8 @@
 """A model service's answer as a reading; it comes from elsewhere, so all of it is checked."""
 
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, FiniteFloat
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError
 
 if TYPE_CHECKING:
     from text_recognizer.paragraph_text_recognizer import PageReading
@@ -36,9 +36,12 @@ class _Reading(_Text):
     height: _Pixels
 
 
+_Form = TypeVar("_Form", bound=_Strict)
+
+
 def decode_text(answer: object) -> str:
     """The text in the answer to one image; raises ValueError for any other answer."""
-    return _Text.model_validate(answer).pred
+    return _checked(_Text, answer).pred
 
 
 def decode_reading(answer: object) -> "PageReading":
@@ -48,7 +51,7 @@ def decode_reading(answer: object) -> "PageReading":
     """
     from text_recognizer.paragraph_text_recognizer import Line, PageReading
 
-    found = _Reading.model_validate(answer)
+    found = _checked(_Reading, answer)
     lines = [
         Line(
             text=line.text,
@@ -60,3 +63,12 @@ def decode_reading(answer: object) -> "PageReading":
         for line in found.lines
     ]
     return PageReading(found.pred, lines, found.seconds, found.width, found.height)
+
+
+def _checked(form: type[_Form], answer: object) -> _Form:
+    try:
+        return form.model_validate(answer)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        place = ".".join(map(str, first["loc"])) or "the answer"
+        raise ValueError(f"{place}: {first['msg']}") from None

@@ -55,9 +55,12 @@ def describe_versions() -> dict[str, str | None]:
 
 
 def project_commit() -> str | None:
-    """The commit that is checked out, with "+changes" where files differ from it; None without."""
+    """The commit that is checked out, with "+changes" if files differ from it.
+
+    A copy without git's folder has what `LAB_COMMIT` says, or None.
+    """
     if not (PROJECT / ".git").exists():
-        return None  # the current folder may belong to another project
+        return os.environ.get("LAB_COMMIT")  # the current folder may belong to another project
     commit = _output("git", "-C", str(PROJECT), "rev-parse", "HEAD")
     changes = _output("git", "-C", str(PROJECT), "status", "--porcelain", "--untracked-files=no")
     return f"{commit}+changes" if commit and changes else commit or None

@@ -11,7 +11,9 @@ from pathlib import Path
 from text_recognizer.errors import RecognizerError
 
 PROFILE_NAME = "profile.json"
-_OWN_FILES = re.compile(r"profile\.json|(latency_and_throughput|utilization|timeline_\d+)\.png")
+_OWN_FILES = re.compile(
+    r"(profile|launches)\.json|README\.md|(latency_and_throughput|utilization|timeline_\d+)\.png"
+)
 _OWN_FOLDERS = re.compile(r"batch_size_\d+")
 _TRACES = re.compile(r".+\.pt\.trace\.json(\.gz)?")
 

@@ -6,13 +6,15 @@ import json
 import math
 import os
 import statistics
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path, PurePosixPath
-from typing import Any
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, Field, FiniteFloat, ValidationError, model_validator
 
 from lab_utils.profiling.folder import PROFILE_NAME, ProfileError
-from lab_utils.profiling.trace_operators import OperatorTime
+from lab_utils.profiling.trace_operators import Amount, OperatorTime
 from text_recognizer.places import PROJECT
 
 PROFILE_FORMAT = "lab-profile/1"
@@ -26,6 +28,9 @@ RECORDINGS = PROJECT / "data" / "traces"
 """Profiles of devices that few have at hand, one folder for each kind."""
 
 
+Positive = Annotated[FiniteFloat, Field(gt=0)]
+
+
 @dataclass(frozen=True)
 class BatchFigures:
     """What batches of one size cost. What was not measured, or the device does not have, is None.
@@ -34,30 +39,30 @@ class BatchFigures:
     run under it, which it makes slower.
     """
 
-    batch_size: int
-    status: str = MEASURED
+    batch_size: Annotated[int, Field(gt=0)]
+    status: Literal[MEASURED, TOO_LARGE] = MEASURED
     """MEASURED or TOO_LARGE."""
-    seconds: list[float] = field(default_factory=list)
+    seconds: list[Positive] = field(default_factory=list)
     """s of each batch that was timed: from the pages on the device to the text's tokens."""
-    cpu_utilization: float | None = None
+    cpu_utilization: Amount | None = None
     """The time in which PyTorch's threads were at work, out of what they had, in [0, 1]: a median
     over the timed batches. A thread that waits in a busy loop for others counts as at work."""
-    traced_seconds: float | None = None
+    traced_seconds: Amount | None = None
     """s of the batch in the trace: the window that the figures below speak of."""
-    cpu_seconds: float | None = None
+    cpu_seconds: Amount | None = None
     """s in which the calling thread worked in operators; see `cpu_seconds` of a trace."""
-    device_seconds: float | None = None
+    device_seconds: Amount | None = None
     """s in which the GPU worked."""
-    gpu_utilization: float | None = None
-    sm_efficiency: float | None = None
-    achieved_occupancy: float | None = None
-    memory_bytes: int | None = None
+    gpu_utilization: Amount | None = None
+    sm_efficiency: Amount | None = None
+    achieved_occupancy: Amount | None = None
+    memory_bytes: Annotated[int, Field(ge=0)] | None = None
     """The most that the batch held at once, besides the weights and the pages themselves."""
     operators: list[OperatorTime] = field(default_factory=list)
     """The operators that took most of the processor's time, the longest first."""
-    waiting: dict[str, float] = field(default_factory=dict)
+    waiting: dict[str, Amount] = field(default_factory=dict)
     """s that the GPU was idle while this operator ran on the processor, the longest first."""
-    parts: dict[str, float] = field(default_factory=dict)
+    parts: dict[str, Amount] = field(default_factory=dict)
     """Share of the window in each part of the model; "reader" holds those within it."""
     trace: Path | None = None
     """The trace, where it was kept."""
@@ -166,17 +171,54 @@ class Profile:
         path = Path(path)
         if path.is_dir():
             path = path / PROFILE_NAME
-        document = _read(path)
-        if not isinstance(document, dict) or document.get("format") != PROFILE_FORMAT:
+        data = _read(path)
+        try:
+            _Format.model_validate_json(data)
+        except ValidationError:
             raise ProfileError(
                 f"{path} is no profile of this version; take one with `lab profile`."
-            )
-        try:
-            return _profile(document, path.parent)
-        except _DamagedError as error:
-            raise ProfileError(
-                f"{path} is a damaged profile ({error}); take one with `lab profile`."
             ) from None
+        try:
+            found = _Document.model_validate_json(data)
+        except ValidationError as error:
+            raise ProfileError(
+                f"{path} is a damaged profile ({_problem(error)}); take one with `lab profile`."
+            ) from None
+        fields = {field.name: getattr(found, field.name) for field in dataclasses.fields(cls)}
+        batches = [
+            dataclasses.replace(batch, trace=_trace(batch.trace, path.parent))
+            for batch in found.batches
+        ]
+        return cls(**{**fields, "batches": batches})
+
+
+class _Format(BaseModel):
+    format: Literal[PROFILE_FORMAT]
+
+
+class _Document(BaseModel, strict=True):
+    """A profile's file."""
+
+    device: dict[str, Any]
+    versions: dict[str, str | None]
+    date: str
+    command: str
+    commit: str | None
+    pages: str
+    batches: Annotated[list[BatchFigures], Field(min_length=1)]
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> "_Document":
+        sizes = [batch.batch_size for batch in self.batches]
+        if sorted(set(sizes)) != sizes:
+            raise ValueError("its batch sizes do not rise")
+        for batch in self.batches:
+            if bool(batch.seconds) != (batch.status == MEASURED):
+                raise ValueError('"status" and "seconds" do not fit together')
+            name = batch.trace
+            if name and (name.is_absolute() or ".." in name.parts or "\0" in str(name)):
+                raise ValueError('a "trace" lies outside its folder')
+        return self
 
 
 def recorded_profile(kind: str = "cuda") -> Profile | None:
@@ -198,11 +240,8 @@ def quantile(values: Sequence[float], share: float) -> float:
     return ordered[low] + (position - low) * (ordered[high] - ordered[low])
 
 
-class _DamagedError(Exception):
-    """What is wrong with a document, as a part of a sentence."""
-
-
-def _read(path: Path) -> object:
+def _read(path: Path) -> bytes:
+    """The file's bytes, or nothing of one that is too large to be a profile."""
     try:
         with path.open("rb") as file:
             data = file.read(MAX_PROFILE_BYTES + 1)
@@ -210,130 +249,21 @@ def _read(path: Path) -> object:
         raise ProfileError(f"There is no profile at {path}; take one with `lab profile`.") from None
     except OSError as error:
         raise ProfileError(
-            f"{path} cannot be read ({error.strerror or error}); name another profile."
+            f"{path} can't be read ({error.strerror or error}); name another profile."
         ) from None
-    try:
-        return json.loads(data) if len(data) <= MAX_PROFILE_BYTES else None
-    except (ValueError, RecursionError):
-        return None
+    return data if len(data) <= MAX_PROFILE_BYTES else b""
 
 
-def _profile(document: dict, folder: Path) -> Profile:
-    texts = {key: _value(document, key, _is_text, "a text") for key in ("date", "command", "pages")}
-    batches = [
-        _batch(batch, folder)
-        for batch in _value(document, "batches", _are_objects, "a list of objects")
-    ]
-    sizes = [batch.batch_size for batch in batches]
-    if not sizes or sorted(set(sizes)) != sizes:
-        raise _DamagedError("its batch sizes do not rise")
-    return Profile(
-        device=_value(document, "device", _is_object, "an object"),
-        versions=_value(document, "versions", _is_object, "an object"),
-        commit=_value(document, "commit", _optional(_is_text), "a text"),
-        batches=batches,
-        **texts,
-    )
+def _problem(error: ValidationError) -> str:
+    """The first thing that is wrong, and where."""
+    first = error.errors(include_url=False, include_input=False)[0]
+    place = ".".join(str(part) for part in first["loc"])
+    return f"{place}: {first['msg']}" if place else first["msg"]
 
 
-def _batch(document: dict, folder: Path) -> BatchFigures:
-    status = _value(document, "status", {MEASURED, TOO_LARGE}.__contains__, "a known status")
-    seconds = _value(document, "seconds", _are_times, "a list of times")
-    if bool(seconds) != (status == MEASURED):
-        raise _DamagedError('"status" and "seconds" do not fit together')
-    numbers = {
-        key: _value(document, key, _optional(_is_number), "a number")
-        for key in (
-            "cpu_utilization",
-            "traced_seconds",
-            "cpu_seconds",
-            "device_seconds",
-            "gpu_utilization",
-            "sm_efficiency",
-            "achieved_occupancy",
-        )
-    }
-    return BatchFigures(
-        batch_size=_value(document, "batch_size", _is_count, "a whole number above 0"),
-        status=status,
-        seconds=seconds,
-        memory_bytes=_value(document, "memory_bytes", _optional(_is_whole), "a whole number"),
-        operators=[
-            _operator(one)
-            for one in _value(document, "operators", _are_objects, "a list of objects")
-        ],
-        waiting=_value(document, "waiting", _are_numbers, "numbers by name"),
-        parts=_value(document, "parts", _are_numbers, "numbers by name"),
-        trace=_trace(_value(document, "trace", _optional(_is_text), "a text"), folder),
-        **numbers,
-    )
-
-
-def _operator(document: dict) -> OperatorTime:
-    times = {
-        key: _value(document, key, _is_number, "a number")
-        for key in ("self_seconds", "total_seconds", "device_seconds")
-    }
-    return OperatorTime(
-        name=_value(document, "name", _is_text, "a text"),
-        calls=_value(document, "calls", _is_whole, "a whole number"),
-        **times,
-    )
-
-
-def _trace(name: str | None, folder: Path) -> Path | None:
-    """The trace, where it is there: a profile may travel without its traces."""
+def _trace(name: Path | None, folder: Path) -> Path | None:
+    """Where a trace is that a profile names; None if it isn't there: profiles travel without."""
     if name is None:
         return None
-    place = PurePosixPath(name)
-    if place.is_absolute() or ".." in place.parts or "\0" in name:
-        raise _DamagedError('a "trace" lies outside its folder')
-    path = folder / place
+    path = folder / name
     return path if path.is_file() else None
-
-
-def _value(document: dict, key: str, test: Callable[[Any], bool], what: str) -> Any:
-    value = document.get(key)
-    try:
-        if test(value):
-            return value
-    except TypeError:  # what can't be looked up in a set
-        pass
-    raise _DamagedError(f'"{key}" is not {what}')
-
-
-def _optional(test: Callable[[Any], bool]) -> Callable[[Any], bool]:
-    return lambda value: value is None or test(value)
-
-
-def _is_text(value: Any) -> bool:
-    return isinstance(value, str)
-
-
-def _is_object(value: Any) -> bool:
-    return isinstance(value, dict)
-
-
-def _are_objects(value: Any) -> bool:
-    return isinstance(value, list) and all(isinstance(one, dict) for one in value)
-
-
-def _is_whole(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
-
-
-def _is_count(value: Any) -> bool:
-    return _is_whole(value) and value > 0
-
-
-def _is_number(value: Any) -> bool:
-    is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    return is_number and 0 <= value < math.inf
-
-
-def _are_numbers(value: Any) -> bool:
-    return isinstance(value, dict) and all(_is_number(one) for one in value.values())
-
-
-def _are_times(value: Any) -> bool:
-    return isinstance(value, list) and all(_is_number(one) and one > 0 for one in value)

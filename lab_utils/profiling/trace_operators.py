@@ -8,6 +8,9 @@ import math
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Annotated
+
+from pydantic import Field, FiniteFloat
 
 from lab_utils.profiling.gpu_figures import Interval, clipped, length, union
 from lab_utils.profiling.trace import Trace
@@ -29,17 +32,21 @@ RESOLUTION = 0.002
 Who starts that little before another's end follows it, and is not within it."""
 
 
+Amount = Annotated[FiniteFloat, Field(ge=0)]
+"""A time or a share, as a profile's file must have it."""
+
+
 @dataclass(frozen=True)
 class OperatorTime:
     """What all the calls of an operator took within the window."""
 
     name: str
-    calls: int
-    self_seconds: float
+    calls: Annotated[int, Field(ge=0)]
+    self_seconds: Amount
     """s of the processor, without the operators within it."""
-    total_seconds: float
+    total_seconds: Amount
     """s of the processor with the operators within it."""
-    device_seconds: float
+    device_seconds: Amount
     """s of the GPU for the work that it launched itself."""
 
 

@@ -121,6 +121,29 @@ class PageReader:
             return [self._read_all([page])[0] for page in pages]
 
 
+# Above `Edge`: Serve copies its methods when it decorates the class, with the names they know then.
+def _how_read(answers: list[Answer]) -> dict[str, str]:
+    return {
+        "x-batch": ",".join(str(answer.batch) for answer in answers),
+        "x-model": ",".join(answer.model for answer in answers),
+        "x-node": ",".join(answer.node for answer in answers),
+    }
+
+
+def _for_the_client(error: Exception) -> Exception:
+    """Ray's errors as requests to try again; unforeseen ones go to the log."""
+    if isinstance(error, BackPressureError):
+        return RequestError(503, "The service is busy; try again in 1 s.", retry_after=1)
+    if isinstance(error, RayActorError | DeploymentUnavailableError):
+        # Reading changes nothing, so another replica can read the same page.
+        return RequestError(
+            503, "The replica that read this page is gone; send the request again.", retry_after=1
+        )
+    if not isinstance(error, RecognizerError | TimeoutError):
+        logging.getLogger("ray.serve").error("A request failed.", exc_info=error)
+    return error
+
+
 app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
 app.add_middleware(
     RequestLimits,
@@ -151,10 +174,8 @@ class Edge:
             else:
                 question = schema.parse_request(await request.body())
                 answers = await asyncio.wait_for(self._read(question), REQUEST_SECONDS)
-                status, document = (
-                    200,
-                    schema.encode_answer(question, [answer.reading for answer in answers]),
-                )
+                readings = [answer.reading for answer in answers]
+                status, document = 200, schema.encode_answer(question, readings)
                 headers |= _how_read(answers)
         except Exception as error:
             error = _for_the_client(error)
@@ -189,28 +210,6 @@ class Edge:
 
     async def _read_one(self, source: str | bytes) -> Answer:
         return await self._reader.read.remote(source)
-
-
-def _how_read(answers: list[Answer]) -> dict[str, str]:
-    return {
-        "x-batch": ",".join(str(answer.batch) for answer in answers),
-        "x-model": ",".join(answer.model for answer in answers),
-        "x-node": ",".join(answer.node for answer in answers),
-    }
-
-
-def _for_the_client(error: Exception) -> Exception:
-    """Ray's errors as requests to try again; unforeseen ones go to the log."""
-    if isinstance(error, BackPressureError):
-        return RequestError(503, "The service is busy; try again in 1 s.", retry_after=1)
-    if isinstance(error, RayActorError | DeploymentUnavailableError):
-        # Reading changes nothing, so another replica can read the same page.
-        return RequestError(
-            503, "The replica that read this page is gone; send the request again.", retry_after=1
-        )
-    if not isinstance(error, RecognizerError | TimeoutError):
-        logging.getLogger("ray.serve").error("A request failed.", exc_info=error)
-    return error
 
 
 def deploy(settings: RaySettings) -> None:

@@ -10,6 +10,7 @@ import sysconfig
 import warnings
 from pathlib import Path
 
+from lab_utils.net import keep_local_direct
 from lab_utils.setup import packages
 from lab_utils.setup.project import SetupError, on_colab
 from text_recognizer.model_file import wrong_weights
@@ -35,6 +36,8 @@ def prepare() -> None:
     sys.path[:] = dict.fromkeys([str(root), *sys.path])
     _lead_path_with(sysconfig.get_path("scripts"))
     keep_home_clean()
+    # Gradio's `launch` asks 127.0.0.1 whether the app is there; a proxy could not say.
+    keep_local_direct()
     # tqdm warns at import that it can't draw a widget; it draws its bar as text, which is right.
     warnings.filterwarnings("ignore", message="IProgress not found")
     if on_colab():

@@ -1,103 +1,111 @@
-"""The lineage drawn: artifacts are round, runs are angular, and arrows say what was done."""
+"""The lineage of a staged model as a picture: artifacts are round, runs are angular, and arrows
+lead from the data to the model. The tracker's page draws its graphs with the same function."""
 
-import html
-import textwrap
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lab_utils.staging.errors import StagingError
-from lab_utils.staging.lineage import ArtifactNode, Lineage, Node, facts
+from lab_utils.staging.lineage import ArtifactNode, Lineage, Node, RunNode, facts
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+    from PIL.Image import Image
+
+    from lab_tracker import lineage as drawing
 
 SUFFIXES = (".png", ".svg")
-_WIDTH, _HEIGHT, _GAP = 5.4, 0.95, 0.5  # inches of a box, and between two
+_SCALE = 2  # px of a PNG for one of the SVG
 
 
 def check_picture(path: Path) -> None:
-    """Raises StagingError for a name that is no PNG's or SVG's."""
+    """Raises StagingError for a name that does not end in .png or .svg."""
     if path.suffix.lower() not in SUFFIXES:
-        raise StagingError(f"{path} is no name for a picture: let it end in .png or .svg.")
+        raise StagingError(f"{path} can't be a picture: let its name end in .png or .svg.")
 
 
 def alt_text(lineage: Lineage) -> str:
-    """The picture in words, for whoever can't see it."""
+    """The picture in words, for readers who can't see it."""
     parts = [f"{what} {_title(node)} ({'; '.join(facts(node))})" if node else f"{what} not there"
              for what, node in lineage.steps]  # fmt: skip
     return f"Lineage of {lineage.staged.name}, newest first: " + ", from ".join(parts) + "."
 
 
-def draw(lineage: Lineage) -> "Figure":
-    """A Matplotlib figure, oldest at the top: data, training, checkpoint, staging, staged model."""
-    from matplotlib.figure import Figure
-    from matplotlib.patches import FancyBboxPatch, Rectangle
+def draw(lineage: Lineage) -> str:
+    """SVG text, oldest at the left: data, training, checkpoint, staging, staged model."""
+    from lab_tracker.lineage import draw as draw_graph
 
-    steps = lineage.steps[::-1]
-    height = len(steps) * (_HEIGHT + _GAP) - _GAP
-    figure = Figure(figsize=(_WIDTH + 0.2, height + 0.2))
-    axes = figure.add_axes((0, 0, 1, 1))
-    axes.set(xlim=(-0.1, _WIDTH + 0.1), ylim=(-0.1, height + 0.1))
-    axes.set_axis_off()
-    for place, (what, node) in enumerate(steps):
-        y = height - place * (_HEIGHT + _GAP) - _HEIGHT
-        line = {"linewidth": 1.4, "edgecolor": "black", "linestyle": "-" if node else ":"}
-        if what.endswith("run"):
-            axes.add_patch(Rectangle((0, y), _WIDTH, _HEIGHT, facecolor="#f2f2f2", **line))
-        else:
-            r = 0.3
-            box = FancyBboxPatch(
-                (r, y + r), _WIDTH - 2 * r, _HEIGHT - 2 * r,
-                boxstyle=f"round,pad={r},rounding_size={r}", facecolor="white", **line,
-            )  # fmt: skip
-            axes.add_patch(box)
-        title = f"{what}: {_title(node)}" if node else f"{what}: not there"
-        middle = _WIDTH / 2
-        axes.text(middle, y + _HEIGHT - 0.26, title, ha="center", va="center", weight="bold")
-        text = "\n".join(textwrap.wrap("; ".join(facts(node)), 68)) if node else "deleted"
-        axes.text(middle, y + 0.32, text, ha="center", va="center", fontsize=8.5)
-        if place + 1 < len(steps):
-            below = {"arrowstyle": "-|>", "color": "black", "linewidth": 1.4, "mutation_scale": 16}
-            axes.annotate(
-                "", xy=(middle, y - _GAP), xytext=(middle, y), arrowprops=below | {"shrinkB": 0}
-            )
-            said = "used by" if not what.endswith("run") else "logged"
-            axes.text(middle + 0.15, y - _GAP / 2, said, ha="left", va="center", fontsize=8.5)
-    return figure
+    return draw_graph(*_graph(lineage), f"Lineage of {lineage.staged.name}", alt_text(lineage))
 
 
 def save_picture(lineage: Lineage, path: Path) -> Path:
     """Writes the drawing as PNG or SVG, both with its description in the file.
 
-    Raises StagingError where the name or the place is none for a picture.
+    Raises StagingError if the name is not a picture's or the file can't be written.
     """
     check_picture(path)
     try:
-        import matplotlib
-    except ImportError:
-        raise StagingError(
-            "Drawing needs Matplotlib, which is missing here: pip install matplotlib."
-        ) from None
-    title, alt = f"Lineage of {lineage.staged.name}", alt_text(lineage)
-    figure = draw(lineage)
-    try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        if path.suffix.lower() == ".png":
-            figure.savefig(path, dpi=144, metadata={"Title": title, "Description": alt})
+        if path.suffix.lower() == ".svg":
+            path.write_text(draw(lineage), encoding="utf-8")
             return path
-        with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "lab"}):
-            figure.savefig(path, metadata={"Date": None, "Creator": None})
-        svg = path.read_text(encoding="utf-8")
-        start = svg.index("<svg")
-        head, rest = svg[:start], svg[start + len("<svg") :]
-        attributes, _, body = rest.partition(">")
-        named = f"<title>{html.escape(title)}</title>\n<desc>{html.escape(alt)}</desc>"
-        path.write_text(f'{head}<svg role="img"{attributes}>\n{named}{body}', encoding="utf-8")
+        from PIL.PngImagePlugin import PngInfo
+
+        texts = PngInfo()
+        texts.add_itxt("Title", f"Lineage of {lineage.staged.name}")
+        texts.add_itxt("Description", alt_text(lineage))
+        _paint(*_graph(lineage)).save(path, pnginfo=texts)
     except OSError as error:
         raise StagingError(
             f"{path} cannot be written ({error.strerror or error}); give --picture another name."
         ) from None
     return path
+
+
+def _graph(lineage: Lineage) -> tuple[dict[str, "drawing.Node"], list[tuple[str, str]]]:
+    from lab_tracker import lineage as drawing
+
+    nodes = {}
+    for what, node in lineage.steps[::-1]:
+        nodes[what] = drawing.Node(
+            _title(node) if node else "not there",
+            (what, *(facts(node) if node else ["deleted"])),
+            is_run=isinstance(node, RunNode),
+            look="" if node else "missing",
+        )
+    names = list(nodes)
+    return nodes, list(zip(names, names[1:], strict=False))
+
+
+def _paint(nodes: dict[str, "drawing.Node"], edges: list[tuple[str, str]]) -> "Image":
+    """The same layout in pixels: Pillow draws no SVG."""
+    from PIL import Image, ImageDraw, ImageFont
+
+    from lab_tracker.lineage import layout
+
+    plan = layout(nodes, edges)
+    width, height = (_SCALE * side for side in plan.box)
+    places = {key: (_SCALE * x, _SCALE * y) for key, (x, y) in plan.places.items()}
+    image = Image.new("RGB", (_SCALE * plan.size[0], _SCALE * plan.size[1]), "white")
+    canvas = ImageDraw.Draw(image)
+    fonts = [ImageFont.load_default(_SCALE * 13), ImageFont.load_default(_SCALE * 11)]
+    for start, end in edges:
+        x, y = places[start][0] + width, places[start][1] + height // 2
+        tip = places[end][0], places[end][1] + height // 2
+        canvas.line([(x, y), tip], fill="black", width=3)
+        canvas.polygon([tip, (tip[0] - 16, tip[1] - 8), (tip[0] - 16, tip[1] + 8)], fill="black")
+    for key, (x, y) in places.items():
+        node = nodes[key]
+        outline = "gray" if node.look == "missing" else "black"
+        if node.is_run:
+            tips = [(x + 28, y), (x + width - 28, y), (x + width, y + height // 2)]
+            tips += [(x + width - 28, y + height), (x + 28, y + height), (x, y + height // 2)]
+            canvas.polygon(tips, fill="#f2f2f2", outline=outline, width=3)
+        else:
+            box = (x, y, x + width, y + height)
+            canvas.rounded_rectangle(box, 28, fill="white", outline=outline, width=3)
+        for row, text in enumerate([node.title, *node.lines]):
+            middle = (x + width // 2, y + _SCALE * (16 + 16 * row))
+            canvas.text(middle, text, fill="black", font=fonts[min(row, 1)], anchor="mm")
+    return image
 
 
 def _title(node: Node) -> str:

@@ -15,9 +15,9 @@
 #
 # - what a training checkpoint holds, and how little of it inference needs;
 # - why a checkpoint from a stranger is a program, and which file is not;
-# - why a traced recognizer reads the wrong thing without a word, and a scripted one does not;
+# - why a traced recognizer silently returns wrong text, and a scripted one does not;
 # - how to prove that a compiled model says what the original says;
-# - how to load it with PyTorch alone, and what comes after TorchScript.
+# - how to load it with only PyTorch, and what comes after TorchScript.
 
 # %% tags=["setup"]
 # The set-up cell: `lab notebooks build` fills it in.
@@ -55,7 +55,7 @@ show(
 )
 
 # %% [markdown]
-# `language_model="none"` says that the file reads alone. (The lab's commands and services also ask
+# `language_model="none"` uses the network by itself. (The lab's commands and services also ask
 # what English looks like; [notebook 03](03_paragraph_text_recognizer.ipynb) comes to that.)
 #
 # In the next hour you make such a file yourself, from a checkpoint of your own training run, and
@@ -170,7 +170,7 @@ show(
 # ## 2. A checkpoint is a pickle, and a pickle is a program
 #
 # `torch.save` writes Python objects with *pickle*. A pickle is a list of instructions for a small
-# machine, and one of the instructions calls a function. Which one is up to whoever wrote the file.
+# machine, and one of the instructions calls a function. The file's author chose which one.
 
 # %%
 import pickle
@@ -231,7 +231,7 @@ print("head.weight:", header["head.weight"])
 #
 # In `checkpoint["state_dict"]` the names begin with the attribute in which the training module
 # keeps the network: `reader.head.weight` is the `head.weight` of `ReaderTraining.reader`. Other
-# names may stand beside them: a teacher, an average of the weights, metrics.
+# names may be beside them: a teacher, an average of the weights, metrics.
 #
 # Given a checkpoint and a prefix such as `"reader."`, return the network's own state dict.
 
@@ -266,7 +266,7 @@ checks.inference_weights(inference_weights)
 # %% [markdown]
 # <details><summary>Hint</summary>
 #
-# A dictionary comprehension with a condition does it. For the names, mind that the prefix may stand
+# A dictionary comprehension with a condition does it. For the names, mind that the prefix may occur
 # in the middle of a name, too, and that `str.lstrip` takes off a *set of characters*, not a prefix.
 #
 # </details>
@@ -299,7 +299,7 @@ print(f"{checkpoint_path.stat().st_size / 1e6:.1f} MB -> {small.stat().st_size /
 # | which number is which character | a list in a module | it reads another text |
 # | joining characters and lines | more Python | letters are doubled, lines run together |
 #
-# All of it belongs into the one file. So all of it has to be *one module*: `ParagraphReader` takes
+# All of it belongs in the one file. So all of it has to be *one module*: `ParagraphReader` takes
 # pages and returns **tokens**, the numbers of characters, and has the list of characters as an
 # attribute. Build it from the packaged line finder, the network that says where lines are, and your
 # line reader.
@@ -463,7 +463,7 @@ def join_lines(lines: Tensor, newline: int, padding: int) -> Tensor:
     Args:
         lines: (N, T) int64, the token ids of N lines, each padded at its end; N and T may be 0.
         newline: the token to put between two lines.
-        padding: the token that fills up a line; a line of padding alone is left out.
+        padding: the token that fills up a line; a line of only padding is left out.
 
     Returns:
         (S,) int64, the tokens of the text without padding; empty if there is none.
@@ -485,7 +485,7 @@ checks.join_lines(join_lines)
 # %% [markdown]
 # <details><summary>Hint</summary>
 #
-# Start from `join_in_python` and mend one complaint after the other. An empty list needs its type,
+# Start from `join_in_python` and fix one complaint after the other. An empty list needs its type,
 # `text: list[int] = []`, and so does the result of `.tolist()`. A list is no condition; its length
 # compared with 0 is one. There is no `*tokens`, but lists have `append` and `extend`. And of which
 # type is a tensor that is made of an empty list?
@@ -520,7 +520,7 @@ print(f"the same text on {sum(equal)} of {len(equal)} pages")
 # one line, goes through it in narrow pieces, the **frames**, and gives each character, or class, a
 # score in each frame. The best class of each frame makes the text, which stays the same while the
 # scores (logits) drift, until one day one letter flips. So one compares the scores, too. Comparing
-# numbers has traps of its own: `max(0.0, nan)` is `0.0` in Python, and two tensors of different
+# numbers has its own traps: `max(0.0, nan)` is `0.0` in Python, and two tensors of different
 # shapes may be subtracted without an error.
 
 # %% [markdown]
@@ -531,7 +531,7 @@ print(f"the same text on {sum(equal)} of {len(equal)} pages")
 # frame. An output of another shape or dtype than the original's, and a NaN in either output, count
 # as *not* the same and as infinitely different.
 #
-# A module may change its input in place, so each gets a copy of its own.
+# A module may change its input in place, so give each its own copy.
 
 # %% tags=["exercise"]
 import math
@@ -600,18 +600,19 @@ rows = []
 for name, module in {"scripted": scripted.reader, "half precision": halved}.items():
     same, largest = parity(line_reader, module, strips)
     rows.append([name, f"{same} of {len(strips)}", f"{largest:.1g}"])
+    assert same == len(strips) and (largest > 0) == (name == "half precision")
 columns = ["line reader", "lines that say the same", "largest difference of two scores"]
 show_table(rows, columns, "Table 4. Parity with the line reader in Python.")
 
 # %% [markdown]
-# Scripting changes nothing here. Half precision does: scores move, and with them the best class of
-# a frame here and there. That need not be a loss: by the [weights'
-# card](../data/weights/README.md), the packaged weights make as many errors in half precision as in
-# single. But it is *another* model, and a parity report is how you notice that before your users
-# do.
+# Scripting changes nothing here. Half precision does: the scores move. On these few lines they
+# move too little to change the best class of any frame; on many more lines some will change. That
+# need not be a loss: by the [weights' card](../data/weights/README.md), the packaged weights make
+# as many errors in half precision as in single. But it is *another* model, and a parity report is
+# how you notice that before your users do.
 
 # %% [markdown]
-# ## 6. One file, loaded with PyTorch alone
+# ## 6. One file, loaded with only PyTorch
 #
 # Save the script, and put its size beside the others.
 
@@ -662,7 +663,7 @@ from torch import Tensor
 
 
 def page_text(script: torch.jit.ScriptModule, page: Tensor) -> str:
-    """The text on a page, with the knowledge of the script alone.
+    """The text on a page, using only what the script knows.
 
     Args:
         script: takes pages (B, 1, H, W) uint8 and returns token ids (B, S).
@@ -692,7 +693,7 @@ checks.page_text(page_text)
 
 # %% [markdown]
 # Now the proof. The next cell writes a program with your function in it, and runs it in another
-# process. There, `text_recognizer` and `pytorch_lightning` cannot be imported: what stands as
+# process. There, `text_recognizer` and `pytorch_lightning` cannot be imported: what is written as
 # `None` in `sys.modules` is "not found". If the script needed anything of this repository, it would
 # stop.
 
@@ -720,13 +721,14 @@ print(subprocess.run(command, check=True, capture_output=True, text=True).stdout
 # `page_text`: it adds all kinds of images, batches, error messages and the language model.
 
 # %% [markdown]
-# ## 7. Where TorchScript stands today
+# ## 7. TorchScript today
 #
 # Four other ways are open, and three of them leave a file:
 #
 # - **torch.export** makes one graph of tensor operations, without Python and without its branches.
 #   Sizes may stay open, as in "any number of lines".
-# - **ONNX** is a graph in a format that other runtimes read, such as ONNX Runtime.
+# - **ONNX** is a graph in a format that other runtimes read, such as ONNX Runtime. The table uses
+#   PyTorch's older exporter (`dynamo=False`); the default one needs the package `onnxscript`.
 # - **AOTInductor** takes an exported graph and compiles it, by way of C++, to machine code.
 # - **torch.compile** speeds up a Python process while it runs. It leaves no file to ship.
 #
@@ -757,8 +759,8 @@ show_table(draw.outcome_rows(outcomes), columns, "Table 6. Ways out of Python, t
 # next stop is a `float(...)` of a tensor in the same function; it can stay a tensor. The third is
 # in [line_tracing.py](../text_recognizer/models/line_tracing.py): a list of all places where a line
 # was seen, as many as there are, and the loop that joins them. That loop *is* the following of
-# lines, and nothing that could be mended. (ONNX stops at an operation that it does not have. If it
-# had it, the file would hold a trace, wrong without a word: this exporter traces.)
+# lines, and can't be rewritten as tensor operations. (ONNX stops at an operation that it does not
+# have. If it had it, the file would hold a trace, silently wrong: this exporter traces.)
 #
 # So the recognizer without TorchScript looks different: two exported networks, and between them a
 # program, in Python or C++, that normalizes, follows lines and cuts strips, shipped and versioned
@@ -774,7 +776,7 @@ show_table(draw.outcome_rows(outcomes), columns, "Table 6. Ways out of Python, t
 #   no place for it.
 # - Inference needs weights *and* code, vocabulary, pre- and post-processing: make them one module.
 # - A trace keeps what happened on one example. Where data decides about branches and loops, it is
-#   wrong without a word; a script keeps them.
+#   silently wrong; a script keeps them.
 # - Parity is a measurement: same tokens, largest difference, and no NaN, shape or dtype that slips
 #   through.
 # - TorchScript is deprecated. `torch.export` takes the networks, not the loops between them that

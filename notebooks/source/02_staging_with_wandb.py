@@ -34,7 +34,7 @@
 # 4. A page that it was trained on must not be used any more. Which other models saw it?
 #
 # File names such as `final_v2_new.pt` answer none of these. A **tracker** answers all four, if each
-# step on the way told it what it took and what it made. Weights & Biases (W&B) is such a tracker:
+# step on the way reported what it took and what it made. Weights & Biases (W&B) is such a tracker:
 # a Python package, `wandb`, and a server that it reports to. In this hour you take a model from
 # training to a service, and then ask the four questions.
 
@@ -149,18 +149,22 @@ losses = {
     name: [row["train_loss"] for row in run.scan_history(keys=["train_loss"])]
     for name, run in runs.items()
 }
+
+# %%
+assert losses["rash"][1] > losses["rash"][0] and losses["careful"][1] < losses["careful"][0]
+assert abs(losses["rash"][-1] - losses["careful"][-1]) < 0.05
 show(
     draw.loss_curves(losses),
     "Figure 1. The training loss of both runs, from the history at the tracker.",
-    "Two curves over five steps. Both fall; the rash one starts higher and ends far lower.",
+    "Two curves over five steps. The careful one falls; the rash one rises first; both end level.",
     width=560,
 )
 
 # %% [markdown]
-# Which of the two would you send out? By these curves, the rash one. But they show the loss on a
-# handful of lines that the network is being trained on, the same ones again and again. Each run
-# also read lines of other pages, before its first step and after the last, and logged the character
-# error rate (CER), the share of characters that are read wrong:
+# Which of the two would you send out? By the last loss, either: both end at the same low one. But
+# that is the loss on a handful of lines that the network is being trained on. Each run also read
+# lines of other pages, before its first step and after the last, and logged the character error
+# rate (CER), the share of characters that are read wrong:
 
 # %% tags=["nbval-ignore-output"]
 rows = []
@@ -168,14 +172,15 @@ for name, run in runs.items():
     rates = [row["cer"] for row in run.scan_history(keys=["cer"])]
     settings = [f"{run.config['learning_rate']:g}", run.config["data"]["pages"]["train"]]
     rows.append([name, *settings, f"{rates[0]:.3f}", f"{rates[-1]:.3f}"])
+    assert (rates[-1] > rates[0] + 0.01) == (name == "rash")
 columns = ["run", "learning rate", "pages", "CER before", "CER after"]
 show_table(rows, columns, "Table 1. Two trainings, and how they read the same validation lines.")
 
 # %% [markdown]
-# The careful run changed next to nothing, and still reads these lines as before. The rash one
-# learned its own lines by heart, and lost a part of what it could read. Its loss does not show
-# that. So what goes along with a checkpoint as its **score** must come from data that it
-# was not trained on.
+# The careful run changed next to nothing, and still reads these lines as before. The rash one took
+# large steps towards its own lines, and lost a part of what it could read. Its loss does not show
+# that. So what goes along with a checkpoint as its **score** must come from data that it was not
+# trained on.
 
 # %% [markdown]
 # ## 3. An artifact
@@ -211,8 +216,8 @@ for alias in ("v0", "v1", "latest"):
     print(f"note:{alias} is {found.source_name}, with the aliases {found.aliases}")
 
 # %% [markdown]
-# So whoever wants *the same file again* asks for a version, and whoever wants *the current one*
-# asks for an alias.
+# If you want *the same file again*, ask for a version; if you want *the current one*, ask for an
+# alias.
 #
 # The trainings of section 2 logged their checkpoints in this way, with the type `model`. Metadata
 # goes along, so that nobody has to download 36 MB to learn what is in it:
@@ -232,7 +237,7 @@ print("knows:  ", *sorted(checkpoint.metadata))
 # ## 4. Staging
 #
 # Services do not load checkpoints; [notebook 01](01_checkpoint_to_torchscript.ipynb) shows why.
-# **Staging** is the step between. `staging.stage` starts a run of its own, with the `job_type`
+# **Staging** is the step between. `staging.stage` starts its own run, with the `job_type`
 # `stage`, that
 #
 # 1. *uses* the checkpoint (`run.use_artifact`, which the tracker writes down) and downloads it;
@@ -270,7 +275,7 @@ print(f"all logits within {parity.tolerance}:", within)
 # ## 5. Lineage: the run behind a model
 #
 # Question 1: which training made the file that services load? Nothing in its name tells, but each
-# run told the tracker what it used and what it logged. These two notes are a graph, and it can be
+# run reported what it used and what it logged. These two notes are a graph, and it can be
 # walked. One step back from what is in production:
 
 # %%
@@ -477,10 +482,10 @@ print(subprocess.run(command, check=True, capture_output=True, text=True).stdout
 # ### Exercise 3: Whole and right, or not at all (9 minutes)
 #
 # Given the pieces of a file as they come and its SHA-256, put it at `target` and return how many
-# bytes it has. If the digest is wrong, raise `ValueError`. If anything goes wrong, even Ctrl-C while
-# the pieces come, whatever was at `target` before is still there, and nothing else is left in its
-# folder. At no moment is there no file at `target`. Another download of the same file may run at
-# the same time.
+# bytes it has. If the digest is wrong, raise `ValueError`. If anything goes wrong, even Ctrl-C
+# while the pieces come, whatever was at `target` before is still there, and nothing else is left in
+# its folder. A file that was at `target` is never missing, not even for a moment. Another download
+# of the same file may run at the same time.
 
 
 # %% tags=["exercise"]
@@ -526,8 +531,8 @@ checks.put_in_place(put_in_place)
 # Write to a file with another name *in the same folder*: only there is `Path.replace` one step. Let
 # `tempfile.NamedTemporaryFile(dir=..., delete=False)` choose a name that nobody else uses. A hash
 # object takes the bytes piece by piece (`update`) and gives the digest at the end (`hexdigest`).
-# `try: ... finally: partial.unlink(missing_ok=True)` cleans up in every case, Ctrl-C included; after
-# a replacement there is nothing left to remove.
+# `try: ... finally: partial.unlink(missing_ok=True)` cleans up in every case, Ctrl-C included;
+# after a replacement there is nothing left to remove.
 #
 # </details>
 
@@ -562,14 +567,14 @@ print("still right:", hashlib.sha256(model.read_bytes()).hexdigest() == digest)
 # thing more: an artifact whose list of files has a path such as `../../.ssh/authorized_keys`.
 #
 # A digest answers question 3 only as far as you trust where it comes from. Here it comes from the
-# tracker, so whoever can write there can change both. Signatures would close that gap.
+# tracker, so anyone who can write there can change both. Signatures would close that gap.
 
 # %% [markdown]
 # ## 8. A bad page: what did it reach?
 #
-# Question 4. The writer of one page takes the permission back. The page's name is all you have.
-# Trainings logged the lists of their pages as artifacts of the type `dataset`, so first look which
-# versions have it:
+# Question 4. The person who wrote one of the pages withdraws consent. The page's name is all you
+# have. Trainings logged the lists of their pages as artifacts of the type `dataset`, so first look
+# which versions have it:
 
 # %%
 import json
@@ -706,8 +711,8 @@ show_table(
 )
 
 # %% [markdown]
-# What can go is exactly what is hatched in figure 3. Name it, and with `yes=True` it is done. (Only
-# named versions are touched: at wandb.ai your project may hold other work.)
+# Exactly what is hatched in figure 3 can be deleted. Pass those names with `yes=True` to delete
+# them. (Only named versions are touched: at wandb.ai your project may hold other work.)
 
 # %%
 gone = families[0]
@@ -757,7 +762,7 @@ print("lab wandb-server --folder", os.path.relpath(FOLDER / "wandb"))
 # - A run records settings, metrics and how it ended; the score that counts comes from data that
 #   was not trained on.
 # - Versions never change, the same bytes are one version, and only aliases move.
-# - Staging is a run of its own: it uses a checkpoint, proves parity, and logs what services load.
+# - Staging is a separate run: it uses a checkpoint, proves parity, and logs what services load.
 #   Parity is about the way, not about quality.
 # - Lineage is what runs used and logged. Walked back it explains a model, walked forward it tells
 #   what a bad data set reached.

@@ -38,11 +38,11 @@ from PIL import Image
 from lab_utils import figures
 from lab_utils.lessons.paragraph_text_recognizer import checks
 from lab_utils.lessons.paragraph_text_recognizer import figures as draw
-from lab_utils.model import packaged_model
-from text_recognizer.paragraph_text_recognizer import ParagraphTextRecognizer
+from lab_utils.model import packaged_model, packaged_recognizer
 
 torch.set_grad_enabled(False)  # this notebook reads and trains nothing
-recognizer = ParagraphTextRecognizer(packaged_model(), language_model="none")
+MODEL = packaged_model()
+recognizer = packaged_recognizer(language_model="none")
 
 # %%
 PAGE = "data/pages/show_font_008.jpg"
@@ -56,8 +56,8 @@ figures.show(
 print(reading.text)
 
 # %% [markdown]
-# Compare it with the page: the lines climb to the right and do not start below each other, and the
-# text tells nothing of it. What happened in between has five stages, and each is a section of this
+# Compare it with the page: the lines climb to the right and do not start below each other, and none
+# of that shows in the text. What happened in between has five stages, and each is a section of this
 # notebook:
 #
 # 1. **Image in**: whatever was sent becomes one upright page in gray.
@@ -71,7 +71,7 @@ print(reading.text)
 #
 # A phone does not turn a photo: it stores the pixels as the sensor lay, and a note in the EXIF data
 # that says how to turn them. Viewers obey the note, so nobody sees it, but a program that takes the
-# pixels alone gets a page that lies on its side. This cell makes such a photo.
+# only pixels gets a page that lies on its side. This cell makes such a photo.
 
 # %%
 import io
@@ -150,7 +150,7 @@ note.paste((0, 0, 0), mask=ink_mask)
 figures.show(
     draw.gallery([note.convert("L"), gray_page(note)], ['convert("L")', "your gray_page"]),
     "Figure 3. A note with a transparent background, converted in two ways.",
-    "Left, all is black; right, black writing stands on white paper.",
+    "Left, all is black; right, black writing is on white paper.",
     width=500,
 )
 
@@ -188,7 +188,7 @@ for source in ["README.md", "no/such/page.png", b"", data[:2000], bomb.getvalue(
         print(error)
 
 # %% [markdown]
-# Pixels are counted in the file's header, before anything is decoded. All such limits stand in one
+# Pixels are counted in the file's header, before anything is decoded. All such limits are in one
 # module, [`text_recognizer/limits.py`](../text_recognizer/limits.py), and hold for the command line
 # and every service alike.
 
@@ -197,7 +197,7 @@ for source in ["README.md", "no/such/page.png", b"", data[:2000], bomb.getvalue(
 #
 # A network can learn to ignore light and paper, but it is cheaper to take them away first. What is
 # left says how much ink is where: 0 is paper, 1 is full ink. The page becomes a tensor of the shape
-# (batch, channels, height, width), and the hand of whoever took the photo throws a shadow on it.
+# (batch, channels, height, width), and the photographer's hand throws a shadow on it.
 
 # %%
 import numpy as np
@@ -428,7 +428,7 @@ figures.show(
 #
 # It wants the places in its own unit: -1 is the left or upper **edge** of the page, +1 the opposite
 # edge (with `align_corners=False`). So in pixels, pixel 0 covers 0 to 1 and its centre is at
-# **0.5**. Whoever forgets this half pixel shifts every strip.
+# **0.5**. If you forget this half pixel, every strip is shifted.
 
 # %% [markdown]
 # ### Exercise 4: The sampling grid along a path (12 minutes)
@@ -503,7 +503,7 @@ figures.show(
 
 # %% [markdown]
 # `cut_strips` in [`strips.py`](../text_recognizer/models/strips.py) does this for all lines at
-# once, and turns the rows with the path's slope, so that letters stand upright. Strips of short
+# once, and turns the rows with the path's slope, so that letters are upright. Strips of short
 # lines are filled up with white, because a batch is one tensor.
 
 # %%
@@ -528,8 +528,8 @@ figures.show(
 #
 # The `LineReader` (3 million weights) looks at a strip and gives, for every 8 px of width, one
 # **frame**: a probability for each of 96 classes. 95 of them are the printable ASCII characters;
-# class 0 is the **blank**, which says "nothing new here". Nobody told it in training where which
-# letter stands. CTC (Connectionist Temporal Classification, Graves et al. 2006) adds up all ways in
+# class 0 is the **blank**, which says "nothing new here". Training never said where which
+# letter is. CTC (Connectionist Temporal Classification, Graves et al. 2006) adds up all ways in
 # which the frames could spell the text, so the label of the line is enough.
 
 # %%
@@ -581,8 +581,8 @@ checks.greedy_decode(greedy_decode)
 # %% [markdown]
 # <details><summary>Hint</summary>
 #
-# Compare each frame with the frame before it, *including* blanks. Whoever removes the blanks first
-# makes "ll" one letter, because nothing keeps the two apart any more.
+# Compare each frame with the frame before it, *including* blanks. If you remove the blanks first,
+# "ll" becomes one letter, because nothing keeps the two apart any more.
 #
 # </details>
 
@@ -623,7 +623,7 @@ for row in ids.tolist():
 
 # %% [markdown]
 # Token 96 is the newline, 97 the padding; a character's token is its ASCII code less 31. The script
-# carries `tokens` and `ignored` as attributes, so whoever loads the file needs no other vocabulary.
+# carries `tokens` and `ignored` as attributes, so the file needs no other vocabulary.
 #
 # A service should also say how far a line is to be trusted. The simplest measure that works: the
 # mean probability of the frames that gave a character.
@@ -648,8 +648,8 @@ figures.show(
 
 # %% [markdown]
 # A cross to the right of a circle is a wrong line of which the network is surer than of a right
-# one. This hand writes *n* as a small capital, for example. Whoever reads an *N* there is sure of
-# what stands on the paper, and the label knows better. **Confidence says how sure the network is,
+# one. This hand writes *n* as a small capital, for example. Anyone reading an *N* there is sure of
+# what is on the paper; only the label says otherwise. **Confidence says how sure the network is,
 # not whether it is right.** It helps to choose which lines a person should look at first, and it is
 # no error rate.
 
@@ -756,20 +756,20 @@ print("label:  ", labels[worst])
 # two readings proposes texts, and the text that both find likely wins.
 
 # %%
-with_english = ParagraphTextRecognizer(packaged_model(), language_model="english")
+with_english = packaged_recognizer(language_model="english")
 again = with_english.read_batch([f"data/pages/{name}" for name in chosen])
 rows = []
 for name, letters, english in zip(chosen, readings, again, strict=True):
     both = [character_error_rate(one.text, labels[name]) for one in (letters, english)]
     rows.append([name, *[f"{rate:.3f}" for rate in both]])
-columns = ["page", "CER, letters alone", "CER, with English"]
+columns = ["page", "CER, letters only", "CER, with English"]
 figures.show_table(rows, columns, "Table 2. The same pages, read without and with English.")
 
 # %% [markdown]
 # The finder's errors stay: no language model removes a line that was found twice. And what it gives
 # has a price. It takes time, and it leans to what is usual: a name, a number or a rare sign that
 # was read right may become an English word, or vanish. (So the recognizer trusts it less on pages
-# that do not look like prose.) Who wants every slip of the pen as it stands reads without.
+# that do not look like prose.) To keep every slip of the pen, turn it off.
 # Confidence is still that of the frames of the first reading; it knows nothing of words.
 
 # %% [markdown]
@@ -777,13 +777,13 @@ figures.show_table(rows, columns, "Table 2. The same pages, read without and wit
 #
 # All of this is behind four methods of `ParagraphTextRecognizer`: `predict(image)` gives a text,
 # `read(image)` a `PageReading` with its lines, and `predict_batch` and `read_batch` do so for many
-# images. A batch may save time; what is read stays the same, alone or in company, because padding
-# is masked at every stage.
+# images. A batch may save time; what is read stays the same, one by one or together, because
+# padding is masked at every stage.
 
 # %%
 images = [PAGE, wavy, "data/pages/show_font_002.jpg"]
-alone = [recognizer.predict(image) for image in images]
-print("alone and in a batch the same:", alone == recognizer.predict_batch(images))
+one_by_one = [recognizer.predict(image) for image in images]
+print("the same one by one and in a batch:", one_by_one == recognizer.predict_batch(images))
 line = reading.lines[2]
 print(f"text: {line.text!r}, confidence: {line.confidence:.2f}")
 print("path:", len(line.path), "points, from", *[f"{round(v):d}" for v in line.path[0]])
@@ -795,7 +795,7 @@ print("box:", *[f"{round(v):d}" for v in line.box], "height:", round(line.height
 # and services do, unless you add `--language-model none`. Lines starting with `!` run in a shell:
 
 # %%
-# !lab read data/pages/show_font_004.jpg --model {packaged_model()} --overlay .lab/lines.png
+# !lab read data/pages/show_font_004.jpg --model {MODEL} --overlay .lab/lines.png
 
 # %%
 figures.show(
@@ -811,19 +811,19 @@ figures.show(
 # %%
 import json
 
-# !lab read data/pages/show_font_004.jpg --model {packaged_model()} --json > .lab/reading.json
+# !lab read data/pages/show_font_004.jpg --model {MODEL} --json > .lab/reading.json
 answer = json.loads(Path(".lab/reading.json").read_text())
 print("keys:", *answer, "| of a line:", *answer["lines"][0])
 print([line["text"] for line in answer["lines"]])
 
 # %% [markdown]
 # A server that only reads should install no training library and no command line. So the class has
-# a small command of its own, which needs torch and Pillow alone. And a bad file costs one line on
+# a small separate command, which needs only torch and Pillow. And a bad file costs one line on
 # stderr and the exit code 2, with either command:
 
 # %%
 # !python -m text_recognizer.paragraph_text_recognizer data/pages/show_font_002.jpg
-# !lab read README.md --model {packaged_model()}
+# !lab read README.md --model {MODEL}
 
 # %% [markdown]
 # ## 10. Your own handwriting
@@ -871,7 +871,7 @@ print(mine_read.text)
 #   counts.
 # - CTC needs no positions in training; decoding collapses repeats first and drops blanks second.
 # - Confidence needs no label and is no error rate; the CER needs one and is edits over characters.
-# - A language model mends what is hard to see, and leans to what is usual.
+# - A language model corrects what is hard to see, and leans to what is usual.
 # - Behind one class, all this is `predict(image)`: the same from Python, the shell, and in a batch.
 
 # %% [markdown]
@@ -880,8 +880,8 @@ print(mine_read.text)
 # - Wave the page of section 4 more strongly, `height=40`. From which height on do lines break into
 #   pieces, and what in figure 8 would you look at to understand why?
 # - Read `show_font_015.jpg` and `show_font_003.jpg` with and without English, and compare line by
-#   line. What was mended, and what was spoilt?
+#   line. What did it correct, and what did it spoil?
 # - Read several of your own pages with `--json`, sort all their lines by confidence, and see how
 #   far down the list the errors go.
-# - **Next:** [Batch size, GPU against CPU: measured](04_batch_size_profiling.ipynb): what a batch
+# - **Next:** [Batch size: measured on your machine](04_batch_size_profiling.ipynb): what a batch
 #   of pages gains, and where a page's milliseconds go.

@@ -7,7 +7,7 @@
 # ---
 
 # %% [markdown]
-# # Batch size, GPU against CPU: measured
+# # Batch size: measured on your machine
 #
 # **Time:** 75 minutes
 #
@@ -17,7 +17,7 @@
 # - what reading pages in batches gains on this machine's CPU, and where the milliseconds go;
 # - why a GPU idles over a single page, and how to find what it waits for in a trace;
 # - what GPU utilization, SM efficiency and achieved occupancy say, and what they do not;
-# - how to choose a batch size and a wait for a promise to users, with a queue on paper;
+# - how to choose a batch size and a maximum wait for a latency target, with a simulated queue;
 # - what PyTorch's settings do for a CPU, in seconds and in errors.
 
 # %% tags=["setup"]
@@ -35,12 +35,12 @@ import math
 import statistics
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 from lab_utils.figures import show, show_table
 from lab_utils.lessons.batch_size_profiling import checks
 from lab_utils.lessons.batch_size_profiling import figures as draw
-from lab_utils.model import packaged_model
-from text_recognizer.paragraph_text_recognizer import ParagraphTextRecognizer
+from lab_utils.model import packaged_recognizer
 from text_recognizer.places import lab_folder
 
 # %%
@@ -61,11 +61,11 @@ show(
 # ## 1. A clock that can be trusted
 #
 # Load a recognizer and read the same page six times. It is the same work each time. (This notebook
-# measures the networks alone, without the language model of notebook 03.)
+# measures only the networks, without the language model of notebook 03.)
 
 # %% tags=["timing"]
 PAGE = "data/pages/show_font_002.jpg"
-recognizer = ParagraphTextRecognizer(packaged_model(), language_model="none")
+recognizer = packaged_recognizer(language_model="none")
 seconds = []
 for _ in range(6):
     start = time.perf_counter()
@@ -77,11 +77,11 @@ print("ms:", *[f"{1000 * one:.0f}" for one in seconds])
 # The first two took several times as long as the others. TorchScript watches the first run and
 # makes its code faster in the second; memory is asked from the system and then kept; a GPU would
 # also load its programs, and some libraries try out several algorithms for each new shape. A
-# service has this once, at its start, so it does not belong into a number that stands for each
+# service pays this once, at start-up, so it shouldn't count in a number that describes each
 # day's work. What comes first is called **warm-up** and is left out.
 #
-# The second trap cannot be seen on a CPU. To a GPU, the CPU only hands over work, and goes on at
-# once. This cell imitates that with a thread: `submit` returns before anything is read.
+# The second trap cannot be seen on a CPU. With a GPU, the CPU only queues the work and carries on.
+# This cell imitates that with a thread: `submit` returns before anything is read.
 
 # %%
 from concurrent.futures import ThreadPoolExecutor, wait
@@ -258,33 +258,30 @@ show_table(rows[:6], columns, "Table 3. Operators, without what they call in tur
 #
 # The same curve on a GPU. If PyTorch finds one here, the next cell measures it. If not, it looks
 # for a recording in [`data/traces`](../data/traces/README.md), which says on what and when it was
-# made. If there is none either, it says so, and this section shows no GPU: numbers that nobody
-# measured would be made up.
+# made. If there is none either, it says so, and this section shows no real GPU: figures that nobody
+# measured would be made up. The figures of a real GPU have letters, the others numbers.
 
 # %% tags=["nbval-ignore-output"]
 gpu, about = draw.gpu_profile(sizes=[1, 2, 4, 8, 16, 32], folder=FOLDER / "gpu")
 print(about)
 
 # %% tags=["nbval-ignore-output"]
-from lab_utils.profiling.plots import utilization as utilization_plot
-
 if gpu:
-    text = "The time of a batch and the pages a second, against the number of pages in a batch."
-    show(latency_and_throughput([gpu]), "Figure 5. The GPU's batch curve.", text)
-    text = "Three curves against the number of pages in a batch."
-    show(utilization_plot([gpu]), "Figure 6. How busy the GPU was, in three ways.", text)
-
-# %% tags=["timing"]
-if gpu:
+    for picture in draw.gpu_pictures(gpu):
+        show(*picture)
     best = [each.best.pages_per_second for each in (gpu, cpu)]
     print(f"best of the GPU: {best[0]:.0f} pages a second; of this CPU: {best[1]:.1f}")
+    first = gpu.measured[0]
+    sixteen = {batch.batch_size: batch for batch in gpu.measured}.get(16, gpu.best)
+    gain = sixteen.pages_per_second / first.pages_per_second
+    print(f"{sixteen.batch_size} pages at once: {gain:.1f} times the pages a second of one")
 
 # %% [markdown]
 # ### How a GPU works its way through a batch
 #
 # To understand such a curve, and to predict it before you rent a machine, look at one closely. The
 # rest of this section does so with a device that **does not exist**. It follows four rules, which
-# stand in [`made_trace`](../lab_utils/lessons/batch_size_profiling/figures.py), and its traces have
+# are in [`made_trace`](../lab_utils/lessons/batch_size_profiling/figures.py), and its traces have
 # the form of real ones:
 #
 # 1. The CPU starts one **kernel** after the other, a small program on the GPU: 16 for the finder,
@@ -296,15 +293,15 @@ if gpu:
 #    the GPU, and then the GPU waits for it.
 # 4. At the end, the CPU waits for the text.
 #
-# The lab's recognizer goes the same way, with more steps. The made device is simple enough to check
-# every number by hand.
+# The lab's recognizer goes the same way, with more steps. The simulated device is simple enough to
+# check every number by hand.
 
 # %%
 paths = draw.write_made_traces([1, 2, 4, 8, 16, 32], FOLDER / "made")
 made = {size: read_trace(path) for size, path in paths.items()}
 show(
     timeline(made[1]),
-    "Figure 7. One page on the made device.",
+    "Figure 5. One page on the simulated device.",
     "The CPU's lane is full; the GPU's lane has thin strokes, and a gap between finder and reader.",
 )
 
@@ -376,7 +373,7 @@ for size, one in made.items():
 show_table(
     rows,
     ["pages", "batch (ms)", "pages a second", "utilization", "SM efficiency", "occupancy"],
-    "Table 4. Batches on the made device.",
+    "Table 4. Batches on the simulated device.",
 )
 
 # %% [markdown]
@@ -390,7 +387,7 @@ show_table(
 # %%
 show(
     timeline(made[16]),
-    "Figure 8. Sixteen pages on the made device.",
+    "Figure 6. Sixteen pages on the simulated device.",
     "Now the GPU's lane is full while reader and finder run; one wide gap is left between them.",
 )
 
@@ -449,11 +446,11 @@ for size in (1, 16):
     print(f"{size:2} pages: {1000 * longest:.2f} of {1000 * one.seconds:.2f} ms, in {name}")
 
 # %% [markdown]
-# On the made device, `aten::argmin` joins the lines' peaks from column to column, on the CPU. With
-# one page this is one cost among others. With sixteen it is what stands in the way: it is done page
-# by page, so that a batch only makes it longer. No larger batch and no faster GPU will help here.
-# What would: following lines with less work, following them on the GPU, or following those of one
-# batch while the GPU reads the one before.
+# On the simulated device, `aten::argmin` joins the lines' peaks from column to column, on the CPU.
+# With one page this is one cost among others. With sixteen it is the bottleneck: it is done page by
+# page, so that a batch only makes it longer. No larger batch and no faster GPU will help here. What
+# would: following lines with less work, following them on the GPU, or following those of one batch
+# while the GPU reads the one before.
 #
 # So one trace answered two questions: why a small batch leaves the GPU idle, and why a large one
 # still does. The same two functions take any trace, so if there are traces of a real GPU, ask them:
@@ -466,8 +463,28 @@ for batch in [*traced[:1], *traced[1:][-1:]]:  # the smallest and the largest
     share = gpu_utilization(kernels, 0, real.duration)
     name = waiting_operator(kernels, draw.operators_of(real))
     print(f"{batch.batch_size} pages: utilization {share:.0%}, longest gap in {name}")
-if not traced:
-    print("There is no trace of a real GPU here.")
+
+# %% [markdown]
+# ### What to do about launches
+#
+# A launch-bound program has three ways out, and none of them needs a faster GPU:
+#
+# - **Batches.** One launch does the work of many lines. The text stays the same, since the reader
+#   hides the padding from itself.
+# - **CUDA graphs.** Record all launches once, then hand them to the GPU in one call. Shapes and
+#   addresses are fixed, so a service keeps a graph for each of a few widths.
+# - **`torch.compile(mode="reduce-overhead")`.** A compiler joins small kernels and records a graph
+#   of what is left. The first call takes a minute.
+#
+# The next cell reads the lines of one page in each way. What needs a GPU says so if there is none;
+# if one was recorded, its rows follow.
+
+# %% tags=["nbval-ignore-output"]
+show_table(
+    draw.launch_ways(Path(PAGE)),
+    draw.LAUNCH_COLUMNS,
+    "Table 5. The reader on the lines of one page.",
+)
 
 # %% [markdown]
 # ## 5. Choose the size
@@ -522,7 +539,7 @@ checks.best_batch_size(best_batch_size)
 made_curve = {size: (one.seconds, one.seconds) for size, one in made.items()}
 for target in (1.0, 0.005, 0.0022):
     size = best_batch_size(made_curve, target)
-    print(f"made device, {1000 * target:g} ms: {size} pages a batch")
+    print(f"simulated device, {1000 * target:g} ms: {size} pages a batch")
 
 # %% tags=["timing"]
 cpu_curve = {b.batch_size: (b.p50, b.p95) for b in cpu.measured}
@@ -555,7 +572,7 @@ for max_wait in (0.0, 0.003):
 
 # %% [markdown]
 # With a wait, the first two requests share a batch, and everybody is answered later. Why would one
-# want that? Because fewer batches are less *work*. The made device at four rates:
+# want that? Because fewer batches are less *work*. The simulated device at four rates:
 
 # %%
 seconds_of = draw.between({size: one.seconds for size, one in made.items()})
@@ -568,7 +585,7 @@ played = {
 # %%
 show(
     draw.by_wait(played, target=0.010),
-    "Figure 9. What waiting costs users and saves in work, on the made device; max batch 16.",
+    "Figure 7. What waiting costs users and saves in work, on the simulated device; max batch 16.",
     "Above, p95 rises with the max wait, steeply at low rates and little at 2,000 a second; below, "
     "the share of time in which the device is busy falls, from 95 to 37 % at 1,000 a second.",
     width=620,
@@ -700,7 +717,7 @@ ways = {
 show_table(
     draw.ways_compared(ways),
     ["way", "ms a page", "times as fast", "CER"],
-    "Table 5. Ways to run one model on this CPU.",
+    "Table 6. Ways to run one model on this CPU.",
 )
 
 # %% [markdown]
@@ -723,6 +740,29 @@ show_table(
 # made it faster was other *work*: pooling before a projection instead of after it, so that the
 # projection has a sixth to do, and no padding. Where a setting cannot help, look at table 3 and ask
 # which of it has to be done at all.
+
+# %% [markdown]
+# ### Beside other work, and in a container
+#
+# All of this was measured on a machine with nothing else to do. A service shares its machine, and a
+# container has a **quota**: so much processor time in every 100 ms, on as many cores as it likes.
+# PyTorch's threads wait for each other after every operator. If they wait in a busy loop (OpenMP's
+# `active` policy), they burn the time that the thread they wait for needs: beside other work it is
+# held up, and within a quota all of them are stopped until the next period. If they sleep while
+# they wait (`passive`, which the lab sets before it loads PyTorch), they don't. Each number below
+# comes from a process of its own, since OpenMP reads the setting only once.
+
+# %% tags=["nbval-ignore-output"]
+show_table(
+    draw.beside_busy_loops(Path(PAGE)),
+    ["beside", "passive: s a page", "active: s a page"],
+    "Table 7. One page, read by threads that sleep or spin while they wait.",
+)
+
+# %% [markdown]
+# On a machine with one core the two are the same: there is nobody to wait for. Elsewhere look at
+# the second row. [`benchmarks/busy_machine.py`](../benchmarks/busy_machine.py) also measures two
+# loops for each core and a quota of one processor, where it may make a control group.
 
 # %% [markdown]
 # ## 8. The same in TensorBoard
@@ -767,9 +807,9 @@ except RecognizerError as error:
 # ## What to try next
 #
 # - On Colab, choose a GPU under *Runtime, Change runtime type*, and run the notebook again. What is
-#   the GPU's longest gap, and is it the one that figure 8 foretold?
-# - Give the made device twice the multiprocessors (`draw.SMS = 160`), then half the launch time
-#   (`draw.LAUNCH_US = 15`). Which one helps a single page, and which one a batch of 32?
+#   the GPU's longest gap, and is it the one that figure 6 predicted?
+# - Give the simulated device twice the multiprocessors (`draw.SMS = 160`), then half the launch
+#   time (`draw.LAUNCH_US = 15`). Which one helps a single page, and which one a batch of 32?
 # - `lab profile --device cpu --batch-sizes 1,2,4,8,16,32 --out .lab/profile` takes the sample pages
 #   in all their sizes. Is the curve the same?
 # - **Next:** [A web app and its API with Gradio](05_gradio_app.ipynb), which puts the recognizer

@@ -26,7 +26,7 @@
 # %% [markdown]
 # ## A model that only you can use
 #
-# `ParagraphTextRecognizer` reads a page, for whoever has Python, this project and the model file.
+# `ParagraphTextRecognizer` reads a page, if you have Python, this project and the model file.
 # Most people have none of the three. They have a browser. And a program in another language has
 # HTTP. So a web app is put in front of the model, and everybody who has a page takes the same way:
 
@@ -39,15 +39,14 @@ from PIL import Image
 from lab_utils import figures
 from lab_utils.lessons.gradio_app import checks
 from lab_utils.lessons.gradio_app import figures as draw
-from lab_utils.model import packaged_model
+from lab_utils.model import packaged_recognizer
 from text_recognizer.errors import RecognizerError
-from text_recognizer.paragraph_text_recognizer import ParagraphTextRecognizer
 from text_recognizer.places import lab_folder
 
 # %%
 os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # else Gradio reports each start to its makers
 os.environ["GRADIO_TEMP_DIR"] = str(lab_folder() / "cache" / "gradio" / "uploads")
-recognizer = ParagraphTextRecognizer(packaged_model())
+recognizer = packaged_recognizer()
 
 # %%
 figures.show(
@@ -62,7 +61,7 @@ figures.show(
 # %% [markdown]
 # ## 1. A function becomes a page
 #
-# [Gradio](https://www.gradio.app) makes a page from a function, if it is told what goes in and what
+# [Gradio](https://www.gradio.app) makes a page from a function, if you say what goes in and what
 # comes out. It makes the form, converts between what a browser sends and what Python wants, and
 # starts a server. `type="filepath"` says that the function wants the path of an image file.
 
@@ -96,7 +95,7 @@ _ = tiny.launch(share=False, prevent_thread_lock=True, quiet=True, height=420)
 # confidence below `doubtful`: `"3 lines, 1 doubtful"`, `"1 line, 0 doubtful"`, or `"no writing
 # found"`. Gradio calls with `None` if no image was chosen.
 #
-# Whatever the user can mend comes as a `gr.Error` with a sentence. Give it `print_exception=False`,
+# Whatever the user can fix comes as a `gr.Error` with a sentence. Give it `print_exception=False`,
 # else each blurred photo leaves a traceback in the server's log. Bugs pass through as they are.
 
 # %% tags=["exercise"]
@@ -110,7 +109,7 @@ def read_page(path: str | None, predictor: Predictor, doubtful: float = 0.5) -> 
         path: an image file; None if the user chose none.
         predictor: its `read(path)` gives a reading with `text` and `lines`; each line has a
             `confidence`. A reading takes a second, so ask once.
-        doubtful: the confidence from which on a line is not doubtful.
+        doubtful: lines with a confidence below this are doubtful.
 
     Raises:
         gr.Error: no image was chosen, or the predictor raised a RecognizerError.
@@ -143,7 +142,9 @@ checks.read_page(read_page)
 # </details>
 
 # %%
-for doubtful in (0.5, 0.9):
+from text_recognizer.overlay import DOUBTFUL
+
+for doubtful in (0.5, DOUBTFUL):
     text, summary = read_page(PAGE, recognizer, doubtful)
     print(f"doubtful below {doubtful}: {summary}")
 print(text)
@@ -151,7 +152,8 @@ print(text)
 # %% [markdown]
 # Are the doubtful lines wrong, and the others right? A strict bound sends people to look at lines
 # that are right, a lax one lets wrong ones pass. Where to draw the line is a question of what a
-# look costs: the app takes 0.5, as few lines as possible.
+# look costs. The app takes the second bound, `DOUBTFUL`: a wrong line that
+# nobody checks costs more than a look at a right one.
 #
 # The page calls its function with the inputs of the form, and knows nothing of a predictor.
 # `functools.partial` fills that argument in before. Press *Submit* without a page once more: now it
@@ -207,9 +209,9 @@ figures.show_table(rows, columns, "Table 1. What base64 costs: a third more, wha
 # A third more to send, and both sides hold the text and the bytes in memory at once. For pages of
 # some 100 kB that does not matter; for films it would.
 #
-# The text alone does not say what it is. A **data URI** does: `data:`, the type of the data (its
-# *MIME type*), `;base64,`, and the text. File names lie about types, bytes do not: each format
-# starts with bytes of its own.
+# The text by itself does not say what it is. A **data URI** does: `data:`, the type of the data
+# (its *MIME type*), `;base64,`, and the text. File names lie about types, bytes do not: each format
+# starts with its own bytes.
 #
 # | bytes | format | MIME type |
 # |---|---|---|
@@ -386,8 +388,8 @@ checks.ask(ask)
 # a `timeout`. From status 400 on it raises `urllib.error.HTTPError`, which can be read like the
 # answer that it is, and has a `code`. `HTTPError` is an `OSError`, like all that goes wrong on the
 # way, so catch it first. What isn't HTTP, and an answer that breaks off, raise
-# `http.client.HTTPException`. `json.load` raises `ValueError`; what is missing in an answer shows as
-# `KeyError`, `IndexError` (both are `LookupError`s) or `TypeError`. JSON's `null` becomes `None`.
+# `http.client.HTTPException`. `json.load` raises `ValueError`; what is missing in an answer shows
+# as `KeyError`, `IndexError` (both are `LookupError`s) or `TypeError`. JSON's `null` is `None`.
 #
 # </details>
 
@@ -397,7 +399,7 @@ print(ask(url + RUN, predict_body(photo)))
 
 # %% [markdown]
 # The same text as in exercise 1, and it went through a network stack. (Your first app may have read
-# a letter otherwise: Gradio's image input encodes a picture anew before the function gets it. The
+# a letter otherwise: Gradio's image input encodes a picture again before the function gets it. The
 # lab's app hands the bytes on as they came.)
 #
 # Now the wrong things: a cut photo, nothing at all, an address, and a file of the server's.
@@ -422,7 +424,7 @@ for name, sent in wrong.items():
 # reach (the one above is where clouds keep a machine's keys), and a server that opens any path
 # hands out its files. Gradio's own image input fetches addresses; the lab's app refuses them before
 # Gradio sees them, as it refuses requests of more than 28 MB before they are decoded
-# ([`guard.py`](../lab_utils/app/guard.py), [`pictures.py`](../lab_utils/app/pictures.py)).
+# ([`middleware.py`](../lab_utils/middleware.py), [`routes.py`](../lab_utils/app/routes.py)).
 #
 # Other clients do what you did. `curl` takes the body from a file:
 
@@ -548,7 +550,7 @@ checks.final_data(final_data)
 #
 # Keep two variables, the event's name and its data, and look line by line: `b"event: x"` sets the
 # first, `b"data: y"` the second, and at an empty line the event is whole: look at its name.
-# `str.partition(": ")` parts a line at the *first* colon alone; texts have colons, too.
+# `str.partition(": ")` splits a line at the *first* colon only; texts have colons, too.
 #
 # </details>
 
@@ -581,7 +583,7 @@ client.close()
 # is to serve them all at the same time: memory for eight pages, and each reading takes eight times
 # as long. Gradio has a **queue** for that: `concurrency_limit` says how many calls of a function
 # run at once (by default 1), and `queue(max_size=...)` how many may wait. But for whom? Here is a
-# function that takes as long as it is told, behind a plain Gradio app, and six programs that call
+# function that takes as long as you say, behind a plain Gradio app, and six programs that call
 # in one step:
 
 # %%
@@ -597,7 +599,7 @@ started, release = queue.Queue(), threading.Event()
 
 
 def held(image: object) -> str:
-    """Reads nothing, until it is told to go on."""
+    """Reads nothing, until it is released."""
     started.put(image)
     release.wait(60)
     return "read"
@@ -616,9 +618,9 @@ with ThreadPoolExecutor(6) as users:
 # %% [markdown]
 # All six ran at once, in spite of a limit of one and a queue of one. The queue is on the way of
 # `/call` and of the page; **`/run` bypasses it**. One can close that way, with
-# `queue(api_open=False)`, and lose the simple call. The lab's app has a gate of its own behind both
-# ([`gate.py`](../lab_utils/app/gate.py)): so many are read at once, so many wait, first come, first
-# served, and the next one is told.
+# `queue(api_open=False)`, and lose the simple call. The lab's app has one
+# admission queue behind both ([`admission.py`](../lab_utils/app/admission.py)): so many pages are
+# read at once, so many wait, first come, first served, and the next one is refused.
 
 # %%
 release.clear()
@@ -648,8 +650,8 @@ plain.close(verbose=False)
 # Someone points a camera at a desk and lets it send a picture every second. Most of them show an
 # empty desk. The recognizer reads nothing there, and is right, but each one costs as much as a
 # page; where a model service is paid by the request, it costs money. So look before you ask. But
-# careful: whoever refuses too eagerly refuses a faint pencil, and its owner will not know what to
-# do about it. To send a blank page on costs half a second. To refuse a page costs a user.
+# careful: a check that refuses too eagerly refuses a faint pencil, and its owner will not know what
+# to do about it. To send a blank page on costs half a second. To refuse a page costs a user.
 
 # %% [markdown]
 # ### Exercise 5: Is there anything on it? (10 minutes)
@@ -848,8 +850,8 @@ with urllib.request.urlopen(url) as response:
 # ```
 #
 # Three layers, then, and each finds what the one below cannot: the function (exercise 1, fast, all
-# cases), the API (a few requests, as in section 3), the page (one or two ways through it). Whoever
-# tests all cases in a browser waits for minutes and mends tests for days.
+# cases), the API (a few requests, as in section 3), the page (one or two ways through it). If you
+# test all cases in a browser, you wait for minutes and repair tests for days.
 
 # %% [markdown]
 # ## 9. Let others in
@@ -859,7 +861,7 @@ with urllib.request.urlopen(url) as response:
 #
 # ```sh
 # lab app
-# lab app --port 8080 --auth anna:long-password --queue-size 8
+# LAB_APP_AUTH=anna:long-password lab app --port 8080 --queue-size 8
 # lab app --mcp
 # ```
 #
@@ -869,14 +871,15 @@ with urllib.request.urlopen(url) as response:
 # - **To show it on Colab**, launch with `share=False` and see it in the notebook. Without a word
 #   from you, Gradio makes `share` true on Colab; the lab's app does not.
 # - **To let a few people use it**, add `auth=("anna", "a long password")`, and HTTPS in front of
-#   it: else the password travels in clear text. One password for all cannot be taken from one.
-# - **To let many use it**, put the model into a service of its own
+#   it: else the password travels in clear text. You can't revoke a shared password for just one
+#   person.
+# - **To let many use it**, put the model into a separate service
 #   ([notebook 06](06_model_service.ipynb)) and the app on a real host.
 #
 # [Notebook 07](07_public_url.ipynb) goes these ways, with what each of them shows to whom.
 #
-# Whatever you choose: whoever can reach the page can also reach the API, with all that you tried in
-# section 3. Limits belong into the app, not into the page's JavaScript.
+# Whatever you choose: anyone who can reach the page can also reach the API, with all that you tried
+# in section 3. Limits belong in the app, not into the page's JavaScript.
 #
 # At the end, give back what was taken. A kernel that stops does it by itself.
 
@@ -891,7 +894,7 @@ except RecognizerError as error:
 # %% [markdown]
 # ## Summary
 #
-# - A web app is a function with a form in front; its errors are told only if they are meant for
+# - A web app is a function with a form in front; its errors are shown only if they are meant for
 #   users.
 # - Pictures travel as uploaded files or as base64 in JSON, which is a third larger.
 # - A client looks at the status, the error's sentence and the answer's form, and has a time limit.

@@ -29,7 +29,7 @@
 # A web app can load the model into its own process. That is the simplest way, and the right one for
 # a demonstration. It ends when more people come: a page of HTML costs a millisecond, reading a
 # page of handwriting costs a good part of a second of a whole core and needs PyTorch. So the two
-# are parted. The **front end** shows pages and takes pictures; the **model service** turns a
+# are split. The **front end** shows pages and takes pictures; the **model service** turns a
 # picture into text and knows nothing of buttons.
 
 # %%
@@ -41,11 +41,10 @@ from pathlib import Path
 from lab_utils.figures import show, show_table
 from lab_utils.lessons.model_service import checks
 from lab_utils.lessons.model_service import figures as draw
-from lab_utils.model import packaged_model
+from lab_utils.model import packaged_recognizer
 from text_recognizer.errors import RecognizerError
-from text_recognizer.paragraph_text_recognizer import ParagraphTextRecognizer
 
-recognizer = ParagraphTextRecognizer(packaged_model())
+recognizer = packaged_recognizer()
 
 # %%
 show(
@@ -57,9 +56,9 @@ show(
 
 # %% [markdown]
 # What that buys: each side gets the machine that it needs, and as many of them. A new model goes
-# out without touching the app. And whoever has a picture can ask the service, a phone and a nightly
-# job as well. What it costs: the picture travels once more, and the network between the two can
-# fail in ways in which a function call cannot. Most of this notebook is about the second part.
+# out without touching the app. And anything that has a picture can ask the service, a phone and a
+# nightly job as well. What it costs: the picture travels once more, and the network between the two
+# can fail in ways in which a function call cannot. Most of this notebook is about the second part.
 
 # %% [markdown]
 # ## 1. A function of an event
@@ -79,6 +78,7 @@ show(
 # %%
 from types import SimpleNamespace
 
+from lab_utils.model import packaged_model
 from lab_utils.service.lambda_handler import LambdaHandler
 
 log: list[str] = []
@@ -145,7 +145,7 @@ print(service(event)["body"])
 # | status | what happened | what the caller should do |
 # |---|---|---|
 # | 200 | here is the text | |
-# | 400 | this is no request that the service knows | mend the program |
+# | 400 | this is no request that the service knows | fix the program |
 # | 413 | too large | send a smaller picture |
 # | 422 | well-formed, but this picture cannot be used | send another picture |
 # | 500 | the service has a bug | tell its owner, who looks into the log |
@@ -258,7 +258,7 @@ def careless(event: dict) -> dict:
 
 
 # %% [markdown]
-# Whoever calls it chooses what *your* machine asks for. And your machine can reach what the
+# The caller chooses what *your* machine asks for. And your machine can reach what the
 # outside cannot: databases, admin pages, and the cloud's **metadata service**, which hands out keys
 # to every program that asks from within, at `http://169.254.169.254/`. Here a small stand-in for it
 # runs on this machine, as something that was never meant for the world:
@@ -301,13 +301,13 @@ print(careless({"image_url": secret.resolve().as_uri()}))  # file:///...
 # | address | goes to |
 # |---|---|
 # | `http://2130706433/`, `http://0x7f.1/` | 127.0.0.1, as one number, and partly in hexadecimal |
-# | `http://images.example@127.0.0.1/` | 127.0.0.1: what stands before `@` is a user's name |
+# | `http://images.example@127.0.0.1/` | 127.0.0.1: what comes before `@` is a user's name |
 # | `http://[::ffff:169.254.169.254]/` | the metadata service: IPv4, written as IPv6 |
 # | `http://harmless.example/` | wherever its owner's name server says, and each time elsewhere |
 #
 # So look the name up, judge the numeric addresses that come back, and then connect to **the very
-# address that was judged**. Who looks up again for the connection may get another answer; that is
-# called DNS rebinding.
+# address that was judged**. If you look up again for the connection, you may get another answer;
+# that is called DNS rebinding.
 
 # %% [markdown]
 # ### Exercise 2: A safe address (10 minutes)
@@ -436,7 +436,7 @@ show(
 # it, which is why the handler imports no training code and not even NumPy. And the first page takes
 # longer than the second. By itself, TorchScript would watch the first run and optimize its code
 # during the second, which then is slow, too; the handler has turned that off, since it gains
-# nothing here. A benchmark that leaves out one warm-up run alone may measure such a thing.
+# nothing here. A benchmark that leaves out only one warm-up run may measure such a thing.
 #
 # A copy that is idle for some minutes is dropped. So who has few users makes most of them wait for
 # a cold start (section 9 computes how many), and ten users at once are ten copies: ten cold starts.
@@ -448,7 +448,7 @@ show(
 #
 # Calling a Python function in this process proves little about a service. AWS publishes the program
 # that runs functions locally, the **Runtime Interface Emulator**. The next cell starts two of them,
-# each with AWS's runtime client and the lab's handler in a process of its own. A small gateway in
+# each with AWS's runtime client and the lab's handler in its own process. A small gateway in
 # front does what a Function URL does: HTTP to event, answer to HTTP. (In a terminal: `lab service
 # lambda --workers 2`. The first time, it downloads the emulator. Where that fails, or on another
 # system than Linux, the handler runs in this process behind the same gateway, and the cell says
@@ -486,7 +486,7 @@ for what, body in requests.items():
 # %% [markdown]
 # Inside Python nobody should have to think of all this. The lab's front end and its benchmarks take
 # a **predictor**, as in [notebook 05](05_gradio_app.ipynb): an object with `predict(image)` and
-# `read(image)`. There are two kinds, local and remote, and whoever uses one need not know which it
+# `read(image)`. There are two kinds, local and remote, and the caller need not know which it
 # is:
 
 # %%
@@ -514,8 +514,8 @@ frontend.close()
 
 # %% [markdown]
 # In a terminal that is two commands, on two machines if you like: `lab service lambda` on the one,
-# `lab app --model-url http://...` on the other. Errors keep their sentence, whoever found them: the
-# first of these is refused here, before it costs a request, the second by the service.
+# `lab app --model-url http://...` on the other. Errors keep their sentence, wherever they were
+# found: the first of these is refused here, before it costs a request, the second by the service.
 
 # %%
 for image in (b"Dear Sir or Madam", "http://169.254.169.254/latest/meta-data/"):
@@ -541,7 +541,7 @@ for image in (b"Dear Sir or Madam", "http://169.254.169.254/latest/meta-data/"):
 #
 # The *how* is as important. A service that is overloaded gets its requests again from everybody who
 # was refused. Ask at once, and the load doubles. So wait, twice as long each time (**back-off**),
-# and draw each wait by lot (**jitter**), or all who were refused together come back together.
+# and randomise each wait (**jitter**), or clients refused together come back together.
 
 # %% [markdown]
 # ### Exercise 3: Patience with limits (12 minutes)
@@ -608,7 +608,7 @@ checks.ask_patiently(ask_patiently)
 # %% [markdown]
 # `sleep` and `draw` are arguments, so time can be played through without waiting for it. Sixty
 # clients are refused at the same moment by a service that stays busy. When do they come back, with
-# `draw` always 1 and by lot?
+# `draw` always 1 and at random?
 
 # %%
 import random
@@ -774,18 +774,18 @@ show(
 # Nobody gets near full use without long waits, unless requests come at even intervals. Who promises
 # a p95 of 1 s here can take not quite 3.5 requests a second, two thirds of what the server can do.
 #
-# Now the real service. `send_open_loop` keeps to a timetable, each request in a thread of its own.
-# First, what a page takes when it is alone. Then 40 requests each at 0.4, 0.8 and 3 times the rate
-# that two functions should manage. Whoever finds the queue full is refused, and counts as
+# Now the real service. `send_open_loop` keeps to a timetable, each request in its own thread.
+# First, what a single page takes. Then 40 requests each at 0.4, 0.8 and 3 times the rate
+# that two functions should manage. A request that finds the queue full is refused, and counts as
 # infinitely late: `inf`.
 
 # %% tags=["timing"]
 from lab_utils.service.open_loop import send_open_loop
 
 impatient = RemotePredictor(there.url, retries=0)
-alone = send_open_loop(lambda: impatient.predict(PAGE), [0.3 * n for n in range(6)])
-seconds = percentile_latency(alone, 50)
-print(f"alone: {seconds:.2f} s")
+single = send_open_loop(lambda: impatient.predict(PAGE), [0.3 * n for n in range(6)])
+seconds = percentile_latency(single, 50)
+print(f"single: {seconds:.2f} s")
 for share in (0.4, 0.8, 3):
     rate = share * 2 / seconds
     sent = send_open_loop(lambda: impatient.predict(PAGE), poisson_arrivals(rate, 40))
@@ -804,8 +804,8 @@ there.close()
 #
 # Most requests hold one page. A device that does thousands of things at once takes little longer
 # for eight pages than for one, because one page leaves most of it idle. **Dynamic batching**
-# collects requests that come alone, reads them together, and hands each its own answer. It has the
-# two numbers of notebook 04:
+# collects requests that come one by one, reads them together, and hands each its own answer. It has
+# the two numbers of notebook 04:
 #
 # - **max batch**: how many requests are read together, at most;
 # - **max wait**: how long the first one waits for others while nothing else is to do.
@@ -974,9 +974,10 @@ show_table(
 # `max_queued_requests` sheds load: who comes when so many are waiting gets a 503 at once and asks
 # again later, as in section 6, which is better than an answer after everybody has given up. The
 # lab's version, [`ray_app.py`](../lab_utils/service/ray_app.py), decodes and checks each page
-# *before* it joins a batch, so that a broken one fails alone, and it lets a batch gather while the
-# one before is being read, as in the simulation. Where Ray is installed, `lab service ray` starts
-# it, and `python benchmarks/service_load.py` sends it the same arrivals with and without batches.
+# *before* it joins a batch, so that a broken one fails by itself, and it lets a batch gather while
+# the one before is being read, as in the simulation. Where Ray is installed, `lab service ray`
+# starts it, and `python benchmarks/service_load.py` sends it the same arrivals with and without
+# batches.
 
 # %% [markdown]
 # ## 9. To AWS
@@ -997,9 +998,9 @@ for name, kind in resources(parameters(Image="the image")).items():
 # function may do: write its log, nothing else. So what an attacker could steal through a hole as in
 # section 3 is worth little. The function has a reserved concurrency, which bounds how many copies
 # run at once, and with them the bill. Its URL wants requests that are signed with an account's key;
-# `--auth NONE` opens it, and then whoever knows the address spends your money. Alarms tell when it
-# fails, refuses or is slow. `lab deploy lambda --apply` does all of it and
-# `lab deploy destroy` removes it; both need an account.
+# `--auth NONE` opens it, and then anyone who knows the address spends your money. Alarms tell when
+# it fails, refuses or is slow. `lab deploy lambda --apply` does all of it and `lab deploy destroy`
+# removes it; both need an account.
 #
 # What does it cost? Lambda bills the seconds in which the function works, times the memory it was
 # given, and a little for each request:
@@ -1007,7 +1008,7 @@ for name, kind in resources(parameters(Image="the image")).items():
 # > dollars = pages × (seconds × GB × price of a GB for a second + price of a request)
 #
 # To this add cold starts, and small change for images, logs and alarms. The prices are assumptions
-# that stand in [`costs.py`](../lab_utils/deploy/costs.py): look them up before you rely on a sum.
+# in [`costs.py`](../lab_utils/deploy/costs.py): look them up before you rely on a sum.
 # Beside it, what a small machine costs that is always on.
 
 # %%
@@ -1022,7 +1023,7 @@ show_table(
         [pages, f"{cold_share(pages):.0%}", round(dollars, 2), round(front_end_cost(), 2)]
         for pages, dollars in zip(months, on_lambda, strict=True)
     ],
-    ["pages a month", "cold starts", "Lambda ($)", "small machine ($)"],
+    ["pages a month", "cold starts", "Lambda (USD)", "small machine (USD)"],
     "Table 4. A month of the service, and how many requests wait for a cold start.",
 )
 
@@ -1037,7 +1038,7 @@ show(
 # %% [markdown]
 # Read the table from both ends. At a hundred pages a month the service is practically free, and
 # almost everybody waits for a cold start. At ten million nobody does, and the bill would pay for
-# fifteen such machines. (One alone would not do: it reads one page after the other.) In between
+# fifteen such machines. (A single one would not do: it reads one page after the other.) In between
 # lies what serverless was made for: uneven load that nobody wants to plan for.
 
 # %% [markdown]
@@ -1046,19 +1047,19 @@ show(
 # - The front end is cheap and always on, the model is neither; a predictor hides where it runs.
 # - A handler is a function from event to answer. Each kind of error has its status, and a sentence
 #   that says what to do; bugs go to the log and not to the sender.
-# - Whoever fetches strangers' addresses judges the numeric address, once, and connects to that one,
-#   and judges again after each redirect.
+# - If you fetch strangers' addresses, judge the numeric address, once, connect to that one, and
+#   judge again after each redirect.
 # - What is slow and does not change is loaded outside the handler. Cold starts hit services that
 #   few people use, and sudden crowds.
-# - Ask again only where that helps: later each time, by lot, and not for ever.
+# - Ask again only where that helps: later each time, at random, and not for ever.
 # - Latency counts from when a request was due. It rises long before a service is full.
 # - Batches pay where one request leaves the hardware idle; they gather by themselves under load.
 
 # %% [markdown]
 # ## What to try next
 #
-# - Let `lambda_entry` read a made page twice while it loads. What happens to figure 2, and who pays
-#   for these seconds?
+# - Let `lambda_entry` read a drawn page twice while it loads. What happens to figure 2, and who
+#   pays for these seconds?
 # - Give `simulate_queue` two servers (`servers=2`) at twice the rate of figure 5. Why is the p95
 #   lower, although each server is as busy as before?
 # - Take the curve that [notebook 04](04_batch_size_profiling.ipynb) measures on a GPU of Colab, put

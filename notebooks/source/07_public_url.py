@@ -26,7 +26,7 @@
 # %% [markdown]
 # ## An app that only this machine can reach
 #
-# The [web app](05_gradio_app.ipynb) reads handwriting for whoever opens its page. So far that is
+# The [web app](05_gradio_app.ipynb) reads handwriting for anyone who opens its page. So far that is
 # you. Somebody else should try it, on a phone, over the mobile network, today, and it runs on a
 # laptop behind a home router, or in a notebook on Colab. Start it once more:
 
@@ -48,10 +48,9 @@ PAGE = "data/pages/show_font_014.jpg"
 import ipaddress
 
 from lab_utils.app import make_frontend
-from lab_utils.model import packaged_model
-from text_recognizer.paragraph_text_recognizer import ParagraphTextRecognizer
+from lab_utils.model import packaged_recognizer
 
-frontend = make_frontend(ParagraphTextRecognizer(packaged_model()))
+frontend = make_frontend(packaged_recognizer())
 _, app_url, _ = frontend.launch(prevent_thread_lock=True, inline=False)
 app_port = frontend.server_port
 with urlopen(app_url) as reply:
@@ -62,13 +61,13 @@ with urlopen(app_url) as reply:
 #
 # An **address** names a machine in a network, or more exactly one of its network interfaces, of
 # which it has several. A **port**, a number up to 65535, names a program on it. A server *listens*
-# on a pair of both, and whoever sends to exactly this pair reaches it. So the address that a server
-# listens on decides who can come:
+# on a pair of both, and anyone who sends to exactly this pair reaches it. So the address that a
+# server listens on decides who can come:
 #
 # | it listens on | who can reach it |
 # |---|---|
 # | 127.0.0.1, or ::1 in IPv6 (**loopback**) | programs on this machine, nobody else |
-# | 192.168.1.20, 10.0.0.7, ... | whoever is in that one network, and this machine |
+# | 192.168.1.20, 10.0.0.7, ... | everyone in that one network, and this machine |
 # | 0.0.0.0, or :: in IPv6 | all of these: it stands for *every* address that the machine has |
 #
 # Nobody has the address 0.0.0.0. It is what a server says when it does not want to choose, and many
@@ -115,7 +114,7 @@ show(
 #    1: 0100007F:1EB4 0100007F:D3A2 01 ...
 # ```
 #
-# `local_address` is address and port, both hexadecimal: 1EB4 is 7860. The bytes of an address stand
+# `local_address` is address and port, both hexadecimal: 1EB4 is 7860. The bytes of an address are
 # in groups of four, and within each group the *last byte comes first*: 7F 00 00 01 is 127.0.0.1.
 # IPv6 has four such groups. `st` is the state: `0A` listens, the others are connections.
 
@@ -185,7 +184,7 @@ for address, port, who in listening_addresses(lines):
         print(f"the app listens on {address} and is reached from {who}")
 
 # %% [markdown]
-# And what else listens on this machine? Look for the ones that are not for `this machine` alone,
+# And what else listens on this machine? Look for the ones that are not only for `this machine`,
 # and know for each of them why.
 
 # %% tags=["timing"]
@@ -212,7 +211,7 @@ print("\n".join(overheard.split("\r\n")))
 
 # %% [markdown]
 # All of it, then: the page, and the line `Authorization`. Does it look encrypted? It is base64, and
-# whoever sees it reads it:
+# anyone who sees it reads it:
 
 # %%
 line = next(line for line in overheard.split("\r\n") if line.startswith("Authorization"))
@@ -223,7 +222,7 @@ print(base64.b64decode(line.split()[-1]).decode())
 # a key that nobody on the way learns. And it *proves who is there*, without which encryption is
 # worth little, since one could have agreed on a key with the wrong one. For that, the server shows
 # a **certificate**: "this key belongs to lab.example.org", signed by an authority that browsers
-# know. The authority has checked that whoever asked for it controls the name. A client must check
+# know. The authority has checked that the applicant controls the name. A client must check
 # the signature, the dates and the name, and Python does unless somebody switches it off:
 
 # %%
@@ -300,7 +299,7 @@ except TunnelError as error:
 
 # %% [markdown]
 # Open it on a phone, with its Wi-Fi off, and read your own handwriting. ngrok shows visitors of
-# free accounts a page of its own first.
+# free accounts its own page first.
 #
 # (The stored solutions show no link: an address with its password is nothing to keep.) The rest of
 # the notebook must not depend on accounts and networks, and you should see *both* ends of a tunnel.
@@ -318,18 +317,18 @@ from lab_utils.tunnel.login import login_of
 far_end = FarEnd()
 tunnel = Tunnel(app_port, LoopbackWay(far_end), login_of("made"))
 link = tunnel.url + "/"
-print(f"name {tunnel.user}, a made password of {len(tunnel.password)} characters")
+print(f"name {tunnel.user}, a random password of {len(tunnel.password)} characters")
 
 # %% [markdown]
 # Where does the encryption end? Where the certificate is: **at the tunnel's server**. It decrypts
-# what the visitor sent and encrypts it anew for the agent's line. In between it is readable there,
+# what the visitor sent and encrypts it again for the agent's line. In between it is readable there,
 # passwords and handwriting included. A tunnel that adds HTTPS to a plain app must do so. It is a
 # question of whom you trust, not of technique:
 
 # %%
 show(
     draw.who_reads_along(),
-    "Figure 3. Double lines are encrypted, dotted ones open; who stands in the middle can read.",
+    "Figure 3. Double lines are encrypted, dotted ones open; anyone in the middle can read.",
     "Five ways. Plain http is open on both stretches. ngrok and Gradio's share link are encrypted "
     "on both, with their server in the middle. ssh without a proxy is open to the host and "
     "encrypted from there; with an HTTPS proxy on your own host both stretches are encrypted.",
@@ -339,7 +338,7 @@ show(
 # %% [markdown]
 # ## 4. A password
 #
-# A public link is found, and not only by those whom you gave it: it stands in chats, in browsers'
+# A public link is found, and not only by those whom you gave it: it is in chats, in browsers'
 # histories, in the log of a proxy. And a name of your own is published as soon as it has a
 # certificate, in a log that robots read; they come within minutes. So the lab's links ask for a
 # name and a password, unless you say `--auth none`. To choose your own, set the variable
@@ -348,7 +347,7 @@ show(
 # **Basic authentication** is the oldest way and works everywhere, in browsers, curl and scripts.
 # The client sends `Authorization: Basic` and the base64 of `name:password`, with *every* request.
 # Without it or with a wrong one the answer is **401** and a header that makes a browser ask. You
-# have seen what base64 is worth, so it belongs within HTTPS alone.
+# have seen what base64 is worth, so use it only within HTTPS.
 #
 # The comparison itself is a trap. `==` stops at the first character that differs, and who measures
 # many answers carefully finds a password character by character. `hmac.compare_digest` takes the
@@ -478,7 +477,7 @@ show_table(rows, ["password", "days to guess"], "Table 1. What guessing takes at
 #
 # Say whether a request with this `Host` header may be answered: the host is one of `allowed`, or
 # `localhost`, or an address in numbers (to which no name server is asked, so nobody can rebind it).
-# It may have a port; IPv6 addresses stand in brackets; names have no case, and a dot at the end of
+# It may have a port; IPv6 addresses are in brackets; names have no case, and a dot at the end of
 # a name (`lab.example.org.`) changes nothing.
 
 # %% tags=["exercise"]
@@ -621,12 +620,12 @@ print("without the tunnel's server:", diagnose(link, login))
 
 # %% [markdown]
 # The fourth line is the blind spot: the gate asks for the password before it looks for the app, so
-# whoever monitors without one sees only that the tunnel stands. A health check must go the whole
+# monitoring without one sees only that the tunnel is up. A health check must go the whole
 # way that users go.
 #
 # And what to do about it? A dead *agent* is replaced by the lab's tunnel itself: it looks twice a
 # second and opens the link again, with waits that grow. A dead *app* is started again by whatever
-# started it (section 8). A dead *network* needs patience alone.
+# started it (section 8). A dead *network* only needs patience.
 #
 # If you have opened a public link above, end it as well: now it leads to an app that is gone.
 
@@ -660,10 +659,10 @@ show(
 # %% [markdown]
 # ## 8. Other ways
 #
-# **Gradio's share link.** `lab app --share --auth anna:a-long-password`, or `launch(share=True)`.
-# Gradio's agent does what ngrok's does, without an account, for a week at most, under a random
-# name. Gradio's server ends the encryption. Without `auth`, everybody who has the link uses the
-# app.
+# **Gradio's share link.** `LAB_APP_AUTH=anna:a-long-password lab app --share`, or
+# `launch(share=True)`. Gradio's agent does what ngrok's does, without an account, for a week at
+# most, under a random name. Gradio's server ends the encryption. Without a login, everybody who has
+# the link uses the app.
 #
 # **A host of your own, with ssh.** Any rented machine with a public address is a tunnel's server,
 # and OpenSSH is an agent: `-R` asks the host to listen, and passes what comes down the line.
@@ -688,7 +687,7 @@ show(
 # ```
 #
 # Read the first address of `-R` with exercise 1 in mind: 127.0.0.1 *of the host*. The world
-# reaches the proxy alone, with HTTPS, and nobody but you can read along (figure 3, last row). The
+# reaches only the proxy, with HTTPS, and nobody but you can read along (figure 3, last row). The
 # details are in [the tunnel's README](../lab_utils/tunnel/README.md).
 
 # %% [markdown]
@@ -715,15 +714,15 @@ show_table(rows, ["part", "restart", "open port"], "Table 2. The parts of the de
 # %% [markdown]
 # `Restart` sees a process that has ended. It does not see one that hangs: for that the container
 # has a health check, a request every half minute, and a timer that restarts what fails it. Secrets
-# (the token, the password) come from the environment or a file for root alone, never from the image
-# or a command line. [deploy/README.md](../deploy/README.md) has the commands, what a month costs,
-# and what it is safe for.
+# (the token, the password) come from the environment or a file only root can read, never from the
+# image or a command line. [deploy/README.md](../deploy/README.md) has the commands, what a month
+# costs, and what it is safe for.
 #
 # | for | take | it lasts | who can read along |
 # |---|---|---|---|
 # | yourself, now | 127.0.0.1 | as long as the kernel | nobody |
 # | one phone, some minutes | `lab tunnel`; `lab demo` starts all | until Ctrl-C | ngrok |
-# | a talk, without accounts | `lab app --share --auth ...` | a week at most | Gradio |
+# | a talk, without accounts | `LAB_APP_AUTH=... lab app --share` | a week at most | Gradio |
 # | your group | `lab tunnel --ssh ... --domain ...` | while both machines run | you |
 # | to stay | compose or EC2 | until you remove it | the tunnel's server, or you |
 #
@@ -740,7 +739,7 @@ show_table(rows, ["part", "restart", "open port"], "Table 2. The parts of the de
 #   the tunnel's server.
 # - A tunnel calls out, so no port is opened. What it leads to is public all the same.
 # - Base64 hides nothing. Compare secrets in constant time, and refuse everything else with 401.
-# - A server answers to its own names alone, also on 127.0.0.1.
+# - A server answers only to its own names, also on 127.0.0.1.
 # - A mark that only your gate sets tells your answers from those of others; a health check goes the
 #   whole way, with the password.
 # - For minutes a tunnel, for months a machine whose parts are restarted.

@@ -155,7 +155,7 @@ def _fitted(corners: list[Point], hull: list[Point]) -> list[Point]:
     along = along / length[:, None]
     apart = outline[:, None] - ends  # (points, sides, 2)
     at = (apart * along).sum(2) / length
-    off = (apart[:, :, 0] * along[:, :, 1] - apart[:, :, 1] * along[:, :, 0]).abs()
+    off = (apart[:, :, 0] * along[:, 1] - apart[:, :, 1] * along[:, 0]).abs()
     off = off + (at - at.clamp(0, 1)).abs() * length
     nearest = off.argmin(1)
     lines = []

@@ -8,7 +8,7 @@ import statistics
 import time
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -168,6 +168,84 @@ def gpu_profile(sizes: Sequence[int], folder: Path) -> tuple["Profile | None", s
     if recorded:
         return recorded, f"PyTorch finds no GPU here. Recorded on {recorded.about}."
     return None, "PyTorch finds no GPU here, and the lab has no recording of one."
+
+
+def gpu_pictures(gpu: "Profile") -> Iterator[tuple["Figure", str, str]]:
+    """The pictures of a GPU's profile: figure, caption and text instead of it.
+
+    Its curve, how busy it was, and the batches that were traced: the smallest and the largest.
+    """
+    from lab_utils.profiling import read_trace
+    from lab_utils.profiling.plots import latency_and_throughput, utilization
+    from lab_utils.profiling.timeline import timeline
+
+    name = gpu.device.get("name") or gpu.device["kind"]
+    yield (
+        latency_and_throughput([gpu]),
+        f"Figure A. The batch curve of {name}.",
+        "The time of a batch and the pages a second, against the number of pages in a batch.",
+    )
+    yield (
+        utilization([gpu]),
+        "Figure B. How busy the GPU was, in three ways.",
+        "Three curves against the number of pages in a batch.",
+    )
+    traced = [batch for batch in gpu.measured if batch.trace]
+    for letter, batch in zip("CD", [*traced[:1], *traced[1:][-1:]], strict=False):
+        pages = f"{batch.batch_size} page" + "s" * (batch.batch_size != 1)
+        yield (
+            timeline(read_trace(batch.trace)),
+            f"Figure {letter}. A batch of {pages} on {name}.",
+            f"Lanes of the processor and the GPU for {pages}: bars where something runs.",
+        )
+
+
+LAUNCH_COLUMNS = ["where", "way", "pages/s", "same text"]
+
+
+def launch_ways(page: Path) -> list[list[str]]:
+    """Ways to run the reader on a page's lines: on this machine's GPU or CPU, and as recorded.
+
+    Rows as in LAUNCH_COLUMNS; a way that needs a GPU says so.
+    """
+    import torch
+
+    from lab_utils.profiling.launches import compare_ways, strips_of_page
+    from lab_utils.profiling.profile import RECORDINGS
+    from text_recognizer.weights import load_line_reader, packaged_weights
+
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    reader = load_line_reader(packaged_weights() / "line_reader.safetensors").to(device).eval()
+    strips, widths = strips_of_page(page)
+    repeats = 20 if device.type == "cuda" else 5
+    ways = compare_ways(reader, strips.to(device), widths.to(device), repeats)
+    found = [("here", way.as_dict()) for way in ways]
+    recorded = RECORDINGS / "cuda" / "launches.json"
+    if device.type == "cpu" and recorded.is_file():
+        found += [("recorded", way) for way in json.loads(recorded.read_text(encoding="utf-8"))]
+    return [
+        [
+            where,
+            way["name"],
+            f"{way['pages_per_second']:,.1f}" if way["pages_per_second"] else way["note"],
+            {True: "yes", False: "no", None: "-"}[way["equal"]],
+        ]
+        for where, way in found
+    ]
+
+
+def beside_busy_loops(page: Path) -> list[list[str]]:
+    """The seconds of a page: idle, and beside one busy loop for each processor, with threads that
+    wait asleep (passive) and in a busy loop (active)."""
+    from lab_utils.profiling.busy import busy_loops, seconds_a_page
+    from text_recognizer.threads import usable_processors
+
+    rows = []
+    for name, loops in (("nothing", 0), ("one busy loop a processor", usable_processors())):
+        with busy_loops(loops):
+            times = [seconds_a_page(policy, [page], limit=60) for policy in ("passive", "active")]
+        rows.append([name, *[f"{t:.2f}" if isinstance(t, float) else t for t in times]])
+    return rows
 
 
 def operators_of(trace: "Trace") -> list[tuple[str, float, float]]:

@@ -188,7 +188,7 @@ def predict_body(function: Answer) -> str:
         expect(named == kind, f"{said}, not {kind}.")
         _expect_base64(text, image)
     sound = b"RIFF\x24\0\0\0WAVEfmt "
-    texts = (b"", b"Dear all, it rains.", b"%PDF-1.7 ", b"Dear all WEBP is new")
+    texts = (b"", b"Dear all, it rains.", b"%PDF-1.7 ", b"Dear allWEBP")
     for nothing in (*texts, sound, _bmp()):
         expect_raises(
             function,
@@ -419,7 +419,7 @@ def final_data(function: Answer) -> str:
             "final_data went on reading behind the event complete, where it may wait for ever: "
             "return as soon as that event is whole, and don't make a list of the stream first.",
         )
-    error = f"event: error\ndata: {json.dumps({'error': DAMAGED, 'title': 'Error'})}\n\n"
+    error = f"event: error\nid: 7\ndata: {json.dumps({'error': DAMAGED, 'title': 'Error'})}\n\n"
     for text, when in ((error, "an error comes"), (HEARTBEAT + error, "an error comes late")):
         message = _refusal(function, _stream(text), when=when)
         expect(
@@ -435,13 +435,13 @@ def final_data(function: Answer) -> str:
             "None" not in message and "null" not in message,
             f"where {when}, final_data says {message!r}: find a sentence of your own.",
         )
-    _refusal(function, _stream("event: error\n\n"), when="an error comes without data")
     for text in ("", HEARTBEAT, half):
         when = f"the stream breaks off, here behind {text[-24:]!r}"
         _refusal(function, _stream(text), when=when)
     for end in (len(complete) // 2, len(complete) - 1):
         when = f"the stream breaks off inside the last event, behind {complete[:end][-12:]!r}"
         _refusal(function, _stream(complete[:end]), when=f"{when} (an empty line ends an event)")
+    _refusal(function, _stream("event: error\n\n"), when="an error comes without data")
     return "of all events, the last one counts, and a stream that breaks off is noticed."
 
 

@@ -1,21 +1,19 @@
 """The pictures and the longer tables of notebook 02: losses, and where models come from.
 
-Runs are told by what they did, not by their ids, which the tracker draws by lot.
+Runs are named by what they did, not by their ids, which the tracker chooses at random.
 """
 
 from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from lab_tracker import lineage as drawing
 from lab_utils.lessons.curves import draw_curves
 from lab_utils.staging import ArtifactNode, Lineage, RunNode
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 Node = ArtifactNode | RunNode
-
-_WIDTH, _HEIGHT, _GAP, _BETWEEN = 1.55, 0.72, 0.28, 0.35  # inches: box, arrow, between two rows
 
 
 def loss_curves(losses: Mapping[str, Sequence[float]]) -> "Figure":
@@ -31,63 +29,25 @@ def loss_curves(losses: Mapping[str, Sequence[float]]) -> "Figure":
     return figure
 
 
-def lineage_graph(lineages: Sequence[Lineage], marked: Collection[str] = ()) -> "Figure":
-    """A row for each staged model, from its data at the left.
+def lineage_graph(lineages: Sequence[Lineage], marked: Collection[str] = ()) -> str:
+    """SVG text with a row for each staged model, from its data at the left.
 
-    Where the staged model's name is in `marked`, the artifacts of its row are hatched.
+    If the staged model's name is in `marked`, the artifacts of its row are hatched.
     """
-    from matplotlib.figure import Figure
-
-    heads = [what for what, _ in lineages[0].steps[::-1]]
-    width = len(heads) * (_WIDTH + _GAP) - _GAP
-    height = len(lineages) * (_HEIGHT + _BETWEEN)
-    figure = Figure(figsize=(width + 0.2, height + 0.2))
-    axes = figure.add_axes((0, 0, 1, 1))
-    axes.set(xlim=(-0.1, width + 0.1), ylim=(-0.1, height + 0.1))
-    axes.set_axis_off()
-    for column, head in enumerate(heads):
-        middle = column * (_WIDTH + _GAP) + _WIDTH / 2
-        axes.text(middle, height - 0.1, head, ha="center", va="center", fontsize=9)
+    nodes, edges = {}, []
     for row, lineage in enumerate(lineages):
-        y = height - row * (_HEIGHT + _BETWEEN) - _HEIGHT - 0.25
-        for column, (_, node) in enumerate(lineage.steps[::-1]):
-            x = column * (_WIDTH + _GAP)
-            hatched = isinstance(node, ArtifactNode) and lineage.staged.name in marked
-            _draw_node(axes, node, x, y, hatched)
-            if column:
-                there, here = (x, y + _HEIGHT / 2), (x - _GAP, y + _HEIGHT / 2)
-                arrow = {"arrowstyle": "-|>", "color": "black", "shrinkA": 0, "shrinkB": 0}
-                axes.annotate("", xy=there, xytext=here, arrowprops=arrow)
-    return figure
-
-
-def _draw_node(axes: "Axes", node: Node | None, x: float, y: float, hatched: bool) -> None:
-    """A box with its lower left corner at x, y (inches): round for artifacts, gray for runs."""
-    from matplotlib.patches import FancyBboxPatch
-
-    r = 0.2 if isinstance(node, ArtifactNode) else 0.01
-    axes.add_patch(
-        FancyBboxPatch(
-            (x + r, y + r),
-            _WIDTH - 2 * r,
-            _HEIGHT - 2 * r,
-            boxstyle=f"round,pad={r},rounding_size={r}",
-            facecolor="#f2f2f2" if isinstance(node, RunNode) else "white",
-            edgecolor="#888888" if hatched else "black",
-            hatch="////" if hatched else None,
-            linewidth=1.2,
-        )
-    )
-    axes.text(
-        x + _WIDTH / 2,
-        y + _HEIGHT / 2,
-        "\n".join([_title(node), *_facts(node)]),
-        ha="center",
-        va="center",
-        fontsize=8,
-        linespacing=1.35,
-        bbox={"facecolor": "white", "edgecolor": "none", "pad": 1.5} if hatched else None,
-    )
+        keys = [f"{row} {what}" for what, _ in lineage.steps[::-1]]
+        for key, (what, node) in zip(keys, lineage.steps[::-1], strict=True):
+            is_run = isinstance(node, RunNode)
+            is_marked = lineage.staged.name in marked and isinstance(node, ArtifactNode)
+            nodes[key] = drawing.Node(
+                _title(node),
+                (what, *_facts(node)),
+                is_run=is_run,
+                look="missing" if node is None else "marked" if is_marked else "",
+            )
+        edges += zip(keys, keys[1:], strict=False)
+    return drawing.draw(nodes, edges, "Lineage", "From the data at the left to staged models")
 
 
 def _title(node: Node | None) -> str:

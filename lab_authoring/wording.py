@@ -1,0 +1,44 @@
+"""Plain English: phrases that read as if translated are found in the texts of sources.
+
+`ALLOWED` has the places where such a phrase is meant as it is written.
+"""
+
+import re
+from collections.abc import Iterator
+
+from lab_authoring.source import Source
+
+PHRASES = {
+    r"\b[Ww]hoever\b": "anyone who, or: you",
+    r"\banew\b": "again",
+    r"\bby lot\b": "at random",
+    r"\bwithout a word\b": "silently",
+    r"\bforetold?\b|\bforetells\b": "predicted",
+    r"\bdearest\b": "the slowest, or: the most expensive",
+    r"\bbelongs? into\b": "belongs in",
+    r"\bmade device\b": "simulated device",
+    r"\bparted\b": "split",
+    r"\bmend(?:s|ed|ing)?\b": "fix",
+    r"\bof (?:its|his|her|their) own\b": "its own ..., or: a separate ...",
+    r"(?<!not )(?<!and )\balone\b(?!\))": "only, or: by itself",
+    r"\bstands? (?:as|in|on|there|beside|between)\b": "is",
+}
+ALLOWED = ("the lines of its own page",)
+"""Parts of lines in which nothing is looked for."""
+
+
+def wording_problems(source: Source) -> Iterator[str]:
+    """One line for each such phrase in a text of the source: `FILE:LINE: what to write`."""
+    for cell in source.cells:
+        if cell.kind != "markdown":
+            continue
+        for index, line in enumerate(cell.text.split("\n")):
+            if any(part in line for part in ALLOWED):
+                continue
+            for phrase, better in PHRASES.items():
+                if found := re.search(phrase, line):
+                    where = f"{source.shown}:{cell.line_of(index)}"
+                    yield f"{where}: write plain English for {found[0]!r}: {better}"
+            # A pair of these would be taken for a formula.
+            if len(re.findall(r"(?<![\\`])\$", re.sub(r"`[^`]*`", "", line))) > 1:
+                yield f"{source.shown}:{cell.line_of(index)}: write \\$ for a dollar sign"

@@ -1,0 +1,75 @@
+"""How long a page takes beside other work: the case of a container and of a busy machine."""
+
+import contextlib
+import json
+import os
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from lab_utils.packaged import PROJECT
+from lab_utils.process import kept
+
+READ = """
+import json, os, sys, time
+sys.path.insert(0, sys.argv[1])
+if sys.argv[2]:
+    open(sys.argv[2], "w").write(str(os.getpid()))
+from lab_utils.loading import load_recognizer
+recognizer = load_recognizer(quiet=True, language_model="none")
+pages, seconds = sys.argv[4:], []
+for page in pages:
+    recognizer.predict(page)
+    recognizer.predict(page)
+for _ in range(int(sys.argv[3])):
+    for page in pages:
+        start = time.perf_counter()
+        recognizer.predict(page)
+        seconds.append(time.perf_counter() - start)
+print(json.dumps(seconds))
+"""
+
+
+@contextlib.contextmanager
+def busy_loops(count: int) -> Iterator[None]:
+    """So many processes that do nothing but use a processor."""
+    with contextlib.ExitStack() as stack:
+        for _ in range(count):
+            stack.enter_context(kept([sys.executable, "-c", "while True: pass"]))
+        time.sleep(0.5 if count else 0.0)  # until they run
+        yield
+
+
+def seconds_a_page(
+    policy: str,
+    pages: Sequence[Path],
+    repeats: int = 3,
+    limit: float = 600.0,
+    members: Path | None = None,
+) -> float | str:
+    """The median seconds of a page, read by a new process without the language model.
+
+    Args:
+        policy: OMP_WAIT_POLICY, "passive" or "active".
+        repeats: of each page, after two readings that warm up.
+        limit: s for the process; a text says so if it takes longer, or fails.
+        members: a control group's file of processes, which the process joins before it loads.
+    """
+    environment = {**os.environ, "OMP_WAIT_POLICY": policy}
+    # An active wait has no limit with Intel's OpenMP, and is the default of GNU's.
+    environment["KMP_BLOCKTIME"] = "0" if policy == "passive" else "200"
+    environment.pop("OMP_NUM_THREADS", None)
+    arguments = [sys.executable, "-c", READ, str(PROJECT), str(members or ""), str(repeats)]
+    arguments += map(str, pages)
+    try:
+        done = subprocess.run(
+            arguments, env=environment, capture_output=True, text=True, timeout=limit
+        )
+    except subprocess.TimeoutExpired:
+        return f"over {limit:.0f} s"
+    if done.returncode != 0:
+        return done.stderr.strip().splitlines()[-1][:80] if done.stderr.strip() else "failed"
+    return round(statistics.median(json.loads(done.stdout.splitlines()[-1])), 4)

@@ -1,0 +1,271 @@
+"""The script for a machine with a GPU, on one without, and what `lab adopt` makes of its folder."""
+
+import importlib.util
+import json
+import os
+import shutil
+import subprocess
+import sys
+
+import pytest
+import torch
+import trace_making
+
+from lab_utils import adoption
+from lab_utils.adoption import AdoptionError, Measured, adopt_traces, joined_reader, objections
+from lab_utils.lessons.batch_size_profiling import figures
+from lab_utils.profiling import BatchFigures, Profile
+from lab_utils.profiling.launches import compare_ways
+from lab_utils.profiling.trace import read_trace
+from lab_utils.profiling.trace_pruning import prune
+from text_recognizer.errors import RecognizerError
+from text_recognizer.places import project_folder
+from text_recognizer.weights import load_line_reader, packaged_weights
+
+SCRIPT = project_folder() / "benchmarks" / "on_a_gpu.py"
+MISSING = """
+gradio gradio_client wandb fastapi starlette uvicorn httpx segno pyngrok jupytext nbformat ray boto3
+torch_tb_profiler ipykernel
+""".split()
+GUARD = f"""
+import sys
+class Guard:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in {MISSING!r}:
+            raise ModuleNotFoundError(f"{{name}} is not on the GPU machine", name=name)
+sys.meta_path.insert(0, Guard())
+"""
+
+
+@pytest.fixture(scope="module")
+def script():
+    spec = importlib.util.spec_from_file_location("on_a_gpu", SCRIPT)
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module  # dataclasses look their module up
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture
+def guarded(tmp_path):
+    """An environment in which Python refuses the packages that the GPU machine lacks."""
+    folder = tmp_path / "guard"
+    folder.mkdir()
+    (folder / "sitecustomize.py").write_text(GUARD)
+    path = os.pathsep.join([str(folder), str(project_folder())])
+    return os.environ | {"PYTHONPATH": path, "CUDA_VISIBLE_DEVICES": ""}
+
+
+def test_every_step_needs_only_what_the_machine_has(guarded):
+    code = (
+        "import lab_utils.profiling.launches, lab_utils.profiling.trace_pruning, "
+        "lab_utils.profiling.plots, lab_utils.profiling.timeline, text_recognizer.train.by_time, "
+        "text_recognizer.evaluate.validation, text_recognizer.compile, lab_utils.commands.profile, "
+        "runpy; runpy.run_path('benchmarks/on_a_gpu.py')"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env=guarded,
+        cwd=project_folder(),
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here")
+def test_without_a_gpu_it_is_one_line_and_nothing_is_written(tmp_path, guarded):
+    command = [sys.executable, str(SCRIPT), "--out", str(tmp_path / "out")]
+    done = subprocess.run(command, env=guarded, capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
+    assert "--device cpu" in done.stderr and not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("problem", ["pack", "disk", "full", "minutes"])
+def test_what_cannot_work_is_refused_before_anything_is_written(
+    script, monkeypatch, tmp_path, problem
+):
+    arguments = ["--device", "cpu", "--out", str(tmp_path / "out")]
+    if problem == "pack":
+        (tmp_path / "cut.npz").write_bytes(b"PK")
+        arguments += ["--pack", str(tmp_path / "cut.npz")]
+    else:
+        monkeypatch.setattr("text_recognizer.pages.handwriting.data_pack", lambda: object())
+    if problem == "disk":
+        monkeypatch.setattr(script, "DISK", 10**18)
+    elif problem == "full":
+        (tmp_path / "out").mkdir()
+        (tmp_path / "out" / "mine").touch()
+    elif problem == "minutes":
+        arguments += ["--minutes", "0"]
+    monkeypatch.setenv("LAB_DATA_PACK", "")
+    before = sorted(tmp_path.rglob("*"))
+    with pytest.raises(RecognizerError):
+        script._check(script.parser().parse_args(arguments))
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_the_clock_leaves_training_what_the_others_do_not_take(script, monkeypatch):
+    now = [0.0]
+    monkeypatch.setattr(script.time, "monotonic", lambda: now[0])
+    clock = script.Clock(540.0, 1.0)
+    assert clock.limit("record") + clock.limit("large") <= 160
+    now[0] = 200.0
+    assert 60 * clock.minutes_to_train() + clock.limit("evaluate") <= 340
+    now[0] = 530.0
+    assert clock.limit("record") <= 10
+
+
+def test_a_large_trace_is_pruned_and_keeps_its_figures(tmp_path):
+    events = [trace_making.step(1, 0, 100), trace_making.operator("aten::conv2d", 0, 15)]
+    events += [{"ph": "s", "id": n, "cat": "ac2g", "name": "ac2g", "ts": n} for n in range(9000)]
+    path = trace_making.write(tmp_path / "a.pt.trace.json.gz", events)
+    size = path.stat().st_size
+    assert prune(path, size) and path.stat().st_size == size
+    assert prune(path, size // 4)
+    assert [one.name for one in read_trace(path).operators] == ["aten::conv2d"]
+    assert not prune(path, 10)
+
+
+def test_ways_of_the_reader_agree_and_say_what_needs_a_gpu():
+    reader = load_line_reader(packaged_weights() / "line_reader.safetensors").eval()
+    strips, widths = torch.ones(2, 1, 48, 64), torch.tensor([64, 32])
+    ways = compare_ways(reader, strips, widths, repeats=1)
+    assert len(ways) == 4 and ways[0].equal and ways[1].equal and ways[1].pages_per_second > 0
+    if not torch.cuda.is_available():
+        assert [way.note for way in ways[2:]] == ["needs a GPU"] * 2
+
+
+# The way back
+
+
+@pytest.fixture
+def brought(tmp_path):
+    """A made folder, as the script leaves one: profile, a trace, the packaged weights."""
+    folder = tmp_path / "brought"
+    (folder / "batch_size_01").mkdir(parents=True)
+    events = [
+        trace_making.step(1, 0, 100),
+        trace_making.operator("aten::conv2d", 0, 15),
+        trace_making.launch(1, 10, 12),
+        trace_making.kernel("conv", 20, 40, blocks=0.5, occupancy=25, correlation=1),
+    ]
+    inner = folder / "batch_size_01" / "lab.1.pt.trace.json.gz"
+    trace_making.write(inner, events)
+    device = {"kind": "cuda", "name": "Made GPU", "driver": "1.2"}
+    batches = [BatchFigures(1, seconds=[0.1], trace=inner), BatchFigures(16, seconds=[0.2])]
+    profile = Profile(device, {"torch": "2.11"}, "2030-01-01T00:00:00", "test", "abc", "2", batches)
+    profile.save(folder / "profile.json")
+    inner.rename(folder / "batch_size_01.lab.1.pt.trace.json.gz")
+    inner.parent.rmdir()
+    ways = [{"name": "one", "pages_per_second": 9.0, "equal": True, "note": ""}]
+    steps = {"check": {"commit": "abc"}, "launches": {"ways": ways}, "train": {"status": "done"}}
+    result = {"format": adoption.FORMAT, "command": "on_a_gpu.py --minutes 9", "steps": steps}
+    (folder / "result.json").write_text(json.dumps(result))
+    shutil.copyfile(packaged_weights() / adoption.READER, folder / adoption.READER)
+    return folder
+
+
+def test_a_recording_is_adopted_with_its_card_and_shown(brought, tmp_path, monkeypatch):
+    result = adoption.read_result(brought)
+    out = adopt_traces(brought, result, tmp_path / "traces")
+    found = Profile.load(out)
+    assert found.batches[0].trace.is_file() and found.batches[1].trace is None
+    text = (out / "README.md").read_text()
+    for word in ("Made GPU", "1.2", "2.11", "2030-01-01", "on_a_gpu.py --minutes 9", "abc"):
+        assert word in text
+    assert adopt_traces(brought, result, tmp_path / "traces") == out  # again, in its place
+    pictures = list(figures.gpu_pictures(found))
+    assert [caption[:9] for _, caption, _ in pictures] == ["Figure A.", "Figure B.", "Figure C."]
+    assert all(alt for _, _, alt in pictures)
+
+
+def test_damaged_folders_change_nothing(brought, tmp_path, lab):
+    trace = next(brought.glob("batch_size_01*"))
+    trace.write_bytes(trace.read_bytes()[:-30])
+    with pytest.raises(RecognizerError):
+        adopt_traces(brought, adoption.read_result(brought), tmp_path / "traces")
+    assert not list((tmp_path / "traces").glob("*"))
+    (brought / "result.json").write_text("{")
+    code, _, err = lab("adopt", brought)
+    assert code == 2 and err.count("\n") == 1
+    assert lab("adopt", tmp_path / "none")[0] == 2
+
+
+def test_parts_of_large_weights_are_joined(brought, script, tmp_path, monkeypatch):
+    data = (brought / adoption.READER).read_bytes()
+    monkeypatch.setattr(script, "MOST_BYTES", len(data) // 2 - 1)
+    script._split_large_files(brought)
+    assert max(path.stat().st_size for path in brought.iterdir()) < len(data) // 2
+    assert joined_reader(brought, tmp_path / "joined").read_bytes() == data
+    (brought / f"{adoption.READER}.part2").unlink()
+    with pytest.raises(AdoptionError, match="missing"):
+        joined_reader(brought, tmp_path / "joined")
+
+
+@pytest.mark.parametrize(
+    ("alone", "with_model", "seconds", "size", "said"),
+    [
+        (0.05, 0.04, 0.2, 1e6, ""),
+        (0.09, 0.04, 0.2, 1e6, "without"),
+        (0.05, 0.07, 0.2, 1e6, "higher"),
+        (0.05, 0.04, 0.4, 1e6, "as long"),
+        (0.05, 0.04, 0.2, 2e7, "MB"),
+    ],
+)
+def test_the_rule_by_which_weights_are_packaged(alone, with_model, seconds, size, said):
+    def measured(alone, with_model, seconds, size):
+        groups = adoption.GROUPS
+        return Measured(
+            dict.fromkeys(groups, alone), dict.fromkeys(groups, with_model), seconds, int(size)
+        )
+
+    found = objections(measured(alone, with_model, seconds, size), measured(0.08, 0.05, 0.2, 1e6))
+    assert (said in found[0]) if said else not found
+
+
+def test_one_group_must_not_pay_for_the_other():
+    old = Measured({"unipen": 0.08, "copiste": 0.08}, {"unipen": 0.05, "copiste": 0.05}, 0.2, 1)
+    new = Measured({"unipen": 0.05, "copiste": 0.08}, {"unipen": 0.02, "copiste": 0.06}, 0.2, 1)
+    assert objections(new, old) == ["copiste is read worse with the language model"]
+
+
+def test_adopt_compares_and_packages_by_the_rule(brought, tmp_path, monkeypatch, lab):
+    weights = tmp_path / "weights"
+    monkeypatch.setattr(adoption, "adopt_traces", lambda *_: tmp_path)
+    monkeypatch.setattr("lab_utils.commands.gpu._compared", lambda *_: [])
+    monkeypatch.setattr("text_recognizer.weights.packaged_weights", lambda: weights)
+    code, out, _ = lab("adopt", brought, "--dry-run")
+    assert code == 0 and "Rule:" in out and not weights.exists()
+    code, out, _ = lab("adopt", brought)
+    assert code == 0 and (weights / adoption.READER).read_bytes()
+    monkeypatch.setattr("lab_utils.commands.gpu._compared", lambda *_: ["it is slower"])
+    assert "Not packaged: it is slower." in lab("adopt", brought)[1]
+
+
+@pytest.mark.nightly
+def test_the_whole_script_on_a_processor_from_a_copy(handwriting, guarded, tmp_path, lab):
+    """From a copy of the tracked files, with the packages of that machine and no network."""
+    copy = tmp_path / "copy"
+    listed = subprocess.run(
+        ["git", "ls-files", "-z"], cwd=project_folder(), capture_output=True, text=True, check=True
+    )
+    for name in filter(None, listed.stdout.split("\0")):
+        (copy / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(project_folder() / name, copy / name)
+    pack = tmp_path / "pack.npz"
+    assert lab("pack", "--out", pack)[0] == 0
+    out = tmp_path / "out"
+    command = [sys.executable, "benchmarks/on_a_gpu.py", "--device", "cpu", "--minutes", "0.5"]
+    command += ["--pack", str(pack), "--out", str(out)]
+    alone = ["unshare", "--net", "--map-root-user"]
+    if shutil.which("unshare") and subprocess.run([*alone, "true"]).returncode == 0:
+        command = [*alone, *command]
+    environment = guarded | {"PYTHONPATH": guarded["PYTHONPATH"].split(os.pathsep)[0]}
+    subprocess.run(command, cwd=copy, env=environment, check=True)
+    result = json.loads((out / "result.json").read_text())
+    assert {step["status"] for step in result["steps"].values()} == {"done"}, result
+    assert max(path.stat().st_size for path in out.iterdir()) < 16 * 2**20
+    assert len(list(out.iterdir())) <= 8
+    code, said, _ = lab("adopt", out, "--dry-run", "--pages", 1)
+    assert code == 0 and "Rule:" in said

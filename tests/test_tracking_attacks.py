@@ -1,0 +1,197 @@
+"""Requests that ask for far more than they seem to, and values that no page could show: each is
+refused before the work is done, and the server answers others meanwhile."""
+
+import gzip
+import json
+import threading
+
+import pytest
+from tracking_client import Client, Refused
+
+from lab_tracker import limits, storage
+from lab_tracker.errors import RequestError, TrackingError
+from lab_tracker.limits import Budget
+from lab_tracker.patterns import fits_like, fits_regex
+from lab_tracker.server import TrackingServer
+from lab_tracker.storage import Store
+from lab_tracker.worker import Worker
+
+HISTORY = "wandb-history.jsonl"
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    running = TrackingServer(tmp_path_factory.mktemp("tracker"))
+    running.start()
+    yield running
+    running.stop()
+
+
+@pytest.fixture(scope="module")
+def client(server):
+    made = Client(server.url, server.key)
+    made.run()
+    lines = [json.dumps({"_step": i, "loss": i, "text": "x" * 200}) for i in range(500)]
+    made.stream("run", files={HISTORY: {"offset": 0, "content": lines}})
+    return made
+
+
+def of_the_run(selection: str) -> str:
+    return f'query Q {{ project(name: "p") {{ run(name: "run") {{ {selection} }} }} }}'
+
+
+def nested_fragments(levels: int, width: int) -> str:
+    parts = [
+        f"fragment F{i} on Project {{ {f'...F{i + 1} @skip(if: true) ' * width} }}"
+        for i in range(levels)
+    ]
+    return f'query Q {{ project(name: "p") {{ ...F0 }} }} {" ".join(parts)} ' + (
+        f"fragment F{levels} on Project {{ name }}"
+    )
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        nested_fragments(18, 9),
+        "query Q { viewer { ...A } } fragment A on User { ...B } fragment B on User { ...A }",
+        of_the_run(" ".join(f"h{i}: historyKeys" for i in range(3000))),
+        "query Q { viewer { id } } #" + "x" * 200_000,
+    ],
+)
+def test_a_query_is_measured_before_it_is_answered(client, query):
+    with pytest.raises(Refused):
+        client.graphql(query)
+
+
+def test_aliases_and_specs_share_one_budget(client, monkeypatch):
+    monkeypatch.setattr(limits, "Budget", lambda: Budget(20_000))
+    assert client.graphql(of_the_run("history(samples: 9999)"))
+    with pytest.raises(Refused, match="too much"):
+        client.graphql(of_the_run(" ".join(f"h{i}: history(samples: 9999)" for i in range(50))))
+    query = """query S($specs: [JSONString!]!) { project(name: "p") { run(name: "run") {
+        sampledHistory(specs: $specs) } } }"""
+    spec = json.dumps({"keys": ["loss"]})
+    assert client.graphql(query, specs=[spec])
+    with pytest.raises(Refused, match="too much"):
+        client.graphql(query, specs=[spec] * 1000)
+    with pytest.raises(Refused, match="too much"):
+        filters = json.dumps({"$or": [{"config.a": 1}] * 30_000})
+        client.graphql(
+            'query R($f: JSONString) { project(name: "p") { runCount(filters: $f) } }', f=filters
+        )
+
+
+@pytest.mark.parametrize(
+    "pattern", ["(a+)+$", "(a|a)*b", "a*" * 20 + "b", "(a*)\\1", "(?=a)a", "a" * 300, 5]
+)
+def test_a_regular_expression_cannot_take_long(pattern):
+    with pytest.raises(RequestError):
+        fits_regex(pattern, "a" * 100, Budget().spend)
+
+
+def test_patterns_match_what_they_say():
+    spend = Budget().spend
+    assert fits_regex("^train-[0-9]+$", "train-17", spend) and fits_regex("a|b", "xb", spend)
+    assert not fits_regex("^rain", "train", spend)
+    assert fits_like("a%_c", "a[*]bc") and fits_like("[*]?", "[*]?") and not fits_like("a_", "abc")
+    assert not fits_like("%a" * 30 + "b", "a" * 1000)
+
+
+@pytest.mark.parametrize("behind", [b"x", gzip.compress(b"{}"), b"\0" * 100_000])
+def test_nothing_may_follow_the_gzip(client, behind):
+    headers = client.headers | {"Content-Encoding": "gzip"}
+    body = gzip.compress(b'{"files": {}}') + behind
+    assert client.request("POST", "/files/lab/p/run/file_stream", body, headers)[0] == 400
+
+
+def test_lines_and_values_of_a_chunk_are_counted(client, monkeypatch):
+    lines = [""] * (limits.MAX_STREAM_LINES + 1)
+    with pytest.raises(Refused, match="400"):
+        client.stream("run", files={"output.log": {"offset": 0, "content": lines}})
+    monkeypatch.setattr("lab_tracker.names.MAX_JSON_VALUES", 100)
+    with pytest.raises(Refused, match="413"):
+        client.stream("run", files={}, more=[[]] * 200)
+
+
+def test_a_busy_request_stops_nobody_from_asking_whether_it_lives(client, server):
+    """As long as one request keeps the store's thread, the others that need it wait."""
+    is_over = threading.Event()
+    database: Worker = server._workers[0]
+    database._jobs.put(lambda: is_over.wait(60))
+    waiting = threading.Thread(target=client.graphql, args=("query V { viewer { id } }",))
+    waiting.start()
+    try:
+        assert client.request("GET", "/healthz")[0] == 200
+        assert waiting.is_alive()
+    finally:
+        is_over.set()
+    waiting.join(60)
+
+
+@pytest.mark.parametrize(
+    "line",
+    ['{"_step": "1"}', '{"_step": 1.5}', '{"_step": true}', '{"_step": 1, "a": 1e999}']
+    + ['{"_step": 1, "a": 1' + "0" * 400 + "}", '{"_step": ' + "9" * 30 + "}", "[1]"],
+)
+def test_a_line_that_no_chart_could_show_is_refused(client, line):
+    with pytest.raises(Refused, match="400"):
+        client.stream("run", files={HISTORY: {"offset": 500, "content": [line]}})
+    assert client.request("GET", "/lab/p/runs/run")[0] == 200
+
+
+@pytest.mark.parametrize("text", ["[1]", "5", '{"a": 1e999}', "{", '"text"'])
+def test_what_must_be_an_object_is_one(client, text):
+    id = client.log("model", {"a": b"x"})
+    with pytest.raises(Refused, match="must be"):
+        client.mutate("updateArtifact", "{ artifact { id } }", artifactID=id, metadata=text)
+    for field in ("config", "summaryMetrics"):
+        with pytest.raises(Refused, match="must be"):
+            given = {"modelName": "p", "name": "run", field: text}
+            client.mutate("upsertBucket", "{ bucket { id } }", **given)
+
+
+def test_nan_is_kept_as_the_word(client):
+    """The SDK sends it in histories, and JSON has no such number."""
+    files = {HISTORY: {"offset": 0, "content": ['{"_step": 0, "a": NaN, "b": -Infinity}']}}
+    client.run("odd")
+    client.stream("odd", files=files)
+    query = 'query H { project(name: "p") { run(name: "odd") { history } } }'
+    [line] = client.graphql(query)["project"]["run"]["history"]
+    assert json.loads(line, parse_constant=pytest.fail) == {
+        "_step": 0,
+        "a": "NaN",
+        "b": "-Infinity",
+    }
+
+
+def test_old_values_that_cannot_be_drawn_leave_the_page_whole(client, server):
+    """A folder of an earlier version may hold them."""
+    run = client.run("old")
+    assert run
+    huge = "1" + "0" * 400
+    lines = [f'{{"_step": {i}, "huge": {huge}, "far": {i}e308, "good": {i}}}' for i in range(2)]
+    lines.append('{"_step": "x", "good": 2}')
+    server._workers[0]._jobs.put(
+        lambda: server._store._db.executemany(
+            "INSERT INTO lines SELECT id, ?, ?, NULL, ? FROM runs WHERE name = 'old'",
+            [(HISTORY, i, line) for i, line in enumerate(lines)],
+        )
+    )
+    for path in ("/lab/p/runs/old", "/lab/p"):
+        status, _, body = client.request("GET", path)
+        assert status == 200 and b"good over the step" in body
+
+
+def test_the_key_is_written_whole_or_not_at_all(tmp_path, monkeypatch):
+    def full(descriptor):
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(storage.os, "fsync", full)
+        with pytest.raises(TrackingError, match="No space left"):
+            Store(tmp_path)
+    assert not (tmp_path / "key").exists() and not list((tmp_path / "uploads").iterdir())
+    store = Store(tmp_path)  # once there is space
+    assert len(store.key) == 40
+    store.close()

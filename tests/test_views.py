@@ -1,0 +1,137 @@
+"""Views: the sheet in a picture, upright, in even light, block by block, at the writing's size."""
+
+import math
+
+import numpy as np
+import pytest
+from PIL import Image, ImageDraw
+
+from text_recognizer.evaluate.calibration import score_lines
+from text_recognizer.models.normalization import overview_size
+from text_recognizer.pages import kinds
+from text_recognizer.paragraph_text_recognizer import ParagraphTextRecognizer
+from text_recognizer.places import project_folder
+from text_recognizer.views import find_views
+from text_recognizer.views.blocks import count_lines, find_blocks
+from text_recognizer.views.direction import direction
+from text_recognizer.views.geometry import mapped
+from text_recognizer.views.ink import small
+
+SAMPLE = project_folder() / "data" / "pages" / "show_font_000.jpg"
+
+
+def written(width=700, height=480, lines=7, pitch=60, left=40, word=70):
+    """A page with lines of short strokes that look like words from afar."""
+    rng = np.random.default_rng(5)
+    page = Image.new("L", (width, height), 235)
+    draw = ImageDraw.Draw(page)
+    for row in range(lines):
+        y, x = 40 + row * pitch, left
+        while x < width - 60 - int(rng.integers(0, 80)):
+            for _ in range(word // 9):
+                rise = int(rng.choice([10, 10, 22]))
+                draw.line((x, y + 10, x + 3, y + 10 - rise), 30, 3)
+                draw.line((x + 3, y + 10 - rise, x + 8, y + 9), 30, 2)
+                x += 9
+            x += 18
+    return page
+
+
+def views_of(page):
+    return find_views(page, page)
+
+
+def slant(view):
+    return direction(small(view.page).ink).degrees
+
+
+def test_an_upright_scan_is_one_view_the_page_itself():
+    page = written()
+    (view,) = views_of(page)
+    assert view.page is page
+    assert mapped(view.matrix, [(3, 4)]) == [(3, 4)]
+
+
+@pytest.mark.parametrize("degrees", [8, -15, 25, -40, 90, 270])
+def test_slanting_and_turned_pages_come_out_level(degrees):
+    page = written().rotate(degrees, Image.Resampling.BICUBIC, expand=True, fillcolor=235)
+    (view,) = views_of(page)
+    assert abs(slant(view)) < 2
+    # A line's first and last points lie in the picture as it was turned.
+    (x0, y0), (x1, y1) = mapped(view.matrix, [(10, 50), (210, 50)])
+    turned = math.degrees(math.atan2(y0 - y1, x1 - x0))
+    assert abs((turned - degrees + 90) % 180 - 90) < 2
+
+
+@pytest.mark.parametrize("light", [0.4, 0.25])
+def test_a_hard_shadow_is_lifted(light):
+    rng = np.random.default_rng(1)
+    (view,) = views_of(kinds.shadow(rng, written(), light))
+    paper = small(view.page).paper
+    assert float(paper.min()) > 0.85 * float(paper.max())
+
+
+@pytest.mark.parametrize("share", [0.8, 0.35])
+def test_the_sheet_on_a_desk_is_cut_out(share):
+    page = written()
+    photo = kinds.desk(np.random.default_rng(2), page, share, clutter=share < 0.5)
+    (view,) = views_of(photo)
+    assert view.page.width / view.page.height == pytest.approx(page.width / page.height, rel=0.25)
+    pixels = np.asarray(view.page)
+    assert (pixels > 120).mean() > 0.85  # paper, not desk
+    assert abs(slant(view)) < 2
+
+
+def test_columns_are_read_one_after_the_other_below_their_heading():
+    column = written(width=420, lines=6, height=420)
+    sheet = Image.new("L", (940, 520), 235)
+    heading = written(width=900, lines=1, height=90)
+    sheet.paste(heading, (20, 0))
+    sheet.paste(column, (20, 90))
+    sheet.paste(column, (500, 90))
+    views = views_of(sheet)
+    assert [view.block for view in views] == [0, 1, 2]
+    starts = [mapped(view.matrix, [(0, 0)])[0] for view in views]
+    assert starts[0][1] < starts[1][1] and starts[1][0] < starts[2][0]
+
+
+def test_words_above_each_other_make_no_columns():
+    boxes = find_blocks(small(written()).ink)
+    assert len(boxes) == 1
+
+
+def test_a_tall_picture_is_read_in_pieces_without_overlap():
+    views = views_of(written(height=4000, lines=65))
+    assert len(views) > 2 and {view.block for view in views} == {0}
+    edges = [mapped(v.matrix, [(0, 0), (0, v.page.height)]) for v in views]
+    for (_, (_, end)), ((_, start), _) in zip(edges, edges[1:], strict=False):
+        assert end == pytest.approx(start, abs=2)
+    lines = sum(count_lines(small(view.page).ink) for view in views)
+    assert lines == pytest.approx(65, abs=3)
+
+
+def test_a_word_that_fills_the_picture_is_made_smaller():
+    word = written(lines=1, height=80, width=240).resize((1200, 400))
+    (view,) = views_of(word)
+    shown = overview_size(view.page.height, view.page.width)[0] / view.page.height
+    assert view.page.height * shown < 140
+    (x, y) = mapped(view.matrix, [(view.page.width / 2, view.page.height / 2)])[0]
+    assert 300 < x < 900 and 50 < y < 350
+
+
+def test_a_blank_page_has_no_blocks():
+    page = Image.new("L", (600, 400), 240)
+    (view,) = views_of(page)
+    assert view.page is page
+    assert find_blocks(small(page).ink) == []
+
+
+@pytest.mark.nightly
+def test_a_page_reads_the_same_however_it_is_held(model_path):
+    recognizer = ParagraphTextRecognizer(model_path)
+    page = Image.open(SAMPLE).convert("L")
+    text = recognizer.predict(page)
+    for degrees in (90, 180, 270):
+        lines = recognizer.read(page.rotate(degrees, expand=True)).lines
+        right = [score.right for score in score_lines(lines, text)]
+        assert sum(right) / len(right) > 0.95
