@@ -253,10 +253,10 @@ def test_a_tunnel_that_cannot_stay_open_ends_the_demo():
 # Which model, and which way
 
 
-def test_production_is_served_where_there_is_one_else_the_packaged_weights(
+def test_production_is_served_if_there_is_one_else_the_default(
     monkeypatch, tmp_path, stand_in_path
 ):
-    from lab_utils.service import model
+    from lab_utils import model
 
     monkeypatch.delenv("LAB_MODEL", raising=False)
     monkeypatch.setenv("LAB_HOME", str(tmp_path))
