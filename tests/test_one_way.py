@@ -54,16 +54,9 @@ ALLOWED = {
     ): "starts kernels in namespaces",
     ("listening", "lab_tracker/server.py"): "the tracker knows nothing of the lab",
     ("whole file", "lab_tracker/storage.py"): "moves a blob within the transaction that records it",
-    ("whole file", "lab_utils/app/feedback.py"): "a file that another process wrote first stays",
     ("private", "text_recognizer/compile_routes.py"): "PyTorch documents AOTInductor so",
     ("upward", "lab_utils/commands/notebooks.py"): "a command: the command line imports everything",
 }
-
-PENDING = {
-    ("http client", "lab_utils/profiling/tensorboard.py"),
-    ("listening", "lab_utils/profiling/tensorboard.py"),
-}
-"""Still done in another way; each entry goes when its file has been put right."""
 
 
 def python_files() -> list[Path]:
@@ -153,7 +146,7 @@ def test_a_file_uses_the_one_way(path):
     found = [
         f"{name}:{line}: {CURES[rule]}, or say why not in ALLOWED of tests/test_one_way.py"
         for rule, line in violations(path)
-        if (rule, name) not in ALLOWED and (rule, name) not in PENDING
+        if (rule, name) not in ALLOWED
     ]
     assert not found, "\n".join(found)
 

@@ -10,16 +10,16 @@ import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from lab_utils.packaged import PROJECT
 from lab_utils.process import kept
+from text_recognizer.places import PROJECT
 
 READ = """
 import json, os, sys, time
 sys.path.insert(0, sys.argv[1])
 if sys.argv[2]:
     open(sys.argv[2], "w").write(str(os.getpid()))
-from lab_utils.loading import load_recognizer
-recognizer = load_recognizer(quiet=True, language_model="none")
+from lab_utils.model import packaged_recognizer
+recognizer = packaged_recognizer(language_model="none")
 pages, seconds = sys.argv[4:], []
 for page in pages:
     recognizer.predict(page)
