@@ -245,7 +245,7 @@ def test_what_cannot_be_kept_is_told(tmp_path):
         FeedbackFolder(tmp_path / "file" / "folder").add(png(), "read")
     with pytest.raises(FeedbackError, match="characters"):
         FeedbackFolder(tmp_path).add(png(), "read", "x" * (limits.MAX_CORRECTION + 1))
-    with pytest.raises(FeedbackError, match="image"):
+    with pytest.raises(FeedbackError, match="has been read"):
         FeedbackFolder(tmp_path).add(b"no image", "read")
 
 

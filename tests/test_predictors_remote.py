@@ -21,6 +21,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from PIL import Image, ImageDraw
 
+from lab_utils.net import keep_local_direct
 from lab_utils.predictors import RemotePredictor, remote
 from lab_utils.predictors.errors import (
     RequestRefusedError,
@@ -211,6 +212,16 @@ def test_connections_are_kept_and_shared_by_threads_without_mixing_texts(service
     predictor.close()
     predictor.predict(page())
     assert service.connections <= 7
+
+
+def test_what_is_local_is_asked_without_the_proxy(service, monkeypatch):
+    for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
+        monkeypatch.setenv(name, "socks5://127.0.0.1:9")
+    assert RemotePredictor(service.url).predict(page())
+    monkeypatch.setenv("NO_PROXY", "intranet.example")
+    monkeypatch.setenv("no_proxy", "")
+    keep_local_direct()
+    assert os.environ["NO_PROXY"] == "intranet.example,127.0.0.1,localhost"
 
 
 def test_a_forked_process_makes_connections_of_its_own(service, monkeypatch):
