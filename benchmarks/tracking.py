@@ -172,12 +172,12 @@ def measure_runs(folder: Path, runs: int, steps: int, processes: int) -> dict[st
 def measure_listing(folder: Path, versions: int) -> float:
     """Seconds for listing the versions of an artifact with the SDK, its start left out."""
     from lab_tracker import artifacts
-    from lab_tracker.storage import Store
+    from lab_tracker.storage import Store, Upload
 
     store = Store(folder / "list")
     digest = b64encode(hashlib.md5(b"the same for all").digest()).decode()
     manifest = {"contents": {"a": {"digest": digest, "ref": "https://example.org/a"}}}
-    upload = store.receive(MB)
+    upload = Upload(store, MB)
     upload.write(json.dumps(manifest).encode())
     stored = upload.finish()
     check = hashlib.md5(f"wandb-artifact-manifest-v1\na:{digest}\n".encode()).hexdigest()

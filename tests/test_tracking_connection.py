@@ -141,7 +141,8 @@ import os, sys, threading
 before = dict(os.environ)
 import lab_tracker, lab_utils.commands.tracking
 assert dict(os.environ) == before and threading.active_count() == 1
-assert not {"fastapi", "uvicorn", "wandb", "graphql"} & set(sys.modules), "a slow import"
+assert not {"fastapi", "uvicorn", "wandb", "graphql", "jinja2"} & set(sys.modules), "a slow import"
+assert not [n for n in sys.modules if n == "torch" or n.startswith("lab_tracker.app")]
 """
     environment = os.environ | {"PYTHONPATH": str(project_folder())}
     subprocess.run([sys.executable, "-c", code], env=environment, cwd=tmp_path, check=True)

@@ -1,5 +1,5 @@
 """The checklist with the real SDK: against the lab's tracker, with the installed `wandb` and with
-the lowest one that is supported; and against wandb.ai, where that is asked for.
+the lowest one that is supported; and against wandb.ai, if you ask for that.
 
     LAB_TEST_WANDB_AI=1 WANDB_API_KEY=... pytest tests/test_tracking_contract.py -k wandb_ai
 """
@@ -78,13 +78,13 @@ def test_installed_sdk(installed, step):
     assert installed[step] is None, installed[step]
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 @pytest.mark.parametrize("step", STEPS)
 def test_lowest_sdk(lowest, step):
     assert lowest[step] is None, lowest[step]
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 @pytest.mark.parametrize("step", STEPS)
 def test_wandb_ai(wandb_ai, step):
     assert wandb_ai[step] is None, wandb_ai[step]

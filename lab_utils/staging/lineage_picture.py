@@ -79,7 +79,7 @@ def _paint(nodes: dict[str, "drawing.Node"], edges: list[tuple[str, str]]) -> "I
     """The same layout in pixels: Pillow draws no SVG."""
     from PIL import Image, ImageDraw, ImageFont
 
-    from lab_tracker.lineage import layout
+    from lab_tracker.lineage import layout, shortened
 
     plan = layout(nodes, edges)
     width, height = (_SCALE * side for side in plan.box)
@@ -104,7 +104,13 @@ def _paint(nodes: dict[str, "drawing.Node"], edges: list[tuple[str, str]]) -> "I
             canvas.rounded_rectangle(box, 28, fill="white", outline=outline, width=3)
         for row, text in enumerate([node.title, *node.lines]):
             middle = (x + width // 2, y + _SCALE * (16 + 16 * row))
-            canvas.text(middle, text, fill="black", font=fonts[min(row, 1)], anchor="mm")
+            canvas.text(
+                middle,
+                shortened(text, 36 if row else 29),
+                fill="black",
+                font=fonts[min(row, 1)],
+                anchor="mm",
+            )
     return image
 
 
