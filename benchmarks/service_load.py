@@ -168,7 +168,7 @@ def measure_contestant(
 ) -> tuple[list[Step], float]:
     """Its steps, and the s that the way adds to a page that comes alone."""
     bodies = [body(page) for page in pages]
-    with serving(contestant.settings) as service:
+    with serving(contestant.settings, allow_open_ports=True) as service:
         for _ in range(2 * contestant.settings.replicas):  # the first pages compile the script
             measure_step(service.url, bodies, rate=20.0, seconds=0.4)
         way = measure_way(service.url, pages, count=max(3, round(seconds / 3)))

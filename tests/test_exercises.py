@@ -178,7 +178,7 @@ async def awaited(*arguments, **named):
         *(None, ..., 7, "name", int, dict, Hostile, print, exiting, generating, stopping, awaited),
         *(lambda *a, **n: Hostile(), lambda *a, **n: ["x" * 10**6] * 3, lambda: 1, hanging),
     ],
-    ids=repr,
+    ids=lambda answer: getattr(answer, "__name__", type(answer).__name__),
 )
 def test_a_check_raises_one_line_whatever_the_answer_is(answer, monkeypatch, capsys):
     monkeypatch.setattr(checking, "CALL_SECONDS", 0.1)

@@ -98,7 +98,7 @@ def test_patterns_match_what_they_say():
     assert not fits_like("%a" * 30 + "b", "a" * 1000)
 
 
-@pytest.mark.parametrize("behind", [b"x", gzip.compress(b"{}"), b"\0" * 100_000])
+@pytest.mark.parametrize("behind", [b"x", gzip.compress(b"{}", mtime=0), b"\0" * 100_000])
 def test_nothing_may_follow_the_gzip(client, behind):
     headers = client.headers | {"Content-Encoding": "gzip"}
     body = gzip.compress(b'{"files": {}}') + behind

@@ -34,10 +34,16 @@ def ray(
     allow_private: Annotated[
         bool, typer.Option("--allow-private", help="Also fetch URLs inside private networks.")
     ] = False,
+    allow_open_ports: Annotated[
+        bool,
+        typer.Option(
+            "--allow-open-ports", help="Let each replica listen on all addresses, behind a token."
+        ),
+    ] = False,
 ) -> None:
     """Serve the model with Ray Serve: pages that come at the same time are read in one batch.
 
-    Listens on 127.0.0.1. SIGHUP loads the model file again, without losing a request.
+    Listens on 127.0.0.1, except for a port of each replica, which Ray opens on all addresses. SIGHUP loads the model file again, without losing a request.
 
     Example: lab service ray --replicas 2 --max-batch 8
     """
@@ -50,11 +56,10 @@ def ray(
     )
     reloads: queue.SimpleQueue[None] = queue.SimpleQueue()
     print("Ray starts (10 s, more on a busy machine) ...", flush=True)
-    with serving(settings, port) as service:
+    with serving(settings, port, allow_open_ports) as service:
         signal.signal(signal.SIGTERM, signal.default_int_handler)
         signal.signal(signal.SIGHUP, lambda *_: reloads.put(None))
         print(f"The model service: {service.url}")
-        print("Each replica also listens on a port of all addresses, which asks for a key.")
         print("Ctrl-C ends it.", flush=True)
         while True:
             reloads.get()

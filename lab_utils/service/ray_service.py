@@ -9,6 +9,7 @@ import logging
 import os
 import secrets
 import shutil
+import socket
 import sys
 import tempfile
 import time
@@ -72,17 +73,25 @@ class RayService:
 
 
 @contextlib.contextmanager
-def serving(settings: RaySettings, port: int = 0) -> Iterator[RayService]:
+def serving(
+    settings: RaySettings, port: int = 0, allow_open_ports: bool = False
+) -> Iterator[RayService]:
     """Starts Ray and runs the application behind Serve's proxy on 127.0.0.1; ends both.
 
     Ray listens on 127.0.0.1, except for one port of each replica, for which it has no such option.
-    All of its ports ask for a token that only this process and its children know.
+    All of its ports ask for a token that only this process and its children know. `allow_open_ports`
+    accepts that; without it, Ray starts only where no other machine can reach it.
 
-    Raises ServiceError without Ray or if the port is taken, ModelFileError if the model can't be
-    used.
+    Raises ServiceError without Ray, if the port is taken, or if others could reach Ray's ports;
+    ModelFileError if the model can't be used.
     """
     with listening_socket(port, error=ServiceError) as listening:
         port = listening.getsockname()[1]
+    if not allow_open_ports and _reaches_other_machines():
+        raise ServiceError(
+            "Ray opens a port on all addresses for each replica, which asks for a token; add "
+            "--allow-open-ports to accept that, or run the command under `unshare --net`."
+        )
     with ray_folder() as folder:
         prepare_environment(folder)
         import ray
@@ -99,6 +108,11 @@ def serving(settings: RaySettings, port: int = 0) -> Iterator[RayService]:
             if ray.is_initialized():
                 serve.shutdown()
             ray.shutdown()
+
+
+def _reaches_other_machines() -> bool:
+    """Whether this machine, or the network that this process was put into, has more than lo."""
+    return any(not name.startswith("lo") for _, name in socket.if_nameindex())
 
 
 def _start_ray(cpus: int) -> None:
