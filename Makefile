@@ -12,7 +12,7 @@ PY := $(VENV)/bin/python
 # What `make run` and `make lab` need, and what the tests need besides.
 STAMP := $(VENV)/.installed
 TEST_STAMP := $(VENV)/.installed-for-tests
-EXTRAS := deploy,lab,mcp,profile,service,teach
+EXTRAS := deploy,heic,lab,mcp,pdf,profile,service,teach
 TEST_EXTRAS := $(EXTRAS),ray,test
 # A file's tests share what they set up. Of several threads in each process, most would wait.
 SIDE_BY_SIDE := -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
@@ -73,7 +73,7 @@ endif
 
 ifndef HOLDS_LOCK
 # One set-up at a time: a second `make` waits for the first, looks again, and finds all there.
-LOCK = import fcntl, os, sys; lock = os.open(".lab/setup.lock", os.O_CREAT | os.O_WRONLY); \
+LOCK = import fcntl, os, sys; os.makedirs(".lab", exist_ok=True); lock = os.open(".lab/setup.lock", os.O_CREAT | os.O_WRONLY); \
 	fcntl.flock(lock, fcntl.LOCK_EX); os.set_inheritable(lock, True); \
 	os.execvp(sys.argv[1], sys.argv[1:])
 $(STAMP) $(TEST_STAMP): pyproject.toml constraints.txt
@@ -83,7 +83,6 @@ $(STAMP) $(TEST_STAMP): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
 		echo "$(PYTHON) cannot make environments: install its venv package (Debian: apt-get install python3-venv)" >&2; \
 		exit 1; }
-	@mkdir -p .lab
 	@$(PYTHON) -c '$(LOCK)' $(MAKE) --no-print-directory HOLDS_LOCK=yes $@
 $(TEST_STAMP): $(STAMP)
 else

@@ -43,7 +43,9 @@ class BadRequest:
 def png(width: int, height: int) -> bytes:
     """A gray picture that every reader can read."""
     stream = io.BytesIO()
-    Image.linear_gradient("L").resize((width, height)).save(stream, "PNG")
+    Image.linear_gradient("L").resize((width, height)).point(lambda v: 112 + v // 8).save(
+        stream, "PNG"
+    )
     return stream.getvalue()
 
 

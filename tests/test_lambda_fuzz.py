@@ -19,7 +19,7 @@ STATUSES = {200, 400, 404, 405, 413, 422}
 
 def png() -> bytes:
     stream = io.BytesIO()
-    Image.linear_gradient("L").resize((40, 30)).save(stream, "PNG")
+    Image.linear_gradient("L").resize((40, 30)).point(lambda v: 112 + v // 8).save(stream, "PNG")
     return stream.getvalue()
 
 

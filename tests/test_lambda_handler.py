@@ -27,7 +27,9 @@ CONTEXT = SimpleNamespace(aws_request_id="one-request")
 
 def picture(width: int = 300, height: int = 200, form: str = "PNG") -> bytes:
     stream = io.BytesIO()
-    Image.linear_gradient("L").resize((width, height)).save(stream, form)
+    Image.linear_gradient("L").resize((width, height)).point(lambda v: 112 + v // 8).save(
+        stream, form
+    )
     return stream.getvalue()
 
 

@@ -94,7 +94,7 @@ def test_pages_are_read_with_a_language_model(plain, english):
 
 
 def test_a_model_of_before_language_models_is_told(stand_in_path):
-    with pytest.raises(ModelFileError, match=r"make one with `lab compile`\.$"):
+    with pytest.raises(ModelFileError, match=r"new one with `lab compile`\.$"):
         ParagraphTextRecognizer(stand_in_path, language_model="english")
 
 

@@ -369,7 +369,7 @@ def test_command_without_good_arguments(tmp_path, stand_in_path, capsys):
     assert main([bad, good, "--model", stand_in_path]) == 2
     out, err = capsys.readouterr()
     assert "300x200" in out
-    assert err.startswith("error: ") and err.count("\n") == 1
+    assert err.startswith("error: ") and err.count("error: ") == 1
     assert main([good, "--model", "missing.pt"]) == 2
     assert main([good, "--model", bad]) == 2
     assert main([good, "--model", stand_in_path, "--device", "gpu"]) == 2

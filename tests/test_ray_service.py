@@ -32,7 +32,7 @@ def why_not() -> str:
 def test_in_a_network_of_its_own(cases):
     if reason := why_not():
         pytest.skip(reason)
-    options = ["-q", "-x", "-p", "no:cacheprovider", "-W", "ignore"]
+    options = ["-q", "-x", "-W", "ignore"]
     done = subprocess.run(
         [*IN_NETWORK, sys.executable, "-m", "pytest", *options, str(HERE / cases)],
         capture_output=True,

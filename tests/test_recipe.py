@@ -103,7 +103,7 @@ def test_a_missing_recipe_and_options_of_the_short_training_are_refused(lab, rec
     code, _, err = lab("train", "--recipe", recipe_file(TINY), "--steps", "4")
     assert code == 2 and "--steps does not go with it" in err
     code, _, err = lab("train", "--out", tmp_path)
-    assert code == 2 and "goes with --recipe alone" in err
+    assert code == 2 and "goes with --recipe only" in err
 
 
 def test_the_cost_is_told_for_what_was_measured(recipe_file):

@@ -72,7 +72,7 @@ def test_nothing_else_states_the_address_or_a_tag_of_it():
         if name.endswith((".ipynb", ".jpg", ".png", ".safetensors")):
             continue
         text = (ROOT / name).read_text(encoding="utf-8", errors="replace")
-        if f"{owner}/" in BADGE.sub("", text):
+        if f"{owner}/" in BADGE.sub("", text).replace(f"git clone {ADDRESS}\n", ""):
             stating.add(name)
     assert stating == {"pyproject.toml"}
 

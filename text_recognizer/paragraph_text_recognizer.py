@@ -33,6 +33,8 @@ MODEL_FORMAT = "text-recognizer/1"
 
 SURELY_UPRIGHT = 0.8
 """A page of less confidence is looked at upside down, too."""
+SURELY_SIZED = 0.96
+"""What is read with less confidence is also looked at with its writing made smaller."""
 SURELY_ONE_LINE = 0.9
 MOST_LINES_OF_ONE = 4
 """What is read as so many lines at most may be one large line."""
@@ -222,7 +224,7 @@ class ParagraphTextRecognizer:
         seen = self._see(list(chain.from_iterable(views)))
         lines = []
         for image, own in zip(images, views, strict=True):
-            found = [next(seen) for _ in own]
+            found = [self._smaller(next(seen)) for _ in own]
             found = self._upright(image, found)
             if len(found) == 1:
                 found = [self._as_one_line(found[0])]
@@ -251,6 +253,19 @@ class ParagraphTextRecognizer:
         other = list(self._see(turned))
         better = confidence(other) > confidence(found) + BETTER
         return other if better else found
+
+    def _smaller(self, found: Seen) -> Seen:
+        """What was found, or the same view with its writing made smaller if that reads better:
+        the finder takes a line of large writing for several."""
+        if confidence([found]) >= SURELY_SIZED:
+            return found
+        smaller = sized_view(found.view)
+        if smaller is found.view:
+            return found
+        (other,) = self._see([smaller])
+        fewer = len(other.confidences) < len(found.confidences)
+        least = confidence([found]) + (0.0 if fewer else BETTER)
+        return other if confidence([other]) > least else found
 
     def _as_one_line(self, found: Seen) -> Seen:
         """What was found, or the same view read as one line where that reads better."""

@@ -10,6 +10,7 @@ from safetensors.torch import load_file, save_file
 from text_recognizer.errors import ModelFileError
 from text_recognizer.files import replacing, sha256
 from text_recognizer.model_file import DIGESTS
+from text_recognizer.models.line_finder import LineFinder
 from text_recognizer.models.line_reader import CHANNELS, LineReader
 from text_recognizer.models.paragraph_reader import ParagraphReader
 from text_recognizer.places import project_folder
@@ -83,9 +84,9 @@ def load_paragraph_reader(folder: Path | None = None) -> ParagraphReader:
     """The finder and the reader of a weights folder (the packaged one) as one module, in
     evaluation mode. Raises ModelFileError where a file is missing or damaged."""
     folder = folder or packaged_weights()
-    reader = ParagraphReader(reader=load_line_reader(folder / READER))
-    load_weights(reader.finder, folder / FINDER)
-    return reader.eval()
+    finder = LineFinder()
+    load_weights(finder, folder / FINDER)
+    return ParagraphReader(finder, load_line_reader(folder / READER)).eval()
 
 
 def load_line_reader(path: Path) -> LineReader:

@@ -79,21 +79,21 @@ def serving(
     """Starts Ray and runs the application behind Serve's proxy on 127.0.0.1; ends both.
 
     Ray listens on 127.0.0.1, except for one port of each replica, for which it has no such option.
-    All of its ports ask for a token that only this process and its children know. `allow_open_ports`
-    accepts that; without it, Ray starts only where no other machine can reach it.
+    All of its ports ask for a token that only this process and its children know.
+    `allow_open_ports` accepts that; without it, Ray starts only where no other machine can reach it.
 
     Raises ServiceError without Ray, if the port is taken, or if others could reach Ray's ports;
     ModelFileError if the model can't be used.
     """
     with listening_socket(port, error=ServiceError) as listening:
         port = listening.getsockname()[1]
-    if not allow_open_ports and _reaches_other_machines():
-        raise ServiceError(
-            "Ray opens a port on all addresses for each replica, which asks for a token; add "
-            "--allow-open-ports to accept that, or run the command under `unshare --net`."
-        )
     with ray_folder() as folder:
         prepare_environment(folder)
+        if not allow_open_ports and _reaches_other_machines():
+            raise ServiceError(
+                "Ray opens a port on all addresses for each replica, which asks for a token; add "
+                "--allow-open-ports to accept that, or run the command under `unshare --net`."
+            )
         import ray
         from ray import serve
 

@@ -750,7 +750,7 @@ show_table(
 # `active` policy), they burn the time that the thread they wait for needs: beside other work it is
 # held up, and within a quota all of them are stopped until the next period. If they sleep while
 # they wait (`passive`, which the lab sets before it loads PyTorch), they don't. Each number below
-# comes from a process of its own, since OpenMP reads the setting only once.
+# comes from a separate process, since OpenMP reads the setting only once.
 
 # %% tags=["nbval-ignore-output"]
 show_table(

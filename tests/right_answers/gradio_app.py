@@ -224,7 +224,7 @@ def final_data(stream):
         block += line.decode()
         if line.strip():
             continue
-        found = re.match(r"event: (\\w+)\\r?\\ndata: (.*?)\\r?\\n", block)
+        found = re.search(r"event: (\\w+)\\r?\\n(?:.*\\n)*?data: (.*?)\\r?\\n", block)
         block = ""
         if found and found[1] == "complete":
             return json.loads(found[2])
@@ -243,7 +243,7 @@ def final_data(stream):
             case b"" if name == b"complete":
                 return json.loads(data)
             case b"" if name == b"error":
-                told = json.loads(data) or {}
+                told = json.loads(data or "null") or {}
                 raise RecognizerError(dict(told).get("error") or "no luck")
             case line if line.startswith(b"event:"):
                 name = line[6:].strip()

@@ -62,10 +62,10 @@ def find_views(page: Image.Image, picture: Image.Image, turn: int = 0) -> list[V
     if sheet.whole and len(boxes) < 2 and not _is_small_part(boxes, sheet):
         view = even_light(page, sheet.seen)
         grown = geometry.scaled(picture.width / page.width, picture.height / page.height)
-        return [sized_view(View(view, grown, 0), sheet.seen)]
+        return [View(view, grown, 0)]
     if not boxes:
         boxes = [Box(0, 0, sheet.seen.ink.shape[1], sheet.seen.ink.shape[0])]
-    return [sized_view(_view_of(sheet, box)) for box in boxes]
+    return [_view_of(sheet, box) for box in boxes]
 
 
 def sized_view(view: View, seen: Small | None = None, lines: int | None = None) -> View:

@@ -11,6 +11,7 @@ AREA = 64_000  # px of a picture made small
 LONGEST = 900  # px of its longer side
 FAINTEST = 0.07  # of the paper's light: what differs less is noise
 RULE = 0.1  # of the longer side: the shortest of a rule's runs
+SMALLEST_SHADED = 100  # px of a side: in less, a stroke is as large as a shadow
 UNEVEN = 0.72  # of the brightest paper's light: shadows are darker than that
 
 
@@ -63,8 +64,10 @@ def to_tensor(picture: Image.Image) -> Tensor:
 
 def to_picture(pixels: Tensor) -> Image.Image:
     """(H, W) in [0, 255] as a gray picture."""
-    data = pixels.round().clamp(0, 255).to(torch.uint8).contiguous()
-    return Image.frombytes("L", (data.size(1), data.size(0)), bytes(data.flatten().tolist()))
+    data = pixels.round().clamp(0, 255).to(torch.uint8).flatten()
+    room = bytearray(data.numel())  # a tensor gives its bytes away only with NumPy
+    torch.frombuffer(room, dtype=torch.uint8).copy_(data)
+    return Image.frombytes("L", (pixels.size(1), pixels.size(0)), bytes(room))
 
 
 def without_ink(gray: Tensor, size: int) -> Tensor:
@@ -97,7 +100,7 @@ def even_light(picture: Image.Image, seen: Small) -> Image.Image:
     A picture whose light is even, as a scan's, is returned as it is.
     """
     low, high = _quantiles(seen.paper, 0.03, 0.9)
-    if low > UNEVEN * high:
+    if low > UNEVEN * high or min(picture.size) < SMALLEST_SHADED:
         return picture
     gray = to_tensor(picture)
     if seen.inverted:
@@ -105,8 +108,7 @@ def even_light(picture: Image.Image, seen: Small) -> Image.Image:
     half = F.avg_pool2d(gray[None, None], 2, ceil_mode=True, count_include_pad=False)[0, 0]
     paper = without_ink(half, _closing_size(half))
     full = F.interpolate(paper[None, None], size=list(gray.shape), mode="bilinear")[0, 0]
-    even = (gray / full.clamp_min(8) * min(high, 235.0)).clamp(0, 255)
-    return Image.frombytes("L", picture.size, even.to(torch.uint8).numpy(force=True).tobytes())
+    return to_picture(gray / full.clamp_min(8) * min(high, 235.0))
 
 
 def _closing_size(gray: Tensor) -> int:
