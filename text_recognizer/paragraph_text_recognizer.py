@@ -22,7 +22,7 @@ from text_recognizer.errors import DeviceError, FirstPageWarning, ModelFileError
 from text_recognizer.images import ImageSource, LoadedImage, load_image, load_pages
 from text_recognizer.limits import MAX_BATCH
 from text_recognizer.model_file import checked_archive, default_model_path
-from text_recognizer.views import View, find_views, sized_view
+from text_recognizer.views import View, find_views, sized_view, whole_view
 from text_recognizer.views.seen import Seen, both_readings, confidence, seen_of_views
 
 if TYPE_CHECKING:
@@ -33,6 +33,8 @@ MODEL_FORMAT = "text-recognizer/1"
 
 SURELY_UPRIGHT = 0.8
 """A page of less confidence is looked at upside down, too."""
+SURELY_CUT = 0.8
+"""What is read with less confidence in a part of the picture is also looked for in all of it."""
 SURELY_SIZED = 0.96
 """What is read with less confidence is also looked at with its writing made smaller."""
 SURELY_ONE_LINE = 0.9
@@ -225,7 +227,7 @@ class ParagraphTextRecognizer:
         lines = []
         for image, own in zip(images, views, strict=True):
             found = [self._smaller(next(seen)) for _ in own]
-            found = self._upright(image, found)
+            found = self._or_whole(image, self._upright(image, found))
             if len(found) == 1:
                 found = [self._as_one_line(found[0])]
             lines.append(self._texts(image, found))
@@ -253,6 +255,17 @@ class ParagraphTextRecognizer:
         other = list(self._see(turned))
         better = confidence(other) > confidence(found) + BETTER
         return other if better else found
+
+    def _or_whole(self, image: LoadedImage, found: list[Seen]) -> list[Seen]:
+        """What was found, or what is found in the whole picture as it is unless that reads worse:
+        a few strokes can look like a turned page."""
+        if confidence(found) >= SURELY_CUT:
+            return found
+        whole = whole_view(image.page, image.detail or image.page)
+        if len(found) == 1 and found[0].view.page.size == whole.page.size:
+            return found
+        other = list(self._see([whole]))
+        return other if confidence(other) > confidence(found) - BETTER else found
 
     def _smaller(self, found: Seen) -> Seen:
         """What was found, or the same view with its writing made smaller if that reads better:

@@ -60,12 +60,16 @@ def find_views(page: Image.Image, picture: Image.Image, turn: int = 0) -> list[V
     sheet = _upright(picture, turn)
     boxes = find_blocks(sheet.seen.ink)
     if sheet.whole and len(boxes) < 2 and not _is_small_part(boxes, sheet):
-        view = even_light(page, sheet.seen)
-        grown = geometry.scaled(picture.width / page.width, picture.height / page.height)
-        return [View(view, grown, 0)]
+        return [whole_view(even_light(page, sheet.seen), picture)]
     if not boxes:
         boxes = [Box(0, 0, sheet.seen.ink.shape[1], sheet.seen.ink.shape[0])]
     return [_view_of(sheet, box) for box in boxes]
+
+
+def whole_view(page: Image.Image, picture: Image.Image) -> View:
+    """All of a picture as one view."""
+    grown = geometry.scaled(picture.width / page.width, picture.height / page.height)
+    return View(page, grown, 0)
 
 
 def sized_view(view: View, seen: Small | None = None, lines: int | None = None) -> View:
