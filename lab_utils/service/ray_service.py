@@ -80,7 +80,7 @@ def serving(
 
     Ray listens on 127.0.0.1, except for one port of each replica, for which it has no such option.
     All of its ports ask for a token that only this process and its children know.
-    `allow_open_ports` accepts that; without it, Ray starts only where no other machine can reach it.
+    `allow_open_ports` accepts that; without it, Ray starts only if no other machine can reach it.
 
     Raises ServiceError without Ray, if the port is taken, or if others could reach Ray's ports;
     ModelFileError if the model can't be used.
