@@ -11,7 +11,7 @@ from text_recognizer.models.normalization import overview_size
 from text_recognizer.pages import kinds
 from text_recognizer.paragraph_text_recognizer import ParagraphTextRecognizer
 from text_recognizer.places import project_folder
-from text_recognizer.views import find_views
+from text_recognizer.views import find_views, sized_view
 from text_recognizer.views.blocks import count_lines, find_blocks
 from text_recognizer.views.direction import direction
 from text_recognizer.views.geometry import mapped
@@ -112,7 +112,7 @@ def test_a_tall_picture_is_read_in_pieces_without_overlap():
 
 def test_a_word_that_fills_the_picture_is_made_smaller():
     word = written(lines=1, height=80, width=240).resize((1200, 400))
-    (view,) = views_of(word)
+    view = sized_view(*views_of(word))
     shown = overview_size(view.page.height, view.page.width)[0] / view.page.height
     assert view.page.height * shown < 140
     (x, y) = mapped(view.matrix, [(view.page.width / 2, view.page.height / 2)])[0]
