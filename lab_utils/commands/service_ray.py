@@ -37,14 +37,14 @@ def ray(
     allow_open_ports: Annotated[
         bool,
         typer.Option(
-            "--allow-open-ports", help="Let each replica listen on all addresses, behind a token."
+            "--allow-open-ports",
+            help="Let Ray's processes listen on all addresses, behind a token.",
         ),
     ] = False,
 ) -> None:
     """Serve the model with Ray Serve: pages that come at the same time are read in one batch.
 
-    Listens on 127.0.0.1, except for a port of each replica, which Ray opens on all
-    addresses. SIGHUP loads the model file again, without losing a request.
+    Listens on 127.0.0.1; Ray's processes open ports of their own on all addresses. SIGHUP loads the model file again, without losing a request.
 
     Example: lab service ray --replicas 2 --max-batch 8
     """
