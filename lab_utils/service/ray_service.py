@@ -78,8 +78,8 @@ def serving(
 ) -> Iterator[RayService]:
     """Starts Ray and runs the application behind Serve's proxy on 127.0.0.1; ends both.
 
-    The proxy listens on 127.0.0.1. Ray's own ports have no such option: its processes also listen on
-    all addresses. These ports ask for a token that only this process and its children know.
+    The proxy listens on 127.0.0.1. Ray's own ports have no such option: its processes also listen
+    on all addresses. These ports ask for a token that only this process and its children know.
     `allow_open_ports` accepts that; without it, Ray starts only if no other machine can reach it.
 
     Raises ServiceError without Ray, if the port is taken, or if others could reach Ray's ports;
