@@ -44,7 +44,8 @@ def ray(
 ) -> None:
     """Serve the model with Ray Serve: pages that come at the same time are read in one batch.
 
-    Listens on 127.0.0.1; Ray's processes open ports of their own on all addresses. SIGHUP loads the model file again, without losing a request.
+    Listens on 127.0.0.1; Ray's processes also open ports on all addresses. SIGHUP loads the model
+    file again, without losing a request.
 
     Example: lab service ray --replicas 2 --max-batch 8
     """
