@@ -273,7 +273,10 @@ def test_a_new_model_file_loses_no_request(service, ask, models):
 
 def test_ctrl_c_ends_it_and_all_that_it_started(service):
     port = int(service.url.rpartition(":")[2])
-    assert service.end() == (130, "")
+    code, errors = service.end()
+    # Ray warns that a network of its own has no way out.
+    said = [line for line in errors.splitlines() if "network_util.cc" not in line]
+    assert (code, said) == (130, [])
     with pytest.raises(ConnectionRefusedError):
         socket.create_connection(("127.0.0.1", port))
     others = [path for path in Path("/proc").glob("[0-9]*/ns/net") if _is_here(path)]
