@@ -22,7 +22,6 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 
 from lab_utils.middleware import RequestLimits
-from lab_utils.predictors.pages_to_send import PageToSend
 from lab_utils.service import schema
 from lab_utils.service.ray_service import RaySettings
 from lab_utils.service.schema import RequestError
@@ -93,9 +92,7 @@ class PageReader:
         reading, batch = await self._read_batch(page)
         if isinstance(reading, Exception):
             raise reading
-        return Answer(
-            PageToSend({}, page).in_px_of_image(reading), None, batch, self._model, self._node
-        )
+        return Answer(reading.in_px_of(page), None, batch, self._model, self._node)
 
     @serve.batch(max_batch_size=MAX_BATCH, batch_wait_timeout_s=0.01)
     async def _read_batch(
