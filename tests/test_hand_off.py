@@ -34,7 +34,8 @@ def home(tmp_path_factory):
         for name in ("WANDB_API_KEY", "WANDB_BASE_URL", "WANDB_PROJECT", "WANDB_ENTITY"):
             patch.delenv(name, raising=False)
         patch.setenv("LAB_HOME", str(folder))
-        with tracking.connect():
+        # Named, since another file of this process may have left a tracker behind.
+        with tracking.connect(folder / "wandb"):
             yield folder
 
 

@@ -101,10 +101,10 @@ def in_one_batch(strips: list[Tensor], fill: float) -> tuple[Tensor, Tensor]:
 
 
 def assert_same_reading(logits: Tensor, expected: Tensor) -> None:
-    """Probabilities equal to 1e-4, and logits, which reach 30, to 1e-3: against a double-precision
-    run, onnxruntime's own rounding moves some of them by 2.5e-4, and how it rounds depends on the
-    written lines (6.5e-4 was seen)."""
-    torch.testing.assert_close(logits.softmax(-1), expected.softmax(-1), atol=1e-4, rtol=0)
+    """Logits, which reach 30, equal to 1e-3, and probabilities to the 5e-4 that such logits can
+    move them by: against a double-precision run, onnxruntime's own rounding moves some logits by
+    2.5e-4, and how it rounds depends on the processor and the written lines (6.5e-4 was seen)."""
+    torch.testing.assert_close(logits.softmax(-1), expected.softmax(-1), atol=5e-4, rtol=0)
     torch.testing.assert_close(logits, expected, atol=1e-3, rtol=0)
 
 

@@ -51,7 +51,9 @@ def page(width: int = 60, height: int = 40) -> bytes:
 def answer(body: str | bytes = GOOD, status: int = 200, length: int | None = None, **headers):
     """The bytes of an HTTP answer; `length` overrides its true Content-Length."""
     body = body.encode() if isinstance(body, str) else body
-    headers = {"Content-Length": len(body) if length is None else length, **headers}
+    # RawServer closes: kept and asked again at once, the connection would break.
+    length = len(body) if length is None else length
+    headers = {"Content-Length": length, "Connection": "close", **headers}
     lines = "".join(f"{name.replace('_', '-')}: {value}\r\n" for name, value in headers.items())
     return f"HTTP/1.1 {status} Whatever\r\n{lines}\r\n".encode() + body
 

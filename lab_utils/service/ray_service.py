@@ -97,7 +97,9 @@ def serving(
         import ray
         from ray import serve
 
-        logging.getLogger("ray").setLevel(logging.ERROR)
+        # Serve gives its logger a level of its own when it is imported.
+        for name in ("ray", "ray.serve"):
+            logging.getLogger(name).setLevel(logging.ERROR)
         try:
             _start_ray(2 * settings.replicas * settings.threads)
             serve.start(proxy_location="HeadOnly", http_options={"host": LOOPBACK, "port": port})
