@@ -115,10 +115,10 @@ def show(rows: dict[str, dict], kind: str, readings: list) -> None:
 
 def rapidocr():
     """rapidocr without its direction classifier, as a function from pictures to texts."""
-    from page_readers import rapidocr_upright
+    from page_readers import CONTESTANTS
 
-    read = rapidocr_upright()
-    return lambda picture: to_printable_ascii(read(picture))
+    read = CONTESTANTS["rapidocr_upright"](argparse.Namespace(threads=1))
+    return lambda picture: to_printable_ascii(read([picture], [0])[0])
 
 
 def arguments() -> argparse.Namespace:
