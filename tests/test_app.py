@@ -1,6 +1,7 @@
 """The web app: its page, what it shows of a reading, feedback, overload, and the command."""
 
 import csv
+import dataclasses
 import os
 import re
 import signal
@@ -66,7 +67,7 @@ def test_the_page_is_served_and_asks_nothing_from_outside(app):
     assert "default-src 'self'" in policy and "http" not in policy
 
 
-def test_only_the_two_endpoints_are_public(app):
+def test_only_the_endpoints_are_public(app):
     _, client = app
     info = client.get("gradio_api/info").json()
     assert list(info["named_endpoints"]) == [f"/{name}" for name in names.ENDPOINTS]
@@ -124,7 +125,7 @@ def test_a_bug_in_a_predictor_stays_inside(tmp_path, caplog):
 
 def test_a_service_that_fails_is_told_without_its_address(tmp_path):
     class Away:
-        def predict(self, image):
+        def read(self, image):
             raise ServiceUnreachableError("The model service at http://10.0.0.7:9000 is gone.")
 
     with serving(Away(), tmp_path) as (_, client):
@@ -166,6 +167,12 @@ def test_doubtful_lines_are_told_in_words_and_dashed():
 def test_a_blank_page_is_said_to_be_one():
     shown = read_page(Fixed(reading()), png())
     assert "No writing was found" in shown.message and shown.found == ""
+
+
+def test_what_is_wrong_with_a_page_is_said():
+    doubtful = dataclasses.replace(reading(0.3), note="The writing is too small.")
+    assert "notice" in summary(doubtful, 0.5) and "too small" in summary(doubtful, 0.5)
+    assert "too dark" in summary(dataclasses.replace(reading(), note="It is too dark."), 0.5)
 
 
 def test_text_cannot_become_markup():

@@ -88,8 +88,12 @@ def call(handler):
     return send
 
 
+NOTED = {"note": "The text is doubtful: little of it was read with confidence."}
+"""What the stand-in's low confidences lead to."""
+
+
 def test_one_image(call):
-    assert call(GOOD) == (200, {"pred": "300x200\ngray 127"})
+    assert call(GOOD) == (200, {"pred": "300x200\ngray 127", **NOTED})
     assert call({"image": f"data:image/png;base64,{PNG}"})[1]["pred"] == "300x200\ngray 127"
 
 
@@ -248,7 +252,7 @@ def public_loopback(monkeypatch):
 def test_a_public_url_is_read(handler, serve, public_loopback, log):
     server = serve(picture())
     answer = handler({"image_url": f"{server.url}/page.png"})
-    assert answer == {"pred": "300x200\ngray 127"}
+    assert answer == {"pred": "300x200\ngray 127", **NOTED}
     assert json.loads(log[-1])["bytes"] == len(picture())
 
 

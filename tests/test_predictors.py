@@ -139,8 +139,17 @@ def test_an_image_that_no_request_holds_becomes_its_page_without_loss(tmp_path):
         assert load_image(fields["image"]).page.tobytes() == direct.page.tobytes()
 
 
-def test_even_the_worst_page_fits_into_a_request():
-    worst = page_to_send(noise(1600, 1600, "L"))
+def test_small_writing_in_a_large_photo_arrives_in_all_its_px():
+    photo = Image.new("RGB", (4000, 3000), "white")
+    photo.paste(noise(400, 300), (1700, 1200))
+    direct, sent = load_image(photo), load_image(sent_bytes(photo))
+    assert sent.detail.tobytes() == direct.detail.tobytes()
+    assert page_to_send(direct) == page_to_send(photo)
+
+
+@pytest.mark.parametrize("size", [(1600, 1600), (2400, 2400), (4000, 3000)])
+def test_even_the_worst_page_fits_into_a_request(size):
+    worst = page_to_send(noise(*size, "L"))
     assert len(worst.fields["image"]) <= MAX_TEXT_BYTES
 
 

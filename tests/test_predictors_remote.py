@@ -187,7 +187,8 @@ def test_remote_and_local_read_the_same(service, recognizer, serve):
                 pytest.approx(flat(line), abs=0.2)
                 for line in near.lines
             ]
-            assert (far.width, far.height) == (near.width, near.height)
+            assert (far.width, far.height, far.note) == (near.width, near.height, near.note)
+            assert [line.block for line in far.lines] == [line.block for line in near.lines]
             assert 0 < far.seconds < 10
         picture = serve(page())
         assert predictor.predict(f"{picture.url}/page.png") == recognizer.predict(page())

@@ -31,7 +31,7 @@ READING = PageReading(
     "two\nlines",
     [
         Line("two", 0.875, [(1.0, 2.5), (30.0, 3.5)], 12.5, (1.0, 0.0, 30.0, 9.7)),
-        Line("lines", 0.5, [(1.0, 22.5), (30.0, 23.5)], 12.0, (1.0, 16.0, 30.0, 29.7)),
+        Line("lines", 0.5, [(1.0, 22.5), (30.0, 23.5)], 12.0, (1.0, 16.0, 30.0, 29.7), block=1),
     ],
     0.25,
     40,
@@ -112,6 +112,9 @@ def test_a_reading_comes_back_equal_through_json():
     assert decode_text(answer) == READING.text
     blank = dataclasses.replace(READING, text="", lines=[])
     assert decode_reading(json.loads(json.dumps(encode_answer(request, [blank])))) == blank
+    doubtful = dataclasses.replace(READING, note="The text is doubtful.")
+    assert decode_reading(json.loads(json.dumps(encode_answer(request, [doubtful])))) == doubtful
+    assert encode_answer(parsed({"image": "aGVs"}), [doubtful])["note"] == doubtful.note
     without = encode_answer(parsed({"image": "aGVs"}), [READING])
     assert without == {"pred": "two\nlines"}
     with pytest.raises(ValueError, match="lines"):
@@ -132,6 +135,7 @@ LINE = ANSWER["lines"][0]
         {"error": "no"},
         {**ANSWER, "pred": None},
         {**ANSWER, "pred": 5},
+        {**ANSWER, "note": 5},
         {**ANSWER, "lines": None},
         {**ANSWER, "lines": {}},
         {**ANSWER, "lines": ["a"]},
@@ -146,6 +150,7 @@ LINE = ANSWER["lines"][0]
             {**ANSWER, "lines": [{**LINE, **change}]}
             for change in (
                 {"text": 5},
+                {"block": "1"},
                 {"confidence": "high"},
                 {"confidence": True},
                 {"path": 5},

@@ -49,9 +49,6 @@ from text_recognizer.limits import (
     MIN_IMAGE_SIDE,
 )
 
-ImageSource = Image.Image | str | os.PathLike | bytes | bytearray | memoryview
-"""PIL image, path, http(s) URL, image bytes, base64 text or data URI."""
-
 FORMATS = ("PNG", "JPEG", "GIF", "TIFF", "WEBP", "BMP", "PPM", "AVIF")
 _FORMATS_IN_WORDS = "PNG, JPEG, GIF, TIFF, WebP, AVIF, BMP or PPM"
 _SIGNATURES = re.compile(
@@ -92,6 +89,11 @@ class LoadedImage(NamedTuple):
         return self.width / self.page.width, self.height / self.page.height
 
 
+ImageSource = Image.Image | LoadedImage | str | os.PathLike | bytes | bytearray | memoryview
+"""PIL image, an image that is loaded already, path, http(s) URL, image bytes, base64 text or data
+URI."""
+
+
 def load_image(source: ImageSource, *, allow_private_addresses: bool = False) -> LoadedImage:
     """Returns the image as a gray, upright page of at most MAX_PAGE_SIDE px.
 
@@ -102,7 +104,8 @@ def load_image(source: ImageSource, *, allow_private_addresses: bool = False) ->
     taken as it stands and never changed.
 
     Args:
-        source: PIL image, path, http(s) URL, image bytes, base64 text or data URI.
+        source: PIL image, path, http(s) URL, image bytes, base64 text or data URI. One that is
+            loaded already is returned as it is.
         allow_private_addresses: see `fetching.fetch`.
 
     Raises:
@@ -110,6 +113,8 @@ def load_image(source: ImageSource, *, allow_private_addresses: bool = False) ->
         ImageTooLargeError: it has more bytes or pixels than `text_recognizer.limits` allows.
         AddressError, DownloadError: see `fetching.fetch`.
     """
+    if isinstance(source, LoadedImage):
+        return source
     if isinstance(source, Image.Image):
         with _decoder_errors("The image"):
             return _to_page(source, "The image")

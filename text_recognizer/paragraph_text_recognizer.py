@@ -66,19 +66,18 @@ class Line:
     block: int = 0
     """Which block it belongs to, such as a column; they are numbered in reading order."""
 
-    def in_px_of(self, image: LoadedImage) -> "Line":
-        """This line of an image's page, in px of the image itself; to 0.1 px."""
-        x_scale, y_scale = image.scale
+    def scaled(self, x_scale: float, y_scale: float) -> "Line":
+        """This line in px of a larger or smaller copy of the image; to 0.1 px."""
         x0, y0, x1, y1 = self.box
         return dataclasses.replace(
             self,
             path=[(round(x * x_scale, 1), round(y * y_scale, 1)) for x, y in self.path],
             height=round(self.height * y_scale, 1),
             box=(
-                max(round(x0 * x_scale, 1), 0.0),
-                max(round(y0 * y_scale, 1), 0.0),
-                min(round(x1 * x_scale, 1), float(image.width)),
-                min(round(y1 * y_scale, 1), float(image.height)),
+                round(x0 * x_scale, 1),
+                round(y0 * y_scale, 1),
+                round(x1 * x_scale, 1),
+                round(y1 * y_scale, 1),
             ),
         )
 
@@ -99,10 +98,10 @@ class PageReading:
     note: str = ""
     """What to tell whoever reads the text: why there is none, or that it is doubtful."""
 
-    def in_px_of(self, image: LoadedImage) -> "PageReading":
-        """This reading of an image's page, with its places in px of the image itself."""
-        lines = [line.in_px_of(image) for line in self.lines]
-        return dataclasses.replace(self, lines=lines, width=image.width, height=image.height)
+    def in_px_of(self, width: int, height: int) -> "PageReading":
+        """This reading with its places in px of a copy of the image that has another size."""
+        lines = [line.scaled(width / self.width, height / self.height) for line in self.lines]
+        return dataclasses.replace(self, lines=lines, width=width, height=height)
 
 
 class ParagraphTextRecognizer:

@@ -4,7 +4,7 @@ Every error is a RecognizerError for a program, and a notice on the page for a p
 """
 
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -16,10 +16,12 @@ from lab_utils.app.pictures import NO_IMAGE, Picture, data_uri, picture_in
 from lab_utils.app.reading import notice, read_page
 from lab_utils.app.recent import RecentReadings
 from lab_utils.predictors.errors import RequestRefusedError, ServiceError
+from lab_utils.service.schema import encode_reading
 from text_recognizer.errors import ImageError, RecognizerError
 
 if TYPE_CHECKING:
     from lab_utils.predictors import Predictor
+    from text_recognizer.paragraph_text_recognizer import PageReading
 
 _log = logging.getLogger(__name__)
 
@@ -58,7 +60,7 @@ class Events:
         Returns:
             The text, its lines joined by newlines; empty where there is no writing.
         """
-        return await _for_gradio(self.read_image(image))
+        return (await _for_gradio(self.reading_of_image(image))).text
 
     async def predict_base64(self, image: str) -> str:
         """Reads a page of handwriting from base64 text.
@@ -70,18 +72,30 @@ class Events:
         Returns:
             The text, its lines joined by newlines; empty where there is no writing.
         """
-        return await _for_gradio(self.read_base64(image))
+        return (await _for_gradio(self.reading_of_base64(image))).text
 
-    async def read_image(self, image: Any) -> str:
-        """The text of what Gradio's clients send as an image; raises RecognizerError."""
+    async def read_base64(self, image: str) -> dict:
+        """Reads a page of handwriting from base64 text, with what there is to say about it.
+
+        Args:
+            image: The page, as base64 text or a data URI, as for `predict_base64`.
+
+        Returns:
+            `pred`, the text; `note`, if the page was hard to read; `width` and `height` in px;
+            `lines`, each with `text`, `confidence`, `block`, `path`, `height` and `box` in px.
+        """
+        return encode_reading(await _for_gradio(self.reading_of_base64(image)), lines=True)
+
+    async def reading_of_image(self, image: Any) -> "PageReading":
+        """Reads what Gradio's clients send as an image; raises RecognizerError."""
         picture = picture_in(image)
         if picture is None:
             raise ImageError(NO_IMAGE)
-        return await self._work(partial(self.predictor.predict, picture))
+        return await self._work(partial(self.predictor.read, picture))
 
-    async def read_base64(self, image: Any) -> str:
-        """The text of an image as base64 or a data URI; raises RecognizerError."""
-        return await self._work(partial(self.predictor.predict, data_uri(image)))
+    async def reading_of_base64(self, image: Any) -> "PageReading":
+        """Reads an image as base64 or a data URI; raises RecognizerError."""
+        return await self._work(partial(self.predictor.read, data_uri(image)))
 
     async def read(self, image: dict | None) -> tuple:
         """Reads the page's picture; returns what each part of the page shows then."""
@@ -140,10 +154,10 @@ class Events:
             ) from None
 
 
-async def _for_gradio(text: Any) -> str:
+async def _for_gradio(reading: Awaitable["PageReading"]) -> "PageReading":
     """Gradio shows the message of its own error only."""
     try:
-        return await text
+        return await reading
     except RecognizerError as error:
         raise gr.Error(str(error), print_exception=False) from None
 

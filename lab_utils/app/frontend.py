@@ -125,6 +125,7 @@ def make_page(events: Events, title: str) -> gr.Blocks:
             events.predict, api_image, api_text, api_name=names.PREDICT, preprocess=False
         )
         gr.api(events.predict_base64, api_name=names.PREDICT_BASE64)
+        gr.api(events.read_base64, api_name=names.READ_BASE64)
     # `Admission` decides how many pages are read at once and wait; Gradio's queue lets all pass.
     page.queue(max_size=None, default_concurrency_limit=None)
     page.state_session_capacity = MAX_SESSIONS

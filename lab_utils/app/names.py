@@ -9,7 +9,10 @@ PREDICT = "predict"
 PREDICT_BASE64 = "predict_base64"
 """Endpoint that takes base64 text or a data URI, and returns the text."""
 
-ENDPOINTS = (PREDICT, PREDICT_BASE64)
+READ_BASE64 = "read_base64"
+"""Endpoint that takes the same, and returns the whole reading: text, note, and lines."""
+
+ENDPOINTS = (PREDICT, PREDICT_BASE64, READ_BASE64)
 
 TABS = "ways"
 IMAGE = "image"

@@ -52,12 +52,14 @@ def summary(reading: "PageReading", seconds: float) -> str:
     """How the reading went, as HTML: lines, seconds, and the numbers of doubtful lines."""
     if not reading.lines:
         return notice(
-            "No writing was found.",
+            reading.note or "No writing was found.",
             "Is the picture sharp, and the writing dark on light paper or light on dark?",
         )
     count = len(reading.lines)
     said = f"Read {count} {'line' if count == 1 else 'lines'} in {seconds:.1f} s."
     numbers = [str(number) for number, _ in doubtful_lines(reading)]
+    if reading.note:
+        return f"<p class='said'>{said}</p>{notice(reading.note)}"
     if not numbers:
         return f"<p class='said'>{said}</p>"
     named = numbers[0] if len(numbers) == 1 else f"{', '.join(numbers[:-1])} and {numbers[-1]}"

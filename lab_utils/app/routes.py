@@ -20,9 +20,10 @@ from lab_utils.app.limits import (
     LEAST_UPLOAD_BYTES,
     MAX_CACHE_BYTES,
 )
-from lab_utils.app.names import ENDPOINTS
+from lab_utils.app.names import ENDPOINTS, READ_BASE64
 from lab_utils.app.pictures import check_payload, check_texts
 from lab_utils.middleware import RETRY_SECONDS, json_refusal
+from lab_utils.service.schema import encode_reading
 from text_recognizer.errors import RecognizerError
 
 FORM = 'Send JSON of the form {"data": [IMAGE]} with the header Content-Type: application/json.'
@@ -175,7 +176,8 @@ class RecentBytes:
 
 
 async def run(request: Request, inputs: Inputs, read: dict[str, Any]) -> dict:
-    """The values of a call in one step: {"data": [TEXT]}; raises RecognizerError.
+    """The values of a call in one step: {"data": [TEXT]}, and a note where the page was hard to
+    read; raises RecognizerError.
 
     Args:
         request: to /gradio_api/run/ENDPOINT.
@@ -184,7 +186,9 @@ async def run(request: Request, inputs: Inputs, read: dict[str, Any]) -> dict:
     """
     name = request.path_params["endpoint"]
     (value,) = data_in(await request.body(), inputs, name)
-    return {"data": [await read[name](value)]}
+    reading = await read[name](value)
+    answer = encode_reading(reading, lines=True) if name == READ_BASE64 else reading.text
+    return {"data": [answer]} | ({"note": reading.note} if reading.note else {})
 
 
 def _closed(path: str) -> Response | None:

@@ -260,8 +260,9 @@ class Frontend:
         from lab_utils.middleware import json_refusal
 
         read = {
-            names.PREDICT: self.functions.read_image,
-            names.PREDICT_BASE64: self.functions.read_base64,
+            names.PREDICT: self.functions.reading_of_image,
+            names.PREDICT_BASE64: self.functions.reading_of_base64,
+            names.READ_BASE64: self.functions.reading_of_base64,
         }
 
         async def call(request: Request) -> dict:

@@ -1,5 +1,5 @@
 """What of an image goes to a service: its own bytes where they fit, so that nothing is lost on the
-way, else exactly the page that the network would see, without loss."""
+way, else its pixels as the recognizer would load them, without loss where that fits."""
 
 import base64
 import dataclasses
@@ -7,7 +7,7 @@ import io
 import os
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from PIL import Image
 
@@ -33,7 +33,9 @@ class PageToSend:
 
     def in_px_of_image(self, reading: "PageReading") -> "PageReading":
         """The service's reading with its coordinates in px of the image that the caller gave."""
-        return reading if self.scaled is None else reading.in_px_of(self.scaled)
+        if self.scaled is None:
+            return reading
+        return reading.in_px_of(self.scaled.width, self.scaled.height)
 
 
 def page_to_send(source: ImageSource) -> PageToSend:
@@ -41,8 +43,9 @@ def page_to_send(source: ImageSource) -> PageToSend:
 
     Paths, bytes, base64 texts and data URIs are sent as they are, so the service sees their EXIF
     orientation. URLs are left to the service to fetch. A PIL image, and whatever has more than
-    4.6 MB, becomes its gray, upright page of at most 1600 px a side, as PNG: the recognizer makes
-    the same page of it, pixel by pixel, and no such page has more than 2.6 MB.
+    4.6 MB, is sent gray and upright, in the px of which small writing is read: as PNG, or as JPEG
+    where that is too large. If that is too large as well, it is the page of at most 1600 px a side,
+    as PNG, which has no more than 2.6 MB.
 
     Raises:
         ImageError, ImageTooLargeError, AddressError: the image is none that the recognizer takes;
@@ -50,6 +53,8 @@ def page_to_send(source: ImageSource) -> PageToSend:
     """
     if isinstance(source, str):
         return _from_text(source)
+    if isinstance(source, LoadedImage):
+        return _as_page(source)
     data = _small_image_bytes(source)
     if data is None:
         return _as_page(load_image(source))
@@ -102,7 +107,18 @@ def _is_image(data: bytes) -> bool:
 
 
 def _as_page(loaded: LoadedImage) -> PageToSend:
-    stream = io.BytesIO()
     # The least effort: a harder one takes longer than it saves on the way.
-    loaded.page.save(stream, "PNG", compress_level=1)
+    lossless: dict[str, Any] = {"format": "PNG", "compress_level": 1}
+    ways = [(loaded.page, lossless)]
+    if loaded.detail is not None:
+        ways = [
+            (loaded.detail, lossless),
+            (loaded.detail, {"format": "JPEG", "quality": 92}),
+            *ways,
+        ]
+    for picture, options in ways:
+        stream = io.BytesIO()
+        picture.save(stream, **options)
+        if stream.tell() <= MAX_TEXT_BYTES // 4 * 3:
+            break
     return PageToSend({"image": base64.b64encode(stream.getvalue()).decode()}, loaded)

@@ -19,6 +19,7 @@ class _Strict(BaseModel):
 
 class _Text(_Strict):
     pred: str
+    note: str = ""
 
 
 class _Line(_Strict):
@@ -27,6 +28,7 @@ class _Line(_Strict):
     path: list[_Point]
     height: FiniteFloat
     box: Annotated[list[FiniteFloat], Field(min_length=4, max_length=4)]
+    block: int = 0
 
 
 class _Reading(_Text):
@@ -47,6 +49,8 @@ def decode_text(answer: object) -> str:
 def decode_reading(answer: object) -> "PageReading":
     """The reading in the answer to one image that was sent with `"lines": true`.
 
+    A service of an older version sends neither a note nor the lines' blocks.
+
     Raises ValueError for any other answer.
     """
     from text_recognizer.paragraph_text_recognizer import Line, PageReading
@@ -59,10 +63,11 @@ def decode_reading(answer: object) -> "PageReading":
             path=[(x, y) for x, y in line.path],
             height=line.height,
             box=tuple(line.box),
+            block=line.block,
         )
         for line in found.lines
     ]
-    return PageReading(found.pred, lines, found.seconds, found.width, found.height)
+    return PageReading(found.pred, lines, found.seconds, found.width, found.height, found.note)
 
 
 def _checked(form: type[_Form], answer: object) -> _Form:

@@ -92,7 +92,7 @@ class PageReader:
         reading, batch = await self._read_batch(page)
         if isinstance(reading, Exception):
             raise reading
-        return Answer(reading.in_px_of(page), None, batch, self._model, self._node)
+        return Answer(reading, None, batch, self._model, self._node)
 
     @serve.batch(max_batch_size=MAX_BATCH, batch_wait_timeout_s=0.01)
     async def _read_batch(
@@ -111,7 +111,7 @@ class PageReader:
     def _read_all(self, pages: list[LoadedImage]) -> list[PageReading | Exception]:
         """The readings in order; a page that breaks the model has the error in its place."""
         try:
-            return self._recognizer.read_batch([page.page for page in pages])
+            return self._recognizer.read_batch(pages)
         except Exception as error:
             if len(pages) == 1:
                 return [error]

@@ -152,8 +152,11 @@ def image_sources(request: Request, *, allow_private_addresses: bool = False) ->
 
 
 def encode_answer(request: Request, readings: Sequence["PageReading"]) -> dict[str, Any]:
-    """The JSON document that answers a request with the readings of its images, in order."""
-    answers = [_encode_reading(reading, request.lines) for reading in readings]
+    """The JSON document that answers a request with the readings of its images, in order.
+
+    `note` is in it only where there is something to say about a page.
+    """
+    answers = [encode_reading(reading, request.lines) for reading in readings]
     return {"preds": answers} if request.many else answers[0]
 
 
@@ -209,8 +212,11 @@ def _data_uri(value: object, name: str) -> str:
     return value if value[:5].lower() == "data:" else f"data:;base64,{value}"
 
 
-def _encode_reading(reading: "PageReading", lines: bool) -> dict[str, Any]:
+def encode_reading(reading: "PageReading", lines: bool) -> dict[str, Any]:
+    """One image's part of an answer; with `lines` also their places, confidences and blocks."""
     answer: dict[str, Any] = {"pred": reading.text}
+    if reading.note:
+        answer["note"] = reading.note
     if lines:
         answer |= {
             "lines": [asdict(line) for line in reading.lines],
