@@ -11,7 +11,7 @@ from text_recognizer.models.normalization import overview_size
 from text_recognizer.pages import kinds
 from text_recognizer.paragraph_text_recognizer import ParagraphTextRecognizer
 from text_recognizer.places import project_folder
-from text_recognizer.views import find_views, sized_view
+from text_recognizer.views import find_sheet, sized_view
 from text_recognizer.views.blocks import count_lines, find_blocks
 from text_recognizer.views.direction import direction
 from text_recognizer.views.geometry import mapped
@@ -38,7 +38,7 @@ def written(width=700, height=480, lines=7, pitch=60, left=40, word=70):
 
 
 def views_of(page):
-    return find_views(page, page)
+    return find_sheet(page, page).views()
 
 
 def slant(view):
@@ -61,6 +61,17 @@ def test_slanting_and_turned_pages_come_out_level(degrees):
     (x0, y0), (x1, y1) = mapped(view.matrix, [(10, 50), (210, 50)])
     turned = math.degrees(math.atan2(y0 - y1, x1 - x0))
     assert abs((turned - degrees + 90) % 180 - 90) < 2
+
+
+def test_a_sheet_upside_down_shows_what_lies_there_in_the_turned_picture():
+    page = written(lines=4)
+    (turned,) = find_sheet(page, page).upside_down().views()
+    (direct,) = find_sheet(page, page).views()
+    (left, top), (right, bottom) = mapped(turned.matrix, [(0, 0), turned.page.size])
+    assert left > right and top > bottom
+    shown = turned.page.rotate(180)
+    assert abs(float(np.asarray(shown).mean()) - float(np.asarray(direct.page).mean())) < 25
+    assert abs(slant(turned)) < 2
 
 
 @pytest.mark.parametrize("light", [0.4, 0.25])

@@ -22,7 +22,7 @@ from text_recognizer.errors import DeviceError, FirstPageWarning, ModelFileError
 from text_recognizer.images import ImageSource, LoadedImage, load_image, load_pages
 from text_recognizer.limits import MAX_BATCH
 from text_recognizer.model_file import checked_archive, default_model_path
-from text_recognizer.views import View, find_views, sized_view, whole_view
+from text_recognizer.views import Sheet, View, find_sheet, sized_view
 from text_recognizer.views.seen import Seen, both_readings, confidence, seen_of_views
 
 if TYPE_CHECKING:
@@ -221,12 +221,13 @@ class ParagraphTextRecognizer:
     def _read_lines(self, images: Sequence[LoadedImage]) -> list[list[Line]]:
         """The lines of each image. What is found first is looked at once more where it may be
         upside down, or one large line that was taken for several."""
-        views = [find_views(image.page, image.detail or image.page) for image in images]
+        sheets = [find_sheet(image.page, image.detail or image.page) for image in images]
+        views = [sheet.views() for sheet in sheets]
         seen = self._see(list(chain.from_iterable(views)))
         lines = []
-        for image, own in zip(images, views, strict=True):
+        for image, sheet, own in zip(images, sheets, views, strict=True):
             found = [self._smaller(next(seen)) for _ in own]
-            found = self._or_whole(image, self._upright(image, found))
+            found = self._or_whole(sheet, self._upright(sheet, found))
             if len(found) == 1:
                 found = [self._as_one_line(found[0])]
             lines.append(self._texts(image, found))
@@ -246,21 +247,20 @@ class ParagraphTextRecognizer:
                     page, *places = read[4:]
             yield from seen_of_views(batch, readings, page, *places)
 
-    def _upright(self, image: LoadedImage, found: list[Seen]) -> list[Seen]:
-        """What was found, or what is found in the image upside down where that reads better."""
+    def _upright(self, sheet: Sheet, found: list[Seen]) -> list[Seen]:
+        """What was found, or what is found in the sheet upside down where that reads better."""
         if confidence(found) >= SURELY_UPRIGHT or not any(one.confidences for one in found):
             return found
-        turned = find_views(image.page, image.detail or image.page, turn=180)
-        other = list(self._see(turned))
+        other = list(self._see(sheet.upside_down().views()))
         better = confidence(other) > confidence(found) + BETTER
         return other if better else found
 
-    def _or_whole(self, image: LoadedImage, found: list[Seen]) -> list[Seen]:
+    def _or_whole(self, sheet: Sheet, found: list[Seen]) -> list[Seen]:
         """What was found, or what is found in the whole picture as it is unless that reads worse:
         a few strokes can look like a turned page."""
         if confidence(found) >= SURELY_CUT:
             return found
-        whole = whole_view(image.page, image.detail or image.page)
+        whole = sheet.whole_picture()
         if len(found) == 1 and found[0].view.page.size == whole.page.size:
             return found
         other = list(self._see([whole]))

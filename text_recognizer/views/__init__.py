@@ -6,7 +6,8 @@ cut and straightened; columns and tall pictures become several views, in reading
 knows where it lies in the picture. All is torch and Pillow, on pictures of a few hundred px.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 
 from PIL import Image
 
@@ -36,49 +37,84 @@ class View:
     matrix: Matrix
     block: int
 
+    @cached_property
+    def seen(self) -> Small:
+        """How it looks when made small."""
+        return small(self.page)
+
 
 @dataclass(frozen=True)
-class _Sheet:
-    """What is being cut: the picture, the matrix from the sheet's px to the picture's, its size,
-    and how it looks when made small."""
+class Sheet:
+    """The paper in a picture, upright. It is looked for once, and then shown in several ways."""
 
+    page: Image.Image
+    """The picture as the network would see it whole, at most MAX_PAGE_SIDE px."""
     picture: Image.Image
+    """The same in more px, or the page itself."""
     matrix: Matrix
+    """From the sheet's px to the picture's."""
     size: tuple[int, int]
+    """Width and height in px of the picture."""
     seen: Small
-    whole: bool
+    """How the sheet looks when made small."""
+    is_whole: bool
+    """Whether it is the picture as it is."""
+
+    def views(self) -> list[View]:
+        """What is read of the sheet, in reading order."""
+        boxes = find_blocks(self.seen.ink)
+        if self.is_whole and len(boxes) < 2 and not self._is_small_part(boxes):
+            whole = self.whole_picture()
+            return [replace(whole, page=even_light(self.page, self.seen))]
+        if not boxes:
+            boxes = [Box(0, 0, self.seen.ink.shape[1], self.seen.ink.shape[0])]
+        return [self._view_of(box) for box in boxes]
+
+    def upside_down(self) -> "Sheet":
+        """The same sheet held the other way, which its lines do not tell."""
+        turned, _ = geometry.turned(self.size, 180)
+        gray, paper, ink = (map_.flip(0, 1) for map_ in self.seen[:3])
+        seen = self.seen._replace(gray=gray, paper=paper, ink=ink)
+        return replace(self, matrix=self.matrix @ turned, seen=seen, is_whole=False)
+
+    def whole_picture(self) -> View:
+        """All of the picture as one view, as it is."""
+        width, height = self.page.size
+        grown = geometry.scaled(self.picture.width / width, self.picture.height / height)
+        return View(self.page, grown, 0)
+
+    def _is_small_part(self, boxes: list[Box]) -> bool:
+        """Whether the writing takes a small part of what is shown, in width and height."""
+        if len(boxes) != 1:
+            return False
+        height, width = self.seen.ink.shape
+        box = boxes[0]
+        large = max(self.size) > 2 * MAX_PAGE_SIDE / 3
+        return (
+            large
+            and box.right - box.left < SMALL_PART * width
+            and box.bottom - box.top < SMALL_PART * height
+        )
+
+    def _view_of(self, box: Box) -> View:
+        """What is read of a box, given in px of the small sheet."""
+        scale = self.seen.scale
+        left, top, right, bottom = (side * scale for side in box[:4])
+        factor = max((right - left) / MAX_PAGE_SIDE, (bottom - top) / MAX_PAGE_SIDE, 1.0)
+        size = max(round((right - left) / factor), 1), max(round((bottom - top) / factor), 1)
+        grown = (right - left) / size[0], (bottom - top) / size[1]
+        matrix = self.matrix @ geometry.moved(left, top) @ geometry.scaled(*grown)
+        page = geometry.cut(self.picture, matrix, size, _paper(self.seen))
+        return View(even_light(page, small(page)), matrix, box.block)
 
 
-def find_views(page: Image.Image, picture: Image.Image, turn: int = 0) -> list[View]:
-    """The views of a picture in reading order.
-
-    Args:
-        page: The picture as the network would see it whole, at most MAX_PAGE_SIDE px.
-        picture: The same in more px, or the page itself.
-        turn: 0 or 180: which way the page is held, where its lines do not tell.
-    """
-    sheet = _upright(picture, turn)
-    boxes = find_blocks(sheet.seen.ink)
-    if sheet.whole and len(boxes) < 2 and not _is_small_part(boxes, sheet):
-        return [whole_view(even_light(page, sheet.seen), picture)]
-    if not boxes:
-        boxes = [Box(0, 0, sheet.seen.ink.shape[1], sheet.seen.ink.shape[0])]
-    return [_view_of(sheet, box) for box in boxes]
-
-
-def whole_view(page: Image.Image, picture: Image.Image) -> View:
-    """All of a picture as one view."""
-    grown = geometry.scaled(picture.width / page.width, picture.height / page.height)
-    return View(page, grown, 0)
-
-
-def sized_view(view: View, seen: Small | None = None, lines: int | None = None) -> View:
+def sized_view(view: View, lines: int | None = None) -> View:
     """The same with its writing made smaller and paper around it, where its lines are so high that
     the finder would take each for several; else the view itself.
 
     lines: how many it has; None for as many as its rows of ink.
     """
-    seen = small(view.page) if seen is None else seen
+    seen = view.seen
     box = writing_box(without_rules(seen.ink))
     if box is None:
         return view
@@ -102,26 +138,23 @@ def sized_view(view: View, seen: Small | None = None, lines: int | None = None) 
     return View(even_light(page, small(page)), view.matrix @ matrix, view.block)
 
 
-def _upright(picture: Image.Image, turn: int) -> _Sheet:
-    """The sheet in a picture, cut out and turned so that its lines are level."""
+def find_sheet(page: Image.Image, picture: Image.Image) -> Sheet:
+    """The sheet in a picture, cut out and turned so that its lines are level; `Sheet` has what the
+    two are."""
     seen = small(picture)
-    matrix, size, whole = geometry.identity(), picture.size, True
+    matrix, size, is_whole = geometry.identity(), picture.size, True
     corners = find_paper(seen)
     if corners is not None:
         matrix, size = _straightened([(x * seen.scale, y * seen.scale) for x, y in corners])
-        whole = False
+        is_whole = False
         seen = _seen(picture, matrix, size, _paper(seen))
     found = direction(seen.ink)
-    degrees = found.degrees if abs(found.degrees) > LEVEL else 0.0
-    if found.level < SHARPER or found.clear < CLEAR:
-        degrees = 0.0
-    degrees += turn
-    if degrees:
-        turned, size = geometry.turned(size, -degrees)
+    if abs(found.degrees) > LEVEL and found.level >= SHARPER and found.clear >= CLEAR:
+        turned, size = geometry.turned(size, -found.degrees)
         matrix = matrix @ turned
+        is_whole = False
         seen = _seen(picture, matrix, size, _paper(seen))
-        whole = False
-    return _Sheet(picture, matrix, size, seen, whole)
+    return Sheet(page, picture, matrix, size, seen, is_whole)
 
 
 def _straightened(corners: list[geometry.Point]) -> tuple[Matrix, tuple[int, int]]:
@@ -142,32 +175,6 @@ def _seen(picture: Image.Image, matrix: Matrix, size: tuple[int, int], beyond: i
     factor = size[0] / reduced[0]
     shrunk = matrix @ geometry.scaled(size[0] / reduced[0], size[1] / reduced[1])
     return small(geometry.cut(picture, shrunk, reduced, beyond))._replace(scale=factor)
-
-
-def _is_small_part(boxes: list[Box], sheet: _Sheet) -> bool:
-    """Whether the writing takes a small part of what is shown, in width and height."""
-    if len(boxes) != 1:
-        return False
-    height, width = sheet.seen.ink.shape
-    box = boxes[0]
-    large = max(sheet.size) > 2 * MAX_PAGE_SIDE / 3
-    return (
-        large
-        and box.right - box.left < SMALL_PART * width
-        and box.bottom - box.top < SMALL_PART * height
-    )
-
-
-def _view_of(sheet: _Sheet, box: Box) -> View:
-    """What is read of a box, given in px of the small sheet."""
-    scale = sheet.seen.scale
-    left, top, right, bottom = (side * scale for side in box[:4])
-    factor = max((right - left) / MAX_PAGE_SIDE, (bottom - top) / MAX_PAGE_SIDE, 1.0)
-    size = max(round((right - left) / factor), 1), max(round((bottom - top) / factor), 1)
-    grown = (right - left) / size[0], (bottom - top) / size[1]
-    matrix = sheet.matrix @ geometry.moved(left, top) @ geometry.scaled(*grown)
-    page = geometry.cut(sheet.picture, matrix, size, _paper(sheet.seen))
-    return View(even_light(page, small(page)), matrix, box.block)
 
 
 def _paper(seen: Small) -> int:
