@@ -2,6 +2,7 @@
 
 import csv
 import dataclasses
+import io
 import os
 import re
 import signal
@@ -26,10 +27,11 @@ from app_serving import (
     upload,
     uri,
 )
+from PIL import Image
 
 from lab_utils.app import limits, make_frontend, names
 from lab_utils.app.feedback import FeedbackError, FeedbackFolder
-from lab_utils.app.reading import notice, read_page, summary
+from lab_utils.app.reading import document, notice, read_page, summary
 from lab_utils.app.recent import RecentReadings
 from lab_utils.app.server import parse_auth
 from lab_utils.predictors import LocalPredictor
@@ -92,6 +94,42 @@ def test_the_page_reads_an_uploaded_picture_and_shows_the_lines(app):
     assert re.findall(r"class='line'>([^<]*)", lines)[0] == "60x40"
     assert re.search(r"Read 2 lines in \d+\.\d s", message)
     assert "role='img'" in found and "data:image/jpeg;base64," in found
+
+
+@pytest.mark.parametrize("format", ["PDF", "TIFF"])
+def test_the_pages_of_a_document_are_read_one_after_another(app, format):
+    import gradio as gr
+
+    pytest.importorskip("pypdfium2")
+    frontend, client = app
+    drawn = Image.open(io.BytesIO(png(600, 400)))
+    stream = io.BytesIO()
+    drawn.save(stream, format, save_all=True, append_images=[drawn, drawn])
+    path = upload(client, f"letter.{format.lower()}", stream.getvalue())
+    number = next(n for n, one in frontend.page.fns.items() if gr.File in map(type, one.inputs))
+    body = {"data": [file_data(path)], "fn_index": number, "session_hash": "document"}
+    assert client.post("gradio_api/queue/join", json=body).status_code == 200
+    lines, message, found, feedback = event(
+        frontend, client, frontend.functions.read, file_data(path)
+    )["data"][:4]
+    assert re.findall(r"<h3>(Page \d)</h3>", lines) == ["Page 1", "Page 2", "Page 3"]
+    assert "Read 3 pages." in message and found.count("<figure>") == 3
+    assert feedback["visible"] is False
+
+
+def test_pages_that_were_read_stay_if_a_later_one_fails():
+    first = read_page(Fixed(reading(0.99)), png())
+    shown = document([first], notice("The pages after that were not read.", "Damaged."))
+    assert "Read 1 page." in shown.message and "Damaged." in shown.message
+    assert first.lines in shown.lines
+
+
+def test_a_heic_picture_says_what_to_install(app, monkeypatch):
+    frontend, client = app
+    monkeypatch.setitem(sys.modules, "pillow_heif", None)
+    path = upload(client, "photo.heic", b"\0\0\0\x18ftypheic" + b"\0" * 64)
+    message = event(frontend, client, frontend.functions.read, file_data(path))["data"][1]
+    assert "needs pillow-heif" in message and ".[heic]" in message
 
 
 def test_the_page_reads_a_drawing(app):

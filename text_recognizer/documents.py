@@ -2,6 +2,7 @@
 a small file may hold hundreds of pages, or one picture that fills the memory."""
 
 import io
+import threading
 from collections.abc import Iterator
 
 from PIL import Image, ImageSequence
@@ -12,11 +13,18 @@ from text_recognizer.limits import MAX_DOCUMENT_PAGES, MAX_IMAGE_PIXELS
 PDF = b"%PDF-"
 PDF_SIDE = 2400  # px of a rendered page's longer side
 _LARGEST_OBJECTS = 10_000  # of a page
+_PDFIUM = threading.RLock()
+"""Held during each call: PDFium may not be called from two threads at once."""
 
 
 def is_pdf(start: bytes) -> bool:
     """Whether a file that starts so is a PDF."""
     return PDF in start[:1024]
+
+
+def is_document(start: bytes) -> bool:
+    """Whether a file that starts so may have several pages: a PDF or a TIFF."""
+    return is_pdf(start) or start[:4] in (b"II*\0", b"MM\0*")
 
 
 def pdf_pages(data: bytes, name: str) -> Iterator[Image.Image]:
@@ -34,20 +42,30 @@ def pdf_pages(data: bytes, name: str) -> Iterator[Image.Image]:
             "`pip install -e '.[pdf]' -c constraints.txt`, or save the page as PNG."
         ) from None
     try:
-        document = pypdfium2.PdfDocument(data)
+        with _PDFIUM:
+            document = pypdfium2.PdfDocument(data)
+            count = len(document)
     except pypdfium2.PdfiumError:
         raise ImageError(
             f"{name} is damaged or protected by a password; save it without one."
         ) from None
-    with document:
-        _check_count(len(document), name)
-        for number in range(len(document)):
-            page = document[number]
-            _check_pictures(pypdfium2, page, f"Page {number + 1} of {name}")
-            longest = max(page.get_size())
-            if not 1 <= longest < 20_000:  # points: a page of seven metres
-                raise ImageError(f"Page {number + 1} of {name} has no usual size; save it as PNG.")
-            yield page.render(scale=PDF_SIDE / longest, grayscale=True).to_pil()
+    try:
+        _check_count(count, name)
+        for number in range(count):
+            with _PDFIUM:
+                picture = _rendered(pypdfium2, document[number], f"Page {number + 1} of {name}")
+            yield picture
+    finally:
+        with _PDFIUM:
+            document.close()
+
+
+def _rendered(pypdfium2, page, name: str) -> Image.Image:
+    _check_pictures(pypdfium2, page, name)
+    longest = max(page.get_size())
+    if not 1 <= longest < 20_000:  # points: a page of seven metres
+        raise ImageError(f"{name} has no usual size; save it as PNG.")
+    return page.render(scale=PDF_SIDE / longest, grayscale=True).to_pil()
 
 
 def _check_pictures(pypdfium2, page, name: str) -> None:

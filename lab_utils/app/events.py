@@ -12,11 +12,12 @@ import gradio as gr
 
 from lab_utils.app.admission import Admission
 from lab_utils.app.feedback import FeedbackFolder
-from lab_utils.app.pictures import NO_IMAGE, Picture, data_uri, picture_in
-from lab_utils.app.reading import notice, read_page
+from lab_utils.app.pictures import NO_IMAGE, Picture, data_uri, pages_in, picture_bytes, picture_in
+from lab_utils.app.reading import document, notice, read_next
 from lab_utils.app.recent import RecentReadings
 from lab_utils.predictors.errors import RequestRefusedError, ServiceError
 from lab_utils.service.schema import encode_reading
+from text_recognizer.documents import is_pdf
 from text_recognizer.errors import ImageError, RecognizerError
 
 if TYPE_CHECKING:
@@ -98,7 +99,8 @@ class Events:
         return await self._work(partial(self.predictor.read, data_uri(image)))
 
     async def read(self, image: dict | None) -> tuple:
-        """Reads the page's picture; returns what each part of the page shows then."""
+        """Reads the page's picture, or each page of a PDF or TIFF; returns what each part of the
+        page shows then."""
         try:
             picture = picture_in(image)
             if picture is None:
@@ -129,9 +131,19 @@ class Events:
         return "<p role='status'>Thank you. The picture and the text are kept on this computer.</p>"
 
     async def _show(self, picture: Picture) -> tuple:
-        shown = await self._work(partial(read_page, self.predictor, picture))
-        key = self._recent.keep(shown.image, shown.text)
-        feedback = gr.update(visible=True, open=False)
+        pages, read, trouble = pages_in(picture), [], ""
+        try:
+            while page := await self._work(partial(read_next, self.predictor, pages)):
+                read.append(page)
+        except RecognizerError as error:
+            if not read:
+                raise
+            trouble = notice("The pages after that were not read.", str(error))
+        shown, image = document(read, trouble), picture_bytes(picture)
+        # Feedback is about one picture with its text.
+        is_one = len(read) == 1 and not is_pdf(image)
+        key = self._recent.keep(image, shown.text) if is_one else None
+        feedback = gr.update(visible=is_one, open=False)
         return shown.lines, shown.message, shown.found, feedback, key, shown.text, ""
 
     async def _work(self, work: Callable[[], Any]) -> Any:

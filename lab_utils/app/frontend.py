@@ -65,6 +65,15 @@ def make_page(events: Events, title: str) -> gr.Blocks:
                         samples = [
                             (gr.Button(name, icon=file), file) for name, file in SAMPLES.items()
                         ]
+                with gr.Tab("PDF or TIFF"):
+                    document = gr.File(
+                        label="Document: its pages are read one after another",
+                        file_types=[".pdf", ".tif", ".tiff"],
+                        elem_id=names.DOCUMENT,
+                    )
+                    read_document = gr.Button(
+                        "Read its pages", variant="primary", elem_id=names.READ_DOCUMENT
+                    )
                 with gr.Tab("Write by hand"):
                     gr.HTML(
                         html_template=part("drawing.html"),
@@ -114,6 +123,7 @@ def make_page(events: Events, title: str) -> gr.Blocks:
         reading = private | {"outputs": shown, "show_progress_on": text}
         show = part("result.js")
         read.click(events.read, image, **reading).then(js=show)
+        read_document.click(events.read, document, **reading).then(js=show)
         read_drawing.click(events.read_drawing, drawing, js=TAKE_DRAWING, **reading).then(js=show)
         for button, file in samples:
             button.keep_in_cache |= button.temp_files  # only uploads are deleted after an hour

@@ -3,11 +3,14 @@ recognizer takes, and never a path or an address of the sender's choice."""
 
 import re
 from base64 import b64decode
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from lab_utils.app.limits import MAX_UPLOAD_BYTES
+from text_recognizer.documents import is_document
 from text_recognizer.errors import AddressError, ImageError, ImageTooLargeError
+from text_recognizer.images import LoadedImage, load_pages
 
 Picture = bytes | str
 """An image's bytes, or a data URI that holds them."""
@@ -119,6 +122,13 @@ def data_uri(text: Any) -> str:
             "Addresses are not fetched here; send the image as base64 text or as a data URI."
         )
     return f"data:;base64,{text}"
+
+
+def pages_in(picture: Picture) -> Iterator[Picture | LoadedImage]:
+    """The pages of a PDF or TIFF, each loaded when it is asked for; any other picture itself."""
+    if isinstance(picture, bytes) and is_document(picture):
+        return load_pages(picture)
+    return iter([picture])
 
 
 def picture_bytes(picture: Picture) -> bytes:

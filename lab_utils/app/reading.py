@@ -8,14 +8,17 @@ import base64
 import html
 import io
 import time
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import TYPE_CHECKING
 
-from lab_utils.app.pictures import Picture, picture_bytes
 from text_recognizer.overlay import DOUBTFUL
 
 if TYPE_CHECKING:
+    from lab_utils.app.pictures import Picture
     from lab_utils.predictors import Predictor
+    from text_recognizer.images import LoadedImage
     from text_recognizer.paragraph_text_recognizer import Line, PageReading
 
 FOUND_SIDE = 1200
@@ -34,18 +37,45 @@ class Shown:
     """HTML: lines, seconds, and which lines are doubtful."""
     found: str
     """HTML: the page with the lines found."""
-    image: bytes
-    """The picture as it came."""
 
 
-def read_page(predictor: "Predictor", picture: Picture) -> Shown:
+def read_next(predictor: "Predictor", pages: "Iterator[Picture | LoadedImage]") -> Shown | None:
+    """Reads the next of a document's pages; None after the last one. Raises as `read_page`."""
+    page = next(pages, None)
+    return None if page is None else read_page(predictor, page)
+
+
+def document(pages: Sequence[Shown], trouble: str = "") -> Shown:
+    """The pages of a document as one; a single page as it is.
+
+    Args:
+        pages: At least one.
+        trouble: HTML: why the pages after them were not read.
+    """
+    if len(pages) == 1 and not trouble:
+        return pages[0]
+    headings = [f"<h3>Page {number}</h3>" for number in range(1, len(pages) + 1)]
+    count = "1 page" if len(pages) == 1 else f"{len(pages)} pages"
+
+    def under_headings(parts: Iterable[str]) -> str:
+        return "".join(chain.from_iterable(zip(headings, parts, strict=True)))
+
+    return Shown(
+        "\n\n".join(page.text for page in pages),
+        under_headings(page.lines for page in pages),
+        f"<p class='said'>Read {count}.</p>{trouble}" + under_headings(p.message for p in pages),
+        "".join(page.found for page in pages),
+    )
+
+
+def read_page(predictor: "Predictor", picture: "Picture | LoadedImage") -> Shown:
     """Reads a picture for the page; raises the predictor's errors."""
     start = time.perf_counter()
     reading = predictor.read(picture)
     seconds = time.perf_counter() - start
     message = summary(reading, seconds)
     figure = _figure(picture, reading)
-    return Shown(reading.text, _listed(reading), message, figure, picture_bytes(picture))
+    return Shown(reading.text, _listed(reading), message, figure)
 
 
 def summary(reading: "PageReading", seconds: float) -> str:
@@ -92,7 +122,7 @@ def _listed(reading: "PageReading") -> str:
     return f"<ol class='lines'>{''.join(items)}</ol>"
 
 
-def _figure(picture: Picture, reading: "PageReading") -> str:
+def _figure(picture: "Picture | LoadedImage", reading: "PageReading") -> str:
     """The page with the lines over it, drawn by the browser: numbers stay legible on a phone."""
     from PIL import Image
 
@@ -100,7 +130,7 @@ def _figure(picture: Picture, reading: "PageReading") -> str:
 
     if not reading.lines:
         return ""
-    page = load_image(picture).page
+    page = load_image(picture).page.copy()
     page.thumbnail((FOUND_SIDE, FOUND_SIDE), Image.Resampling.BICUBIC, reducing_gap=2.0)
     stream = io.BytesIO()
     page.save(stream, "JPEG", quality=80)

@@ -219,7 +219,9 @@ class Frontend:
 
         inputs = {}
         for number, function in self.page.fns.items():
-            types = [dict if isinstance(one, gr.Image) else str for one in function.inputs]
+            types = [
+                dict if isinstance(one, gr.Image | gr.File) else str for one in function.inputs
+            ]
             inputs |= {number: types, function.api_name: types}
         app = FastAPI(openapi_url=None)
         self._add_run(app, inputs)
