@@ -11,6 +11,7 @@ import pytest
 from PIL import Image, ImageDraw
 
 from text_recognizer.evaluate import LabelsError, evaluate, load_items
+from text_recognizer.evaluate.kinds import KindItem, contact_sheet, kind_rates
 from text_recognizer.evaluate.report import write_table, write_worst_pages
 from text_recognizer.metrics import character_edits, word_edits
 from text_recognizer.overlay import dashes, draw_lines
@@ -214,3 +215,28 @@ def test_bad_input_is_one_line_and_exit_code_2(lab, labels, stand_in_path):
         assert (code, out) == (2, "")
         assert len(err.splitlines()) == 1, err
         assert message in err
+
+
+def test_kinds_have_rates_of_their_own_and_a_contact_sheet():
+    class Reads:
+        def predict_batch(self, images):
+            return ["ab\nc" if image.width > 50 else "x" for image in images]
+
+    wide, small = Image.new("L", (60, 40), 200), Image.new("RGB", (30, 20))
+    items = [
+        KindItem("line", wide, "ab c"),
+        KindItem("line", small, "x"),
+        KindItem("plain", wide, "ab\nd"),
+    ]
+    line, plain = kind_rates(Reads(), items)
+    assert (line.kind, line.cer, line.split, line.pictures) == ("line", 1 / 5, 0.5, 2)
+    assert (plain.kind, plain.cer, plain.split, plain.pictures) == ("plain", 1 / 4, None, 1)
+    assert contact_sheet(items, side=50, columns=2).size == (120, 160)
+
+
+def test_kinds_and_labels_do_not_go_together(lab, tmp_path):
+    for arguments in ([], [tmp_path, "--kinds", 1]):
+        code, out, err = lab("evaluate", *arguments)
+        assert (code, out) == (2, "") and "Give LABELS, or --kinds" in err
+    code, out, err = lab("evaluate", tmp_path, "--sheet", tmp_path / "sheet.png")
+    assert (code, out) == (2, "") and "go with --kinds" in err

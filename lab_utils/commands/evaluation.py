@@ -1,6 +1,7 @@
 """`lab evaluate`: how well pages whose text is known are read."""
 
 import json
+from dataclasses import asdict
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -8,6 +9,8 @@ from typing import Annotated
 import typer
 
 from lab_utils.commands.options import LanguageModel, Model
+from text_recognizer.errors import RecognizerError
+from text_recognizer.files import replacing
 
 
 class Kind(StrEnum):
@@ -19,9 +22,9 @@ class Kind(StrEnum):
 
 def evaluate(
     sources: Annotated[
-        list[Path],
+        list[Path] | None,
         typer.Argument(metavar="LABELS", help="Labels files, or folders with a labels.json."),
-    ],
+    ] = None,
     kind: Annotated[Kind | None, typer.Option(help="Read these alone.")] = None,
     split: Annotated[str | None, typer.Option(help="Read the items of this split alone.")] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="At most so many of each.")] = None,
@@ -32,11 +35,35 @@ def evaluate(
     ] = None,
     threads: Annotated[int | None, typer.Option(min=1, help="Threads of PyTorch.")] = None,
     language_model: LanguageModel = "auto",
+    kinds: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="Read made photos instead of LABELS: so many pages of each kind.",
+            metavar="N",
+        ),
+    ] = None,
+    fonts: Annotated[
+        bool, typer.Option(help="With --kinds: fonts in place of real handwriting.")
+    ] = False,
+    sheet: Annotated[
+        Path | None,
+        typer.Option(help="With --kinds: only draw the photos, on a contact sheet (PNG)."),
+    ] = None,
 ) -> None:
     """Measure CER and WER by group; the last line is JSON.
 
-    Example: lab evaluate data/pages --split show --out .lab/evaluation
+    Examples:
+    lab evaluate data/pages --split show --out .lab/evaluation
+    lab evaluate --kinds 4
     """
+    if bool(sources) == bool(kinds):
+        raise RecognizerError("Give LABELS, or --kinds with a number of pages; not both.")
+    if (fonts or sheet) and not kinds:
+        raise RecognizerError("--fonts and --sheet go with --kinds; give that as well.")
+    if kinds:
+        _evaluate_kinds(kinds, fonts, sheet, model, language_model)
+        return
     import torch
 
     from text_recognizer.evaluate import evaluate, load_items
@@ -54,3 +81,30 @@ def evaluate(
         write_report(recognizer, evaluation, out)
     print(rates_table(evaluation))
     print(json.dumps(evaluation.summary()))
+
+
+def _evaluate_kinds(
+    count: int, fonts: bool, sheet: Path | None, model: Path | None, language_model: str
+) -> None:
+    """Prints how each kind of picture is read that people bring; the last line is JSON."""
+    from text_recognizer.evaluate.kinds import contact_sheet, kind_rates, make_items
+    from text_recognizer.paragraph_text_recognizer import ParagraphTextRecognizer
+
+    items = make_items(count=count, real=not fonts)
+    if sheet is not None:
+        try:
+            with replacing(sheet) as whole:
+                contact_sheet(items).save(whole, "PNG")
+        except OSError as error:
+            raise RecognizerError(
+                f"{sheet} cannot be written ({error.strerror}); give --sheet another name."
+            ) from None
+        print(sheet)
+        return
+    recognizer = ParagraphTextRecognizer(model, language_model=language_model)
+    found = []
+    for rates in kind_rates(recognizer, items):
+        split = "" if rates.split is None else f"  split {rates.split:.3f}"
+        print(f"{rates.kind:24} CER {rates.cer:.4f}  {rates.pictures} pictures{split}", flush=True)
+        found.append(asdict(rates))
+    print(json.dumps({"kinds": found}))

@@ -5,13 +5,16 @@ page.
 The same seed makes the same pictures on every machine.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from itertools import groupby
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageDraw
 
+from text_recognizer.evaluate import Recognizer
 from text_recognizer.evaluate.validation import plans
+from text_recognizer.metrics import Edits, character_edits
 from text_recognizer.pages import kinds
 from text_recognizer.pages.fonts import UNSEEN_FONTS, FontSource
 from text_recognizer.pages.generator import Page, ink_source, set_page
@@ -154,3 +157,38 @@ def _item(kind: str, writing: Writing, rng: np.random.Generator, number: int) ->
         return KindItem(kind, picture, line.text)
     ink = writing.word(rng, number)
     return KindItem(kind, kinds.word(rng, ink, float(kind.removeprefix("word-"))), ink.text)
+
+
+@dataclass(frozen=True)
+class KindRates:
+    """How well the pictures of one kind were read."""
+
+    kind: str
+    cer: float
+    split: float | None
+    """Share of the pictures of one line that were read as several; None without such pictures."""
+    pictures: int
+
+
+def kind_rates(recognizer: Recognizer, items: Iterable[KindItem]) -> Iterator[KindRates]:
+    """Reads pictures, those of a kind one after another; yields as each kind is done."""
+    for kind, group in groupby(items, lambda item: item.kind):
+        read = [(recognizer.predict_batch([item.picture])[0], item.text) for item in group]
+        cer = Edits.total(character_edits(text, label) for text, label in read).rate
+        single = ["\n" in text for text, label in read if "\n" not in label]
+        yield KindRates(kind, cer, sum(single) / len(single) if single else None, len(read))
+
+
+def contact_sheet(items: Iterable[KindItem], side: int = 260, columns: int = 6) -> Image.Image:
+    """Small copies of pictures in rows, each with its kind below it. side: px of a copy at most."""
+    items = list(items)
+    rows = -(-len(items) // columns)
+    sheet = Image.new("L", (columns * (side + 10), rows * (side + 30)), 255)
+    draw = ImageDraw.Draw(sheet)
+    for number, item in enumerate(items):
+        copy = item.picture.convert("L")
+        copy.thumbnail((side, side))
+        x, y = number % columns * (side + 10), number // columns * (side + 30)
+        sheet.paste(copy, (x, y))
+        draw.text((x, y + side + 5), item.kind, 0)
+    return sheet
