@@ -72,7 +72,7 @@ def jpeg_of_markers() -> bytes:
 def gif_of_comments() -> bytes:
     """4 MB of comment blocks of one byte."""
     data = encoded(gray(), "GIF")
-    at = data.index(b",", 13 + 3 * 256)
+    at = 13 + 3 * 2 ** (1 + data[10] % 8)  # after the header and the palette
     return data[:at] + b"!\xfe\x01a\0" * 800_000 + data[at:]
 
 
@@ -112,9 +112,12 @@ def giant_tile() -> bytes:
     entries = [entry for entry in entries if entry[0] not in (259, 273, 278, 279)]
     entries += [(259, 4, 1, 8), (322, 4, 1, 30_000), (323, 4, 1, 30_000)]
     entries += [(324, 4, 1, 8), (325, 4, 1, 900)]
-    return b"II*\0" + struct.pack("<I", 908) + zlib.compress(bytes(30_000)).ljust(
-        900, b"\0"
-    ) + tiff_directory(entries)
+    return (
+        b"II*\0"
+        + struct.pack("<I", 908)
+        + zlib.compress(bytes(30_000)).ljust(900, b"\0")
+        + tiff_directory(entries)
+    )
 
 
 _zipped = zlib.compress(bytes(50_000_000), 9)
