@@ -25,9 +25,9 @@ RUN sh /build/trim_torch.sh /opt/python
 
 # Each file by name: what the handler does not import stays out.
 COPY LICENSE NOTICE /var/task/
-COPY text_recognizer/__init__.py text_recognizer/documents.py text_recognizer/errors.py \
-     text_recognizer/fetching.py text_recognizer/files.py text_recognizer/images.py \
-     text_recognizer/limits.py text_recognizer/model_code.json text_recognizer/model_file.py \
+COPY text_recognizer/__init__.py text_recognizer/decoding.py text_recognizer/documents.py \
+     text_recognizer/errors.py text_recognizer/fetching.py text_recognizer/files.py \
+     text_recognizer/images.py text_recognizer/limits.py text_recognizer/model_code.json text_recognizer/model_file.py \
      text_recognizer/places.py text_recognizer/threads.py \
      text_recognizer/paragraph_text_recognizer.py /var/task/text_recognizer/
 COPY text_recognizer/views/ /var/task/text_recognizer/views/
@@ -36,7 +36,7 @@ COPY text_recognizer/models/__init__.py text_recognizer/models/normalization.py 
 COPY text_recognizer/language_model/__init__.py text_recognizer/language_model/beam_search.py \
      text_recognizer/language_model/character_model.py text_recognizer/language_model/decoding.py \
      /var/task/text_recognizer/language_model/
-COPY data/weights/english.ngrams /var/task/data/weights/
+COPY data/weights/english.ngrams data/weights/digests.json /var/task/data/weights/
 COPY lab_utils/__init__.py /var/task/lab_utils/
 COPY lab_utils/service/__init__.py lab_utils/service/schema.py lab_utils/service/lambda_handler.py \
      lab_utils/service/lambda_entry.py /var/task/lab_utils/service/

@@ -8,7 +8,7 @@ from PIL import Image, ImageDraw
 
 from text_recognizer import limits
 from text_recognizer.errors import FirstPageWarning, ImageError, ImageTooLargeError
-from text_recognizer.images import load_image, load_pages
+from text_recognizer.images import decode_here, load_image, load_pages
 
 
 def pages(count, size=(300, 200)):
@@ -58,7 +58,7 @@ def test_a_bomb_in_a_pdf_is_refused_before_it_is_rendered(monkeypatch):
     pytest.importorskip("pypdfium2")
     monkeypatch.setattr("text_recognizer.documents.MAX_IMAGE_PIXELS", 300 * 200 - 1)
     with pytest.raises(ImageTooLargeError, match="a picture of 300 x 200"):
-        load_image(document(pages(1), "PDF"))
+        decode_here(document(pages(1), "PDF"), "The image")
 
 
 @pytest.mark.parametrize("data", [b"%PDF-1.7 nothing more", b"%PDF-1.4\n" + b"\0" * 500])
@@ -72,9 +72,9 @@ def test_what_needs_an_extra_says_which(monkeypatch):
     monkeypatch.setitem(sys.modules, "pypdfium2", None)
     monkeypatch.setitem(sys.modules, "pillow_heif", None)
     with pytest.raises(ImageError, match=r"needs pypdfium2: run .*\.\[pdf\]"):
-        load_image(document(pages(1), "PDF"))
+        decode_here(document(pages(1), "PDF"), "The image")
     with pytest.raises(ImageError, match=r"needs pillow-heif: run .*\.\[heic\]"):
-        load_image(b"\0\0\0\x18ftypheic" + b"\0" * 64)
+        decode_here(b"\0\0\0\x18ftypheic" + b"\0" * 64, "The image")
 
 
 @pytest.mark.parametrize("format", ["AVIF", "HEIF"])

@@ -2,6 +2,7 @@
 
 import itertools
 import math
+import shutil
 import subprocess
 import sys
 
@@ -15,6 +16,7 @@ from text_recognizer.language_model.beam_search import BeamSearch, Search
 from text_recognizer.language_model.character_model import BOUNDARY, load_model, save_model
 from text_recognizer.language_model.decoding import Decoder, text_log_probs
 from text_recognizer.language_model.estimation import ALPHABET, estimate
+from text_recognizer.model_file import DIGESTS
 from text_recognizer.vocabulary import NEWLINE, TOKENS, encode
 
 CLASSES = TOKENS[:NEWLINE]
@@ -328,3 +330,13 @@ def test_without_npm_the_command_says_what_is_missing(tmp_path, monkeypatch, cap
 def test_unknown_characters_are_refused():
     with pytest.raises(ValueError, match="alphabet"):
         estimate(["déjà"])
+
+
+def test_another_language_model_in_the_packaged_ones_place_is_refused(tmp_path):
+    path = shutil.copy(english_model_path(), tmp_path)
+    shutil.copy(english_model_path().with_name(DIGESTS), tmp_path)
+    load_model(path)
+    noted = tmp_path / DIGESTS
+    noted.write_text(noted.read_text().replace("english.ngrams", "other.ngrams"))
+    with pytest.raises(ModelFileError, match="data/weights folder again"):
+        load_model(path)

@@ -47,6 +47,7 @@ ALLOWED = {
         "child process",
         "lab_utils/doctor/probe.py",
     ): "runs beside the other checks",
+    ("child process", "text_recognizer/decoding.py"): "ends when its standard input closes",
     ("child process", "lab_utils/staging/pipeline.py"): "is asked over its standard input",
     (
         "child process",

@@ -30,6 +30,7 @@ from PIL import (  # noqa: F401
     WebPImagePlugin,
 )
 
+from text_recognizer.decoding import decode
 from text_recognizer.documents import is_pdf, pdf_pages, tiff_pages
 from text_recognizer.errors import (
     AddressError,
@@ -52,10 +53,11 @@ from text_recognizer.limits import (
 FORMATS = ("PNG", "JPEG", "GIF", "TIFF", "WEBP", "BMP", "PPM", "AVIF")
 _FORMATS_IN_WORDS = "PNG, JPEG, GIF, TIFF, WebP, AVIF, BMP or PPM"
 _SIGNATURES = re.compile(
-    rb"%PDF-|\x89PNG|\xff\xd8\xff|GIF8|II\*\0|MM\0\*|II\+\0|MM\0\+|RIFF....WEBP|BM|P[1-6]\s|....ftyp",
+    rb"(?P<PDF>%PDF-)|(?P<PNG>\x89PNG)|(?P<JPEG>\xff\xd8\xff)|(?P<GIF>GIF8)"
+    rb"|(?P<TIFF>II[*+]\0|MM\0[*+])|(?P<WEBP>RIFF....WEBP)|(?P<BMP>BM)|(?P<PPM>P[1-6]\s)"
+    rb"|(?P<HEIF>....ftyp(heic|heix|heim|heis|hevc|hevx|mif1|msf1))|(?P<AVIF>....ftyp)",
     re.DOTALL,
 )
-_HEIC = re.compile(rb"....ftyp(heic|heix|heim|heis|hevc|hevx|mif1|msf1)", re.DOTALL)
 _PAGED_FORMATS = ("GIF", "TIFF", "PNG", "WEBP", "AVIF")
 
 # Pillow's own table is hidden in ImageOps.exif_transpose, which needs the unscaled image.
@@ -101,7 +103,8 @@ def load_image(source: ImageSource, *, allow_private_addresses: bool = False) ->
     Images are turned as their EXIF orientation says. Transparent ones get the paper that their
     ink asks for (see `_on_paper`). 16-bit, 32-bit and float gray is scaled to 8 bits. Of a file
     with several pages or frames the first is taken, with a `FirstPageWarning`. A PIL image is
-    taken as it stands and never changed.
+    taken as it stands and never changed. A file of yours is decoded in this process; bytes, texts
+    and what comes from a URL in a worker with the limits DECODE_SECONDS and DECODE_BYTES.
 
     Args:
         source: PIL image, path, http(s) URL, image bytes, base64 text or data URI. One that is
@@ -170,8 +173,23 @@ def _open_at_once(path: str | bytes, flags: int) -> int:
 
 
 def _from_bytes(data: bytes, name: str) -> LoadedImage:
+    """Bytes may come from anybody, so a worker decodes them; see `text_recognizer.decoding`."""
     _check_bytes(len(data), MAX_FILE_BYTES, name)
+    return LoadedImage(*decode(data, name))
+
+
+def decode_here(data: bytes, name: str) -> LoadedImage:
+    """Decodes an image's bytes in this process, without limits of time and memory."""
     return _decode(io.BytesIO(data), name)
+
+
+def format_of(start: bytes) -> str | None:
+    """The format that a file's first bytes promise, by Pillow's name or "PDF"; None for no image.
+
+    Decodes nothing, so it is safe for any bytes.
+    """
+    found = _SIGNATURES.match(start)
+    return found and next(name for name, value in found.groupdict().items() if value)
 
 
 def _is_base64_image(text: str) -> bool:
@@ -183,7 +201,7 @@ def _is_base64_image(text: str) -> bool:
     start = re.sub(r"\s", "", text[:64])[:24]
     if len(start) < 24 or not re.fullmatch(r"[A-Za-z0-9+/_-]+", start):
         return False
-    return _SIGNATURES.match(base64.b64decode(start, altchars=_alphabet(start))) is not None
+    return format_of(base64.b64decode(start, altchars=_alphabet(start))) is not None
 
 
 def _alphabet(text: str) -> bytes:
@@ -276,9 +294,12 @@ def _decode(stream: BinaryIO, name: str) -> LoadedImage:
             message = f"{name} has several pages; only the first is read."
             warnings.warn(message, FirstPageWarning, stacklevel=2)
         return pages[0]
-    if _HEIC.match(start):
+    if format_of(start) == "HEIF":
         _prepare_heic(name)
         formats = ("HEIF",)
+    if start[8:16] == b"WEBPVP8X":  # its decoder makes the canvas before Pillow knows the size
+        sides = (1 + int.from_bytes(start[at : at + 3], "little") for at in (24, 27))
+        _check_pixels(*sides, MAX_WEBP_PIXELS, name)
     stream.seek(0)
     with _decoder_errors(name), Image.open(stream, formats=formats) as image:
         if image.format in ("WEBP", "AVIF", "HEIF"):

@@ -38,6 +38,12 @@ DIGESTS = "digests.json"
 Say = Callable[[str], None]
 
 
+def is_as_noted(path: Path) -> bool:
+    """Whether a file is the one whose digest is noted beside it; true where none is noted."""
+    noted = path.with_name(DIGESTS)
+    return not noted.is_file() or json.loads(noted.read_text()).get(path.name, "") == sha256(path)
+
+
 def compiled_model_path() -> Path:
     """Where `lab compile` puts the packaged model."""
     return lab_folder() / "models" / FILE

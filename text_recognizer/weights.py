@@ -9,7 +9,7 @@ from safetensors.torch import load_file, save_file
 
 from text_recognizer.errors import ModelFileError
 from text_recognizer.files import replacing, sha256
-from text_recognizer.model_file import DIGESTS
+from text_recognizer.model_file import DIGESTS, is_as_noted
 from text_recognizer.models.line_finder import LineFinder
 from text_recognizer.models.line_reader import CHANNELS, LineReader
 from text_recognizer.models.paragraph_reader import ParagraphReader
@@ -40,8 +40,7 @@ def load_weights(module: torch.nn.Module, path: Path) -> None:
     """
     again = "get the repository's data/weights folder again"
     try:
-        noted = path.with_name(DIGESTS)
-        if noted.is_file() and json.loads(noted.read_text()).get(path.name, "") != sha256(path):
+        if not is_as_noted(path):
             raise ModelFileError(
                 f"The weights {path.name} are not those that were packaged; {again}, or note new "
                 "ones with `python -m text_recognizer.compile`."
@@ -66,7 +65,8 @@ def load_weights(module: torch.nn.Module, path: Path) -> None:
 def record_digests(folder: Path | None = None) -> Path:
     """Notes the digests of a folder's weights (the packaged one's) beside them; returns it."""
     folder = folder or packaged_weights()
-    digests = {path.name: sha256(path) for path in sorted(folder.glob("*.safetensors"))}
+    files = sorted([*folder.glob("*.safetensors"), *folder.glob("*.ngrams")])
+    digests = {path.name: sha256(path) for path in files}
     with replacing(folder / DIGESTS) as partial:
         partial.write_text(json.dumps(digests, indent=1) + "\n", encoding="utf-8")
     return folder

@@ -6,7 +6,6 @@ formula.
 
 import contextlib
 import hashlib
-import io
 import os
 import tempfile
 import threading
@@ -111,12 +110,9 @@ class FeedbackFolder:
 
 
 def _suffix(image: bytes) -> str:
-    from PIL import Image
+    from text_recognizer.images import format_of
 
-    from text_recognizer.images import FORMATS
-
-    try:
-        with Image.open(io.BytesIO(image), formats=FORMATS) as opened:
-            return _SUFFIXES.get(opened.format, f".{opened.format.lower()}")
-    except Exception:  # Pillow raises nearly anything on damaged data.
-        raise FeedbackError("You can only send feedback on a page that has been read.") from None
+    found = format_of(image[:32])
+    if found is None:
+        raise FeedbackError("You can only send feedback on a page that has been read.")
+    return _SUFFIXES.get(found, f".{found.lower()}")

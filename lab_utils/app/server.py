@@ -21,6 +21,7 @@ from lab_utils.app.limits import (
     READERS,
 )
 from lab_utils.net import LOOPBACK, LocalServer, keep_local_direct, listening_socket
+from text_recognizer import decoding
 from text_recognizer.errors import ImageTooLargeError, RecognizerError
 from text_recognizer.places import lab_folder
 
@@ -94,6 +95,7 @@ def make_frontend(
     from lab_utils.app.events import Events
     from lab_utils.app.feedback import FeedbackFolder
 
+    decoding.start()
     folder = Path(flagging_dir) if flagging_dir is not None else lab_folder() / "feedback"
     return Frontend(
         Events(predictor, FeedbackFolder(folder), Admission(readers, queue_size)), title

@@ -9,10 +9,8 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from PIL import Image
-
 from lab_utils.service.schema import MAX_BODY_BYTES
-from text_recognizer.images import FORMATS, ImageSource, LoadedImage, load_image
+from text_recognizer.images import FORMATS, ImageSource, LoadedImage, format_of, load_image
 
 if TYPE_CHECKING:
     from text_recognizer.paragraph_text_recognizer import PageReading
@@ -99,11 +97,8 @@ def _small_image_bytes(source: ImageSource) -> bytes | None:
 
 
 def _is_image(data: bytes) -> bool:
-    try:
-        with Image.open(io.BytesIO(data), formats=FORMATS):
-            return True
-    except Exception:  # On damaged data Pillow raises nearly anything; `load_image` says what.
-        return False
+    """Whether the bytes begin as an image that every service decodes."""
+    return format_of(data[:32]) in FORMATS
 
 
 def _as_page(loaded: LoadedImage) -> PageToSend:

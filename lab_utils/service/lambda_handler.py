@@ -26,6 +26,7 @@ import torch
 
 from lab_utils.service import schema
 from lab_utils.service.schema import RequestError
+from text_recognizer import decoding
 from text_recognizer.errors import FirstPageWarning
 from text_recognizer.paragraph_text_recognizer import ParagraphTextRecognizer, default_model_path
 from text_recognizer.threads import usable_processors
@@ -63,6 +64,7 @@ def load() -> "LambdaHandler":
     damaged.
     """
     start = time.perf_counter()
+    decoding.start()
     set_threads()
     # Without fusion, nothing is profiled and compiled during the first two requests. On the
     # CPU, later ones are no slower for it.

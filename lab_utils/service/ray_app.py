@@ -25,6 +25,7 @@ from lab_utils.middleware import RequestLimits
 from lab_utils.service import schema
 from lab_utils.service.ray_service import RaySettings
 from lab_utils.service.schema import RequestError
+from text_recognizer import decoding
 from text_recognizer.errors import RecognizerError
 from text_recognizer.images import LoadedImage, load_image
 from text_recognizer.limits import MAX_BATCH
@@ -63,6 +64,7 @@ class PageReader:
     def __init__(self, settings: RaySettings) -> None:
         self._node = ray.get_runtime_context().get_node_id()[:8]
         self._model = schema.model_fingerprint(settings.model)
+        decoding.start()
         self._recognizer = ParagraphTextRecognizer(settings.model)
         # PyTorch keeps the number of threads for each thread that calls it.
         self._reading = ThreadPoolExecutor(

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from text_recognizer.errors import ModelFileError
 from text_recognizer.files import replacing
+from text_recognizer.model_file import is_as_noted
 
 MAGIC = b"character-model/1\n"
 BOUNDARY = "\n"  # stands before and after a text
@@ -149,6 +150,8 @@ def load_model(path: str | os.PathLike) -> CharacterModel:
             "again, or read without one."
         ) from None
     try:
+        if not is_as_noted(path):
+            raise ValueError("digest")
         return _parse(content)
     except (ValueError, KeyError, TypeError, IndexError, struct.error, zlib.error):
         raise ModelFileError(

@@ -1,0 +1,148 @@
+"""Images that ask a decoder for more than they should get: small files, made here.
+
+`HOSTILE_IMAGES` has them by name. Each decoder and each edge must refuse or read one within the
+limits of `text_recognizer.limits`, and then read the next good image.
+"""
+
+import io
+import struct
+import zlib
+from collections.abc import Callable
+from functools import cache
+
+from PIL import Image
+
+
+def encoded(image: Image.Image, format: str, **options) -> bytes:
+    stream = io.BytesIO()
+    image.save(stream, format, **options)
+    return stream.getvalue()
+
+
+def gray(width: int = 64, height: int = 48) -> Image.Image:
+    return Image.linear_gradient("L").resize((width, height))
+
+
+def tiff_directory(entries: list[tuple[int, int, int, int]], next_at: int = 0) -> bytes:
+    """(tag, type, count, value or place) each, sorted by tag."""
+    packed = b"".join(struct.pack("<HHII", *entry) for entry in sorted(entries))
+    return struct.pack("<H", len(entries)) + packed + struct.pack("<I", next_at)
+
+
+def tiff_entries(width: int, height: int) -> list[tuple[int, int, int, int]]:
+    values = {256: width, 257: height, 258: 8, 259: 1, 262: 1, 273: 8, 277: 1, 278: height}
+    values[279] = width * height
+    return [(tag, 4, 1, value) for tag, value in values.items()]
+
+
+def tiff_that_names_its_bytes_again_and_again() -> bytes:
+    """Each of 5,000 entries says that the same megabyte is its value."""
+    entries = tiff_entries(64, 48)
+    entries += [(40_000 + number, 1, 1_000_000, 8) for number in range(5_000)]
+    return b"II*\0" + struct.pack("<I", 1_000_008) + bytes(1_000_000) + tiff_directory(entries)
+
+
+def tiff_of_many_directories() -> bytes:
+    """20,000 directories in a row, the last of which points at the first."""
+    pixels = bytes(64 * 48)
+    start, size = 8 + len(pixels), len(tiff_directory(tiff_entries(64, 48)))
+    places = [start + size * number for number in range(1, 20_000)] + [start]
+    directories = (tiff_directory(tiff_entries(64, 48), place) for place in places)
+    return b"II*\0" + struct.pack("<I", start) + pixels + b"".join(directories)
+
+
+def tiff_whose_directory_is_its_own_next() -> bytes:
+    directory = tiff_directory(tiff_entries(64, 48), 8 + 64 * 48)
+    return b"II*\0" + struct.pack("<I", 8 + 64 * 48) + bytes(64 * 48) + directory
+
+
+def jpeg_of_many_scans(count: int = 3000, side: int = 4000) -> bytes:
+    """A progressive JPEG whose last scan comes again and again."""
+    data = encoded(Image.new("L", (side, side), 128), "JPEG", progressive=True)
+    last = data.rindex(b"\xff\xda")
+    return data[:-2] + data[last:-2] * count + data[-2:]
+
+
+def jpeg_of_markers() -> bytes:
+    """4 MB of application markers that hold nothing."""
+    data = encoded(gray(), "JPEG")
+    return data[:2] + b"\xff\xed\0\x02" * 1_000_000 + data[2:]
+
+
+def gif_of_comments() -> bytes:
+    """4 MB of comment blocks of one byte."""
+    data = encoded(gray(), "GIF")
+    at = 13 + 3 * 2 ** (1 + data[10] % 8)  # after the header and the palette
+    return data[:at] + b"!\xfe\x01a\0" * 800_000 + data[at:]
+
+
+def png_chunk(kind: bytes, data: bytes) -> bytes:
+    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+
+def png_with(kind: bytes, data: bytes, times: int = 1) -> bytes:
+    """A good PNG with a chunk after its header."""
+    whole = encoded(gray(), "PNG")
+    return whole[:33] + png_chunk(kind, data) * times + whole[33:]
+
+
+def png_of(width: int, height: int) -> bytes:
+    """A PNG of zeros: few bytes, many pixels."""
+    head = struct.pack(">IIBBBBB", width, height, 8, 6, 0, 0, 0)
+    packer = zlib.compressobj(9)
+    row = bytes(1 + 4 * width)
+    body = b"".join(packer.compress(row) for _ in range(height)) + packer.flush()
+    chunks = png_chunk(b"IHDR", head) + png_chunk(b"IDAT", body) + png_chunk(b"IEND", b"")
+    return b"\x89PNG\r\n\x1a\n" + chunks
+
+
+def animated(format: str, count: int = 300) -> bytes:
+    frames = [Image.new("L", (64, 48), number % 256) for number in range(count)]
+    return encoded(frames[0], format, save_all=True, append_images=frames[1:])
+
+
+def giant_ico() -> bytes:
+    """An icon, which is no format of ours, of 4 GB by its own account."""
+    return struct.pack("<HHHBBBBHHII", 0, 1, 1, 0, 0, 0, 0, 1, 32, 2**32 - 1, 22) + bytes(1000)
+
+
+def giant_tile() -> bytes:
+    """A TIFF of 64 x 48 px in one tile of 30,000 x 30,000."""
+    entries = tiff_entries(64, 48)
+    entries = [entry for entry in entries if entry[0] not in (259, 273, 278, 279)]
+    entries += [(259, 4, 1, 8), (322, 4, 1, 30_000), (323, 4, 1, 30_000)]
+    entries += [(324, 4, 1, 8), (325, 4, 1, 900)]
+    return (
+        b"II*\0"
+        + struct.pack("<I", 908)
+        + zlib.compress(bytes(30_000)).ljust(900, b"\0")
+        + tiff_directory(entries)
+    )
+
+
+_zipped = zlib.compress(bytes(50_000_000), 9)
+
+HOSTILE_IMAGES: dict[str, Callable[[], bytes]] = {
+    "TIFF: a megabyte named 5,000 times": cache(tiff_that_names_its_bytes_again_and_again),
+    "TIFF: 20,000 directories in a circle": cache(tiff_of_many_directories),
+    "TIFF: a directory that is its own next": tiff_whose_directory_is_its_own_next,
+    "TIFF: a giant tile": giant_tile,
+    "JPEG: 3,000 scans": cache(jpeg_of_many_scans),
+    "JPEG: a million markers": cache(jpeg_of_markers),
+    "GIF: 800,000 comments": cache(gif_of_comments),
+    "GIF: animated": lambda: animated("GIF"),
+    "WebP: animated": lambda: animated("WEBP"),
+    "PNG: animated": lambda: animated("PNG"),
+    "PNG: the most pixels, transparent": cache(lambda: png_of(8192, 8192)),
+    "PNG: one pixel row too many": lambda: png_of(2, 2**26 // 2 + 1),
+    "PNG: text of 50 MB, zipped": lambda: png_with(b"zTXt", b"a\0\0" + _zipped),
+    "PNG: a profile of 50 MB, zipped": lambda: png_with(b"iCCP", b"a\0\0" + _zipped),
+    "PNG: 100,000 texts": lambda: png_with(b"tEXt", b"a\0b", times=100_000),
+    "PNG: cut off": lambda: encoded(gray(), "PNG")[:-40],
+    "JPEG: cut off": lambda: encoded(gray(), "JPEG")[:-200],
+    "BMP: a giant that is not there": lambda: (
+        b"BM" + bytes(8) + struct.pack("<IIiiHH", 54, 40, 2**31 - 1, 2**31 - 1, 1, 24) + bytes(24)
+    ),
+    "PPM: a giant that is not there": lambda: b"P6 99999999 99999999 255\n",
+    "ICO: 4 GB": giant_ico,
+}

@@ -1,0 +1,109 @@
+"""Decoding apart: no image holds a worker longer or with more than the limits allow, a worker that
+ends is replaced, errors are the same sentences, and nothing is left of it."""
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from bad_requests import png
+from hostile_images import HOSTILE_IMAGES, gray
+
+from text_recognizer.errors import ImageError, ImageTooLargeError
+from text_recognizer.images import decode_here, load_image
+from text_recognizer.places import project_folder
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="looks at /proc")
+
+WHO_DECODES = """
+import sys
+from pathlib import Path
+from text_recognizer.images import load_image
+print(load_image(Path(sys.argv[1]).read_bytes()).width, flush=True)
+sys.stdin.read()
+"""
+
+
+def workers(parent: int | None = None) -> list[int]:
+    """The decoders among a process's children."""
+    of = parent or os.getpid()
+    found = " ".join(file.read_text() for file in Path(f"/proc/{of}/task").glob("*/children"))
+    return [
+        int(pid)
+        for pid in found.split()
+        if b"text_recognizer.decoding" in Path(f"/proc/{pid}/cmdline").read_bytes()
+    ]
+
+
+def good() -> None:
+    assert load_image(png(60, 40)).page.tobytes() == decode_here(png(60, 40), "").page.tobytes()
+
+
+REFUSALS = {
+    "JPEG: 3,000 scans": (ImageError, "more than 10 s to decode; save it as PNG"),
+    "TIFF: a megabyte named 5,000 times": (ImageTooLargeError, "too large to be decoded"),
+    "PNG: one pixel row too many": (ImageTooLargeError, "at most 67 million are read"),
+    "TIFF: a giant tile": (ImageTooLargeError, "30000 x 30000"),
+    "ICO: 4 GB": (ImageError, "is not an image in PNG, JPEG"),
+}
+
+
+@pytest.mark.filterwarnings("ignore::text_recognizer.errors.FirstPageWarning")
+@pytest.mark.parametrize("name", HOSTILE_IMAGES)
+def test_a_hostile_image_is_read_or_refused_within_the_limits(name):
+    data = HOSTILE_IMAGES[name]()
+    if name in REFUSALS:
+        error, words = REFUSALS[name]
+        with pytest.raises(error, match=words) as refused:
+            load_image(data)
+        assert "\n" not in str(refused.value)
+    else:
+        with contextlib.suppress(ImageError):
+            assert max(load_image(data).page.size) <= 1600
+    good()
+
+
+def test_a_worker_that_is_killed_is_replaced():
+    good()
+    for pid in workers():
+        os.kill(pid, signal.SIGKILL)
+    good()
+
+
+def test_a_fork_has_workers_of_its_own():
+    good()
+    before = workers()
+    child = os.fork()
+    if child == 0:
+        try:
+            good()
+            os._exit(0 if not set(workers()) & set(before) else 1)
+        finally:
+            os._exit(2)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    good()
+    assert workers() == before
+
+
+def test_a_worker_ends_with_its_parent_also_after_kill_9(tmp_path):
+    page = tmp_path / "page.png"
+    gray().save(page)
+    parent = subprocess.Popen(
+        [sys.executable, "-c", WHO_DECODES, page],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        cwd=project_folder(),
+        text=True,
+    )
+    with parent:
+        assert parent.stdout.readline() == "64\n"
+        (worker,) = workers(parent.pid)
+        parent.kill()
+    deadline = time.monotonic() + 30
+    while os.path.exists(f"/proc/{worker}") and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert not os.path.exists(f"/proc/{worker}")

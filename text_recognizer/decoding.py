@@ -1,0 +1,250 @@
+"""Decodes images that came over a network in processes with limits of time and memory.
+
+A small file can ask a decoder for minutes of work or gigabytes of memory, and there is no stopping
+a decoder inside this process. A worker is this file, run as a program: it imports Pillow but not
+PyTorch, stays for the next image, and is replaced when an image has used up a limit. Bytes and
+pixels go through its pipes, since AWS Lambda has no shared memory. It ends when its standard input
+closes, which the system does even after kill -9 of this process.
+"""
+
+import atexit
+import contextlib
+import json
+import os
+import signal
+import struct
+import subprocess
+import sys
+import threading
+import warnings
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from typing import BinaryIO
+
+from PIL import Image
+
+from text_recognizer.errors import FirstPageWarning, ImageError, ImageTooLargeError
+from text_recognizer.limits import DECODE_BYTES, DECODE_SECONDS
+from text_recognizer.threads import usable_processors
+
+Decoded = tuple[Image.Image, int, int, Image.Image | None]
+"""The fields of an `images.LoadedImage`."""
+
+_READY = b"ready\n"
+_SIZES = struct.Struct("!IQ")  # bytes of the head, which is JSON, and of what follows it
+_PIPE_BYTES = 2**20
+_ERRORS = {error.__name__: error for error in (ImageError, ImageTooLargeError)}
+
+
+def decode(data: bytes, name: str) -> Decoded:
+    """Decodes an image in a worker, as `images.decode_here` does; from any thread.
+
+    Args:
+        data: the image's file.
+        name: what errors call the image.
+
+    Raises:
+        ImageError: the image is damaged, or has used up DECODE_SECONDS.
+        ImageTooLargeError: it needs more than DECODE_BYTES, or is too large in another way.
+    """
+    return _workers(os.getpid()).decode(data, name)
+
+
+def start() -> None:
+    """Starts the first worker, so that the first image need not wait for it."""
+    _workers(os.getpid()).start()
+
+
+@cache
+def _workers(pid: int) -> "_Workers":
+    # A fork gets workers of its own: two processes must not share a pipe.
+    workers = _Workers(min(4, max(2, usable_processors())))
+    atexit.register(workers.end)
+    return workers
+
+
+class _Workers:
+    """At most `most` workers; one decodes one image at a time."""
+
+    def __init__(self, most: int) -> None:
+        self._places = threading.BoundedSemaphore(most)
+        self._idle: list[_Worker] = []
+
+    def start(self) -> None:
+        if not self._idle:
+            self._idle.append(_Worker())
+
+    def decode(self, data: bytes, name: str) -> Decoded:
+        with self._places:
+            worker = self._take()
+            try:
+                answer = worker.ask(data, name)
+            except BaseException as error:  # also Ctrl-C: half an answer is still in the pipe
+                worker.end()
+                if isinstance(error, EOFError | BrokenPipeError):
+                    raise worker.why_ended(name) from None
+                raise
+            self._idle.append(worker)
+        return answer.result()
+
+    def _take(self) -> "_Worker":
+        while True:
+            try:
+                worker = self._idle.pop()
+            except IndexError:
+                worker = _Worker()
+            if worker.is_ready():
+                return worker
+            worker.end()
+
+    def end(self) -> None:
+        while self._idle:
+            self._idle.pop().end()
+
+
+class _Answer:
+    """What a worker said about an image: its pixels, or an error."""
+
+    def __init__(self, head: dict, pixels: bytes) -> None:
+        self.head, self.pixels = head, pixels
+
+    def result(self) -> Decoded:
+        """Raises the worker's error, or passes its warnings on and returns the image."""
+        if "error" in self.head:
+            raise _ERRORS[self.head["error"]](self.head["message"])
+        for message in self.head["warnings"]:
+            warnings.warn(message, FirstPageWarning, stacklevel=2)
+        images, rest = [], memoryview(self.pixels)
+        for width, height in self.head["images"]:
+            pixels, rest = rest[: width * height], rest[width * height :]
+            images.append(Image.frombuffer("L", (width, height), pixels, "raw", "L", 0, 1))
+        page, detail = images if len(images) == 2 else (images[0], None)
+        return page, *self.head["size"], detail
+
+
+class _Worker:
+    """The process, as this side sees it."""
+
+    def __init__(self) -> None:
+        root = str(Path(__file__).resolve().parents[1])
+        environment = {
+            "PYTHONPATH": os.pathsep.join([root, *filter(None, sys.path)]),
+            # Each further arena takes 64 MB of addresses, which the limit counts.
+            "MALLOC_ARENA_MAX": "1",
+        }
+        self._process = subprocess.Popen(
+            [sys.executable, "-P", "-m", "text_recognizer.decoding"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,  # where libtiff writes its warnings
+            env=os.environ | environment,
+            pipesize=_PIPE_BYTES,
+        )
+        self._greeted = False
+
+    def is_ready(self) -> bool:
+        """Whether it runs. Raises RuntimeError if it could not even start."""
+        if not self._greeted:
+            self._greeted = self._process.stdout.readline() == _READY
+            if not self._greeted:
+                self.end()
+                raise RuntimeError(f"The decoder did not start: exit {self._process.returncode}.")
+        return self._process.poll() is None
+
+    def ask(self, data: bytes, name: str) -> _Answer:
+        """Raises EOFError or BrokenPipeError if it ends before it has answered."""
+        _send(self._process.stdin, {"name": name}, data)
+        return _Answer(*_receive(self._process.stdout))
+
+    def why_ended(self, name: str) -> ImageError:
+        """The error of an image on which it ended."""
+        if self._process.returncode == -signal.SIGALRM:
+            return ImageError(
+                f"{name} takes more than {DECODE_SECONDS:g} s to decode; save it as PNG."
+            )
+        return ImageError(f"{name} is damaged and can't be decoded; save or copy it once more.")
+
+    def end(self) -> None:
+        """Ends it at once; returns when it is gone."""
+        self._process.kill()  # does not change how it ended if it has ended by itself
+        self._process.wait()
+        for pipe in (self._process.stdin, self._process.stdout):
+            with contextlib.suppress(OSError):  # there may be bytes that it did not take
+                pipe.close()
+
+
+def _send(stream: BinaryIO, head: dict, *parts: bytes) -> None:
+    encoded = json.dumps(head).encode()
+    stream.write(_SIZES.pack(len(encoded), sum(map(len, parts))) + encoded)
+    for part in parts:
+        stream.write(part)
+    stream.flush()
+
+
+def _receive(stream: BinaryIO) -> tuple[dict, bytes]:
+    head_bytes, bytes_after = _SIZES.unpack(_exactly(stream, _SIZES.size))
+    return json.loads(_exactly(stream, head_bytes)), _exactly(stream, bytes_after)
+
+
+def _exactly(stream: BinaryIO, count: int) -> bytes:
+    data = stream.read(count)
+    if len(data) < count:
+        raise EOFError
+    return data
+
+
+def main() -> None:
+    """Answers requests on standard input until it closes."""
+    from PIL import AvifImagePlugin
+
+    from text_recognizer.images import decode_here
+
+    AvifImagePlugin.DEFAULT_MAX_THREADS = 1
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent
+    signal.signal(signal.SIGALRM, signal.SIG_DFL)  # ends this process, whatever it does
+    requests, answers = sys.stdin.buffer, os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)  # what a library prints is no answer
+    answers.write(_READY)
+    answers.flush()
+    with contextlib.suppress(EOFError, BrokenPipeError):
+        while True:
+            head, data = _receive(requests)
+            signal.setitimer(signal.ITIMER_REAL, DECODE_SECONDS)
+            _limit_memory()
+            _answer(answers, decode_here, data, head["name"])
+            signal.setitimer(signal.ITIMER_REAL, 0)
+
+
+def _limit_memory() -> None:
+    """Allows DECODE_BYTES more than the process has now. macOS has no such limit."""
+    if sys.platform == "linux":
+        import resource
+
+        pages = int(Path("/proc/self/statm").read_text().split()[0])
+        _, most = resource.getrlimit(resource.RLIMIT_AS)
+        limit = pages * resource.getpagesize() + DECODE_BYTES
+        if most == resource.RLIM_INFINITY or limit < most:
+            resource.setrlimit(resource.RLIMIT_AS, (limit, most))
+
+
+def _answer(answers: BinaryIO, decode_here: Callable, data: bytes, name: str) -> None:
+    try:
+        with warnings.catch_warnings(record=True) as notes:
+            warnings.simplefilter("always")
+            loaded = decode_here(data, name)
+    except ImageError as error:
+        kind = ImageTooLargeError if isinstance(error, ImageTooLargeError) else ImageError
+        _send(answers, {"error": kind.__name__, "message": str(error)})
+        return
+    images = [loaded.page] if loaded.detail is None else [loaded.page, loaded.detail]
+    head = {
+        "size": (loaded.width, loaded.height),
+        "images": [image.size for image in images],
+        "warnings": [str(one.message) for one in notes if one.category is FirstPageWarning],
+    }
+    _send(answers, head, *(image.tobytes() for image in images))
+
+
+if __name__ == "__main__":
+    main()
