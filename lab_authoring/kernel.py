@@ -13,7 +13,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from text_recognizer.errors import RecognizerError
-from text_recognizer.places import lab_folder
+from text_recognizer.places import lab_folder, matplotlib_folder
 
 if TYPE_CHECKING:
     from nbclient import NotebookClient
@@ -40,7 +40,7 @@ def kernel_environment() -> dict[str, str]:
         "JUPYTER_CONFIG_DIR": str(lab / "jupyter" / "config"),
         "JUPYTER_DATA_DIR": str(lab / "jupyter" / "data"),
         "JUPYTER_RUNTIME_DIR": str(lab / "jupyter" / "runtime"),
-        "MPLCONFIGDIR": str(lab / "cache" / "matplotlib"),
+        "MPLCONFIGDIR": str(matplotlib_folder()),
     }
 
 

@@ -86,6 +86,5 @@ def _environment(root: Path) -> dict[str, str]:
         "PYTHONUSERBASE": site.getuserbase(),  # packages of `pip install --user`
         "PYTHONPATH": os.pathsep.join(filter(None, python_path)),
         "LAB_HOME": str(lab),
-        "MPLCONFIGDIR": str(lab / "cache" / "matplotlib"),
         "IPYTHONDIR": str(root / "home" / "ipython"),
     }

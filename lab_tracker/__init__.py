@@ -4,7 +4,7 @@
 leaves everything as it is, and the same code goes to wandb.ai. The package needs nothing of the
 lab; `python -m lab_tracker` serves its pages."""
 
-from lab_tracker.connection import Connection, connect
+from lab_tracker.connection import Connection, connect, disconnect
 from lab_tracker.errors import TrackingError
 
-__all__ = ["Connection", "TrackingError", "connect"]
+__all__ = ["Connection", "TrackingError", "connect", "disconnect"]

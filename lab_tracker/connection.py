@@ -81,6 +81,13 @@ def connect(folder: Path | None = None) -> Connection:
     return Connection(server.url, folder, server)
 
 
+def disconnect() -> None:
+    """Stops every tracker of this process and takes the settings back; the data stays."""
+    _change_environment(None)
+    while _servers:
+        _servers.popitem()[1].stop()
+
+
 def _change_environment(server: "TrackingServer | None") -> None:
     """Points the SDK at a server, or back at what it was; an SDK that has started must forget."""
     before = os.environ.get("WANDB_BASE_URL")

@@ -194,11 +194,12 @@ def compare(reader: Path, items: Sequence["Item"]) -> tuple[Measured, Measured]:
 
 
 def package(reader: Path) -> Path:
-    """Makes weights the packaged ones, whole or not at all."""
-    from text_recognizer.weights import packaged_weights
+    """Makes weights the packaged ones, whole or not at all, and notes their digest."""
+    from text_recognizer.weights import packaged_weights, record_digests
 
     with replacing(packaged_weights() / READER) as partial:
         shutil.copyfile(reader, partial)
+    record_digests()
     return packaged_weights() / READER
 
 

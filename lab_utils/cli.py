@@ -38,6 +38,8 @@ def main() -> None:
     try:
         with signals:
             code = _run(settings)
+    except SystemExit as end:
+        code = end.code
     except KeyboardInterrupt:
         code = 130
     except Exception as error:

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from lab_utils.net import LOOPBACK, listening_socket
-from lab_utils.process import ignore_signals, orderly_exit
+from lab_utils.signals import ignore_signals
 from lab_utils.tunnel.opening import LinkSettings, open_link
 from text_recognizer.errors import RecognizerError
 from text_recognizer.places import lab_folder, project_folder
@@ -69,11 +69,10 @@ def run_demo(settings: Settings, ready: Callable[[str, "Tunnel | None"], None], 
 
     Raises:
         RecognizerError: a part can't be started, or has ended; all others are ended then.
-        KeyboardInterrupt, SystemExit: at the signals, once all is ended.
+        KeyboardInterrupt: at the signals, once all is ended.
     """
     way = _way(settings, say)
     with ExitStack() as stack:
-        stack.enter_context(orderly_exit())
         parts = stack.enter_context(ExitStack())
         # A second Ctrl-C would cut off the cleaning up, which takes a bounded time by itself.
         stack.callback(ignore_signals)

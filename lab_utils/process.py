@@ -14,7 +14,6 @@ import selectors
 import signal
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -23,11 +22,6 @@ from typing import Any
 _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
 _SECONDS_TO_END = 5.0
-
-ENDING_SIGNALS = [
-    getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
-]
-"""What ends a program from outside; Windows has no SIGHUP."""
 
 
 def watched(command: list[str]) -> list[str]:
@@ -71,33 +65,6 @@ def kept(command: list[str], **options: Any) -> Iterator[subprocess.Popen]:
         yield process
     finally:
         end_kept(process)
-
-
-@contextlib.contextmanager
-def orderly_exit() -> Iterator[None]:
-    """Inside the block, SIGTERM and SIGHUP raise SystemExit, so that all is cleaned up.
-
-    Ctrl-C does that anyway. The handlers are restored at the end. Does nothing outside the main
-    thread, which gets the signals.
-    """
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = {number: signal.getsignal(number) for number in ENDING_SIGNALS}
-    for number in ENDING_SIGNALS[1:]:
-        signal.signal(number, lambda number, _: sys.exit(128 + number))
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
-def ignore_signals() -> None:
-    """Ignores what would end this process, so that nothing cuts its cleaning up off."""
-    if threading.current_thread() is threading.main_thread():
-        for number in ENDING_SIGNALS:
-            signal.signal(number, signal.SIG_IGN)
 
 
 def main(command: list[str]) -> int:

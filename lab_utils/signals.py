@@ -9,6 +9,11 @@ import threading
 from types import FrameType
 from typing import Any
 
+ENDING_SIGNALS = [
+    getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
+]
+"""What ends a program from outside; Windows has no SIGHUP."""
+
 _IMPORTS = "<frozen importlib._bootstrap>"
 _SECONDS = 0.2
 
@@ -16,7 +21,10 @@ _SECONDS = 0.2
 class orderly_end:  # noqa: N801, a context manager
     """Turns the signals into KeyboardInterrupt inside the block; `number` says which came.
 
-    A signal that was ignored before, as by `nohup`, stays so. Only the main thread can do this.
+    A signal that was ignored before, as by `nohup`, stays so. Only the main thread can do this, and
+    only the outermost block does: within the command `lab`, that is the command's.
+
+    Where SIGTERM or SIGHUP ends the block, SystemExit with 128 and its number leaves it.
 
     An exception that is raised while C code imports a module may be lost there, and the program
     would start all the same. So one that came during an import is raised again until it is handled.
@@ -27,18 +35,19 @@ class orderly_end:  # noqa: N801, a context manager
         self._before: dict[int, Any] = {}
 
     def __enter__(self) -> "orderly_end":
-        if threading.current_thread() is threading.main_thread():
-            for name in ("SIGINT", "SIGTERM", "SIGHUP"):
-                number = getattr(signal, name, None)
-                if number is not None and signal.getsignal(number) != signal.SIG_IGN:
+        if threading.current_thread() is threading.main_thread() and not _is_orderly():
+            for number in ENDING_SIGNALS:
+                if signal.getsignal(number) != signal.SIG_IGN:
                     self._before[number] = signal.signal(number, self._end)
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         if hasattr(signal, "setitimer") and self._before:
             signal.setitimer(signal.ITIMER_REAL, 0)
         for number, handler in self._before.items():
             signal.signal(number, handler)
+        if kind is KeyboardInterrupt and self.number not in (0, signal.SIGINT):
+            raise SystemExit(128 + self.number) from None
 
     def _end(self, number: int, frame: FrameType | None) -> None:
         self.number = number
@@ -50,6 +59,18 @@ class orderly_end:  # noqa: N801, a context manager
     def _again(self, _number: int, _frame: FrameType | None) -> None:
         if not _is_handled(sys.exception()):
             raise KeyboardInterrupt
+
+
+def ignore_signals() -> None:
+    """Ignores what would end this process, so that nothing cuts its cleaning up off."""
+    if threading.current_thread() is threading.main_thread():
+        for number in ENDING_SIGNALS:
+            signal.signal(number, signal.SIG_IGN)
+
+
+def _is_orderly() -> bool:
+    handlers = [signal.getsignal(number) for number in ENDING_SIGNALS]
+    return any(isinstance(getattr(one, "__self__", None), orderly_end) for one in handlers)
 
 
 def _is_importing(frame: FrameType | None) -> bool:

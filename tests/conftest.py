@@ -17,6 +17,7 @@ import torch
 import typer
 from torch import nn
 
+import lab_tracker
 from lab_utils import cli
 from lab_utils.commands import table
 from text_recognizer import vocabulary
@@ -63,6 +64,13 @@ def parses(line: str) -> None:
         del words[0]
     name = words[0] if words[0] in COMMANDS else " ".join(words[:2])
     COMMANDS[name].make_context(name, words[len(name.split()) :])
+
+
+@pytest.fixture(scope="module", autouse=True)
+def no_tracker_for_the_next_file():
+    """Closes the trackers that a file's tests leave in this process."""
+    yield
+    lab_tracker.disconnect()
 
 
 @pytest.fixture(scope="session")

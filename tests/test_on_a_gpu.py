@@ -1,15 +1,19 @@
 """The script for a machine with a GPU, on one without, and what `lab adopt` makes of its folder."""
 
+import contextlib
 import importlib.util
 import json
 import os
 import shutil
 import subprocess
 import sys
+from importlib import metadata
 
 import pytest
 import torch
 import trace_making
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 from lab_utils import adoption
 from lab_utils.adoption import AdoptionError, Measured, adopt_traces, joined_reader, objections
@@ -23,18 +27,46 @@ from text_recognizer.places import project_folder
 from text_recognizer.weights import load_line_reader, packaged_weights
 
 SCRIPT = project_folder() / "benchmarks" / "on_a_gpu.py"
-MISSING = """
-gradio gradio_client wandb fastapi starlette uvicorn httpx segno pyngrok jupytext nbformat ray boto3
-torch_tb_profiler ipykernel
+ON_THE_MACHINE = """
+torch pytorch-lightning torchmetrics numpy pillow safetensors matplotlib tqdm typer pyyaml pydantic
+tensorboard h5py opencv-python-headless scipy onnx onnxruntime pytest pip setuptools
 """.split()
-GUARD = f"""
+GUARD = """
 import sys
-class Guard:
+class Without:
+    def __init__(self, finder):
+        self.finder = finder
     def find_spec(self, name, path=None, target=None):
-        if name.partition(".")[0] in {MISSING!r}:
-            raise ModuleNotFoundError(f"{{name}} is not on the GPU machine", name=name)
-sys.meta_path.insert(0, Guard())
+        missing = name.partition(".")[0] in MISSING
+        return None if missing else self.finder.find_spec(name, path, target)
+    def find_distributions(self, context):
+        find = getattr(self.finder, "find_distributions", lambda context: [])
+        return (one for one in find(context) if one.metadata["Name"] not in MISSING)
+    def __getattr__(self, name):
+        return getattr(self.finder, name)
+sys.meta_path[:] = map(Without, sys.meta_path)
 """
+
+
+def missing_names() -> set[str]:
+    """The installed packages that those neither are nor need, with the modules in them."""
+    there, wanted = set(), list(ON_THE_MACHINE)
+    while wanted:
+        name = canonicalize_name(wanted.pop())
+        if name in there:
+            continue
+        there.add(name)
+        with contextlib.suppress(metadata.PackageNotFoundError):
+            needs = map(Requirement, metadata.requires(name) or [])
+            wanted += [one.name for one in needs if not one.marker or one.marker.evaluate()]
+    there.add("text-recognizer-deployment-lab")
+    installed = {one.metadata["Name"] for one in metadata.distributions()}
+    modules = {
+        module
+        for module, packages in metadata.packages_distributions().items()
+        if there.isdisjoint(map(canonicalize_name, packages))
+    }
+    return modules | {name for name in installed if canonicalize_name(name) not in there}
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +83,9 @@ def guarded(tmp_path):
     """An environment in which Python refuses the packages that the GPU machine lacks."""
     folder = tmp_path / "guard"
     folder.mkdir()
-    (folder / "sitecustomize.py").write_text(GUARD)
+    missing = missing_names()
+    assert {"gradio", "wandb", "fastapi", "httpx"} <= set(missing)
+    (folder / "sitecustomize.py").write_text(f"MISSING = {missing!r}{GUARD}")
     path = os.pathsep.join([str(folder), str(project_folder())])
     return os.environ | {"PYTHONPATH": path, "CUDA_VISIBLE_DEVICES": ""}
 
@@ -237,8 +271,12 @@ def test_adopt_compares_and_packages_by_the_rule(brought, tmp_path, monkeypatch,
     monkeypatch.setattr("text_recognizer.weights.packaged_weights", lambda: weights)
     code, out, _ = lab("adopt", brought, "--dry-run")
     assert code == 0 and "Rule:" in out and not weights.exists()
+    weights.mkdir()
+    (weights / "digests.json").write_text(json.dumps({adoption.READER: "of the ones before"}))
     code, out, _ = lab("adopt", brought)
-    assert code == 0 and (weights / adoption.READER).read_bytes()
+    assert code == 0
+    load_line_reader(weights / adoption.READER)  # its digest is noted
+    assert adoption.READER in (weights / "digests.json").read_text()
     monkeypatch.setattr("lab_utils.commands.gpu._compared", lambda *_: ["it is slower"])
     assert "Not packaged: it is slower." in lab("adopt", brought)[1]
 
@@ -267,5 +305,26 @@ def test_the_whole_script_on_a_processor_from_a_copy(handwriting, guarded, tmp_p
     assert {step["status"] for step in result["steps"].values()} == {"done"}, result
     assert max(path.stat().st_size for path in out.iterdir()) < 16 * 2**20
     assert len(list(out.iterdir())) <= 8
-    code, said, _ = lab("adopt", out, "--dry-run", "--pages", 1)
-    assert code == 0 and "Rule:" in said
+    assert json.loads((out / "training.json").read_text())["validations"][-1]["steps"]
+    adopted(copy, out, pack)
+
+
+def adopted(copy, out, pack):
+    """The way back, whole, in the copy: measured, by the rule, with the recording's card."""
+    weights = copy / "data" / "weights"
+    before = (weights / adoption.READER).read_bytes()
+    done = subprocess.run(
+        [sys.executable, "-m", "lab_utils.cli", "adopt", str(out), "--pages", "1"],
+        cwd=copy,
+        env=os.environ | {"PYTHONPATH": str(copy), "LAB_DATA_PACK": str(pack)},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "Rule:" in done.stdout and "s a page (packaged" in done.stdout
+    packaged = (weights / adoption.READER).read_bytes() != before
+    assert packaged != ("Not packaged:" in done.stdout), done.stdout
+    load_line_reader(weights / adoption.READER)
+    recording = copy / "data" / "traces" / "cpu"
+    assert "on_a_gpu.py --device cpu" in (recording / "README.md").read_text()
+    assert all(Profile.load(recording).batches[n].trace.is_file() for n in (0, 1))

@@ -21,9 +21,7 @@ def clean(monkeypatch, tmp_path):
     monkeypatch.setenv("LAB_HOME", str(tmp_path / "lab"))
     before = dict(os.environ)
     yield
-    for server in connection._servers.values():
-        server.stop()
-    connection._servers.clear()
+    tracking.disconnect()
     os.environ.clear()
     os.environ.update(before)
 
@@ -98,6 +96,17 @@ def test_a_proxy_is_not_asked_for_this_machine(monkeypatch):
     assert os.environ["NO_PROXY"] == "intranet.example,127.0.0.1,localhost"
     made.close()
     assert os.environ["NO_PROXY"] == "intranet.example"
+
+
+def test_disconnecting_stops_them_all(tmp_path):
+    before = dict(os.environ)
+    both = [tracking.connect(tmp_path / name) for name in ("mine", "other")]
+    tracking.disconnect()
+    assert dict(os.environ) == before
+    for made in both:
+        with pytest.raises(OSError):
+            Client(made.url, "").request("GET", "/")
+        made.close()
 
 
 def test_a_folder_that_cannot_be_used_changes_nothing(tmp_path):

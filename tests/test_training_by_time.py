@@ -127,6 +127,11 @@ def test_the_best_validation_is_kept_and_the_rate_follows_the_time(steps, tmp_pa
     assert document["validations"][-1]["lines_trained"] > 0
 
 
+def test_lines_that_come_when_the_time_is_over_are_trained_on_once(steps, tmp_path, monkeypatch):
+    monkeypatch.setattr(by_time, "RESERVE", 1e6)
+    assert steps(tmp_path / "run").validations[-1].steps == 1
+
+
 def test_out_of_memory_halves_the_batch_and_goes_on(steps, tmp_path, monkeypatch):
     real = by_time._Training._learn
 

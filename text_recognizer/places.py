@@ -16,9 +16,14 @@ def lab_folder() -> Path:
     return Path(os.environ.get("LAB_HOME") or project_folder() / ".lab")
 
 
+def matplotlib_folder() -> Path:
+    """Where Matplotlib's settings and list of fonts belong; absolute."""
+    return lab_folder().absolute() / "cache" / "matplotlib"
+
+
 def keep_home_clean() -> None:
     """Lets Matplotlib, which torchmetrics imports, keep its list of fonts below `.lab`."""
-    os.environ.setdefault("MPLCONFIGDIR", str(lab_folder() / "cache" / "matplotlib"))
+    os.environ.setdefault("MPLCONFIGDIR", str(matplotlib_folder()))
 
 
 PROJECT = project_folder()

@@ -5,7 +5,6 @@ import importlib.util
 import logging
 import os
 import secrets
-import signal
 import sys
 import threading
 from collections.abc import Collection, Sequence
@@ -22,8 +21,9 @@ from lab_utils.app.limits import (
 )
 from lab_utils.net import LOOPBACK, LocalServer, keep_local_direct, listening_socket
 from text_recognizer import decoding
+from lab_utils.signals import orderly_end
 from text_recognizer.errors import ImageTooLargeError, RecognizerError
-from text_recognizer.places import lab_folder
+from text_recognizer.places import keep_home_clean, lab_folder
 
 if TYPE_CHECKING:
     from fastapi import FastAPI, Request
@@ -59,7 +59,7 @@ def prepare_environment() -> None:
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     # The program that makes public links is downloaded there.
     os.environ.setdefault("HF_HOME", str(lab_folder() / "cache" / "huggingface"))
-    os.environ.setdefault("MPLCONFIGDIR", str(lab_folder() / "cache" / "matplotlib"))
+    keep_home_clean()
     keep_local_direct()
     use_cache_folder()
 
@@ -191,7 +191,7 @@ class Frontend:
         """Waits until Ctrl-C, SIGTERM or SIGHUP, then ends the server."""
         ended = threading.Event()
         try:
-            with _OrderlyExit():
+            with orderly_end():
                 ended.wait()
         finally:
             self.close()
@@ -355,24 +355,3 @@ def _show_inline(url: str, port: int, height: int) -> None:
     from IPython.display import HTML, display
 
     display(HTML(f'<iframe src="{url}" width="100%" height="{height}" title="The app"></iframe>'))
-
-
-class _OrderlyExit:
-    """SIGTERM and SIGHUP end a wait like Ctrl-C does, so that what was begun is tidied up."""
-
-    _SIGNALS = tuple(
-        getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)
-    )
-
-    def __enter__(self) -> None:
-        self._before: dict[int, Any] = {}
-        if threading.current_thread() is threading.main_thread():
-            self._before = {number: signal.signal(number, _exit) for number in self._SIGNALS}
-
-    def __exit__(self, *_: object) -> None:
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
-
-
-def _exit(number: int, _frame: object) -> None:
-    raise SystemExit(128 + number)

@@ -177,16 +177,13 @@ def _progress() -> Iterator["Progress"]:
 
 
 def _prepare_plots() -> None:
-    """Tells at once where what draws is missing, and keeps its cache out of the home folder."""
+    """Raises ProfileError, at once, where the package that draws is missing."""
     import importlib.util
-    import os
 
     from lab_utils.profiling.folder import ProfileError
-    from text_recognizer.places import lab_folder
 
     if importlib.util.find_spec("matplotlib") is None:
         raise ProfileError("The package matplotlib is missing; `pip install matplotlib` adds it.")
-    os.environ.setdefault("MPLCONFIGDIR", str(lab_folder() / "cache" / "matplotlib"))
 
 
 def _draw(found: "Profile", folder: Path) -> list[Path]:

@@ -57,14 +57,10 @@ def tunnel(
 
     Example: lab tunnel --ssh ada@example.org --remote-port 8080
     """
-    from lab_utils.process import orderly_exit
     from lab_utils.tunnel import LinkSettings, open_link
 
     settings = LinkSettings(auth, domain, ssh, remote_port, ssh_config)
-    with (
-        orderly_exit(),
-        open_link(port, settings, any_program=any_program, say=say) as link,
-    ):
+    with open_link(port, settings, any_program=any_program, say=say) as link:
         show_link(link.url, link, "it")
         if ssh is not None and not link.answers():
             say(_no_answer(settings))

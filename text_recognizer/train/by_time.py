@@ -193,7 +193,8 @@ class _Training:
         if self.is_cuda and self.settings.batch is None:
             self._choose_batch()
         next_validation = time.monotonic() + self.settings.validate_every
-        while self._left() > RESERVE:
+        # On a busy machine, the time may be over when the first lines are there.
+        while self._left() > RESERVE or not self.steps:
             self._fill()
             self._train_step()
             if time.monotonic() > next_validation:

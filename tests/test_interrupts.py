@@ -1,0 +1,115 @@
+"""Fifty moments at which a command is ended from outside: nothing is left, and the next run works.
+
+Command, signal and moment of each are drawn with its number as the seed.
+"""
+
+import contextlib
+import os
+import random
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from conftest import free_port
+from tunnel_serving import until
+
+ROOT = Path(__file__).resolve().parents[1]
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+COMMANDS = {
+    "app": ["app", "--port", "PORT"],
+    "demo": ["demo", "--tunnel", "none", "--port", "PORT", "--service-port", "PORT"],
+    "run": ["run"],
+    "train": ["train", "--steps", "1", "--pages", "1"],
+}
+SERVES = {"app", "demo"}
+MOST_SECONDS = 25.0
+"""The latest moment: by then a train is over on an idle machine, and a page is served."""
+ENDS_WITHIN = 120
+READY = "The app: http", "The link: http"
+
+pytestmark = [
+    pytest.mark.nightly,
+    pytest.mark.skipif(sys.platform != "linux", reason="looks for processes in /proc"),
+]
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    """A folder for all that the commands write, also into the temporary folder."""
+    folder = tmp_path_factory.mktemp("interrupts")
+    (folder / "tmp").mkdir()
+    return folder
+
+
+def start(place: Path, name: str) -> subprocess.Popen:
+    words = [str(free_port()) if word == "PORT" else word for word in COMMANDS[name]]
+    variables = {"LAB_HOME": str(place / "lab"), "TMPDIR": str(place / "tmp")}
+    hidden = ("WANDB_", "LAB_MODEL", "NGROK_")
+    kept = {key: value for key, value in os.environ.items() if not key.startswith(hidden)}
+    with (place / "said").open("wb") as said:
+        return subprocess.Popen(
+            [sys.executable, "-m", "lab_utils.cli", *words],
+            cwd=ROOT,
+            env=kept | variables,
+            stdin=subprocess.DEVNULL,
+            stdout=said,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+
+
+def running(place: Path) -> list[str]:
+    """The commands of all processes that know this test's folder, also of those set free."""
+    mark = f"TMPDIR={place / 'tmp'}".encode()
+    found = []
+    for path in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            if mark in (path / "environ").read_bytes().split(b"\0"):
+                found.append((path / "cmdline").read_bytes().replace(b"\0", b" ").decode())
+    return found
+
+
+def left_half(place: Path) -> list[Path]:
+    """What is begun and not whole: temporary folders and files, also those of `replacing`."""
+    hidden = [path for path in (place / "lab").rglob(".*.*") if path.is_dir()]
+    # PyTorch makes a cache of that name, and keeps it on purpose.
+    scratch = [path for path in (place / "tmp").iterdir() if "torchinductor" not in path.name]
+    return [*scratch, *hidden]
+
+
+def ended_cleanly(place: Path, process: subprocess.Popen, codes: set[int]) -> None:
+    said = (place / "said").read_text()
+    assert process.wait(ENDS_WITHIN) in codes, said
+    # What was killed with its parent takes a moment to be gone.
+    assert until(lambda: not running(place), 20), running(place)
+    assert left_half(place) == []
+    assert "not foreseen" not in (place / "said").read_text(), said
+
+
+@pytest.mark.parametrize("number", range(50))
+def test_a_command_that_is_ended_leaves_nothing(place, number):
+    draw = random.Random(number)
+    name = draw.choice(sorted(COMMANDS))
+    ends_with = draw.choice(SIGNALS)
+    process = start(place, name)
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        process.wait(draw.uniform(0.0, MOST_SECONDS))
+    process.send_signal(ends_with)
+    # Before Python has begun with the program, the system's own way ends it.
+    codes = {128 + ends_with, -ends_with}
+    ended_cleanly(place, process, codes if name in SERVES else codes | {0})
+
+
+@pytest.mark.parametrize("name", sorted(COMMANDS))
+def test_the_next_run_works(place, name):
+    process = start(place, name)
+    if name in SERVES:
+        there = until(lambda: any(one in (place / "said").read_text() for one in READY), 240)
+        process.send_signal(signal.SIGINT)
+        assert there, (place / "said").read_text()
+        ended_cleanly(place, process, {130})
+    else:
+        process.wait(400)
+        ended_cleanly(place, process, {0})
