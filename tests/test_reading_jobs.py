@@ -118,7 +118,10 @@ def test_what_was_read_is_printed_and_no_process_stays(folder, stand_in_path, se
 
 @pytest.mark.skipif(sys.platform != "linux", reason="needs a terminal of POSIX")
 def test_progress_is_shown_in_a_terminal(folder, stand_in_path):
+    import termios
+
     ours, theirs = os.openpty()
+    termios.tcsetwinsize(theirs, (24, 80))
     command = [sys.executable, "-m", "lab_utils.cli", "read", folder, "--model", stand_in_path]
     streams = {"stdout": subprocess.PIPE, "stderr": theirs}
     done = subprocess.run([*command, "--jobs", "2"], text=True, timeout=SECONDS, **streams)
