@@ -1,31 +1,27 @@
 """`lab read` and `lab compile`: text from images."""
 
-import dataclasses
-import json
-import re
+import os
 import sys
 import time
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from lab_utils.commands.options import LanguageModel, Model
-from text_recognizer.errors import FirstPageWarning, RecognizerError
-
-if TYPE_CHECKING:
-    from text_recognizer.paragraph_text_recognizer import PageReading, ParagraphTextRecognizer
+from text_recognizer.errors import RecognizerError
 
 PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
+PAGES_A_JOB = 4
+"""By default a process is started for so many images at least: its start takes 3 s."""
 
 
 def read(
     images: Annotated[
         list[str],
-        typer.Argument(metavar="IMAGE", help="Files, http(s) URLs, base64 text or data URIs."),
+        typer.Argument(
+            metavar="IMAGE", help="Files, folders of files, http(s) URLs, base64 text or data URIs."
+        ),
     ],
     as_json: Annotated[
         bool,
@@ -43,27 +39,48 @@ def read(
         bool, typer.Option("--allow-private", help="Also fetch URLs inside private networks.")
     ] = False,
     language_model: LanguageModel = "auto",
+    jobs: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="How many images are read at once, each in a process of its own; else one on each "
+            "processor if there are many.",
+        ),
+    ] = None,
 ) -> None:
     """Read images of handwritten paragraphs.
 
-    An image that cannot be read gives one line on stderr and exit code 2; the others are read.
+    Of a folder, all files are read in the order of their names, except hidden ones and those in
+    folders inside it. An image that cannot be read gives one line on stderr and exit code 2; the
+    others are read.
 
     Example: lab read page.jpg --json --overlay lines.png
     """
-    pictures = overlay_paths(overlay, images) if overlay else [None] * len(images)
-    from text_recognizer.paragraph_text_recognizer import ParagraphTextRecognizer
+    from tqdm import tqdm
 
-    recognizer = ParagraphTextRecognizer(
-        model, allow_private_addresses=allow_private, language_model=language_model
-    )
+    from lab_utils.reading_jobs import Answer, Job, Settings, read_all
+    from text_recognizer.threads import usable_processors
+
+    files = [file for image in images for file in _files(image)]
+    pictures = overlay_paths(overlay, files) if overlay else [None] * len(files)
+    settings = Settings(model, allow_private, language_model, as_json, heading=files != images[:1])
+    processes = jobs or min(usable_processors(), max(1, len(files) // PAGES_A_JOB))
     failed = False
-    for image, picture in zip(images, pictures, strict=True):
-        try:
-            with _notes_on_stderr():
-                _read_one(recognizer, image, picture, as_json, heading=len(images) > 1)
-        except RecognizerError as error:
-            print(f"lab: {error}", file=sys.stderr)
-            failed = True
+
+    def show(answer: Answer) -> None:
+        nonlocal failed
+        failed |= answer.text is None
+        with tqdm.external_write_mode(file=sys.stdout):
+            for note in answer.notes:
+                print(f"lab: {note}", file=sys.stderr)
+            if answer.text is not None:
+                print(answer.text, flush=True)
+        bar.update()
+
+    hidden = True if len(files) == 1 else None  # None: where stderr is no terminal
+    with tqdm(total=len(files), unit="page", leave=False, disable=hidden, file=sys.stderr) as bar:
+        tasks = [Job(*pair) for pair in zip(files, pictures, strict=True)]
+        read_all(tasks, settings, min(processes, len(files)), show)
     if failed:
         raise typer.Exit(2)
 
@@ -108,60 +125,13 @@ def overlay_paths(target: Path, images: list[str]) -> list[Path]:
     return paths
 
 
-def _read_one(
-    recognizer: "ParagraphTextRecognizer",
-    image: str,
-    picture: Path | None,
-    as_json: bool,
-    heading: bool,
-) -> None:
-    source: str | bytes = image
-    if picture and re.match(r"\s*https?:", image, re.IGNORECASE):
-        from text_recognizer.fetching import fetch
-
-        # Once for the reading and the picture: the second answer might be another image.
-        source = fetch(image, allow_private_addresses=recognizer.allow_private_addresses)
-    reading = recognizer.read(source)
-    if reading.note:
-        print(f"lab: note: {reading.note}", file=sys.stderr)
-    if picture:
-        _draw(source, reading, picture)
-    name = image if len(image) <= 200 else f"{image[:60]}..."
-    if as_json:
-        print(json.dumps({"image": name, **dataclasses.asdict(reading)}), flush=True)
-    elif heading:
-        print(f"==> {name} <==\n{reading.text}\n", flush=True)
-    else:
-        print(reading.text, flush=True)
-
-
-def _draw(source: str | bytes, reading: "PageReading", picture: Path) -> None:
-    """Writes the page as the network saw it (at most 1600 px) with the lines found on it."""
-    from text_recognizer.images import load_image
-    from text_recognizer.overlay import draw_lines
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", FirstPageWarning)  # told when it was read
-        loaded = load_image(source)
-    drawn = draw_lines(loaded.page, reading.lines, loaded.page.width / loaded.width)
-    try:
-        picture.parent.mkdir(parents=True, exist_ok=True)
-        drawn.save(picture)
-    except OSError as error:
-        reason = error.strerror or error
-        raise RecognizerError(
-            f"{picture} cannot be written ({reason}); give --overlay another name."
-        ) from None
-
-
-@contextmanager
-def _notes_on_stderr() -> Iterator[None]:
-    """Shows what is worth a note about an image, such as pages left out, as one line."""
-
-    def show(message: Warning | str, *_: object, **__: object) -> None:
-        print(f"lab: note: {message}", file=sys.stderr)
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("always", FirstPageWarning)
-        warnings.showwarning = show
-        yield
+def _files(image: str) -> list[str]:
+    """The files of a folder by name; anything else as it is."""
+    # Not Path.is_dir, which raises OSError for a base64 text that is too long for a name.
+    if not os.path.isdir(image):
+        return [image]
+    found = [file for file in Path(image).iterdir() if file.is_file()]
+    files = sorted(str(file) for file in found if not file.name.startswith("."))
+    if not files:
+        raise RecognizerError(f"There are no files in the folder {image}; give one with images.")
+    return files

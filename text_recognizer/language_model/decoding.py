@@ -102,17 +102,23 @@ class Decoder:
             lines: one or two readings of each, as log-probabilities (F, C) of its frames.
         """
         once = [readings[:1] for readings in lines]
+        firsts = [likely_classes(readings[0], blank=self.blank) for readings in lines]
         if self.model is None:
-            return self._texts(once, Search(weight=0.0, reward=0.0))
-        is_prose = cost(self.model, self._texts(once, QUICK)) < PROSE
-        return self._texts(lines, FIRM if is_prose else GENTLE)
+            return self._texts(once, firsts, Search(weight=0.0, reward=0.0))
+        is_prose = cost(self.model, self._texts(once, firsts, QUICK)) < PROSE
+        return self._texts(lines, firsts, FIRM if is_prose else GENTLE)
 
-    def _texts(self, lines: Sequence[Sequence[Tensor]], search: Search) -> list[str]:
+    def _texts(
+        self,
+        lines: Sequence[Sequence[Tensor]],
+        firsts: Sequence[Sequence[Frame]],
+        search: Search,
+    ) -> list[str]:
+        """The lines' texts; `firsts` are the likely classes of their first readings."""
         texts: list[str] = []
         before = BOUNDARY
-        for readings in lines:
+        for readings, frames in zip(lines, firsts, strict=True):
             if len(readings) == 1:
-                frames = likely_classes(readings[0], blank=self.blank)
                 best = self._search(search, before).find(frames)[0].classes
             else:
                 best = self._likeliest_in_all(readings, search, before)

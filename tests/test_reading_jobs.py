@@ -1,0 +1,130 @@
+"""`lab read` with folders and with several processes."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+from PIL import Image, ImageDraw
+from test_cli import lab_process, told
+
+SECONDS = 120  # the longest that anything may take
+
+
+@pytest.fixture
+def folder(tmp_path) -> Path:
+    """Pages of 300 to 305 px, and what is not read."""
+    made = tmp_path / "pages"
+    (made / "inner").mkdir(parents=True)
+    (made / ".hidden").write_text("not read")
+    for number in range(6):
+        image = Image.new("L", (300 + number, 200), 220)
+        ImageDraw.Draw(image).line((75, 100, 260, 100), 20, 3)
+        image.save(made / f"{number}.png")
+    return made
+
+
+def wait_for(condition) -> None:
+    end = time.monotonic() + SECONDS
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.05)
+
+
+def children(process) -> list[int]:
+    """The processes that read pages, of a `lab read`."""
+    found = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    return [int(pid) for pid in found if b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+
+
+def is_running(pid: int) -> bool:
+    try:
+        return ") Z " not in Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return False
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_a_folder_is_read_in_order(lab, folder, stand_in_path, jobs):
+    (folder / "3.png").write_text("no image")
+    code, out, err = lab("read", folder, "--model", stand_in_path, "--jobs", jobs)
+    assert code == 2
+    assert told(err).count("\n") == 1 and "3.png" in told(err)
+    lines = out.splitlines()
+    assert [line for line in lines if line.startswith("==>")] == [
+        f"==> {folder / f'{number}.png'} <==" for number in (0, 1, 2, 4, 5)
+    ]
+    assert [line for line in lines if "x200" in line] == [f"{300 + n}x200" for n in (0, 1, 2, 4, 5)]
+
+
+def test_processes_draw_pictures_and_write_json(lab, folder, stand_in_path, tmp_path):
+    pictures = ["--overlay", tmp_path / "drawn", "--json"]
+    code, out, _ = lab("read", folder, "--model", stand_in_path, "--jobs", 3, *pictures)
+    assert code == 0
+    texts = [json.loads(line)["text"] for line in out.splitlines()]
+    assert [text[:7] for text in texts] == [f"{300 + number}x200" for number in range(6)]
+    assert len(list((tmp_path / "drawn").iterdir())) == 6
+
+
+def test_a_folder_with_one_image_names_it_and_one_without_is_an_error(lab, folder, stand_in_path):
+    for number in range(1, 6):
+        (folder / f"{number}.png").unlink()
+    code, out, _ = lab("read", folder, "--model", stand_in_path)
+    assert code == 0 and out.startswith(f"==> {folder / '0.png'} <==\n")
+    code, out, err = lab("read", folder / "inner", "--model", stand_in_path)
+    assert (code, out) == (2, "") and "no files in the folder" in err
+
+
+def test_a_model_that_no_process_can_load_is_one_line(lab, folder, tmp_path):
+    code, out, err = lab("read", folder, "--model", tmp_path / "none.pt", "--jobs", 2)
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert "none.pt" in err
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="looks at the processes in /proc")
+@pytest.mark.parametrize("ended", ["interrupted", "killed", "worker killed"])
+def test_what_was_read_is_printed_and_no_process_stays(folder, stand_in_path, serve, ended):
+    over = threading.Event()
+    server = serve(lambda *_: over.wait(SECONDS))
+    pages = [server.url, *(folder / f"{number}.png" for number in range(4)), server.url]
+    options = ["--model", stand_in_path, "--jobs", 2, "--allow-private"]
+    with lab_process("read", *pages, *options, start_new_session=True) as process:
+        wait_for(lambda: len(server.requests) == 2)  # so all between the two has been read
+        readers = children(process)
+        assert len(readers) == 2
+        time.sleep(1.0)  # for the answers' way to the process that prints
+        if ended == "interrupted":
+            os.killpg(process.pid, signal.SIGINT)
+        else:
+            os.kill(process.pid if ended == "killed" else readers[0], signal.SIGKILL)
+        out, err = process.communicate(timeout=SECONDS)
+    over.set()
+    wait_for(lambda: not any(map(is_running, readers)))
+    assert "Traceback" not in err
+    if ended == "interrupted":
+        assert process.returncode == 130
+        assert [line for line in out.splitlines() if "x200" in line] == [
+            f"{300 + number}x200" for number in range(4)
+        ]
+    elif ended == "worker killed":
+        assert process.returncode == 2
+        assert told(err).count("\n") == 1 and "fewer --jobs" in err
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs a terminal of POSIX")
+def test_progress_is_shown_in_a_terminal(folder, stand_in_path):
+    import termios
+
+    ours, theirs = os.openpty()
+    termios.tcsetwinsize(theirs, (24, 80))
+    command = [sys.executable, "-m", "lab_utils.cli", "read", folder, "--model", stand_in_path]
+    streams = {"stdout": subprocess.PIPE, "stderr": theirs}
+    done = subprocess.run([*command, "--jobs", "2"], text=True, timeout=SECONDS, **streams)
+    shown = os.read(ours, 100_000).decode()
+    assert done.returncode == 0 and "0/6" in shown
+    assert done.stdout.count("x200") == 6 and "0/6" not in done.stdout
