@@ -280,10 +280,10 @@ checks.promote(promote)
 
 # %% [markdown]
 # The lab promotes in the same way. Teams that share models between projects go one step further:
-# the W&B **Registry** holds collections of the whole organization, and
+# the W&B **Registry** holds collections for a whole organization, and
 # `run.link_artifact(artifact, "wandb-registry-model/my-reader")` puts a version into one
-# ([W&B's page on it](https://docs.wandb.ai/guides/registry/link_version/)). It keeps its aliases
-# there, and people need a separate permission to move them. An organization is what the lab's tracker doesn't have.
+# ([W&B's documentation](https://docs.wandb.ai/models/registry/link_version)). This lab's tracker
+# has no organizations, so it has no Registry.
 
 # %% [markdown]
 # ## 4. Staging

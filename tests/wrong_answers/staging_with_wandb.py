@@ -37,7 +37,8 @@ import wandb
 def promote(run, path, score, alias):
     artifact = wandb.Artifact("my-reader", type="{kind}", metadata={metadata})
     artifact.add_file(str(path))
-    logged = run.log_artifact(artifact{aliases}).wait()
+    logged = run.log_artifact(artifact{aliases})
+    logged.wait()
     return {result}
 """
 FOUND = 'wandb.Api().artifact(f"{run.entity}/{run.project}/my-reader:latest")'
@@ -55,7 +56,7 @@ WRONG_ANSWERS: dict[str, list[tuple[str, str]]] = {
         ),
         (
             PROMOTE.format(kind="reader", metadata=SCORE, aliases=GIVEN, result=FOUND),
-            'of the type .reader., not "model"',
+            'of the type .reader., not "model"|stopped with ValueError.*type',
         ),
         (
             PROMOTE.format(

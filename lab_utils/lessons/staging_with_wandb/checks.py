@@ -1,20 +1,25 @@
-"""Checks of notebook 02: a walk back, a rule, a download, a walk forward, and what may go.
+"""Checks of notebook 02: a promotion, a walk back, a rule, a download, a walk forward, what may go.
 
-No server is asked: a made-up history answers as the API's artifacts and runs do.
+Only the promotion asks a server, the tracker. For the rest a made-up history answers as the API's
+artifacts and runs do.
 """
 
+import atexit
 import hashlib
 import math
 import os
 import random
+import secrets
+import shutil
 import sys
 import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+from unittest import mock
 
 from lab_utils.lessons import checking
 from lab_utils.lessons.checking import (
@@ -27,6 +32,9 @@ from lab_utils.lessons.checking import (
     fail,
     saying,
 )
+
+if TYPE_CHECKING:
+    import wandb
 
 go_on = partial(checking.go_on, "staging_with_wandb")
 
@@ -186,7 +194,7 @@ def _expect_version(full: str, alias: str, path: Path, score: float, result: Any
     expect(found.type == "model", f'the artifact is of the type {found.type!r}, not "model".')
     expect(
         found.metadata.get("score") == score,
-        f"the metadata are {found.metadata}: keep the score {score} there, as \"score\".",
+        f'the metadata are {found.metadata}: keep the score {score} there, as "score".',
     )
     expect("latest" in found.aliases, f"the new version is not the latest: {found.aliases}.")
     expect(
