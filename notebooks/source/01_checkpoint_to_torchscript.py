@@ -9,7 +9,7 @@
 # %% [markdown]
 # # From a checkpoint to TorchScript
 #
-# **Time:** 60 minutes
+# **Time:** 100 minutes
 #
 # **You will learn**
 #
@@ -84,7 +84,9 @@ print(*checkpoint, sep=", ")
 # makes the file so large?
 
 # %% [markdown]
-# ### Exercise 1: Where the bytes are (8 minutes)
+# ### Exercise 1: Where the bytes are (10 minutes)
+#
+# Difficulty ●●●○○ · Importance ●●●○○
 #
 # Given any nesting of dictionaries, lists and tuples, return how many bytes its tensors take in a
 # file that `torch.save` writes.
@@ -227,7 +229,9 @@ print(f"{len(header)} entries, such as")
 print("head.weight:", header["head.weight"])
 
 # %% [markdown]
-# ### Exercise 2: Keep what inference needs (6 minutes)
+# ### Exercise 2: Keep what inference needs (10 minutes)
+#
+# Difficulty ●○○○○ · Importance ●●●●○
 #
 # In `checkpoint["state_dict"]` the names begin with the attribute in which the training module
 # keeps the network: `reader.head.weight` is the `head.weight` of `ReaderTraining.reader`. Other
@@ -446,7 +450,9 @@ except RuntimeError as error:
     print(str(error).strip().split("\n")[0])
 
 # %% [markdown]
-# ### Exercise 3: Make it scriptable (10 minutes)
+# ### Exercise 3: Make it scriptable (15 minutes)
+#
+# Difficulty ●●●○○ · Importance ●●●○○
 #
 # Write `join_lines`, which does the same and can be scripted. The number of lines and the length of
 # each depend on the data, so a trace of it would be wrong. It must also return what `forward` of
@@ -524,7 +530,9 @@ print(f"the same text on {sum(equal)} of {len(equal)} pages")
 # shapes may be subtracted without an error.
 
 # %% [markdown]
-# ### Exercise 4: A parity report (10 minutes)
+# ### Exercise 4: A parity report (15 minutes)
+#
+# Difficulty ●●●○○ · Importance ●●●●●
 #
 # Given two modules and some batches, return on how many batches they say the same, and the largest
 # absolute difference of any two scores. Outputs say the same if the best class is the same in every
@@ -618,7 +626,9 @@ show_table(rows, columns, "Table 4. Parity with the line reader in Python.")
 # end is not the script in memory, but the one that comes back out of the file.
 
 # %% [markdown]
-# ### Exercise 5: Compile, save, load (6 minutes)
+# ### Exercise 5: Compile, save, load (10 minutes)
+#
+# Difficulty ●○○○○ · Importance ●●●●●
 #
 # Script a module with `torch.jit.script`, save it at a path, and return what `torch.jit.load` makes
 # of the file. The file is for inference: it loads as a module in evaluation mode, even if
@@ -698,7 +708,9 @@ print(draw.code_in_archive(script_path, "paragraph_reader", "forward", lines=14)
 # in an archive is still code, though. Load scripts only from people whom you trust.
 
 # %% [markdown]
-# ### Exercise 6: Read with what the file has (6 minutes)
+# ### Exercise 6: Read with what the file has (10 minutes)
+#
+# Difficulty ●●○○○ · Importance ●●●●○
 #
 # Given a loaded script and one page, return the text. The script brings the meaning of its tokens
 # along: `script.tokens` is the string of each token id, and `script.ignored` lists the ids that

@@ -9,7 +9,7 @@
 # %% [markdown]
 # # Staging a model with Weights & Biases
 #
-# **Time:** 60 minutes
+# **Time:** 105 minutes
 #
 # **You will learn**
 #
@@ -234,7 +234,9 @@ print("knows:  ", *sorted(checkpoint.metadata))
 # `sha256` is the digest of the file itself, a stronger one than the tracker's (MD5), for section 7.
 
 # %% [markdown]
-# ### Exercise 1: Log, promote, find (10 minutes)
+# ### Exercise 1: Log, promote, find (15 minutes)
+#
+# Difficulty ●●○○○ · Importance ●●●●●
 #
 # Do all of it with `wandb` yourself. Log a file as a new version of the artifact `my-reader`, of
 # the type `model`, with its score in the metadata, and give this version an alias. If an older
@@ -336,7 +338,9 @@ maker = production.logged_by()
 print(maker.job_type, "used", [(one.name, one.type) for one in maker.used_artifacts()])
 
 # %% [markdown]
-# ### Exercise 2: The training behind a model (7 minutes)
+# ### Exercise 2: The training behind a model (10 minutes)
+#
+# Difficulty ●●○○○ · Importance ●●●●○
 #
 # Given any artifact, return the training that its weights come from: the first run on the way back
 # whose `job_type` is `"train"`. There may be none, one or many steps between (somebody might make a
@@ -426,7 +430,9 @@ print(f"CER {metrics['score']:.3f} on the validation lines, {metrics['score_befo
 # | was measured on other validation lines | has a score | no: two rulers, nothing to compare |
 
 # %% [markdown]
-# ### Exercise 3: May it go out? (7 minutes)
+# ### Exercise 3: May it go out? (10 minutes)
+#
+# Difficulty ●●●○○ · Importance ●●●●○
 #
 # Write the table as a function of two checkpoints' metadata. A score is a CER, a number; it may be
 # missing from the metadata, `None`, or NaN, which a diverged training leaves. Mind that 0 is a
@@ -531,7 +537,9 @@ print(subprocess.run(command, check=True, capture_output=True, text=True).stdout
 # file does not have to fit into memory.
 
 # %% [markdown]
-# ### Exercise 4: Whole and right, or not at all (9 minutes)
+# ### Exercise 4: Whole and right, or not at all (15 minutes)
+#
+# Difficulty ●●●●○ · Importance ●●●●○
 #
 # Given the pieces of a file as they come and its SHA-256, put it at `target` and return how many
 # bytes it has. If the digest is wrong, raise `ValueError`. If anything goes wrong, even Ctrl-C
@@ -640,7 +648,9 @@ for data in reversed(list(api.artifacts("dataset", f"{PROJECT}/sample-pages"))):
     concerned += [data] if PAGE in pages else []
 
 # %% [markdown]
-# ### Exercise 5: What a data set reached (8 minutes)
+# ### Exercise 5: What a data set reached (10 minutes)
+#
+# Difficulty ●●●○○ · Importance ●●●○○
 #
 # Walk forward: an artifact has `used_by()`, the list of runs that used it, and a run has
 # `logged_artifacts()`. Return the names of all staged models, type `"prod-ready"`, that descend
@@ -706,7 +716,9 @@ show(
 # - What such a version **descends from**, or question 1 has no answer any more.
 
 # %% [markdown]
-# ### Exercise 6: What may go (8 minutes)
+# ### Exercise 6: What may go (10 minutes)
+#
+# Difficulty ●●●●○ · Importance ●●●○○
 #
 # Given all versions of all artifacts, return the names of those that nobody needs, in the order in
 # which they came.

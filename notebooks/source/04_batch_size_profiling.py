@@ -9,7 +9,7 @@
 # %% [markdown]
 # # Batch size: measured on your machine
 #
-# **Time:** 75 minutes
+# **Time:** 125 minutes
 #
 # **You will learn**
 #
@@ -121,7 +121,9 @@ show(
 # swallows that, a **median** does not.
 
 # %% [markdown]
-# ### Exercise 1: An honest clock (10 minutes)
+# ### Exercise 1: An honest clock (15 minutes)
+#
+# Difficulty ●●○○○ · Importance ●●●●●
 #
 # Call `work` first `warm_up` times, without looking at the clock, then `repeats` times, each
 # between two looks at it. Each measurement starts with a device that has nothing left to do, and
@@ -254,7 +256,9 @@ show_table(rows[:6], columns, "Table 3. Operators, without what they call in tur
 # convolutions, on a GPU they will not.
 
 # %% [markdown]
-# ### Exercise 2: Write a trace and read it (12 minutes)
+# ### Exercise 2: Write a trace and read it (20 minutes)
+#
+# Difficulty ●●○○○ · Importance ●●●●○
 #
 # `profile_batch_sizes` wrote that trace for you. Now use `torch.profiler` yourself: run `work` once
 # under it, with the activities of the CPU, and export the trace to `path`. A trace is JSON: its
@@ -369,7 +373,9 @@ show(
 # no sooner.
 
 # %% [markdown]
-# ### Exercise 3: GPU utilization (8 minutes)
+# ### Exercise 3: GPU utilization (10 minutes)
+#
+# Difficulty ●●●○○ · Importance ●●●●○
 #
 # **GPU utilization** is the share of a time window in which *at least one* kernel ran. Kernels come
 # with start and end. They may overlap, since a GPU can run several at once, come in any order, and
@@ -450,7 +456,9 @@ show(
 )
 
 # %% [markdown]
-# ### Exercise 4: What does the GPU wait for? (10 minutes)
+# ### Exercise 4: What does the GPU wait for? (15 minutes)
+#
+# Difficulty ●●●●○ · Importance ●●●○○
 #
 # Find the longest **gap**: a stretch between kernels in which none runs. Return the name of the
 # operator that the CPU spent most of that stretch in, all its calls together. What a call did
@@ -552,7 +560,9 @@ show_table(
 # promise.
 
 # %% [markdown]
-# ### Exercise 5: The best batch size (7 minutes)
+# ### Exercise 5: The best batch size (10 minutes)
+#
+# Difficulty ●●○○○ · Importance ●●●●○
 #
 # Of the sizes whose p95 meets the target, find the most pages a second (at p50). Return the
 # smallest size that comes within `tolerance` of it: measurements differ by some percent from run to
@@ -656,7 +666,9 @@ show(
 # gather by themselves while the device is busy; there is less to save, and less time to spare.
 
 # %% [markdown]
-# ### Exercise 6: The longest wait (12 minutes)
+# ### Exercise 6: The longest wait (20 minutes)
+#
+# Difficulty ●●●●○ · Importance ●●●●○
 #
 # You promised a p95 and want to save as much work as the promise allows. Return the longest of the
 # waits with which p95 stays within the target at *every* rate, nights and rush hours alike.

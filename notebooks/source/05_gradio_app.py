@@ -9,7 +9,7 @@
 # %% [markdown]
 # # A web app and its API with Gradio
 #
-# **Time:** 75 minutes
+# **Time:** 125 minutes
 #
 # **You will learn**
 #
@@ -88,7 +88,9 @@ _ = tiny.launch(share=False, prevent_thread_lock=True, quiet=True, height=420)
 # sentence for the user, all others are bugs.
 
 # %% [markdown]
-# ### Exercise 1: The function behind the page (8 minutes)
+# ### Exercise 1: The function behind the page (10 minutes)
+#
+# Difficulty ●●○○○ · Importance ●●●●●
 #
 # Write the function that a page calls: from an image file to the text and a one-line summary. The
 # summary says how many lines there are, and how many of them are doubtful, which are those with a
@@ -160,7 +162,9 @@ print(text)
 # page looks like and what its endpoint is called. With `gr.Blocks` you decide.
 
 # %% [markdown]
-# ### Exercise 2: Your own page (10 minutes)
+# ### Exercise 2: Your own page (15 minutes)
+#
+# Difficulty ●●○○○ · Importance ●●●●●
 #
 # Build a page with `gr.Blocks`: an image input that gives `read` the path of a file, a button, a
 # text box for the text and a second one for the summary. A click on the button calls `read`.
@@ -268,7 +272,9 @@ figures.show_table(rows, columns, "Table 1. What base64 costs: a third more, wha
 # | start with `RIFF`, and bytes 8 to 11 are `WEBP` | WebP | `image/webp` |
 
 # %% [markdown]
-# ### Exercise 3: The body of a request (7 minutes)
+# ### Exercise 3: The body of a request (10 minutes)
+#
+# Difficulty ●●○○○ · Importance ●●●○○
 #
 # Gradio's API takes a JSON object with the list `data`: one value for each input of the form. The
 # value of an image input is an object, and its `url` may be a data URI: `{"data": [{"url":
@@ -376,7 +382,9 @@ figures.show_table(rows, columns, "Table 2. What /gradio_api/info says of the ap
 # traceback of a JSON parser.
 
 # %% [markdown]
-# ### Exercise 4: Call the API by hand (10 minutes)
+# ### Exercise 4: Call the API by hand (15 minutes)
+#
+# Difficulty ●●●○○ · Importance ●●●●○
 #
 # Post a body as JSON and return the text from the answer, `data[0]`. From status 400 on, raise
 # `RecognizerError`: with the answer's own sentence if `error` holds one, else with a sentence of
@@ -550,7 +558,9 @@ for line in events(predict_body(photo)) + events(wrong["half a photo"]):
 # end.
 
 # %% [markdown]
-# ### Exercise 5: Follow the events (10 minutes)
+# ### Exercise 5: Follow the events (15 minutes)
+#
+# Difficulty ●●●○○ · Importance ●●●○○
 #
 # Follow a stream of lines and return the data of the event `complete`, as soon as that event is
 # whole: the connection may stay open. At the event `error` raise `RecognizerError` with its
@@ -701,7 +711,9 @@ plain.close(verbose=False)
 # to do about it. To send a blank page on costs half a second. To refuse a page costs a user.
 
 # %% [markdown]
-# ### Exercise 6: Is there anything on it? (10 minutes)
+# ### Exercise 6: Is there anything on it? (15 minutes)
+#
+# Difficulty ●●●○○ · Importance ●●○○○
 #
 # Say whether a page is blank. Photos of empty paper differ in their light (a shadow lies on some),
 # in the colour of the paper, and in grain, the noise of the camera. Photos of writing may be faint,

@@ -9,7 +9,7 @@
 # %% [markdown]
 # # A model service: serverless and batched
 #
-# **Time:** 90 minutes
+# **Time:** 135 minutes
 #
 # **You will learn**
 #
@@ -151,7 +151,9 @@ print(service(event)["body"])
 # | 500 | the service has a bug | tell its owner, who looks into the log |
 
 # %% [markdown]
-# ### Exercise 1: A handler (12 minutes)
+# ### Exercise 1: A handler (20 minutes)
+#
+# Difficulty ●●●○○ · Importance ●●●●●
 #
 # Write the handler for Function URL events. `read` is the model: it takes the bytes of an image and
 # returns the text, or raises `RecognizerError`, whose message is written for users, where the image
@@ -310,7 +312,9 @@ print(careless({"image_url": secret.resolve().as_uri()}))  # file:///...
 # that is called DNS rebinding.
 
 # %% [markdown]
-# ### Exercise 2: A safe address (10 minutes)
+# ### Exercise 2: A safe address (15 minutes)
+#
+# Difficulty ●●●●○ · Importance ●●●●●
 #
 # Return the address to connect to, or raise `AddressError`. Allowed are `http` and `https`. *All*
 # addresses that `resolve` gives for the host must belong to the public internet: `ipaddress` knows
@@ -544,7 +548,9 @@ for image in (b"Dear Sir or Madam", "http://169.254.169.254/latest/meta-data/"):
 # and randomise each wait (**jitter**), or clients refused together come back together.
 
 # %% [markdown]
-# ### Exercise 3: Patience with limits (12 minutes)
+# ### Exercise 3: Patience with limits (20 minutes)
+#
+# Difficulty ●●●●○ · Importance ●●●●○
 #
 # `ask()` makes one request and returns status, headers and body, or raises `ConnectionError`. Ask
 # until an answer comes that asking again would not change, or patience is over, and return the last
@@ -677,7 +683,9 @@ opened = [(start, start, end) for start, end in zip(scheduled, answered, strict=
 # server takes the requests one after the other, and each waits until those before it are done.
 
 # %% [markdown]
-# ### Exercise 4: A percentile that does not flatter (8 minutes)
+# ### Exercise 4: A percentile that does not flatter (10 minutes)
+#
+# Difficulty ●●○○○ · Importance ●●●●○
 #
 # Each request is three times: when it *should* have been sent, when it *was*, and when its answer
 # came (`None` if none came). The latency starts when it should have been sent: a tester that is
@@ -870,7 +878,9 @@ show(
 )
 
 # %% [markdown]
-# ### Exercise 5: Choose batch and wait (8 minutes)
+# ### Exercise 5: Choose batch and wait (10 minutes)
+#
+# Difficulty ●●●○○ · Importance ●●●○○
 #
 # You promise that p95 stays within a target. A setting *carries* a rate if it meets the target at
 # this rate and at every lower one of the list: nights are quiet, and quiet hours count as well.

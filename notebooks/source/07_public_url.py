@@ -9,7 +9,7 @@
 # %% [markdown]
 # # A public HTTPS link
 #
-# **Time:** 75 minutes
+# **Time:** 115 minutes
 #
 # **You will learn**
 #
@@ -119,7 +119,9 @@ show(
 # IPv6 has four such groups. `st` is the state: `0A` listens, the others are connections.
 
 # %% [markdown]
-# ### Exercise 1: Who listens, and who can come? (12 minutes)
+# ### Exercise 1: Who listens, and who can come? (20 minutes)
+#
+# Difficulty ●●●●○ · Importance ●●○○○
 #
 # Return address, port and reach of each socket that listens, in the order of the lines. Reach is
 # `"this machine"` for loopback addresses, `"every network"` for 0.0.0.0 and ::, and `"one network"`
@@ -354,7 +356,9 @@ show(
 # same time wherever the difference is.
 
 # %% [markdown]
-# ### Exercise 2: Let the right one in (8 minutes)
+# ### Exercise 2: Let the right one in (10 minutes)
+#
+# Difficulty ●●●○○ · Importance ●●●●●
 #
 # Say whether a request's `Authorization` header holds this name and password. Strangers send
 # anything, and the answer to all of it is `False`, never an exception. The scheme's name has no
@@ -473,7 +477,9 @@ show_table(rows, ["password", "days to guess"], "Table 1. What guessing takes at
 # name.
 
 # %% [markdown]
-# ### Exercise 3: Only under its own name (8 minutes)
+# ### Exercise 3: Only under its own name (10 minutes)
+#
+# Difficulty ●●●○○ · Importance ●●●●○
 #
 # Say whether a request with this `Host` header may be answered: the host is one of `allowed`, or
 # `localhost`, or an address in numbers (to which no name server is asked, so nobody can rebind it).
@@ -549,7 +555,9 @@ show(
 # the log-in page of a hotel, which says 200. A check that only wants 200 would call that healthy.
 
 # %% [markdown]
-# ### Exercise 4: A diagnosis (12 minutes)
+# ### Exercise 4: A diagnosis (20 minutes)
+#
+# Difficulty ●●●○○ · Importance ●●●●○
 #
 # Ask the link once, with `GET` and, if there is a login, with basic authentication. Return
 #
