@@ -446,6 +446,11 @@ show(
 # a cold start (section 9 computes how many), and ten users at once are ten copies: ten cold starts.
 # `python benchmarks/cold_start.py` measures the start on your machine, and that of a handler which
 # loads the Lightning checkpoint in its place.
+#
+# AWS sells two remedies. **Provisioned concurrency** keeps some copies loaded, and bills them while
+# they wait. **SnapStart** restores a snapshot of a loaded copy; its
+# [documentation](https://docs.aws.amazon.com/lambda/latest/dg/snapstart.html) lists Python from
+# 3.12 on, but no container images, which is what this lab deploys.
 
 # %% [markdown]
 # ## 5. The real runtime: front end here, model there

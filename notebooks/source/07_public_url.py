@@ -672,6 +672,14 @@ show(
 # most, under a random name. Gradio's server ends the encryption. Without a login, everybody who has
 # the link uses the app.
 #
+# **Cloudflare Tunnel.** `cloudflared tunnel --url http://127.0.0.1:7860` is an agent like ngrok's.
+# It gives a random name for trying things out, and a fixed one if you have a domain at
+# [Cloudflare](https://developers.cloudflare.com/cloudflare-one/connections/connect-networks/).
+#
+# **Hugging Face Spaces.** Here nothing leads back to your machine: you push the Gradio app and the
+# model to a repository, and it runs there
+# ([its documentation](https://huggingface.co/docs/hub/spaces-sdks-gradio)).
+#
 # **A host of your own, with ssh.** Any rented machine with a public address is a tunnel's server,
 # and OpenSSH is an agent: `-R` asks the host to listen, and passes what comes down the line.
 #
