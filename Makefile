@@ -46,11 +46,15 @@ lab test test-all: export MPLCONFIGDIR = $(CURDIR)/.lab/cache/matplotlib
 lab: export JUPYTERLAB_SETTINGS_DIR = $(CURDIR)/.lab/jupyter/settings
 lab: export JUPYTERLAB_WORKSPACES_DIR = $(CURDIR)/.lab/jupyter/workspaces
 lab: export npm_config_cache = $(CURDIR)/.lab/npm
-# Root, as in a container, has to be allowed; the server listens on this machine alone, and does
-# not look for updates.
-lab: $(STAMP) ## open JupyterLab at the first notebook, on 127.0.0.1
+# Students work on copies in my_notebooks/, which git ignores; a copy that is there stays as it is.
+# Root, as in a container, has to be allowed; the server listens only on this machine, and does not
+# look for updates.
+lab: $(STAMP) ## open JupyterLab at your copy of the first notebook, on 127.0.0.1
+	@mkdir -p my_notebooks
+	@for notebook in $(sort $(wildcard notebooks/*.ipynb)); do \
+		test -e "my_notebooks/$${notebook##*/}" || cp "$$notebook" my_notebooks/; done
 	@$(PY) -m jupyterlab --ServerApp.ip=127.0.0.1 --ServerApp.root_dir="$$(pwd -P)" \
-		--LabApp.default_url=/lab/tree/$(firstword $(sort $(wildcard notebooks/*.ipynb))) \
+		--LabApp.default_url=/lab/tree/my_$(firstword $(sort $(wildcard notebooks/*.ipynb))) \
 		--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate \
 		$(if $(filter 0,$(shell id -u)),--allow-root)
 

@@ -21,6 +21,8 @@ from lab_utils.lessons.official import BEGIN, END
 YOUR_CODE = "...  # your code here"
 SET_UP = "# The set-up cell: `lab notebooks build` fills it in."
 TAGS = ("setup", "exercise", "check", "timing", "nbval-ignore-output", "raises-exception")
+MARKS = re.compile(r"^Difficulty (?=[●○]{5} )●+○* · Importance (?=[●○]{5}$)●+○*$", re.MULTILINE)
+MARKS_EXAMPLE = "Difficulty ●●○○○ · Importance ●●●●○"
 MOST_LINES = 10
 EXERCISES = range(3, 7)
 GOALS = range(3, 7)
@@ -188,6 +190,8 @@ def _read_block(
             "and the hint in markdown",
         )
         return None
+    if not MARKS.search(text.text):
+        tell(text.line, f"write below the exercise's heading, from 1 to 5 each: `{MARKS_EXAMPLE}`")
     write, check, hint = block
     solution, stub = split_solution(write, tell)
     name = _function_name(write, tell)

@@ -14,7 +14,7 @@ from lab_authoring.source import (
     source_paths,
     student_notebook,
 )
-from lab_authoring.wording import wording_problems
+from lab_authoring.wording import page_problems, wording_problems
 
 if TYPE_CHECKING:
     from nbformat import NotebookNode
@@ -37,7 +37,7 @@ def check_notebooks(folder: Path) -> list[str]:
         lines += wording_problems(source)
         lines += _differences(source, source.student_path, student_notebook(source))
         lines += _differences(source, source.solution_path, solution_notebook(source))
-    return lines
+    return [*lines, *page_problems(folder.parents[1])]
 
 
 def _differences(source: Source, path: Path, wanted: "NotebookNode") -> Iterator[str]:

@@ -1,12 +1,15 @@
-"""Plain English: phrases that read as if translated are found in the texts of sources.
+"""Plain English: phrases that read as if translated are found in the texts of sources
+and on the pages for students and instructors.
 
 `ALLOWED` has the places where such a phrase is meant as it is written.
 """
 
 import re
 from collections.abc import Iterator
+from pathlib import Path
 
-from lab_authoring.source import Source
+from lab_authoring.source import Source, shown
+from text_recognizer.places import PROJECT
 
 PHRASES = {
     r"\b[Ww]hoever\b": "anyone who, or: you",
@@ -23,7 +26,7 @@ PHRASES = {
     r"(?<!not )(?<!and )\balone\b(?!\))": "only, or: by itself",
     r"\bstands? (?:as|in|on|there|beside|between)\b": "is",
 }
-ALLOWED = ("the lines of its own page",)
+ALLOWED = ("the lines of its own page", "marker `alone`")
 """Parts of lines in which nothing is looked for."""
 
 
@@ -33,12 +36,24 @@ def wording_problems(source: Source) -> Iterator[str]:
         if cell.kind != "markdown":
             continue
         for index, line in enumerate(cell.text.split("\n")):
-            if any(part in line for part in ALLOWED):
-                continue
-            for phrase, better in PHRASES.items():
-                if found := re.search(phrase, line):
-                    where = f"{source.shown}:{cell.line_of(index)}"
-                    yield f"{where}: write plain English for {found[0]!r}: {better}"
+            where = f"{source.shown}:{cell.line_of(index)}"
+            yield from _in_line(line, where)
             # A pair of these would be taken for a formula.
             if len(re.findall(r"(?<![\\`])\$", re.sub(r"`[^`]*`", "", line))) > 1:
-                yield f"{source.shown}:{cell.line_of(index)}: write \\$ for a dollar sign"
+                yield f"{where}: write \\$ for a dollar sign"
+
+
+def page_problems(project: Path = PROJECT) -> Iterator[str]:
+    """The same for the project's pages: README, CONTRIBUTING, docs and the instructors' page."""
+    for pattern in ("*.md", "docs/*.md", "notebooks/*.md"):
+        for path in sorted(project.glob(pattern)):
+            for number, line in enumerate(path.read_text(encoding="utf-8").split("\n"), start=1):
+                yield from _in_line(line, f"{shown(path)}:{number}")
+
+
+def _in_line(line: str, where: str) -> Iterator[str]:
+    if any(part in line for part in ALLOWED):
+        return
+    for phrase, better in PHRASES.items():
+        if found := re.search(phrase, line):
+            yield f"{where}: write plain English for {found[0]!r}: {better}"

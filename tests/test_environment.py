@@ -124,6 +124,7 @@ case "$*" in
 "-m venv "*) echo venv >> calls; mkdir -p .venv/bin; sleep 0.3; cp "$0" .venv/bin/python;;
 "-m pip "*) test -x .venv/bin/python && echo pip >> calls; sleep 0.3;;
 "-m lab_utils.cli "*) echo run >> calls;;
+"-m jupyterlab "*) echo "$@" >> calls;;
 *) exec python3 "$@";;
 esac
 """
@@ -143,3 +144,20 @@ def test_two_makes_at_once_set_up_one_environment_in_a_folder_of_any_name(tmp_pa
     assert (folder / "calls").read_text().split() == ["venv", "pip", "pip", "run", "run"]
     subprocess.run(["make", "run", "PYTHON=./python"], cwd=folder, check=True)
     assert (folder / "calls").read_text().split()[5:] == ["run"], "it was all there"
+
+
+@pytest.mark.skipif(shutil.which("make") is None, reason="needs make")
+def test_make_lab_opens_a_copy_and_keeps_what_a_student_has_done(tmp_path):
+    for name in ("Makefile", "pyproject.toml", "constraints.txt"):
+        shutil.copy(ROOT / name, tmp_path)
+    python = tmp_path / "python"
+    python.write_text(STAND_IN_PYTHON)
+    python.chmod(0o755)
+    for folder, text in (("notebooks", "official"), ("my_notebooks", "solved")):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "01_first.ipynb").write_text(text)
+    (tmp_path / "notebooks" / "02_second.ipynb").write_text("official")
+    subprocess.run(["make", "lab", "PYTHON=./python"], cwd=tmp_path, check=True)
+    mine = {path.name: path.read_text() for path in (tmp_path / "my_notebooks").iterdir()}
+    assert mine == {"01_first.ipynb": "solved", "02_second.ipynb": "official"}
+    assert "/lab/tree/my_notebooks/01_first.ipynb" in (tmp_path / "calls").read_text()

@@ -40,6 +40,8 @@ def exercise(number: int) -> str:
     return f'''
 # %% [markdown]
 # ### Exercise {number}: Write {name} (1 minute)
+#
+# Difficulty ●○○○○ · Importance ●●●○○
 
 # %% tags=["exercise"]
 def {name}() -> object:

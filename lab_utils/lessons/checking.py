@@ -10,6 +10,7 @@ import functools
 import inspect
 import io
 import linecache
+import random
 import signal
 import threading
 import time
@@ -73,12 +74,13 @@ def check(body: Callable[[Answer], str]) -> Callable[[Any], None]:
     """Makes a check of a function that returns what now holds, or raises CheckFailed.
 
     Whatever the student's object is or does, the check prints its one line or raises CheckFailed
-    with one line. What the student's code prints is dropped.
+    with one line. What the student's code prints is dropped, and `random` goes on as before.
     """
     name = body.__name__
 
     @functools.wraps(body)
     def checked(function: Any) -> None:
+        drawn = random.getstate()  # a server that a check starts draws numbers
         try:
             with contextlib.redirect_stdout(_Nowhere()), contextlib.redirect_stderr(_Nowhere()):
                 if not callable(function):
@@ -93,6 +95,8 @@ def check(body: Callable[[Answer], str]) -> Callable[[Any], None]:
                 f"{name} returned something that cannot be checked ({_one_line(error)}): "
                 "look at its signature."
             ) from None
+        finally:
+            random.setstate(drawn)
         _passed[name] = function
         print(f"\N{CHECK MARK} {name}: {message}")
 

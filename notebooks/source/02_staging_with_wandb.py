@@ -9,7 +9,7 @@
 # %% [markdown]
 # # Staging a model with Weights & Biases
 #
-# **Time:** 60 minutes
+# **Time:** 105 minutes
 #
 # **You will learn**
 #
@@ -234,6 +234,60 @@ print("knows:  ", *sorted(checkpoint.metadata))
 # `sha256` is the digest of the file itself, a stronger one than the tracker's (MD5), for section 7.
 
 # %% [markdown]
+# ### Exercise 1: Log, promote, find (15 minutes)
+#
+# Difficulty ●●○○○ · Importance ●●●●●
+#
+# Do all of it with `wandb` yourself. Log a file as a new version of the artifact `my-reader`, of
+# the type `model`, with its score in the metadata, and give this version an alias. If an older
+# version has the alias, it moves: that is what promoting a model means. Then find the version as a
+# service would, by the alias, and return what the tracker answers.
+#
+# Before you run the check: `log_artifact` returns at once. What would a search find that doesn't
+# wait?
+
+
+# %% tags=["exercise"]
+def promote(run: wandb.Run, path: Path, score: float, alias: str) -> wandb.Artifact:
+    """Logs a file as a version of "my-reader" with an alias, and finds it by that alias.
+
+    Args:
+        run: an open run; the artifact is logged with it, in its project.
+        path: the file, which keeps its name in the artifact.
+        score: is kept in the metadata, as "score".
+        alias: of the new version, besides "latest".
+
+    Returns:
+        The artifact that `wandb.Api` finds by the alias.
+    """
+    ### BEGIN SOLUTION
+    artifact = wandb.Artifact("my-reader", type="model", metadata={"score": score})
+    artifact.add_file(str(path))
+    run.log_artifact(artifact, aliases=[alias]).wait()
+    return wandb.Api().artifact(f"{run.entity}/{run.project}/my-reader:{alias}")
+    ### END SOLUTION
+
+
+# %% tags=["check"]
+checks.promote(promote)
+
+# %% [markdown]
+# <details><summary>Hint</summary>
+#
+# The cell that logged three texts has all but the alias: `run.log_artifact` takes a list of
+# `aliases`, and `latest` comes along by itself. `.wait()` returns when the tracker has the version.
+# A full name is `ENTITY/PROJECT/COLLECTION:ALIAS`; the run knows its `entity` and its `project`.
+#
+# </details>
+
+# %% [markdown]
+# The lab promotes in the same way. Teams that share models between projects go one step further:
+# the W&B **Registry** holds collections for a whole organization, and
+# `run.link_artifact(artifact, "wandb-registry-model/my-reader")` puts a version into one
+# ([W&B's documentation](https://docs.wandb.ai/models/registry/link_version)). This lab's tracker
+# has no organizations, so it has no Registry.
+
+# %% [markdown]
 # ## 4. Staging
 #
 # Services do not load checkpoints; [notebook 01](01_checkpoint_to_torchscript.ipynb) shows why.
@@ -284,7 +338,9 @@ maker = production.logged_by()
 print(maker.job_type, "used", [(one.name, one.type) for one in maker.used_artifacts()])
 
 # %% [markdown]
-# ### Exercise 1: The training behind a model (7 minutes)
+# ### Exercise 2: The training behind a model (10 minutes)
+#
+# Difficulty ●●○○○ · Importance ●●●●○
 #
 # Given any artifact, return the training that its weights come from: the first run on the way back
 # whose `job_type` is `"train"`. There may be none, one or many steps between (somebody might make a
@@ -374,7 +430,9 @@ print(f"CER {metrics['score']:.3f} on the validation lines, {metrics['score_befo
 # | was measured on other validation lines | has a score | no: two rulers, nothing to compare |
 
 # %% [markdown]
-# ### Exercise 2: May it go out? (7 minutes)
+# ### Exercise 3: May it go out? (10 minutes)
+#
+# Difficulty ●●●○○ · Importance ●●●●○
 #
 # Write the table as a function of two checkpoints' metadata. A score is a CER, a number; it may be
 # missing from the metadata, `None`, or NaN, which a diverged training leaves. Mind that 0 is a
@@ -479,7 +537,9 @@ print(subprocess.run(command, check=True, capture_output=True, text=True).stdout
 # file does not have to fit into memory.
 
 # %% [markdown]
-# ### Exercise 3: Whole and right, or not at all (9 minutes)
+# ### Exercise 4: Whole and right, or not at all (15 minutes)
+#
+# Difficulty ●●●●○ · Importance ●●●●○
 #
 # Given the pieces of a file as they come and its SHA-256, put it at `target` and return how many
 # bytes it has. If the digest is wrong, raise `ValueError`. If anything goes wrong, even Ctrl-C
@@ -588,7 +648,9 @@ for data in reversed(list(api.artifacts("dataset", f"{PROJECT}/sample-pages"))):
     concerned += [data] if PAGE in pages else []
 
 # %% [markdown]
-# ### Exercise 4: What a data set reached (8 minutes)
+# ### Exercise 5: What a data set reached (10 minutes)
+#
+# Difficulty ●●●○○ · Importance ●●●○○
 #
 # Walk forward: an artifact has `used_by()`, the list of runs that used it, and a run has
 # `logged_artifacts()`. Return the names of all staged models, type `"prod-ready"`, that descend
@@ -654,7 +716,9 @@ show(
 # - What such a version **descends from**, or question 1 has no answer any more.
 
 # %% [markdown]
-# ### Exercise 5: What may go (8 minutes)
+# ### Exercise 6: What may go (10 minutes)
+#
+# Difficulty ●●●●○ · Importance ●●●○○
 #
 # Given all versions of all artifacts, return the names of those that nobody needs, in the order in
 # which they came.
@@ -687,7 +751,7 @@ checks.deletable(deletable)
 # %% [markdown]
 # <details><summary>Hint</summary>
 #
-# It is exercise 4 in the other direction, from many starts at once: begin with all that have an
+# It is exercise 5 in the other direction, from many starts at once: begin with all that have an
 # alias, and walk back over `logged_by()` and `used_artifacts()`. What you did not come by is not
 # needed. Mind that `logged_by()` may be `None`, and that a version may be reached twice.
 #

@@ -9,7 +9,7 @@
 # %% [markdown]
 # # From an image to its text: the ParagraphTextRecognizer
 #
-# **Time:** 75 minutes
+# **Time:** 115 minutes
 #
 # **You will learn**
 #
@@ -101,7 +101,9 @@ figures.show(
 # ink on black paper.
 
 # %% [markdown]
-# ### Exercise 1: One kind of page (8 minutes)
+# ### Exercise 1: One kind of page (10 minutes)
+#
+# Difficulty ●●●○○ · Importance ●●●●○
 #
 # Make any PIL image one gray page: upright as its EXIF data says, white where it is transparent,
 # mode `"L"`. Half-transparent ink mixes with the paper. The image that you are given stays as it
@@ -216,7 +218,9 @@ for x in (60, 340):
 # whole shadow ink. But near every stroke there is paper, and it is the brightest thing around.
 
 # %% [markdown]
-# ### Exercise 2: How bright is the paper here? (7 minutes)
+# ### Exercise 2: How bright is the paper here? (10 minutes)
+#
+# Difficulty ●●○○○ · Importance ●●●○○
 #
 # Estimate the paper's gray level at each pixel, also below the ink: take the brightest level of its
 # neighbourhood, then average these over the same neighbourhood, because light changes smoothly. At
@@ -334,7 +338,9 @@ figures.show(
 # crosses a line. To count the lines there, count the hills.
 
 # %% [markdown]
-# ### Exercise 3: Count the lines that a column crosses (7 minutes)
+# ### Exercise 3: Count the lines that a column crosses (10 minutes)
+#
+# Difficulty ●●○○○ · Importance ●●●○○
 #
 # Return the rows in which a column of the map peaks. A row is a peak if its value is at least
 # `least`, greater than that of the row above, and not less than that of the row below, so that a
@@ -431,7 +437,9 @@ figures.show(
 # **0.5**. If you forget this half pixel, every strip is shifted.
 
 # %% [markdown]
-# ### Exercise 4: The sampling grid along a path (12 minutes)
+# ### Exercise 4: The sampling grid along a path (20 minutes)
+#
+# Difficulty ●●●●○ · Importance ●●●●○
 #
 # The strip's columns follow the path: column `c` looks at the x of point `c`. Its rows share the
 # space from `reach` above the path's y to `reach` below; each row looks at its own centre. So with
@@ -550,7 +558,9 @@ figures.show(
 # at *will*: between its two *l* there is a blank, and it must be there.
 
 # %% [markdown]
-# ### Exercise 5: Greedy CTC decoding (6 minutes)
+# ### Exercise 5: Greedy CTC decoding (10 minutes)
+#
+# Difficulty ●●○○○ · Importance ●●●●●
 #
 # **Greedy** means to take the best class of each frame and to look no further. Turn these into the
 # classes of the line: of neighbouring frames with the same class only the first counts, and blanks
@@ -661,7 +671,9 @@ figures.show(
 # replaces one character; a newline is a character like any other.
 
 # %% [markdown]
-# ### Exercise 6: Character error rate (12 minutes)
+# ### Exercise 6: Character error rate (20 minutes)
+#
+# Difficulty ●●●●○ · Importance ●●●●●
 #
 # Comparing position by position fails at the first character that is missing, since all that follow
 # are shifted. Fill a table instead (dynamic programming, Levenshtein distance): the cell for the

@@ -9,13 +9,13 @@
 # %% [markdown]
 # # Batch size: measured on your machine
 #
-# **Time:** 75 minutes
+# **Time:** 125 minutes
 #
 # **You will learn**
 #
 # - how to measure seconds that mean something: warm-up, synchronization, medians;
 # - what reading pages in batches gains on this machine's CPU, and where the milliseconds go;
-# - why a GPU idles over a single page, and how to find what it waits for in a trace;
+# - how to write a trace and read it: why a GPU idles over a single page, and what it waits for;
 # - what GPU utilization, SM efficiency and achieved occupancy say, and what they do not;
 # - how to choose a batch size and a maximum wait for a latency target, with a simulated queue;
 # - what PyTorch's settings do for a CPU, in seconds and in errors.
@@ -121,7 +121,9 @@ show(
 # swallows that, a **median** does not.
 
 # %% [markdown]
-# ### Exercise 1: An honest clock (10 minutes)
+# ### Exercise 1: An honest clock (15 minutes)
+#
+# Difficulty ●●○○○ · Importance ●●●●●
 #
 # Call `work` first `warm_up` times, without looking at the clock, then `repeats` times, each
 # between two looks at it. Each measurement starts with a device that has nothing left to do, and
@@ -254,6 +256,66 @@ show_table(rows[:6], columns, "Table 3. Operators, without what they call in tur
 # convolutions, on a GPU they will not.
 
 # %% [markdown]
+# ### Exercise 2: Write a trace and read it (20 minutes)
+#
+# Difficulty ●●○○○ · Importance ●●●●○
+#
+# `profile_batch_sizes` wrote that trace for you. Now use `torch.profiler` yourself: run `work` once
+# under it, with the activities of the CPU, and export the trace to `path`. A trace is JSON: its
+# `"traceEvents"` are dictionaries. Those of the **category** `"cpu_op"` (the key `"cat"`) are the
+# calls of operators, with `"name"` and `"dur"`, the duration in µs. Others have other categories,
+# or none. Read the file back and return the name of the operator whose calls took the most time
+# together, what they called in turn included.
+
+
+# %% tags=["exercise"]
+import json
+
+import torch
+
+
+def slowest_operator(work: Callable[[], object], path: Path) -> str:
+    """The operator that takes most of the time of one call of `work`, by a trace.
+
+    Args:
+        work: runs operators of PyTorch on the CPU; it is called once.
+        path: the trace to write, a file that ends with .json.
+    """
+    ### BEGIN SOLUTION
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as profiler:
+        work()
+    profiler.export_chrome_trace(str(path))
+    microseconds: dict[str, float] = {}
+    for event in json.loads(path.read_text())["traceEvents"]:
+        if event.get("cat") == "cpu_op":
+            name = event["name"]
+            microseconds[name] = microseconds.get(name, 0.0) + event["dur"]
+    return max(microseconds, key=microseconds.__getitem__)
+    ### END SOLUTION
+
+
+# %% tags=["check"]
+checks.slowest_operator(slowest_operator)
+
+# %% [markdown]
+# <details><summary>Hint</summary>
+#
+# `with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as profiler:`
+# around the call, and `profiler.export_chrome_trace(str(path))` behind the block: inside it, the
+# trace is not complete. Not every event has a `"cat"`, so look it up with `get`. Add up the
+# durations by name in a dictionary.
+#
+# </details>
+
+# %% [markdown]
+# Which operator is it, when the recognizer reads a page? Before you run the cell, look at table 3
+# and guess: the table leaves out what an operator calls in turn, your function does not.
+
+# %% tags=["timing"]
+FOLDER.mkdir(parents=True, exist_ok=True)
+print(slowest_operator(lambda: recognizer.predict(SMALL[0]), FOLDER / "own.json"))
+
+# %% [markdown]
 # ## 4. A GPU: live, recorded, or none
 #
 # The same curve on a GPU. If PyTorch finds one here, the next cell measures it. If not, it looks
@@ -311,7 +373,9 @@ show(
 # no sooner.
 
 # %% [markdown]
-# ### Exercise 2: GPU utilization (8 minutes)
+# ### Exercise 3: GPU utilization (10 minutes)
+#
+# Difficulty ●●●○○ · Importance ●●●●○
 #
 # **GPU utilization** is the share of a time window in which *at least one* kernel ran. Kernels come
 # with start and end. They may overlap, since a GPU can run several at once, come in any order, and
@@ -392,7 +456,9 @@ show(
 )
 
 # %% [markdown]
-# ### Exercise 3: What does the GPU wait for? (10 minutes)
+# ### Exercise 4: What does the GPU wait for? (15 minutes)
+#
+# Difficulty ●●●●○ · Importance ●●●○○
 #
 # Find the longest **gap**: a stretch between kernels in which none runs. Return the name of the
 # operator that the CPU spent most of that stretch in, all its calls together. What a call did
@@ -494,7 +560,9 @@ show_table(
 # promise.
 
 # %% [markdown]
-# ### Exercise 4: The best batch size (7 minutes)
+# ### Exercise 5: The best batch size (10 minutes)
+#
+# Difficulty ●●○○○ · Importance ●●●●○
 #
 # Of the sizes whose p95 meets the target, find the most pages a second (at p50). Return the
 # smallest size that comes within `tolerance` of it: measurements differ by some percent from run to
@@ -598,7 +666,9 @@ show(
 # gather by themselves while the device is busy; there is less to save, and less time to spare.
 
 # %% [markdown]
-# ### Exercise 5: The longest wait (12 minutes)
+# ### Exercise 6: The longest wait (20 minutes)
+#
+# Difficulty ●●●●○ · Importance ●●●●○
 #
 # You promised a p95 and want to save as much work as the promise allows. Return the longest of the
 # waits with which p95 stays within the target at *every* rate, nights and rush hours alike.
@@ -688,8 +758,6 @@ for max_batch, max_wait in ((1, 0.0), (8, 0.0), (8, 2 * on_cpu(1))):
 
 # %%
 from functools import partial
-
-import torch
 
 THREADS = torch.get_num_threads()
 

@@ -9,7 +9,7 @@
 # %% [markdown]
 # # A web app and its API with Gradio
 #
-# **Time:** 75 minutes
+# **Time:** 125 minutes
 #
 # **You will learn**
 #
@@ -88,7 +88,9 @@ _ = tiny.launch(share=False, prevent_thread_lock=True, quiet=True, height=420)
 # sentence for the user, all others are bugs.
 
 # %% [markdown]
-# ### Exercise 1: The function behind the page (8 minutes)
+# ### Exercise 1: The function behind the page (10 minutes)
+#
+# Difficulty ●●○○○ · Importance ●●●●●
 #
 # Write the function that a page calls: from an image file to the text and a one-line summary. The
 # summary says how many lines there are, and how many of them are doubtful, which are those with a
@@ -156,20 +158,69 @@ print(text)
 # nobody checks costs more than a look at a right one.
 #
 # The page calls its function with the inputs of the form, and knows nothing of a predictor.
-# `functools.partial` fills that argument in before. Press *Submit* without a page once more: now it
-# says what to do.
+# `functools.partial` fills that argument in before. And `gr.Interface` decides for you what the
+# page looks like and what its endpoint is called. With `gr.Blocks` you decide.
+
+# %% [markdown]
+# ### Exercise 2: Your own page (15 minutes)
+#
+# Difficulty ●●○○○ · Importance ●●●●●
+#
+# Build a page with `gr.Blocks`: an image input that gives `read` the path of a file, a button, a
+# text box for the text and a second one for the summary. A click on the button calls `read`.
+# Programs call the same function by its **endpoint**, so give the click `api_name="read_page"`:
+# a name that you chose doesn't change when you rename a function.
+
+# %% tags=["exercise"]
+from collections.abc import Callable
+
+
+def build_page(read: Callable[[str | None], tuple[str, str]]) -> gr.Blocks:
+    """A page that calls a function, with the endpoint "read_page"; it is not launched.
+
+    Args:
+        read: takes the path of an image file, or None, and returns the text and a summary.
+    """
+    ### BEGIN SOLUTION
+    with gr.Blocks() as page:
+        image = gr.Image(type="filepath", label="Page")
+        button = gr.Button("Read")
+        text, summary = gr.Textbox(label="Text"), gr.Textbox(label="Summary")
+        button.click(read, image, [text, summary], api_name="read_page")
+    return page
+    ### END SOLUTION
+
+
+# %% tags=["check"]
+checks.build_page(build_page)
+
+# %% [markdown]
+# <details><summary>Hint</summary>
+#
+# Components that are made inside `with gr.Blocks() as page:` belong to the page, in that order.
+# `gr.Image` takes `type="filepath"`, as above. A button has `click(function, inputs, outputs,
+# api_name=...)`; the outputs are a list with one component for each value that `read` returns. Call
+# it inside the block as well.
+#
+# </details>
+
+# %% [markdown]
+# Press *Read* without a page: now it says what to do. The second cell below calls the endpoint as a
+# program would, with Gradio's own client. Before you run it: which of the two text boxes comes
+# first in the answer?
 
 # %% tags=["timing"]
 from functools import partial
 
 tiny.close(verbose=False)
-tiny = gr.Interface(
-    fn=partial(read_page, predictor=recognizer),
-    inputs=gr.Image(type="filepath", label="Page"),
-    outputs=[gr.Textbox(label="Text"), gr.Textbox(label="Summary")],
-    flagging_mode="never",
-)
-_ = tiny.launch(share=False, prevent_thread_lock=True, quiet=True, height=420)
+tiny = build_page(partial(read_page, predictor=recognizer))
+_, tiny_url, _ = tiny.launch(share=False, prevent_thread_lock=True, quiet=True, height=420)
+
+# %%
+from gradio_client import Client, handle_file
+
+text, summary = Client(tiny_url, verbose=False).predict(handle_file(PAGE), api_name="/read_page")
+print(summary, "and the text starts with", text.split("\n")[0])
 
 # %% [markdown]
 # A **predictor** is whatever has `predict(image)` and `read(image)`, and the recognizer is one.
@@ -221,7 +272,9 @@ figures.show_table(rows, columns, "Table 1. What base64 costs: a third more, wha
 # | start with `RIFF`, and bytes 8 to 11 are `WEBP` | WebP | `image/webp` |
 
 # %% [markdown]
-# ### Exercise 2: The body of a request (7 minutes)
+# ### Exercise 3: The body of a request (10 minutes)
+#
+# Difficulty ●●○○○ · Importance ●●●○○
 #
 # Gradio's API takes a JSON object with the list `data`: one value for each input of the form. The
 # value of an image input is an object, and its `url` may be a data URI: `{"data": [{"url":
@@ -329,7 +382,9 @@ figures.show_table(rows, columns, "Table 2. What /gradio_api/info says of the ap
 # traceback of a JSON parser.
 
 # %% [markdown]
-# ### Exercise 3: Call the API by hand (10 minutes)
+# ### Exercise 4: Call the API by hand (15 minutes)
+#
+# Difficulty ●●●○○ · Importance ●●●●○
 #
 # Post a body as JSON and return the text from the answer, `data[0]`. From status 400 on, raise
 # `RecognizerError`: with the answer's own sentence if `error` holds one, else with a sentence of
@@ -503,7 +558,9 @@ for line in events(predict_body(photo)) + events(wrong["half a photo"]):
 # end.
 
 # %% [markdown]
-# ### Exercise 4: Follow the events (10 minutes)
+# ### Exercise 5: Follow the events (15 minutes)
+#
+# Difficulty ●●●○○ · Importance ●●●○○
 #
 # Follow a stream of lines and return the data of the event `complete`, as soon as that event is
 # whole: the connection may stay open. At the event `error` raise `RecognizerError` with its
@@ -654,7 +711,9 @@ plain.close(verbose=False)
 # to do about it. To send a blank page on costs half a second. To refuse a page costs a user.
 
 # %% [markdown]
-# ### Exercise 5: Is there anything on it? (10 minutes)
+# ### Exercise 6: Is there anything on it? (15 minutes)
+#
+# Difficulty ●●●○○ · Importance ●●○○○
 #
 # Say whether a page is blank. Photos of empty paper differ in their light (a shadow lies on some),
 # in the colour of the paper, and in grain, the noise of the camera. Photos of writing may be faint,
@@ -913,7 +972,7 @@ except RecognizerError as error:
 #   behind the app. How large may it grow? What does section 7 say to it?
 # - Send the canvas's picture of your own handwriting as feedback, and find it below
 #   `.lab/notebooks/05/feedback`.
-# - Let exercise 5 loose on `data/pages`: from which contrast on (see `draw.photos`) is a page
+# - Let exercise 6 loose on `data/pages`: from which contrast on (see `draw.photos`) is a page
 #   called blank, and at which does the recognizer give up? Which of the two should be first?
 # - **Next:** [A model service: serverless and batched](06_model_service.ipynb), in which the model
 #   moves out of the app.

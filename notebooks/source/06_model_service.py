@@ -9,7 +9,7 @@
 # %% [markdown]
 # # A model service: serverless and batched
 #
-# **Time:** 90 minutes
+# **Time:** 135 minutes
 #
 # **You will learn**
 #
@@ -151,7 +151,9 @@ print(service(event)["body"])
 # | 500 | the service has a bug | tell its owner, who looks into the log |
 
 # %% [markdown]
-# ### Exercise 1: A handler (12 minutes)
+# ### Exercise 1: A handler (20 minutes)
+#
+# Difficulty ●●●○○ · Importance ●●●●●
 #
 # Write the handler for Function URL events. `read` is the model: it takes the bytes of an image and
 # returns the text, or raises `RecognizerError`, whose message is written for users, where the image
@@ -310,7 +312,9 @@ print(careless({"image_url": secret.resolve().as_uri()}))  # file:///...
 # that is called DNS rebinding.
 
 # %% [markdown]
-# ### Exercise 2: A safe address (10 minutes)
+# ### Exercise 2: A safe address (15 minutes)
+#
+# Difficulty ●●●●○ · Importance ●●●●●
 #
 # Return the address to connect to, or raise `AddressError`. Allowed are `http` and `https`. *All*
 # addresses that `resolve` gives for the host must belong to the public internet: `ipaddress` knows
@@ -442,6 +446,11 @@ show(
 # a cold start (section 9 computes how many), and ten users at once are ten copies: ten cold starts.
 # `python benchmarks/cold_start.py` measures the start on your machine, and that of a handler which
 # loads the Lightning checkpoint in its place.
+#
+# AWS sells two remedies. **Provisioned concurrency** keeps some copies loaded, and bills them while
+# they wait. **SnapStart** restores a snapshot of a loaded copy; its
+# [documentation](https://docs.aws.amazon.com/lambda/latest/dg/snapstart.html) lists Python from
+# 3.12 on, but no container images, which is what this lab deploys.
 
 # %% [markdown]
 # ## 5. The real runtime: front end here, model there
@@ -544,7 +553,9 @@ for image in (b"Dear Sir or Madam", "http://169.254.169.254/latest/meta-data/"):
 # and randomise each wait (**jitter**), or clients refused together come back together.
 
 # %% [markdown]
-# ### Exercise 3: Patience with limits (12 minutes)
+# ### Exercise 3: Patience with limits (20 minutes)
+#
+# Difficulty ●●●●○ · Importance ●●●●○
 #
 # `ask()` makes one request and returns status, headers and body, or raises `ConnectionError`. Ask
 # until an answer comes that asking again would not change, or patience is over, and return the last
@@ -677,7 +688,9 @@ opened = [(start, start, end) for start, end in zip(scheduled, answered, strict=
 # server takes the requests one after the other, and each waits until those before it are done.
 
 # %% [markdown]
-# ### Exercise 4: A percentile that does not flatter (8 minutes)
+# ### Exercise 4: A percentile that does not flatter (10 minutes)
+#
+# Difficulty ●●○○○ · Importance ●●●●○
 #
 # Each request is three times: when it *should* have been sent, when it *was*, and when its answer
 # came (`None` if none came). The latency starts when it should have been sent: a tester that is
@@ -870,7 +883,9 @@ show(
 )
 
 # %% [markdown]
-# ### Exercise 5: Choose batch and wait (8 minutes)
+# ### Exercise 5: Choose batch and wait (10 minutes)
+#
+# Difficulty ●●●○○ · Importance ●●●○○
 #
 # You promise that p95 stays within a target. A setting *carries* a rate if it meets the target at
 # this rate and at every lower one of the list: nights are quiet, and quiet hours count as well.

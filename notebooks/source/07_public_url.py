@@ -9,7 +9,7 @@
 # %% [markdown]
 # # A public HTTPS link
 #
-# **Time:** 75 minutes
+# **Time:** 115 minutes
 #
 # **You will learn**
 #
@@ -119,7 +119,9 @@ show(
 # IPv6 has four such groups. `st` is the state: `0A` listens, the others are connections.
 
 # %% [markdown]
-# ### Exercise 1: Who listens, and who can come? (12 minutes)
+# ### Exercise 1: Who listens, and who can come? (20 minutes)
+#
+# Difficulty ●●●●○ · Importance ●●○○○
 #
 # Return address, port and reach of each socket that listens, in the order of the lines. Reach is
 # `"this machine"` for loopback addresses, `"every network"` for 0.0.0.0 and ::, and `"one network"`
@@ -354,7 +356,9 @@ show(
 # same time wherever the difference is.
 
 # %% [markdown]
-# ### Exercise 2: Let the right one in (8 minutes)
+# ### Exercise 2: Let the right one in (10 minutes)
+#
+# Difficulty ●●●○○ · Importance ●●●●●
 #
 # Say whether a request's `Authorization` header holds this name and password. Strangers send
 # anything, and the answer to all of it is `False`, never an exception. The scheme's name has no
@@ -473,7 +477,9 @@ show_table(rows, ["password", "days to guess"], "Table 1. What guessing takes at
 # name.
 
 # %% [markdown]
-# ### Exercise 3: Only under its own name (8 minutes)
+# ### Exercise 3: Only under its own name (10 minutes)
+#
+# Difficulty ●●●○○ · Importance ●●●●○
 #
 # Say whether a request with this `Host` header may be answered: the host is one of `allowed`, or
 # `localhost`, or an address in numbers (to which no name server is asked, so nobody can rebind it).
@@ -549,7 +555,9 @@ show(
 # the log-in page of a hotel, which says 200. A check that only wants 200 would call that healthy.
 
 # %% [markdown]
-# ### Exercise 4: A diagnosis (12 minutes)
+# ### Exercise 4: A diagnosis (20 minutes)
+#
+# Difficulty ●●●○○ · Importance ●●●●○
 #
 # Ask the link once, with `GET` and, if there is a login, with basic authentication. Return
 #
@@ -663,6 +671,14 @@ show(
 # `launch(share=True)`. Gradio's agent does what ngrok's does, without an account, for a week at
 # most, under a random name. Gradio's server ends the encryption. Without a login, everybody who has
 # the link uses the app.
+#
+# **Cloudflare Tunnel.** `cloudflared tunnel --url http://127.0.0.1:7860` is an agent like ngrok's.
+# It gives a random name for trying things out, and a fixed one if you have a domain at
+# [Cloudflare](https://developers.cloudflare.com/cloudflare-one/connections/connect-networks/).
+#
+# **Hugging Face Spaces.** Here nothing leads back to your machine: you push the Gradio app and the
+# model to a repository, and it runs there
+# ([its documentation](https://huggingface.co/docs/hub/spaces-sdks-gradio)).
 #
 # **A host of your own, with ssh.** Any rented machine with a public address is a tunnel's server,
 # and OpenSSH is an agent: `-R` asks the host to listen, and passes what comes down the line.

@@ -123,6 +123,55 @@ def waiting_operator(kernels, operators):
     return max(names, key=lambda n: sum(overlap(a, b, *best) for m, a, b in operators if m == n))
 """,
     ],
+    "slowest_operator": [
+        """
+from collections import Counter
+from torch.profiler import ProfilerActivity, profile
+
+def slowest_operator(work, path):
+    with profile(activities=[ProfilerActivity.CPU]) as run:
+        work()
+    run.export_chrome_trace(str(path))
+    with open(path) as file:
+        events = json.load(file)["traceEvents"]
+    total = Counter()
+    for event in events:
+        if event.get("cat") == "cpu_op":
+            total[event["name"]] += event["dur"]
+    return total.most_common(1)[0][0]
+""",
+        """
+import os
+
+def slowest_operator(work, path):
+    profiler = torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU])
+    profiler.start()
+    work()
+    profiler.stop()
+    profiler.export_chrome_trace(os.fspath(path))
+    events = json.loads(path.read_bytes())["traceEvents"]
+    calls = [one for one in events if "cpu_op" == one.get("cat")]
+    names = {one["name"] for one in calls}
+    return max(names, key=lambda name: sum(one["dur"] for one in calls if one["name"] == name))
+""",
+        """
+import itertools
+
+def slowest_operator(work, path):
+    def write(profiler):
+        profiler.export_chrome_trace(str(path))
+    kinds = [torch.profiler.ProfilerActivity.CPU]
+    with torch.profiler.profile(activities=kinds, on_trace_ready=write, record_shapes=True):
+        work()
+    rows = sorted(
+        (event["name"], event["dur"])
+        for event in json.loads(path.read_text())["traceEvents"]
+        if "cat" in event and event["cat"] == "cpu_op"
+    )
+    groups = itertools.groupby(rows, key=lambda row: row[0])
+    return max((sum(us for _, us in group), name) for name, group in groups)[1]
+""",
+    ],
     "best_batch_size": [
         """
 import numpy as np

@@ -160,6 +160,32 @@ def parity(original, compiled, batches):
     return same, largest
 """,
     ],
+    "compile_and_load": [
+        """
+def compile_and_load(module, path):
+    module.eval()
+    script = torch.jit.script(module)
+    torch.jit.save(script, str(path))
+    with open(path, "rb") as file:
+        return torch.jit.load(file, map_location=torch.device("cpu"))
+""",
+        """
+import copy
+
+def compile_and_load(module, path):
+    torch.jit.script(copy.deepcopy(module).train(False)).save(path)
+    return torch.jit.load(path, "cpu")
+""",
+        """
+import io
+
+def compile_and_load(module, path):
+    stream = io.BytesIO()
+    torch.jit.save(torch.jit.script(module.eval()), stream)
+    path.write_bytes(stream.getvalue())
+    return torch.jit.load(io.BytesIO(path.read_bytes()), map_location="cpu").eval()
+""",
+    ],
     "page_text": [
         """
 def page_text(script, page):

@@ -69,6 +69,43 @@ def read_page(path, predictor, doubtful=0.5):
     return text, "%d line%s, %d doubtful" % (len(lines), "s" * (len(lines) != 1), count)
 """,
     ],
+    "build_page": [
+        """
+def build_page(read):
+    page = gr.Blocks(title="Reads a page")
+    with page:
+        gr.Markdown("# Your page")
+        with gr.Row():
+            image = gr.Image(type="filepath")
+            with gr.Column():
+                outputs = [gr.TextArea(), gr.Text()]
+        gr.Button("Go").click(fn=read, inputs=[image], outputs=outputs, api_name="read_page")
+    return page
+""",
+        """
+import gradio
+
+def build_page(read):
+    def work(path):
+        return read(path)
+    with gradio.Blocks() as page:
+        image = gradio.Image(label="Page", type="filepath", sources=["upload", "clipboard"])
+        button, clear = gradio.Button("Read", variant="primary"), gradio.ClearButton([image])
+        out = tuple(gradio.Textbox(label=name) for name in ("Text", "Summary"))
+        gradio.on([button.click, image.change], work, image, list(out), api_name="read_page")
+    return page
+""",
+        """
+def build_page(read):
+    return gr.Interface(
+        read,
+        gr.Image(type="filepath"),
+        [gr.Textbox(), gr.Textbox()],
+        api_name="read_page",
+        flagging_mode="never",
+    )
+""",
+    ],
     "predict_body": [
         PILLOW,
         """

@@ -1,6 +1,36 @@
 """Right answers to the exercises of notebook 02 in other styles than the official one."""
 
 RIGHT_ANSWERS: dict[str, list[str]] = {
+    "promote": [
+        """
+def promote(run, path, score, alias):
+    artifact = wandb.Artifact(name="my-reader", type="model")
+    artifact.metadata["score"] = score
+    artifact.add_file(local_path=path, name=path.name)
+    logged = run.log_artifact(artifact)
+    logged.wait()
+    logged.aliases.append(alias)
+    logged.save()
+    return wandb.Api().artifact("/".join([run.entity, run.project, f"my-reader:{alias}"]))
+""",
+        """
+def promote(run, path, score, alias):
+    made = wandb.Artifact("my-reader", "model", metadata=dict(score=score))
+    with made.new_file(path.name, mode="wb") as file:
+        file.write(path.read_bytes())
+    run.log_artifact(made, aliases=["latest", alias])
+    made.wait()
+    return wandb.Api().artifact(f"{run.entity}/{run.project}/my-reader:{alias}", type="model")
+""",
+        """
+def promote(run, path, score, alias):
+    logged = run.log_artifact(str(path), name="my-reader", type="model", aliases=[alias]).wait()
+    logged.metadata = {"score": score}
+    logged.save()
+    api = wandb.Api(overrides={"entity": run.entity, "project": run.project})
+    return api.artifact(f"my-reader:{alias}")
+""",
+    ],
     "training_run": [
         """
 def training_run(artifact):

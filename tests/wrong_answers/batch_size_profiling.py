@@ -139,6 +139,25 @@ def wait(**changed: str) -> str:
     return WAIT.format(**RIGHT_WAIT | changed)
 
 
+SLOWEST = """
+import json
+import torch
+
+def slowest_operator(work, path):
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as profiler:
+        {inside}
+    {export}
+    events = json.loads(path.read_text())["traceEvents"]
+    {answer}
+"""
+EXPORT = "profiler.export_chrome_trace(str(path))"
+LONGEST = """calls = [one for one in events if one.get("cat") == "cpu_op"]
+    return max(calls, key=lambda one: one["dur"])["name"]"""
+ALL_KINDS = """total = {}
+    for one in events:
+        total[one["name"]] = total.get(one["name"], 0) + one.get("dur", 0)
+    return max(total, key=total.get)"""
+
 WRONG_ANSWERS: dict[str, list[tuple[str, str]]] = {
     "median_seconds": [
         (seconds(after="pass"), "the time for handing the work over"),
@@ -190,6 +209,45 @@ WRONG_ANSWERS: dict[str, list[tuple[str, str]]] = {
         (waiting(stopping=" and not gap[1]"), "look for the operator that runs longest in the gap"),
         (waiting(result="gap"), "waiting_operator returned a tuple, not str"),
         (waiting(result="min(seconds, key=seconds.get)"), "runs longest in the gap"),
+    ],
+    "slowest_operator": [
+        (
+            SLOWEST.format(inside="work()", export=EXPORT, answer=LONGEST),
+            "add up the durations",
+        ),
+        (
+            SLOWEST.format(inside="work()", export=EXPORT, answer=ALL_KINDS),
+            "of the category .cpu_op. by name",
+        ),
+        (
+            SLOWEST.format(inside="work(), work()", export=EXPORT, answer=LONGEST),
+            "called work 2 times; call it once",
+        ),
+        (
+            """
+import torch
+
+def slowest_operator(work, path):
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as profiler:
+        work()
+    averages = profiler.key_averages()
+    return max(averages, key=lambda one: one.cpu_time_total).key
+""",
+            "there is no file at `path`",
+        ),
+        (
+            """
+import torch
+
+def slowest_operator(work, path):
+    work()
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as profiler:
+        torch.ones(2).add(1)
+    profiler.export_chrome_trace(str(path))
+    return "aten::add"
+""",
+            "does not have all operators that work calls",
+        ),
     ],
     "best_batch_size": [
         (best(result="max(allowed, key=allowed.get)"), "reach 96 % of what 16 do"),

@@ -47,6 +47,13 @@ def page_text(script, page):
     {body}
 """
 
+COMPILE_AND_LOAD = """
+import torch
+
+def compile_and_load(module, path):
+    {body}
+"""
+
 WRONG_ANSWERS: dict[str, list[tuple[str, str]]] = {
     "stored_bytes": [
         (
@@ -256,6 +263,50 @@ WRONG_ANSWERS: dict[str, list[tuple[str, str]]] = {
                 outputs=COPIES, body=COMPARE.replace("torch.equal(one.argmax(2)", "torch.equal(one")
             ),
             "one and the same, parity returned 0 and 0; 3 of 3 batches say the same",
+        ),
+    ],
+    "compile_and_load": [
+        (
+            COMPILE_AND_LOAD.format(
+                body="""script = torch.jit.script(module)
+    script.save(path)
+    return torch.jit.load(path)"""
+            ),
+            "is in training mode",
+        ),
+        (
+            COMPILE_AND_LOAD.format(
+                body="""torch.jit.script(module).save(path)
+    return torch.jit.load(path).eval()"""
+            ),
+            "the file, loaded once more, is in training mode",
+        ),
+        (
+            COMPILE_AND_LOAD.format(
+                body="""script = torch.jit.trace(module.eval(), torch.ones(64))
+    script.save(path)
+    return torch.jit.load(path)"""
+            ),
+            "has lost the list of tokens",
+        ),
+        (
+            COMPILE_AND_LOAD.format(
+                body="""script = torch.jit.script(module.eval())
+    script.save(path)
+    return script"""
+            ),
+            "return what torch.jit.load makes of the file",
+        ),
+        (
+            COMPILE_AND_LOAD.format(
+                body="""torch.save(module.eval(), path)
+    return torch.jit.script(module)"""
+            ),
+            "torch.jit.load refuses the file",
+        ),
+        (
+            COMPILE_AND_LOAD.format(body="return torch.jit.script(module.eval())"),
+            "there is no file at the path",
         ),
     ],
     "page_text": [

@@ -75,6 +75,18 @@ def is_blank(page):
     {body}
 """
 
+BUILD_PAGE = """
+import gradio as gr
+
+def build_page(read):
+    with gr.Blocks() as page:
+        image, button = gr.Image({kind}), gr.Button("Read")
+        text, summary = gr.Textbox(), gr.Textbox()
+        {event}
+    return page
+"""
+PATHS = 'type="filepath"'
+
 WRONG_ANSWERS: dict[str, list[tuple[str, str]]] = {
     "read_page": [
         (
@@ -117,6 +129,47 @@ def read_page(path, predictor, doubtful=0.5):
         (
             READ_PAGE.format(**RIGHT | {"caught": "Exception"}),
             "has a bug.*stopped with Error, not KeyError: catch only RecognizerError",
+        ),
+    ],
+    "build_page": [
+        (
+            BUILD_PAGE.format(
+                kind="", event='button.click(read, image, [text, summary], api_name="read_page")'
+            ),
+            "not with the path of a file",
+        ),
+        (
+            BUILD_PAGE.format(kind=PATHS, event="button.click(read, image, [text, summary])"),
+            "has no endpoint named read_page",
+        ),
+        (
+            BUILD_PAGE.format(
+                kind=PATHS, event='button.click(read, image, text, api_name="read_page")'
+            ),
+            "outputs are .'textbox'., and should be",
+        ),
+        (
+            BUILD_PAGE.format(
+                kind=PATHS,
+                event="button.click(lambda path: read(path)[::-1], image, [text, summary], "
+                'api_name="read_page")',
+            ),
+            "name the text's box first",
+        ),
+        (
+            BUILD_PAGE.format(
+                kind=PATHS,
+                event='image.change(read, image, [text, summary], api_name="read_page")',
+            ),
+            "use the click of a gr.Button",
+        ),
+        (
+            BUILD_PAGE.format(
+                kind=PATHS,
+                event='button.click(lambda path: read(path) if path else ("", ""), image, '
+                '[text, summary], api_name="read_page")',
+            ),
+            "without an image",
         ),
     ],
     "predict_body": [

@@ -31,7 +31,44 @@ def deletable(versions):
     {body}
 """
 
+PROMOTE = """
+import wandb
+
+def promote(run, path, score, alias):
+    artifact = wandb.Artifact("my-reader", type="{kind}", metadata={metadata})
+    artifact.add_file(str(path))
+    logged = run.log_artifact(artifact{aliases})
+    logged.wait()
+    return {result}
+"""
+FOUND = 'wandb.Api().artifact(f"{run.entity}/{run.project}/my-reader:latest")'
+SCORE, GIVEN = '{"score": score}', ", aliases=[alias]"
+
 WRONG_ANSWERS: dict[str, list[tuple[str, str]]] = {
+    "promote": [
+        (
+            PROMOTE.format(kind="model", metadata=SCORE, aliases="", result=FOUND),
+            "has no version of my-reader with the alias",
+        ),
+        (
+            PROMOTE.format(kind="model", metadata="{}", aliases=GIVEN, result=FOUND),
+            'keep the score 0.25 there, as "score"',
+        ),
+        (
+            PROMOTE.format(kind="reader", metadata=SCORE, aliases=GIVEN, result=FOUND),
+            'of the type .reader., not "model"|stopped with ValueError.*type',
+        ),
+        (
+            PROMOTE.format(
+                kind="model", metadata=SCORE, aliases=GIVEN, result=FOUND.replace("latest", "v0")
+            ),
+            "return what wandb.Api finds by the alias",
+        ),
+        (
+            PROMOTE.format(kind="model", metadata=SCORE, aliases=GIVEN, result="logged.version"),
+            "returned a str, not Artifact",
+        ),
+    ],
     "training_run": [
         (
             TRAINING_RUN.format(body="return artifact.logged_by().used_artifacts()[0].logged_by()"),

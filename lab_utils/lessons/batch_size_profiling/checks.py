@@ -1,11 +1,18 @@
 """Checks of notebook 04: an honest clock, a busy device, the wait in a gap, a batch, a max wait.
 
-No clock, device or model runs: time is a number that stand-ins move, so a check takes moments.
+No device or model runs, and but for the trace no clock: time is a number that stand-ins move, so a
+check takes moments.
 """
 
+import json
 import math
 import random
-from functools import partial
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable
+from functools import cache, partial
+from pathlib import Path
 
 from lab_utils.lessons import checking
 from lab_utils.lessons.checking import (
@@ -155,6 +162,70 @@ def _expect_seconds(
 
 
 Interval = tuple[float, float]
+
+
+@cache
+def _operators() -> dict[str, Callable]:
+    """Operators of PyTorch that only wait: one long call against many short ones, which take
+    longer together."""
+    import torch
+
+    seconds = {"one_long_wait": 0.03, "many_short_waits": 0.008}
+    for name, wait in seconds.items():
+        torch.library.define(f"lab_lesson::{name}", "(Tensor x) -> Tensor")
+
+        def run(x: torch.Tensor, wait: float = wait) -> torch.Tensor:
+            time.sleep(wait)
+            return x.clone()
+
+        torch.library.impl(f"lab_lesson::{name}", "CPU", run)
+    return {name: getattr(torch.ops.lab_lesson, name) for name in seconds}
+
+
+@check
+def slowest_operator(function: Answer) -> str:
+    """The trace is in the file, and the answer fits what that trace says."""
+    import torch
+
+    operators, calls = _operators(), 0
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]):
+        x = torch.ones(4)  # the first profile of a process takes long
+
+    def work() -> None:
+        nonlocal calls
+        calls += 1
+        operators["one_long_wait"](x)
+        with torch.profiler.record_function("a mark around it, which is no operator"):
+            for _ in range(7):
+                operators["many_short_waits"](x)
+
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "trace.json")
+        name = expect_type(attempt(function, work, path), str, "slowest_operator")
+        expect(calls == 1, f"slowest_operator called work {calls} times; call it once.")
+        expect(path.is_file(), "there is no file at `path`: export the trace there.")
+        try:
+            events = json.loads(path.read_text())["traceEvents"]
+        except (ValueError, KeyError, TypeError):
+            fail("the file at `path` is no trace: write it with export_chrome_trace.")
+    found = [event for event in events if event.get("cat") == "cpu_op"]
+    seconds, count = Counter(), Counter(event["name"] for event in found)
+    for event in found:
+        seconds[event["name"]] += event["dur"] / 1e6
+    expect(
+        count["lab_lesson::many_short_waits"] == 7,
+        "the trace in the file does not have all operators that work calls: call work inside the "
+        "`with` block, and export behind it.",
+    )
+    slowest = max(seconds, key=seconds.__getitem__)
+    if name != slowest:
+        of_it = f"; {name!r} took {seconds[name]:.3f} s" if name in seconds else ""
+        fail(
+            f"in the trace, one operator took {seconds[slowest]:.3f} s in its {count[slowest]} "
+            f"calls together, and slowest_operator returned {name!r}{of_it}: add up the durations "
+            'of all events of the category "cpu_op" by name.'
+        )
+    return "work ran once under the profiler, and the trace in the file says so."
 
 
 @check

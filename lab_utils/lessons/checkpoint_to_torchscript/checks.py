@@ -1,11 +1,13 @@
 """Checks of notebook 01: what is stored, what inference needs, scripts, parity, and reading."""
 
 import math
+import tempfile
 import warnings
 from collections import OrderedDict
 from collections.abc import Callable
 from functools import partial
 from os.path import commonprefix
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -301,6 +303,65 @@ def _top_gap(out: Tensor) -> Tensor:
     """How much better the best class is than the second in the frame that `parity` swaps."""
     best, second = out[1, 2].topk(2).values
     return best - second
+
+
+class _Signed(torch.nn.Module):
+    """Adds its weight to what is positive, and takes it off the rest; drops half in training."""
+
+    def __init__(self, weight: float) -> None:
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.tensor([weight]))
+        self.drop = torch.nn.Dropout(0.5)
+        self.tokens = ["a", "\n"]
+
+    def forward(self, x: Tensor) -> Tensor:
+        if bool(x.sum() > 0):
+            return self.drop(x + self.weight)
+        return self.drop(x - self.weight)
+
+
+@check
+def compile_and_load(function: Answer) -> str:
+    """What comes back is the file's script, for inference, with both branches."""
+    with warnings.catch_warnings(), tempfile.TemporaryDirectory() as folder:
+        warnings.simplefilter("ignore")
+        for number, weight in enumerate((3.0, 5.0)):
+            path = Path(folder, f"model {number}.pt")
+            module = _Signed(weight).train(number == 0)
+            loaded = attempt(function, module, path)
+            expect_type(loaded, torch.jit.ScriptModule, "compile_and_load")
+            expect(
+                path.is_file(),
+                f"there is no file at the path, which was {path.name!r}: save the script there.",
+            )
+            try:
+                filed = torch.jit.load(path)
+            except (RuntimeError, ValueError):
+                fail("torch.jit.load refuses the file: save a script, not a module or its weights.")
+            with torch.no_grad():
+                module.weight += 100  # what was loaded from a file does not follow
+            _expect_signed(loaded, weight, "the module that compile_and_load returned")
+            _expect_signed(filed, weight, "the file, loaded once more,")
+    return "the script is in the file, for inference, and the file was loaded."
+
+
+def _expect_signed(script: Any, weight: float, what: str) -> None:
+    expect(
+        not any(one.training for one in script.modules()),
+        f"{what} is in training mode: call eval() before you save.",
+    )
+    expect(
+        getattr(script, "tokens", None) == ["a", "\n"],
+        f"{what} has lost the list of tokens, an attribute of the module: script the whole module.",
+    )
+    for sign in (1, -1):
+        x = torch.full((64,), 2.0 * sign)
+        result = script(x).detach()
+        expect(
+            result.shape == x.shape and bool((result == x + sign * weight).all()),
+            f"{what} is wrong where the numbers are {'positive' if sign > 0 else 'negative'}: "
+            "return what torch.jit.load makes of the file, and script, so that branches stay.",
+        )
 
 
 class _Script(torch.nn.Module):

@@ -1,14 +1,19 @@
 """Checks of notebook 05: a function behind a page, a request, its answer, events, blank pages.
 
-Nothing outside this machine is asked: a small server on 127.0.0.1 stands in for the app.
+Nothing outside this machine is asked: the page is launched on 127.0.0.1, and elsewhere a small
+server there stands in for the app.
 """
 
 import base64
 import io
 import json
+import os
+import tempfile
 from collections.abc import Iterator
 from functools import partial
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from unittest import mock
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
@@ -28,6 +33,9 @@ from lab_utils.lessons.checking import (
 from lab_utils.lessons.stand_in import StandIn, http_answer
 from text_recognizer.errors import ImageError, RecognizerError
 from text_recognizer.paragraph_text_recognizer import Line, PageReading
+
+if TYPE_CHECKING:
+    import gradio as gr
 
 go_on = partial(checking.go_on, "gradio_app")
 
@@ -142,6 +150,86 @@ def _expect_told(function: Answer, path: str | None, predictor: _OnePage, when: 
             "as the word Error: raise gr.Error with a sentence.",
         )
     fail(f"where {when}, read_page returned {result!r}: raise gr.Error with a sentence.")
+
+
+@check
+def build_page(function: Answer) -> str:
+    """The page is launched, and its endpoint called as a program calls it."""
+    import gradio as gr
+
+    asked: list[Any] = []
+
+    def read(path: str | None) -> tuple[str, str]:
+        asked.append(path)
+        if path is None:
+            raise gr.Error("Choose an image first.", print_exception=False)
+        return f"{Path(path).stat().st_size} bytes of {type(path).__name__}", "a summary"
+
+    with tempfile.TemporaryDirectory() as folder:
+        settings = {"GRADIO_TEMP_DIR": folder, "GRADIO_ANALYTICS_ENABLED": "False"}
+        with mock.patch.dict(os.environ, settings):
+            page = attempt(function, read)
+            expect_type(page, gr.Blocks, "build_page")
+            expect(not page.is_running, "build_page launched the page: only build it.")
+            _expect_button(page)
+            try:
+                _expect_page(page, asked)
+            finally:
+                page.close(verbose=False)
+    return "the page is up, and its endpoint answers."
+
+
+def _expect_button(page: "gr.Blocks") -> None:
+    config = page.get_config_file()
+    buttons = [one["id"] for one in config["components"] if one["type"] == "button"]
+    found = [one for one in config["dependencies"] if one["api_name"] == "read_page"]
+    expect(
+        bool(found),
+        "the page has no endpoint named read_page: give the button's click that api_name.",
+    )
+    clicked = {number for number, event in found[0]["targets"] if event == "click"}
+    expect(
+        not clicked.isdisjoint(buttons),
+        "no button of the page calls the endpoint: use the click of a gr.Button.",
+    )
+    kinds = {one["id"]: one["type"] for one in config["components"]}
+    for side, wanted in (("inputs", ["image"]), ("outputs", ["textbox", "textbox"])):
+        given = [kinds[number] for number in found[0][side]]
+        expect(
+            given == wanted,
+            f"the click's {side} are {given}, and should be {wanted}: one component each.",
+        )
+
+
+def _expect_page(page: "gr.Blocks", asked: list[Any]) -> None:
+    """Calls the endpoint of a page with a picture, and without one."""
+    from lab_utils.net import http_client
+
+    *_, (_, image) = _pictures()
+    url = f"data:image/png;base64,{base64.b64encode(image).decode()}"
+    _, address, _ = page.launch(
+        share=False, prevent_thread_lock=True, quiet=True, inline=False, server_name="127.0.0.1"
+    )
+    with http_client(20) as client:
+        route = f"{address}gradio_api/run/read_page"
+        answer = client.post(route, json={"data": [{"url": url}]})
+        refusal = client.post(route, json={"data": [None]})
+    expect(
+        bool(asked) and isinstance(asked[0], str),
+        f"read was called with {short(asked[0] if asked else asked)}, not with the path of a file: "
+        "look at the argument `type` of gr.Image.",
+    )
+    data = answer.json().get("data") if answer.is_success else None
+    expect(
+        data is not None and data[0].endswith("bytes of str") and data[1] == "a summary",
+        f"read returned a text and a summary, and the endpoint answered {answer.text[:120]!r}: "
+        "name the text's box first and the summary's second.",
+    )
+    expect(
+        len(asked) == 2 and asked[1] is None and "Choose an image first." in refusal.text,
+        "without an image, read should be called with None and its gr.Error should reach the user: "
+        "hand `read` itself to the click.",
+    )
 
 
 def _pictures() -> Iterator[tuple[str, bytes]]:

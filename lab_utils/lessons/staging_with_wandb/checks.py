@@ -1,20 +1,25 @@
-"""Checks of notebook 02: a walk back, a rule, a download, a walk forward, and what may go.
+"""Checks of notebook 02: a promotion, a walk back, a rule, a download, a walk forward, what may go.
 
-No server is asked: a made-up history answers as the API's artifacts and runs do.
+Only the promotion asks a server, the tracker. For the rest a made-up history answers as the API's
+artifacts and runs do.
 """
 
+import atexit
 import hashlib
 import math
 import os
 import random
+import secrets
+import shutil
 import sys
 import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+from unittest import mock
 
 from lab_utils.lessons import checking
 from lab_utils.lessons.checking import (
@@ -27,6 +32,9 @@ from lab_utils.lessons.checking import (
     fail,
     saying,
 )
+
+if TYPE_CHECKING:
+    import wandb
 
 go_on = partial(checking.go_on, "staging_with_wandb")
 
@@ -108,6 +116,93 @@ class Run:
 
     def logged_artifacts(self, per_page: int = 100) -> list[Artifact]:
         return [self._history[name] for name in self._record.logged]
+
+
+@cache
+def _own_tracker(process: int) -> dict[str, str]:
+    """What to set in the environment to use a tracker that is started for a process."""
+    from lab_tracker import environment
+    from lab_tracker.server import TrackingServer
+
+    folder = Path(tempfile.mkdtemp(prefix="lab-check-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    server = TrackingServer(folder)
+    server.start()
+    with mock.patch.dict(os.environ):
+        before = dict(os.environ)
+        environment.point_to_tracker(server.url, server.key, folder)
+        return {name: value for name, value in os.environ.items() if before.get(name) != value}
+
+
+@contextmanager
+def _open_run() -> "Iterator[wandb.Run]":
+    """A run at the tracker that is connected, else at one that is started for checks."""
+    import wandb
+
+    known = os.environ.get("WANDB_BASE_URL") or os.environ.get("WANDB_API_KEY")
+    with mock.patch.dict(os.environ, {} if known else _own_tracker(os.getpid())):
+        settings = wandb.Settings(silent=True, console="off")
+        with (
+            tempfile.TemporaryDirectory() as folder,
+            wandb.init(
+                project="lab-exercises", dir=folder, settings=settings, reinit="create_new"
+            ) as run,
+        ):
+            yield run
+
+
+@check
+def promote(function: Answer) -> str:
+    """Two versions are in the tracker, and the alias is at the second."""
+    import wandb
+
+    alias = f"chosen-{secrets.token_hex(4)}"
+    with _open_run() as run, tempfile.TemporaryDirectory() as folder:
+        full = f"{run.entity}/{run.project}/my-reader"
+        versions = []
+        for name, score in (("first.pt", 0.25), ("second.pt", 0.125)):
+            path = Path(folder, name)
+            path.write_bytes(secrets.token_bytes(64))
+            result = attempt(function, run, path, score, alias)
+            expect_type(result, wandb.Artifact, "promote")
+            versions.append(_expect_version(full, alias, path, score, result))
+        first = wandb.Api().artifact(f"{full}:{versions[0]}")
+        expect(
+            versions[0] != versions[1] and alias not in first.aliases,
+            f"the alias is at {versions[0]} still, and should have moved to the second version.",
+        )
+        expect(
+            first.logged_by().id == run.id,
+            "the artifact was not logged with the run that promote was given.",
+        )
+    return "two versions were logged, and the alias moved to the second."
+
+
+def _expect_version(full: str, alias: str, path: Path, score: float, result: Any) -> str:
+    """Looks the alias up in the tracker; returns the version that it is at."""
+    import wandb
+
+    try:
+        found = wandb.Api().artifact(f"{full}:{alias}")
+    except (wandb.errors.CommError, ValueError):
+        fail(f"the tracker has no version of my-reader with the alias {alias!r}.")
+    expect(
+        list(found.manifest.entries) == [path.name],
+        f"the version with the alias holds {list(found.manifest.entries)}, not {path.name!r}: "
+        "is it the one that was just logged?",
+    )
+    expect(found.type == "model", f'the artifact is of the type {found.type!r}, not "model".')
+    expect(
+        found.metadata.get("score") == score,
+        f'the metadata are {found.metadata}: keep the score {score} there, as "score".',
+    )
+    expect("latest" in found.aliases, f"the new version is not the latest: {found.aliases}.")
+    expect(
+        result.version == found.version and alias in result.aliases,
+        f"promote returned {result.name}, and the alias is at {found.version}: return what "
+        "wandb.Api finds by the alias.",
+    )
+    return found.version
 
 
 @check
