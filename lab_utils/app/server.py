@@ -20,8 +20,8 @@ from lab_utils.app.limits import (
     READERS,
 )
 from lab_utils.net import LOOPBACK, LocalServer, keep_local_direct, listening_socket
-from text_recognizer import decoding
 from lab_utils.signals import orderly_end
+from text_recognizer import decoding
 from text_recognizer.errors import ImageTooLargeError, RecognizerError
 from text_recognizer.places import keep_home_clean, lab_folder
 
