@@ -9,6 +9,7 @@ from torch import Tensor
 
 AREA = 64_000  # px of a picture made small
 LONGEST = 900  # px of its longer side
+NARROWEST = 112  # px of a tall picture's width, whatever its height
 FAINTEST = 0.07  # of the paper's light: what differs less is noise
 RULE = 0.1  # of the longer side: the shortest of a rule's runs
 SMALLEST_SHADED = 100  # px of a side: in less, a stroke is as large as a shadow
@@ -31,7 +32,10 @@ class Small(NamedTuple):
 
 def small_size(width: int, height: int) -> tuple[int, int]:
     """The size of a picture of that size when made small."""
-    share = min((AREA / (width * height)) ** 0.5, LONGEST / max(width, height), 1.0)
+    share = min((AREA / (width * height)) ** 0.5, LONGEST / max(width, height))
+    if height > width:  # or the lines of a tall page would run into each other
+        share = max(share, NARROWEST / width)
+    share = min(share, 1.0)
     return max(round(width * share), 1), max(round(height * share), 1)
 
 
