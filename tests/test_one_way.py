@@ -83,7 +83,8 @@ def own_private_names() -> frozenset[str]:
 
 
 def is_private(name: str) -> bool:
-    return name.startswith("_") and not name.startswith("__") and name != "_"
+    """Whether a name is somebody's own; `os._exit` is documented."""
+    return name.startswith("_") and not name.startswith("__") and name not in ("_", "_exit")
 
 
 def imported(node: ast.AST) -> list[str]:
