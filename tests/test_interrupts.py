@@ -27,6 +27,13 @@ SERVES = {"app", "demo"}
 MOST_SECONDS = 25.0
 """The latest moment: by then a train is over on an idle machine, and a page is served."""
 ENDS_WITHIN = 120
+NOWHERE = "http://127.0.0.1:9"
+PROXIES = {f"{name}_PROXY": NOWHERE for name in ("HTTP", "HTTPS", "ALL")}
+CIRCUMSTANCES = {
+    "plain": {},
+    "proxies": PROXIES,
+    "proxies with exceptions": PROXIES | {"NO_PROXY": "intranet.example"},
+}
 READY = "The app: http", "The link: http"
 
 pytestmark = [
@@ -38,14 +45,15 @@ pytestmark = [
 @pytest.fixture(scope="module")
 def place(tmp_path_factory):
     """A folder for all that the commands write, also into the temporary folder."""
-    folder = tmp_path_factory.mktemp("interrupts")
+    folder = tmp_path_factory.mktemp("interrupts") / "it's a $HOME of \u00fcmlauts"
+    folder.mkdir()
     (folder / "tmp").mkdir()
     return folder
 
 
-def start(place: Path, name: str) -> subprocess.Popen:
+def start(place: Path, name: str, **variables: str) -> subprocess.Popen:
     words = [str(free_port()) if word == "PORT" else word for word in COMMANDS[name]]
-    variables = {"LAB_HOME": str(place / "lab"), "TMPDIR": str(place / "tmp")}
+    variables |= {"LAB_HOME": str(place / "lab"), "TMPDIR": str(place / "tmp")}
     hidden = ("WANDB_", "LAB_MODEL", "NGROK_")
     kept = {key: value for key, value in os.environ.items() if not key.startswith(hidden)}
     with (place / "said").open("wb") as said:
@@ -102,9 +110,10 @@ def test_a_command_that_is_ended_leaves_nothing(place, number):
     ended_cleanly(place, process, codes if name in SERVES else codes | {0})
 
 
+@pytest.mark.parametrize("circumstance", CIRCUMSTANCES)
 @pytest.mark.parametrize("name", sorted(COMMANDS))
-def test_the_next_run_works(place, name):
-    process = start(place, name)
+def test_the_next_run_works_also_behind_a_proxy_that_is_away(place, name, circumstance):
+    process = start(place, name, **CIRCUMSTANCES[circumstance])
     if name in SERVES:
         there = until(lambda: any(one in (place / "said").read_text() for one in READY), 240)
         process.send_signal(signal.SIGINT)
