@@ -323,6 +323,7 @@ class _Signed(torch.nn.Module):
 @check
 def compile_and_load(function: Answer) -> str:
     """What comes back is the file's script, for inference, with both branches."""
+    function.uses_a_tool()
     with warnings.catch_warnings(), tempfile.TemporaryDirectory() as folder:
         warnings.simplefilter("ignore")
         for number, weight in enumerate((3.0, 5.0)):

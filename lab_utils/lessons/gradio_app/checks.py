@@ -155,6 +155,7 @@ def _expect_told(function: Answer, path: str | None, predictor: _OnePage, when: 
 @check
 def build_page(function: Answer) -> str:
     """The page is launched, and its endpoint called as a program calls it."""
+    function.uses_a_tool()
     import gradio as gr
 
     asked: list[Any] = []

@@ -154,6 +154,7 @@ def _open_run() -> "Iterator[wandb.Run]":
 @check
 def promote(function: Answer) -> str:
     """Two versions are in the tracker, and the alias is at the second."""
+    function.uses_a_tool()
     import wandb
 
     alias = f"chosen-{secrets.token_hex(4)}"
