@@ -21,7 +21,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lab_utils.process import ENDING_SIGNALS
+from lab_utils.signals import ENDING_SIGNALS
 from text_recognizer.errors import FirstPageWarning, RecognizerError
 from text_recognizer.model_file import default_model_path
 

@@ -124,14 +124,6 @@ def test_pages_that_were_read_stay_if_a_later_one_fails():
     assert first.lines in shown.lines
 
 
-def test_a_heic_picture_says_what_to_install(app, monkeypatch):
-    frontend, client = app
-    monkeypatch.setitem(sys.modules, "pillow_heif", None)
-    path = upload(client, "photo.heic", b"\0\0\0\x18ftypheic" + b"\0" * 64)
-    message = event(frontend, client, frontend.functions.read, file_data(path))["data"][1]
-    assert "needs pillow-heif" in message and ".[heic]" in message
-
-
 def test_the_page_reads_a_drawing(app):
     frontend, client = app
     output = event(frontend, client, frontend.functions.read_drawing, uri(png(80, 50)))
