@@ -65,9 +65,9 @@ def make_page(events: Events, title: str) -> gr.Blocks:
                         samples = [
                             (gr.Button(name, icon=file), file) for name, file in SAMPLES.items()
                         ]
-                with gr.Tab("PDF or TIFF"):
+                with gr.Tab("PDF"):
                     document = gr.File(
-                        label="Document: its pages are read one after another",
+                        label="PDF or TIFF: its pages are read one after another",
                         file_types=[".pdf", ".tif", ".tiff"],
                         elem_id=names.DOCUMENT,
                     )

@@ -680,8 +680,17 @@ with ThreadPoolExecutor(6) as users:
 # read at once, so many wait, first come, first served, and the next one is refused.
 
 # %%
+from text_recognizer.paragraph_text_recognizer import PageReading
+
+
+def held_reading(image: object) -> PageReading:
+    """What the app asks a predictor for: here, a page of one word in no line."""
+    return PageReading(held(image), lines=[], seconds=0.0, width=640, height=480)
+
+
+# %%
 release.clear()
-small = make_frontend(SimpleNamespace(predict=held), readers=2, queue_size=2)
+small = make_frontend(SimpleNamespace(read=held_reading), readers=2, queue_size=2)
 _, small_url, _ = small.launch(**QUIETLY)
 with ThreadPoolExecutor(6) as users:
     answers = [users.submit(ask, small_url + RUN, predict_body(photo)) for _ in range(6)]
@@ -772,7 +781,6 @@ figures.show(
 
 # %%
 from text_recognizer.images import ImageSource, load_image
-from text_recognizer.paragraph_text_recognizer import PageReading
 
 
 def refuse_blank(image: ImageSource) -> None:
