@@ -124,7 +124,7 @@ def test_more_requests_at_once_than_functions(service):
 def test_nothing_listens_beyond_this_machine(service):
     emulators = service.pool.emulators
     pids = [pid for emulator in emulators for pid in session_members(emulator.session)]
-    assert len(pids) == 3 * len(emulators), "watchdog, emulator and runtime"
+    assert len(pids) == 4 * len(emulators), "watchdog, emulator, runtime and decoder"
     inodes = set()
     for pid in [*pids, os.getpid()]:
         for descriptor in Path(f"/proc/{pid}/fd").iterdir():
@@ -293,7 +293,7 @@ def test_the_command_tells_its_address_and_ends_on_ctrl_c(stand_in_path, tmp_pat
         threads = Path(f"/proc/{program.pid}/task").iterdir()
         children = [child for one in threads for child in (one / "children").read_text().split()]
         pids = [pid for child in children for pid in session_members(int(child))]
-        assert len(pids) == 3
+        assert len(pids) == 4
         program.send_signal(signal.SIGINT)
         out, err = program.communicate(timeout=20)
         assert program.returncode == 130

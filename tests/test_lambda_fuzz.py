@@ -181,7 +181,7 @@ def check_answer(worker, event: object) -> int:
         assert isinstance(sentence, str) and sentence.endswith(".") and len(sentence) < 400
         assert "Traceback" not in sentence
     good = handler(GOOD)
-    assert json.loads(good["body"]) == {"pred": "40x30\ngray 127"}
+    assert json.loads(good["body"])["pred"] == "40x30\ngray 127"
     return status
 
 
