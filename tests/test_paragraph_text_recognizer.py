@@ -423,8 +423,9 @@ for name in unwanted:
 loaded = {name.partition(".")[0] for name in sys.modules}
 assert not loaded & unwanted, loaded & unwanted
 own = {name for name in sys.modules if name.startswith("text_recognizer.")}
-names = ["decoding", "documents", "errors", "fetching", "files", "images", "limits", "model_file",
-         "models", "models.normalization", "paragraph_text_recognizer", "places", "threads", "views"]
+names = ["decoding", "documents", "errors", "fetching", "files", "images", "limits",
+         "model_file", "models", "models.normalization", "paragraph_text_recognizer", "places",
+         "threads", "views"]
 names += ["views." + name for name in ("blocks", "direction", "geometry", "ink", "paper", "seen")]
 assert own == {"text_recognizer." + name for name in names + sys.argv[3:]}, own
 print(json.dumps(text))

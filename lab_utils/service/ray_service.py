@@ -25,6 +25,8 @@ from text_recognizer.limits import MAX_BATCH
 OBJECT_STORE_BYTES = 200 * 2**20
 """Shared memory for images on their way to a replica; Ray writes to the disk what is too much."""
 
+_STARTS = 4
+"""Ray gives a start 30 s, and has no setting for that."""
 _MOST_FOLDER_CHARACTERS = 36
 """Ray's sockets have paths that are up to 70 characters longer than this, and may have 107."""
 
@@ -121,11 +123,11 @@ def _start_ray(cpus: int) -> None:
     """Starts Ray with room for twice the replicas: during an update, old and new ones live.
 
     Raises ServiceError if it doesn't start. Ray gives its parts a fixed time to find each other,
-    which a busy machine may miss, so it is tried twice.
+    which a busy machine may miss, so it is tried again.
     """
     import ray
 
-    for is_last in (False, True):
+    for tries_left in reversed(range(_STARTS)):
         try:
             ray.init(
                 num_cpus=cpus,
@@ -138,7 +140,7 @@ def _start_ray(cpus: int) -> None:
             return
         except Exception as error:  # Ray raises nothing more particular
             ray.shutdown()
-            if is_last:
+            if not tries_left:
                 reason = (str(error).splitlines() or [type(error).__name__])[0]
                 raise ServiceError(f"Ray did not start: {reason[:300]} Try again.") from error
 
