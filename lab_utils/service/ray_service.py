@@ -163,6 +163,8 @@ def prepare_environment(folder: Path) -> None:
         # Workers that nobody asked for take seconds and memory at the start.
         "RAY_enable_worker_prestart": "0",
         "RAY_prestart_worker_first_driver": "0",
+        # On a busy machine Serve's proxy takes longer than the 5 s that it has.
+        "RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S": "60",
     }
     os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
 
