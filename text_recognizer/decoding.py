@@ -77,16 +77,22 @@ class _Workers:
 
     def decode(self, data: bytes, name: str) -> Decoded:
         with self._places:
-            worker = self._take()
-            try:
-                answer = worker.ask(data, name)
-            except BaseException as error:  # also Ctrl-C: half an answer is still in the pipe
-                worker.end()
-                if isinstance(error, EOFError | BrokenPipeError):
-                    raise worker.why_ended(name) from None
-                raise
-            self._idle.append(worker)
+            answer = self._ask(data, name, tries_left=1)
         return answer.result()
+
+    def _ask(self, data: bytes, name: str, tries_left: int) -> "_Answer":
+        worker = self._take()
+        try:
+            answer = worker.ask(data, name)
+        except BaseException as error:  # also Ctrl-C: half an answer is still in the pipe
+            worker.end()
+            if not isinstance(error, EOFError | BrokenPipeError):
+                raise
+            if worker.was_killed() and tries_left:
+                return self._ask(data, name, tries_left - 1)
+            raise worker.why_ended(name) from None
+        self._idle.append(worker)
+        return answer
 
     def _take(self) -> "_Worker":
         while True:
@@ -156,6 +162,10 @@ class _Worker:
         """Raises EOFError or BrokenPipeError if it ends before it has answered."""
         _send(self._process.stdin, {"name": name}, data)
         return _Answer(*_receive(self._process.stdout))
+
+    def was_killed(self) -> bool:
+        """Whether it was ended from outside, perhaps before it saw the image."""
+        return self._process.returncode == -signal.SIGKILL
 
     def why_ended(self, name: str) -> ImageError:
         """The error of an image on which it ended."""
