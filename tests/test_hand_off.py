@@ -34,8 +34,7 @@ def home(tmp_path_factory):
         for name in ("WANDB_API_KEY", "WANDB_BASE_URL", "WANDB_PROJECT", "WANDB_ENTITY"):
             patch.delenv(name, raising=False)
         patch.setenv("LAB_HOME", str(folder))
-        # Named, since another file of this process may have left a tracker behind.
-        with tracking.connect(folder / "wandb"):
+        with tracking.connect():
             yield folder
 
 
