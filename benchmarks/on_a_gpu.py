@@ -16,6 +16,7 @@ was done so far is always in it, whole. Steps:
     train     the reader, for the time that is left; the best by validation is kept
     evaluate  the packaged reader and the new one on the validation pages
 
+`--steps record,train` does only those, after check and pages, which the others need.
 Set LAB_COMMIT to the commit where the checkout is a copy without git's folder.
 `--device cpu` is a dry run: the same steps with little in each. Needs PyTorch, Lightning,
 torchmetrics, numpy, pillow, safetensors, matplotlib, tqdm and pydantic.
@@ -51,6 +52,8 @@ SHARES = {"check": 0.08, "record": 0.2, "large": 0.09, "launches": 0.14, "evalua
 """Of the minutes, at most; training gets what is left."""
 DRY_RUN_PATIENCE = 100.0
 """A dry run's limits are so many times as long: a processor is slow, and maybe busy."""
+CHOSEN = ("record", "large", "launches", "train", "evaluate")
+"""The steps that may be left out."""
 TRACED = {"cuda": (1, 16), "cpu": (1, 2)}
 SIZES = {"cuda": (1, 2, 4, 8, 16, 32), "cpu": (1, 2)}
 LARGE_SIZES = {"cuda": (64, 128), "cpu": (4,)}
@@ -93,6 +96,9 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument("--device", choices=("cuda", "cpu"), default="cuda")
     parser.add_argument("--width", type=int, choices=(1, 2), default=1, help="of the reader")
     parser.add_argument("--workers", type=int, help="processes that make lines")
+    parser.add_argument(
+        "--steps", default=",".join(CHOSEN), help="besides check and pages (default: all)"
+    )
     parser.add_argument("--step", choices=STEPS, help=argparse.SUPPRESS)
     parser.add_argument("--job", help=argparse.SUPPRESS)
     return parser
@@ -106,6 +112,8 @@ def _check(options: argparse.Namespace) -> None:
 
     if not 0 < options.minutes <= 24 * 60:
         raise RecognizerError(f"--minutes is {options.minutes:g}; give a number above 0.")
+    if unknown := set(options.steps.split(",")) - {*CHOSEN}:
+        raise RecognizerError(f"There is no step {min(unknown)!r}; choose from {', '.join(CHOSEN)}.")
     if options.device == "cuda" and not torch.cuda.is_available():
         raise DeviceError("PyTorch finds no CUDA GPU here; --device cpu makes a dry run.")
     if options.pack:
@@ -147,7 +155,7 @@ def _run_all(options: argparse.Namespace) -> int:
             pages = _start("pages", job, log)
             _finish("check", _start("check", job, log), clock.limit("check"), job, result)
             _finish("pages", pages, clock.limit("check") + 60 * clock.patience, job, result)
-            for name in ("record", "large", "launches", "train", "evaluate"):
+            for name in (step for step in CHOSEN if step in options.steps.split(",")):
                 if name == "train":
                     job = dataclasses.replace(job, minutes=clock.minutes_to_train())
                     limit = 60 * job.minutes * clock.patience + 20

@@ -115,7 +115,7 @@ def test_without_a_gpu_it_is_one_line_and_nothing_is_written(tmp_path, guarded):
     assert "--device cpu" in done.stderr and not (tmp_path / "out").exists()
 
 
-@pytest.mark.parametrize("problem", ["pack", "disk", "full", "minutes"])
+@pytest.mark.parametrize("problem", ["pack", "disk", "full", "minutes", "steps"])
 def test_what_cannot_work_is_refused_before_anything_is_written(
     script, monkeypatch, tmp_path, problem
 ):
@@ -132,6 +132,8 @@ def test_what_cannot_work_is_refused_before_anything_is_written(
         (tmp_path / "out" / "mine").touch()
     elif problem == "minutes":
         arguments += ["--minutes", "0"]
+    elif problem == "steps":
+        arguments += ["--steps", "record,trian"]
     monkeypatch.setenv("LAB_DATA_PACK", "")
     before = sorted(tmp_path.rglob("*"))
     with pytest.raises(RecognizerError):
