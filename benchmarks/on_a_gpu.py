@@ -113,7 +113,9 @@ def _check(options: argparse.Namespace) -> None:
     if not 0 < options.minutes <= 24 * 60:
         raise RecognizerError(f"--minutes is {options.minutes:g}; give a number above 0.")
     if unknown := set(options.steps.split(",")) - {*CHOSEN}:
-        raise RecognizerError(f"There is no step {min(unknown)!r}; choose from {', '.join(CHOSEN)}.")
+        raise RecognizerError(
+            f"There is no step {min(unknown)!r}; choose from {', '.join(CHOSEN)}."
+        )
     if options.device == "cuda" and not torch.cuda.is_available():
         raise DeviceError("PyTorch finds no CUDA GPU here; --device cpu makes a dry run.")
     if options.pack:
