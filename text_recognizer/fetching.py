@@ -22,8 +22,12 @@ _PIECE_BYTES = 65536
 
 _GLOBAL_UNICAST = ipaddress.IPv6Network("2000::/3")
 _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
-# Azure's host agent answers here on every virtual machine, though the address counts as public.
-_AZURE_HOST = ipaddress.IPv4Address("168.63.129.16")
+# What `is_global` says depends on Python's version; these are never a stranger's web server:
+# protocol assignments (some clouds' metadata among them), Azure's host agent, and documentation.
+_NEVER_PUBLIC = [
+    ipaddress.ip_network(block)
+    for block in ("192.0.0.0/24", "168.63.129.16/32", "2001::/23", "3fff::/20")
+]
 
 
 def fetch(
@@ -93,7 +97,9 @@ def is_public(address: str) -> bool:
             return is_public(str(carried))
         if ip not in _GLOBAL_UNICAST:
             return False
-    return ip.is_global and not ip.is_multicast and not ip.is_reserved and ip != _AZURE_HOST
+    if any(ip in block for block in _NEVER_PUBLIC):
+        return False
+    return ip.is_global and not ip.is_multicast and not ip.is_reserved
 
 
 class _Target(NamedTuple):
