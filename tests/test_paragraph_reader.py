@@ -3,10 +3,12 @@
 import pytest
 import torch
 from PIL import Image, ImageDraw, ImageFont
+from pretended_gpu import OnGpu, PretendedGpu
 
 from text_recognizer.compile import script_paragraph_reader
 from text_recognizer.models.paragraph_reader import FORMAT, ParagraphReader
 from text_recognizer.vocabulary import IGNORED, NEWLINE, NUM_READER_CLASSES, PADDING, TOKENS
+from text_recognizer.weights import load_paragraph_reader
 
 PAGES_TO_COMPARE = 50
 
@@ -235,3 +237,31 @@ def test_the_packaged_reader_is_silent_on_a_blank_page(packaged, gray, noise):
     generator = torch.Generator().manual_seed(1)
     page = gray + noise * torch.randn(1, 400, 600, generator=generator)
     assert read(packaged, [page.clamp(0, 255).to(torch.uint8)]) == [[]]
+
+
+class Twice(torch.nn.Module):
+    """`read_twice` of a reader that is sure of nothing, as a module's forward."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.reader = load_paragraph_reader()
+        self.reader.sure = 1.1
+
+    def forward(self, pages: torch.Tensor, sizes: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        return self.reader.read_twice(pages, sizes)
+
+
+def test_a_gpu_reads_the_same_and_is_not_waited_for_at_every_line(pages):
+    """On a device that is pretended: tensors of it and of the processor must not meet."""
+    reader = Twice()
+    state = {name: OnGpu(tensor.data) for name, tensor in reader.state_dict().items()}
+    batch, sizes = padded(pages)
+    with torch.no_grad():
+        expected = reader(batch, sizes)
+        with PretendedGpu() as gpu:
+            found = torch.func.functional_call(reader, state, (OnGpu(batch), sizes))
+    assert len(expected[1]) >= 10
+    for one, other in zip(expected, found, strict=True):
+        torch.testing.assert_close(one, other, atol=1e-3, rtol=1e-3)
+    # Two for the light of each page, and a copy of the results of each network.
+    assert gpu.waits.total() <= 2 * len(pages) + 6

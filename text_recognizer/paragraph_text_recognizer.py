@@ -216,7 +216,7 @@ class ParagraphTextRecognizer:
         for row, image, (h, w) in zip(pages, images, sizes, strict=True):
             pixels = torch.frombuffer(bytearray(image.page.tobytes()), dtype=torch.uint8)
             row[0, :h, :w] = pixels.view(h, w)
-        return pages.to(self.device), torch.tensor(sizes, dtype=torch.int64, device=self.device)
+        return pages.to(self.device), torch.tensor(sizes, dtype=torch.int64)
 
     def _read_lines(self, images: Sequence[LoadedImage]) -> list[list[Line]]:
         """The lines of each image. What is found first is looked at once more where it may be

@@ -33,6 +33,9 @@ SECOND_MARGIN = 1.40
 class ParagraphReader(nn.Module):
     """A line finder and a line reader, and the way between them.
 
+    The networks and the pictures stay on the device of the pages. Everything else is on the
+    processor: it is small, and a GPU would have to wait for it thousands of times a page.
+
     Attributes of the script, for whoever loads it: `format` names this contract, `tokens` the
     string of each token id, `ignored` the ids that leave no trace in a text.
     """
@@ -60,11 +63,13 @@ class ParagraphReader(nn.Module):
         pages: (B, 1, H, W) uint8 gray, dark ink or light, padded at the right and the bottom with
         anything. sizes: (B, 2) int64 height and width in px of each page; None: all are whole.
         Rows are padded with the padding token; a blank page is padding alone.
+
+        What this and the other methods return is on the processor.
         """
         lines, line_page, _, _, _ = self.read_lines(pages, sizes)
         texts: List[Tensor] = []
         longest = 0
-        newline = torch.full([1], self.newline, dtype=torch.long, device=pages.device)
+        newline = torch.full([1], self.newline, dtype=torch.long)
         for page in range(pages.size(0)):
             parts: List[Tensor] = []
             for line in range(lines.size(0)):
@@ -76,7 +81,7 @@ class ParagraphReader(nn.Module):
             text = torch.cat(parts) if len(parts) > 0 else newline[:0]
             longest = max(longest, text.size(0))
             texts.append(text)
-        return self._padded(texts, longest, pages.device)
+        return self._padded(texts, longest)
 
     @torch.jit.export
     def read_lines(
@@ -106,18 +111,18 @@ class ParagraphReader(nn.Module):
         first: List[Tensor] = []
         second: List[Tensor] = []
         _, line_page, confidence, paths, heights = self._lines(pages, sizes, first, second)
-        frames, lengths = self._frames(first, pages.device)
-        again, again_lengths = self._frames(second, pages.device)
+        frames, lengths = self._frames(first)
+        again, again_lengths = self._frames(second)
         return frames, lengths, again, again_lengths, line_page, confidence, paths, heights
 
-    def _frames(self, lines: List[Tensor], device: torch.device) -> Tuple[Tensor, Tensor]:
+    def _frames(self, lines: List[Tensor]) -> Tuple[Tensor, Tensor]:
         """Lines of frames (F, C) as one tensor (N, F, C), and how many (N,) each has."""
         classes = self.newline  # the reader tells the blank and the characters: all before it
-        lengths = torch.zeros([len(lines)], dtype=torch.long, device=device)
+        lengths = torch.zeros([len(lines)], dtype=torch.long)
         for line, own in enumerate(lines):
             lengths[line] = own.size(0)
         longest = int(lengths.max()) if len(lines) > 0 else 0
-        padded = torch.full([len(lines), longest, classes], -1e4, device=device)
+        padded = torch.full([len(lines), longest, classes], -1e4)
         padded[:, :, self.blank] = 0.0
         for line, own in enumerate(lines):
             padded[line, : own.size(0)] = own
@@ -132,7 +137,6 @@ class ParagraphReader(nn.Module):
     ) -> Tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
         """What `read_lines` returns; puts the log-probabilities (F, C) of each line's first and
         second reading into `first` and `second`, where these are lists."""
-        device = pages.device
         found_lines = self.find_lines(pages, sizes)
         strips: List[Tensor] = []
         widths: List[Tensor] = []
@@ -147,16 +151,16 @@ class ParagraphReader(nn.Module):
             for line in range(cut.size(0)):
                 strips.append(cut[line, :, :, : int(width[line])])
             widths.append(width)
-            line_page.append(torch.full([cut.size(0)], page, dtype=torch.long, device=device))
+            line_page.append(torch.full([cut.size(0)], page, dtype=torch.long))
             # The reach is not the same above and below: tell the middle of what was read.
             middle = path.clone()
             middle[:, :, 1] += ((reach[1] - reach[0]) / 2)[:, None]
             paths.append(self._written_part(middle, edges))
             heights.append(reach.sum(0) * self.margin)
         if len(strips) == 0:
-            none = torch.zeros([0], device=device)
-            tokens = torch.zeros([0, 0], dtype=torch.long, device=device)
-            no_paths = torch.zeros([0, self.path_points, 2], device=device)
+            none = torch.zeros([0])
+            tokens = torch.zeros([0, 0], dtype=torch.long)
+            no_paths = torch.zeros([0, self.path_points, 2])
             return tokens, none.long(), none, no_paths, none
         tokens, confidence = self._read(strips, torch.cat(widths), first)
         said = (tokens != self.padding).any(1)
@@ -203,7 +207,7 @@ class ParagraphReader(nn.Module):
         read: List[Tensor] = []
         if len(strips) > 0:
             self._read(strips, torch.cat(widths), read)
-        nothing = torch.zeros([0, self.newline], device=wanted.device)
+        nothing = torch.zeros([0, self.newline])
         taken = 0
         for line in range(wanted.size(0)):
             if bool(wanted[line]):
@@ -223,7 +227,11 @@ class ParagraphReader(nn.Module):
         self, pages: Tensor, sizes: Optional[Tensor]
     ) -> List[Tuple[Tensor, Tensor, Tensor, Tensor]]:
         """For each page its ink (1, 1, H, W) and, of its N lines, in px of the page: paths
-        (N, P, 2), starts and ends (2, N), and reach above and below the path (2, N)."""
+        (N, P, 2), starts and ends (2, N), and reach above and below the path (2, N).
+
+        The ink is on the device of the pages, the rest on the processor."""
+        if sizes is not None:
+            sizes = sizes.cpu()
         inks: List[Tensor] = []
         overviews: List[Tensor] = []
         for page in range(pages.size(0)):
@@ -256,12 +264,13 @@ class ParagraphReader(nn.Module):
         tallest = (tallest + row - 1) // row * row
         widest = (widest + column - 1) // column * column
         batch = torch.zeros([len(inks), 1, tallest, widest], device=device)
-        shapes = torch.zeros([len(inks), 2], dtype=torch.long, device=device)
+        shapes = torch.zeros([len(inks), 2], dtype=torch.long)
         for page, overview in enumerate(overviews):
             batch[page, :, : overview.size(2), : overview.size(3)] = overview[0]
             shapes[page, 0] = overview.size(2)
             shapes[page, 1] = overview.size(3)
-        middle, above, below = self.finder(batch, shapes)
+        middle, above, below = self.finder(batch, shapes.to(device))
+        middle, above, below = middle.cpu(), above.cpu(), below.cpu()
         found: List[Tuple[Tensor, Tensor, Tensor, Tensor]] = []
         for page, overview in enumerate(overviews):
             rows = (overview.size(2) + row - 1) // row
@@ -273,7 +282,7 @@ class ParagraphReader(nn.Module):
                 above[page, :rows, :columns],
                 below[page, :rows, :columns],
             )
-            x = (torch.arange(columns, device=device) + 0.5) * to_x
+            x = (torch.arange(columns) + 0.5) * to_x
             points = torch.stack([x[None].expand_as(path), path * to_y], dim=2)
             margin = 0.2 * reach.sum(0) * to_y
             starts = (edges[0] * to_x - margin).clamp_min(0.0)
@@ -290,18 +299,18 @@ class ParagraphReader(nn.Module):
         reaches: List[Tensor] = []
         for line in range(paths.size(0)):
             first, last = int(edges[line, 0]), int(edges[line, 1]) + 1
-            path = paths[line : line + 1, first:last].to(above.device)
+            path = paths[line : line + 1, first:last]
             up = along_paths(above[:, first:last], path).mean()
             down = along_paths(below[:, first:last], path).mean()
             reaches.append(torch.stack([up, down]))
-        reach = torch.zeros([2, 0], device=above.device)
+        reach = torch.zeros([2, 0])
         if len(reaches) > 0:
             reach = torch.stack(reaches, dim=1)
-        return paths.to(above.device), edges.t().to(above.device).float(), reach
+        return paths, edges.t().float(), reach
 
     def _written_part(self, paths: Tensor, edges: Tensor) -> Tensor:
         """Paths (N, P, 2) cut to their writing and told in `path_points` points."""
-        steps = torch.linspace(0, 1, self.path_points, device=paths.device)
+        steps = torch.linspace(0, 1, self.path_points)
         x = edges[0][:, None] + (edges[1] - edges[0])[:, None] * steps
         first, last = paths[:, :1, 0], paths[:, -1:, 0]
         most = paths.size(1) - 1
@@ -318,25 +327,26 @@ class ParagraphReader(nn.Module):
         of about one width, so that little is padding. A processor gains nothing by a batch, and
         reads them one by one without any. `log_probs` is filled as `_lines` tells."""
         order = torch.argsort(widths)
-        size = 64 if widths.is_cuda else 1
+        device = strips[0].device
+        size = 64 if strips[0].is_cuda else 1
         lines: List[Tensor] = [widths] * len(strips)
-        confidence = torch.zeros([len(strips)], device=widths.device)
+        confidence = torch.zeros([len(strips)])
         longest = 0
         if log_probs is not None:
             log_probs.extend(lines)
         for first in range(0, len(strips), size):
             chosen = order[first : first + size]
             own = widths[chosen]
-            batch = torch.ones([chosen.size(0), 1, 48, int(own.max())], device=widths.device)
+            batch = torch.ones([chosen.size(0), 1, 48, int(own.max())], device=device)
             for row in range(chosen.size(0)):
                 strip = strips[int(chosen[row])]
                 batch[row, :, :, : strip.size(2)] = strip
-            padded_to: Optional[Tensor] = None if size == 1 else own
+            padded_to: Optional[Tensor] = None if size == 1 else own.to(device)
             with record_function("reader"):
-                logits = self.reader(batch, padded_to)
+                logits = self.reader(batch, padded_to).cpu()
             with record_function("decoding"):
                 best, ids = logits.softmax(2).max(2)
-                frames = torch.arange(ids.size(1), device=ids.device)[None] < (own // 8)[:, None]
+                frames = torch.arange(ids.size(1))[None] < (own // 8)[:, None]
                 before = F.pad(ids[:, :-1], [1, 0], value=float(self.blank))
                 emitted = frames & (ids != self.blank) & (ids != before)
                 for row in range(chosen.size(0)):
@@ -348,10 +358,10 @@ class ParagraphReader(nn.Module):
                     longest = max(longest, lines[line].size(0))
                     if bool(here.any()):
                         confidence[line] = best[row][here].mean()
-        return self._padded(lines, longest, widths.device), confidence
+        return self._padded(lines, longest), confidence
 
-    def _padded(self, rows: List[Tensor], longest: int, device: torch.device) -> Tensor:
-        out = torch.full([len(rows), longest], self.padding, dtype=torch.long, device=device)
+    def _padded(self, rows: List[Tensor], longest: int) -> Tensor:
+        out = torch.full([len(rows), longest], self.padding, dtype=torch.long)
         for index, row in enumerate(rows):
             out[index, : row.size(0)] = row
         return out

@@ -44,6 +44,7 @@ def cut_strips(
     ink: one page's (1, 1, H, W) in [0, 1]. paths: (N, P, 2) x, y in px, x at equal distances from
     the first point to the last. starts, ends: (N,) x in px. above, below: (N,) px, how far the
     writing reaches from its path. W is the widest strip; beyond a strip's own width all is white.
+    The strips are on the ink's device, their widths on that of the lines.
     """
     widths = strip_widths(starts, ends, above, below, margin=margin)
     count, widest = widths.size(0), int(widths.max())
@@ -55,7 +56,10 @@ def cut_strips(
         ink = F.interpolate(ink, size=size, mode="bilinear", antialias=True)
         scale = shrink
     device = ink.device
-    step = (ends - starts) / widths  # px of the page to one px of the strip
+    own = widths
+    paths, starts, ends, own = paths.to(device), starts.to(device), ends.to(device), own.to(device)
+    above, below = above.to(device), below.to(device)
+    step = (ends - starts) / own  # px of the page to one px of the strip
     x = starts[:, None] + (torch.arange(widest, device=device) + 0.5) * step[:, None]  # (N, W)
     first, last = paths[:, :1, 0], paths[:, -1:, 0]
     points = paths.size(1)
@@ -78,5 +82,5 @@ def cut_strips(
     flat = grid.view(1, count * height, widest, 2)
     strips = F.grid_sample(ink, flat, mode="bilinear", padding_mode="zeros", align_corners=False)
     strips = 1 - 2 * strips.view(count, 1, height, widest)
-    beyond = torch.arange(widest, device=device)[None] >= widths[:, None]
+    beyond = torch.arange(widest, device=device)[None] >= own[:, None]
     return strips.masked_fill(beyond[:, None, None], 1.0), widths
