@@ -105,7 +105,7 @@ def test_targets_are_met_only_where_measured_on_an_idle_machine(benchmarks):
     assert busy["peak_mb"]["met"] is True
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_read_page_ends_in_one_json_line(tmp_path, stand_in_path):
     Image.effect_noise((300, 200), 80).save(tmp_path / "page.png")
     items = [{"file": "page.png", "text": "300x200\ngray 128", "kind": "paragraph"}]
@@ -130,7 +130,7 @@ def test_read_page_ends_in_one_json_line(tmp_path, stand_in_path):
     assert 50 < last["peak_mb"]["single_page_process"] < 5000
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_make_pages_ends_in_one_json_line(fonts, tmp_path):
     done = subprocess.run(
         [sys.executable, str(BENCHMARKS / "make_pages.py"), "--pages", "3", "--workers", "1"],

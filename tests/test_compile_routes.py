@@ -53,14 +53,14 @@ def test_export_of_the_whole_names_our_line(reader, page, capfd):
     assert capfd.readouterr() == ("", "")
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_the_line_reader_is_exported_for_any_number_and_width(reader):
     outcome = routes.export_line_reader(reader.reader)
     assert outcome.result == routes.WORKS, outcome.note
     assert outcome.difference < 1e-4 and outcome.size > 12e6
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_onnx_takes_the_line_reader_and_refuses_the_whole(reader, page, capfd):
     pytest.importorskip("onnxruntime")
     outcome = routes.onnx_line_reader(reader.reader)
@@ -91,7 +91,7 @@ def test_without_a_compiler_the_row_says_what_is_missing(monkeypatch):
     assert outcome.result == routes.MISSING and "no-such-compiler" in outcome.note
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_aotinductor_compiles_the_finder(reader, monkeypatch):
     if shutil.which(os.environ.get("CXX", "g++")) is None:
         pytest.skip("there is no C++ compiler")

@@ -10,7 +10,7 @@ import pytest
 from text_recognizer.places import project_folder
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_cold_start_ends_in_one_json_line():
     done = subprocess.run(
         [sys.executable, "benchmarks/cold_start.py", "--rounds", "1", "--pages", "1"],

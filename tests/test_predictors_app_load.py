@@ -39,7 +39,7 @@ def test_locust_stays_out_of_the_process_that_measures(app_load):
     assert done.stdout == "False\n"
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_a_short_run_measures_all_that_it_promises(stand_in_path):
     done = subprocess.run(
         [sys.executable, SCRIPT, "--seconds", "2", "--pairs", "3", "--users", "2"],
