@@ -3,19 +3,23 @@
 Series differ in marker and line style; a colour comes on top.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from lab_utils.figures import COLOURS, LINE_STYLES, MARKERS
-from lab_utils.profiling.profile import BatchFigures, Profile, ProfileError
+from lab_utils.profiling.profile import TOO_LARGE, Profile, ProfileError
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 _NAME_LENGTH = 28
-_LOG_RATIO = 8
-"""Largest to smallest value of an axis from which on it is logarithmic."""
+_BUSY = {
+    "threads at work": "cpu_utilization",
+    "GPU utilization": "gpu_utilization",
+    "SM efficiency": "sm_efficiency",
+    "achieved occupancy": "achieved_occupancy",
+}
 
 
 def latency_and_throughput(profiles: Sequence[Profile]) -> "Figure":
@@ -30,46 +34,36 @@ def latency_and_throughput(profiles: Sequence[Profile]) -> "Figure":
     _check(profiles)
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(10, 3.9))
-    figure.set_layout_engine("constrained", wspace=0.06)
+    figure = Figure(figsize=(10, 3.9), layout="constrained")
+    figure.get_layout_engine().set(wspace=0.06)
     times, rates = figure.subplots(1, 2)
     for number, profile in enumerate(profiles):
-        name = _name(profile, profiles)
-        colour, marker = (each[number % len(each)] for each in (COLOURS, MARKERS))
+        name = f"{_short(profile)}: " if len(profiles) > 1 else ""
+        colour, marker, line = (
+            each[number % len(each)] for each in (COLOURS, MARKERS, LINE_STYLES)
+        )
         look = {"color": colour, "marker": marker, "markersize": 6}
         sizes = [batch.batch_size for batch in profile.measured]
         p50 = [1000 * batch.p50 for batch in profile.measured]
-        up = [1000 * (batch.p95 - batch.p50) for batch in profile.measured]
         # With very few repeats an interpolated p95 can't be below the median, but for rounding.
-        bars = [[0.0] * len(up), [max(one, 0.0) for one in up]]
+        up = [max(1000 * (batch.p95 - batch.p50), 0.0) for batch in profile.measured]
+        bars = [[0.0] * len(up), up]
         label = f"{name}p50, bar up to p95"
-        style = LINE_STYLES[number % len(LINE_STYLES)]
-        times.errorbar(sizes, p50, bars, linestyle=style, capsize=4, label=label, **look)
-        for style, filled, label, value in (
-            ("-", True, "pages a second", "pages_per_second"),
-            ("--", False, "pages a second that users wait", "pages_per_user_second"),
-        ):
-            rates.plot(
-                sizes,
-                [getattr(batch, value) for batch in profile.measured],
-                linestyle=style,
-                markerfacecolor=colour if filled else "white",
-                label=f"{name}{label}",
-                **look,
-            )
+        times.errorbar(sizes, p50, bars, linestyle=line, capsize=4, label=label, **look)
+        given = [batch.pages_per_second for batch in profile.measured]
+        rates.plot(sizes, given, label=f"{name}pages a second", **look)
+        waited = [batch.pages_per_user_second for batch in profile.measured]
+        look |= {"linestyle": "--", "markerfacecolor": "white"}
+        rates.plot(sizes, waited, label=f"{name}pages a second that users wait", **look)
     times.set_ylabel("time of a batch in ms")
-    times.set_yscale("log")
     rates.set_ylabel("pages a second")
-    values = [value for line in rates.lines for value in line.get_ydata()]
-    if max(values) > _LOG_RATIO * min(values):
-        rates.set_yscale("log")
-    else:
-        rates.set_ylim(0, 1.25 * max(values))
     for axes in (times, rates):
         _finish(axes, profiles)
+        axes.set_yscale("log")
         _plain_ticks(axes)
-        _legend_above(axes)
-    _name_too_large(figure, profiles)
+        axes.legend(fontsize=8, frameon=False, loc="lower left", bbox_to_anchor=(-0.02, 1.0))
+    if too_large := [f"{_short(p)}: {sizes} pages" for p in profiles if (sizes := _too_large(p))]:
+        figure.supxlabel(f"does not fit the memory: {'; '.join(too_large)}", fontsize=9)
     return figure
 
 
@@ -87,19 +81,13 @@ def utilization(profiles: Sequence[Profile]) -> "Figure":
     figure = Figure(figsize=(width, 3.6), layout="constrained")
     every = figure.subplots(1, len(profiles), sharey=True, squeeze=False)[0]
     for axes, profile in zip(every, profiles, strict=True):
-        series = _busy_series(profile)
-        for number, (label, value) in enumerate(series.items()):
-            points = [
-                (b.batch_size, 100 * value(b)) for b in profile.measured if value(b) is not None
-            ]
-            if points:
-                axes.plot(
-                    *zip(*points, strict=True),
-                    color=COLOURS[number],
-                    marker=MARKERS[number],
-                    linestyle=LINE_STYLES[number],
-                    label=label,
-                )
+        is_cpu = profile.device.get("kind") == "cpu"
+        for number, (label, figure_name) in enumerate(_BUSY.items()):
+            shares = {b.batch_size: getattr(b, figure_name) for b in profile.measured}
+            points = [(size, 100 * share) for size, share in shares.items() if share is not None]
+            if points and is_cpu == (figure_name == "cpu_utilization"):
+                look = {"color": COLOURS[number], "marker": MARKERS[number], "label": label}
+                axes.plot(*zip(*points, strict=True), linestyle=LINE_STYLES[number], **look)
         axes.set_ylim(0, 105)
         axes.set_title(_short(profile), fontsize=10)
         _finish(axes, [profile])
@@ -109,16 +97,6 @@ def utilization(profiles: Sequence[Profile]) -> "Figure":
             axes.text(0.5, 0.5, "not recorded", transform=axes.transAxes, ha="center")
     every[0].set_ylabel("share of the time or the device in %")
     return figure
-
-
-def _busy_series(profile: Profile) -> dict[str, Callable[[BatchFigures], float | None]]:
-    if profile.device.get("kind") == "cpu":
-        return {"threads at work": lambda batch: batch.cpu_utilization}
-    return {
-        "GPU utilization": lambda batch: batch.gpu_utilization,
-        "SM efficiency": lambda batch: batch.sm_efficiency,
-        "achieved occupancy": lambda batch: batch.achieved_occupancy,
-    }
 
 
 def _check(profiles: Sequence[Profile]) -> None:
@@ -142,36 +120,18 @@ def _finish(axes: "Axes", profiles: Sequence[Profile]) -> None:
     axes.grid(alpha=0.3)
 
 
-def _legend_above(axes: "Axes") -> None:
-    """Above the axes, where it hides nothing."""
-    axes.legend(fontsize=8, frameon=False, loc="lower left", bbox_to_anchor=(-0.02, 1.0))
-
-
 def _plain_ticks(axes: "Axes") -> None:
     """Numbers instead of powers of ten."""
-    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+    from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,g}"))
-    if axes.get_yscale() == "log":
-        low, high = axes.get_ylim()
-        few = high < 100 * low
-        axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if few else (1,)))
-        axes.yaxis.set_minor_formatter(NullFormatter())
+    low, high = axes.get_ylim()
+    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if high < 100 * low else (1,)))
+    axes.yaxis.set_major_formatter(StrMethodFormatter("{x:,g}"))
+    axes.yaxis.set_minor_formatter(NullFormatter())
 
 
-def _name_too_large(figure: "Figure", profiles: Sequence[Profile]) -> None:
-    told = []
-    for profile in profiles:
-        sizes = [b.batch_size for b in profile.batches if b not in profile.measured]
-        if sizes:
-            told.append(f"{_short(profile)}: {', '.join(map(str, sizes))} pages")
-    if told:
-        figure.supxlabel(f"does not fit the memory: {'; '.join(told)}", fontsize=9)
-
-
-def _name(profile: Profile, profiles: Sequence[Profile]) -> str:
-    """What stands before a label where the device is not clear."""
-    return f"{_short(profile)}: " if len(profiles) > 1 else ""
+def _too_large(profile: Profile) -> str:
+    return ", ".join(str(b.batch_size) for b in profile.batches if b.status == TOO_LARGE)
 
 
 def _short(profile: Profile) -> str:
