@@ -18,7 +18,7 @@ from text_recognizer.places import SAMPLE_PAGES
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from lab_utils.profiling import Profile, Trace
+    from lab_utils.profiling import BatchFigures, Profile, Trace
 
 WARM_UPS = 2
 """TorchScript watches the first run, and makes its code faster in the second."""
@@ -53,6 +53,22 @@ def two_traces(gpu: "Profile | None") -> dict[int, "Trace"]:
     traced = {one.batch_size: one.trace for one in gpu.measured if one.trace} if gpu else {}
     chosen = sorted({min(traced), 16 if 16 in traced else max(traced)}) if traced else []
     return {size: read_trace(traced[size]) for size in chosen}
+
+
+def one_and_many(gpu: "Profile") -> "tuple[BatchFigures, BatchFigures]":
+    """The figures of the smallest batch and of 16 pages, or the largest."""
+    by_size = {batch.batch_size: batch for batch in gpu.measured}
+    return by_size[min(by_size)], by_size.get(16, gpu.measured[-1])
+
+
+def rhythm(trace: "Trace") -> str:
+    """How long kernels take and how often one comes, and how many numbers the CPU fetches."""
+    mean = sum(kernel.end - kernel.start for kernel in trace.kernels) / len(trace.kernels)
+    every = trace.duration / len(trace.kernels)
+    items = sum(operator.name == "aten::item" for operator in trace.operators)
+    return (
+        f"a kernel of {mean:.1f} µs every {every:.0f} µs; {items:,} numbers fetched by aten::item"
+    )
 
 
 def milliseconds_of_a_page(trace: "Trace", pages: int) -> dict[str, float]:
