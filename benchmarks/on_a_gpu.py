@@ -398,7 +398,7 @@ def launches(job: Job) -> dict[str, Any]:
     device = torch.device(job.device)
     repeats = 20 if device.type == "cuda" else 1
     ways = compare_ways(reader, strips.to(device), widths.to(device), repeats)
-    return {"lines": len(widths), "ways": [way.as_dict() for way in ways]}
+    return {"lines": len(widths), "ways": [dataclasses.asdict(way) for way in ways]}
 
 
 def train(job: Job) -> dict[str, Any]:

@@ -29,7 +29,7 @@ MOST_LINES = 8
 """On a made page."""
 QUEUED = 8
 """Pages of each process that may wait to be fetched."""
-_TAKEN = 2000
+_TAKEN = 500
 """Pages that the thread has taken in, at most: then the processes wait."""
 
 

@@ -3,6 +3,7 @@
 Figures are made without pyplot's global state.
 """
 
+import dataclasses
 import json
 import statistics
 import time
@@ -101,7 +102,7 @@ def launch_ways(page: Path) -> list[list[str]]:
     strips, widths = strips_of_page(page)
     repeats = 20 if device.type == "cuda" else 5
     ways = compare_ways(reader, strips.to(device), widths.to(device), repeats)
-    found = [("here", way.as_dict()) for way in ways]
+    found = [("here", dataclasses.asdict(way)) for way in ways]
     recorded = RECORDINGS / "cuda" / "launches.json"
     if device.type == "cpu" and recorded.is_file():
         found += [("recorded", way) for way in json.loads(recorded.read_text(encoding="utf-8"))]
