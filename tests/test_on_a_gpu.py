@@ -29,46 +29,6 @@ from text_recognizer.places import project_folder
 from text_recognizer.weights import load_line_reader, packaged_weights
 
 SCRIPT = project_folder() / "benchmarks" / "on_a_gpu.py"
-ON_THE_MACHINE = """
-torch pytorch-lightning torchmetrics numpy pillow safetensors matplotlib tqdm typer pyyaml pydantic
-tensorboard h5py opencv-python-headless scipy onnx onnxruntime pytest pip setuptools
-""".split()
-GUARD = """
-import sys
-class Without:
-    def __init__(self, finder):
-        self.finder = finder
-    def find_spec(self, name, path=None, target=None):
-        missing = name.partition(".")[0] in MISSING
-        return None if missing else self.finder.find_spec(name, path, target)
-    def find_distributions(self, context):
-        find = getattr(self.finder, "find_distributions", lambda context: [])
-        return (one for one in find(context) if one.metadata["Name"] not in MISSING)
-    def __getattr__(self, name):
-        return getattr(self.finder, name)
-sys.meta_path[:] = map(Without, sys.meta_path)
-"""
-
-
-def missing_names() -> set[str]:
-    """The installed packages that those neither are nor need, with the modules in them."""
-    there, wanted = set(), list(ON_THE_MACHINE)
-    while wanted:
-        name = canonicalize_name(wanted.pop())
-        if name in there:
-            continue
-        there.add(name)
-        with contextlib.suppress(metadata.PackageNotFoundError):
-            needs = map(Requirement, metadata.requires(name) or [])
-            wanted += [one.name for one in needs if not one.marker or one.marker.evaluate()]
-    there.add("text-recognizer-deployment-lab")
-    installed = {one.metadata["Name"] for one in metadata.distributions()}
-    modules = {
-        module
-        for module, packages in metadata.packages_distributions().items()
-        if there.isdisjoint(map(canonicalize_name, packages))
-    }
-    return modules | {name for name in installed if canonicalize_name(name) not in there}
 
 
 @pytest.fixture(scope="module")
@@ -81,14 +41,24 @@ def script():
 
 
 @pytest.fixture
-def guarded(tmp_path):
-    """An environment in which Python refuses the packages that the GPU machine lacks."""
-    folder = tmp_path / "guard"
-    folder.mkdir()
-    missing = missing_names()
-    assert {"gradio", "wandb", "fastapi", "httpx"} <= set(missing)
-    (folder / "sitecustomize.py").write_text(f"MISSING = {missing!r}{GUARD}")
-    path = os.pathsep.join([str(folder), str(project_folder())])
+def guarded(script, tmp_path):
+    """An environment in which Python finds only what the script says it needs, with its needs."""
+    modules = metadata.packages_distributions()
+    there, wanted = {"setuptools", "pip"}, [modules[module][0] for module in script.NEEDED]
+    while wanted:
+        name = canonicalize_name(wanted.pop())
+        if name not in there:
+            there.add(name)
+            with contextlib.suppress(metadata.PackageNotFoundError):
+                needs = map(Requirement, metadata.requires(name) or [])
+                wanted += [one.name for one in needs if not one.marker or one.marker.evaluate()]
+    missing = [n for n, own in modules.items() if there.isdisjoint(map(canonicalize_name, own))]
+    missing = sorted({*missing} - {"text_recognizer", "lab_utils", "lab_tracker", "lab_authoring"})
+    assert {"gradio", "wandb", "fastapi", "httpx", "typer"} <= {*missing}
+    guard = f"import sys; sys.modules.update(dict.fromkeys({missing!r}))"
+    (tmp_path / "guard").mkdir()
+    (tmp_path / "guard" / "sitecustomize.py").write_text(guard)
+    path = os.pathsep.join([str(tmp_path / "guard"), str(project_folder())])
     return os.environ | {"PYTHONPATH": path, "CUDA_VISIBLE_DEVICES": ""}
 
 
@@ -96,8 +66,8 @@ def test_every_step_needs_only_what_the_machine_has_and_one_line_says_what_lacks
     code = (
         "import lab_utils.profiling.launches, lab_utils.profiling.trace_pruning, "
         "lab_utils.profiling.plots, lab_utils.profiling.timeline, text_recognizer.train.by_time, "
-        "text_recognizer.evaluate.validation, text_recognizer.compile, lab_utils.commands.profile, "
-        "runpy; runpy.run_path('benchmarks/on_a_gpu.py')"
+        "text_recognizer.evaluate.validation, text_recognizer.compile, runpy; "
+        "runpy.run_path('benchmarks/on_a_gpu.py')"
     )
     done = subprocess.run(
         [sys.executable, "-c", code],

@@ -185,8 +185,8 @@ def _draw(found: "Profile", folder: Path) -> list[Path]:
     if not found.measured:
         return []
     figures = {
-        "latency_and_throughput": latency_and_throughput([found]),
-        "utilization": utilization([found]),
+        "latency_and_throughput": latency_and_throughput(found),
+        "utilization": utilization(found),
     }
     for batch in {b.batch_size: b for b in (found.measured[0], found.best)}.values():
         if batch.trace:
@@ -215,7 +215,7 @@ def _print_tables(found: "Profile") -> None:
 
     print(f"{found.about}\n\n{tables.as_text(tables.figures_table(found))}")
     best = found.best
-    if found.device["kind"] == "cuda" and found.measured and not best.device_seconds:
+    if found.device.get("kind") == "cuda" and found.measured and not best.device_seconds:
         print("\nThe profiler recorded nothing of the GPU: CUPTI is missing, or not allowed here.")
     if best is None:
         return

@@ -26,8 +26,8 @@ BINS = 200
 """Bins of the time axis."""
 NAMED = 5
 """Operators, and kernels, that get a look of their own; the others share one."""
-MOST_ROWS = 8
-"""Depths of marks, and streams, that are drawn at most."""
+MOST_THREADS, MOST_ROWS = 2, 8
+"""Threads, and depths of marks or streams, that are drawn at most."""
 OTHER, COPIES, FILLS = "other", "copies", "fills"
 _HATCHES = (*HATCHES, "+++", "***", "|||", "---")
 """What tells names apart without colours."""
@@ -38,30 +38,25 @@ Row = tuple[str, list[Piece]]
 """Title and pieces, which don't overlap."""
 
 
-def timeline(trace: Trace, step: int = -1, threads: int = 2, width: float = 10.0) -> "Figure":
-    """Draws one step of a trace: marks above, then processor threads, then GPU streams.
+def timeline(trace: Trace) -> "Figure":
+    """Draws the last step of a trace: marks above, then the busiest threads, then GPU streams.
 
     A thread's row shows the operator that runs innermost. A trace without a GPU gets no rows for
     one. The axis starts with the step and ends when the processor is done with it, and the GPU with
     the work that was launched in it.
-
-    Args:
-        step: position of the step in `trace.steps`; -1 for the last.
-        threads: threads of the processor to draw at most, the busiest ones.
-        width: of the figure in inches.
 
     Raises:
         TraceError: nothing happened in the step.
     """
     from matplotlib.figure import Figure
 
-    start, end = _extent(trace, step)
+    start, end = _extent(trace)
     marks = _mark_rows(trace, start, end)
-    groups = [_thread_rows(trace, start, end, threads), _stream_rows(trace, start, end)]
+    groups = [_thread_rows(trace, start, end), _stream_rows(trace, start, end)]
     count = len(marks) + sum(map(len, groups))
     if not count:
-        raise TraceError(f"{trace.path} shows nothing within {trace.steps[step].name}.")
-    figure = Figure(figsize=(width, 0.9 + 0.62 * count), layout="constrained")
+        raise TraceError(f"{trace.path} shows nothing within {trace.steps[-1].name}.")
+    figure = Figure(figsize=(10, 0.9 + 0.62 * count), layout="constrained")
     figure.get_layout_engine().set(h_pad=0.02, hspace=0.0)
     every: list[Axes] = list(figure.subplots(count, 1, sharex=True, squeeze=False)[:, 0])
     names = list(dict.fromkeys(name for _, pieces in marks for *_, name in pieces))
@@ -94,10 +89,10 @@ def short_name(name: str) -> str:
     return bare if len(bare) <= 34 else f"{bare[:20]}…{bare[-13:]}"
 
 
-def _extent(trace: Trace, step: int) -> Interval:
-    own = trace.steps[step]
+def _extent(trace: Trace) -> Interval:
+    own = trace.steps[-1]
     if own.end <= own.start:
-        raise TraceError(f"{own.name} of {trace.path} has no duration; draw another step.")
+        raise TraceError(f"{own.name} of {trace.path} has no duration; record it again.")
     calls = (call for call in trace.calls if own.start <= call.start < own.end)
     launched = {call.correlation for call in calls if call.correlation is not None}
     ends = (work.end for work in trace.work if work.correlation in launched)
@@ -120,13 +115,13 @@ def _mark_rows(trace: Trace, start: float, end: float) -> list[Row]:
     return rows[:MOST_ROWS]
 
 
-def _thread_rows(trace: Trace, start: float, end: float, count: int) -> list[Row]:
+def _thread_rows(trace: Trace, start: float, end: float) -> list[Row]:
     """What runs innermost on each of the busiest threads."""
     found = [
         [(one.start, one.end, short_name(one.name)) for one in innermost(spans)]
         for spans in by_thread(trace.operators).values()
     ]
-    chosen = _busiest([_within(pieces, start, end) for pieces in found])[:count]
+    chosen = _busiest([_within(pieces, start, end) for pieces in found])[:MOST_THREADS]
     if len(chosen) == 1:
         return [("processor", chosen[0])]
     return [(f"processor,\nthread {number}", own) for number, own in enumerate(chosen, start=1)]

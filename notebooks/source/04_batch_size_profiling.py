@@ -209,7 +209,7 @@ show_table(rows, columns, "Table 1. Batches on this machine's CPU.")
 from lab_utils.profiling.plots import latency_and_throughput
 
 show(
-    latency_and_throughput([cpu]),
+    latency_and_throughput(cpu),
     "Figure 3. The same, as curves.",
     "The time of a batch and the pages a second, against the number of pages in a batch.",
 )
@@ -326,7 +326,8 @@ print(slowest_operator(lambda: recognizer.predict(SMALL[0]), FOLDER / "own.json"
 # The same curve on a GPU. If PyTorch finds one here, the next cell measures it. If not, it takes
 # the recording in [`data/traces`](../data/traces/README.md), made on an NVIDIA H200 with pages of
 # real handwriting. If there is neither, it says so, and this section shows no GPU: figures that
-# nobody measured would be made up. Figures of a GPU have letters, the others numbers.
+# nobody measured would be made up, and what the text says of the H200 you cannot see. Figures of a
+# GPU have letters, the others numbers.
 
 # %% tags=["nbval-ignore-output"]
 gpu, about = draw.gpu_profile(sizes=[1, 2, 4, 8, 16, 32], folder=FOLDER / "gpu")
@@ -339,7 +340,7 @@ print(about)
 # %% tags=["nbval-ignore-output"]
 if gpu:
     show(
-        latency_and_throughput([gpu]),
+        latency_and_throughput(gpu),
         f"Figure A. The batch curve of {gpu.device['name']}.",
         "The time of a batch and the pages a second, against the number of pages in a batch.",
     )
@@ -348,8 +349,10 @@ if gpu:
 if gpu:
     one, many = draw.one_and_many(gpu)
     gain = many.pages_per_second / one.pages_per_second
-    print(f"{one.batch_size} page: {one.pages_per_second:.1f} pages a second")
-    print(f"{many.batch_size} pages: {many.pages_per_second:.1f} pages a second, {gain:.2f} times")
+    print(f"batch of {one.batch_size}: {one.pages_per_second:.1f} pages a second")
+    print(
+        f"batch of {many.batch_size}: {many.pages_per_second:.1f} pages a second, {gain:.2f} times"
+    )
     print(f"the best size of this CPU: {cpu.best.pages_per_second:.1f} pages a second")
 
 # %% [markdown]
@@ -406,7 +409,7 @@ traces = draw.two_traces(gpu)
 for size, trace in traces.items():
     kernels = [(kernel.start, kernel.end) for kernel in trace.kernels]
     share = gpu_utilization(kernels, 0, trace.duration)
-    print(f"{size:2} pages: {len(kernels):,} kernels, utilization {share:.0%}")
+    print(f"batch of {size:2}: {len(kernels):,} kernels, utilization {share:.0%}")
 
 # %% [markdown]
 # Utilization says *that* something ran, and not how much of the GPU it filled: one block of threads
@@ -424,7 +427,7 @@ if gpu:
     from lab_utils.profiling.plots import utilization
 
     show(
-        utilization([gpu]),
+        utilization(gpu),
         "Figure B. How busy the GPU was, in three ways.",
         "Three curves against the number of pages in a batch, SM efficiency below utilization.",
         width=560,
@@ -433,13 +436,13 @@ if gpu:
 # %% tags=["nbval-ignore-output"]
 for one in gpu.measured if gpu else []:
     if one.gpu_utilization is not None:
-        print(f"{one.batch_size:2} pages: no kernel runs for {1 - one.gpu_utilization:.0%}")
+        print(f"batch of {one.batch_size:2}: no kernel runs for {1 - one.gpu_utilization:.0%}")
         # Where no kernel runs, no multiprocessor has a block.
         assert one.sm_efficiency <= one.gpu_utilization + 1e-9
 
 # %% [markdown]
 # The H200 idles for more than four fifths of every batch. A GPU that is twice as fast would change
-# next to nothing. Occupancy looks much better, for it speaks only of the moments in which a kernel
+# little. Occupancy looks much better, for it speaks only of the moments in which a kernel
 # runs. So the question is not how the GPU works, but what it waits for. The traces show it, in the
 # same form as figure 4: what is the processor doing where the GPU's row is empty?
 
@@ -457,10 +460,11 @@ for letter, (size, trace) in zip("CD", traces.items(), strict=False):
 # In both, the processor's row is full and the GPU's is low. There are two reasons, and each has its
 # place in the picture.
 #
-# **Launches**, in the reader of figure C. Starting a kernel costs the CPU some ten µs, whatever is
-# in it, and with one page most kernels are done sooner: the GPU waits for the next launch. Such a
-# program is **launch-bound**. A batch is the remedy: in figure D, the lines of 16 pages go through
-# the reader in three batches, with little more launches, and there the GPU's row is high.
+# **Launches**, in the reader of figure C. Starting a kernel costs the CPU tens of µs with all that
+# leads to it, whatever is in the kernel, and with one page most kernels are done sooner: the GPU
+# waits for the next launch. Such a program is **launch-bound**. A batch is the remedy: in figure D,
+# the lines of 16 pages go through the reader in three batches. One launch does the work of many
+# lines, and there the GPU's row is high.
 #
 # **Python-like code on the CPU**, in the finder. `forward` is TorchScript's interpreter at work:
 # loops, comparisons, lists of numbers. It follows the lines from column to column, page by page,
@@ -479,7 +483,7 @@ if page_ms:
     columns = ["part", *[f"ms a page, batch of {size}" for size in page_ms]]
     show_table(rows, columns, "Table A. The processor's time for a page.")
 for size, trace in traces.items():
-    print(f"{size:2} pages: {draw.rhythm(trace)}")
+    print(f"batch of {size:2}: {draw.rhythm(trace)}")
 
 # %% tags=["nbval-ignore-output"]
 if len(page_ms) == 2:
@@ -547,7 +551,7 @@ for size, trace in traces.items():
     kernels = [(kernel.start, kernel.end) for kernel in trace.kernels]
     name = waiting_operator(kernels, draw.operators_of(trace))
     longest = max(gap.seconds for gap in idle_gaps(trace))
-    print(f"{size:2} pages: {1000 * longest:.1f} of {1000 * trace.seconds:.0f} ms, in {name}")
+    print(f"batch of {size:2}: {1000 * longest:.1f} of {1000 * trace.seconds:.0f} ms, in {name}")
 
 # %% [markdown]
 # On the H200 it is `forward` for one page as for sixteen: the line-following loop of the finder. So
@@ -578,10 +582,10 @@ show_table(ways, draw.LAUNCH_COLUMNS, "Table 4. The reader on the lines of one p
 assert all(equal != "no" for *_, equal in ways)
 
 # %% [markdown]
-# On the H200, seven lines in a batch are five times as fast as one after the other, a graph of that
-# batch more than twice as fast again, and the compiled reader a little faster still: all with the
+# On the H200, the lines in a batch are five times as fast as one after the other, a graph of that
+# batch is more than twice as fast again, and the compiled reader gains another fifth: all with the
 # same text. That is what a launch-bound program gains. But look back at table A before you build it
-# in: for a whole page, it can save no more than the reader's row.
+# in: of a whole page, it can save no more than the reader's row.
 
 # %% [markdown]
 # ## 5. Choose the size
@@ -696,7 +700,7 @@ played = {
 show(
     draw.by_wait(played, target=0.010),
     "Figure 5. What waiting costs users and saves in work, on the simulated device; max batch 16.",
-    "Above, p95 rises with the max wait, steeply at low rates and little at 2,000 a second; below, "
+    "Above, p95 rises with the max wait at all rates, from below the target to above it; below, "
     "the share of time in which the device is busy falls, from 95 to 34 % at 1,000 a second.",
     width=620,
 )

@@ -74,12 +74,12 @@ def rhythm(trace: "Trace") -> str:
 
 def milliseconds_of_a_page(trace: "Trace", pages: int) -> dict[str, float]:
     """ms of the processor for each page of a batch, by the marks around the model's parts, but for
-    those within the reader; "between them" is what no mark holds."""
+    those within the reader."""
     from lab_utils.profiling.trace_operators import parts
 
     shares = parts(trace, on_device=False)
     outer = {name: share for name, share in shares.items() if name not in ("backbone", "encoder")}
-    outer["between them"] = max(0.0, 1 - sum(outer.values()))
+    outer["outside all marks"] = max(0.0, 1 - sum(outer.values()))
     return {name: 1000 * trace.seconds * share / pages for name, share in outer.items()}
 
 
