@@ -325,10 +325,11 @@ def record(job: Job) -> dict[str, Any]:
 
 
 def large(job: Job) -> dict[str, Any]:
-    """The largest batches, added to the profile if there is one."""
+    """The largest batches, added to the profile if there is one: only their times, since reading
+    their traces would take longer than all else."""
     from lab_utils.profiling import Profile
 
-    found = _profile(job, LARGE_SIZES[job.device], "large").keep_traces([])
+    found = _profile(job, LARGE_SIZES[job.device], "large", traced=False)
     path = job.scratch / "profile" / "profile.json"
     if path.is_file():
         smaller = Profile.load(path)
@@ -343,7 +344,7 @@ def _statuses(profile: Any) -> dict[str, str]:
     return {str(batch.batch_size): batch.status for batch in profile.batches}
 
 
-def _profile(job: Job, sizes: tuple[int, ...], name: str) -> Any:
+def _profile(job: Job, sizes: tuple[int, ...], name: str, traced: bool = True) -> Any:
     from lab_utils.profiling import profile_batch_sizes
     from text_recognizer.paragraph_text_recognizer import ParagraphTextRecognizer
 
@@ -355,6 +356,7 @@ def _profile(job: Job, sizes: tuple[int, ...], name: str) -> Any:
         out=job.scratch / name,
         repeats=None if job.device == "cuda" else 1,
         seconds=SECONDS_PER_SIZE,
+        traced=traced,
         pages=[item.path for item in _typical_first(_items(job))],
         command=shlex.join(["lab", "profile", "--device", job.device, "--batch-sizes"])
         + " "

@@ -31,6 +31,19 @@ from text_recognizer.weights import load_line_reader, packaged_weights
 SCRIPT = project_folder() / "benchmarks" / "on_a_gpu.py"
 
 
+GUARD = """
+import sys
+from importlib.metadata import Distribution, PackageNotFoundError
+real = Distribution.from_name
+def from_name(name):
+    if name.replace("-", "_") in MISSING:
+        raise PackageNotFoundError(name)
+    return real(name)
+Distribution.from_name = from_name
+sys.modules.update(dict.fromkeys(MISSING))
+"""
+
+
 @pytest.fixture(scope="module")
 def script():
     spec = importlib.util.spec_from_file_location("on_a_gpu", SCRIPT)
@@ -55,9 +68,8 @@ def guarded(script, tmp_path):
     missing = [n for n, own in modules.items() if there.isdisjoint(map(canonicalize_name, own))]
     missing = sorted({*missing} - {"text_recognizer", "lab_utils", "lab_tracker", "lab_authoring"})
     assert {"gradio", "wandb", "fastapi", "httpx", "typer"} <= {*missing}
-    guard = f"import sys; sys.modules.update(dict.fromkeys({missing!r}))"
     (tmp_path / "guard").mkdir()
-    (tmp_path / "guard" / "sitecustomize.py").write_text(guard)
+    (tmp_path / "guard" / "sitecustomize.py").write_text(f"MISSING = {missing!r}{GUARD}")
     path = os.pathsep.join([str(tmp_path / "guard"), str(project_folder())])
     return os.environ | {"PYTHONPATH": path, "CUDA_VISIBLE_DEVICES": ""}
 

@@ -49,6 +49,7 @@ def profile_batch_sizes(
     out: str | os.PathLike | None = None,
     repeats: int | None = None,
     seconds: float = SECONDS_PER_SIZE,
+    traced: bool = True,
     pages: Sequence[ImageSource] | None = None,
     progress: Progress | None = None,
     command: str | None = None,
@@ -68,6 +69,7 @@ def profile_batch_sizes(
             is replaced once the new one is whole. None: no file is kept.
         repeats: batches of each size to time. None: as many as take `seconds`, but between
             MIN_REPEATS and MAX_REPEATS.
+        traced: whether each size runs under the profiler. What its trace would show is None else.
         pages: images to make batches of, from the first one on, and again where there are too few;
             None: the pages to show of `data/pages`, in mixtures of equal cost.
         progress: see Progress.
@@ -99,7 +101,8 @@ def profile_batch_sizes(
         measurement = Measurement(recognizer, runs, progress)
         measurement.warm_up()
         measurement.time(repeats, seconds)
-        measurement.trace(folder)
+        if traced:
+            measurement.trace(folder)
         found = Profile(
             device=describe_device(where),
             versions=describe_versions(),
