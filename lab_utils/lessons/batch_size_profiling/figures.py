@@ -17,6 +17,7 @@ from lab_utils.service.queueing import simulate_queue
 from text_recognizer.places import SAMPLE_PAGES
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
     from lab_utils.profiling import BatchFigures, Profile, Trace
@@ -213,59 +214,47 @@ def ways_compared(ways: Mapping[str, Callable[[Path], str]], rounds: int = 5) ->
     ]
 
 
-def one_by_one_and_together(fixed: float = 3.0, page: float = 1.0, pages: int = 4) -> "Figure":
-    """The same pages one by one and as a batch, where each batch has a cost of its own."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(7, 1.7), layout="constrained")
-    axes = figure.add_subplot()
-    rows = {"one by one": [1] * pages, "one batch": [pages]}
-    labels = {0: "for each batch", 1: "for each page"}
-    for row, sizes in rows.items():
-        left = 0.0
-        for size in sizes:
-            for number, width in [(0, fixed), *[(1, page)] * size]:
-                axes.barh(
-                    row,
-                    width,
-                    left=left,
-                    height=0.6,
-                    color=COLOURS[number],
-                    hatch=HATCHES[number],
-                    edgecolor="white",
-                    label=labels.pop(number, None),
-                )
-                left += width
+def one_by_one_and_together() -> "Figure":
+    """Four pages one by one and as a batch, where a batch itself costs as much as three pages."""
+    figure, axes = _sketch(1.7)
+    pieces = {
+        "for each batch": [[(4 * n, 3) for n in range(4)], [(0, 3)]],
+        "for each page": [[(4 * n + 3, 1) for n in range(4)], [(3 + n, 1) for n in range(4)]],
+    }
+    for number, (name, rows) in enumerate(pieces.items()):
+        look = {"facecolor": COLOURS[number], "hatch": HATCHES[number], "edgecolor": "white"}
+        for row, spans in enumerate(rows):
+            axes.broken_barh(spans, (row - 0.3, 0.6), label=None if row else name, **look)
+    axes.set_yticks([0, 1], ["one by one", "one batch"])
     axes.invert_yaxis()
-    axes.set(xlabel="time", xticks=[])
-    axes.spines[["top", "right"]].set_visible(False)
     axes.legend(frameon=False, loc="lower right")
     return figure
 
 
 def two_stops() -> "Figure":
     """A CPU that hands work to a device and goes on: two moments to stop a clock at."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(7, 1.9), layout="constrained")
-    axes = figure.add_subplot()
-    for number in range(4):
-        axes.barh("CPU", 0.5, left=0.6 * number, height=0.5, color=COLOURS[0], edgecolor="black")
-        axes.barh(
-            "device",
-            2,
-            left=0.5 + 2 * number,
-            height=0.5,
-            color=COLOURS[1],
-            hatch=HATCHES[1],
-            edgecolor="black",
-        )
+    figure, axes = _sketch(1.9)
+    rows = [[(0.6 * n, 0.5) for n in range(4)], [(0.5 + 2 * n, 2) for n in range(4)]]
+    for row, spans in enumerate(rows):
+        look = {"facecolor": COLOURS[row], "hatch": HATCHES[row], "edgecolor": "black"}
+        axes.broken_barh(spans, (row - 0.25, 0.5), **look)
     for x, text in ((2.4, "work() returns"), (8.5, "synchronize() returns")):
         axes.axvline(x, color="black", linestyle="--")
         axes.text(x - 0.08, -0.55, text, ha="right", va="center", fontsize=9)
-    axes.set(xlabel="time", xticks=[], ylim=(1.5, -0.8), xlim=(-0.3, 9))
-    axes.spines[["top", "right"]].set_visible(False)
+    axes.set_yticks([0, 1], ["CPU", "device"])
+    axes.set(ylim=(1.5, -0.8), xlim=(-0.3, 9))
     return figure
+
+
+def _sketch(height: float) -> "tuple[Figure, Axes]":
+    """An empty figure, 7 inches wide, with time to the right and no numbers."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(7, height), layout="constrained")
+    axes = figure.add_subplot()
+    axes.set(xlabel="time", xticks=[])
+    axes.spines[["top", "right"]].set_visible(False)
+    return figure, axes
 
 
 def by_wait(played: Mapping[float, Mapping[float, Played]], target: float) -> "Figure":
