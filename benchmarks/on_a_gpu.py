@@ -240,8 +240,8 @@ def _finish(
         status = f"stopped after {limit:.0f} s"
     finally:
         end_kept(process)
-    told = job.scratch / f"{name}.json"
-    found = json.loads(told.read_text()) if told.is_file() else {}
+    written = job.scratch / f"{name}.json"
+    found = json.loads(written.read_text()) if written.is_file() else {}
     seconds = round(time.monotonic() - start, 1)
     result["steps"][name] = {"status": status, "seconds": seconds, **found}
     _write(job.out / "result.json", result)

@@ -243,7 +243,7 @@ def test_parts_of_large_weights_are_joined(brought, script, tmp_path, monkeypatc
     ("changed", "said"),
     [
         ({}, ""),
-        ({"alone": {"unipen": 0.09, "copiste": 0.08}}, "without"),
+        ({"without_model": {"unipen": 0.09, "copiste": 0.08}}, "without"),
         ({"with_model": {"unipen": 0.07, "copiste": 0.05}}, "higher"),
         # One group must not pay for the other.
         ({"with_model": {"unipen": 0.02, "copiste": 0.06}}, "copiste is read worse"),
@@ -254,7 +254,7 @@ def test_parts_of_large_weights_are_joined(brought, script, tmp_path, monkeypatc
 def test_the_rule_by_which_weights_are_packaged(changed, said):
     groups = adoption.GROUPS
     old = Measured(dict.fromkeys(groups, 0.08), dict.fromkeys(groups, 0.05), 0.2, 1_000_000)
-    new = dataclasses.replace(old, alone=dict.fromkeys(groups, 0.07))
+    new = dataclasses.replace(old, without_model=dict.fromkeys(groups, 0.07))
     found = objections(dataclasses.replace(new, **changed), old)
     assert (said in found[0]) if said else not found
 
@@ -292,9 +292,9 @@ def test_the_whole_script_on_a_processor_from_a_copy(handwriting, guarded, tmp_p
     out = tmp_path / "out"
     command = [sys.executable, "benchmarks/on_a_gpu.py", "--device", "cpu", "--minutes", "0.5"]
     command += ["--pack", str(pack), "--out", str(out)]
-    alone = ["unshare", "--net", "--map-root-user"]
-    if shutil.which("unshare") and subprocess.run([*alone, "true"]).returncode == 0:
-        command = [*alone, *command]
+    offline = ["unshare", "--net", "--map-root-user"]
+    if shutil.which("unshare") and subprocess.run([*offline, "true"]).returncode == 0:
+        command = [*offline, *command]
     environment = guarded | {"PYTHONPATH": guarded["PYTHONPATH"].split(os.pathsep)[0]}
     subprocess.run(command, cwd=copy, env=environment, check=True)
     result = json.loads((out / "result.json").read_text())

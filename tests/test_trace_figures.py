@@ -181,7 +181,7 @@ def test_a_recorded_trace_of_the_cpu_says_what_the_profiler_says(tmp_path):
     assert list(shares) == ["finder", "reader", "encoder"]
     assert 0 < shares["encoder"] < shares["reader"] < 1 - shares["finder"]
     assert 0 < cpu_seconds(trace) <= trace.seconds
-    # The convolution's result alone: 4 pages, 8 channels of 30 x 30 floats.
+    # Only the convolution's result: 4 pages, 8 channels of 30 x 30 floats.
     assert trace.memory["CPU"] >= 4 * 8 * 30 * 30 * 4
 
 

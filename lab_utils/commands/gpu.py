@@ -86,8 +86,8 @@ def _compared(reader: Path, scratch: Path, pages: int | None) -> list[str]:
     new, old = adoption.compare(reader, [item for items in written for item in items])
     for group in adoption.GROUPS:
         print(
-            f"{group:8} CER without language model {new.alone[group]:.4f} "
-            f"(packaged {old.alone[group]:.4f}), with it {new.with_model[group]:.4f} "
+            f"{group:8} CER without language model {new.without_model[group]:.4f} "
+            f"(packaged {old.without_model[group]:.4f}), with it {new.with_model[group]:.4f} "
             f"(packaged {old.with_model[group]:.4f})"
         )
     print(f"{new.seconds:.3f} s a page (packaged {old.seconds:.3f}), {new.bytes / 1e6:.1f} MB")

@@ -235,5 +235,5 @@ def _contents(folder: Path) -> str:
     traces = trace_paths(folder)
     size = sum(path.stat().st_size for path in traces) / 1e6
     counts = {"plot": sum(1 for _ in folder.glob("*.png")), "trace": len(traces)}
-    told = [f"{count} {name}" + "s" * (count != 1) for name, count in counts.items()]
-    return f"profile.json, {', '.join(told)} ({size:.1f} MB)"
+    parts = [f"{count} {name}" + "s" * (count != 1) for name, count in counts.items()]
+    return f"profile.json, {', '.join(parts)} ({size:.1f} MB)"

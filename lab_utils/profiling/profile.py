@@ -206,7 +206,7 @@ def recorded_profile(kind: str = "cuda") -> Profile | None:
 
 def quantile(values: Sequence[float], share: float) -> float:
     """The value that a share of all do not exceed, on straight lines between the sorted values,
-    of which the first stands for 0 and the last for 1 (Hyndman and Fan 1996, definition 7)."""
+    of which the first is at 0 and the last at 1 (Hyndman and Fan 1996, definition 7)."""
     ordered = sorted(values)
     position = share * (len(ordered) - 1)
     low = math.floor(position)
