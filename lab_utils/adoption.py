@@ -58,8 +58,8 @@ class Result(BaseModel):
 class Measured:
     """How a model reads the validation pages on this machine.
 
-    without_model, with_model: CER by group, without and with the language model. seconds: of a page,
-    without. bytes: of the TorchScript file.
+    without_model, with_model: CER by group, without and with the language model. seconds: of a
+    page, without. bytes: of the TorchScript file.
     """
 
     without_model: dict[str, float]
