@@ -75,6 +75,17 @@ def test_batches_have_one_shape_for_each_width_from_the_first_line_on():
     assert all(count == max(16 * 704 // width, 4) for count, _, width in shapes)
 
 
+def test_lines_of_all_widths_are_used_equally_often():
+    pool = StripPool(seed=1)
+    for width in (150, 1400):
+        pool.add(made_lines(100, width))
+    lines = {192: 0, 1408: 0}
+    for _ in range(300):
+        count, _, width = pool.batch(10 * 704).strips.shape
+        lines[width] += count
+    assert lines[192] == pytest.approx(lines[1408], rel=0.25)
+
+
 def test_a_full_pool_keeps_its_size():
     pool = StripPool(most=10, seed=1)
     for _ in range(5):

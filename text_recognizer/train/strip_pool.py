@@ -112,16 +112,18 @@ class StripPool:
     def batch(self, pixels: int) -> PooledBatch:
         """A batch of one width whose strips have about `pixels` px of width together.
 
-        The number of lines follows from the width. Widths are drawn by how many lines there are of
-        each, among those with enough lines for a batch. Lines that were never used come first, the
-        others are drawn; if no width has enough, some come twice. The pool must not be empty.
+        The number of lines follows from the width. Widths are drawn, among those with enough lines
+        for a batch, so that lines of all widths are used equally often. Lines that were never used
+        come first, the others are drawn; if no width has enough, some come twice. The pool must not
+        be empty.
         """
         sizes = [lines_in_batch(pixels, shelf.width) for shelf in self._shelves]
         counts = np.array([shelf.count for shelf in self._shelves], dtype=np.float64)
-        enough = counts * (counts >= sizes)
+        enough = counts >= sizes
         if not enough.any():
-            enough = counts * (counts == counts.max())
-        number = self._rng.choice(len(counts), p=enough / enough.sum())
+            enough = counts == counts.max()
+        batches = enough * counts / sizes
+        number = self._rng.choice(len(counts), p=batches / batches.sum())
         shelf, size = self._shelves[number], sizes[number]
         fresh = min(size, shelf.fresh)
         old, missing = shelf.count - shelf.fresh, size - fresh
