@@ -80,7 +80,7 @@ def test_lines_of_all_widths_are_used_equally_often():
     for width in (150, 1400):
         pool.add(made_lines(100, width))
     lines = {192: 0, 1408: 0}
-    for _ in range(300):
+    for _ in range(2000):
         count, _, width = pool.batch(10 * 704).strips.shape
         lines[width] += count
     assert lines[192] == pytest.approx(lines[1408], rel=0.25)
