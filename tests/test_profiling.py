@@ -103,21 +103,6 @@ def test_repeats_follow_a_budget_of_time_and_are_no_fewer_than_three(recognizer,
     assert not any(batch.operators or batch.traced_seconds for batch in found.batches)
 
 
-def test_progress_reaches_its_total(recognizer, page):
-    reports = []
-    profile_batch_sizes(
-        recognizer(),
-        None,
-        [1, 3],
-        repeats=2,
-        pages=[page],
-        progress=lambda *one: reports.append(one),
-    )
-    done = [one[0] for one in reports]
-    assert done == sorted(done) and reports[-1][0] == reports[-1][1] > 0
-    assert "batches of 3" in " ".join(one[2] for one in reports)
-
-
 def test_p95_of_few_repeats_lies_between_the_slowest_two():
     values = [0.4, 0.1, 0.2, 0.3]
     assert quantile(values, 0.95) == pytest.approx(0.385)

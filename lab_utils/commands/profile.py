@@ -2,8 +2,6 @@
 
 import importlib.util
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,7 +9,6 @@ import typer
 
 if TYPE_CHECKING:
     from lab_utils.profiling import Profile
-    from lab_utils.profiling.batch_sizes import Progress
     from text_recognizer.paragraph_text_recognizer import ParagraphTextRecognizer
 
 
@@ -143,14 +140,14 @@ def _measured(
     from lab_utils.profiling.folder import PROFILE_NAME, replaced_folder
 
     # The plots belong to the whole that takes the folder's place.
-    with replaced_folder(folder) as partial, _progress() as progress:
+    with replaced_folder(folder) as partial:
         found = profile_batch_sizes(
             recognizer,
             None,
             sizes,
             out=partial,
             pages=images,
-            progress=progress,
+            progress=True,
             command=shlex.join(["lab", *sys.argv[1:]]),
         )
         _draw(found, partial)
@@ -158,22 +155,6 @@ def _measured(
             found = found.keep_traces(kept)
             found.save(partial / PROFILE_NAME)
     return Profile.load(folder)
-
-
-@contextmanager
-def _progress() -> Iterator["Progress"]:
-    """A bar on stderr, where that is a terminal."""
-    from tqdm import tqdm
-
-    with tqdm(unit="page", leave=False, disable=None, file=sys.stderr) as bar:
-
-        def show(done: int, total: int, what: str) -> None:
-            bar.total = total
-            bar.set_description(what, refresh=False)
-            bar.update(done - bar.n)
-            bar.refresh()
-
-        yield show
 
 
 def _draw(found: "Profile", folder: Path) -> list[Path]:

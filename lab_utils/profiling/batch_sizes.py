@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
+from tqdm import tqdm
 
 from lab_utils.profiling.device import describe_device, describe_versions, project_commit
 from lab_utils.profiling.folder import PROFILE_NAME, ProfileError, replaced_folder
@@ -24,7 +25,7 @@ from lab_utils.profiling.gpu_figures import (
     gpu_utilization,
     sm_efficiency,
 )
-from lab_utils.profiling.measurement import SECONDS_PER_SIZE, Measurement, Progress, Run
+from lab_utils.profiling.measurement import SECONDS_PER_SIZE, Measurement, Run
 from lab_utils.profiling.pages import SAMPLES, load_pages, repeated, sample_batch
 from lab_utils.profiling.profile import TOO_LARGE, BatchFigures, Profile
 from lab_utils.profiling.trace import TraceError, read_trace
@@ -51,7 +52,7 @@ def profile_batch_sizes(
     seconds: float = SECONDS_PER_SIZE,
     traced: bool = True,
     pages: Sequence[ImageSource] | None = None,
-    progress: Progress | None = None,
+    progress: bool = False,
     command: str | None = None,
 ) -> Profile:
     """Measures the network on batches of these sizes, and traces one batch of each.
@@ -72,7 +73,7 @@ def profile_batch_sizes(
         traced: whether each size runs under the profiler. What its trace would show is None else.
         pages: images to make batches of, from the first one on, and again where there are too few;
             None: the pages to show of `data/pages`, in mixtures of equal cost.
-        progress: see Progress.
+        progress: whether a bar is shown on stderr, if that is a terminal.
         command: what the profile says that took it.
 
     Raises:
@@ -98,7 +99,8 @@ def profile_batch_sizes(
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="lab-profile-")))
         else:
             folder = stack.enter_context(replaced_folder(Path(out)))
-        measurement = Measurement(recognizer, runs, progress)
+        bar = tqdm(unit="page", leave=False, disable=None if progress else True)
+        measurement = Measurement(recognizer, runs, stack.enter_context(bar))
         measurement.warm_up()
         measurement.time(repeats, seconds)
         if traced:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 import torch
 from torch.profiler import ProfilerActivity, profile, schedule, tensorboard_trace_handler
+from tqdm import tqdm
 
 from lab_utils.profiling.folder import batch_folder, trace_paths
 from text_recognizer.errors import is_out_of_memory
@@ -26,10 +27,6 @@ MIN_REPEATS, MAX_REPEATS = 3, 30
 SECONDS_PER_SIZE = 5.0
 """What the repeats of a batch size may take together, if they are more than MIN_REPEATS."""
 _WARM_UPS, _WARM_UP_SECONDS = 3, 1.0
-
-Progress = Callable[[int, int, str], None]
-"""Called before each batch: pages that were read so far, pages in all (an estimate until the
-warm-up is over), and what comes next."""
 
 
 @dataclass
@@ -50,21 +47,21 @@ class Run:
 
 
 class Measurement:
-    """Takes a recognizer through `runs`; call the three methods in their order, each once."""
+    """Takes a recognizer through `runs`; call the three methods in their order, each once.
+
+    Args:
+        bar: shows the pages that were read, out of an estimate until the warm-up is over.
+    """
 
     def __init__(
-        self,
-        recognizer: "ParagraphTextRecognizer",
-        runs: Sequence[Run],
-        progress: Progress | None = None,
+        self, recognizer: "ParagraphTextRecognizer", runs: Sequence[Run], bar: tqdm
     ) -> None:
-        self._recognizer, self._runs, self._progress = recognizer, runs, progress
+        self._recognizer, self._runs, self._bar = recognizer, runs, bar
         self._device = recognizer.device
         self._is_cuda = self._device.type == "cuda"
         # Kept after a batch is read: the profiler complains about memory of before that is freed.
         self._batch: tuple[torch.Tensor, torch.Tensor] | None = None
-        self._done = 0
-        self._total = sum(run.size * (_WARM_UPS + MIN_REPEATS + 1) for run in runs)
+        bar.total = sum(run.size * (_WARM_UPS + MIN_REPEATS + 1) for run in runs)
 
     def warm_up(self) -> None:
         """Lets TorchScript specialize, kernels load and the pools of memory grow."""
@@ -89,7 +86,7 @@ class Measurement:
             turns += [((number + 0.5) / count, run.size, run) for number in range(count)]
         # Each trace begins with a batch of the smallest size.
         traced = sum(run.size + self._fitting[0].size for run in self._fitting)
-        self._total = self._done + sum(size for _, size, _ in turns) + traced
+        self._bar.total = self._bar.n + sum(size for _, size, _ in turns) + traced
         for *_, run in sorted(turns, key=lambda turn: turn[:2]):
             took = self._read(run, "timing") if run.fits else None
             run.fits = took is not None
@@ -112,7 +109,6 @@ class Measurement:
                 shutil.rmtree(place, ignore_errors=True)
             run.trace = next(iter(trace_paths(place)), None)
         self._batch = None
-        self._report("done")
 
     @property
     def _fitting(self) -> list[Run]:
@@ -123,14 +119,14 @@ class Measurement:
     ) -> tuple[float, float] | None:
         """Reads a batch: s on the clock, and of all the process's threads; None if the memory is
         not enough. `begin` is called when the pages are on the device and the network is next."""
-        self._report(f"{what}, batches of {run.size}")
+        self._bar.set_description(f"{what}, batches of {run.size}")
         try:
             took = self._network(run, begin)
         except Exception as error:
             if not is_out_of_memory(error):
                 raise
         else:
-            self._done += run.size
+            self._bar.update(run.size)
             return took
         # Not within the handler: there, the error's traceback keeps the tensors alive.
         self._batch = None
@@ -165,10 +161,6 @@ class Measurement:
             on_trace_ready=tensorboard_trace_handler(str(folder), "lab", use_gzip=True),
             profile_memory=True,
         )
-
-    def _report(self, what: str) -> None:
-        if self._progress:
-            self._progress(self._done, max(self._done, self._total), what)
 
 
 @contextmanager
