@@ -61,8 +61,9 @@ show(
 # %% [markdown]
 # ## 1. A clock that can be trusted
 #
-# Load a recognizer and read the same page six times. It is the same work each time. (This notebook
-# measures only the networks, without the language model of notebook 03.)
+# Load a recognizer and read the same page six times. It is the same work each time: will it take
+# the same time? (This notebook measures only the networks, without the language model of notebook
+# 03.)
 
 # %% tags=["timing"]
 PAGE = "data/pages/show_font_002.jpg"
@@ -232,8 +233,8 @@ show(
 #
 # A **trace** tells what ran when: each operator of PyTorch with its start and its duration. The
 # recognizer adds **marks** for its parts, so that you need not guess which convolution belongs to
-# which. Below is a batch of one page. Which part will take most of it: finding the lines, or
-# reading them?
+# which. Below is a batch of one page. Which part will take most of it, finding the lines or reading
+# them, and which operator?
 
 # %% tags=["timing"]
 from lab_utils.profiling import read_trace
@@ -421,6 +422,8 @@ for size, trace in traces.items():
 #   **warps**, groups of 32 threads. Occupancy is the share of the warps that it can hold, as a mean
 #   over the kernels, each weighted with its time. (Both are estimates from the sizes of the
 #   kernels, as in torch-tb-profiler. Only counters in the GPU would know better.)
+#
+# Which of the three will be the highest, and why is that no good news?
 
 # %% tags=["nbval-ignore-output"]
 if gpu:
