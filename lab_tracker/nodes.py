@@ -6,8 +6,7 @@ walk calls. Plain columns, like `createdAt`, are found in the row."""
 import json
 import mimetypes
 import sqlite3
-from base64 import b64decode, b64encode
-from binascii import Error as Base64Error
+from base64 import b64encode
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -15,11 +14,11 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from lab_tracker import artifacts, runs, streams
-from lab_tracker.errors import NotFoundError, RequestError
+from lab_tracker.errors import RequestError
 from lab_tracker.filters import matching, ordered
 from lab_tracker.graphql import ROW, TYPENAME, Node
 from lab_tracker.limits import MAX_PAGE
-from lab_tracker.names import load_json, load_object
+from lab_tracker.names import load_json, load_object, to_id
 from lab_tracker.patterns import fits_like
 from lab_tracker.signing import Signer
 from lab_tracker.storage import Store
@@ -27,22 +26,6 @@ from lab_tracker.storage import Store
 _SPECS = TypeAdapter(list[streams.Spec])
 
 Rows = list[sqlite3.Row]
-
-
-def to_id(kind: str, number: object) -> str:
-    """The id of a row for the SDK, which wants base64."""
-    return b64encode(f"{kind}:{number}".encode()).decode()
-
-
-def from_id(kind: str, text: object) -> int:
-    """The row's number. Raises NotFoundError for the id of something else."""
-    try:
-        found, _, number = b64decode(str(text), validate=True).decode().partition(":")
-        if found == kind and abs(int(number)) < 2**63:
-            return int(number)
-    except (Base64Error, ValueError):
-        pass
-    raise NotFoundError(f"There is no {kind} with the id {str(text)[:80]!r}.")
 
 
 def connection(
@@ -132,7 +115,10 @@ class Nodes:
         return self.project(found) if found else None
 
     def project_with(self, number: int) -> Node:
-        return self.project(runs.project_by_id(self.store, number))
+        return self.project(self.store.get("projects", number))
+
+    def upload_url(self, kind: str, number: int, name: str = "") -> str:
+        return self.base_url + self.signer.upload_url(kind, number, name)
 
     def project(self, row: sqlite3.Row) -> Node:
         store, number = self.store, row["id"]
@@ -146,7 +132,7 @@ class Nodes:
             return connection(found, self.run, first, after)
 
         def find_run(name: str = "", **_: Any) -> Node | None:
-            found = runs.run_of(store, number, name)
+            found = store.find("runs", project_id=number, name=name)
             return self.run(found) if found else None
 
         def types() -> list[str]:
@@ -296,13 +282,13 @@ class Nodes:
         }
 
     def collection_with(self, number: int) -> Node:
-        return self.collection(artifacts.collection_by_id(self.store, number))
+        return self.collection(self.store.get("collections", number))
 
     def collection(self, row: sqlite3.Row) -> Node:
         store, number = self.store, row["id"]
 
         def versions(first=None, after=None, **_: Any) -> Node:
-            total = store.value("SELECT count(*) FROM memberships WHERE collection_id = ?", number)
+            total = artifacts.version_count(store, number)
             start = cursor(after)
             members = artifacts.versions_of(store, number, page_size(first), start)
             listed = page(members, self.artifact, start, total)

@@ -194,12 +194,12 @@ class Pages:
     # What the templates ask
 
     def run_address(self, run: sqlite3.Row) -> str:
-        project = runs.project_by_id(self.store, run["project_id"])
+        project = self.store.get("projects", run["project_id"])
         return address(project["entity"], project["name"], "runs", run["name"])
 
     def artifact_address(self, collection: sqlite3.Row, index: int | None = None) -> str:
         """The page of a collection, or of one version of it."""
-        project = runs.project_by_id(self.store, collection["project_id"])
+        project = self.store.get("projects", collection["project_id"])
         path = [project["entity"], project["name"], "artifacts", collection["type"]]
         return address(*path, collection["name"], *([] if index is None else [f"v{index}"]))
 
@@ -222,13 +222,12 @@ class Pages:
         return artifacts.versions_of(self.store, collection["id"], first=1)[0]
 
     def version_count(self, collection: sqlite3.Row) -> int:
-        query = "SELECT count(*) FROM memberships WHERE collection_id = ?"
-        return self.store.value(query, collection["id"])
+        return artifacts.version_count(self.store, collection["id"])
 
     def source(self, artifact: sqlite3.Row) -> tuple[sqlite3.Row, sqlite3.Row]:
         """The sequence of an artifact, and its version there."""
         version = artifacts.source_version(self.store, artifact)
-        return artifacts.sequence_of(self.store, artifact["id"]), version
+        return self.store.get("collections", artifact["sequence_id"]), version
 
     # The lineage
 
@@ -266,16 +265,16 @@ class Pages:
             return [("artifact", row["id"]) for row in found(self.store, number)]
         if is_forward:
             return [("run", row["id"]) for row in artifacts.used_by(self.store, number)]
-        run = self.maker(artifacts.artifact_by_id(self.store, number))
+        run = self.maker(self.store.get("artifacts", number))
         return [("run", run["id"])] if run else []
 
     def _node(self, node: tuple[str, int], look: str = "") -> lineage.Node:
         kind, number = node
         if kind == "run":
-            run = runs.run_by_id(self.store, number)
+            run = self.store.get("runs", number)
             line = f"run · {run['job_type'] or 'no job type'}"
             return lineage.Node(run["display_name"], (line,), True, self.run_address(run), look)
-        sequence, version = self.source(artifacts.artifact_by_id(self.store, number))
+        sequence, version = self.source(self.store.get("artifacts", number))
         where = self.artifact_address(sequence, version["version_index"])
         title = f"{sequence['name']}:v{version['version_index']}"
         return lineage.Node(title, (f"artifact · {sequence['type']}",), False, where, look)

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Annotated, Any
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, ValidationError
 
 from lab_tracker.errors import RequestError
 from lab_tracker.limits import MAX_STREAM_LINES
@@ -50,8 +50,14 @@ class Spec(BaseModel):
     maxStep: float | None = None
 
 
-def receive_stream(store: Store, run: sqlite3.Row, chunk: Chunk) -> None:
+def receive_stream(store: Store, run: sqlite3.Row, request: object) -> None:
     """Stores one request of a run's stream completely or not at all. Raises RequestError."""
+    try:
+        chunk = Chunk.model_validate(request)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"])) or "the chunk"
+        raise RequestError(f"{where}: {first['msg']}") from None
     changes: dict[str, Any] = {"heartbeat_at": now()}
     if chunk.files:  # a run that was finished, and is resumed
         changes |= {"state": "running", "exit_code": None}
@@ -71,7 +77,7 @@ def receive_stream(store: Store, run: sqlite3.Row, chunk: Chunk) -> None:
             changes |= {"state": "failed" if code else "finished", "exit_code": code}
         elif chunk.preempting:
             changes["state"] = "preempting"
-        store.update("runs", run["id"], changes)
+        store.update("runs", run["id"], **changes)
 
 
 def _line(stream: str, text: str) -> tuple[int | None, str]:
