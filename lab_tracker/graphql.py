@@ -17,9 +17,13 @@ from graphql import (
     FragmentDefinitionNode,
     FragmentSpreadNode,
     GraphQLError,
+    GraphQLIncludeDirective,
+    GraphQLSkipDirective,
     OperationDefinitionNode,
+    SelectionNode,
     SelectionSetNode,
     ValueNode,
+    get_directive_values,
     get_operation_ast,
     parse,
     value_from_ast_untyped,
@@ -59,13 +63,15 @@ def execute(request: object, roots: Mapping[str, Functions], spend: Callable[[in
     try:
         asked = GraphQLRequest.model_validate(request)
         document = _parsed(asked.query)
-        operation = get_operation_ast(document, asked.operationName)
+        operation = get_operation_ast(document, asked.operationName or None)
         if operation is None:
             raise RequestError("The request must have one operation, or name one of its own.")
         if operation.name:
             name = operation.name.value
+        kind = operation.operation.value
+        root = {TYPENAME: kind.title(), **roots[kind]}
         walk = _Walk(document, operation, asked.variables or {}, spend)
-        return {"data": walk.answer(roots[operation.operation.value])}
+        return {"data": walk.complete(operation, root)}
     except GraphQLError as error:
         message = error.message
     except RequestError as error:
@@ -114,7 +120,6 @@ class _Walk:
             for definition in document.definitions
             if isinstance(definition, FragmentDefinitionNode)
         }
-        self._operation = operation
         self._spend = spend
         self._variables = {
             variable.variable.name.value: value_from_ast_untyped(variable.default_value)
@@ -122,29 +127,19 @@ class _Walk:
             if variable.default_value
         } | dict(given)
 
-    def answer(self, root: Functions) -> Node:
-        data = {}
-        kind = self._operation.operation.value
-        for field in self._selected(self._operation.selection_set, kind.title()):
-            resolve = root.get(field.name.value)
-            if resolve is None:
-                raise RequestError(f"this tracker does not know the {kind} {field.name.value!r}.")
-            data[_key(field)] = self._complete(field, resolve(**self._arguments(field)))
-        return data
-
-    def _complete(self, field: FieldNode, value: Any) -> Any:
-        """The part of a value that the field selects."""
+    def complete(self, field: FieldNode | OperationDefinitionNode, value: Any) -> Any:
+        """The part of a value that the field, or the whole operation, selects."""
         if value is None or not field.selection_set:
             return value
         if isinstance(value, list):
-            return [self._complete(field, item) for item in value]
+            return [self.complete(field, item) for item in value]
         data = {}
         for child in self._selected(field.selection_set, value[TYPENAME]):
             name = child.name.value
             found = value[name] if name in value else self._column(value, child)
             if callable(found):
                 found = found(**self._arguments(child))
-            data[_key(child)] = self._complete(child, found)
+            data[child.alias.value if child.alias else name] = self.complete(child, found)
         return data
 
     def _column(self, value: Node, field: FieldNode) -> Any:
@@ -166,7 +161,7 @@ class _Walk:
         all that is nested too deeply, end in a RecursionError."""
         self._spend(len(selection.selections))
         for node in selection.selections:
-            if not self._included(node):
+            if not self._is_included(node):
                 continue
             if isinstance(node, FieldNode):
                 yield node
@@ -180,12 +175,10 @@ class _Walk:
             if condition == typename or typename in _ABSTRACT.get(condition, ()):
                 yield from self._selected(fragment.selection_set, typename)
 
-    def _included(self, node: Any) -> bool:
-        for directive in node.directives or ():
-            condition = next((self._value(a.value) for a in directive.arguments), None)
-            if bool(condition) is (directive.name.value == "skip"):
-                return False
-        return True
+    def _is_included(self, node: SelectionNode) -> bool:
+        skip = get_directive_values(GraphQLSkipDirective, node, self._variables)
+        include = get_directive_values(GraphQLIncludeDirective, node, self._variables)
+        return not (skip and skip["if"]) and (include is None or include["if"])
 
     def _arguments(self, field: FieldNode) -> dict[str, Any]:
         """The arguments in Python's spelling; `input: {...}` is unpacked. Null is left out, like a
@@ -201,7 +194,3 @@ class _Walk:
         if node.kind == "variable":
             return self._variables.get(node.name.value)
         return value_from_ast_untyped(node, self._variables)
-
-
-def _key(field: FieldNode) -> str:
-    return field.alias.value if field.alias else field.name.value

@@ -9,23 +9,18 @@ import sqlite3
 from base64 import b64encode
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
-
-from pydantic import TypeAdapter
 
 from lab_tracker import artifacts, runs, streams
 from lab_tracker.errors import RequestError
 from lab_tracker.filters import matching, ordered
 from lab_tracker.graphql import ROW, TYPENAME, Node
 from lab_tracker.limits import MAX_PAGE
-from lab_tracker.names import load_json, load_object, to_id
+from lab_tracker.names import load_json, to_id
 from lab_tracker.patterns import fits_like
 from lab_tracker.signing import Signer
 from lab_tracker.storage import Store
-
-_SPECS = TypeAdapter(list[streams.Spec])
-
-Rows = list[sqlite3.Row]
 
 
 def connection(
@@ -111,8 +106,7 @@ class Nodes:
         }
 
     def find_project(self, entity: str | None, name: str) -> Node | None:
-        found = runs.project_of(self.store, entity, name)
-        return self.project(found) if found else None
+        return _maybe(self.project, runs.project_of(self.store, entity, name))
 
     def project_with(self, number: int) -> Node:
         return self.project(self.store.get("projects", number))
@@ -123,7 +117,7 @@ class Nodes:
     def project(self, row: sqlite3.Row) -> Node:
         store, number = self.store, row["id"]
 
-        def chosen(filters: str | None) -> Rows:
+        def chosen(filters: str | None) -> list[sqlite3.Row]:
             wanted = load_json(filters, "filters") if filters else {}
             return matching(runs.runs_of(store, number), wanted, store.spend)
 
@@ -132,8 +126,7 @@ class Nodes:
             return connection(found, self.run, first, after)
 
         def find_run(name: str = "", **_: Any) -> Node | None:
-            found = store.find("runs", project_id=number, name=name)
-            return self.run(found) if found else None
+            return _maybe(self.run, store.find("runs", project_id=number, name=name))
 
         def types() -> list[str]:
             query = "SELECT DISTINCT type FROM collections WHERE project_id = ? ORDER BY type"
@@ -170,41 +163,20 @@ class Nodes:
     def run(self, row: sqlite3.Row) -> Node:
         store, number = self.store, row["id"]
 
-        def lines(stream: str) -> Callable[..., list[str]]:
-            def select(samples=500, min_step=0, max_step=None, **_: Any) -> list[str]:
-                samples = min(int(samples or 500), 100 * MAX_PAGE)
-                if max_step is None and not min_step:
-                    return streams.sampled_lines(store, number, stream, samples)
-                last = 2**62 if max_step is None else int(max_step)
-                return streams.steps_between(store, number, int(min_step), last, samples)
-
-            return select
-
-        def sampled_history(specs: list[str], **_: Any) -> list[Any]:
-            store.spend(len(specs))
-            given = _SPECS.validate_python([load_object(text, "A spec") for text in specs])
-            return streams.sampled_histories(store, number, given)
-
         def files(names=None, pattern=None, first=None, after=None, **_: Any) -> Node:
-            found = runs.files_of(store, number)
-            if names:
-                wanted = set(names)
-                found = [file for file in found if file["name"] in wanted]
-            elif pattern:
+            found = _named(runs.files_of(store, number), "name", names)
+            if pattern and not names:
                 found = [file for file in found if fits_like(pattern, file["name"])]
             return connection(found, self.run_file, first, after)
 
         def log_lines(first=None, after=None, last=None, **_: Any) -> Node:
             texts = list(enumerate(streams.all_lines(store, number, streams.OUTPUT)))
             if last is not None:
-                texts = texts[-int(last) :] if last else []
+                texts = texts[max(0, len(texts) - last) :]
             return connection(texts, _log_line, first, after)
 
-        def count(stream: str) -> Callable[..., int]:
-            return lambda **_: streams.line_count(store, number, stream)
-
-        def last_line(stream: str) -> Callable[..., str]:
-            return lambda **_: json.dumps(streams.tail(store, number, stream))
+        def of(read: Callable[..., Any], *given: Any) -> Callable[..., Any]:
+            return partial(read, store, number, *given)
 
         return {
             TYPENAME: "Run",
@@ -219,19 +191,18 @@ class Nodes:
             "wandbConfig": lambda keys=None, **_: json.dumps(_own_config(row["config"], keys)),
             "summaryMetrics": row["summary"],
             "systemMetrics": lambda **_: (streams.tail(store, number, streams.EVENTS) or ["{}"])[0],
-            "sweepName": None,
             "readOnly": False,
             "user": self.user,
             "stopped": False,
-            "historyLineCount": count(streams.HISTORY),
-            "eventsLineCount": count(streams.EVENTS),
-            "logLineCount": count(streams.OUTPUT),
-            "historyTail": last_line(streams.HISTORY),
-            "eventsTail": last_line(streams.EVENTS),
-            "history": lines(streams.HISTORY),
-            "events": lines(streams.EVENTS),
-            "sampledHistory": sampled_history,
-            "historyKeys": lambda **_: streams.history_keys(store, number),
+            "historyLineCount": of(streams.line_count, streams.HISTORY),
+            "eventsLineCount": of(streams.line_count, streams.EVENTS),
+            "logLineCount": of(streams.line_count, streams.OUTPUT),
+            "historyTail": lambda **_: json.dumps(streams.tail(store, number, streams.HISTORY)),
+            "eventsTail": lambda **_: json.dumps(streams.tail(store, number, streams.EVENTS)),
+            "history": of(streams.chosen_lines, streams.HISTORY),
+            "events": of(streams.chosen_lines, streams.EVENTS),
+            "sampledHistory": of(streams.sampled_histories),
+            "historyKeys": of(streams.history_keys),
             # Everything is live: nothing is exported to parquet files here.
             "parquetHistory": lambda **_: {
                 TYPENAME: "ParquetHistory",
@@ -262,7 +233,6 @@ class Nodes:
             "sizeBytes": size,
             "mimetype": mimetypes.guess_type(name)[0],
             "updatedAt": updated_at,
-            "storagePath": None,
             "digest": md5,
             "md5": md5,
         }
@@ -273,7 +243,6 @@ class Nodes:
             TYPENAME: "ArtifactType",
             "id": to_id("ArtifactType", name),
             "name": name,
-            "description": None,
             "createdAt": project["created_at"],
             "artifactCollections": _listed(
                 lambda: artifacts.collections_of(self.store, project["id"], name), self.collection
@@ -297,12 +266,10 @@ class Nodes:
             return listed
 
         def latest(**_: Any) -> Node | None:
-            newest = artifacts.versions_of(store, number, first=1)
-            return self.artifact(newest[0]) if newest else None
+            return _maybe(self.artifact, next(iter(artifacts.versions_of(store, number, 1)), None))
 
         def member(alias_name: str, **_: Any) -> Node | None:
-            found = artifacts.version_of(store, number, alias_name)
-            return self.member(found) if found else None
+            return _maybe(self.member, artifacts.version_of(store, number, alias_name))
 
         return {
             TYPENAME: f"Artifact{row['kind'].title()}",
@@ -351,15 +318,11 @@ class Nodes:
 
         def own_version(**_: Any) -> int | None:
             member = artifacts.source_version(store, row)
-            return member["version_index"] if member else None
+            return member and member["version_index"]
 
         def aliases(**_: Any) -> list[Node]:
             members = artifacts.memberships_of(store, number)
             return [alias for member in members for alias in self._aliases(member)]
-
-        def created_by(**_: Any) -> Node | None:
-            run = artifacts.logged_by(store, row)
-            return self.run(run) if run else None
 
         def manifest(**_: Any) -> Node | None:
             return row["manifest_digest"] and {
@@ -388,7 +351,7 @@ class Nodes:
             "digestAlgorithm": "MANIFEST_MD5",
             "commitHash": row["digest"],
             "aliases": aliases,
-            "createdBy": created_by,
+            "createdBy": lambda **_: _maybe(self.run, artifacts.logged_by(store, row)),
             "usedBy": _listed(lambda: artifacts.used_by(store, number), self.run),
             "artifactMemberships": _listed(
                 lambda: artifacts.memberships_of(store, number), self.member
@@ -402,10 +365,7 @@ class Nodes:
 
     def _files(self, artifact: sqlite3.Row) -> Callable[..., Node]:
         def select(first=None, after=None, names=None, **_: Any) -> Node:
-            found = artifacts.entries_of(self.store, artifact["id"])
-            if names:
-                wanted = set(names)
-                found = [entry for entry in found if entry["path"] in wanted]
+            found = _named(artifacts.entries_of(self.store, artifact["id"]), "path", names)
             return connection(found, make, first, after)
 
         def make(entry: sqlite3.Row) -> Node:
@@ -419,24 +379,33 @@ class Nodes:
 
     def _collection_named(self, project: sqlite3.Row, name: str) -> Node | None:
         found = artifacts.collection_of(self.store, project["id"], name)
-        return self.collection(found) if found else None
+        return _maybe(self.collection, found)
 
     def _member_named(self, project: sqlite3.Row, name: str) -> Node | None:
         """The version that `name:alias` means; without an alias, the latest."""
         name, _, alias = name.partition(":")
-        collection = artifacts.collection_of(self.store, project["id"], name)
-        if not collection:
+        if not (collection := artifacts.collection_of(self.store, project["id"], name)):
             return None
         found = artifacts.version_of(self.store, collection["id"], alias or artifacts.LATEST)
-        return self.member(found) if found else None
+        return _maybe(self.member, found)
+
+
+def _maybe(make: Callable[[sqlite3.Row], Node], row: sqlite3.Row | None) -> Node | None:
+    return make(row) if row else None
+
+
+def _named(rows: list[sqlite3.Row], column: str, names: list[str] | None) -> list[sqlite3.Row]:
+    """The rows with these names; without names, all of them."""
+    wanted = set(names or ())
+    return [row for row in rows if row[column] in wanted] if wanted else rows
 
 
 def _own_config(config: str, keys: list[str] | None) -> dict[str, Any]:
     """What the SDK keeps about itself in a config; a run that has it is one that was begun."""
-    own = json.loads(config).get("_wandb", {})
-    own = own.get("value", {}) if isinstance(own, dict) else {}
-    own = own if isinstance(own, dict) else {}
-    return {key: value for key, value in own.items() if not keys or key in keys}
+    own = json.loads(config).get("_wandb")
+    values = own.get("value") if isinstance(own, dict) else None
+    items = values.items() if isinstance(values, dict) else ()
+    return {key: value for key, value in items if not keys or key in keys}
 
 
 def _log_line(numbered: tuple[int, str]) -> Node:

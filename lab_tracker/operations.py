@@ -47,7 +47,12 @@ def roots(nodes: Nodes) -> dict[str, dict[str, Callable[..., Any]]]:
 
 def _server_info(nodes: Nodes, **_: Any) -> Node:
     features = [{TYPENAME: "Feature", "name": name, "isEnabled": True} for name in FEATURES]
-    return {TYPENAME: "ServerInfo", "features": features, "cliVersionInfo": {}}
+    return {
+        TYPENAME: "ServerInfo",
+        "features": features,
+        "cliVersionInfo": {},
+        "latestLocalVersionInfo": None,
+    }
 
 
 @checked
@@ -179,6 +184,7 @@ def _create_artifact_files(nodes: Nodes, **given: Any) -> Node:
             "storagePath": f"blobs/{file.md5}",
             "uploadUrl": None if nodes.store.has_blob(file.md5) else url,
             "uploadHeaders": [],
+            "uploadMultipartUrls": None,
             "artifact": {TYPENAME: "Artifact", "id": to_id("Artifact", file.artifactID)},
         }
 

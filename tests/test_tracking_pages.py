@@ -7,7 +7,7 @@ from html.parser import HTMLParser
 import pytest
 from tracking_client import Client
 
-from lab_tracker.charts import Series, chart
+from lab_tracker.charts import chart
 from lab_tracker.server import TrackingServer
 
 EVIL = "<script>alert(1)</script>\"'&"
@@ -138,7 +138,7 @@ def test_the_lineage_leads_both_ways(client):
 
 
 def test_series_differ_by_dash_and_mark():
-    series = [Series(f"run {i}", [(0.0, i), (1.0, i + 1)]) for i in range(6)]
+    series = [(f"run {i}", [(0.0, i), (1.0, i + 1)]) for i in range(6)]
     drawn = chart("loss", series)
     assert len(set(re.findall(r'class="series s\d"', drawn))) == 6
     lines = re.findall(r'<path d="M[^"]*"( stroke-dasharray="[^"]*")? fill="none"', drawn)
@@ -158,6 +158,6 @@ def test_series_differ_by_dash_and_mark():
     ],
 )
 def test_odd_series_are_drawn(points):
-    drawn = chart("odd", [Series("odd", [(float(x), float(y)) for x, y in points])])
+    drawn = chart("odd", [("odd", [(float(x), float(y)) for x, y in points])])
     Page(drawn)
     assert "nan" not in drawn.replace("finite", "") and "inf" not in drawn.replace("finite", "")
