@@ -39,11 +39,6 @@ LATEST = "latest"
 # What is there
 
 
-def collection_of(store: Store, project_id: int, name: str) -> sqlite3.Row | None:
-    """The collection of a project with this name, or None."""
-    return store.find("collections", project_id=project_id, name=name)
-
-
 def collections_of(store: Store, project_id: int, type_: str | None = None) -> list[sqlite3.Row]:
     """The collections of a project that have a version, by name; of one type if it is given."""
     return store.rows(
@@ -82,54 +77,9 @@ def version_count(store: Store, collection_id: int) -> int:
     return store.value("SELECT count(*) FROM memberships WHERE collection_id = ?", collection_id)
 
 
-def member_of(store: Store, collection_id: int, artifact_id: int) -> sqlite3.Row | None:
-    """The version that an artifact is in a collection, or None."""
-    return store.find("versions", collection_id=collection_id, id=artifact_id)
-
-
 def source_version(store: Store, artifact: sqlite3.Row) -> sqlite3.Row | None:
     """The version that an artifact is in its own sequence; None for a draft."""
-    return member_of(store, artifact["sequence_id"], artifact["id"])
-
-
-def memberships_of(store: Store, artifact_id: int) -> list[sqlite3.Row]:
-    """Every place of an artifact: in its sequence, and in the portfolios that link it."""
-    return store.rows("SELECT * FROM versions WHERE id = ? ORDER BY membership_id", artifact_id)
-
-
-def aliases_of(store: Store, membership_id: int) -> list[sqlite3.Row]:
-    """The aliases of one version in one collection."""
-    return store.rows("SELECT * FROM aliases WHERE membership_id = ? ORDER BY id", membership_id)
-
-
-def entries_of(store: Store, artifact_id: int) -> list[sqlite3.Row]:
-    """The files of an artifact, by path."""
-    return store.rows("SELECT * FROM entries WHERE artifact_id = ? ORDER BY path", artifact_id)
-
-
-def logged_by(store: Store, artifact: sqlite3.Row) -> sqlite3.Row | None:
-    """The run that made an artifact; None if it was deleted."""
-    return store.find("runs", id=artifact["created_by"])
-
-
-def used_by(store: Store, artifact_id: int) -> list[sqlite3.Row]:
-    """The runs that used an artifact."""
-    query = """SELECT runs.* FROM runs JOIN uses ON uses.run_id = runs.id
-        WHERE uses.artifact_id = ? ORDER BY runs.id"""
-    return store.rows(query, artifact_id)
-
-
-def inputs_of(store: Store, run_id: int) -> list[sqlite3.Row]:
-    """The artifacts that a run used."""
-    query = """SELECT artifacts.* FROM artifacts JOIN uses ON uses.artifact_id = artifacts.id
-        WHERE uses.run_id = ? AND state = 'COMMITTED' ORDER BY artifacts.id"""
-    return store.rows(query, run_id)
-
-
-def outputs_of(store: Store, run_id: int) -> list[sqlite3.Row]:
-    """The artifacts that a run made."""
-    query = "SELECT * FROM artifacts WHERE created_by = ? AND state = 'COMMITTED' ORDER BY id"
-    return store.rows(query, run_id)
+    return store.find("versions", collection_id=artifact["sequence_id"], id=artifact["id"])
 
 
 # From a draft to a version
@@ -353,8 +303,8 @@ def change_aliases(
         for alias in aliases:
             parent = project_of(store, alias.entityName, alias.projectName or "")
             name = alias.artifactCollectionName or ""
-            found = parent and collection_of(store, parent["id"], name)
-            member = found and member_of(store, found["id"], artifact_id)
+            found = parent and store.find("collections", project_id=parent["id"], name=name)
+            member = found and store.find("versions", collection_id=found["id"], id=artifact_id)
             if not member:
                 raise NotFoundError("The artifact is not a version of that collection.")
             if add:
@@ -388,7 +338,7 @@ def link_artifact(
         project = make_project(store, entity_name, project_name)["id"]
         type_ = store.get("collections", artifact["sequence_id"])["type"]
         portfolio = _collection(store, project, "PORTFOLIO", artifact_portfolio_name, type_)["id"]
-        member = member_of(store, portfolio, artifact["id"])
+        member = store.find("versions", collection_id=portfolio, id=artifact["id"])
         member = member or _join(store, portfolio, artifact["id"])
         _set_aliases(store, member, [LATEST, *(alias.alias for alias in aliases)])
     return member
@@ -476,7 +426,7 @@ def _collection(store: Store, project_id: int, kind: str, name: str, type_: str)
     """The SEQUENCE or PORTFOLIO with this name, which is made if it is new."""
     checked_name(type_, "An artifact's type")
     checked_name(name, "An artifact's name")
-    found = collection_of(store, project_id, name)
+    found = store.find("collections", project_id=project_id, name=name)
     if found is None:
         time = now()
         made = store.insert(

@@ -17,13 +17,9 @@ from graphql import (
     FragmentDefinitionNode,
     FragmentSpreadNode,
     GraphQLError,
-    GraphQLIncludeDirective,
-    GraphQLSkipDirective,
     OperationDefinitionNode,
-    SelectionNode,
     SelectionSetNode,
     ValueNode,
-    get_directive_values,
     get_operation_ast,
     parse,
     value_from_ast_untyped,
@@ -175,10 +171,13 @@ class _Walk:
             if condition == typename or typename in _ABSTRACT.get(condition, ()):
                 yield from self._selected(fragment.selection_set, typename)
 
-    def _is_included(self, node: SelectionNode) -> bool:
-        skip = get_directive_values(GraphQLSkipDirective, node, self._variables)
-        include = get_directive_values(GraphQLIncludeDirective, node, self._variables)
-        return not (skip and skip["if"]) and (include is None or include["if"])
+    def _is_included(self, node: Any) -> bool:
+        """What `@include(if: ...)` and `@skip(if: ...)` say."""
+        return all(
+            bool(self._value(argument.value)) is (directive.name.value != "skip")
+            for directive in node.directives or ()
+            for argument in directive.arguments
+        )
 
     def _arguments(self, field: FieldNode) -> dict[str, Any]:
         """The arguments in Python's spelling; `input: {...}` is unpacked. Null is left out, like a

@@ -119,7 +119,7 @@ class Nodes:
 
         def chosen(filters: str | None) -> list[sqlite3.Row]:
             wanted = load_json(filters, "filters") if filters else {}
-            return matching(runs.runs_of(store, number), wanted, store.spend)
+            return matching(store.all("runs", project_id=number), wanted, store.spend)
 
         def list_runs(filters=None, order=None, first=None, after=None, **_: Any) -> Node:
             found = ordered(chosen(filters), order, store.spend)
@@ -164,7 +164,7 @@ class Nodes:
         store, number = self.store, row["id"]
 
         def files(names=None, pattern=None, first=None, after=None, **_: Any) -> Node:
-            found = _named(runs.files_of(store, number), "name", names)
+            found = _named(store.all("files", "name", run_id=number), "name", names)
             if pattern and not names:
                 found = [file for file in found if fits_like(pattern, file["name"])]
             return connection(found, self.run_file, first, after)
@@ -210,10 +210,12 @@ class Nodes:
                 "liveData": [],
             },
             "logLines": log_lines,
-            "fileCount": lambda **_: len(runs.files_of(store, number)),
+            "fileCount": lambda **_: len(store.all("files", run_id=number)),
             "files": files,
-            "inputArtifacts": _listed(lambda: artifacts.inputs_of(store, number), self.artifact),
-            "outputArtifacts": _listed(lambda: artifacts.outputs_of(store, number), self.artifact),
+            "inputArtifacts": _listed(lambda: store.all("inputs", user_id=number), self.artifact),
+            "outputArtifacts": _listed(
+                lambda: store.all("outputs", created_by=number), self.artifact
+            ),
         }
 
     def run_file(self, row: sqlite3.Row) -> Node:
@@ -298,7 +300,9 @@ class Nodes:
         }
 
     def _aliases(self, member: sqlite3.Row) -> list[Node]:
-        return [self.alias(a) for a in artifacts.aliases_of(self.store, member["membership_id"])]
+        return [
+            self.alias(a) for a in self.store.all("aliases", membership_id=member["membership_id"])
+        ]
 
     def member(self, row: sqlite3.Row) -> Node:
         """A version in a collection; the row is one of a membership joined with its artifact."""
@@ -321,7 +325,7 @@ class Nodes:
             return member and member["version_index"]
 
         def aliases(**_: Any) -> list[Node]:
-            members = artifacts.memberships_of(store, number)
+            members = store.all("versions", "membership_id", id=number)
             return [alias for member in members for alias in self._aliases(member)]
 
         def manifest(**_: Any) -> Node | None:
@@ -351,10 +355,10 @@ class Nodes:
             "digestAlgorithm": "MANIFEST_MD5",
             "commitHash": row["digest"],
             "aliases": aliases,
-            "createdBy": lambda **_: _maybe(self.run, artifacts.logged_by(store, row)),
-            "usedBy": _listed(lambda: artifacts.used_by(store, number), self.run),
+            "createdBy": lambda **_: _maybe(self.run, store.find("runs", id=row["created_by"])),
+            "usedBy": _listed(lambda: store.all("users", used_id=number), self.run),
             "artifactMemberships": _listed(
-                lambda: artifacts.memberships_of(store, number), self.member
+                lambda: store.all("versions", "membership_id", id=number), self.member
             ),
             "currentManifest": manifest,
             "files": files,
@@ -365,7 +369,9 @@ class Nodes:
 
     def _files(self, artifact: sqlite3.Row) -> Callable[..., Node]:
         def select(first=None, after=None, names=None, **_: Any) -> Node:
-            found = _named(artifacts.entries_of(self.store, artifact["id"]), "path", names)
+            found = _named(
+                self.store.all("entries", "path", artifact_id=artifact["id"]), "path", names
+            )
             return connection(found, make, first, after)
 
         def make(entry: sqlite3.Row) -> Node:
@@ -378,13 +384,13 @@ class Nodes:
         return select
 
     def _collection_named(self, project: sqlite3.Row, name: str) -> Node | None:
-        found = artifacts.collection_of(self.store, project["id"], name)
+        found = self.store.find("collections", project_id=project["id"], name=name)
         return _maybe(self.collection, found)
 
     def _member_named(self, project: sqlite3.Row, name: str) -> Node | None:
         """The version that `name:alias` means; without an alias, the latest."""
         name, _, alias = name.partition(":")
-        if not (collection := artifacts.collection_of(self.store, project["id"], name)):
+        if not (collection := self.store.find("collections", project_id=project["id"], name=name)):
             return None
         found = artifacts.version_of(self.store, collection["id"], alias or artifacts.LATEST)
         return _maybe(self.member, found)

@@ -76,7 +76,7 @@ def _projects(store: Store, entity: str | None = None) -> Values:
 def _project(store: Store, entity: str, project: str) -> Values:
     """The runs of a project, their metrics beside each other, and the artifacts."""
     parent = runs.find_project(store, entity, project)
-    found = runs.runs_of(store, parent["id"])[::-1]
+    found = store.all("runs", project_id=parent["id"])[::-1]
     lines: dict[str, list[tuple[str, Points]]] = {}
     compared = found[: 4 * MAX_SERIES]
     for run in compared:
@@ -100,15 +100,15 @@ def _run(store: Store, entity: str, project: str, run: str) -> Values:
     """One run: state, metrics, summary, config, lineage, pictures, files and console."""
     row = runs.find_run(store, entity, project, run)
     series = streams.metric_series(store, row["id"], 1)
-    files = runs.files_of(store, row["id"])
+    files = store.all("files", "name", run_id=row["id"])
     summary = json.loads(row["summary"]).items()
     return {
         "title": row["display_name"],
         "project": runs.find_project(store, entity, project),
         "run": row,
         "charts": [chart(key, [(key, series[key])]) for key in sorted(series)][:MAX_CHARTS],
-        "inputs": artifacts.inputs_of(store, row["id"])[:MAX_ROWS],
-        "outputs": artifacts.outputs_of(store, row["id"])[:MAX_ROWS],
+        "inputs": store.all("inputs", user_id=row["id"])[:MAX_ROWS],
+        "outputs": store.all("outputs", created_by=row["id"])[:MAX_ROWS],
         "summary": {key: value for key, value in summary if not key.startswith("_")},
         "config": runs.plain_config(row["config"]),
         "pictures": [f for f in files if f["name"].lower().endswith(_PICTURES)][:MAX_CHARTS],
@@ -120,7 +120,7 @@ def _run(store: Store, entity: str, project: str, run: str) -> Values:
 def _collection(store: Store, entity: str, project: str, type: str, name: str) -> Values:
     """All versions of an artifact."""
     parent = runs.find_project(store, entity, project)
-    found = artifacts.collection_of(store, parent["id"], name)
+    found = store.find("collections", project_id=parent["id"], name=name)
     if not found:
         raise NotFoundError(f"There is no artifact {entity}/{project}/{name}.")
     versions = artifacts.versions_of(store, found["id"], first=MAX_ROWS)
@@ -145,7 +145,7 @@ def _version(
         ),
         "cut": MAX_NODES if is_cut else 0,
         "metadata": metadata if isinstance(metadata, dict) else {"metadata": metadata},
-        "entries": artifacts.entries_of(store, version["id"]),
+        "entries": store.all("entries", "path", artifact_id=version["id"]),
     }
 
 
@@ -185,13 +185,14 @@ def _lineage(
 
 
 def _neighbours(store: Store, kind: str, number: int, is_forward: bool) -> list[tuple[str, int]]:
-    if kind == "run":
-        find = artifacts.outputs_of if is_forward else artifacts.inputs_of
-        return [("artifact", row["id"]) for row in find(store, number)]
+    if kind == "artifact" and is_forward:
+        return [("run", row["id"]) for row in store.all("users", used_id=number)]
+    if kind == "artifact":
+        maker = store.get("artifacts", number)["created_by"]
+        return [("run", maker)] if maker else []
     if is_forward:
-        return [("run", row["id"]) for row in artifacts.used_by(store, number)]
-    run = artifacts.logged_by(store, store.get("artifacts", number))
-    return [("run", run["id"])] if run else []
+        return [("artifact", row["id"]) for row in store.all("outputs", created_by=number)]
+    return [("artifact", row["id"]) for row in store.all("inputs", user_id=number)]
 
 
 def _node(store: Store, kind: str, number: int, look: str = "") -> lineage.Node:

@@ -65,17 +65,6 @@ def find_run(store: Store, entity: str | None, project: str, name: str) -> sqlit
     raise NotFoundError(f"There is no run {parent['entity']}/{project}/{name}.")
 
 
-def runs_of(store: Store, project_id: int) -> list[sqlite3.Row]:
-    """The runs of a project, oldest first."""
-    return store.rows("SELECT * FROM runs WHERE project_id = ? ORDER BY id", project_id)
-
-
-def files_of(store: Store, run_id: int) -> list[sqlite3.Row]:
-    """The files of a run with their `size` in bytes, by name."""
-    query = "SELECT * FROM run_files JOIN blobs USING (digest) WHERE run_id = ? ORDER BY name"
-    return store.rows(query, run_id)
-
-
 @checked
 def upsert_run(
     store: Store,

@@ -151,3 +151,12 @@ FROM memberships
 JOIN artifacts ON artifacts.id = memberships.artifact_id
 JOIN collections ON collections.id = memberships.collection_id
 JOIN projects ON projects.id = collections.project_id;
+
+CREATE TEMP VIEW files AS SELECT * FROM run_files JOIN blobs USING (digest);
+
+-- What runs used and logged, and the runs that used an artifact.
+CREATE TEMP VIEW inputs AS SELECT uses.run_id AS user_id, artifacts.*
+FROM artifacts JOIN uses ON uses.artifact_id = artifacts.id WHERE state = 'COMMITTED';
+CREATE TEMP VIEW outputs AS SELECT * FROM artifacts WHERE state = 'COMMITTED';
+CREATE TEMP VIEW users AS SELECT uses.artifact_id AS used_id, runs.*
+FROM runs JOIN uses ON uses.run_id = runs.id;

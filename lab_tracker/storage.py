@@ -84,6 +84,11 @@ class Store:
         where = " AND ".join(f"{column} = ?" for column in values)
         return self.row(f"SELECT * FROM {table} WHERE {where}", *values.values())
 
+    def all(self, table: str, order: str = "id", **values: Any) -> list[sqlite3.Row]:
+        """The rows of a table or view that have these values, by a column."""
+        where = " AND ".join(f"{column} = ?" for column in values)
+        return self.rows(f"SELECT * FROM {table} WHERE {where} ORDER BY {order}", *values.values())
+
     def get(self, table: str, number: int) -> sqlite3.Row:
         """The row with this id. Raises NotFoundError."""
         if found := self.find(table, id=number):
