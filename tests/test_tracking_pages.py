@@ -5,10 +5,9 @@ import re
 from html.parser import HTMLParser
 
 import pytest
-from tracking_client import Client
+from tracking_client import running
 
 from lab_tracker.charts import chart
-from lab_tracker.server import TrackingServer
 
 EVIL = "<script>alert(1)</script>\"'&"
 VOID = {"meta", "link", "img"}
@@ -42,9 +41,12 @@ class Page(HTMLParser):
 
 @pytest.fixture(scope="module")
 def client(tmp_path_factory):
-    server = TrackingServer(tmp_path_factory.mktemp("tracker"))
-    server.start()
-    client = Client(server.url, server.key)
+    with running(tmp_path_factory.mktemp("tracker")) as client:
+        fill(client)
+        yield client
+
+
+def fill(client) -> None:
     steps = [{"_step": i, "loss": 1 / (i + 1), EVIL: i, "odd": "NaN"} for i in range(20)]
     for name in ("train", "other"):
         client.mutate(
@@ -70,8 +72,6 @@ def client(tmp_path_factory):
     where = {"entityName": "lab", "projectName": "p", "runName": "other"}
     client.mutate("useArtifact", "{ artifact { id } }", artifactID=source, **where)
     client.log("staged", {"model.pt": b"y"}, run="other", aliases=("production",))
-    yield client
-    server.stop()
 
 
 def page(client, path: str) -> Page:
