@@ -59,17 +59,10 @@ def version_of(store: Store, collection_id: int, alias: str) -> sqlite3.Row | No
     return None
 
 
-def versions_of(
-    store: Store, collection_id: int, first: int = 1_000_000, after: int = 0
-) -> list[sqlite3.Row]:
-    """The versions of a collection, newest first, from the `after`-th on."""
-    return store.rows(
-        """SELECT * FROM versions WHERE collection_id = ?
-            ORDER BY version_index DESC LIMIT ? OFFSET ?""",
-        collection_id,
-        first,
-        after,
-    )
+def versions_of(store: Store, collection_id: int, most: int = 1_000_000) -> list[sqlite3.Row]:
+    """The versions of a collection, newest first."""
+    query = "SELECT * FROM versions WHERE collection_id = ? ORDER BY version_index DESC LIMIT ?"
+    return store.rows(query, collection_id, most)
 
 
 def version_count(store: Store, collection_id: int) -> int:

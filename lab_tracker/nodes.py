@@ -26,43 +26,29 @@ from lab_tracker.storage import Store
 def connection(
     rows: list[Any], make: Callable[[Any], Node], first: object = None, after: object = None
 ) -> Node:
-    """A page of a list, in the form of GraphQL's connections. The cursor is the count so far."""
-    start = cursor(after)
-    return page(rows[start : start + page_size(first)], make, start, len(rows))
-
-
-def page(rows: list[Any], make: Callable[[Any], Node], start: int, total: int) -> Node:
-    """The same for rows that are a page already: they begin at `start` of `total`."""
-    end = start + len(rows)
+    """A page of a list, in the form of GraphQL's connections: at most, and by default, `MAX_PAGE`
+    rows. The cursor is the count so far."""
+    try:
+        start, size = int(after or 0), min(MAX_PAGE if first is None else int(first), MAX_PAGE)
+    except (TypeError, ValueError):
+        start = size = -1
+    if start < 0 or size < 0:
+        raise RequestError("`first` must be a count, `after` a cursor that this server gave.")
+    shown = rows[start : start + size]
+    end = start + len(shown)
     return {
         TYPENAME: "Connection",
-        "totalCount": total,
+        "totalCount": len(rows),
         "pageInfo": {
             TYPENAME: "PageInfo",
-            "endCursor": str(end) if rows else None,
-            "hasNextPage": end < total,
+            "endCursor": str(end) if shown else None,
+            "hasNextPage": end < len(rows),
         },
         "edges": [
             {TYPENAME: "Edge", "cursor": str(start + i), "node": make(row)}
-            for i, row in enumerate(rows, 1)
+            for i, row in enumerate(shown, 1)
         ],
     }
-
-
-def page_size(first: object) -> int:
-    """How many rows of a list are wanted; at most, and by default, `MAX_PAGE`."""
-    if first is not None and (not isinstance(first, int) or first < 0):
-        raise RequestError("`first` must be a count.")
-    return MAX_PAGE if first is None else min(first, MAX_PAGE)
-
-
-def cursor(after: object) -> int:
-    """Where a page begins."""
-    if after in (None, ""):
-        return 0
-    if isinstance(after, str) and after.isdecimal() and len(after) < 16:
-        return int(after)
-    raise RequestError("A cursor must be one that this server gave.")
 
 
 def _listed(rows: Callable[[], list[Any]], make: Callable[[Any], Node]) -> Callable[..., Node]:
@@ -259,12 +245,9 @@ class Nodes:
         store, number = self.store, row["id"]
 
         def versions(first=None, after=None, **_: Any) -> Node:
-            total = artifacts.version_count(store, number)
-            start = cursor(after)
-            members = artifacts.versions_of(store, number, page_size(first), start)
-            listed = page(members, self.artifact, start, total)
-            for edge, member in zip(listed["edges"], members, strict=True):
-                edge["version"] = f"v{member['version_index']}"
+            listed = connection(artifacts.versions_of(store, number), self.artifact, first, after)
+            for edge in listed["edges"]:
+                edge["version"] = f"v{edge['node'][ROW]['version_index']}"
             return listed
 
         def latest(**_: Any) -> Node | None:

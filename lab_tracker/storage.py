@@ -128,25 +128,23 @@ class Store:
     def has_blob(self, digest: str) -> bool:
         return self.row("SELECT 1 FROM blobs WHERE digest = ?", digest) is not None
 
-    def free_unused_blobs(self) -> int:
-        """Deletes the blobs that nothing refers to any more; returns how many. Not called inside a
-        transaction: a file is deleted only after what referred to it is gone for good."""
+    def free_unused_blobs(self) -> None:
+        """Deletes the blobs that nothing refers to any more. Not called inside a transaction: a
+        file is deleted only after what referred to it is gone for good."""
         assert not self._db.in_transaction
-        unused = """SELECT digest FROM blobs WHERE
+        unused = """DELETE FROM blobs WHERE
             NOT EXISTS (SELECT 1 FROM entries WHERE entries.digest = blobs.digest)
             AND NOT EXISTS (SELECT 1 FROM run_files WHERE run_files.digest = blobs.digest)
-            AND NOT EXISTS (SELECT 1 FROM artifacts WHERE manifest_digest = blobs.digest)"""
+            AND NOT EXISTS (SELECT 1 FROM artifacts WHERE manifest_digest = blobs.digest)
+            RETURNING digest"""
         with self.write() as db:
-            freed = [row["digest"] for row in db.execute(unused)]
-            db.executemany("DELETE FROM blobs WHERE digest = ?", ((digest,) for digest in freed))
+            freed = [row["digest"] for row in db.execute(unused).fetchall()]
         # A second transaction, since the first must be on the disk before a file goes; under the
         # lock, since an upload of the same bytes may have put one of them back.
-        known = "SELECT 1 FROM blobs WHERE digest = ?"
-        with self.write() as db:
+        with self.write():
             for digest in freed:
-                if not db.execute(known, (digest,)).fetchone():
+                if not self.has_blob(digest):
                     self.blob_path(digest).unlink(missing_ok=True)
-        return len(freed)
 
     def _sweep(self) -> None:
         """Forgets what killed servers and runs have left half done."""
