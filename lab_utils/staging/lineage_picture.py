@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lab_utils.staging.errors import StagingError
-from lab_utils.staging.lineage import ArtifactNode, Lineage, Node, RunNode, facts
+from lab_utils.staging.lineage import ArtifactNode, Lineage, Node, RunNode, facts, name_of
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -25,7 +25,7 @@ def check_picture(path: Path) -> None:
 
 def alt_text(lineage: Lineage) -> str:
     """The picture in words, for readers who can't see it."""
-    parts = [f"{what} {_title(node)} ({'; '.join(facts(node))})" if node else f"{what} not there"
+    parts = [f"{what} {name_of(node)} ({'; '.join(facts(node))})" if node else f"{what} not there"
              for what, node in lineage.steps]  # fmt: skip
     return f"Lineage of {lineage.staged.name}, newest first: " + ", from ".join(parts) + "."
 
@@ -35,7 +35,7 @@ def draw(lineage: Lineage) -> str:
     from lab_tracker.lineage import draw as draw_graph
 
     return draw_graph(
-        *graph([lineage], _title, facts), f"Lineage of {lineage.staged.name}", alt_text(lineage)
+        *graph([lineage], name_of, facts), f"Lineage of {lineage.staged.name}", alt_text(lineage)
     )
 
 
@@ -55,7 +55,7 @@ def save_picture(lineage: Lineage, path: Path) -> Path:
         texts = PngInfo()
         texts.add_itxt("Title", f"Lineage of {lineage.staged.name}")
         texts.add_itxt("Description", alt_text(lineage))
-        _paint(*graph([lineage], _title, facts)).save(path, pnginfo=texts)
+        _paint(*graph([lineage], name_of, facts)).save(path, pnginfo=texts)
     except OSError as error:
         raise StagingError(
             f"{path} cannot be written ({error.strerror or error}); give --picture another name."
@@ -128,7 +128,3 @@ def _paint(nodes: dict[str, "drawing.Node"], edges: list[tuple[str, str]]) -> "I
                 anchor="mm",
             )
     return image
-
-
-def _title(node: Node) -> str:
-    return node.name if isinstance(node, ArtifactNode) else node.id
