@@ -80,13 +80,21 @@ class Nodes:
         }
 
     def entity(self, entity: str) -> Node:
+        """An entity, which is an organization of its own: the registry of models is its project
+        `wandb-registry-model`."""
+        organization = {
+            TYPENAME: "Organization",
+            "id": to_id("Organization", 1),
+            "name": entity,
+            "orgEntity": {TYPENAME: "Entity", "name": entity},
+        }
         return {
             TYPENAME: "Entity",
             "id": to_id("Entity", 1),
             "name": entity,
             "isTeam": False,
-            "organization": None,
-            "user": {TYPENAME: "User", "organizations": []},
+            "organization": organization,
+            "user": {TYPENAME: "User", "organizations": [organization]},
             "project": lambda name="", **_: self.find_project(entity, name),
             "xxhashDigestsEnabled": False,
         }

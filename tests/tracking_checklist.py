@@ -576,6 +576,17 @@ def a_version_is_linked_and_unlinked(lab: Lab) -> None:
     assert artifact_of(lab, "staged:v0").digest == staged.digest
 
 
+@step
+def a_version_is_linked_to_the_registry(lab: Lab) -> None:
+    """Not at wandb.ai: there an administrator of the organization makes registries."""
+    if lab.connection.is_local:
+        staged = artifact_of(lab, "staged:v0")
+        staged.link("wandb-registry-model/readers", aliases=["shown"])
+        linked = fresh_api(lab).artifact("wandb-registry-model/readers:shown")
+        assert (linked.digest, linked.source_name) == (staged.digest, "staged:v0")
+        linked.unlink()
+
+
 # Lightning
 
 

@@ -44,6 +44,7 @@ class ServerProcess:
             text=True,
             env=os.environ | {"PYTHONPATH": path.rstrip(os.pathsep)},
         )
+        self.pid = self._process.pid
         port, self.key = self._process.stdout.readline().split()
         self.port = int(port)
         self.url = f"http://127.0.0.1:{port}"
