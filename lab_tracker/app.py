@@ -56,7 +56,7 @@ def create_app(
         """The result of a function that uses the store, within the budget of one request."""
 
         def bounded() -> Any:
-            store.budget = limits.Budget()
+            limits.start_budget()
             return function(*given)
 
         return await database.submit(bounded)
@@ -72,7 +72,7 @@ def create_app(
 
         def answer() -> Response:
             asked = load_json(body, "The request's body")
-            return JSONResponse(execute(asked, roots(nodes), store.spend))
+            return JSONResponse(execute(asked, roots(nodes)))
 
         return await do(answer)
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from lab_tracker.errors import RequestError
+from lab_tracker.limits import spend
 from lab_tracker.patterns import fits_regex
 from lab_tracker.runs import plain_config, state_of
 
@@ -17,29 +18,28 @@ _COLUMNS = {name.replace("_", ""): name for name in (*_NAMES, "notes", "descript
 _COLUMNS["group"] = _COLUMNS.pop("groupname")
 _MISSING = object()
 
-Spend = Callable[[int], None]
 Row = sqlite3.Row
 
 
-def matching(runs: list[Row], filters: Any, spend: Spend) -> list[Row]:
+def matching(runs: list[Row], filters: Any) -> list[Row]:
     """The runs that fit; every comparison is spent. Raises RequestError for an operator or a field
     that is not known."""
     if not isinstance(filters, Mapping):
         raise RequestError("filters must be a JSON object.")
-    return [run for run in runs if _fits(run, filters, spend)] if filters else runs
+    return [run for run in runs if _fits(run, filters)] if filters else runs
 
 
-def ordered(runs: list[Row], order: str | None, spend: Spend) -> list[Row]:
+def ordered(runs: list[Row], order: str | None) -> list[Row]:
     """The runs by a field, `+created_at` or `-summary_metrics.loss`; runs without it come last."""
     order = order or "+created_at"
-    pairs = [(run, _value(run, order.lstrip("+-"), spend)) for run in runs]
+    pairs = [(run, _value(run, order.lstrip("+-"))) for run in runs]
     have = [pair for pair in pairs if pair[1] not in (None, _MISSING)]
     lack = [run for run, value in pairs if value in (None, _MISSING)]
     have.sort(key=lambda pair: _sortable(pair[1]), reverse=order.startswith("-"))
     return [run for run, _ in have] + lack
 
 
-def _value(run: Row, name: str, spend: Spend) -> Any:
+def _value(run: Row, name: str) -> Any:
     """A field of a run; what is looked up in its JSON is spent by its length."""
     spend(1)
     head, _, rest = name.partition(".")
@@ -68,31 +68,31 @@ def _inside(values: Any, path: str) -> Any:
     return _MISSING
 
 
-def _fits(run: Row, filters: Mapping[str, Any], spend: Spend) -> bool:
-    return all(_fits_one(run, key, wanted, spend) for key, wanted in filters.items())
+def _fits(run: Row, filters: Mapping[str, Any]) -> bool:
+    return all(_fits_one(run, key, wanted) for key, wanted in filters.items())
 
 
-def _fits_one(run: Row, key: str, wanted: Any, spend: Spend) -> bool:
+def _fits_one(run: Row, key: str, wanted: Any) -> bool:
     if key == "$not" and isinstance(wanted, Mapping):
-        return not _fits(run, wanted, spend)
+        return not _fits(run, wanted)
     if key not in ("$and", "$or", "$nor"):
-        return _compare(_value(run, key, spend), wanted, spend)
+        return _compare(_value(run, key), wanted)
     if not isinstance(wanted, list) or not all(isinstance(inner, Mapping) for inner in wanted):
         raise RequestError(f"{key} takes a list of filters.")
-    results = [_fits(run, inner, spend) for inner in wanted]
+    results = [_fits(run, inner) for inner in wanted]
     return all(results) if key == "$and" else any(results) is (key == "$or")
 
 
-def _compare(value: Any, wanted: Any, spend: Spend) -> bool:
+def _compare(value: Any, wanted: Any) -> bool:
     if not (isinstance(wanted, Mapping) and any(key.startswith("$") for key in wanted)):
         return _equal(value, wanted)
-    return all(_holds(value, operator, wanted[operator], spend) for operator in wanted)
+    return all(_holds(value, operator, wanted[operator]) for operator in wanted)
 
 
-def _holds(value: Any, operator: str, operand: Any, spend: Spend) -> bool:
+def _holds(value: Any, operator: str, operand: Any) -> bool:
     spend(1 + (len(operand) if isinstance(operand, list) else 0))
     if operator == "$regex":
-        return isinstance(value, str) and fits_regex(operand, value, spend)
+        return isinstance(value, str) and fits_regex(operand, value)
     if operator not in _OPERATORS:
         raise RequestError(f"The operator {operator} is not known here.")
     try:

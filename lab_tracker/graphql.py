@@ -27,7 +27,7 @@ from graphql import (
 from pydantic import BaseModel, Field, ValidationError
 
 from lab_tracker.errors import RequestError
-from lab_tracker.limits import MAX_QUERY_CHARACTERS, MAX_QUERY_TOKENS
+from lab_tracker.limits import MAX_QUERY_CHARACTERS, MAX_QUERY_TOKENS, spend
 
 Node = dict[str, Any]
 Functions = Mapping[str, Callable[..., Any]]
@@ -48,12 +48,10 @@ class GraphQLRequest(BaseModel):
     operationName: str | None = None
 
 
-def execute(request: object, roots: Mapping[str, Functions], spend: Callable[[int], None]) -> Node:
+def execute(request: object, roots: Mapping[str, Functions]) -> Node:
     """The answer to a request: `data`, or `errors` that name the operation.
 
-    Args:
-        roots: the functions of each kind of operation, `query` and `mutation`.
-        spend: called with the number of fields before they are answered.
+    `roots` are the functions of each kind of operation, `query` and `mutation`.
     """
     name = "GraphQL request"
     try:
@@ -66,7 +64,7 @@ def execute(request: object, roots: Mapping[str, Functions], spend: Callable[[in
             name = operation.name.value
         kind = operation.operation.value
         root = {TYPENAME: kind.title(), **roots[kind]}
-        walk = _Walk(document, operation, asked.variables or {}, spend)
+        walk = _Walk(document, operation, asked.variables or {})
         return {"data": walk.complete(operation, root)}
     except GraphQLError as error:
         message = error.message
@@ -109,14 +107,12 @@ class _Walk:
         document: DocumentNode,
         operation: OperationDefinitionNode,
         given: Mapping[str, Any],
-        spend: Callable[[int], None],
     ) -> None:
         self._fragments = {
             definition.name.value: definition
             for definition in document.definitions
             if isinstance(definition, FragmentDefinitionNode)
         }
-        self._spend = spend
         self._variables = {
             variable.variable.name.value: value_from_ast_untyped(variable.default_value)
             for variable in operation.variable_definitions or ()
@@ -155,7 +151,7 @@ class _Walk:
     def _selected(self, selection: SelectionSetNode, typename: str) -> Iterator[FieldNode]:
         """The fields of a selection, those of its fragments among them. Fragments in a circle, like
         all that is nested too deeply, end in a RecursionError."""
-        self._spend(len(selection.selections))
+        spend(len(selection.selections))
         for node in selection.selections:
             if not self._is_included(node):
                 continue

@@ -113,10 +113,10 @@ class Nodes:
 
         def chosen(filters: str | None) -> list[sqlite3.Row]:
             wanted = load_json(filters, "filters") if filters else {}
-            return matching(store.all("runs", project_id=number), wanted, store.spend)
+            return matching(store.all("runs", project_id=number), wanted)
 
         def list_runs(filters=None, order=None, first=None, after=None, **_: Any) -> Node:
-            found = ordered(chosen(filters), order, store.spend)
+            found = ordered(chosen(filters), order)
             return connection(found, self.run, first, after)
 
         def find_run(name: str = "", **_: Any) -> Node | None:

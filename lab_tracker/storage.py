@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from lab_tracker.errors import NotFoundError, RequestError, TrackingError
-from lab_tracker.limits import MIN_FREE_BYTES, Budget
+from lab_tracker.limits import MIN_FREE_BYTES, spend
 
 SCHEMA_VERSION = 1
 STALE_SECONDS = 86_400  # an upload or a draft that nobody has touched for a day is given up
@@ -33,13 +33,12 @@ def now() -> str:
 class Store:
     """The database and the blobs below `folder`, which is made if it is missing.
 
-    Used from one thread at a time. While `budget` is set, every row that is read is taken from it.
+    Used from one thread at a time. Every row that is read is spent.
     Raises TrackingError if the folder can't be used.
     """
 
     def __init__(self, folder: Path) -> None:
         self.folder = Path(folder).absolute()
-        self.budget: Budget | None = None
         try:
             for name in ("blobs", "uploads"):
                 (self.folder / name).mkdir(parents=True, exist_ok=True)
@@ -55,23 +54,18 @@ class Store:
     def close(self) -> None:
         self._db.close()
 
-    def spend(self, units: int) -> None:
-        """Takes units from the budget of the request. Raises RequestError at its end."""
-        if self.budget:
-            self.budget.spend(units)
-
     def rows(self, query: str, *values: Any) -> list[sqlite3.Row]:
         """All rows of a query."""
         cursor = self._db.execute(query, values)
         found: list[sqlite3.Row] = []
         while some := cursor.fetchmany(1000):
-            self.spend(len(some))
+            spend(len(some))
             found += some
         return found
 
     def row(self, query: str, *values: Any) -> sqlite3.Row | None:
         """The first row of a query."""
-        self.spend(1)
+        spend(1)
         return self._db.execute(query, values).fetchone()
 
     def value(self, query: str, *values: Any) -> Any:

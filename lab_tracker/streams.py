@@ -12,7 +12,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, BeforeValidator, Field, ValidationError
 
 from lab_tracker.errors import RequestError
-from lab_tracker.limits import MAX_PAGE, MAX_STREAM_LINES
+from lab_tracker.limits import MAX_PAGE, MAX_STREAM_LINES, spend
 from lab_tracker.names import checked, checked_object, load_object
 from lab_tracker.storage import Store, now
 
@@ -163,7 +163,7 @@ def sampled_histories(
 ) -> list[list[dict[str, Any]]]:
     """For each spec, the steps that have all its keys: evenly spread, or, if it gives a range from
     `minStep` to `maxStep` (inclusive), the first ones."""
-    store.spend(len(specs) * (1 + line_count(store, run_id, HISTORY)))
+    spend(len(specs) * (1 + line_count(store, run_id, HISTORY)))
     rows = history(store, run_id)
     found = []
     for spec in specs:
@@ -224,7 +224,7 @@ def is_number(value: Any) -> bool:
 
 def _texts(store: Store, query: str, *values: Any) -> list[str]:
     found = [row["text"] for row in store.rows(query, *values)]
-    store.spend(sum(map(len, found)) // 100)
+    spend(sum(map(len, found)) // 100)
     return found
 
 
