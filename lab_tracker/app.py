@@ -98,10 +98,13 @@ def create_app(
         await do(store.get, "runs" if kind == "file" else "artifacts", number)
         is_manifest = kind == "manifest"
         limit = limits.MAX_MANIFEST_BYTES if is_manifest else limits.MAX_BLOB_BYTES
-        upload = await files.submit(partial(Upload, store, limit))
+        working = files.submit(partial(Upload, store, limit))
+        upload = await working
         try:
-            async for piece in _pieces(request):
-                await files.submit(partial(upload.write, piece))
+            async for piece in _pieces(request):  # one is written while the next one comes
+                await working
+                working = files.submit(partial(upload.write, piece))
+            await working
             await files.submit(upload.finish)
             await do(keep, store, upload, number, name)
         finally:

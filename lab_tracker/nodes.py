@@ -24,7 +24,7 @@ from lab_tracker.storage import Store
 
 
 def connection(
-    rows: list[Any], make: Callable[[Any], Node], first: object = None, after: object = None
+    rows: Any, make: Callable[[Any], Node], first: object = None, after: object = None
 ) -> Node:
     """A page of a list, in the form of GraphQL's connections: at most, and by default, `MAX_PAGE`
     rows. The cursor is the count so far."""
@@ -253,13 +253,13 @@ class Nodes:
         store, number = self.store, row["id"]
 
         def versions(first=None, after=None, **_: Any) -> Node:
-            listed = connection(artifacts.versions_of(store, number), self.artifact, first, after)
+            listed = connection(artifacts.Versions(store, number), self.artifact, first, after)
             for edge in listed["edges"]:
                 edge["version"] = f"v{edge['node'][ROW]['version_index']}"
             return listed
 
         def latest(**_: Any) -> Node | None:
-            return _maybe(self.artifact, next(iter(artifacts.versions_of(store, number, 1)), None))
+            return _maybe(self.artifact, next(iter(artifacts.Versions(store, number)[:1]), None))
 
         def member(alias_name: str, **_: Any) -> Node | None:
             return _maybe(self.member, artifacts.version_of(store, number, alias_name))
