@@ -103,7 +103,7 @@ def train(
     lines = SampleLines(data, batch, every, pages, validation_pages, max_width, seed)
     used = data_set(lines)
     origin = {
-        "data": used.metadata(),
+        "data": used.metadata,
         # With the packaged weights a staged model can be made again.
         "packaged_weights": {name: sha256(packaged_weights() / name) for name in (FINDER, READER)},
         "versions": versions(),
