@@ -129,7 +129,7 @@ def create_artifact(
                 store.update("artifacts", same["id"], client_id=client_id)
             return same
         time = now()
-        made = store.insert(
+        return store.insert(
             "artifacts",
             sequence_id=sequence["id"],
             digest=digest,
@@ -144,7 +144,6 @@ def create_artifact(
             created_at=time,
             updated_at=time,
         )
-        return store.get("artifacts", made)
 
 
 @checked
@@ -428,7 +427,7 @@ def _collection(store: Store, project_id: int, kind: str, name: str, type_: str)
     found = store.find("collections", project_id=project_id, name=name)
     if found is None:
         time = now()
-        made = store.insert(
+        return store.insert(
             "collections",
             project_id=project_id,
             kind=kind,
@@ -437,7 +436,6 @@ def _collection(store: Store, project_id: int, kind: str, name: str, type_: str)
             created_at=time,
             updated_at=time,
         )
-        return store.get("collections", made)
     if found["kind"] != kind or found["type"] != type_:
         raise RequestError(
             f"{name} already exists as a {found['kind'].lower()} of type {found['type']}; "
@@ -457,7 +455,7 @@ def _join(store: Store, collection_id: int, artifact_id: int) -> sqlite3.Row:
         version_index=index,
         created_at=time,
     )
-    return store.find("versions", membership_id=member)
+    return store.find("versions", membership_id=member["id"])
 
 
 def _set_aliases(store: Store, member: sqlite3.Row, aliases: Iterable[str]) -> None:

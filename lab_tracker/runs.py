@@ -13,18 +13,9 @@ from lab_tracker.storage import Store, Upload, now
 ENTITY = "lab"  # owns runs that name no other entity
 SILENT = timedelta(minutes=5)  # a running run that is silent for longer has crashed
 
-# What `UpsertBucket` may change, and the column that holds it.
-_TEXTS = {
-    "display_name": "display_name",
-    "notes": "notes",
-    "description": "description",
-    "group_name": "group_name",
-    "job_type": "job_type",
-    "host": "host",
-    "job_program": "program",
-    "commit": "commit_hash",
-    "state": "state",
-}
+# What `UpsertBucket` may change, and the columns that have other names.
+_TEXTS = ("display_name", "notes", "description", "group_name", "job_type", "host", "state")
+_RENAMED = {"job_program": "program", "commit": "commit_hash"}
 
 
 def project_of(store: Store, entity: str | None, name: str) -> sqlite3.Row | None:
@@ -44,17 +35,13 @@ def make_project(store: Store, entity: str | None, name: str) -> sqlite3.Row:
     entity = checked_name(entity or ENTITY, "An entity's name")
     name = checked_name(name, "A project's name")
     with store.write():
-        if found := project_of(store, entity, name):
-            return found
-        return store.get(
-            "projects", store.insert("projects", entity=entity, name=name, created_at=now())
-        )
+        found = project_of(store, entity, name)
+        return found or store.insert("projects", entity=entity, name=name, created_at=now())
 
 
 def all_projects(store: Store, entity: str | None = None) -> list[sqlite3.Row]:
     """All projects, or those of an entity; the newest first."""
-    where = "WHERE entity = ?" if entity else "WHERE ? IS NULL"
-    return store.rows(f"SELECT * FROM projects {where} ORDER BY id DESC", entity or None)
+    return store.all("projects", "id DESC", **({"entity": entity} if entity else {}))
 
 
 def find_run(store: Store, entity: str | None, project: str, name: str) -> sqlite3.Row:
@@ -80,11 +67,12 @@ def upsert_run(
 ) -> tuple[sqlite3.Row, bool]:
     """Makes a run, or changes the one with this id or name: (the run, whether it is new).
 
-    `config` and `summary_metrics` are JSON objects; of `texts`, the keys of `_TEXTS` count.
+    `config` and `summary_metrics` are JSON objects; of `texts`, those in `_TEXTS` or `_RENAMED` count.
     """
     given = {"config": config, "summary": summary_metrics}
     changes = {column: value for column, value in given.items() if value is not None}
-    changes |= {_TEXTS[key]: str(value) for key, value in texts.items() if key in _TEXTS and value}
+    changes |= {key: str(texts[key]) for key in _TEXTS if texts.get(key)}
+    changes |= {column: str(texts[key]) for key, column in _RENAMED.items() if texts.get(key)}
     if tags is not None:
         changes["tags"] = json.dumps(tags)
     time = now()
@@ -97,7 +85,7 @@ def upsert_run(
             run = store.find("runs", project_id=parent, name=name)
             is_new = run is None
             if is_new:
-                made = store.insert(
+                run = store.insert(
                     "runs",
                     project_id=parent,
                     name=name,
@@ -105,7 +93,6 @@ def upsert_run(
                     created_at=time,
                     heartbeat_at=time,
                 )
-                run = store.get("runs", made)
             else:  # resumed
                 changes = {"state": "running", "exit_code": None} | changes
         store.update("runs", run["id"], heartbeat_at=time, **changes)

@@ -80,7 +80,7 @@ class Store:
 
     def all(self, table: str, order: str = "id", **values: Any) -> list[sqlite3.Row]:
         """The rows of a table or view that have these values, by a column."""
-        where = " AND ".join(f"{column} = ?" for column in values)
+        where = " AND ".join(f"{column} = ?" for column in values) or "1"
         return self.rows(f"SELECT * FROM {table} WHERE {where} ORDER BY {order}", *values.values())
 
     def get(self, table: str, number: int) -> sqlite3.Row:
@@ -89,11 +89,11 @@ class Store:
             return found
         raise NotFoundError(f"The {table.removesuffix('s')} does not exist; was it deleted?")
 
-    def insert(self, table: str, **values: Any) -> int:
-        """Adds a row and returns its id; part of a transaction."""
+    def insert(self, table: str, **values: Any) -> sqlite3.Row:
+        """Adds a row and returns it; part of a transaction."""
         columns, marks = ", ".join(values), ", ".join("?" * len(values))
         query = f"INSERT INTO {table} ({columns}) VALUES ({marks})"
-        return self._db.execute(query, tuple(values.values())).lastrowid
+        return self.get(table, self._db.execute(query, tuple(values.values())).lastrowid)
 
     def update(self, table: str, number: int, **changes: Any) -> None:
         """Sets columns of one row; part of a transaction."""
