@@ -67,7 +67,7 @@ def upsert_run(
 ) -> tuple[sqlite3.Row, bool]:
     """Makes a run, or changes the one with this id or name: (the run, whether it is new).
 
-    `config` and `summary_metrics` are JSON objects; of `texts`, those in `_TEXTS` or `_RENAMED` count.
+    `config` and `summary_metrics` are JSON objects; the `texts` in `_TEXTS` and `_RENAMED` count.
     """
     given = {"config": config, "summary": summary_metrics}
     changes = {column: value for column, value in given.items() if value is not None}
