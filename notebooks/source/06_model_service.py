@@ -115,12 +115,12 @@ for line in log:
 # it makes, a handler looks at this:
 
 # %%
-from lab_utils.service.function_url import HttpRequest, event_of
+from lab_utils.service.function_url import event_of
 
 
 def http_event(content_type: str, body: bytes) -> dict:
     headers = [("content-type", content_type)]
-    return json.loads(event_of(HttpRequest("POST", "/", "", headers, body, "198.51.100.7")))
+    return json.loads(event_of("POST", "/", "", headers, body, "198.51.100.7"))
 
 
 event = http_event("application/json", json.dumps({"image": picture}).encode())
