@@ -59,7 +59,6 @@ def ray(
     reloads: queue.SimpleQueue[None] = queue.SimpleQueue()
     print("Ray starts (10 s, more on a busy machine) ...", flush=True)
     with serving(settings, port, allow_open_ports) as service:
-        signal.signal(signal.SIGTERM, signal.default_int_handler)
         signal.signal(signal.SIGHUP, lambda *_: reloads.put(None))
         print(f"The model service: {service.url}")
         print("Ctrl-C ends it.", flush=True)

@@ -9,9 +9,11 @@ import logging
 import os
 import secrets
 import shutil
+import signal
 import socket
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -127,6 +129,7 @@ def _start_ray(cpus: int) -> None:
     """
     import ray
 
+    ends = signal.getsignal(signal.SIGTERM)
     for tries_left in reversed(range(_STARTS)):
         try:
             ray.init(
@@ -137,12 +140,14 @@ def _start_ray(cpus: int) -> None:
                 logging_level=logging.ERROR,
                 _node_ip_address=LOOPBACK,
             )
-            return
+            break
         except Exception as error:  # Ray raises nothing more particular
             ray.shutdown()
             if not tries_left:
                 reason = (str(error).splitlines() or [type(error).__name__])[0]
                 raise ServiceError(f"Ray did not start: {reason[:300]} Try again.") from error
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, ends)  # Ray has put a handler of its own there
 
 
 def prepare_environment(folder: Path) -> None:
