@@ -91,21 +91,22 @@ def percentile_latency(requests, percent=95):
 LATENCIES = "math.inf if end is None else end - due for due, _, end in requests"
 RANK = "math.ceil(percent * len(latencies) / 100) - 1"
 
-BEST = """
-from itertools import takewhile
+CLIENT = """
+import httpx
 
-def best_setting(p95, batches, waits, rates, target):
-    def carried(batch, wait):
-        return max(({met}), default=0.0)
-    settings = [{settings}]
-    best = max(settings, key=lambda setting: carried(*setting))
-    {end}
-    return best
+def ask_service(address, image):
+    image = {encoded}
+    try:
+        reply = {sent}
+    except {caught}:
+        raise ConnectionError("no answer")
+    return {result}
 """
-RIGHT_BEST = {
-    "met": "takewhile(lambda rate: p95(batch, wait, rate) <= target, sorted(rates))",
-    "settings": "(b, w) for w in sorted(waits) for b in sorted(batches)",
-    "end": "if not carried(*best): raise ValueError('none')",
+RIGHT_CLIENT = {
+    "encoded": "base64.b64encode(image).decode()",
+    "sent": 'httpx.post(address, json={"image": image}, timeout=60)',
+    "caught": "httpx.TransportError",
+    "result": "reply.status_code, dict(reply.headers), reply.text",
 }
 
 
@@ -121,8 +122,8 @@ def ask(**changed: str) -> str:
     return ASK.format(**RIGHT_ASK | changed)
 
 
-def best(**changed: str) -> str:
-    return BEST.format(**RIGHT_BEST | changed)
+def client(**changed: str) -> str:
+    return CLIENT.format(**RIGHT_CLIENT | changed)
 
 
 WRONG_ANSWERS: dict[str, list[tuple[str, str]]] = {
@@ -311,28 +312,28 @@ WRONG_ANSWERS: dict[str, list[tuple[str, str]]] = {
             "not 19.000 s",
         ),
     ],
-    "best_setting": [
+    "ask_service": [
+        (client(sent="httpx.get(address)"), "the event's method is GET, not POST"),
+        (client(sent='httpx.post(address, data={"image": image})'), "send JSON, and say so"),
+        (client(sent="httpx.post(address, json=image)"), "the event's body is"),
+        (client(sent="httpx.post(address, json={'file': image})"), "the event's body is"),
+        (client(encoded="str(base64.b64encode(image))"), r"decode\(\) makes text of them"),
+        (client(encoded="image.hex()"), "not the base64 text of the bytes"),
         (
-            best(met="rate for rate in rates if p95(batch, wait, rate) <= target"),
-            "misses it at 2",
+            client(sent=RIGHT_CLIENT["sent"] + ".raise_for_status()"),
+            "where the function answers with status 422, ask_service stopped with HTTPStatusError",
         ),
+        (client(caught="TimeoutError"), "ConnectError, not ConnectionError: your library has"),
+        (client(result='reply.json()["pred"]'), "returned a str, not tuple"),
         (
-            best(met=RIGHT_BEST["met"].replace("sorted(rates)", "rates")),
-            "The lists need not be sorted",
+            client(result="reply.status_code, dict(reply.headers), reply.json()"),
+            "return the three as they came",
         ),
-        (best(settings="(b, w) for b in sorted(batches) for w in sorted(waits)"), "shorter wait"),
-        (best(settings="(b, w) for w in waits for b in batches"), "The lists need not be sorted"),
+        (client(result="reply.status_code, {}, reply.text"), "with their names in small letters"),
         (
-            best(settings="(b, w) for w in sorted(waits)[::-1] for b in sorted(batches)"),
-            "best_setting returned",
+            client(sent="[httpx.post(address, json=dict(image=image)) for _ in range(2)][-1]"),
+            "the function was called 2 times, not once",
         ),
-        (best(met=RIGHT_BEST["met"].replace("<=", "<")), "just"),
-        (best(end="pass"), r"returned \(1, 0.0\); raise ValueError"),
-        (
-            best(met=RIGHT_BEST["met"].replace("batch, wait, rate)", "wait, batch, rate)")),
-            "in this order",
-        ),
-        (best(end="return max(batches), max(waits)"), "best_setting returned"),
     ],
 }
 
@@ -359,19 +360,5 @@ def ask_patiently(ask, sleep, draw, first=0.25, patience=10.0):
         waited, longest = waited + pause, longest * 2
 """,
         "after the status 408 it asked again",
-    )
-)
-WRONG_ANSWERS["best_setting"].append(
-    (
-        """
-def best_setting(p95, batches, waits, rates, target):
-    def carried(setting):
-        return sum(p95(*setting, rate) <= target for rate in rates)
-    best = max(((b, w) for w in sorted(waits) for b in sorted(batches)), key=carried)
-    if not carried(best):
-        raise ValueError
-    return best
-""",
-        "stop at the first miss|misses",
     )
 )

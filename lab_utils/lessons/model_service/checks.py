@@ -1,13 +1,13 @@
-"""Checks of notebook 06: a handler, a safe address, patience, a percentile, and a batch's size.
+"""Checks of notebook 06: a handler, a safe address, a client, patience, and a percentile.
 
-No network, no clock and no model: all of these are arguments of the exercises, and stood in for.
+No clock and no model: these are arguments of the exercises, and stood in for. The client asks the
+lab's own Function URL on this machine, with a stand-in for the function behind it.
 """
 
 import base64
 import copy
 import json
 import math
-import random
 from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any
@@ -341,6 +341,93 @@ def _expect_one_look_up(function: Answer) -> None:
     )
 
 
+BUSY: Reply = (503, {}, '{"error": "busy"}')
+LIMITED: Reply = (429, {"retry-after": "3"}, '{"error": "too many requests"}')
+DONE: Reply = (200, {}, '{"pred": "text"}')
+
+
+class _Function:
+    """Stands for the function behind a Function URL; remembers the events that it got."""
+
+    def __init__(self) -> None:
+        self.events: list[dict[str, Any]] = []
+        self.answer: dict[str, Any] = {}
+
+    def __call__(self, event: dict[str, Any]) -> dict[str, Any]:
+        self.events.append(event)
+        return self.answer
+
+
+@check
+def ask_service(function: Answer) -> str:
+    """One request becomes the right event; every status is an answer, and silence is an error."""
+    from lab_utils.service.gateway import Gateway
+    from lab_utils.service.in_process import InProcessFunction
+    from lab_utils.service.pool import EmulatorPool
+
+    function.uses_a_tool()
+    behind = _Function()
+    with EmulatorPool([InProcessFunction(behind)]) as pool, Gateway(pool) as url:
+        url.start()
+        for status, headers, body in (DONE, (422, {}, '{"error": "no image"}'), LIMITED):
+            behind.events.clear()
+            behind.answer = {"statusCode": status, "headers": headers, "body": body}
+            with saying(f"where the function answers with status {status}"):
+                result = attempt(function, url.url, IMAGE)
+                result = expect_type(result, tuple, "ask_service")
+            _expect_event(behind.events)
+            _expect_reply(result, (status, headers, body))
+    expect_raises(
+        function,
+        ConnectionError,
+        url.url,
+        IMAGE,
+        when="where nobody listens at the address any more",
+        why="your library has an error of its own for that, so catch it and raise this one",
+    )
+    return "the function gets the right event, and each of its answers arrives."
+
+
+def _expect_event(events: list[dict[str, Any]]) -> None:
+    expect(
+        len(events) == 1,
+        f"the function was called {len(events)} times, not once: send one request to the address "
+        "as it is; asking again is the next exercise.",
+    )
+    event = events[0]
+    method, body = event["requestContext"]["http"]["method"], event.get("body", "")
+    expect(method == "POST", f"the event's method is {method}, not POST: a GET has no body.")
+    kind = event["headers"].get("content-type", "none")
+    expect(
+        kind.startswith("application/json"),
+        f"the event's content-type is {kind}, not application/json, so a handler can't know what "
+        "the body is: send JSON, and say so.",
+    )
+    try:
+        image = json.loads(body)["image"]
+    except (ValueError, TypeError, KeyError):
+        fail(f'the event\'s body is {short(body)}: send the JSON object {{"image": base64 text}}.')
+    expect(
+        image == base64.b64encode(IMAGE).decode(),
+        f"the event's body has {short(image)} as its image, not the base64 text of the bytes; "
+        "b64encode returns bytes, and decode() makes text of them.",
+    )
+
+
+def _expect_reply(result: tuple, wanted: Reply) -> None:
+    expect(
+        len(result) == 3 and result[0] == wanted[0] and result[2] == wanted[2],
+        f"ask_service returned {short(result)}, where the status was {wanted[0]} and the body the "
+        f"text {wanted[2]!r}: return the three as they came, the body as text.",
+    )
+    names = dict(result[1])
+    expect(
+        all(names.get(name) == value for name, value in wanted[1].items()),
+        f"ask_service returned the headers {short(names)}, without {wanted[1]}: return all of "
+        "them, with their names in small letters.",
+    )
+
+
 class _Service:
     """Answers in turn as it was told to; the last answer again and again."""
 
@@ -355,11 +442,6 @@ class _Service:
         if isinstance(answer, Exception):
             raise answer
         return answer
-
-
-BUSY: Reply = (503, {}, '{"error": "busy"}')
-LIMITED: Reply = (429, {"retry-after": "3"}, '{"error": "too many requests"}')
-DONE: Reply = (200, {}, '{"pred": "text"}')
 
 
 @check
@@ -597,20 +679,6 @@ def percentile_latency(function: Answer) -> str:
         "fast.",
     )
     _expect_latency(function, lost, 90, 0.5, "18 requests of 0.5 s and 2 without answer", "")
-    choose = random.Random(8)
-    for count in (1, 7, 40, 100, 333):
-        latencies = [choose.expovariate(2.0) for _ in range(count)]
-        requests = [(float(i), i + 0.1, i + value) for i, value in enumerate(latencies)]
-        for percent in (50, 90, 95, 99):
-            wanted = sorted(latencies)[-(-percent * count // 100) - 1]
-            _expect_latency(
-                function,
-                requests,
-                percent,
-                wanted,
-                f"{count} requests",
-                " The rank is the share of the count, rounded up, and ranks start at 1.",
-            )
     return "late and lost requests count, and the percentile is exact."
 
 
@@ -624,93 +692,3 @@ def _expect_latency(
         f"with {what}, percentile_latency({percent} %) is {result:.3f} s, not {wanted:.3f} s."
         f"{advice}",
     )
-
-
-BATCHES, WAITS, RATES = [1, 4, 8], [0.0, 0.1], [2.0, 4.0, 8.0, 16.0]
-
-
-@check
-def best_setting(function: Answer) -> str:
-    """The setting that holds the target up to the highest rate; low rates count as well."""
-    # Seconds for each setting at each of the rates.
-    table = {
-        (1, 0.0): [0.2, 0.3, 0.9, 9.0],
-        (1, 0.1): [0.3, 0.4, 0.9, 9.0],
-        (4, 0.0): [0.2, 0.3, 0.4, 0.9],
-        (4, 0.1): [0.3, 0.4, 0.5, 0.8],
-        (8, 0.0): [0.2, 0.4, 0.6, 0.7],
-        (8, 0.1): [0.6, 0.4, 0.4, 0.5],
-    }
-    cases = [
-        (0.55, (4, 0.0), "(8, 0.1) holds 0.55 s at 16 a second and misses it at 2"),
-        (0.35, (1, 0.0), "three settings stay below 0.35 s up to 4 requests a second"),
-        (0.45, (4, 0.0), "(4, 0.0) stays below 0.45 s up to 8 requests a second, alone"),
-        (0.5, (4, 0.0), "(4, 0.0) and (4, 0.1) carry 8 a second, and the second just so"),
-        (0.7, (8, 0.0), "two settings carry 16 a second, and the shorter wait is preferred"),
-    ]
-    just = table | {(4, 0.1): [0.25, 0.25, 0.25, 0.9]}
-    _expect_setting(function, just, 0.25, (4, 0.1), "a p95 of just the target meets it")
-    for target, wanted, why in cases:
-        _expect_setting(function, table, target, wanted, why)
-    even = dict.fromkeys(table, [0.1, 0.1, 0.1, 0.1])
-    _expect_setting(function, even, 0.2, (1, 0.0), "all are equal: shorter wait, smaller batch")
-    either = dict.fromkeys(table, [0.1, 0.9, 0.9, 0.9])
-    either |= dict.fromkeys([(1, 0.1), (4, 0.0)], [0.1, 0.1, 0.9, 0.9])
-    _expect_setting(
-        function, either, 0.2, (4, 0.0), "of equals, the shorter wait goes before the smaller batch"
-    )
-    only_wait = dict.fromkeys(table, [0.1, 0.9, 0.9, 0.9]) | {(8, 0.1): [0.1, 0.1, 0.9, 0.9]}
-    _expect_setting(
-        function, only_wait, 0.2, (8, 0.1), "more requests a second go before a shorter wait"
-    )
-    gap = dict.fromkeys(table, [0.1, 0.9, 0.9, 0.9])
-    gap |= {(1, 0.0): [0.1, 0.9, 0.1, 0.1], (4, 0.0): [0.1, 0.1, 0.9, 0.9]}
-    _expect_setting(
-        function,
-        gap,
-        0.2,
-        (4, 0.0),
-        "(1, 0.0) misses the target at 4 a second, so it carries 2 and no more, whatever it does "
-        "at 8 and 16: stop at the first miss",
-    )
-    expect_raises(
-        function,
-        ValueError,
-        _stand_in(table),
-        list(BATCHES),
-        list(WAITS),
-        list(RATES),
-        0.05,
-        when="with a target of 0.05 s",
-        why="no setting meets it, not even at the lowest rate",
-    )
-    return "it carries the most requests a second within the target."
-
-
-def _stand_in(table: dict[tuple[int, float], list[float]]) -> Callable[[int, float, float], float]:
-    def p95(max_batch: int, max_wait: float, rate: float) -> float:
-        if (max_batch, max_wait) not in table or rate not in RATES:
-            fail(
-                f"p95 was called with {max_batch!r}, {max_wait!r}, {rate!r}: its arguments are a "
-                "batch, a wait and a rate from the three lists, in this order."
-            )
-        return table[max_batch, max_wait][RATES.index(rate)]
-
-    return p95
-
-
-def _expect_setting(
-    function: Answer, table: dict, target: float, wanted: tuple[int, float], why: str
-) -> None:
-    orders = [(BATCHES, WAITS, RATES), (BATCHES[::-1], WAITS[::-1], RATES[::-1])]
-    for order, lists in enumerate(orders):
-        note = " (The lists need not be sorted, and here they run from high to low.)"
-        note = note if order else ""
-        with saying(f"with a target of {target:g} s", note):
-            result = attempt(function, _stand_in(table), *map(list, lists), target)
-            result = expect_type(result, tuple, "best_setting")
-        expect(
-            result == wanted,
-            f"with a target of {target:g} s, best_setting returned {result}, not {wanted}: {why}."
-            f"{note}",
-        )
