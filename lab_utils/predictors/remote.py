@@ -245,6 +245,7 @@ def _parse(url: str) -> httpx.URL:
         )
     try:
         place = httpx.URL(url.strip())
+        place = place.copy_with(path=place.path or "/", fragment=None)
     except httpx.InvalidURL:
         place = httpx.URL("http:")
     # The address itself is never in these messages: it may hold a password.
@@ -253,9 +254,8 @@ def _parse(url: str) -> httpx.URL:
             "A model service's address begins with http:// or https://; "
             "give one like http://127.0.0.1:9000."
         )
-    if not re.fullmatch(r"[0-9A-Za-z.:_%-]+", place.raw_host.decode()) or (
-        place.port is not None and not 0 < place.port < 2**16
-    ):
+    is_host = re.fullmatch(r"[\w.-]+|[\da-f:.]+(%\w+)?", place.raw_host.decode(), re.A | re.I)
+    if not is_host or (place.port is not None and not 0 < place.port < 2**16):
         raise ServiceAddressError(
             "The model service's address is not complete; give one like http://127.0.0.1:9000."
         )
@@ -264,7 +264,7 @@ def _parse(url: str) -> httpx.URL:
             "The model service's address holds a user name or password, which would end up in "
             "logs; give it without."
         )
-    return place.copy_with(fragment=None)
+    return place
 
 
 def _text(text: str) -> str:
