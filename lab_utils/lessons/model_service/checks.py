@@ -469,8 +469,9 @@ def ask_patiently(function: Answer) -> str:
         expect(asked == 2, f"after {what} it asked {asked} times in all, not once more.")
         _expect_answer(result, DONE, f"{what} and then a 200")
         _expect_waits(waits, [0.125], f"after {what}, with draw() = 0.5 and first = 0.25,")
-    _expect_growth(function)
-    _expect_retry_after(function)
+    for when, answers, draws, named, wanted, advice in WAITS:
+        _, waits, _ = _asked(function, answers, draws, **named)
+        _expect_waits(waits, wanted, when, f" {advice}" if advice else "")
     _expect_end(function)
     for bug in (KeyError("a bug"), TimeoutError("a bug"), ValueError("a bug")):
         expect_raises(
@@ -482,8 +483,43 @@ def ask_patiently(function: Answer) -> str:
             when=f"where ask stops with {type(bug).__name__}",
             why="only a ConnectionError passes by waiting; let all others through",
         )
-    _expect_odd_retry_after(function)
+    for text in ("Wed, 21 Oct 2026 07:28:00 GMT", "", "soon"):
+        with saying(f"with retry-after {text!r}"):
+            _, waits, _ = _asked(function, [(503, {"retry-after": text}, ""), DONE], [1.0])
+        advice = " What is not a whole number of seconds counts as 0."
+        _expect_waits(waits, [0.25], f"with retry-after {text!r} and draw() = 1,", advice)
     return "it asks again only where that helps, and stops in time."
+
+
+WAITS = [
+    (
+        "before its four retries, with draw() = 1,",
+        [*[BUSY] * 4, DONE],
+        [1.0],
+        {},
+        [0.25, 0.5, 1.0, 2.0],
+        "The longest wait doubles each time.",
+    ),
+    (
+        "before its four retries, with draw() = 0.5, 0, 0.25 and 1,",
+        [*[BUSY] * 4, DONE],
+        [0.5, 0.0, 0.25, 1.0],
+        {},
+        [0.125, 0.0, 0.25, 2.0],
+        "Draw anew for each wait, and double the longest wait, not the drawn one.",
+    ),
+    ("with first = 1.5 and draw() = 1,", [BUSY, BUSY, DONE], [1.0], {"first": 1.5}, [1.5, 3.0], ""),
+    (
+        "after a 429 with retry-after 3 and a 503 without, with draw() = 1,",
+        [LIMITED, BUSY, DONE],
+        [1.0],
+        {},
+        [3.25, 0.5],
+        "What the service asks for comes first, and the random part is added: clients that were "
+        "told the same must not come back together.",
+    ),
+]
+"""When, what the service answers, what is drawn, arguments, the waits (s), and advice."""
 
 
 def _asked(
@@ -529,66 +565,25 @@ def _listed(numbers: list[float]) -> str:
     return ", ".join(shown + ["..."] * (len(numbers) > 8)) or "0"
 
 
-def _expect_growth(function: Answer) -> None:
-    answers = [BUSY] * 4 + [DONE]
-    _, waits, _ = _asked(function, answers, [1.0])
-    _expect_waits(
-        waits,
-        [0.25, 0.5, 1.0, 2.0],
-        "before its four retries, with draw() = 1,",
-        " The longest wait doubles each time.",
-    )
-    _, waits, _ = _asked(function, answers, [0.5, 0.0, 0.25, 1.0])
-    _expect_waits(
-        waits,
-        [0.125, 0.0, 0.25, 2.0],
-        "before its four retries, with draw() = 0.5, 0, 0.25 and 1,",
-        " Draw anew for each wait, and double the longest wait, not the drawn one.",
-    )
-    _, waits, _ = _asked(function, [BUSY, BUSY, DONE], [1.0], first=1.5)
-    _expect_waits(waits, [1.5, 3.0], "with first = 1.5 and draw() = 1,")
-
-
-def _expect_retry_after(function: Answer) -> None:
-    _, waits, _ = _asked(function, [LIMITED, BUSY, DONE], [1.0])
-    _expect_waits(
-        waits,
-        [3.25, 0.5],
-        "after a 429 with retry-after 3 and a 503 without, with draw() = 1,",
-        " What the service asks for comes first, and the random part is added: clients that were "
-        "told the same must not come back together.",
-    )
-
-
-def _expect_odd_retry_after(function: Answer) -> None:
-    for text in ("Wed, 21 Oct 2026 07:28:00 GMT", "", "soon"):
-        answers = [(503, {"retry-after": text}, ""), DONE]
-        with saying(f"with retry-after {text!r}"):
-            _, waits, _ = _asked(function, answers, [1.0])
-        _expect_waits(
-            waits,
-            [0.25],
-            f"with retry-after {text!r} and draw() = 1,",
-            " What is not a whole number of seconds counts as 0.",
-        )
-
-
 def _expect_end(function: Answer) -> None:
-    result, waits, asked = _asked(function, [BUSY], [1.0], patience=4.0)
-    total = sum(waits)
-    expect(
-        total <= 4.0,
-        f"with patience = 4 it waited {_listed(waits)} s, {total:g} s in all: give up where the "
-        "next wait would pass the limit, not after it.",
-    )
-    _expect_waits(
-        waits,
-        [0.25, 0.5, 1.0, 2.0],
-        "asking a service that stays busy, with patience = 4 and draw() = 1,",
-        " The sum of all waits counts, not each one alone.",
-    )
-    expect(asked == 5, f"after four waits it had asked {asked} times, not 5: ask after each wait.")
-    _expect_answer(result, BUSY, "a service that stays busy")
+    busy = "asking a service that stays busy, with"
+    for patience, advice in (
+        (4.0, "The sum of all waits counts, not each one by itself."),
+        (3.75, "All waits together may be just as long as patience."),
+    ):
+        result, waits, asked = _asked(function, [BUSY], [1.0], patience=patience)
+        expect(
+            sum(waits) <= patience,
+            f"with patience = {patience:g} it waited {_listed(waits)} s, {sum(waits):g} s in all: "
+            "give up where the next wait would pass the limit, not after it.",
+        )
+        when = f"{busy} patience = {patience:g} and draw() = 1,"
+        _expect_waits(waits, [0.25, 0.5, 1.0, 2.0], when, f" {advice}")
+        expect(asked == 5, f"after four waits it had asked {asked} times: ask after each wait.")
+        _expect_answer(result, BUSY, "a service that stays busy")
+    _, waits, _ = _asked(function, [BUSY], [1.0])
+    when = f"{busy} draw() = 1 and no patience given,"
+    _expect_waits(waits, [0.25, 0.5, 1.0, 2.0, 4.0], when, " It is 10 s then.")
     wanted = (429, {"retry-after": "60"}, "")
     result, waits, _ = _asked(function, [wanted, DONE], [1.0], patience=10.0)
     expect(
@@ -597,20 +592,6 @@ def _expect_end(function: Answer) -> None:
         "wait would pass the limit, return at once.",
     )
     _expect_answer(result, wanted, "a service that says 60 s")
-    _, waits, _ = _asked(function, [BUSY], [1.0], patience=3.75)
-    _expect_waits(
-        waits,
-        [0.25, 0.5, 1.0, 2.0],
-        "asking a service that stays busy, with patience = 3.75 and draw() = 1,",
-        " All waits together may be just as long as patience.",
-    )
-    _, waits, _ = _asked(function, [BUSY], [1.0])
-    _expect_waits(
-        waits,
-        [0.25, 0.5, 1.0, 2.0, 4.0],
-        "asking a service that stays busy, with draw() = 1 and no patience given,",
-        " It is 10 s then.",
-    )
     dead = ConnectionResetError("gone")
     result, _, asked = _asked(function, [dead], [1.0], patience=1.0)
     expect(asked == 3, f"nobody was there, and with patience = 1 it asked {asked} times, not 3.")
@@ -620,75 +601,74 @@ def _expect_end(function: Answer) -> None:
     )
 
 
+RISING = [(0.0, 0.0, float(i)) for i in range(20, 0, -1)]
+HUNDRED = [(0.0, 0.0, float(i)) for i in range(100, 0, -1)]
+LOST = [(0.0, 0.0, 0.5)] * 18 + [(1.0, 1.0, None)] * 2
+RANK = "The rank is the share of the count, rounded up, and ranks start at 1."
+LATENCIES = [
+    (
+        "20 requests of 0.25 s each",
+        [(float(i), float(i), i + 0.25) for i in range(20)],
+        95,
+        0.25,
+        "",
+    ),
+    (
+        "20 requests that were each sent 3 s late and took 0.25 s more",
+        [(float(i), i + 3.0, i + 3.25) for i in range(20)],
+        95,
+        3.25,
+        "The user waits from the moment when the request should have been sent.",
+    ),
+    (
+        "20 requests that took 1 to 20 s, in no order",
+        RISING,
+        95,
+        19.0,
+        "Sort, then 95 of 100, here 19 of 20, took no longer than the result.",
+    ),
+    *(
+        (
+            "100 requests that took 1 to 100 s",
+            HUNDRED,
+            percent,
+            float(percent),
+            "0.07 is not an exact number for a computer: multiply before you divide.",
+        )
+        for percent in (7, 14, 28, 55, 56)
+    ),
+    *(
+        ("20 requests that took 1 to 20 s", RISING, percent, wanted, RANK)
+        for percent, wanted in {50: 10.0, 100: 20.0, 99: 20.0, 1: 1.0, 5: 1.0, 6: 2.0}.items()
+    ),
+    (
+        "18 requests of 0.5 s and 2 that were never answered",
+        LOST,
+        95,
+        math.inf,
+        "No answer is an infinitely late one: left out, a service that drops what is slow looks "
+        "fast.",
+    ),
+    ("18 requests of 0.5 s and 2 without answer", LOST, 90, 0.5, ""),
+]
+"""Requests in words, their times, the percentile, the latency (s), and advice."""
+
+
 @check
 def percentile_latency(function: Answer) -> str:
     """Waiting before the request was sent counts, failures count, and the rank is exact."""
-    steady = [(float(i), float(i), i + 0.25) for i in range(20)]
-    _expect_latency(function, steady, 95, 0.25, "20 requests of 0.25 s each", "")
-    late = [(float(i), i + 3.0, i + 3.25) for i in range(20)]
-    _expect_latency(
-        function,
-        late,
-        95,
-        3.25,
-        "20 requests that were each sent 3 s late and took 0.25 s more",
-        " The user waits from the moment when the request should have been sent.",
-    )
-    rising = [(0.0, 0.0, float(i)) for i in range(20, 0, -1)]
-    _expect_latency(
-        function,
-        rising,
-        95,
-        19.0,
-        "20 requests that took 1 to 20 s, in no order",
-        " Sort, then 95 of 100, here 19 of 20, took no longer than the result.",
-    )
-    hundred = [(0.0, 0.0, float(i)) for i in range(100, 0, -1)]
-    for percent in (7, 14, 28, 55, 56):
-        _expect_latency(
-            function,
-            hundred,
-            percent,
-            float(percent),
-            "100 requests that took 1 to 100 s",
-            " 0.07 is not an exact number for a computer: multiply before you divide.",
+    for what, requests, percent, wanted, advice in LATENCIES:
+        result = attempt(function, list(requests), percent)
+        result = expect_type(result, (float, int), "percentile_latency")
+        expect(
+            result == wanted or math.isclose(result, wanted, rel_tol=1e-6),
+            f"with {what}, percentile_latency({percent} %) is {result:.3f} s, not {wanted:.3f} s."
+            f" {advice}".rstrip(),
         )
-    for percent, wanted in {50: 10.0, 100: 20.0, 99: 20.0, 1: 1.0, 5: 1.0, 6: 2.0}.items():
-        _expect_latency(
-            function,
-            rising,
-            percent,
-            wanted,
-            "20 requests that took 1 to 20 s",
-            " The rank is the share of the count, rounded up, and ranks start at 1.",
-        )
-    result = expect_type(attempt(function, hundred), (float, int), "percentile_latency")
+    result = expect_type(attempt(function, list(HUNDRED)), (float, int), "percentile_latency")
     expect(
         result == 95,
         f"with 100 requests that took 1 to 100 s, and no percent given, percentile_latency "
         f"returned {result}, not 95.",
     )
-    lost = [(0.0, 0.0, 0.5)] * 18 + [(1.0, 1.0, None)] * 2
-    _expect_latency(
-        function,
-        lost,
-        95,
-        math.inf,
-        "18 requests of 0.5 s and 2 that were never answered",
-        " No answer is an infinitely late one: left out, a service that drops what is slow looks "
-        "fast.",
-    )
-    _expect_latency(function, lost, 90, 0.5, "18 requests of 0.5 s and 2 without answer", "")
     return "late and lost requests count, and the percentile is exact."
-
-
-def _expect_latency(
-    function: Answer, requests: list, percent: int, wanted: float, what: str, advice: str
-) -> None:
-    result = attempt(function, list(requests), percent)
-    result = expect_type(result, (float, int), "percentile_latency")
-    expect(
-        result == wanted or math.isclose(result, wanted, rel_tol=1e-6, abs_tol=1e-6),
-        f"with {what}, percentile_latency({percent} %) is {result:.3f} s, not {wanted:.3f} s."
-        f"{advice}",
-    )
