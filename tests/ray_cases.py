@@ -19,12 +19,13 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import grpc
+import psutil
 import pytest
 import torch
 from bad_requests import BAD_REQUESTS, GOOD_BODY_WITH_MARK, png, text
 from conftest import StandInReader, save_script
 
-from lab_utils.net import http_client
+from lab_utils.net import http_client, is_loopback
 from lab_utils.predictors import RemotePredictor
 from lab_utils.service.schema import model_fingerprint
 from text_recognizer.paragraph_text_recognizer import ParagraphTextRecognizer
@@ -210,16 +211,13 @@ def test_a_full_queue_sheds_and_recovers(ask, models):
 
 
 def test_what_listens_beyond_loopback_asks_for_a_token(service):
-    lines = Path("/proc/net/tcp").read_text().splitlines() + (
-        Path("/proc/net/tcp6").read_text().splitlines()
-    )
-    listening = {
-        tuple(fields[1].split(":")) for fields in map(str.split, lines) if fields[3] == "0A"
-    }
-    loopback = ("0100007F", "00000000000000000000000001000000")
-    outside = {int(port, 16) for address, port in listening if address not in loopback}
+    listening = [one for one in psutil.net_connections("tcp") if one.status == psutil.CONN_LISTEN]
     assert len(listening) > 5
-    assert outside, "Ray has no option that keeps all of its ports on loopback"
+    # An IPv6 socket of Ray's own parts says ::ffff:127.0.0.1.
+    outside = {
+        one.laddr.port for one in listening if not is_loopback(one.laddr.ip.removeprefix("::ffff:"))
+    }
+    assert outside, "Ray Serve has no option that keeps its replicas' ports on loopback"
     codes = []
     for port in outside:
         with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
@@ -271,11 +269,9 @@ def test_sigterm_ends_it_and_all_that_it_started(service):
     assert (code, said) == (143, [])
     with pytest.raises(ConnectionRefusedError):
         socket.create_connection(("127.0.0.1", port))
-    here = {path.parts[2] for path in Path("/proc").glob("[0-9]*/ns/net") if _is_here(path)}
+    here = {int(path.parts[2]) for path in Path("/proc").glob("[0-9]*/ns/net") if _is_here(path)}
     # The tests' own process, and its decoder of images; what Ray left would have lost its parent.
-    tasks = Path("/proc/self/task").glob("*/children")
-    own = {str(os.getpid()), *(child for task in tasks for child in task.read_text().split())}
-    assert here <= own
+    assert here <= {os.getpid(), *(child.pid for child in psutil.Process().children())}
 
 
 def _is_here(path: Path) -> bool:

@@ -82,8 +82,9 @@ def serving(
 ) -> Iterator[RayService]:
     """Starts Ray and runs the application behind Serve's proxy on 127.0.0.1; ends both.
 
-    The proxy listens on 127.0.0.1. Ray's own ports have no such option: its processes also listen
-    on all addresses. These ports ask for a token that only this process and its children know.
+    The proxy listens on 127.0.0.1, and so do Ray's own processes on a node with that address. Only
+    the port through which each replica of Serve gets its calls is open on all addresses, and has
+    no option. It asks for a token that only this process and its children know.
     `allow_open_ports` accepts that; without it, Ray starts only if no other machine can reach it.
 
     Raises ServiceError without Ray, if the port is taken, or if others could reach Ray's ports;
@@ -95,7 +96,7 @@ def serving(
         prepare_environment(folder)
         if not allow_open_ports and _reaches_other_machines():
             raise ServiceError(
-                "Ray's processes open ports on all addresses, which ask for a token; add "
+                "Ray's replicas open ports on all addresses, which ask for a token; add "
                 "--allow-open-ports to accept that, or run the command under `unshare --net`."
             )
         import ray
