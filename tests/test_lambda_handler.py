@@ -3,7 +3,6 @@ that lives on whatever it is sent."""
 
 import base64
 import json
-import socket
 import subprocess
 import sys
 from types import SimpleNamespace
@@ -16,7 +15,6 @@ from hostile_images import animated
 from lab_utils.predictors.readings import decode_reading
 from lab_utils.service import lambda_handler, schema
 from lab_utils.service.lambda_handler import LambdaHandler
-from text_recognizer import fetching
 from text_recognizer.paragraph_text_recognizer import ParagraphTextRecognizer
 from text_recognizer.places import project_folder
 
@@ -174,52 +172,13 @@ def test_health_tells_the_model(path, handler, stand_in_path):
     assert (answer["statusCode"], json.loads(answer["body"])) == (200, expected)
 
 
-@pytest.fixture
-def names(monkeypatch):
-    """Names that resolve as a test says, one list of addresses after the other."""
-    real = socket.getaddrinfo
-    known: dict[str, list[list[str]]] = {}
-
-    def look_up(host, port, *args, **kwargs):
-        answers = known.get(host, [[host]])
-        addresses = answers.pop(0) if len(answers) > 1 else answers[0]
-        return [answer for a in addresses for answer in real(a, port, *args, **kwargs)]
-
-    monkeypatch.setattr(socket, "getaddrinfo", look_up)
-    return known
-
-
-def test_a_name_of_a_private_address_and_one_that_moves_there(handler, names, monkeypatch, serve):
-    server = serve(b"secret")
-    names["inside.example"] = [["10.0.0.1"]]
-    names["mixed.example"] = [["8.8.8.8", "127.0.0.1"]]
-    for name in names:
-        answer = handler({"image_url": f"http://{name}:{server.port}/"})
-        assert (answer["status"], "private" in answer["error"]) == (422, True)
-    # DNS rebinding: the first look-up gives a public address, each later one a private one.
-    connected = []
-
-    def connect(_socket, address):
-        connected.append(address[0])
-        raise ConnectionRefusedError
-
-    monkeypatch.setattr(socket.socket, "connect", connect)
-    for _ in range(3):
-        names["moving.example"] = [["8.8.8.8"], ["127.0.0.1"]]
-        assert handler({"image_url": f"http://moving.example:{server.port}/"})["status"] == 422
-    assert set(connected) == {"8.8.8.8"}
-    assert server.requests == []
-
-
-@pytest.fixture
-def public_loopback(monkeypatch):
-    """127.0.0.1 counts as a public address, and nothing else changes."""
-    real = fetching.is_public
-    monkeypatch.setattr(fetching, "is_public", lambda a: a == "127.0.0.1" or real(a))
-
-
-def test_a_public_url_is_read(handler, serve, public_loopback, log):
+def test_a_url_is_read_and_a_private_one_only_where_that_is_allowed(
+    handler, recognizer, serve, monkeypatch, log
+):
     server = serve(png(300, 200))
+    refused = handler({"image_url": f"{server.url}/page.png"})
+    assert (refused["status"], "private" in refused["error"], server.requests) == (422, True, [])
+    monkeypatch.setattr(recognizer, "allow_private_addresses", True)
     answer = handler({"image_url": f"{server.url}/page.png"})
     assert answer == {"pred": "300x200\ngray 127", **NOTED}
     assert json.loads(log[-1])["bytes"] == len(png(300, 200))
