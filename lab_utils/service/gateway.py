@@ -19,9 +19,6 @@ DEFAULT_PORT = 9000
 MAX_OPEN = 64
 """Largest bodies that may be in memory at once; smaller ones may be more."""
 
-BODY_SECONDS = 30.0
-"""Time for a request's body to arrive."""
-
 _METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
 
 
@@ -38,7 +35,6 @@ class Gateway(LocalServer):
         limits = Middleware(
             RequestLimits,
             most_bytes=schema.MAX_BODY_BYTES,
-            body_seconds=BODY_SECONDS,
             most_open_bytes=MAX_OPEN * schema.MAX_BODY_BYTES,
         )
         super().__init__(
