@@ -30,6 +30,9 @@ from text_recognizer.threads import usable_processors
 Decoded = tuple[Image.Image, int, int, Image.Image | None]
 """The fields of an `images.LoadedImage`."""
 
+_Answer = tuple[dict, list[Image.Image]]
+"""A worker's line of JSON, and the page and its detail, or an error's line and nothing."""
+
 _READY = b"ready\n"
 _PIPE_BYTES = 2**20
 _ERRORS = {error.__name__: error for error in (ImageError, ImageTooLargeError)}
@@ -76,9 +79,9 @@ class _Workers:
     def decode(self, data: bytes, name: str) -> Decoded:
         with self._places:
             answer = self._ask(data, name, tries_left=1)
-        return answer.result()
+        return _result(*answer)
 
-    def _ask(self, data: bytes, name: str, tries_left: int) -> "_Answer":
+    def _ask(self, data: bytes, name: str, tries_left: int) -> _Answer:
         worker = self._take()
         try:
             answer = worker.ask(data, name)
@@ -107,20 +110,14 @@ class _Workers:
             self._idle.pop().end()
 
 
-class _Answer:
-    """What a worker said about an image, with its page and detail, or an error."""
-
-    def __init__(self, head: dict, images: list[Image.Image]) -> None:
-        self.head, self.images = head, images
-
-    def result(self) -> Decoded:
-        """Raises the worker's error, or passes its warnings on and returns the image."""
-        if "error" in self.head:
-            raise _ERRORS[self.head["error"]](self.head["message"])
-        for message in self.head["warnings"]:
-            warnings.warn(message, FirstPageWarning, stacklevel=2)
-        page, detail = (*self.images, None)[:2]
-        return page, *self.head["size"], detail
+def _result(head: dict, images: list[Image.Image]) -> Decoded:
+    """What a worker said: raises its error, or passes its warnings on and returns the image."""
+    if "error" in head:
+        raise _ERRORS[head["error"]](head["message"])
+    for message in head["warnings"]:
+        warnings.warn(message, FirstPageWarning, stacklevel=2)
+    page, detail = (*images, None)[:2]
+    return page, *head["size"], detail
 
 
 class _Worker:
@@ -159,7 +156,7 @@ class _Worker:
         requests.write(data)
         requests.flush()
         head = _receive(answers)
-        return _Answer(head, [_receive_image(answers) for _ in range(head.get("images", 0))])
+        return head, [_receive_image(answers) for _ in range(head.get("images", 0))]
 
     def was_killed(self) -> bool:
         """Whether it was ended from outside, perhaps before it saw the image."""
@@ -196,7 +193,9 @@ def _receive(stream: BinaryIO) -> dict:
 
 def _receive_image(stream: BinaryIO) -> Image.Image:
     """A gray image in PGM, which Pillow writes without a copy; `tobytes` takes ten times longer."""
-    _, size, _ = (stream.readline() for _ in range(3))
+    _, size, most = (stream.readline() for _ in range(3))
+    if not most:
+        raise EOFError
     width, height = map(int, size.split())
     pixels = _exactly(stream, width * height)
     return Image.frombuffer("L", (width, height), pixels, "raw", "L", 0, 1)
