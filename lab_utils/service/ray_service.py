@@ -28,7 +28,7 @@ OBJECT_STORE_BYTES = 200 * 2**20
 """Shared memory for images on their way to a replica; Ray writes to the disk what is too much."""
 
 _STARTS = 4
-"""Ray gives a start 30 s, and has no setting for that."""
+"""Ray gives a node 30 s to find itself, and has no setting for that."""
 _MOST_FOLDER_CHARACTERS = 36
 """Ray's sockets have paths that are up to 70 characters longer than this, and may have 107."""
 
@@ -125,8 +125,8 @@ def _reaches_other_machines() -> bool:
 def _start_ray(cpus: int) -> None:
     """Starts Ray with room for twice the replicas: during an update, old and new ones live.
 
-    Raises ServiceError if it doesn't start. Ray gives its parts a fixed time to find each other,
-    which a busy machine may miss, so it is tried again.
+    Raises ServiceError if it doesn't start. A busy machine may miss the time that Ray gives a node,
+    so it is tried again.
     """
     import ray
 
@@ -169,7 +169,9 @@ def prepare_environment(folder: Path) -> None:
         # Workers that nobody asked for take seconds and memory at the start.
         "RAY_enable_worker_prestart": "0",
         "RAY_prestart_worker_first_driver": "0",
-        # On a busy machine Serve's proxy takes longer than the 5 s that it has.
+        # On a busy machine Ray's parts take longer to start than the time that they have.
+        "RAY_DASHBOARD_STARTUP_TIMEOUT_S": "300",
+        "RAY_gcs_server_port_wait_time_s": "300",
         "RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S": "60",
     }
     os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
