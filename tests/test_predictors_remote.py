@@ -8,21 +8,22 @@ import itertools
 import json
 import os
 import re
-import shutil
 import signal
 import socket
 import ssl
-import subprocess
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from PIL import Image, ImageDraw
+from bad_requests import png
+from hostile_images import encoded
+from PIL import Image
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
+from tunnel_serving import write_certificate
 
 from lab_utils.net import LocalServer, keep_local_direct, listening_socket
 from lab_utils.predictors import RemotePredictor, remote
@@ -44,11 +45,7 @@ GOOD = json.dumps({"pred": "the text"})
 
 
 def page(width: int = 60, height: int = 40) -> bytes:
-    image = Image.new("RGB", (width, height), "white")
-    ImageDraw.Draw(image).line((5, 5, width - 5, height - 5), fill="black", width=3)
-    stream = io.BytesIO()
-    image.save(stream, "PNG")
-    return stream.getvalue()
+    return png(width, height)
 
 
 def answer(body: str | bytes = GOOD, status: int = 200, length: int | None = None, **headers):
@@ -157,15 +154,14 @@ def flat(line: Line) -> list[float]:
 def test_remote_and_local_read_the_same(service, recognizer, serve):
     exif = Image.Exif()
     exif[0x0112] = 8
-    photo = io.BytesIO()
-    Image.open(io.BytesIO(page(200, 90))).save(photo, "JPEG", exif=exif)
-    text = base64.b64encode(photo.getvalue()).decode()
+    photo = encoded(Image.open(io.BytesIO(page(200, 90))), "JPEG", exif=exif)
+    text = base64.b64encode(photo).decode()
     sources = [
         page(),
-        photo.getvalue(),
+        photo,
         text,
         f"data:image/jpeg;base64,{text}",
-        Image.open(photo),
+        Image.open(io.BytesIO(photo)),
         Image.open(io.BytesIO(page(3300, 2000))),
         Image.new("L", (30, 30), 255),
     ]
@@ -425,12 +421,10 @@ def test_an_early_refusal_of_a_large_request_is_understood(serve):
     def refuse(connection, _request):
         connection.sendall(answer('{"error": "Send a smaller image."}', 413))
 
-    large = Image.effect_noise((1500, 1500), 90)
-    stream = io.BytesIO()
-    large.save(stream, "PNG", compress_level=0)
+    large = encoded(Image.effect_noise((1500, 1500), 90), "PNG", compress_level=0)
     predictor = RemotePredictor(serve(refuse).url, retries=0)
     with pytest.raises(RequestRefusedError, match=r"^Send a smaller image\.$"):
-        predictor.predict(stream.getvalue())
+        predictor.predict(large)
 
 
 def drips(connection, request):
@@ -498,23 +492,11 @@ def test_ctrl_c_ends_a_wait(serve, where):
     assert time.monotonic() - start < 15
 
 
-@pytest.fixture
-def certificate(tmp_path):
-    """A folder with cert.pem and key.pem of the host model.example."""
-    if shutil.which("openssl") is None:
-        pytest.skip("needs the openssl command to make a certificate")
-    command = (
-        "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 "
-        "-keyout key.pem -out cert.pem -subj /CN=model.example "
-        "-addext subjectAltName=DNS:model.example"
-    )
-    subprocess.run(command.split(), cwd=tmp_path, check=True, capture_output=True)
-    return tmp_path
-
-
-def test_https_certificates_are_verified(serve, certificate, monkeypatch):
+def test_https_certificates_are_verified(serve, tmp_path, monkeypatch):
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(certificate / "cert.pem", certificate / "key.pem")
+    certificate = tmp_path / "certificate.pem"
+    write_certificate(certificate)
+    context.load_cert_chain(certificate)
     server = serve(
         sends(answer()), wrap=lambda connection: context.wrap_socket(connection, server_side=True)
     )
@@ -522,10 +504,10 @@ def test_https_certificates_are_verified(serve, certificate, monkeypatch):
     monkeypatch.setattr(
         socket, "getaddrinfo", lambda _host, *args, **kwargs: real("127.0.0.1", *args, **kwargs)
     )
-    url = f"https://model.example:{server.port}/"
+    url = f"https://model.tunnel.localhost:{server.port}/"
     message = failure(url, ServiceUnreachableError, retries=3, clock=FakeClock())
     assert "self-signed certificate" in message and "check the address" in message
-    monkeypatch.setenv("SSL_CERT_FILE", str(certificate / "cert.pem"))
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
     predictor = RemotePredictor(url)
     assert [predictor.predict(page()) for _ in range(2)] == ["the text"] * 2
     message = failure(f"https://other.example:{server.port}/", ServiceUnreachableError)
