@@ -17,15 +17,17 @@ was done so far is always in it, whole. Steps:
     evaluate  the packaged reader and the new one on the validation pages
 
 `--steps record,train` does only those, after check and pages, which the others need.
-Set LAB_COMMIT to the commit where the checkout is a copy without git's folder.
-`--device cpu` is a dry run: the same steps with little in each. Needs PyTorch, Lightning,
-torchmetrics, numpy, pillow, safetensors, matplotlib, tqdm and pydantic.
+Set LAB_COMMIT to the commit if the checkout is a copy; it wins over what git says.
+`--device cpu` is a dry run: the same steps with little in each. It says which of the packages that
+it needs (NEEDED) are missing; `benchmarks/README.md` says how they travel.
 """
 
 import argparse
 import dataclasses
+import importlib.util
 import json
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -50,6 +52,8 @@ DISK = 2_000_000_000
 """Bytes that must be free: pages, a profile with all its traces, compiled models."""
 SHARES = {"check": 0.08, "record": 0.2, "large": 0.09, "launches": 0.14, "evaluate": 0.1}
 """Of the minutes, at most; training gets what is left."""
+SECONDS_PER_SIZE = 2.0
+"""What the repeats of a batch size may take; large batches get three all the same."""
 DRY_RUN_PATIENCE = 100.0
 """A dry run's limits are so many times as long: a processor is slow, and maybe busy."""
 CHOSEN = ("record", "large", "launches", "train", "evaluate")
@@ -57,6 +61,9 @@ CHOSEN = ("record", "large", "launches", "train", "evaluate")
 TRACED = {"cuda": (1, 16), "cpu": (1, 2)}
 SIZES = {"cuda": (1, 2, 4, 8, 16, 32), "cpu": (1, 2)}
 LARGE_SIZES = {"cuda": (64, 128), "cpu": (4,)}
+NEEDED = ["torch", "pytorch_lightning", "torchmetrics", "numpy", "PIL", "safetensors"]
+NEEDED += ["matplotlib", "tqdm", "pydantic"]
+"""Modules that some step imports."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -106,6 +113,11 @@ def parser() -> argparse.ArgumentParser:
 
 def _check(options: argparse.Namespace) -> None:
     """Raises RecognizerError for what can't work, before anything is written."""
+    missing = [name for name in NEEDED if importlib.util.find_spec(name) is None]
+    if missing:
+        raise RecognizerError(
+            f"Python here lacks {', '.join(missing)}; benchmarks/README.md says how to bring them."
+        )
     import torch
 
     from text_recognizer.pages.handwriting import data_pack
@@ -152,7 +164,7 @@ def _run_all(options: argparse.Namespace) -> int:
             Path(scratch),
             2 if options.device == "cpu" else None,
         )
-        result = {"format": FORMAT, "command": " ".join(sys.argv), "steps": {}}
+        result = {"format": FORMAT, "command": _command(), "steps": {}}
         with (job.out / "log.txt").open("wb") as log:
             pages = _start("pages", job, log)
             _finish("check", _start("check", job, log), clock.limit("check"), job, result)
@@ -168,6 +180,20 @@ def _run_all(options: argparse.Namespace) -> int:
     result["seconds"] = round(clock.seconds(), 1)
     _write(job.out / "result.json", result)
     return _report(job.out, result)
+
+
+def _command() -> str:
+    """The command without the folders of this machine: of a path outside the current folder, only
+    its name is kept."""
+    here = Path.cwd()
+    words = []
+    for word in sys.argv:
+        option, equals, value = word.rpartition("=")
+        path = Path(value)
+        if path.is_absolute():
+            value = str(path.relative_to(here) if path.is_relative_to(here) else path.name)
+        words.append(f"{option}{equals}{value}")
+    return shlex.join(words)
 
 
 class Clock:
@@ -214,8 +240,8 @@ def _finish(
         status = f"stopped after {limit:.0f} s"
     finally:
         end_kept(process)
-    told = job.scratch / f"{name}.json"
-    found = json.loads(told.read_text()) if told.is_file() else {}
+    written = job.scratch / f"{name}.json"
+    found = json.loads(written.read_text()) if written.is_file() else {}
     seconds = round(time.monotonic() - start, 1)
     result["steps"][name] = {"status": status, "seconds": seconds, **found}
     _write(job.out / "result.json", result)
@@ -299,10 +325,11 @@ def record(job: Job) -> dict[str, Any]:
 
 
 def large(job: Job) -> dict[str, Any]:
-    """The largest batches, added to the profile if there is one."""
+    """The largest batches, added to the profile if there is one: only their times, since reading
+    their traces would take longer than all else."""
     from lab_utils.profiling import Profile
 
-    found = _profile(job, LARGE_SIZES[job.device], "large").keep_traces([])
+    found = _profile(job, LARGE_SIZES[job.device], "large", traced=False)
     path = job.scratch / "profile" / "profile.json"
     if path.is_file():
         smaller = Profile.load(path)
@@ -317,9 +344,7 @@ def _statuses(profile: Any) -> dict[str, str]:
     return {str(batch.batch_size): batch.status for batch in profile.batches}
 
 
-def _profile(job: Job, sizes: tuple[int, ...], name: str) -> Any:
-    import shlex
-
+def _profile(job: Job, sizes: tuple[int, ...], name: str, traced: bool = True) -> Any:
     from lab_utils.profiling import profile_batch_sizes
     from text_recognizer.paragraph_text_recognizer import ParagraphTextRecognizer
 
@@ -329,7 +354,9 @@ def _profile(job: Job, sizes: tuple[int, ...], name: str) -> Any:
         job.device,
         sizes,
         out=job.scratch / name,
-        repeats=8 if job.device == "cuda" else 1,
+        repeats=None if job.device == "cuda" else 1,
+        seconds=SECONDS_PER_SIZE,
+        traced=traced,
         pages=[item.path for item in _typical_first(_items(job))],
         command=shlex.join(["lab", "profile", "--device", job.device, "--batch-sizes"])
         + " "
@@ -373,7 +400,7 @@ def launches(job: Job) -> dict[str, Any]:
     device = torch.device(job.device)
     repeats = 20 if device.type == "cuda" else 1
     ways = compare_ways(reader, strips.to(device), widths.to(device), repeats)
-    return {"lines": len(widths), "ways": [way.as_dict() for way in ways]}
+    return {"lines": len(widths), "ways": [dataclasses.asdict(way) for way in ways]}
 
 
 def train(job: Job) -> dict[str, Any]:

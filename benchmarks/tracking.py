@@ -160,7 +160,7 @@ def measure_runs(folder: Path, runs: int, steps: int, processes: int) -> dict[st
     store = Store(folder / "runs")
     project = stored.project_of(store, None, "load")
     missing = runs * steps
-    for run in stored.runs_of(store, project["id"]):
+    for run in store.all("runs", project_id=project["id"]):
         number = int(run["name"].removeprefix("run-"))
         rows = [(row["_step"], row["number"]) for row in history(store, run["id"])]
         is_right = rows == [(i, number) for i in range(steps)] and run["state"] == "finished"
@@ -172,6 +172,7 @@ def measure_runs(folder: Path, runs: int, steps: int, processes: int) -> dict[st
 def measure_listing(folder: Path, versions: int) -> float:
     """Seconds for listing the versions of an artifact with the SDK, its start left out."""
     from lab_tracker import artifacts
+    from lab_tracker.names import to_id
     from lab_tracker.storage import Store, Upload
 
     store = Store(folder / "list")
@@ -185,18 +186,15 @@ def measure_listing(folder: Path, versions: int) -> float:
         for i in range(versions):
             draft = artifacts.create_artifact(
                 store,
-                entity=None,
-                project="list",
-                run=None,
-                type_="model",
-                name="many",
+                project_name="list",
+                artifact_type_name="model",
+                artifact_collection_name="many",
                 digest=check,
                 metadata=json.dumps({"score": i}),
-                deduplicate=False,
             )
             values = (stored, draft["id"])
             db.execute("UPDATE artifacts SET manifest_digest = ? WHERE id = ?", values)
-            artifacts.commit_artifact(store, draft["id"])
+            artifacts.commit_artifact(store, artifact_id=to_id("Artifact", draft["id"]))
     store.close()
     listing = python(_LISTING, folder / "list", stdout=subprocess.PIPE)
     seconds, found = listing.communicate()[0].split()

@@ -23,6 +23,7 @@ RUN sh /build/trim_torch.sh /opt/python
 
 COPY LICENSE NOTICE /app/
 COPY text_recognizer/ /app/text_recognizer/
+COPY lab_tracker/ /app/lab_tracker/
 COPY lab_utils/ /app/lab_utils/
 COPY data/pages/show_* /app/data/pages/
 COPY data/weights/english.ngrams data/weights/digests.json /app/data/weights/

@@ -8,21 +8,21 @@ until it times out."""
 import mimetypes
 import zlib
 from collections.abc import AsyncIterator, Callable
+from functools import partial
 from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.responses import FileResponse, JSONResponse, Response
-from pydantic import ValidationError
 
 from lab_tracker import artifacts, limits, pages, runs, streams
 from lab_tracker.errors import NotFoundError, RequestError
 from lab_tracker.graphql import execute
 from lab_tracker.guard import Guard
-from lab_tracker.names import checked_path, load_json
+from lab_tracker.names import load_json
 from lab_tracker.nodes import Nodes
 from lab_tracker.operations import roots
 from lab_tracker.signing import Signer
-from lab_tracker.storage import Store, Upload, now
+from lab_tracker.storage import Store, Upload
 from lab_tracker.worker import Worker
 
 _PIECE = 2**20
@@ -56,7 +56,7 @@ def create_app(
         """The result of a function that uses the store, within the budget of one request."""
 
         def bounded() -> Any:
-            store.budget = limits.Budget()
+            limits.start_budget()
             return function(*given)
 
         return await database.submit(bounded)
@@ -72,7 +72,7 @@ def create_app(
 
         def answer() -> Response:
             asked = load_json(body, "The request's body")
-            return JSONResponse(execute(asked, roots(nodes), store.spend))
+            return JSONResponse(execute(asked, roots(nodes)))
 
         return await do(answer)
 
@@ -82,84 +82,38 @@ def create_app(
 
         def receive() -> None:
             found = runs.find_run(store, entity, project, run)
-            try:
-                chunk = streams.Chunk.model_validate(load_json(body, "The request's body"))
-            except ValidationError as error:
-                first = error.errors()[0]
-                where = ".".join(map(str, first["loc"])) or "the chunk"
-                raise RequestError(f"{where}: {first['msg']}") from None
-            streams.receive_stream(store, found, chunk)
+            streams.receive_stream(store, found, load_json(body, "The request's body"))
 
         await do(receive)
         return JSONResponse({"exitcode": None, "limits": {}})
 
-    async def receive(request: Request, limit: int, keep: Callable[[Upload], None]) -> Response:
-        """Takes an upload; `keep` makes it part of the store, or it is dropped."""
-        upload = await files.submit(Upload, store, limit)
-        writing = None
+    @app.put("/-/uploads/{token}")
+    async def receive(token: str, request: Request) -> Response:
+        kind, number, name = signer.read(token)
+        keep = {
+            "file": runs.keep_file,
+            "blob": artifacts.keep_blob,
+            "manifest": artifacts.keep_manifest,
+        }[kind]
+        await do(store.get, "runs" if kind == "file" else "artifacts", number)
+        is_manifest = kind == "manifest"
+        limit = limits.MAX_MANIFEST_BYTES if is_manifest else limits.MAX_BLOB_BYTES
+        working = files.submit(partial(Upload, store, limit))
+        upload = await working
         try:
-            async for piece in _pieces(request):
-                if writing:
-                    await writing
-                writing = files.submit(upload.write, piece)
-            if writing:
-                await writing
+            async for piece in _pieces(request):  # one is written while the next one comes
+                await working
+                working = files.submit(partial(upload.write, piece))
+            await working
             await files.submit(upload.finish)
-            await do(keep, upload)
+            await do(keep, store, upload, number, name)
         finally:
             await files.submit(upload.drop)
         return Response()
 
-    @app.put("/-/uploads/runs/{run_id}/{signature}/{name:path}")
-    async def upload_run_file(run_id: int, signature: str, name: str, request: Request) -> Response:
-        signer.check(signature, "run", run_id, name)
-        await do(runs.run_by_id, store, run_id)
-
-        def keep(upload: Upload) -> None:
-            with upload.keep() as db:
-                db.execute(
-                    """INSERT INTO run_files (run_id, name, digest, updated_at) VALUES (?, ?, ?, ?)
-                        ON CONFLICT (run_id, name) DO UPDATE
-                        SET digest = excluded.digest, updated_at = excluded.updated_at""",
-                    (run_id, checked_path(name), upload.digest, now()),
-                )
-
-        return await receive(request, limits.MAX_BLOB_BYTES, keep)
-
-    @app.put("/-/uploads/files/{artifact_id}/{digest}/{signature}")
-    async def upload_artifact_file(
-        artifact_id: int, digest: str, signature: str, request: Request
-    ) -> Response:
-        signer.check(signature, "file", artifact_id, digest)
-        await do(artifacts.artifact_by_id, store, artifact_id)
-
-        def keep(upload: Upload) -> None:
-            if upload.digest != digest:
-                raise RequestError("The bytes that arrived are not those that were announced.")
-            with upload.keep():
-                pass
-
-        return await receive(request, limits.MAX_BLOB_BYTES, keep)
-
-    @app.put("/-/uploads/manifests/{artifact_id}/{signature}")
-    async def upload_manifest(artifact_id: int, signature: str, request: Request) -> Response:
-        signer.check(signature, "manifest", artifact_id)
-        artifact = await do(artifacts.artifact_by_id, store, artifact_id)
-
-        def keep(upload: Upload) -> None:
-            if artifact["manifest_md5"] not in (None, "", upload.digest):
-                raise RequestError("The manifest that arrived is not the one that was announced.")
-            with upload.keep() as db:
-                db.execute(
-                    "UPDATE artifacts SET manifest_digest = ? WHERE id = ? AND state = 'PENDING'",
-                    (upload.digest, artifact_id),
-                )
-
-        return await receive(request, limits.MAX_MANIFEST_BYTES, keep)
-
-    @app.get("/-/blobs/{digest}/{signature}/{name}")
-    async def download(digest: str, signature: str, name: str) -> Response:
-        signer.check(signature, "blob", digest)
+    @app.get("/-/blobs/{token}/{name}")
+    async def download(token: str, name: str) -> Response:
+        [digest] = signer.read(token)
         if not await do(store.has_blob, digest):
             raise NotFoundError("The file does not exist; it may have been deleted.")
         kind = mimetypes.guess_type(name)[0]

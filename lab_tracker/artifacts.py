@@ -1,50 +1,42 @@
 """Artifacts: from a draft to a complete version, with aliases, links, lineage and deletion.
 
 A draft becomes a version in one transaction, and only when its manifest fits its digest and every
-file of the manifest is in the store: whatever is killed, a version is complete or absent."""
+file of the manifest is in the store: whatever is killed, a version is complete or absent.
+
+A version in a collection is a row of the view `versions`: an artifact with its place there."""
 
 import hashlib
 import json
 import sqlite3
-from base64 import b64decode
-from binascii import Error as Base64Error
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import urlsplit
 
 from pydantic import BaseModel, Field, ValidationError
 
 from lab_tracker.errors import NotFoundError, RequestError
 from lab_tracker.names import (
-    checked_alias,
+    Alias,
+    ArtifactId,
+    CollectionId,
+    FileSpec,
+    Number,
+    Object,
+    Tag,
+    checked,
     checked_name,
     checked_path,
+    hex_digest,
     load_json,
     version_number,
 )
-from lab_tracker.runs import make_project, run_of
-from lab_tracker.storage import Store, now
+from lab_tracker.runs import find_run, make_project, project_of
+from lab_tracker.storage import Store, Upload, now
 
 LATEST = "latest"
 
-# A version of a collection: the artifact, the collection and the place in it.
-_MEMBERS = """SELECT memberships.id AS membership_id, memberships.version_index AS version_index,
-    memberships.created_at AS joined_at, memberships.collection_id AS collection_id, artifacts.*
-    FROM memberships JOIN artifacts ON artifacts.id = memberships.artifact_id """
 
-
-def collection_of(store: Store, project_id: int, name: str) -> sqlite3.Row | None:
-    """The collection of a project with this name, or None."""
-    return store.row(
-        "SELECT * FROM collections WHERE project_id = ? AND name = ?", project_id, name
-    )
-
-
-def collection_by_id(store: Store, collection_id: int) -> sqlite3.Row:
-    """The collection with this number. Raises NotFoundError."""
-    if found := store.row("SELECT * FROM collections WHERE id = ?", collection_id):
-        return found
-    raise NotFoundError("The artifact collection does not exist; it may have been deleted.")
+# What is there
 
 
 def collections_of(store: Store, project_id: int, type_: str | None = None) -> list[sqlite3.Row]:
@@ -58,119 +50,72 @@ def collections_of(store: Store, project_id: int, type_: str | None = None) -> l
     )
 
 
-def artifact_by_id(store: Store, artifact_id: int) -> sqlite3.Row:
-    """The artifact with this number, also a draft. Raises NotFoundError."""
-    if found := store.row("SELECT * FROM artifacts WHERE id = ?", artifact_id):
-        return found
-    raise NotFoundError("The artifact does not exist; it may have been deleted.")
-
-
-def artifact_with_client_id(store: Store, client_id: str | None) -> sqlite3.Row | None:
-    """The artifact that a client announced under its own id, or None."""
-    return store.row("SELECT * FROM artifacts WHERE client_id = ?", client_id)
-
-
-def sequence_of(store: Store, artifact_id: int) -> sqlite3.Row:
-    """The collection that an artifact is a version of, or will be. Raises NotFoundError."""
-    return collection_by_id(store, artifact_by_id(store, artifact_id)["sequence_id"])
-
-
 def version_of(store: Store, collection_id: int, alias: str) -> sqlite3.Row | None:
-    """The version that an alias or `v3` names, with its place in the collection, or None."""
+    """The version that an alias or `v3` names, or None."""
     if (index := version_number(alias)) is not None:
-        where = "WHERE memberships.collection_id = ? AND memberships.version_index = ?"
-        return store.row(_MEMBERS + where, collection_id, index)
-    join = "JOIN aliases ON aliases.membership_id = memberships.id "
-    where = "WHERE aliases.collection_id = ? AND aliases.alias = ?"
-    return store.row(_MEMBERS + join + where, collection_id, alias)
+        return store.find("versions", collection_id=collection_id, version_index=index)
+    if found := store.find("aliases", collection_id=collection_id, alias=alias):
+        return store.find("versions", membership_id=found["membership_id"])
+    return None
 
 
-def versions_of(
-    store: Store, collection_id: int, first: int = 1_000_000, after: int = 0
-) -> list[sqlite3.Row]:
-    """The versions of a collection, newest first, from the `after`-th on."""
-    where = "WHERE memberships.collection_id = ? ORDER BY version_index DESC LIMIT ? OFFSET ?"
-    return store.rows(_MEMBERS + where, collection_id, first, after)
+class Versions:
+    """The versions of a collection, newest first: a sequence of which only slices are read."""
 
+    def __init__(self, store: Store, collection_id: int) -> None:
+        self._store, self._id = store, collection_id
 
-def member_of(store: Store, collection_id: int, artifact_id: int) -> sqlite3.Row | None:
-    """An artifact's place in a collection, or None."""
-    where = "WHERE memberships.collection_id = ? AND artifacts.id = ?"
-    return store.row(_MEMBERS + where, collection_id, artifact_id)
+    def __len__(self) -> int:
+        query = "SELECT count(*) FROM memberships WHERE collection_id = ?"
+        return self._store.value(query, self._id)
+
+    def __getitem__(self, part: slice) -> list[sqlite3.Row]:
+        start, stop, _ = part.indices(len(self))
+        query = """SELECT * FROM versions WHERE collection_id = ?
+            ORDER BY version_index DESC LIMIT ? OFFSET ?"""
+        return self._store.rows(query, self._id, max(stop - start, 0), start)
 
 
 def source_version(store: Store, artifact: sqlite3.Row) -> sqlite3.Row | None:
-    """The artifact's place in its own sequence; None for a draft."""
-    return member_of(store, artifact["sequence_id"], artifact["id"])
+    """The version that an artifact is in its own sequence; None for a draft."""
+    return store.find("versions", collection_id=artifact["sequence_id"], id=artifact["id"])
 
 
-def memberships_of(store: Store, artifact_id: int) -> list[sqlite3.Row]:
-    """Every place of an artifact: in its sequence, and in the portfolios that link it."""
-    return store.rows(_MEMBERS + "WHERE artifacts.id = ? ORDER BY memberships.id", artifact_id)
+# From a draft to a version
 
 
-def aliases_of(store: Store, membership_id: int) -> list[sqlite3.Row]:
-    """The aliases of one version in one collection."""
-    return store.rows("SELECT * FROM aliases WHERE membership_id = ? ORDER BY id", membership_id)
-
-
-def entries_of(store: Store, artifact_id: int) -> list[sqlite3.Row]:
-    """The files of an artifact, by path."""
-    return store.rows("SELECT * FROM entries WHERE artifact_id = ? ORDER BY path", artifact_id)
-
-
-def logged_by(store: Store, artifact: sqlite3.Row) -> sqlite3.Row | None:
-    """The run that made an artifact; None if it was deleted."""
-    return store.row("SELECT * FROM runs WHERE id = ?", artifact["created_by"])
-
-
-def used_by(store: Store, artifact_id: int) -> list[sqlite3.Row]:
-    """The runs that used an artifact."""
-    query = """SELECT runs.* FROM runs JOIN uses ON uses.run_id = runs.id
-        WHERE uses.artifact_id = ? ORDER BY runs.id"""
-    return store.rows(query, artifact_id)
-
-
-def inputs_of(store: Store, run_id: int) -> list[sqlite3.Row]:
-    """The artifacts that a run used."""
-    query = """SELECT artifacts.* FROM artifacts JOIN uses ON uses.artifact_id = artifacts.id
-        WHERE uses.run_id = ? AND state = 'COMMITTED' ORDER BY artifacts.id"""
-    return store.rows(query, run_id)
-
-
-def outputs_of(store: Store, run_id: int) -> list[sqlite3.Row]:
-    """The artifacts that a run made."""
-    query = "SELECT * FROM artifacts WHERE created_by = ? AND state = 'COMMITTED' ORDER BY id"
-    return store.rows(query, run_id)
-
-
+@checked
 def create_artifact(
     store: Store,
     *,
-    entity: str | None,
-    project: str,
-    run: str | None,
-    type_: str,
-    name: str,
+    artifact_type_name: str,
     digest: str,
-    aliases: Iterable[str] = (),
-    tags: Iterable[str] = (),
-    metadata: str | None = None,
+    entity_name: str | None = None,
+    project_name: str = "uncategorized",
+    run_name: str | None = None,
+    artifact_collection_name: str | None = None,
+    artifact_collection_names: tuple[str, ...] = (),
+    digest_algorithm: Literal["MANIFEST_MD5"] = "MANIFEST_MD5",
+    aliases: tuple[Alias, ...] = (),
+    tags: tuple[Tag, ...] = (),
+    metadata: Object = "{}",
     description: str | None = None,
     client_id: str | None = None,
-    history_step: int | None = None,
-    ttl_seconds: int | None = None,
-    deduplicate: bool = True,
+    history_step: Number | None = None,
+    ttl_duration_seconds: Number | None = None,
+    enable_digest_deduplication: bool = False,
+    **_: Any,
 ) -> sqlite3.Row:
     """A draft; or the version that has the same digest already, which then gets the aliases."""
-    aliases = [checked_alias(alias) for alias in aliases]
-    with store.write() as db:
-        parent = make_project(store, entity, project)
-        maker = run_of(store, parent["id"], run) if run else None
-        if run and not maker:
-            raise NotFoundError(f"There is no run {run} in project {project}.")
-        sequence = _collection(store, parent["id"], "SEQUENCE", name, type_)
-        if sent_before := artifact_with_client_id(store, client_id):
+    names = [*filter(None, [artifact_collection_name]), *artifact_collection_names]
+    if len(names) != 1:
+        raise RequestError("An artifact belongs to exactly one collection when it is made.")
+    wanted = [alias.alias for alias in aliases]
+    with store.write():
+        parent = make_project(store, entity_name, project_name)
+        maker = find_run(store, entity_name, project_name, run_name) if run_name else None
+        sequence = _collection(store, parent["id"], "SEQUENCE", names[0], artifact_type_name)
+        if sent_before := store.find("artifacts", client_id=client_id):
             return sent_before  # the answer to an earlier request was lost
         same = store.row(
             """SELECT * FROM artifacts WHERE sequence_id = ? AND digest = ? AND state = 'COMMITTED'
@@ -178,87 +123,100 @@ def create_artifact(
             sequence["id"],
             digest,
         )
-        if same and deduplicate:
-            _set_aliases(store, source_version(store, same), [LATEST, *aliases])
+        if same and enable_digest_deduplication:
+            _set_aliases(store, source_version(store, same), [LATEST, *wanted])
             if client_id:
-                db.execute(
-                    "UPDATE artifacts SET client_id = ? WHERE id = ?", (client_id, same["id"])
-                )
+                store.update("artifacts", same["id"], client_id=client_id)
             return same
         time = now()
-        made = db.execute(
-            """INSERT INTO artifacts (sequence_id, digest, description, metadata, tags,
-                wanted_aliases, client_id, created_by, history_step, ttl_seconds, created_at,
-                updated_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)""",
-            (
-                sequence["id"],
-                digest,
-                description,
-                metadata or "{}",
-                json.dumps(list(dict.fromkeys(tags))),
-                json.dumps(aliases),
-                client_id,
-                maker["id"] if maker else None,
-                history_step,
-                ttl_seconds,
-                time,
-                time,
-            ),
+        return store.insert(
+            "artifacts",
+            sequence_id=sequence["id"],
+            digest=digest,
+            description=description,
+            metadata=metadata,
+            tags=json.dumps(list(dict.fromkeys(tag.tagName for tag in tags))),
+            wanted_aliases=json.dumps(wanted),
+            client_id=client_id,
+            created_by=maker and maker["id"],
+            history_step=history_step,
+            ttl_seconds=ttl_duration_seconds,
+            created_at=time,
+            updated_at=time,
         )
-        return artifact_by_id(store, made.lastrowid)
 
 
-def announce_files(store: Store, artifact_id: int, files: Iterable[tuple[str, str]]) -> None:
-    """Notes (path, MD5 in hex) of a draft's future files, so that none of them is freed."""
+@checked
+def announce_files(store: Store, artifact_files: list[FileSpec], **_: Any) -> list[FileSpec]:
+    """Notes the future files of drafts, so that none of their blobs is freed."""
     with store.write() as db:
-        _checked_draft(store, artifact_id)
+        for number in {file.artifactID for file in artifact_files}:
+            _check_draft(store, number)
         db.executemany(
             "INSERT OR REPLACE INTO entries (artifact_id, path, digest) VALUES (?, ?, ?)",
-            ((artifact_id, path, digest) for path, digest in files),
+            ((file.artifactID, file.name, file.md5) for file in artifact_files),
         )
+    return artifact_files
 
 
 def announce_manifest(store: Store, artifact_id: int, md5: str) -> None:
     """Notes the digest that the manifest will have; an empty one says that it comes later."""
-    with store.write() as db:
-        _checked_draft(store, artifact_id)
+    with store.write():
+        _check_draft(store, artifact_id)
         if md5:
-            db.execute(
-                "UPDATE artifacts SET manifest_md5 = ? WHERE id = ?", (hex_digest(md5), artifact_id)
-            )
+            store.update("artifacts", artifact_id, manifest_md5=hex_digest(md5))
 
 
-def commit_artifact(store: Store, artifact_id: int) -> sqlite3.Row:
+def keep_blob(store: Store, upload: Upload, artifact_id: int, digest: str) -> None:
+    """Makes an upload the file of a draft that was announced with this MD5 (hex)."""
+    if upload.digest != digest:
+        raise RequestError("The bytes that arrived are not those that were announced.")
+    with upload.keep():
+        pass
+
+
+def keep_manifest(store: Store, upload: Upload, artifact_id: int, name: str) -> None:
+    """Makes an upload the manifest of a draft."""
+    artifact = store.get("artifacts", artifact_id)
+    if artifact["manifest_md5"] not in (None, "", upload.digest):
+        raise RequestError("The manifest that arrived is not the one that was announced.")
+    with upload.keep():
+        if artifact["state"] == "PENDING":
+            store.update("artifacts", artifact_id, manifest_digest=upload.digest)
+
+
+@checked
+def commit_artifact(store: Store, artifact_id: ArtifactId, **_: Any) -> sqlite3.Row:
     """Makes a draft the newest version. Raises RequestError if anything of it is missing."""
     with store.write() as db:
-        artifact = artifact_by_id(store, artifact_id)
+        artifact = store.get("artifacts", artifact_id)
         if artifact["state"] == "COMMITTED":
             return artifact  # the answer to an earlier request was lost
         if not artifact["manifest_digest"]:
             raise RequestError("The artifact's manifest has not been uploaded.")
         manifest = store.blob_path(artifact["manifest_digest"]).read_bytes()
         entries = read_manifest(manifest, artifact["digest"])
-        size = 0
-        for path, digest, reference, entry_size in entries:
-            if reference is None:
-                stored = store.value("SELECT size FROM blobs WHERE digest = ?", digest)
-                if stored is None or stored != entry_size:
-                    raise RequestError(f"The file {path!r} has not been uploaded completely.")
-            size += entry_size
+        for path, digest, reference, size in entries:
+            stored = reference is None and store.find("blobs", digest=digest)
+            if reference is None and (not stored or stored["size"] != size):
+                raise RequestError(f"The file {path!r} has not been uploaded completely.")
         db.execute("DELETE FROM entries WHERE artifact_id = ?", (artifact_id,))
         db.executemany(
             """INSERT INTO entries (artifact_id, path, digest, reference, size)
                 VALUES (?, ?, ?, ?, ?)""",
             ((artifact_id, *entry) for entry in entries),
         )
-        db.execute(
-            """UPDATE artifacts SET state = 'COMMITTED', size = ?, file_count = ?, updated_at = ?
-                WHERE id = ?""",
-            (size, len(entries), now(), artifact_id),
+        store.update(
+            "artifacts",
+            artifact_id,
+            state="COMMITTED",
+            size=sum(size for *_, size in entries),
+            file_count=len(entries),
+            updated_at=now(),
         )
         member = _join(store, artifact["sequence_id"], artifact_id)
         _set_aliases(store, member, [LATEST, *json.loads(artifact["wanted_aliases"])])
-    return artifact_by_id(store, artifact_id)
+    return store.get("artifacts", artifact_id)
 
 
 class ManifestEntry(BaseModel):
@@ -299,122 +257,153 @@ def read_manifest(text: bytes, digest: str) -> list[tuple[str, str | None, str |
     return entries
 
 
+# Changes of a version
+
+
+@checked
 def update_artifact(
     store: Store,
-    artifact_id: int,
-    *,
+    artifact_id: ArtifactId,
     description: str | None = None,
-    metadata: str | None = None,
-    aliases: Iterable[str] | None = None,
-    ttl_seconds: int | None = None,
-    tags_to_add: Iterable[str] = (),
-    tags_to_delete: Iterable[str] = (),
+    metadata: Object | None = None,
+    aliases: list[Alias] | None = None,
+    ttl_duration_seconds: Number | None = None,
+    tags_to_add: tuple[Tag, ...] = (),
+    tags_to_delete: tuple[Tag, ...] = (),
+    **_: Any,
 ) -> sqlite3.Row:
     """Changes what is given; `aliases` are all that the version then has in its own sequence."""
     with store.write() as db:
-        artifact = artifact_by_id(store, artifact_id)
-        kept = [tag for tag in json.loads(artifact["tags"]) if tag not in set(tags_to_delete)]
-        changes: dict[str, Any] = {
-            "tags": json.dumps(list(dict.fromkeys([*kept, *tags_to_add]))),
-            "updated_at": now(),
+        artifact = store.get("artifacts", artifact_id)
+        gone = {tag.tagName for tag in tags_to_delete}
+        tags = [tag for tag in json.loads(artifact["tags"]) if tag not in gone]
+        tags += [tag.tagName for tag in tags_to_add if tag.tagName not in tags]
+        given = {
+            "description": description,
+            "metadata": metadata,
+            "ttl_seconds": ttl_duration_seconds,
         }
-        given = {"description": description, "metadata": metadata, "ttl_seconds": ttl_seconds}
-        changes |= {column: value for column, value in given.items() if value is not None}
-        store.update("artifacts", artifact_id, changes)
+        changes = {column: value for column, value in given.items() if value is not None}
+        store.update("artifacts", artifact_id, tags=json.dumps(tags), updated_at=now(), **changes)
         if aliases is not None and (member := source_version(store, artifact)):
+            own = [a.alias for a in aliases if a.artifactCollectionName == member["collection"]]
             db.execute("DELETE FROM aliases WHERE membership_id = ?", (member["membership_id"],))
-            _set_aliases(store, member, aliases)
-    return artifact_by_id(store, artifact_id)
+            _set_aliases(store, member, own)
+    return store.get("artifacts", artifact_id)
 
 
-def change_alias(
-    store: Store, artifact_id: int, collection: sqlite3.Row | None, alias: str, add: bool
+@checked
+def change_aliases(
+    store: Store, artifact_id: ArtifactId, aliases: list[Alias], *, add: bool, **_: Any
 ) -> None:
-    """Adds or removes the alias that a version has in a collection."""
-    member = collection and member_of(store, collection["id"], artifact_id)
-    if not member:
-        raise NotFoundError("The artifact is not a version of that collection.")
+    """Adds or removes aliases that a version has in collections."""
     with store.write() as db:
-        if add:
-            _set_aliases(store, member, [alias])
-        else:
-            db.execute(
-                "DELETE FROM aliases WHERE membership_id = ? AND alias = ?",
-                (member["membership_id"], alias),
-            )
+        for alias in aliases:
+            parent = project_of(store, alias.entityName, alias.projectName or "")
+            name = alias.artifactCollectionName or ""
+            found = parent and store.find("collections", project_id=parent["id"], name=name)
+            member = found and store.find("versions", collection_id=found["id"], id=artifact_id)
+            if not member:
+                raise NotFoundError("The artifact is not a version of that collection.")
+            if add:
+                _set_aliases(store, member, [alias.alias])
+            else:
+                db.execute(
+                    "DELETE FROM aliases WHERE membership_id = ? AND alias = ?",
+                    (member["membership_id"], alias.alias),
+                )
 
 
+@checked
 def link_artifact(
-    store: Store, artifact: sqlite3.Row, project: sqlite3.Row, name: str, aliases: Iterable[str]
+    store: Store,
+    artifact_portfolio_name: str,
+    project_name: str,
+    entity_name: str | None = None,
+    aliases: tuple[Alias, ...] = (),
+    artifact_id: ArtifactId | None = None,
+    client_id: str | None = None,
+    **_: Any,
 ) -> sqlite3.Row:
     """Puts a version into a portfolio, which is made if it is new; returns its place there."""
+    own = {"client_id": client_id} if artifact_id is None else {"id": artifact_id}
+    artifact = store.find("artifacts", **own)
+    if not artifact:
+        raise NotFoundError("The artifact to link does not exist.")
     if artifact["state"] != "COMMITTED":
         raise RequestError("Only a complete artifact can be linked; wait for it first.")
     with store.write():
-        type_ = sequence_of(store, artifact["id"])["type"]
-        portfolio = _collection(store, project["id"], "PORTFOLIO", name, type_)
-        member = member_of(store, portfolio["id"], artifact["id"])
-        member = member or _join(store, portfolio["id"], artifact["id"])
-        _set_aliases(store, member, [LATEST, *aliases])
+        project = make_project(store, entity_name, project_name)["id"]
+        type_ = store.get("collections", artifact["sequence_id"])["type"]
+        portfolio = _collection(store, project, "PORTFOLIO", artifact_portfolio_name, type_)["id"]
+        member = store.find("versions", collection_id=portfolio, id=artifact["id"])
+        member = member or _join(store, portfolio, artifact["id"])
+        _set_aliases(store, member, [LATEST, *(alias.alias for alias in aliases)])
     return member
 
 
-def unlink_artifact(store: Store, artifact_id: int, collection_id: int) -> None:
+@checked
+def unlink_artifact(
+    store: Store, artifact_id: ArtifactId, artifact_portfolio_id: CollectionId, **_: Any
+) -> None:
     """Takes a version out of a portfolio."""
     with store.write() as db:
-        if collection_by_id(store, collection_id)["kind"] != "PORTFOLIO":
+        if store.get("collections", artifact_portfolio_id)["kind"] != "PORTFOLIO":
             raise RequestError("A version cannot leave its own sequence; delete it instead.")
         db.execute(
             "DELETE FROM memberships WHERE collection_id = ? AND artifact_id = ?",
-            (collection_id, artifact_id),
+            (artifact_portfolio_id, artifact_id),
         )
 
 
-def use_artifact(store: Store, run: sqlite3.Row, artifact_id: int, used_as: str | None) -> None:
+@checked
+def use_artifact(
+    store: Store,
+    artifact_id: ArtifactId,
+    run_name: str = "",
+    project_name: str = "",
+    entity_name: str = "",
+    used_as: str | None = None,
+    **_: Any,
+) -> sqlite3.Row:
     """Notes that a run used an artifact: one edge of the lineage."""
     with store.write() as db:
-        artifact_by_id(store, artifact_id)
+        run = find_run(store, entity_name, project_name, run_name)
+        artifact = store.get("artifacts", artifact_id)
         db.execute(
             "INSERT OR REPLACE INTO uses VALUES (?, ?, ?)", (run["id"], artifact_id, used_as)
         )
+    return artifact
 
 
-def delete_artifact(store: Store, artifact_id: int, with_aliases: bool) -> None:
+@checked
+def delete_artifact(
+    store: Store, artifact_id: ArtifactId, delete_aliases: bool = False, **_: Any
+) -> None:
     """Deletes a version and its links, and frees the blobs that nothing else refers to.
 
     The version's number is not given again. Raises RequestError if it has an alias, unless
-    `with_aliases`.
+    `delete_aliases`.
     """
     with store.write() as db:
-        artifact_by_id(store, artifact_id)
+        store.get("artifacts", artifact_id)
         query = """SELECT alias FROM aliases JOIN memberships ON memberships.id = membership_id
             WHERE artifact_id = ?"""
-        aliases = [row["alias"] for row in store.rows(query, artifact_id)]
-        if aliases and not with_aliases:
+        if (alias := store.value(query, artifact_id)) and not delete_aliases:
             raise RequestError(
-                f"The artifact has the alias {aliases[0]!r}; remove it, or delete aliases too."
+                f"The artifact has the alias {alias!r}; remove it, or delete aliases too."
             )
         db.execute("DELETE FROM artifacts WHERE id = ?", (artifact_id,))
     store.free_unused_blobs()
 
 
-def delete_collection(store: Store, collection_id: int) -> None:
+@checked
+def delete_collection(store: Store, collection_id: CollectionId) -> None:
     """Deletes a collection: a sequence with all its versions, or a portfolio with its links."""
     with store.write() as db:
-        collection_by_id(store, collection_id)
+        store.get("collections", collection_id)
         db.execute("DELETE FROM collections WHERE id = ?", (collection_id,))
     store.free_unused_blobs()
-
-
-def hex_digest(md5: object) -> str:
-    """The MD5 that the SDK writes in base64, in hex. Raises RequestError for another text."""
-    try:
-        raw = b64decode(md5, validate=True) if isinstance(md5, str) else b""
-    except (Base64Error, ValueError):
-        raw = b""
-    if len(raw) != 16:
-        raise RequestError(f"{str(md5)[:80]!r} is not an MD5 digest in base64.")
-    return raw.hex()
 
 
 def _check_reference(path: str, reference: str) -> None:
@@ -426,8 +415,8 @@ def _check_reference(path: str, reference: str) -> None:
         checked_path(url.path.lstrip("/"))
 
 
-def _checked_draft(store: Store, artifact_id: int) -> None:
-    if artifact_by_id(store, artifact_id)["state"] != "PENDING":
+def _check_draft(store: Store, artifact_id: int) -> None:
+    if store.get("artifacts", artifact_id)["state"] != "PENDING":
         raise RequestError("The artifact is a version already; its files cannot change.")
 
 
@@ -435,14 +424,18 @@ def _collection(store: Store, project_id: int, kind: str, name: str, type_: str)
     """The SEQUENCE or PORTFOLIO with this name, which is made if it is new."""
     checked_name(type_, "An artifact's type")
     checked_name(name, "An artifact's name")
-    time = now()
-    with store.write() as db:
-        db.execute(
-            """INSERT OR IGNORE INTO collections
-                (project_id, kind, type, name, created_at, updated_at) VALUES (?, ?, ?, ?, ?, ?)""",
-            (project_id, kind, type_, name, time, time),
+    found = store.find("collections", project_id=project_id, name=name)
+    if found is None:
+        time = now()
+        return store.insert(
+            "collections",
+            project_id=project_id,
+            kind=kind,
+            type=type_,
+            name=name,
+            created_at=time,
+            updated_at=time,
         )
-    found = collection_of(store, project_id, name)
     if found["kind"] != kind or found["type"] != type_:
         raise RequestError(
             f"{name} already exists as a {found['kind'].lower()} of type {found['type']}; "
@@ -453,25 +446,22 @@ def _collection(store: Store, project_id: int, kind: str, name: str, type_: str)
 
 def _join(store: Store, collection_id: int, artifact_id: int) -> sqlite3.Row:
     """Gives an artifact the next version number of a collection."""
-    with store.write() as db:
-        index = collection_by_id(store, collection_id)["next_version"]
-        time = now()
-        db.execute(
-            "UPDATE collections SET next_version = ?, updated_at = ? WHERE id = ?",
-            (index + 1, time, collection_id),
-        )
-        db.execute(
-            """INSERT INTO memberships (collection_id, artifact_id, version_index, created_at)
-                VALUES (?, ?, ?, ?)""",
-            (collection_id, artifact_id, index, time),
-        )
-    return version_of(store, collection_id, f"v{index}")
+    index, time = store.get("collections", collection_id)["next_version"], now()
+    store.update("collections", collection_id, next_version=index + 1, updated_at=time)
+    member = store.insert(
+        "memberships",
+        collection_id=collection_id,
+        artifact_id=artifact_id,
+        version_index=index,
+        created_at=time,
+    )
+    return store.find("versions", membership_id=member["id"])
 
 
-def _set_aliases(store: Store, member: sqlite3.Row, aliases: Iterable[Any]) -> None:
+def _set_aliases(store: Store, member: sqlite3.Row, aliases: Iterable[str]) -> None:
     """Gives a version aliases; another version of the collection that had one loses it."""
     with store.write() as db:
-        for alias in dict.fromkeys(checked_alias(alias) for alias in aliases):
+        for alias in dict.fromkeys(aliases):
             db.execute(
                 """INSERT INTO aliases (membership_id, collection_id, alias) VALUES (?, ?, ?)
                     ON CONFLICT (collection_id, alias) DO UPDATE

@@ -1,15 +1,13 @@
 """Line charts as SVG, drawn here: nothing is loaded from elsewhere, and no script is needed.
 
-Series differ by their dashes and their marks; colour only helps."""
+Lines differ by their dashes and their marks; colour only helps."""
 
-import logging
 import math
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import Any
 
-from lab_tracker.formats import number
 from lab_tracker.streams import thinned
-from lab_tracker.templating import render
+from lab_tracker.templating import number, render
 
 WIDTH, HEIGHT = 360, 200
 _LEFT, _RIGHT, _TOP, _BOTTOM = 50, 12, 10, 26
@@ -25,49 +23,21 @@ _MARKS = (
 MAX_SERIES = len(_DASHES)
 _POINTS = 400
 
-_log = logging.getLogger(__name__)
-
 Points = list[tuple[float, float]]
 
 
-@dataclass(frozen=True)
-class Series:
-    """A named line of points (step, value)."""
-
-    name: str
-    points: Points
-
-
-def chart(title: str, series: list[Series]) -> str:
-    """A figure with at most `MAX_SERIES` series; a legend if there is more than one.
-
-    A chart that can't be drawn says so in its place: the rest of the page is not affected.
-    """
-    try:
-        return _chart(title, series)
-    except (ValueError, ArithmeticError):
-        _log.exception("the chart of %r failed", title)
-        return render("chart.html", title=title, series=[], legend=False)
-
-
-def _chart(title: str, series: list[Series]) -> str:
+def chart(title: str, series: Sequence[tuple[str, Points]]) -> str:
+    """A figure with at most `MAX_SERIES` named lines of points (step, value); a legend if there is
+    more than one. If nothing can be drawn, it says so in the figure's place."""
     finite = [
-        Series(s.name, [(x, y) for x, y in s.points if math.isfinite(x) and math.isfinite(y)])
-        for s in series[:MAX_SERIES]
+        (name, [point for point in points if all(map(math.isfinite, point))])
+        for name, points in series[:MAX_SERIES]
     ]
-    drawn = [s for s in finite if s.points]
+    drawn = [(name, points) for name, points in finite if points]
     if not drawn:
         return render("chart.html", title=title, series=[], legend=False)
-    xs = [x for s in drawn for x, _ in s.points]
-    ys = [y for s in drawn for _, y in s.points]
-    x_axis, y_axis = _axis(min(xs), max(xs), 4), _axis(min(ys), max(ys), 4)
-
-    def place_x(x: float) -> float:
-        return _LEFT + _share(x, x_axis) * (WIDTH - _LEFT - _RIGHT)
-
-    def place_y(y: float) -> float:
-        return HEIGHT - _BOTTOM - _share(y, y_axis) * (HEIGHT - _TOP - _BOTTOM)
-
+    x_axis = _Axis([x for _, points in drawn for x, _ in points], _LEFT, WIDTH - _RIGHT)
+    y_axis = _Axis([y for _, points in drawn for _, y in points], HEIGHT - _BOTTOM, _TOP)
     return render(
         "chart.html",
         title=title,
@@ -75,17 +45,44 @@ def _chart(title: str, series: list[Series]) -> str:
         label=_in_words(title, drawn),
         size=(WIDTH, HEIGHT),
         ends=(_LEFT, WIDTH - _RIGHT, HEIGHT - 6),
-        x_ticks=[(round(place_x(tick), 1), number(tick)) for tick in x_axis[2]],
-        y_ticks=[(round(place_y(tick), 1), number(tick)) for tick in y_axis[2]],
+        x_ticks=[(round(x_axis.place(tick), 1), number(tick)) for tick in x_axis.ticks()],
+        y_ticks=[(round(y_axis.place(tick), 1), number(tick)) for tick in y_axis.ticks()],
         series=[
-            _line(i, s.name, [(place_x(x), place_y(y)) for x, y in s.points])
-            for i, s in enumerate(drawn)
+            _line(i, name, [(x_axis.place(x), y_axis.place(y)) for x, y in points])
+            for i, (name, points) in enumerate(drawn)
         ],
     )
 
 
+class _Axis:
+    """The way from values to px, from `start` to `stop`."""
+
+    def __init__(self, values: list[float], start: float, stop: float) -> None:
+        self._low, self._high = min(values), max(values)
+        if self._span() < 1e-12 * max(abs(self._low), abs(self._high), 1e-300):
+            pad = abs(self._low) * 0.5 or 1.0
+            self._low, self._high = self._low - pad, self._high + pad
+        self._start, self._stop = start, stop
+
+    def _span(self) -> float:
+        """Half the length: no difference of floats that are halved first overflows."""
+        return self._high / 2 - self._low / 2
+
+    def place(self, value: float) -> float:
+        share = (value / 2 - self._low / 2) / self._span()
+        return self._start + share * (self._stop - self._start)
+
+    def ticks(self) -> list[float]:
+        """About four, at 1, 2 or 5 times a power of ten (Heckbert 1990)."""
+        raw = self._span() / 2
+        power = 10.0 ** math.floor(math.log10(raw))
+        step = next(f * power for f in (1, 2, 5, 10) if f * power >= raw * 0.999)
+        first, last = math.ceil(self._low / step - 1e-9), math.floor(self._high / step + 1e-9)
+        return [round(i * step, 12) if step > 1e-9 else i * step for i in range(first, last + 1)]
+
+
 def _line(index: int, name: str, points: Points) -> dict[str, Any]:
-    """What the template draws of a series, whose points are in px."""
+    """What the template draws of a line, whose points are in px."""
     return {
         "name": name,
         "index": index,
@@ -96,30 +93,10 @@ def _line(index: int, name: str, points: Points) -> dict[str, Any]:
     }
 
 
-def _in_words(title: str, series: list[Series]) -> str:
+def _in_words(title: str, series: Sequence[tuple[str, Points]]) -> str:
     parts = [
-        f"{s.name}: from {number(s.points[0][1])} to {number(s.points[-1][1])}, "
-        f"lowest {number(min(y for _, y in s.points))}"
-        for s in series
+        f"{name}: from {number(points[0][1])} to {number(points[-1][1])}, "
+        f"lowest {number(min(y for _, y in points))}"
+        for name, points in series
     ]
     return f"{title} over the step. {'; '.join(parts)}."
-
-
-def _share(value: float, axis: tuple[float, float, list[float]]) -> float:
-    """How far along an axis a value is, from 0 to 1; halved first, so that no difference of floats
-    overflows."""
-    low, high, _ = axis
-    return (value / 2 - low / 2) / (high / 2 - low / 2)
-
-
-def _axis(low: float, high: float, count: int) -> tuple[float, float, list[float]]:
-    """The ends of an axis and its ticks, at 1, 2 or 5 times a power of ten (Heckbert 1990)."""
-    if high / 2 - low / 2 < 1e-12 * max(abs(low), abs(high), 1e-300):
-        pad = abs(low) * 0.5 or 1.0
-        low, high = low - pad, high + pad
-    raw = (high / 2 - low / 2) / count * 2
-    power = 10.0 ** math.floor(math.log10(raw))
-    step = next(f * power for f in (1, 2, 5, 10) if f * power >= raw * 0.999)
-    first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
-    ticks = [round(i * step, 12) if step > 1e-9 else i * step for i in range(first, last + 1)]
-    return low, high, ticks

@@ -2,7 +2,7 @@
 
 import os
 import sys
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -27,7 +27,6 @@ class Connection:
 
     url: str
     folder: Path | None = None
-    _server: "TrackingServer | None" = field(default=None, repr=False)
 
     @property
     def is_local(self) -> bool:
@@ -44,10 +43,9 @@ class Connection:
 
     def close(self) -> None:
         """Stops the tracker of this process and takes its settings back; the data stays."""
-        if self._server and _servers.get(self.folder) is self._server:
+        if self.folder in _servers and _servers[self.folder].url == self.url:
             _change_environment(None)
-            del _servers[self.folder]
-            self._server.stop()
+            _servers.pop(self.folder).stop()
 
     def __enter__(self) -> "Connection":
         return self
@@ -72,13 +70,12 @@ def connect(folder: Path | None = None) -> Connection:
     from lab_tracker.server import TrackingServer
 
     folder = Path(folder or environment.default_folder()).absolute()
-    server = _servers.get(folder)
-    if server is None:
+    if folder not in _servers:
         server = TrackingServer(folder)
         server.start()
         _servers[folder] = server
-    _change_environment(server)
-    return Connection(server.url, folder, server)
+    _change_environment(_servers[folder])
+    return Connection(_servers[folder].url, folder)
 
 
 def disconnect() -> None:
@@ -92,10 +89,8 @@ def _change_environment(server: "TrackingServer | None") -> None:
     """Points the SDK at a server, or back at what it was; an SDK that has started must forget."""
     before = os.environ.get("WANDB_BASE_URL")
     if server is None:
-        if not environment.restore():
-            return
+        environment.restore()
     else:
-        folder = next(folder for folder, found in _servers.items() if found is server)
-        environment.point_to_tracker(server.url, server.key, folder)
+        environment.point_to_tracker(server.url, server.key, server.folder)
     if os.environ.get("WANDB_BASE_URL") != before and "wandb" in sys.modules:
         sys.modules["wandb"].teardown()

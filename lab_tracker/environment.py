@@ -6,7 +6,7 @@ distinguish the tracker's key from a real one."""
 
 import json
 import os
-from collections.abc import MutableMapping
+from collections.abc import Mapping
 from pathlib import Path
 
 _NOTE = "LAB_TRACKING_SET"  # JSON: what was set, and what was there before
@@ -23,43 +23,36 @@ _SETTINGS = {
     "WANDB_ERROR_REPORTING": "false",
     "WANDB_FINISH_TIMEOUT": "120",  # s; without it, finish() waits forever for a server that died
 }
-
 _PROXIES = ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy")
 
-Environment = MutableMapping[str, str]
 
-
-def has_real_key(environment: Environment = os.environ) -> bool:
+def has_real_key(environment: Mapping[str, str] = os.environ) -> bool:
     """Whether there is an API key that the tracker did not set itself."""
-    key = environment.get("WANDB_API_KEY")
-    return bool(key) and key != _set_by_tracker(environment).get("WANDB_API_KEY", {}).get("now")
+    own, _ = _set_by_tracker(environment).get("WANDB_API_KEY", (None, None))
+    return environment.get("WANDB_API_KEY", "") not in ("", own)
 
 
-def point_to_tracker(
-    url: str, key: str, folder: Path, environment: Environment = os.environ
-) -> None:
+def point_to_tracker(url: str, key: str, folder: Path) -> None:
     """Sets the SDK's address, key and folders, below the tracker's `folder`. Not called if there is
     a real key."""
-    restore(environment)
-    wanted = {"WANDB_BASE_URL": url, "WANDB_API_KEY": key}
-    wanted |= {name: value for name, value in _SETTINGS.items() if name not in environment}
+    restore()
+    wanted = {"WANDB_BASE_URL": url, "WANDB_API_KEY": key, _FOLDER: str(folder.absolute())}
+    wanted |= {name: value for name, value in _SETTINGS.items() if name not in os.environ}
     for name, below in _FOLDERS.items():
         path = folder / "sdk" / below
         path.mkdir(parents=True, exist_ok=True)
         wanted[name] = str(path)
-    if any(environment.get(name) for name in _PROXIES):
+    if any(map(os.environ.get, _PROXIES)):
         for name in ("NO_PROXY", "no_proxy"):
-            hosts = [environment[name]] if environment.get(name) else []
-            wanted[name] = ",".join([*hosts, "127.0.0.1", "localhost"])
-    note = {name: {"now": value, "before": environment.get(name)} for name, value in wanted.items()}
-    environment.update(wanted)
-    environment[_NOTE] = json.dumps(note)
-    environment[_FOLDER] = str(folder.absolute())
+            hosts = [os.environ.get(name), "127.0.0.1", "localhost"]
+            wanted[name] = ",".join(filter(None, hosts))
+    note = {name: (value, os.environ.get(name)) for name, value in wanted.items()}
+    os.environ.update(wanted, **{_NOTE: json.dumps(note)})
 
 
-def tracker_folder(environment: Environment = os.environ) -> Path | None:
+def tracker_folder() -> Path | None:
     """The folder of the tracker that is pointed to, also by a parent process; else None."""
-    folder = environment.get(_FOLDER)
+    folder = os.environ.get(_FOLDER)
     return Path(folder) if folder else None
 
 
@@ -69,19 +62,18 @@ def default_folder() -> Path:
     return tracker_folder() or Path(os.environ.get("LAB_HOME") or ".lab", "wandb")
 
 
-def restore(environment: Environment = os.environ) -> bool:
+def restore() -> bool:
     """Takes back what was set and not changed since; returns whether there was anything."""
-    note = _set_by_tracker(environment)
-    for name, value in note.items():
-        if environment.get(name) == value["now"]:
-            del environment[name]
-            if value["before"] is not None:
-                environment[name] = value["before"]
-    environment.pop(_FOLDER, None)
-    return environment.pop(_NOTE, None) is not None
+    for name, (value, before) in _set_by_tracker(os.environ).items():
+        if os.environ.get(name) == value:
+            del os.environ[name]
+            if before is not None:
+                os.environ[name] = before
+    return os.environ.pop(_NOTE, None) is not None
 
 
-def _set_by_tracker(environment: Environment) -> dict[str, dict[str, str | None]]:
+def _set_by_tracker(environment: Mapping[str, str]) -> dict[str, tuple[str, str | None]]:
+    """By name, what was set and what was there before."""
     try:
         return json.loads(environment.get(_NOTE, "{}"))
     except ValueError:

@@ -20,18 +20,14 @@ from graphql import (
     OperationDefinitionNode,
     SelectionSetNode,
     ValueNode,
+    get_operation_ast,
     parse,
     value_from_ast_untyped,
 )
 from pydantic import BaseModel, Field, ValidationError
 
 from lab_tracker.errors import RequestError
-from lab_tracker.limits import (
-    MAX_QUERY_CHARACTERS,
-    MAX_QUERY_DEPTH,
-    MAX_QUERY_FIELDS,
-    MAX_QUERY_TOKENS,
-)
+from lab_tracker.limits import MAX_QUERY_CHARACTERS, MAX_QUERY_TOKENS, spend
 
 Node = dict[str, Any]
 Functions = Mapping[str, Callable[..., Any]]
@@ -52,22 +48,24 @@ class GraphQLRequest(BaseModel):
     operationName: str | None = None
 
 
-def execute(request: object, roots: Mapping[str, Functions], spend: Callable[[int], None]) -> Node:
+def execute(request: object, roots: Mapping[str, Functions]) -> Node:
     """The answer to a request: `data`, or `errors` that name the operation.
 
-    Args:
-        roots: the functions of each kind of operation, `query` and `mutation`.
-        spend: called with the number of fields before they are answered.
+    `roots` are the functions of each kind of operation, `query` and `mutation`.
     """
     name = "GraphQL request"
     try:
         asked = GraphQLRequest.model_validate(request)
         document = _parsed(asked.query)
-        operation = _operation(document, asked.operationName)
+        operation = get_operation_ast(document, asked.operationName or None)
+        if operation is None:
+            raise RequestError("The request must have one operation, or name one of its own.")
         if operation.name:
             name = operation.name.value
-        walk = _Walk(document, operation, asked.variables or {}, spend)
-        return {"data": walk.answer(roots[operation.operation.value])}
+        kind = operation.operation.value
+        root = {TYPENAME: kind.title(), **roots[kind]}
+        walk = _Walk(document, operation, asked.variables or {})
+        return {"data": walk.complete(operation, root)}
     except GraphQLError as error:
         message = error.message
     except RequestError as error:
@@ -101,18 +99,6 @@ def _parsed(query: str) -> DocumentNode:
     return parse(query, no_location=True, max_tokens=MAX_QUERY_TOKENS)
 
 
-def _operation(document: DocumentNode, name: str | None) -> OperationDefinitionNode:
-    found = [
-        definition
-        for definition in document.definitions
-        if isinstance(definition, OperationDefinitionNode)
-        and (not name or (definition.name and definition.name.value == name))
-    ]
-    if len(found) != 1:
-        raise RequestError("The request must have one operation, or name one of its own.")
-    return found[0]
-
-
 class _Walk:
     """One operation on its way through the objects."""
 
@@ -121,68 +107,31 @@ class _Walk:
         document: DocumentNode,
         operation: OperationDefinitionNode,
         given: Mapping[str, Any],
-        spend: Callable[[int], None],
     ) -> None:
         self._fragments = {
             definition.name.value: definition
             for definition in document.definitions
             if isinstance(definition, FragmentDefinitionNode)
         }
-        self._sizes: dict[str, tuple[int, int]] = {}
-        self._operation = operation
-        self._spend = spend
         self._variables = {
             variable.variable.name.value: value_from_ast_untyped(variable.default_value)
             for variable in operation.variable_definitions or ()
             if variable.default_value
         } | dict(given)
 
-    def answer(self, root: Functions) -> Node:
-        fields, depth = self._size(self._operation.selection_set, ())
-        if fields > MAX_QUERY_FIELDS or depth > MAX_QUERY_DEPTH:
-            raise RequestError("The query is too large or nested too deeply; ask for less.")
-        data = {}
-        kind = self._operation.operation.value
-        for field in self._selected(self._operation.selection_set, kind.title()):
-            resolve = root.get(field.name.value)
-            if resolve is None:
-                raise RequestError(f"this tracker does not know the {kind} {field.name.value!r}.")
-            data[_key(field)] = self._complete(field, resolve(**self._arguments(field)))
-        return data
-
-    def _size(self, selection: SelectionSetNode, way: tuple[str, ...]) -> tuple[int, int]:
-        """(fields, levels) of a selection with its fragments written out, without doing so: each
-        fragment is measured once. `way` has the fragments that lead here."""
-        fields, depth = 0, 0
-        for node in selection.selections:
-            if isinstance(node, FragmentSpreadNode):
-                name = node.name.value
-                if name in way or name not in self._fragments:
-                    raise RequestError(f"there is no fragment {name} that could stand here.")
-                if name not in self._sizes:
-                    inner = self._fragments[name].selection_set
-                    self._sizes[name] = self._size(inner, (*way, name))
-                more, levels = self._sizes[name]
-            elif node.selection_set:
-                more, levels = self._size(node.selection_set, way)
-            else:
-                more, levels = 0, 0
-            fields, depth = fields + 1 + more, max(depth, levels)
-        return fields, depth + 1
-
-    def _complete(self, field: FieldNode, value: Any) -> Any:
-        """The part of a value that the field selects."""
+    def complete(self, field: FieldNode | OperationDefinitionNode, value: Any) -> Any:
+        """The part of a value that the field, or the whole operation, selects."""
         if value is None or not field.selection_set:
             return value
         if isinstance(value, list):
-            return [self._complete(field, item) for item in value]
+            return [self.complete(field, item) for item in value]
         data = {}
         for child in self._selected(field.selection_set, value[TYPENAME]):
             name = child.name.value
             found = value[name] if name in value else self._column(value, child)
             if callable(found):
                 found = found(**self._arguments(child))
-            data[_key(child)] = self._complete(child, found)
+            data[child.alias.value if child.alias else name] = self.complete(child, found)
         return data
 
     def _column(self, value: Node, field: FieldNode) -> Any:
@@ -200,27 +149,31 @@ class _Walk:
         return None
 
     def _selected(self, selection: SelectionSetNode, typename: str) -> Iterator[FieldNode]:
-        """The fields of a selection, those of its fragments among them."""
-        self._spend(len(selection.selections))
+        """The fields of a selection, those of its fragments among them. Fragments in a circle, like
+        all that is nested too deeply, end in a RecursionError."""
+        spend(len(selection.selections))
         for node in selection.selections:
-            if not self._included(node):
+            if not self._is_included(node):
                 continue
             if isinstance(node, FieldNode):
                 yield node
                 continue
             fragment: Any = node
             if isinstance(node, FragmentSpreadNode):
+                if node.name.value not in self._fragments:
+                    raise RequestError(f"there is no fragment {node.name.value}.")
                 fragment = self._fragments[node.name.value]
             condition = fragment.type_condition.name.value if fragment.type_condition else typename
             if condition == typename or typename in _ABSTRACT.get(condition, ()):
                 yield from self._selected(fragment.selection_set, typename)
 
-    def _included(self, node: Any) -> bool:
-        for directive in node.directives or ():
-            condition = next((self._value(a.value) for a in directive.arguments), None)
-            if bool(condition) is (directive.name.value == "skip"):
-                return False
-        return True
+    def _is_included(self, node: Any) -> bool:
+        """What `@include(if: ...)` and `@skip(if: ...)` say."""
+        return all(
+            bool(self._value(argument.value)) is (directive.name.value != "skip")
+            for directive in node.directives or ()
+            for argument in directive.arguments
+        )
 
     def _arguments(self, field: FieldNode) -> dict[str, Any]:
         """The arguments in Python's spelling; `input: {...}` is unpacked. Null is left out, like a
@@ -236,7 +189,3 @@ class _Walk:
         if node.kind == "variable":
             return self._variables.get(node.name.value)
         return value_from_ast_untyped(node, self._variables)
-
-
-def _key(field: FieldNode) -> str:
-    return field.alias.value if field.alias else field.name.value

@@ -4,17 +4,17 @@ This protects against a web page that the student happens to have open: names th
 machine (DNS rebinding) and writes from another origin are refused; nothing is shared by CORS."""
 
 import hmac
-import ipaddress
 import logging
 import sqlite3
 from base64 import b64decode
-from binascii import Error as Base64Error
 
-from starlette.datastructures import Headers
-from starlette.responses import PlainTextResponse
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.middleware.base import BaseHTTPMiddleware, RequestResponseEndpoint
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+from starlette.types import ASGIApp
 
 from lab_tracker.errors import RequestError
+from lab_tracker.serving import is_local_host
 
 _log = logging.getLogger(__name__)
 _OPEN = ("/-/", "/healthz")  # signed addresses, the style sheet, and whether the server lives
@@ -28,88 +28,54 @@ _HEADERS = {
 }
 
 
-class Guard:
-    """ASGI middleware. `pages_are_open` if only this machine can reach the server.
+class Guard(BaseHTTPMiddleware):
+    """`pages_are_open` if only this machine can reach the server.
 
     It also turns every exception into an answer below 500: after a 5xx, the SDK would repeat the
     request until it times out.
     """
 
     def __init__(self, app: ASGIApp, key: str, host: str, pages_are_open: bool) -> None:
-        self._app = app
+        super().__init__(app)
         self._key = key
         self._host = host.lower()
         self._pages_are_open = pages_are_open
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            return
-        has_begun = False
-
-        async def answer(message: Message) -> None:
-            nonlocal has_begun
-            if message["type"] == "http.response.start":
-                has_begun = True
-                given = {name.lower() for name, _ in message["headers"]}
-                added = [(n.lower().encode(), v.encode()) for n, v in _HEADERS.items()]
-                message["headers"] = [*message["headers"], *(h for h in added if h[0] not in given)]
-            await send(message)
-
+    async def dispatch(self, request: Request, call_next: RequestResponseEndpoint) -> Response:
         try:
-            self._check(scope["method"], scope["path"], Headers(scope=scope))
-            await self._app(scope, receive, answer)
+            self._check(request)
+            response = await call_next(request)
         except Exception as error:
-            if has_begun:
-                raise
             response = PlainTextResponse(str(error), _status(error))
-            if isinstance(error, _KeyAskedError):
+            if response.status_code == 401 and not request.url.path.startswith(_KEYED):
+                # A browser may ask its user for the key.
                 response.headers["WWW-Authenticate"] = 'Basic realm="tracker"'
-            await response(scope, receive, answer)
+        response.headers.update(_HEADERS)
+        return response
 
-    def _check(self, method: str, path: str, headers: Headers) -> None:
-        host = headers.get("host", "")
-        if not _is_own_host(host, self._host):
+    def _check(self, request: Request) -> None:
+        path, host = request.url.path, request.headers.get("host", "")
+        if not is_local_host(host, (self._host,)):
             raise RequestError(f"{host[:100]!r} is not this server.", 403)
-        origin = headers.get("origin")
-        if method not in ("GET", "HEAD") and origin not in (None, f"http://{host}"):
+        origin = request.headers.get("origin")
+        if request.method not in ("GET", "HEAD") and origin not in (None, f"http://{host}"):
             raise RequestError("Another site's page may not write here.", 403)
         is_page = not path.startswith(_KEYED)
         if path.startswith(_OPEN) or (is_page and self._pages_are_open):
             return
-        if not self._has_key(headers.get("authorization", "")):
-            kind = _KeyAskedError if is_page else RequestError
-            raise kind("The tracker's key is missing or wrong.", 401)
-
-    def _has_key(self, authorization: str) -> bool:
-        kind, _, value = authorization.partition(" ")
-        if kind.lower() == "bearer":
-            key = value.strip()
-        else:
-            try:
-                key = b64decode(value, validate=True).decode().partition(":")[2]
-            except (Base64Error, ValueError):
-                return False
-        return hmac.compare_digest(key.encode(), self._key.encode())
+        kind, _, value = request.headers.get("authorization", "").partition(" ")
+        if not hmac.compare_digest(_key_in(kind, value).encode(), self._key.encode()):
+            raise RequestError("The tracker's key is missing or wrong.", 401)
 
 
-class _KeyAskedError(RequestError):
-    """A browser may ask its user for the key."""
-
-
-def _is_own_host(header: str, own: str) -> bool:
-    """Whether a Host header holds localhost, the server's own name, or an address in numbers.
-
-    An address in numbers can't be rebound, since it is not looked up.
-    """
-    name = header.rsplit(":", 1)[0] if not header.endswith("]") else header
-    name = name.strip("[]").lower()
-    if name in ("localhost", own):
-        return True
+def _key_in(kind: str, value: str) -> str:
+    """The key in an Authorization header; empty if there is none."""
+    if kind.lower() == "bearer":
+        return value.strip()
     try:
-        ipaddress.ip_address(name)
+        return b64decode(value, validate=True).decode().partition(":")[2]
     except ValueError:
-        return False
-    return True
+        return ""
 
 
 def _status(error: Exception) -> int:

@@ -6,6 +6,8 @@ use it. The picture is black on white; a page's style sheet may say otherwise.""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from statistics import mean
+from typing import Any
 
 from lab_tracker.templating import render
 
@@ -32,14 +34,14 @@ class Node:
 class Layout:
     """Where the nodes lie: the upper left corner of each box by key, and sizes, in px."""
 
-    places: dict[str, tuple[int, int]]
+    places: dict[Any, tuple[int, int]]
     box: tuple[int, int]
     size: tuple[int, int]
 
 
 def draw(
-    nodes: Mapping[str, Node],
-    edges: Sequence[tuple[str, str]],
+    nodes: Mapping[Any, Node],
+    edges: Sequence[tuple[Any, Any]],
     title: str,
     description: str = "",
 ) -> str:
@@ -68,26 +70,29 @@ def draw(
     )
 
 
-def layout(nodes: Mapping[str, Node], edges: Sequence[tuple[str, str]]) -> Layout:
+def layout(nodes: Mapping[Any, Node], edges: Sequence[tuple[Any, Any]]) -> Layout:
     """Columns by the longest way from a source; in each, the order of the left neighbours."""
-    before: dict[str, list[str]] = {key: [] for key in nodes}
+    before: dict[Any, list[Any]] = {key: [] for key in nodes}
     for start, end in edges:
         before[end].append(start)
-    columns: dict[int, list[str]] = {}
-    for key, depth in _depths(before).items():
-        columns.setdefault(depth, []).append(key)
-    box = _box(nodes)
-    tallest = max(map(len, columns.values()), default=0)
-    rows: dict[str, float] = {}
+    depths = _depths(before)
+    columns = [[key for key in nodes if depths[key] == x] for x in range(max(depths.values()) + 1)]
+    width, height = _box(nodes)
+    tallest = max(map(len, columns))
+    rows: dict[Any, float] = {}
     places = {}
-    for x, column in sorted(columns.items()):
-        column.sort(key=lambda key: _mean([rows[a] for a in before[key] if a in rows]))
+    for x, column in enumerate(columns):
+        above = {key: [rows[a] for a in before[key] if a in rows] or [0] for key in column}
+        column.sort(key=lambda key: mean(above[key]))
         for i, key in enumerate(column):
             rows[key] = (tallest - len(column)) / 2 + i
-            y = int(_MARGIN + rows[key] * (box[1] + _GAP_Y))
-            places[key] = (_MARGIN + x * (box[0] + _GAP_X), y)
-    width = len(columns) * (box[0] + _GAP_X) - _GAP_X + 2 * _MARGIN
-    return Layout(places, box, (width, tallest * (box[1] + _GAP_Y) - _GAP_Y + 2 * _MARGIN))
+            y = int(_MARGIN + rows[key] * (height + _GAP_Y))
+            places[key] = (_MARGIN + x * (width + _GAP_X), y)
+    size = (
+        len(columns) * (width + _GAP_X) - _GAP_X + 2 * _MARGIN,
+        tallest * (height + _GAP_Y) - _GAP_Y + 2 * _MARGIN,
+    )
+    return Layout(places, (width, height), size)
 
 
 def shortened(text: str, count: int) -> str:
@@ -95,22 +100,22 @@ def shortened(text: str, count: int) -> str:
     return text if len(text) <= count else f"{text[: count - 9]}…{text[-8:]}"
 
 
-def _depths(before: Mapping[str, Sequence[str]]) -> dict[str, int]:
-    depths: dict[str, int] = {}
+def _depths(before: Mapping[Any, Sequence[Any]]) -> dict[Any, int]:
+    depths: dict[Any, int] = {}
 
-    def measure(key: str, way: tuple[str, ...]) -> int:
+    def measure(key: Any, way: tuple[Any, ...]) -> int:
         if key not in depths:
             # A run that uses what it logged makes a circle: the edge back is not followed.
-            ways = [measure(a, (*way, key)) for a in before[key] if a not in way and a != key]
+            ways = [measure(a, (*way, key)) for a in before[key] if a not in (*way, key)]
             depths[key] = 1 + max(ways, default=-1)
         return depths[key]
 
     for key in before:
         measure(key, ())
-    return {key: depths[key] for key in before}
+    return depths
 
 
-def _box(nodes: Mapping[str, Node]) -> tuple[int, int]:
+def _box(nodes: Mapping[Any, Node]) -> tuple[int, int]:
     """Width and height of every box, so that the longest text fits where it can."""
     widths = [len(node.title) * _TITLE for node in nodes.values()]
     widths += [len(line) * _LINE for node in nodes.values() for line in node.lines]
@@ -119,11 +124,7 @@ def _box(nodes: Mapping[str, Node]) -> tuple[int, int]:
     return width, 30 + 16 * lines
 
 
-def _mean(values: list[float]) -> float:
-    return sum(values) / len(values) if values else 0.0
-
-
-def _edge(plan: Layout, start: str, end: str) -> str:
+def _edge(plan: Layout, start: Any, end: Any) -> str:
     """The path of an arrow from the right side of one box to the left side of another."""
     width, middle = plan.box[0], plan.box[1] // 2
     x1, y1 = plan.places[start][0] + width, plan.places[start][1] + middle

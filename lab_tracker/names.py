@@ -1,18 +1,25 @@
-"""Which names, file paths and JSON texts are accepted, checked once on their way in.
+"""Which names, ids, file paths and JSON texts are accepted, checked once on their way in.
 
 The rules for names are those of wandb.ai. A path becomes a path on somebody's disk when it is
-downloaded, so one that leaves its folder is refused."""
+downloaded, so one that leaves its folder is refused. `checked` makes a function check its arguments
+by their types, of which those that the SDK's requests need are here."""
 
 import json
 import math
 import re
-from typing import Any
+from base64 import b64decode, b64encode
+from functools import partial
+from typing import Annotated, Any
 
-from lab_tracker.errors import RequestError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, validate_call
+
+from lab_tracker.errors import NotFoundError, RequestError
 from lab_tracker.limits import MAX_JSON_VALUES, MAX_NAME, MAX_PATH
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _RESERVED = re.compile(r"[/\\#?%:]")
+
+checked = validate_call(config=ConfigDict(arbitrary_types_allowed=True))
 
 
 def checked_name(name: object, what: str) -> str:
@@ -48,13 +55,40 @@ def checked_path(path: object) -> str:
     return path
 
 
+def hex_digest(md5: object) -> str:
+    """The MD5 that the SDK writes in base64, in hex. Raises RequestError for another text."""
+    try:
+        raw = b64decode(md5, validate=True) if isinstance(md5, str) else b""
+    except ValueError:
+        raw = b""
+    if len(raw) != 16:
+        raise RequestError(f"{str(md5)[:80]!r} is not an MD5 digest in base64.")
+    return raw.hex()
+
+
+def to_id(kind: str, number: object) -> str:
+    """The id of a row for the SDK, which wants base64."""
+    return b64encode(f"{kind}:{number}".encode()).decode()
+
+
+def from_id(kind: str, text: object) -> int:
+    """The row's number. Raises NotFoundError for the id of something else."""
+    try:
+        found, _, number = b64decode(str(text), validate=True).decode().partition(":")
+        if found == kind and abs(int(number)) < 2**63:
+            return int(number)
+    except ValueError:
+        pass
+    raise NotFoundError(f"There is no {kind} with the id {str(text)[:80]!r}.")
+
+
 def load_json(text: str | bytes, what: str) -> Any:
     """The value of a JSON text whose numbers all fit a float. Raises RequestError."""
-    comma, bracket, brace = (",", "[", "{") if isinstance(text, str) else (b",", b"[", b"{")
-    if text.count(comma) + text.count(bracket) + text.count(brace) > MAX_JSON_VALUES:
-        raise RequestError(f"{what} has too many values.", status=413)
     try:
-        return _decoder.decode(text if isinstance(text, str) else text.decode())
+        text = text.decode() if isinstance(text, bytes) else text
+        if sum(map(text.count, ",[{")) > MAX_JSON_VALUES:
+            raise RequestError(f"{what} has too many values.", status=413)
+        return _decoder.decode(text)
     except (ValueError, RecursionError):
         raise RequestError(f"{what} must be JSON, with numbers that fit a float.") from None
 
@@ -89,3 +123,38 @@ def _whole(text: str) -> int:
 
 
 _decoder = json.JSONDecoder(parse_float=_finite, parse_int=_whole, parse_constant=str)
+
+
+def _id_of(kind: str) -> Any:
+    return Annotated[int, BeforeValidator(partial(from_id, kind))]
+
+
+RunId, ArtifactId, CollectionId = _id_of("Run"), _id_of("Artifact"), _id_of("Collection")
+FileId, ManifestId = _id_of("File"), _id_of("Manifest")
+Path = Annotated[str, BeforeValidator(checked_path)]
+Digest = Annotated[str, BeforeValidator(hex_digest)]
+Object = Annotated[str, BeforeValidator(partial(checked_object, what="The value"))]
+Number = Annotated[int, Field(ge=-(2**53), le=2**53)]
+
+
+class Alias(BaseModel):
+    """An alias, and the collection that it is for."""
+
+    alias: Annotated[str, BeforeValidator(checked_alias)]
+    artifactCollectionName: str | None = None
+    projectName: str | None = None
+    entityName: str | None = None
+
+
+class Tag(BaseModel):
+    """A tag of an artifact."""
+
+    tagName: str = Field(max_length=MAX_PATH)
+
+
+class FileSpec(BaseModel):
+    """A file that is about to be uploaded for an artifact."""
+
+    artifactID: ArtifactId
+    name: Path
+    md5: Digest

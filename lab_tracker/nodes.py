@@ -6,85 +6,49 @@ walk calls. Plain columns, like `createdAt`, are found in the row."""
 import json
 import mimetypes
 import sqlite3
-from base64 import b64decode, b64encode
-from binascii import Error as Base64Error
+from base64 import b64encode
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
-from pydantic import TypeAdapter
-
 from lab_tracker import artifacts, runs, streams
-from lab_tracker.errors import NotFoundError, RequestError
+from lab_tracker.errors import RequestError
 from lab_tracker.filters import matching, ordered
 from lab_tracker.graphql import ROW, TYPENAME, Node
 from lab_tracker.limits import MAX_PAGE
-from lab_tracker.names import load_json, load_object
+from lab_tracker.names import load_json, to_id
 from lab_tracker.patterns import fits_like
 from lab_tracker.signing import Signer
 from lab_tracker.storage import Store
 
-_SPECS = TypeAdapter(list[streams.Spec])
-
-Rows = list[sqlite3.Row]
-
-
-def to_id(kind: str, number: object) -> str:
-    """The id of a row for the SDK, which wants base64."""
-    return b64encode(f"{kind}:{number}".encode()).decode()
-
-
-def from_id(kind: str, text: object) -> int:
-    """The row's number. Raises NotFoundError for the id of something else."""
-    try:
-        found, _, number = b64decode(str(text), validate=True).decode().partition(":")
-        if found == kind and abs(int(number)) < 2**63:
-            return int(number)
-    except (Base64Error, ValueError):
-        pass
-    raise NotFoundError(f"There is no {kind} with the id {str(text)[:80]!r}.")
-
 
 def connection(
-    rows: list[Any], make: Callable[[Any], Node], first: object = None, after: object = None
+    rows: Any, make: Callable[[Any], Node], first: object = None, after: object = None
 ) -> Node:
-    """A page of a list, in the form of GraphQL's connections. The cursor is the count so far."""
-    start = cursor(after)
-    return page(rows[start : start + page_size(first)], make, start, len(rows))
-
-
-def page(rows: list[Any], make: Callable[[Any], Node], start: int, total: int) -> Node:
-    """The same for rows that are a page already: they begin at `start` of `total`."""
-    end = start + len(rows)
+    """A page of a list, in the form of GraphQL's connections: at most, and by default, `MAX_PAGE`
+    rows. The cursor is the count so far."""
+    try:
+        start, size = int(after or 0), min(MAX_PAGE if first is None else int(first), MAX_PAGE)
+    except (TypeError, ValueError):
+        start = size = -1
+    if start < 0 or size < 0:
+        raise RequestError("`first` must be a count, `after` a cursor that this server gave.")
+    shown = rows[start : start + size]
+    end = start + len(shown)
     return {
         TYPENAME: "Connection",
-        "totalCount": total,
+        "totalCount": len(rows),
         "pageInfo": {
             TYPENAME: "PageInfo",
-            "endCursor": str(end) if rows else None,
-            "hasNextPage": end < total,
+            "endCursor": str(end) if shown else None,
+            "hasNextPage": end < len(rows),
         },
         "edges": [
             {TYPENAME: "Edge", "cursor": str(start + i), "node": make(row)}
-            for i, row in enumerate(rows, 1)
+            for i, row in enumerate(shown, 1)
         ],
     }
-
-
-def page_size(first: object) -> int:
-    """How many rows of a list are wanted; at most, and by default, `MAX_PAGE`."""
-    if first is not None and (not isinstance(first, int) or first < 0):
-        raise RequestError("`first` must be a count.")
-    return MAX_PAGE if first is None else min(first, MAX_PAGE)
-
-
-def cursor(after: object) -> int:
-    """Where a page begins."""
-    if after in (None, ""):
-        return 0
-    if isinstance(after, str) and after.isdecimal() and len(after) < 16:
-        return int(after)
-    raise RequestError("A cursor must be one that this server gave.")
 
 
 def _listed(rows: Callable[[], list[Any]], make: Callable[[Any], Node]) -> Callable[..., Node]:
@@ -116,38 +80,47 @@ class Nodes:
         }
 
     def entity(self, entity: str) -> Node:
+        """An entity, which is an organization of its own: the registry of models is its project
+        `wandb-registry-model`."""
+        organization = {
+            TYPENAME: "Organization",
+            "id": to_id("Organization", 1),
+            "name": entity,
+            "orgEntity": {TYPENAME: "Entity", "name": entity},
+        }
         return {
             TYPENAME: "Entity",
             "id": to_id("Entity", 1),
             "name": entity,
             "isTeam": False,
-            "organization": None,
-            "user": {TYPENAME: "User", "organizations": []},
+            "organization": organization,
+            "user": {TYPENAME: "User", "organizations": [organization]},
             "project": lambda name="", **_: self.find_project(entity, name),
             "xxhashDigestsEnabled": False,
         }
 
     def find_project(self, entity: str | None, name: str) -> Node | None:
-        found = runs.project_of(self.store, entity, name)
-        return self.project(found) if found else None
+        return _maybe(self.project, runs.project_of(self.store, entity, name))
 
     def project_with(self, number: int) -> Node:
-        return self.project(runs.project_by_id(self.store, number))
+        return self.project(self.store.get("projects", number))
+
+    def upload_url(self, kind: str, number: int, name: str = "") -> str:
+        return self.base_url + self.signer.upload_url(kind, number, name)
 
     def project(self, row: sqlite3.Row) -> Node:
         store, number = self.store, row["id"]
 
-        def chosen(filters: str | None) -> Rows:
+        def chosen(filters: str | None) -> list[sqlite3.Row]:
             wanted = load_json(filters, "filters") if filters else {}
-            return matching(runs.runs_of(store, number), wanted, store.spend)
+            return matching(store.all("runs", project_id=number), wanted)
 
         def list_runs(filters=None, order=None, first=None, after=None, **_: Any) -> Node:
-            found = ordered(chosen(filters), order, store.spend)
+            found = ordered(chosen(filters), order)
             return connection(found, self.run, first, after)
 
         def find_run(name: str = "", **_: Any) -> Node | None:
-            found = runs.run_of(store, number, name)
-            return self.run(found) if found else None
+            return _maybe(self.run, store.find("runs", project_id=number, name=name))
 
         def types() -> list[str]:
             query = "SELECT DISTINCT type FROM collections WHERE project_id = ? ORDER BY type"
@@ -184,41 +157,20 @@ class Nodes:
     def run(self, row: sqlite3.Row) -> Node:
         store, number = self.store, row["id"]
 
-        def lines(stream: str) -> Callable[..., list[str]]:
-            def select(samples=500, min_step=0, max_step=None, **_: Any) -> list[str]:
-                samples = min(int(samples or 500), 100 * MAX_PAGE)
-                if max_step is None and not min_step:
-                    return streams.sampled_lines(store, number, stream, samples)
-                last = 2**62 if max_step is None else int(max_step)
-                return streams.steps_between(store, number, int(min_step), last, samples)
-
-            return select
-
-        def sampled_history(specs: list[str], **_: Any) -> list[Any]:
-            store.spend(len(specs))
-            given = _SPECS.validate_python([load_object(text, "A spec") for text in specs])
-            return streams.sampled_histories(store, number, given)
-
         def files(names=None, pattern=None, first=None, after=None, **_: Any) -> Node:
-            found = runs.files_of(store, number)
-            if names:
-                wanted = set(names)
-                found = [file for file in found if file["name"] in wanted]
-            elif pattern:
+            found = _named(store.all("files", "name", run_id=number), "name", names)
+            if pattern and not names:
                 found = [file for file in found if fits_like(pattern, file["name"])]
             return connection(found, self.run_file, first, after)
 
         def log_lines(first=None, after=None, last=None, **_: Any) -> Node:
             texts = list(enumerate(streams.all_lines(store, number, streams.OUTPUT)))
             if last is not None:
-                texts = texts[-int(last) :] if last else []
+                texts = texts[max(0, len(texts) - last) :]
             return connection(texts, _log_line, first, after)
 
-        def count(stream: str) -> Callable[..., int]:
-            return lambda **_: streams.line_count(store, number, stream)
-
-        def last_line(stream: str) -> Callable[..., str]:
-            return lambda **_: json.dumps(streams.tail(store, number, stream))
+        def of(read: Callable[..., Any], *given: Any) -> Callable[..., Any]:
+            return partial(read, store, number, *given)
 
         return {
             TYPENAME: "Run",
@@ -233,19 +185,18 @@ class Nodes:
             "wandbConfig": lambda keys=None, **_: json.dumps(_own_config(row["config"], keys)),
             "summaryMetrics": row["summary"],
             "systemMetrics": lambda **_: (streams.tail(store, number, streams.EVENTS) or ["{}"])[0],
-            "sweepName": None,
             "readOnly": False,
             "user": self.user,
             "stopped": False,
-            "historyLineCount": count(streams.HISTORY),
-            "eventsLineCount": count(streams.EVENTS),
-            "logLineCount": count(streams.OUTPUT),
-            "historyTail": last_line(streams.HISTORY),
-            "eventsTail": last_line(streams.EVENTS),
-            "history": lines(streams.HISTORY),
-            "events": lines(streams.EVENTS),
-            "sampledHistory": sampled_history,
-            "historyKeys": lambda **_: streams.history_keys(store, number),
+            "historyLineCount": of(streams.line_count, streams.HISTORY),
+            "eventsLineCount": of(streams.line_count, streams.EVENTS),
+            "logLineCount": of(streams.line_count, streams.OUTPUT),
+            "historyTail": lambda **_: json.dumps(streams.tail(store, number, streams.HISTORY)),
+            "eventsTail": lambda **_: json.dumps(streams.tail(store, number, streams.EVENTS)),
+            "history": of(streams.chosen_lines, streams.HISTORY),
+            "events": of(streams.chosen_lines, streams.EVENTS),
+            "sampledHistory": of(streams.sampled_histories),
+            "historyKeys": of(streams.history_keys),
             # Everything is live: nothing is exported to parquet files here.
             "parquetHistory": lambda **_: {
                 TYPENAME: "ParquetHistory",
@@ -253,10 +204,12 @@ class Nodes:
                 "liveData": [],
             },
             "logLines": log_lines,
-            "fileCount": lambda **_: len(runs.files_of(store, number)),
+            "fileCount": lambda **_: len(store.all("files", run_id=number)),
             "files": files,
-            "inputArtifacts": _listed(lambda: artifacts.inputs_of(store, number), self.artifact),
-            "outputArtifacts": _listed(lambda: artifacts.outputs_of(store, number), self.artifact),
+            "inputArtifacts": _listed(lambda: store.all("inputs", user_id=number), self.artifact),
+            "outputArtifacts": _listed(
+                lambda: store.all("outputs", created_by=number), self.artifact
+            ),
         }
 
     def run_file(self, row: sqlite3.Row) -> Node:
@@ -276,7 +229,6 @@ class Nodes:
             "sizeBytes": size,
             "mimetype": mimetypes.guess_type(name)[0],
             "updatedAt": updated_at,
-            "storagePath": None,
             "digest": md5,
             "md5": md5,
         }
@@ -287,7 +239,6 @@ class Nodes:
             TYPENAME: "ArtifactType",
             "id": to_id("ArtifactType", name),
             "name": name,
-            "description": None,
             "createdAt": project["created_at"],
             "artifactCollections": _listed(
                 lambda: artifacts.collections_of(self.store, project["id"], name), self.collection
@@ -296,27 +247,22 @@ class Nodes:
         }
 
     def collection_with(self, number: int) -> Node:
-        return self.collection(artifacts.collection_by_id(self.store, number))
+        return self.collection(self.store.get("collections", number))
 
     def collection(self, row: sqlite3.Row) -> Node:
         store, number = self.store, row["id"]
 
         def versions(first=None, after=None, **_: Any) -> Node:
-            total = store.value("SELECT count(*) FROM memberships WHERE collection_id = ?", number)
-            start = cursor(after)
-            members = artifacts.versions_of(store, number, page_size(first), start)
-            listed = page(members, self.artifact, start, total)
-            for edge, member in zip(listed["edges"], members, strict=True):
-                edge["version"] = f"v{member['version_index']}"
+            listed = connection(artifacts.Versions(store, number), self.artifact, first, after)
+            for edge in listed["edges"]:
+                edge["version"] = f"v{edge['node'][ROW]['version_index']}"
             return listed
 
         def latest(**_: Any) -> Node | None:
-            newest = artifacts.versions_of(store, number, first=1)
-            return self.artifact(newest[0]) if newest else None
+            return _maybe(self.artifact, next(iter(artifacts.Versions(store, number)[:1]), None))
 
         def member(alias_name: str, **_: Any) -> Node | None:
-            found = artifacts.version_of(store, number, alias_name)
-            return self.member(found) if found else None
+            return _maybe(self.member, artifacts.version_of(store, number, alias_name))
 
         return {
             TYPENAME: f"Artifact{row['kind'].title()}",
@@ -345,7 +291,9 @@ class Nodes:
         }
 
     def _aliases(self, member: sqlite3.Row) -> list[Node]:
-        return [self.alias(a) for a in artifacts.aliases_of(self.store, member["membership_id"])]
+        return [
+            self.alias(a) for a in self.store.all("aliases", membership_id=member["membership_id"])
+        ]
 
     def member(self, row: sqlite3.Row) -> Node:
         """A version in a collection; the row is one of a membership joined with its artifact."""
@@ -365,15 +313,11 @@ class Nodes:
 
         def own_version(**_: Any) -> int | None:
             member = artifacts.source_version(store, row)
-            return member["version_index"] if member else None
+            return member and member["version_index"]
 
         def aliases(**_: Any) -> list[Node]:
-            members = artifacts.memberships_of(store, number)
+            members = store.all("versions", "membership_id", id=number)
             return [alias for member in members for alias in self._aliases(member)]
-
-        def created_by(**_: Any) -> Node | None:
-            run = artifacts.logged_by(store, row)
-            return self.run(run) if run else None
 
         def manifest(**_: Any) -> Node | None:
             return row["manifest_digest"] and {
@@ -402,10 +346,10 @@ class Nodes:
             "digestAlgorithm": "MANIFEST_MD5",
             "commitHash": row["digest"],
             "aliases": aliases,
-            "createdBy": created_by,
-            "usedBy": _listed(lambda: artifacts.used_by(store, number), self.run),
+            "createdBy": lambda **_: _maybe(self.run, store.find("runs", id=row["created_by"])),
+            "usedBy": _listed(lambda: store.all("users", used_id=number), self.run),
             "artifactMemberships": _listed(
-                lambda: artifacts.memberships_of(store, number), self.member
+                lambda: store.all("versions", "membership_id", id=number), self.member
             ),
             "currentManifest": manifest,
             "files": files,
@@ -416,10 +360,9 @@ class Nodes:
 
     def _files(self, artifact: sqlite3.Row) -> Callable[..., Node]:
         def select(first=None, after=None, names=None, **_: Any) -> Node:
-            found = artifacts.entries_of(self.store, artifact["id"])
-            if names:
-                wanted = set(names)
-                found = [entry for entry in found if entry["path"] in wanted]
+            found = _named(
+                self.store.all("entries", "path", artifact_id=artifact["id"]), "path", names
+            )
             return connection(found, make, first, after)
 
         def make(entry: sqlite3.Row) -> Node:
@@ -432,25 +375,34 @@ class Nodes:
         return select
 
     def _collection_named(self, project: sqlite3.Row, name: str) -> Node | None:
-        found = artifacts.collection_of(self.store, project["id"], name)
-        return self.collection(found) if found else None
+        found = self.store.find("collections", project_id=project["id"], name=name)
+        return _maybe(self.collection, found)
 
     def _member_named(self, project: sqlite3.Row, name: str) -> Node | None:
         """The version that `name:alias` means; without an alias, the latest."""
         name, _, alias = name.partition(":")
-        collection = artifacts.collection_of(self.store, project["id"], name)
-        if not collection:
+        if not (collection := self.store.find("collections", project_id=project["id"], name=name)):
             return None
         found = artifacts.version_of(self.store, collection["id"], alias or artifacts.LATEST)
-        return self.member(found) if found else None
+        return _maybe(self.member, found)
+
+
+def _maybe(make: Callable[[sqlite3.Row], Node], row: sqlite3.Row | None) -> Node | None:
+    return make(row) if row else None
+
+
+def _named(rows: list[sqlite3.Row], column: str, names: list[str] | None) -> list[sqlite3.Row]:
+    """The rows with these names; without names, all of them."""
+    wanted = set(names or ())
+    return [row for row in rows if row[column] in wanted] if wanted else rows
 
 
 def _own_config(config: str, keys: list[str] | None) -> dict[str, Any]:
     """What the SDK keeps about itself in a config; a run that has it is one that was begun."""
-    own = json.loads(config).get("_wandb", {})
-    own = own.get("value", {}) if isinstance(own, dict) else {}
-    own = own if isinstance(own, dict) else {}
-    return {key: value for key, value in own.items() if not keys or key in keys}
+    own = json.loads(config).get("_wandb")
+    values = own.get("value") if isinstance(own, dict) else None
+    items = values.items() if isinstance(values, dict) else ()
+    return {key: value for key, value in items if not keys or key in keys}
 
 
 def _log_line(numbered: tuple[int, str]) -> Node:

@@ -1,21 +1,21 @@
 """The tracker's pages, under the same addresses as at wandb.ai: projects, a project, a run, an
-artifact, one version of it and its lineage. The templates say how they look."""
+artifact, one version of it and its lineage. The templates say how they look, and look up in the
+store what belongs to the rows that they are given."""
 
 import json
-import sqlite3
 from collections.abc import Callable
 from importlib import resources
 from typing import Any
 
-from fastapi import APIRouter
-from fastapi.responses import HTMLResponse, RedirectResponse, Response
+from fastapi import APIRouter, Request
+from fastapi.responses import HTMLResponse, Response
 
-from lab_tracker import artifacts, formats, lineage, runs, streams
-from lab_tracker.charts import MAX_SERIES, Series, chart
+from lab_tracker import artifacts, lineage, runs, streams
+from lab_tracker.charts import MAX_SERIES, Points, chart
 from lab_tracker.errors import NotFoundError
 from lab_tracker.signing import Signer
 from lab_tracker.storage import Store
-from lab_tracker.templating import address, render
+from lab_tracker.templating import address, render, version_address
 
 MAX_CHARTS = 24
 MAX_NODES = 80  # of a lineage
@@ -23,269 +23,186 @@ MAX_ROWS = 500
 _PICTURES = (".png", ".jpg", ".jpeg", ".gif", ".webp")
 
 Do = Callable[..., Any]
+Values = dict[str, Any]
 
 
 def router(store: Store, signer: Signer, do: Do) -> APIRouter:
     """The routes of the pages over a store; `await do(function, ...)` runs a function beside the
     event loop."""
     routes = APIRouter()
-    pages = Pages(store, signer)
     style = resources.files("lab_tracker").joinpath("templates/style.css").read_text("utf-8")
-
-    async def page(make: Callable[..., str], *path: str) -> HTMLResponse:
-        try:
-            return HTMLResponse(await do(make, *path))
-        except NotFoundError as error:
-            text = render("message.html", title="Not here", text=str(error))
-            return HTMLResponse(text, status_code=404)
+    always = {"store": store, "signer": signer, "runs": runs, "artifacts": artifacts}
 
     @routes.get("/-/style.css")
     async def stylesheet() -> Response:
         return Response(style, media_type="text/css", headers={"Cache-Control": "no-cache"})
 
-    @routes.get("/")
-    async def projects() -> Response:
-        return await page(pages.projects)
+    def answer(find: Callable[..., Values], template: str, **path: str) -> HTMLResponse:
+        try:
+            values = find(store, **path)
+        except NotFoundError as error:
+            text = render("message.html", title="Not here", text=str(error))
+            return HTMLResponse(text, status_code=404)
+        return HTMLResponse(render(template, most=MAX_ROWS, **always, **values))
 
-    @routes.get("/{entity}")
-    async def entity(entity: str) -> Response:
-        if not await do(runs.all_projects, store, entity):
-            return await page(pages.missing, entity)
-        return RedirectResponse("/")
+    def add(path: str, find: Callable[..., Values], template: str) -> None:
+        async def page(request: Request) -> HTMLResponse:
+            return await do(lambda: answer(find, template, **request.path_params))
 
-    @routes.get("/{entity}/{project}")
-    async def project(entity: str, project: str) -> Response:
-        return await page(pages.project, entity, project)
+        routes.add_route(path, page, methods=["GET"])
 
-    @routes.get("/{entity}/{project}/runs/{run}")
-    async def run(entity: str, project: str, run: str) -> Response:
-        return await page(pages.run, entity, project, run)
-
-    @routes.get("/{entity}/{project}/artifacts/{type}/{name}")
-    async def collection(entity: str, project: str, type: str, name: str) -> Response:
-        return await page(pages.collection, entity, project, name)
-
-    @routes.get("/{entity}/{project}/artifacts/{type}/{name}/{alias}")
-    @routes.get("/{entity}/{project}/artifacts/{type}/{name}/{alias}/{tab}")
-    async def version(
-        entity: str, project: str, type: str, name: str, alias: str, tab: str = ""
-    ) -> Response:
-        return await page(pages.version, entity, project, name, alias)
-
+    add("/", _projects, "projects.html")
+    add("/{entity}", _projects, "projects.html")
+    add("/{entity}/{project}", _project, "project.html")
+    add("/{entity}/{project}/runs/{run}", _run, "run.html")
+    add("/{entity}/{project}/artifacts/{type}/{name}", _collection, "collection.html")
+    version = "/{entity}/{project}/artifacts/{type}/{name}/{alias}"
+    add(version, _version, "version.html")
+    add(version + "/{tab}", _version, "version.html")
     return routes
 
 
-class Pages:
-    """Each page as a function from the parts of its address to HTML, and what the templates ask
-    about rows. Raises NotFoundError for what does not exist."""
+# Each page: from the parts of its address to what its template shows
 
-    def __init__(self, store: Store, signer: Signer) -> None:
-        self.store = store
-        self.signer = signer
 
-    def missing(self, entity: str) -> str:
+def _projects(store: Store, entity: str | None = None) -> Values:
+    """All projects, or those of an entity, the newest first."""
+    found = runs.all_projects(store, entity)
+    if entity and not found:
         raise NotFoundError(f"There is nothing at /{entity}.")
-
-    def projects(self) -> str:
-        """All projects, the newest first."""
-        cards = [
-            (
-                project,
-                runs.runs_of(self.store, project["id"]),
-                artifacts.collections_of(self.store, project["id"]),
-            )
-            for project in runs.all_projects(self.store)
-        ]
-        return render("projects.html", title="Projects", cards=cards)
-
-    def project(self, entity: str, name: str) -> str:
-        """The runs of a project, their metrics beside each other, and the artifacts."""
-        project = self._project(entity, name)
-        found = runs.runs_of(self.store, project["id"])[::-1]
-        lines: dict[str, list[Series]] = {}
-        compared = found[: 4 * MAX_SERIES]
-        for run in compared:
-            series = streams.metric_series(self.store, run["id"], len(compared))
-            for key, points in series.items():
-                if len(points) > 1 and len(lines.setdefault(key, [])) < MAX_SERIES:
-                    lines[key].append(Series(run["display_name"], points))
-        summaries = [_numbers(run["summary"]) for run in found[:MAX_ROWS]]
-        keys = dict.fromkeys(key for summary in summaries for key in summary)
-        return self._render(
-            "project.html",
-            project,
-            title=project["name"],
-            run_count=len(found),
-            runs=list(zip(found[:MAX_ROWS], summaries, strict=True)),
-            keys=list(keys)[:5],
-            charts=[chart(key, lines[key]) for key in sorted(lines) if lines[key]][:MAX_CHARTS],
-            collections=artifacts.collections_of(self.store, project["id"]),
-        )
-
-    def run(self, entity: str, project_name: str, name: str) -> str:
-        """One run: state, metrics, summary, config, lineage, pictures, files and console."""
-        store = self.store
-        run = runs.find_run(store, entity, project_name, name)
-        series = streams.metric_series(store, run["id"], 1)
-        files = runs.files_of(store, run["id"])
-        summary = json.loads(run["summary"])
-        return self._render(
-            "run.html",
-            self._project(entity, project_name),
-            title=run["display_name"],
-            run=run,
-            charts=[chart(k, [Series(k, series[k])]) for k in sorted(series)][:MAX_CHARTS],
-            inputs=artifacts.inputs_of(store, run["id"])[:MAX_ROWS],
-            outputs=artifacts.outputs_of(store, run["id"])[:MAX_ROWS],
-            summary={k: v for k, v in summary.items() if not k.startswith("_")},
-            config=runs.plain_config(run["config"]),
-            pictures=[f for f in files if f["name"].lower().endswith(_PICTURES)][:MAX_CHARTS],
-            files=files,
-            console="\n".join(streams.tail(store, run["id"], streams.OUTPUT, 200)),
-        )
-
-    def collection(self, entity: str, project_name: str, name: str) -> str:
-        """All versions of an artifact."""
-        project, collection = self._collection(entity, project_name, name)
-        versions = artifacts.versions_of(self.store, collection["id"], first=MAX_ROWS)
-        return self._render(
-            "collection.html", project, title=name, collection=collection, versions=versions
-        )
-
-    def version(self, entity: str, project_name: str, name: str, alias: str) -> str:
-        """One version: aliases, where it comes from, metadata, files, and the lineage graph."""
-        project, collection = self._collection(entity, project_name, name)
-        version = artifacts.version_of(self.store, collection["id"], alias)
-        if not version:
-            raise NotFoundError(f"There is no artifact {entity}/{project_name}/{name}:{alias}.")
-        nodes, edges, is_cut = self._lineage(version)
-        metadata = json.loads(version["metadata"])
-        return self._render(
-            "version.html",
-            project,
-            title=f"{name}:v{version['version_index']}",
-            collection=collection,
-            version=version,
-            users=artifacts.used_by(self.store, version["id"]),
-            lineage=lineage.draw(
-                nodes, edges, "Lineage: artifacts are rounded boxes, runs are hexagons"
-            ),
-            cut=MAX_NODES if is_cut else 0,
-            metadata=metadata if isinstance(metadata, dict) else {"metadata": metadata},
-            entries=artifacts.entries_of(self.store, version["id"]),
-        )
-
-    def _render(self, template: str, project: sqlite3.Row, **values: Any) -> str:
-        return render(template, pages=self, project=project, most=MAX_ROWS, **values)
-
-    def _project(self, entity: str, name: str) -> sqlite3.Row:
-        if found := runs.project_of(self.store, entity, name):
-            return found
-        raise NotFoundError(f"There is no project {entity}/{name}.")
-
-    def _collection(
-        self, entity: str, project_name: str, name: str
-    ) -> tuple[sqlite3.Row, sqlite3.Row]:
-        project = self._project(entity, project_name)
-        if found := artifacts.collection_of(self.store, project["id"], name):
-            return project, found
-        raise NotFoundError(f"There is no artifact {entity}/{project_name}/{name}.")
-
-    # What the templates ask
-
-    def run_address(self, run: sqlite3.Row) -> str:
-        project = runs.project_by_id(self.store, run["project_id"])
-        return address(project["entity"], project["name"], "runs", run["name"])
-
-    def artifact_address(self, collection: sqlite3.Row, index: int | None = None) -> str:
-        """The page of a collection, or of one version of it."""
-        project = runs.project_by_id(self.store, collection["project_id"])
-        path = [project["entity"], project["name"], "artifacts", collection["type"]]
-        return address(*path, collection["name"], *([] if index is None else [f"v{index}"]))
-
-    def state(self, run: sqlite3.Row) -> str:
-        return runs.state_of(run)
-
-    def lasted(self, run: sqlite3.Row) -> str:
-        return formats.duration(run["created_at"], run["heartbeat_at"])
-
-    def tags(self, row: sqlite3.Row) -> list[str]:
-        return json.loads(row["tags"])
-
-    def aliases(self, member: sqlite3.Row) -> list[str]:
-        return [row["alias"] for row in artifacts.aliases_of(self.store, member["membership_id"])]
-
-    def maker(self, artifact: sqlite3.Row) -> sqlite3.Row | None:
-        return artifacts.logged_by(self.store, artifact)
-
-    def newest(self, collection: sqlite3.Row) -> sqlite3.Row:
-        return artifacts.versions_of(self.store, collection["id"], first=1)[0]
-
-    def version_count(self, collection: sqlite3.Row) -> int:
-        query = "SELECT count(*) FROM memberships WHERE collection_id = ?"
-        return self.store.value(query, collection["id"])
-
-    def source(self, artifact: sqlite3.Row) -> tuple[sqlite3.Row, sqlite3.Row]:
-        """The sequence of an artifact, and its version there."""
-        version = artifacts.source_version(self.store, artifact)
-        return artifacts.sequence_of(self.store, artifact["id"]), version
-
-    # The lineage
-
-    def _lineage(
-        self, artifact: sqlite3.Row
-    ) -> tuple[dict[str, lineage.Node], list[tuple[str, str]], bool]:
-        """Every ancestor and every descendant of an artifact, at most `MAX_NODES`: the nodes, the
-        edges in the direction of the work, and whether any were left out."""
-        start = ("artifact", artifact["id"])
-        nodes = {_key(start): self._node(start, look="chosen")}
-        edges: dict[tuple[str, str], None] = {}
-        is_cut = False
-        for is_forward in (False, True):
-            front, seen = [start], {start}
-            while front:
-                node = front.pop(0)
-                for other in self._neighbours(node, is_forward):
-                    if _key(other) not in nodes:
-                        if len(nodes) >= MAX_NODES:
-                            is_cut = True
-                            continue
-                        nodes[_key(other)] = self._node(other)
-                    edge = (_key(node), _key(other)) if is_forward else (_key(other), _key(node))
-                    if edge[::-1] not in edges:
-                        edges[edge] = None
-                    if other not in seen:
-                        seen.add(other)
-                        front.append(other)
-        return nodes, list(edges), is_cut
-
-    def _neighbours(self, node: tuple[str, int], is_forward: bool) -> list[tuple[str, int]]:
-        kind, number = node
-        if kind == "run":
-            found = artifacts.outputs_of if is_forward else artifacts.inputs_of
-            return [("artifact", row["id"]) for row in found(self.store, number)]
-        if is_forward:
-            return [("run", row["id"]) for row in artifacts.used_by(self.store, number)]
-        run = self.maker(artifacts.artifact_by_id(self.store, number))
-        return [("run", run["id"])] if run else []
-
-    def _node(self, node: tuple[str, int], look: str = "") -> lineage.Node:
-        kind, number = node
-        if kind == "run":
-            run = runs.run_by_id(self.store, number)
-            line = f"run · {run['job_type'] or 'no job type'}"
-            return lineage.Node(run["display_name"], (line,), True, self.run_address(run), look)
-        sequence, version = self.source(artifacts.artifact_by_id(self.store, number))
-        where = self.artifact_address(sequence, version["version_index"])
-        title = f"{sequence['name']}:v{version['version_index']}"
-        return lineage.Node(title, (f"artifact · {sequence['type']}",), False, where, look)
+    return {"title": "Projects", "projects": found}
 
 
-def _key(node: tuple[str, int]) -> str:
-    return f"{node[0]} {node[1]}"
+def _project(store: Store, entity: str, project: str) -> Values:
+    """The runs of a project, their metrics beside each other, and the artifacts."""
+    parent = runs.find_project(store, entity, project)
+    found = store.all("runs", project_id=parent["id"])[::-1]
+    lines: dict[str, list[tuple[str, Points]]] = {}
+    compared = found[: 4 * MAX_SERIES]
+    for run in compared:
+        for key, points in streams.metric_series(store, run["id"], len(compared)).items():
+            if len(points) > 1 and len(lines.setdefault(key, [])) < MAX_SERIES:
+                lines[key].append((run["display_name"], points))
+    summaries = [_numbers(run["summary"]) for run in found[:MAX_ROWS]]
+    keys = dict.fromkeys(key for summary in summaries for key in summary)
+    return {
+        "title": parent["name"],
+        "project": parent,
+        "run_count": len(found),
+        "listed": list(zip(found[:MAX_ROWS], summaries, strict=True)),
+        "keys": list(keys)[:5],
+        "charts": [chart(key, lines[key]) for key in sorted(lines) if lines[key]][:MAX_CHARTS],
+        "collections": artifacts.collections_of(store, parent["id"]),
+    }
+
+
+def _run(store: Store, entity: str, project: str, run: str) -> Values:
+    """One run: state, metrics, summary, config, lineage, pictures, files and console."""
+    row = runs.find_run(store, entity, project, run)
+    series = streams.metric_series(store, row["id"], 1)
+    files = store.all("files", "name", run_id=row["id"])
+    summary = json.loads(row["summary"]).items()
+    return {
+        "title": row["display_name"],
+        "project": runs.find_project(store, entity, project),
+        "run": row,
+        "charts": [chart(key, [(key, series[key])]) for key in sorted(series)][:MAX_CHARTS],
+        "inputs": store.all("inputs", user_id=row["id"])[:MAX_ROWS],
+        "outputs": store.all("outputs", created_by=row["id"])[:MAX_ROWS],
+        "summary": {key: value for key, value in summary if not key.startswith("_")},
+        "config": runs.plain_config(row["config"]),
+        "pictures": [f for f in files if f["name"].lower().endswith(_PICTURES)][:MAX_CHARTS],
+        "files": files,
+        "console": "\n".join(streams.tail(store, row["id"], streams.OUTPUT, 200)),
+    }
+
+
+def _collection(store: Store, entity: str, project: str, type: str, name: str) -> Values:
+    """All versions of an artifact."""
+    parent = runs.find_project(store, entity, project)
+    found = store.find("collections", project_id=parent["id"], name=name)
+    if not found:
+        raise NotFoundError(f"There is no artifact {entity}/{project}/{name}.")
+    versions = artifacts.Versions(store, found["id"])[:MAX_ROWS]
+    return {"title": name, "project": parent, "collection": found, "versions": versions}
+
+
+def _version(
+    store: Store, entity: str, project: str, type: str, name: str, alias: str, tab: str = ""
+) -> Values:
+    """One version: aliases, where it comes from, metadata, files, and the lineage graph."""
+    above = _collection(store, entity, project, type, name)
+    version = artifacts.version_of(store, above["collection"]["id"], alias)
+    if not version:
+        raise NotFoundError(f"There is no artifact {entity}/{project}/{name}:{alias}.")
+    nodes, edges, is_cut = _lineage(store, version)
+    metadata = json.loads(version["metadata"])
+    return above | {
+        "title": f"{name}:v{version['version_index']}",
+        "version": version,
+        "lineage": lineage.draw(
+            nodes, edges, "Lineage: artifacts are rounded boxes, runs are hexagons"
+        ),
+        "cut": MAX_NODES if is_cut else 0,
+        "metadata": metadata if isinstance(metadata, dict) else {"metadata": metadata},
+        "entries": store.all("entries", "path", artifact_id=version["id"]),
+    }
 
 
 def _numbers(summary: str) -> dict[str, float]:
     """The numbers of a run's summary, without W&B's own."""
     found = json.loads(summary).items()
     return {k: v for k, v in found if streams.is_number(v) and not k.startswith("_")}
+
+
+# The lineage
+
+
+def _lineage(
+    store: Store, artifact: Any
+) -> tuple[dict[str, lineage.Node], list[tuple[str, str]], bool]:
+    """Every ancestor and every descendant of an artifact, at most `MAX_NODES`: the nodes, the
+    edges in the direction of the work, and whether any were left out."""
+    start = ("artifact", artifact["id"])
+    nodes = {start: _node(store, *start, look="chosen")}
+    edges: dict[tuple[Any, Any], None] = {}
+    is_cut = False
+    for is_forward in (False, True):
+        front = [start]
+        for node in front:  # it grows meanwhile
+            for other in _neighbours(store, *node, is_forward):
+                if other not in nodes:
+                    if len(nodes) >= MAX_NODES:
+                        is_cut = True
+                        continue
+                    nodes[other] = _node(store, *other)
+                edge = (node, other) if is_forward else (other, node)
+                if edge[::-1] not in edges:
+                    edges[edge] = None
+                if other not in front:
+                    front.append(other)
+    return nodes, list(edges), is_cut
+
+
+def _neighbours(store: Store, kind: str, number: int, is_forward: bool) -> list[tuple[str, int]]:
+    if kind == "artifact" and is_forward:
+        return [("run", row["id"]) for row in store.all("users", used_id=number)]
+    if kind == "artifact":
+        maker = store.get("artifacts", number)["created_by"]
+        return [("run", maker)] if maker else []
+    if is_forward:
+        return [("artifact", row["id"]) for row in store.all("outputs", created_by=number)]
+    return [("artifact", row["id"]) for row in store.all("inputs", user_id=number)]
+
+
+def _node(store: Store, kind: str, number: int, look: str = "") -> lineage.Node:
+    if kind == "run":
+        run = store.get("runs", number)
+        project = store.get("projects", run["project_id"])
+        line = f"run · {run['job_type'] or 'no job type'}"
+        where = address(project["entity"], project["name"], "runs", run["name"])
+        return lineage.Node(run["display_name"], (line,), True, where, look)
+    version = artifacts.source_version(store, store.get("artifacts", number))
+    title = f"{version['collection']}:v{version['version_index']}"
+    where = version_address(version)
+    return lineage.Node(title, (f"artifact · {version['type']}",), False, where, look)

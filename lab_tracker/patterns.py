@@ -2,10 +2,10 @@
 expression backtrack for minutes."""
 
 import re
-from collections.abc import Callable
 from fnmatch import fnmatchcase
 
 from lab_tracker.errors import RequestError
+from lab_tracker.limits import spend
 
 _MAX_PATTERN = 200  # characters
 _COST_PER_UNIT = 100  # steps of a regular expression in one unit of the budget
@@ -19,7 +19,7 @@ def fits_like(pattern: str, text: str) -> bool:
     return fnmatchcase(text, "".join(special.get(letter, letter) for letter in pattern))
 
 
-def fits_regex(pattern: object, text: str, spend: Callable[[int], None]) -> bool:
+def fits_regex(pattern: object, text: str) -> bool:
     """Whether the pattern is found in the text.
 
     Only single characters and classes can be repeated, so matching takes at most n^(k + 1) steps

@@ -7,159 +7,128 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from lab_tracker.errors import NotFoundError
-from lab_tracker.names import checked_name, checked_object
-from lab_tracker.storage import Store, now
+from lab_tracker.names import FileId, Object, RunId, checked, checked_name
+from lab_tracker.storage import Store, Upload, now
 
 ENTITY = "lab"  # owns runs that name no other entity
 SILENT = timedelta(minutes=5)  # a running run that is silent for longer has crashed
 
-# What `UpsertBucket` may change, and the column that holds it.
-_TEXTS = {
-    "display_name": "display_name",
-    "notes": "notes",
-    "description": "description",
-    "group_name": "group_name",
-    "job_type": "job_type",
-    "host": "host",
-    "job_program": "program",
-    "commit": "commit_hash",
-    "state": "state",
-}
+# What `UpsertBucket` may change, and the columns that have other names.
+_TEXTS = ("display_name", "notes", "description", "group_name", "job_type", "host", "state")
+_RENAMED = {"job_program": "program", "commit": "commit_hash"}
 
 
 def project_of(store: Store, entity: str | None, name: str) -> sqlite3.Row | None:
     """The project, or None."""
-    query = "SELECT * FROM projects WHERE entity = ? AND name = ?"
-    return store.row(query, entity or ENTITY, name)
+    return store.find("projects", entity=entity or ENTITY, name=name)
 
 
-def project_by_id(store: Store, project_id: int) -> sqlite3.Row:
-    """The project with this number, which exists."""
-    return store.row("SELECT * FROM projects WHERE id = ?", project_id)
+def find_project(store: Store, entity: str | None, name: str) -> sqlite3.Row:
+    """The project. Raises NotFoundError."""
+    if found := project_of(store, entity, name):
+        return found
+    raise NotFoundError(f"There is no project {entity or ENTITY}/{name}.")
 
 
 def make_project(store: Store, entity: str | None, name: str) -> sqlite3.Row:
     """The project, which is made if it is new."""
     entity = checked_name(entity or ENTITY, "An entity's name")
     name = checked_name(name, "A project's name")
-    with store.write() as db:
-        db.execute(
-            "INSERT OR IGNORE INTO projects (entity, name, created_at) VALUES (?, ?, ?)",
-            (entity, name, now()),
-        )
-        return project_of(store, entity, name)
+    with store.write():
+        found = project_of(store, entity, name)
+        return found or store.insert("projects", entity=entity, name=name, created_at=now())
 
 
 def all_projects(store: Store, entity: str | None = None) -> list[sqlite3.Row]:
     """All projects, or those of an entity; the newest first."""
-    where = "WHERE entity = ?" if entity else "WHERE ? IS NULL"
-    return store.rows(f"SELECT * FROM projects {where} ORDER BY id DESC", entity)
-
-
-def run_of(store: Store, project_id: int, name: str) -> sqlite3.Row | None:
-    """The run with this id of W&B's kind (its name in the URL), or None."""
-    return store.row("SELECT * FROM runs WHERE project_id = ? AND name = ?", project_id, name)
-
-
-def run_by_id(store: Store, run_id: int) -> sqlite3.Row:
-    """The run with this number. Raises NotFoundError."""
-    if run := store.row("SELECT * FROM runs WHERE id = ?", run_id):
-        return run
-    raise NotFoundError("The run is not there; it may have been deleted.")
+    return store.all("projects", "id DESC", **({"entity": entity} if entity else {}))
 
 
 def find_run(store: Store, entity: str | None, project: str, name: str) -> sqlite3.Row:
     """The run of a project. Raises NotFoundError, which says which of the two is missing."""
-    if not (found := project_of(store, entity, project)):
-        raise NotFoundError(f"There is no project {entity or ENTITY}/{project}.")
-    if not (run := run_of(store, found["id"], name)):
-        raise NotFoundError(f"There is no run {entity or ENTITY}/{project}/{name}.")
-    return run
+    parent = find_project(store, entity, project)
+    if run := store.find("runs", project_id=parent["id"], name=name):
+        return run
+    raise NotFoundError(f"There is no run {parent['entity']}/{project}/{name}.")
 
 
-def runs_of(store: Store, project_id: int) -> list[sqlite3.Row]:
-    """The runs of a project, oldest first."""
-    return store.rows("SELECT * FROM runs WHERE project_id = ? ORDER BY id", project_id)
-
-
-def files_of(store: Store, run_id: int) -> list[sqlite3.Row]:
-    """The files of a run with their `size` in bytes, by name."""
-    query = "SELECT * FROM run_files JOIN blobs USING (digest) WHERE run_id = ? ORDER BY name"
-    return store.rows(query, run_id)
-
-
+@checked
 def upsert_run(
     store: Store,
-    run_id: int | None = None,
     *,
-    entity: str | None = None,
-    project: str | None = None,
+    id: RunId | None = None,
+    entity_name: str | None = None,
+    model_name: str = "uncategorized",
     name: str | None = None,
-    config: str | None = None,
-    summary: str | None = None,
+    config: Object | None = None,
+    summary_metrics: Object | None = None,
     tags: list[str] | None = None,
-    **texts: str | None,
+    **texts: Any,
 ) -> tuple[sqlite3.Row, bool]:
-    """Makes a run, or changes the one with this number or name: (the run, whether it is new).
+    """Makes a run, or changes the one with this id or name: (the run, whether it is new).
 
-    `config` and `summary` are JSON objects as text; of `texts`, the keys of `_TEXTS` count.
+    `config` and `summary_metrics` are JSON objects; the `texts` in `_TEXTS` and `_RENAMED` count.
     """
-    with store.write() as db:
-        run, is_new = None, False
-        if run_id is not None:
-            run = run_by_id(store, run_id)
+    given = {"config": config, "summary": summary_metrics}
+    changes = {column: value for column, value in given.items() if value is not None}
+    changes |= {key: str(texts[key]) for key in _TEXTS if texts.get(key)}
+    changes |= {column: str(texts[key]) for key, column in _RENAMED.items() if texts.get(key)}
+    if tags is not None:
+        changes["tags"] = json.dumps(tags)
+    time = now()
+    with store.write():
+        if id is not None:
+            run, is_new = store.get("runs", id), False
         else:
             name = checked_name(name, "A run's id")
-            parent = make_project(store, entity, project or "uncategorized")
-            run = run_of(store, parent["id"], name)
-        if run is None:
-            is_new = True
-            time = now()
-            db.execute(
-                "INSERT INTO runs (project_id, name, display_name, created_at, heartbeat_at)"
-                " VALUES (?, ?, ?, ?, ?)",
-                (parent["id"], name, name, time, time),
-            )
-            run = run_of(store, parent["id"], name)
-        changes = {
-            _TEXTS[key]: str(value) for key, value in texts.items() if key in _TEXTS and value
-        }
-        for column, text in (("config", config), ("summary", summary)):
-            if text is not None:
-                changes[column] = checked_object(text, column)
-        if tags is not None:
-            changes["tags"] = json.dumps([str(tag) for tag in tags])
-        if not is_new and run_id is None and "state" not in changes:
-            changes |= {"state": "running", "exit_code": None}  # resumed
-        changes["heartbeat_at"] = now()
-        store.update("runs", run["id"], changes)
-    return run_by_id(store, run["id"]), is_new
+            parent = make_project(store, entity_name, model_name)["id"]
+            run = store.find("runs", project_id=parent, name=name)
+            is_new = run is None
+            if is_new:
+                run = store.insert(
+                    "runs",
+                    project_id=parent,
+                    name=name,
+                    display_name=name,
+                    created_at=time,
+                    heartbeat_at=time,
+                )
+            else:  # resumed
+                changes = {"state": "running", "exit_code": None} | changes
+        store.update("runs", run["id"], heartbeat_at=time, **changes)
+    return store.get("runs", run["id"]), is_new
 
 
-def delete_run(store: Store, run_id: int, with_artifacts: bool) -> None:
-    """Deletes a run with its files; its artifacts stay, unless `with_artifacts`."""
+@checked
+def delete_run(store: Store, id: RunId, delete_artifacts: bool = False, **_: Any) -> None:
+    """Deletes a run with its files; its artifacts stay, unless `delete_artifacts`."""
     with store.write() as db:
-        run_by_id(store, run_id)
-        if with_artifacts:
-            db.execute("DELETE FROM artifacts WHERE created_by = ?", (run_id,))
-        db.execute("DELETE FROM runs WHERE id = ?", (run_id,))
+        store.get("runs", id)
+        if delete_artifacts:
+            db.execute("DELETE FROM artifacts WHERE created_by = ?", (id,))
+        db.execute("DELETE FROM runs WHERE id = ?", (id,))
     store.free_unused_blobs()
 
 
-def delete_files(store: Store, file_ids: list[int]) -> None:
+def keep_file(store: Store, upload: Upload, run_id: int, name: str) -> None:
+    """Makes an upload a file of a run, in place of one with the same name."""
+    with upload.keep() as db:
+        db.execute("DELETE FROM run_files WHERE run_id = ? AND name = ?", (run_id, name))
+        store.insert("run_files", run_id=run_id, name=name, digest=upload.digest, updated_at=now())
+
+
+@checked
+def delete_files(store: Store, files: list[FileId], **_: Any) -> None:
     """Deletes files of runs."""
     with store.write() as db:
-        db.executemany("DELETE FROM run_files WHERE id = ?", ((number,) for number in file_ids))
+        db.executemany("DELETE FROM run_files WHERE id = ?", ((number,) for number in files))
     store.free_unused_blobs()
 
 
 def state_of(run: sqlite3.Row) -> str:
     """`running`, `finished`, `failed`, `crashed` and so on."""
-    if run["state"] == "running":
-        heard = datetime.fromisoformat(run["heartbeat_at"])
-        if datetime.now(UTC) - heard > SILENT:
-            return "crashed"
-    return run["state"]
+    is_silent = datetime.now(UTC) - datetime.fromisoformat(run["heartbeat_at"]) > SILENT
+    return "crashed" if run["state"] == "running" and is_silent else run["state"]
 
 
 def plain_config(config: str) -> dict[str, Any]:

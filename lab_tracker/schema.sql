@@ -1,5 +1,12 @@
 -- The tracker's database. AUTOINCREMENT: the id of what was deleted never comes back as another.
-CREATE TABLE projects (
+
+-- The one key of the folder: made with the database, so it is there whole or not at all.
+CREATE TABLE IF NOT EXISTS keys (
+    id INTEGER PRIMARY KEY CHECK (id = 1),
+    key TEXT NOT NULL
+);
+
+CREATE TABLE IF NOT EXISTS projects (
     id INTEGER PRIMARY KEY AUTOINCREMENT,
     entity TEXT NOT NULL,
     name TEXT NOT NULL,
@@ -7,7 +14,7 @@ CREATE TABLE projects (
     UNIQUE (entity, name)
 );
 
-CREATE TABLE runs (
+CREATE TABLE IF NOT EXISTS runs (
     id INTEGER PRIMARY KEY AUTOINCREMENT,
     project_id INTEGER NOT NULL REFERENCES projects ON DELETE CASCADE,
     name TEXT NOT NULL,
@@ -31,7 +38,7 @@ CREATE TABLE runs (
 
 -- History, system metrics and console: what a run streams, line by line. A chunk that is sent
 -- again lands on the same lines.
-CREATE TABLE lines (
+CREATE TABLE IF NOT EXISTS lines (
     run_id INTEGER NOT NULL REFERENCES runs ON DELETE CASCADE,
     stream TEXT NOT NULL,
     number INTEGER NOT NULL,
@@ -41,12 +48,12 @@ CREATE TABLE lines (
 ) WITHOUT ROWID;
 
 -- The blobs that are whole, by their MD5 in hex, the digest that the SDK speaks of.
-CREATE TABLE blobs (
+CREATE TABLE IF NOT EXISTS blobs (
     digest TEXT PRIMARY KEY,
     size INTEGER NOT NULL
 ) WITHOUT ROWID;
 
-CREATE TABLE run_files (
+CREATE TABLE IF NOT EXISTS run_files (
     id INTEGER PRIMARY KEY AUTOINCREMENT,
     run_id INTEGER NOT NULL REFERENCES runs ON DELETE CASCADE,
     name TEXT NOT NULL,
@@ -54,10 +61,10 @@ CREATE TABLE run_files (
     updated_at TEXT NOT NULL,
     UNIQUE (run_id, name)
 );
-CREATE INDEX run_files_digest ON run_files (digest);
+CREATE INDEX IF NOT EXISTS run_files_digest ON run_files (digest);
 
 -- A SEQUENCE is an artifact's line of versions, a PORTFOLIO a list of links to versions of others.
-CREATE TABLE collections (
+CREATE TABLE IF NOT EXISTS collections (
     id INTEGER PRIMARY KEY AUTOINCREMENT,
     project_id INTEGER NOT NULL REFERENCES projects ON DELETE CASCADE,
     kind TEXT NOT NULL CHECK (kind IN ('SEQUENCE', 'PORTFOLIO')),
@@ -71,7 +78,7 @@ CREATE TABLE collections (
 );
 
 -- PENDING until the manifest and every blob of it are there; only then it is a version.
-CREATE TABLE artifacts (
+CREATE TABLE IF NOT EXISTS artifacts (
     id INTEGER PRIMARY KEY AUTOINCREMENT,
     sequence_id INTEGER NOT NULL REFERENCES collections ON DELETE CASCADE,
     state TEXT NOT NULL DEFAULT 'PENDING' CHECK (state IN ('PENDING', 'COMMITTED')),
@@ -91,13 +98,13 @@ CREATE TABLE artifacts (
     created_at TEXT NOT NULL,
     updated_at TEXT NOT NULL
 );
-CREATE INDEX artifacts_sequence ON artifacts (sequence_id, digest);
-CREATE INDEX artifacts_created_by ON artifacts (created_by);
-CREATE INDEX artifacts_manifest ON artifacts (manifest_digest);
+CREATE INDEX IF NOT EXISTS artifacts_sequence ON artifacts (sequence_id, digest);
+CREATE INDEX IF NOT EXISTS artifacts_created_by ON artifacts (created_by);
+CREATE INDEX IF NOT EXISTS artifacts_manifest ON artifacts (manifest_digest);
 
 -- The files of an artifact; `digest` is null for a reference. For a PENDING artifact they are what
 -- its run has announced, which keeps blobs that it counts on from being freed.
-CREATE TABLE entries (
+CREATE TABLE IF NOT EXISTS entries (
     artifact_id INTEGER NOT NULL REFERENCES artifacts ON DELETE CASCADE,
     path TEXT NOT NULL,
     digest TEXT,
@@ -105,9 +112,9 @@ CREATE TABLE entries (
     size INTEGER NOT NULL DEFAULT 0,
     PRIMARY KEY (artifact_id, path)
 ) WITHOUT ROWID;
-CREATE INDEX entries_digest ON entries (digest);
+CREATE INDEX IF NOT EXISTS entries_digest ON entries (digest);
 
-CREATE TABLE memberships (
+CREATE TABLE IF NOT EXISTS memberships (
     id INTEGER PRIMARY KEY AUTOINCREMENT,
     collection_id INTEGER NOT NULL REFERENCES collections ON DELETE CASCADE,
     artifact_id INTEGER NOT NULL REFERENCES artifacts ON DELETE CASCADE,
@@ -116,21 +123,40 @@ CREATE TABLE memberships (
     UNIQUE (collection_id, version_index),
     UNIQUE (collection_id, artifact_id)
 );
-CREATE INDEX memberships_artifact ON memberships (artifact_id);
+CREATE INDEX IF NOT EXISTS memberships_artifact ON memberships (artifact_id);
 
-CREATE TABLE aliases (
+CREATE TABLE IF NOT EXISTS aliases (
     id INTEGER PRIMARY KEY AUTOINCREMENT,
     membership_id INTEGER NOT NULL REFERENCES memberships ON DELETE CASCADE,
     collection_id INTEGER NOT NULL REFERENCES collections ON DELETE CASCADE,
     alias TEXT NOT NULL,
     UNIQUE (collection_id, alias)
 );
-CREATE INDEX aliases_membership ON aliases (membership_id);
+CREATE INDEX IF NOT EXISTS aliases_membership ON aliases (membership_id);
 
-CREATE TABLE uses (
+CREATE TABLE IF NOT EXISTS uses (
     run_id INTEGER NOT NULL REFERENCES runs ON DELETE CASCADE,
     artifact_id INTEGER NOT NULL REFERENCES artifacts ON DELETE CASCADE,
     used_as TEXT,
     PRIMARY KEY (run_id, artifact_id)
 ) WITHOUT ROWID;
-CREATE INDEX uses_artifact ON uses (artifact_id);
+CREATE INDEX IF NOT EXISTS uses_artifact ON uses (artifact_id);
+
+-- Each version in each collection that it belongs to: its own sequence, and portfolios.
+CREATE TEMP VIEW versions AS
+SELECT memberships.id AS membership_id, memberships.created_at AS joined_at, version_index,
+    collection_id, collections.kind, collections.type, collections.name AS collection,
+    projects.entity, projects.name AS project, artifacts.*
+FROM memberships
+JOIN artifacts ON artifacts.id = memberships.artifact_id
+JOIN collections ON collections.id = memberships.collection_id
+JOIN projects ON projects.id = collections.project_id;
+
+CREATE TEMP VIEW files AS SELECT * FROM run_files JOIN blobs USING (digest);
+
+-- What runs used and logged, and the runs that used an artifact.
+CREATE TEMP VIEW inputs AS SELECT uses.run_id AS user_id, artifacts.*
+FROM artifacts JOIN uses ON uses.artifact_id = artifacts.id WHERE state = 'COMMITTED';
+CREATE TEMP VIEW outputs AS SELECT * FROM artifacts WHERE state = 'COMMITTED';
+CREATE TEMP VIEW users AS SELECT uses.artifact_id AS used_id, runs.*
+FROM runs JOIN uses ON uses.run_id = runs.id;

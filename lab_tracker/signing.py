@@ -1,41 +1,40 @@
-"""URLs that carry their own permission. The SDK sends files without its key, so the address itself
-must be one that nobody can guess. Every server over the same folder understands it."""
+"""Addresses that carry their own permission. The SDK sends files without its key, so the address
+itself must be one that nobody can guess. Every server over the same folder understands it."""
 
 import hashlib
 import hmac
+import json
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+from typing import Any
 from urllib.parse import quote
 
 from lab_tracker.errors import RequestError
 
 
 class Signer:
-    """Makes and checks the URLs of uploads and downloads with the folder's key."""
+    """Makes and reads the tokens in the addresses of files, with the folder's key."""
 
     def __init__(self, key: str) -> None:
         self._key = key.encode()
 
+    def upload_url(self, kind: str, number: int, name: str = "") -> str:
+        """Where a run's `file`, an artifact's `blob` (by MD5 in hex) or its `manifest` is sent."""
+        return f"/-/uploads/{self._token(kind, number, name)}"
+
     def blob_url(self, digest: str, name: str) -> str:
         """Where the blob with this MD5 (hex) is downloaded; the name is only for the reader."""
-        leaf = quote(name.rsplit("/", 1)[-1])
-        return f"/-/blobs/{digest}/{self._sign('blob', digest)}/{leaf}"
+        return f"/-/blobs/{self._token(digest)}/{quote(name.rsplit('/', 1)[-1])}"
 
-    def run_file_url(self, run_id: int, name: str) -> str:
-        """Where a file of a run is uploaded."""
-        return f"/-/uploads/runs/{run_id}/{self._sign('run', run_id, name)}/{quote(name)}"
-
-    def artifact_file_url(self, artifact_id: int, digest: str) -> str:
-        """Where a file of a draft, with this MD5 (hex), is uploaded."""
-        return f"/-/uploads/files/{artifact_id}/{digest}/{self._sign('file', artifact_id, digest)}"
-
-    def manifest_url(self, artifact_id: int) -> str:
-        """Where a draft's manifest is uploaded."""
-        return f"/-/uploads/manifests/{artifact_id}/{self._sign('manifest', artifact_id)}"
-
-    def check(self, signature: str, *parts: object) -> None:
-        """Raises RequestError if the signature is not that of these parts."""
-        if not hmac.compare_digest(signature.encode(), self._sign(*parts).encode()):
+    def read(self, token: str) -> list[Any]:
+        """The parts of a token. Raises RequestError if it was not made with this key."""
+        text, _, signature = token.rpartition(".")
+        if not hmac.compare_digest(signature.encode(), self._sign(text).encode()):
             raise RequestError("The address is not one that this tracker gave.", status=403)
+        return json.loads(urlsafe_b64decode(text))
 
-    def _sign(self, *parts: object) -> str:
-        text = "\0".join(map(str, parts)).encode()
-        return hmac.new(self._key, text, hashlib.sha256).hexdigest()
+    def _token(self, *parts: object) -> str:
+        text = urlsafe_b64encode(json.dumps(parts).encode()).decode()
+        return f"{text}.{self._sign(text)}"
+
+    def _sign(self, text: str) -> str:
+        return hmac.new(self._key, text.encode(), hashlib.sha256).hexdigest()

@@ -5,6 +5,7 @@ write lock is the only lock, blobs appear by rename, and what is acknowledged is
 
 import hashlib
 import os
+import re
 import secrets
 import shutil
 import sqlite3
@@ -16,8 +17,8 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from lab_tracker.errors import RequestError, TrackingError
-from lab_tracker.limits import MIN_FREE_BYTES, Budget
+from lab_tracker.errors import NotFoundError, RequestError, TrackingError
+from lab_tracker.limits import MIN_FREE_BYTES, spend
 
 SCHEMA_VERSION = 1
 STALE_SECONDS = 86_400  # an upload or a draft that nobody has touched for a day is given up
@@ -32,45 +33,39 @@ def now() -> str:
 class Store:
     """The database and the blobs below `folder`, which is made if it is missing.
 
-    Used from one thread at a time. While `budget` is set, every row that is read is taken from it.
+    Used from one thread at a time. Every row that is read is spent.
     Raises TrackingError if the folder can't be used.
     """
 
     def __init__(self, folder: Path) -> None:
         self.folder = Path(folder).absolute()
-        self.budget: Budget | None = None
         try:
             for name in ("blobs", "uploads"):
                 (self.folder / name).mkdir(parents=True, exist_ok=True)
-            self.key = _lasting_secret(self.folder / "key")
             self._db = _open_database(self.folder / "tracking.sqlite")
         except (OSError, sqlite3.Error) as error:
             raise TrackingError(
                 f"The tracker cannot use {self.folder} ({error}); "
                 "give it a folder that can be written, or free disk space."
             ) from None
+        self.key: str = self.value("SELECT key FROM keys")
         self._sweep()
 
     def close(self) -> None:
         self._db.close()
-
-    def spend(self, units: int) -> None:
-        """Takes units from the budget of the request. Raises RequestError at its end."""
-        if self.budget:
-            self.budget.spend(units)
 
     def rows(self, query: str, *values: Any) -> list[sqlite3.Row]:
         """All rows of a query."""
         cursor = self._db.execute(query, values)
         found: list[sqlite3.Row] = []
         while some := cursor.fetchmany(1000):
-            self.spend(len(some))
+            spend(len(some))
             found += some
         return found
 
     def row(self, query: str, *values: Any) -> sqlite3.Row | None:
         """The first row of a query."""
-        self.spend(1)
+        spend(1)
         return self._db.execute(query, values).fetchone()
 
     def value(self, query: str, *values: Any) -> Any:
@@ -78,7 +73,29 @@ class Store:
         row = self.row(query, *values)
         return row[0] if row else None
 
-    def update(self, table: str, number: int, changes: dict[str, Any]) -> None:
+    def find(self, table: str, **values: Any) -> sqlite3.Row | None:
+        """The row of a table that has these values, or None."""
+        where = " AND ".join(f"{column} = ?" for column in values)
+        return self.row(f"SELECT * FROM {table} WHERE {where}", *values.values())
+
+    def all(self, table: str, order: str = "id", **values: Any) -> list[sqlite3.Row]:
+        """The rows of a table or view that have these values, by a column."""
+        where = " AND ".join(f"{column} = ?" for column in values) or "1"
+        return self.rows(f"SELECT * FROM {table} WHERE {where} ORDER BY {order}", *values.values())
+
+    def get(self, table: str, number: int) -> sqlite3.Row:
+        """The row with this id. Raises NotFoundError."""
+        if found := self.find(table, id=number):
+            return found
+        raise NotFoundError(f"The {table.removesuffix('s')} does not exist; was it deleted?")
+
+    def insert(self, table: str, **values: Any) -> sqlite3.Row:
+        """Adds a row and returns it; part of a transaction."""
+        columns, marks = ", ".join(values), ", ".join("?" * len(values))
+        query = f"INSERT INTO {table} ({columns}) VALUES ({marks})"
+        return self.get(table, self._db.execute(query, tuple(values.values())).lastrowid)
+
+    def update(self, table: str, number: int, **changes: Any) -> None:
         """Sets columns of one row; part of a transaction."""
         columns = ", ".join(f"{column} = ?" for column in changes)
         self._db.execute(f"UPDATE {table} SET {columns} WHERE id = ?", (*changes.values(), number))
@@ -105,25 +122,23 @@ class Store:
     def has_blob(self, digest: str) -> bool:
         return self.row("SELECT 1 FROM blobs WHERE digest = ?", digest) is not None
 
-    def free_unused_blobs(self) -> int:
-        """Deletes the blobs that nothing refers to any more; returns how many. Not called inside a
-        transaction: a file is deleted only after what referred to it is gone for good."""
+    def free_unused_blobs(self) -> None:
+        """Deletes the blobs that nothing refers to any more. Not called inside a transaction: a
+        file is deleted only after what referred to it is gone for good."""
         assert not self._db.in_transaction
-        unused = """SELECT digest FROM blobs WHERE
+        unused = """DELETE FROM blobs WHERE
             NOT EXISTS (SELECT 1 FROM entries WHERE entries.digest = blobs.digest)
             AND NOT EXISTS (SELECT 1 FROM run_files WHERE run_files.digest = blobs.digest)
-            AND NOT EXISTS (SELECT 1 FROM artifacts WHERE manifest_digest = blobs.digest)"""
+            AND NOT EXISTS (SELECT 1 FROM artifacts WHERE manifest_digest = blobs.digest)
+            RETURNING digest"""
         with self.write() as db:
-            freed = [row["digest"] for row in db.execute(unused)]
-            db.executemany("DELETE FROM blobs WHERE digest = ?", ((digest,) for digest in freed))
+            freed = [row["digest"] for row in db.execute(unused).fetchall()]
         # A second transaction, since the first must be on the disk before a file goes; under the
         # lock, since an upload of the same bytes may have put one of them back.
-        known = "SELECT 1 FROM blobs WHERE digest = ?"
-        with self.write() as db:
+        with self.write():
             for digest in freed:
-                if not db.execute(known, (digest,)).fetchone():
+                if not self.has_blob(digest):
                     self.blob_path(digest).unlink(missing_ok=True)
-        return len(freed)
 
     def _sweep(self) -> None:
         """Forgets what killed servers and runs have left half done."""
@@ -196,61 +211,28 @@ class Upload:
 
 
 def _open_database(path: Path) -> sqlite3.Connection:
+    """The database, which is made if it is missing, with the folder's key: 40 characters, as the
+    SDK wants. Only its owner can read it."""
+    path.touch(mode=0o600)
+    path.chmod(0o600)
     db = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
     db.row_factory = sqlite3.Row
-    db.execute("PRAGMA journal_mode = WAL")
-    db.execute("PRAGMA synchronous = FULL")
-    db.execute("PRAGMA foreign_keys = ON")
+    for setting in ("journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON"):
+        db.execute(f"PRAGMA {setting}")
     db.execute("BEGIN IMMEDIATE")  # two servers may start at once
     version = db.execute("PRAGMA user_version").fetchone()[0]
-    if version == 0:
-        for statement in _statements():
-            db.execute(statement)
-        db.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
-    db.execute("COMMIT")
     if version not in (0, SCHEMA_VERSION):
         db.close()
         raise TrackingError(
             f"{path} was written by another version of the tracker; give it a new folder."
         )
+    schema = resources.files("lab_tracker").joinpath("schema.sql").read_text("utf-8")
+    for statement in re.sub("--.*", "", schema).split(";"):
+        db.execute(statement)
+    db.execute("INSERT OR IGNORE INTO keys VALUES (1, ?)", (secrets.token_hex(20),))
+    db.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+    db.execute("COMMIT")
     return db
-
-
-def _statements() -> list[str]:
-    text = resources.files("lab_tracker").joinpath("schema.sql").read_text("utf-8")
-    lines = (line for line in text.splitlines() if not line.startswith("--"))
-    return [statement for statement in "\n".join(lines).split(";") if statement.strip()]
-
-
-def _lasting_secret(path: Path) -> str:
-    """The folder's key, made once; 40 characters, as the SDK wants. Only its owner can read it.
-
-    It is written aside and linked to its name, so it is there complete or not at all, and of two
-    servers that start at once the first one's counts.
-    """
-    if not path.exists():
-        partial = path.parent / "uploads" / secrets.token_hex(16)
-        try:
-            with open(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-                file.write(secrets.token_hex(20))
-                file.flush()
-                os.fsync(file.fileno())
-            _link(partial, path)
-        finally:
-            partial.unlink(missing_ok=True)
-    if len(key := path.read_text()) != 40:
-        raise TrackingError(f"{path} is damaged; delete it, and start the tracker again.")
-    return key
-
-
-def _link(source: Path, target: Path) -> None:
-    """Gives a file a second name, unless another file has that; the file system may lack links."""
-    try:
-        os.link(source, target)
-    except FileExistsError:
-        pass
-    except OSError:
-        os.rename(source, target)
 
 
 def _sync_folder(folder: Path) -> None:

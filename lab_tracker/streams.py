@@ -3,16 +3,17 @@
 A chunk says at which line it starts, so one that is sent again after a fault lands on its place."""
 
 import json
+import math
 import sqlite3
 from collections import Counter
 from collections.abc import Mapping
 from typing import Annotated, Any
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, BeforeValidator, Field, ValidationError
 
 from lab_tracker.errors import RequestError
-from lab_tracker.limits import MAX_STREAM_LINES
-from lab_tracker.names import checked_object
+from lab_tracker.limits import MAX_PAGE, MAX_STREAM_LINES, spend
+from lab_tracker.names import checked, checked_object, load_object
 from lab_tracker.storage import Store, now
 
 HISTORY = "wandb-history.jsonl"
@@ -21,6 +22,14 @@ OUTPUT = "output.log"
 SUMMARY = "wandb-summary.json"
 _MOST_READ = 100_000  # lines of all the histories on one page
 _MAX_STEP = 2**53
+_TYPES = {
+    bool: "boolean",
+    int: "number",
+    float: "number",
+    str: "string",
+    list: "list",
+    type(None): "nil",
+}
 
 Count = Annotated[int, Field(strict=True, ge=0, lt=_MAX_STEP)]
 
@@ -46,12 +55,22 @@ class Spec(BaseModel):
 
     keys: list[str] = []
     samples: int = Field(500, ge=1, lt=_MAX_STEP)
-    minStep: float | None = None
-    maxStep: float | None = None
+    minStep: float = -math.inf
+    maxStep: float = math.inf
 
 
-def receive_stream(store: Store, run: sqlite3.Row, chunk: Chunk) -> None:
+def _spec(text: object) -> dict[str, Any]:
+    return load_object(text, "A spec")
+
+
+def receive_stream(store: Store, run: sqlite3.Row, request: object) -> None:
     """Stores one request of a run's stream completely or not at all. Raises RequestError."""
+    try:
+        chunk = Chunk.model_validate(request)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"])) or "the chunk"
+        raise RequestError(f"{where}: {first['msg']}") from None
     changes: dict[str, Any] = {"heartbeat_at": now()}
     if chunk.files:  # a run that was finished, and is resumed
         changes |= {"state": "running", "exit_code": None}
@@ -71,7 +90,7 @@ def receive_stream(store: Store, run: sqlite3.Row, chunk: Chunk) -> None:
             changes |= {"state": "failed" if code else "finished", "exit_code": code}
         elif chunk.preempting:
             changes["state"] = "preempting"
-        store.update("runs", run["id"], changes)
+        store.update("runs", run["id"], **changes)
 
 
 def _line(stream: str, text: str) -> tuple[int | None, str]:
@@ -85,7 +104,7 @@ def _line(stream: str, text: str) -> tuple[int | None, str]:
     raise RequestError("`_step` in a line of the history must be a whole number.")
 
 
-def line_count(store: Store, run_id: int, stream: str) -> int:
+def line_count(store: Store, run_id: int, stream: str, **_: Any) -> int:
     """How many lines a stream has; a gap counts, since the next line goes behind the last."""
     query = "SELECT max(number) + 1 FROM lines WHERE run_id = ? AND stream = ?"
     return store.value(query, run_id, stream) or 0
@@ -118,46 +137,59 @@ def sampled_lines(store: Store, run_id: int, stream: str, samples: int) -> list[
     return _texts(store, query, run_id, stream, json.dumps(thinned(range(total), samples)))
 
 
-def steps_between(store: Store, run_id: int, first: int, stop: int, count: int) -> list[str]:
-    """At most `count` lines of the history whose step is in [first, stop)."""
+@checked
+def chosen_lines(
+    store: Store,
+    run_id: int,
+    stream: str,
+    samples: Count = 500,
+    min_step: int = 0,
+    max_step: int = _MAX_STEP,
+    **_: Any,
+) -> list[str]:
+    """At most `samples` lines: evenly spread, or, of the history, the first ones whose step is in
+    [min_step, max_step)."""
+    samples = min(samples or 500, 100 * MAX_PAGE)
+    if not min_step and max_step == _MAX_STEP:
+        return sampled_lines(store, run_id, stream, samples)
     query = """SELECT text FROM lines WHERE run_id = ? AND stream = ? AND step >= ? AND step < ?
         ORDER BY number LIMIT ?"""
-    return _texts(store, query, run_id, HISTORY, first, stop, count)
+    return _texts(store, query, run_id, HISTORY, min_step, max_step, samples)
 
 
-def sampled_histories(store: Store, run_id: int, specs: list[Spec]) -> list[list[dict[str, Any]]]:
+@checked
+def sampled_histories(
+    store: Store, run_id: int, specs: list[Annotated[Spec, BeforeValidator(_spec)]], **_: Any
+) -> list[list[dict[str, Any]]]:
     """For each spec, the steps that have all its keys: evenly spread, or, if it gives a range from
     `minStep` to `maxStep` (inclusive), the first ones."""
-    store.spend(len(specs) * (1 + line_count(store, run_id, HISTORY)))
+    spend(len(specs) * (1 + line_count(store, run_id, HISTORY)))
     rows = history(store, run_id)
     found = []
     for spec in specs:
-        low, high = spec.minStep, spec.maxStep
         chosen = [
             {key: row[key] for key in spec.keys}
             for row in rows
             if all(key in row for key in spec.keys)
-            and (low is None or row.get("_step", 0) >= low)
-            and (high is None or row.get("_step", 0) <= high)
+            and spec.minStep <= row.get("_step", 0) <= spec.maxStep
         ]
-        is_open = low is None and high is None
+        is_open = spec.minStep == -math.inf and spec.maxStep == math.inf
         found.append(thinned(chosen, spec.samples) if is_open else chosen[: spec.samples])
     return found
 
 
-def history_keys(store: Store, run_id: int) -> dict[str, Any]:
+def history_keys(store: Store, run_id: int, **_: Any) -> dict[str, Any]:
     """Which keys the history has, of which types, how often, and the last step."""
     types: dict[str, Counter[str]] = {}
-    last_step = -1
-    for row in history(store, run_id):
-        last_step = max(last_step, int(row.get("_step", -1)))
-        for key, value in row.items():
-            types.setdefault(key, Counter())[_type_name(value)] += 1
+    rows = history(store, run_id)
+    for key, value in (item for row in rows for item in row.items()):
+        types.setdefault(key, Counter())[_type_name(value)] += 1
     keys = {
         key: {"typeCounts": [{"type": name, "count": n} for name, n in counts.items()]}
         for key, counts in types.items()
     }
-    return {"sets": [], "keys": keys, "lastStep": last_step}
+    last = max((int(row.get("_step", -1)) for row in rows), default=-1)
+    return {"sets": [], "keys": keys, "lastStep": last}
 
 
 def thinned(items: Any, count: int) -> list[Any]:
@@ -192,17 +224,11 @@ def is_number(value: Any) -> bool:
 
 def _texts(store: Store, query: str, *values: Any) -> list[str]:
     found = [row["text"] for row in store.rows(query, *values)]
-    store.spend(sum(map(len, found)) // 100)
+    spend(sum(map(len, found)) // 100)
     return found
 
 
 def _type_name(value: Any) -> str:
-    if isinstance(value, bool):
-        return "boolean"
-    if isinstance(value, int | float):
-        return "number"
-    if isinstance(value, str):
-        return "string"
     if isinstance(value, Mapping):
         return str(value.get("_type", "map"))
-    return "list" if isinstance(value, list) else "nil"
+    return _TYPES[type(value)]

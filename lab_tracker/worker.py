@@ -8,43 +8,23 @@ import asyncio
 import queue
 import threading
 from collections.abc import Callable
-from typing import Any, TypeVar
-
-Result = TypeVar("Result")
+from concurrent.futures import Future
+from typing import Any
 
 
 class Worker:
     """One thread with a queue of jobs; it ends with the process, or with `stop`."""
 
     def __init__(self, name: str) -> None:
-        self._jobs: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
+        self._jobs: queue.SimpleQueue[tuple[Future, Callable[[], Any]] | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._work, name=name, daemon=True)
         self._thread.start()
 
-    def submit(self, function: Callable[..., Result], *args: Any) -> "asyncio.Future[Result]":
-        """Queues a call; its future belongs to the event loop that runs now."""
-        loop = asyncio.get_running_loop()
-        future: asyncio.Future[Result] = loop.create_future()
-
-        def settle(result: Any, error: BaseException | None) -> None:
-            if future.cancelled():
-                return
-            if error is None:
-                future.set_result(result)
-            else:
-                future.set_exception(error)
-
-        def job() -> None:
-            result, error = None, None
-            try:
-                result = function(*args)
-            except Exception as raised:
-                error = raised
-            if not loop.is_closed():
-                loop.call_soon_threadsafe(settle, result, error)
-
-        self._jobs.put(job)
-        return future
+    def submit(self, function: Callable[[], Any]) -> "asyncio.Future[Any]":
+        """Queues a call; what it returns or raises is awaited in the event loop that runs now."""
+        future: Future = Future()
+        self._jobs.put((future, function))
+        return asyncio.wrap_future(future)
 
     def stop(self) -> None:
         """Waits for the jobs that are queued, and ends the thread."""
@@ -53,4 +33,10 @@ class Worker:
 
     def _work(self) -> None:
         while job := self._jobs.get():
-            job()
+            future, function = job
+            if not future.set_running_or_notify_cancel():
+                continue
+            try:
+                future.set_result(function())
+            except Exception as error:
+                future.set_exception(error)

@@ -58,11 +58,11 @@ class Result(BaseModel):
 class Measured:
     """How a model reads the validation pages on this machine.
 
-    alone, with_model: CER by group, without and with the language model. seconds: of a page,
-    without. bytes: of the TorchScript file.
+    without_model, with_model: CER by group, without and with the language model. seconds: of a
+    page, without. bytes: of the TorchScript file.
     """
 
-    alone: dict[str, float]
+    without_model: dict[str, float]
     with_model: dict[str, float]
     seconds: float
     bytes: int
@@ -163,7 +163,7 @@ def measure(model: Path, items: Sequence["Item"]) -> Measured:
 def objections(new: Measured, old: Measured) -> list[str]:
     """What speaks against packaging the new weights, by RULE; empty if they are better."""
     found = []
-    if _mean(new.alone) >= _mean(old.alone):
+    if _mean(new.without_model) >= _mean(old.without_model):
         found.append("the mean CER without the language model is not lower")
     if _mean(new.with_model) > _mean(old.with_model):
         found.append("the mean CER with the language model is higher")

@@ -1,56 +1,46 @@
 """Addresses, ports, servers and clients: the one place for each.
 
-Servers listen on 127.0.0.1 unless the user asks for more. A page of another site can make its own
-name resolve to 127.0.0.1 (DNS rebinding) and then read what a local server answers; the Host header
-gives it away, which is what `is_local_host` looks at.
+What listens comes from the tracker's package, which must do without this one.
 """
 
 import asyncio
-import ipaddress
 import os
-import socket
 import ssl
 import threading
-from collections.abc import Collection
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from lab_tracker.serving import (
+    LOOPBACK,
+    LocalServer,
+    host_name,
+    is_local_host,
+    is_loopback,
+    listening_socket,
+)
 from text_recognizer.errors import RecognizerError
 
 if TYPE_CHECKING:
     import httpx
-    from starlette.types import ASGIApp
 
-LOOPBACK = "127.0.0.1"
-_START_SECONDS = 120
-"""A busy machine takes long to import a server."""
+__all__ = [
+    "LOOPBACK",
+    "DeadlineClient",
+    "LocalServer",
+    "NetworkError",
+    "Reply",
+    "ReplyTooLargeError",
+    "free_port",
+    "host_name",
+    "http_client",
+    "is_local_host",
+    "is_loopback",
+    "keep_local_direct",
+    "listening_socket",
+]
 
 
 class NetworkError(RecognizerError):
-    """A port or an address that can't be used."""
-
-
-def listening_socket(
-    port: int | None = 0,
-    host: str = LOOPBACK,
-    error: type[Exception] = NetworkError,
-    preferred: int | None = None,
-) -> socket.socket:
-    """A socket that listens on `port`; 0 takes any free one, None `preferred` or any free one.
-
-    Raises `error` where that can't be: the port is taken, or the address isn't this machine's.
-    """
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    if port is None:
-        try:
-            return socket.create_server((host, preferred or 0), family=family)
-        except OSError:
-            port = 0
-    try:
-        return socket.create_server((host, port), family=family)
-    except (OSError, OverflowError) as reason:
-        number = getattr(reason, "errno", None)
-        why = os.strerror(number) if number and number > 0 else reason
-        raise error(f"Port {port} on {host} can't be used ({why}); give another port.") from None
+    """A proxy that can't be used."""
 
 
 def free_port(host: str = LOOPBACK) -> int:
@@ -172,101 +162,3 @@ def keep_local_direct() -> None:
         names = [name for name in os.environ.get(variable, "").split(",") if name.strip()]
         missing = [name for name in (LOOPBACK, "localhost") if name not in names]
         os.environ[variable] = ",".join(names + missing)
-
-
-def host_name(host: str) -> str:
-    """The name or address in a Host header, without port and brackets, in lower case."""
-    name = host.rsplit(":", 1)[0] if not host.endswith("]") else host
-    return name.strip("[]").lower()
-
-
-def is_loopback(host: str) -> bool:
-    """Whether a name or address, without port and brackets, is this machine."""
-    try:
-        return host.lower() == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
-
-
-def is_local_host(host: str, names: Collection[str] = ()) -> bool:
-    """Whether a Host header holds localhost, one of `names`, or an address in numbers.
-
-    An address in numbers cannot be rebound: no look-up leads from it to another one.
-    """
-    name = host_name(host)
-    if name == "localhost" or name in names:
-        return True
-    try:
-        ipaddress.ip_address(name)
-    except ValueError:
-        return False
-    return True
-
-
-class LocalServer:
-    """uvicorn over a socket that listens already; `start` or `run` answers.
-
-    Args:
-        name: what the server is, for its thread and its error.
-        url: its address, for its error.
-        app: the application.
-        listening: the socket; it is closed when the server ends.
-        error: what is raised where the server does not start.
-        options: further settings of uvicorn.
-    """
-
-    def __init__(
-        self,
-        name: str,
-        url: str,
-        app: "ASGIApp",
-        listening: socket.socket,
-        error: type[Exception],
-        **options: Any,
-    ) -> None:
-        import uvicorn
-
-        self.url = url
-        self._name, self._socket, self._error = name, listening, error
-        self._thread: threading.Thread | None = None
-        self._server = uvicorn.Server(
-            uvicorn.Config(
-                app,
-                **{
-                    "lifespan": "off",
-                    "loop": "asyncio",
-                    "ws": "none",
-                    "log_config": None,
-                    "access_log": False,
-                    "server_header": False,
-                    "timeout_graceful_shutdown": 5,
-                }
-                | options,
-            )
-        )
-
-    def start(self) -> None:
-        """Serves from a thread of its own, which ends with the process; returns once it answers."""
-        self._thread = threading.Thread(target=self.run, name=self._name, daemon=True)
-        self._thread.start()
-        for _ in range(_START_SECONDS * 100):
-            if self._server.started:
-                return
-            self._thread.join(0.01)
-            if not self._thread.is_alive():
-                break
-        raise self._error(f"The {self._name} at {self.url} did not start; see the log above.")
-
-    def run(self) -> None:
-        """Serves until it is stopped, or by Ctrl-C in the main thread."""
-        try:
-            self._server.run(sockets=[self._socket])
-        finally:
-            self._socket.close()
-
-    def stop(self) -> None:
-        """Ends the thread, once the requests under way are answered."""
-        self._server.should_exit = True
-        if self._thread:
-            self._thread.join()
-        self._socket.close()

@@ -4,8 +4,6 @@
 The tests are in an order: the last ones change the model, and end the service.
 """
 
-import base64
-import io
 import json
 import os
 import re
@@ -21,13 +19,13 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import grpc
+import psutil
 import pytest
 import torch
-from bad_requests import BAD_REQUESTS, GOOD_BODY_WITH_MARK
+from bad_requests import BAD_REQUESTS, GOOD_BODY_WITH_MARK, png, text
 from conftest import StandInReader, save_script
-from PIL import Image, ImageDraw
 
-from lab_utils.net import http_client
+from lab_utils.net import http_client, is_loopback
 from lab_utils.predictors import RemotePredictor
 from lab_utils.service.schema import model_fingerprint
 from text_recognizer.paragraph_text_recognizer import ParagraphTextRecognizer
@@ -63,16 +61,12 @@ class Reply(NamedTuple):
 
 
 def page(width: int, height: int = 60) -> bytes:
-    """A PNG of white paper with a black line; the reader tells pages apart by their sizes."""
-    image = Image.new("L", (width, height), 255)
-    ImageDraw.Draw(image).line((5, height / 2, width - 5, height / 2), fill=0, width=3)
-    stream = io.BytesIO()
-    image.save(stream, "PNG")
-    return stream.getvalue()
+    """A picture; the reader tells pages apart by their sizes."""
+    return png(width, height)
 
 
 def body(*pages: bytes) -> bytes:
-    images = [base64.b64encode(one).decode() for one in pages]
+    images = [text(one) for one in pages]
     return json.dumps({"image": images[0]} if len(pages) == 1 else {"images": images}).encode()
 
 
@@ -109,8 +103,8 @@ class Service:
         raise AssertionError(self.process.stderr.read())
 
     def end(self) -> tuple[int, str]:
-        """Ctrl-C; returns exit code and stderr."""
-        self.process.send_signal(signal.SIGINT)
+        """SIGTERM; returns exit code and stderr."""
+        self.process.send_signal(signal.SIGTERM)
         _, errors = self.process.communicate(timeout=120)
         return self.process.returncode, errors
 
@@ -167,18 +161,15 @@ def test_a_bad_page_fails_by_itself(ask):
     assert "damaged" in replies[1].document["error"]
 
 
-@pytest.mark.parametrize(
-    "request_",
-    [one for one in BAD_REQUESTS if not one.name.startswith("address: ")],
-    ids=lambda one: one.name,
-)
+# This service may fetch from its own network.
+REFUSED = [one for one in BAD_REQUESTS if not one.name.startswith("address: ")]
+
+
+@pytest.mark.parametrize("request_", REFUSED, ids=lambda one: one.name)
 def test_bad_requests_are_refused(service, request_):
-    with http_client(SECONDS, local=True) as client:
+    with http_client(SECONDS, local=True, base_url=service.url) as client:
         answer = client.request(
-            request_.method,
-            service.url + request_.path,
-            content=request_.body,
-            headers=request_.headers,
+            request_.method, request_.path, content=request_.body, headers=request_.headers
         )
     request_.check(answer.status_code, answer.content)
 
@@ -220,16 +211,13 @@ def test_a_full_queue_sheds_and_recovers(ask, models):
 
 
 def test_what_listens_beyond_loopback_asks_for_a_token(service):
-    lines = Path("/proc/net/tcp").read_text().splitlines() + (
-        Path("/proc/net/tcp6").read_text().splitlines()
-    )
-    listening = {
-        tuple(fields[1].split(":")) for fields in map(str.split, lines) if fields[3] == "0A"
-    }
-    loopback = ("0100007F", "00000000000000000000000001000000")
-    outside = {int(port, 16) for address, port in listening if address not in loopback}
+    listening = [one for one in psutil.net_connections("tcp") if one.status == psutil.CONN_LISTEN]
     assert len(listening) > 5
-    assert outside, "Ray has no option that keeps all of its ports on loopback"
+    # An IPv6 socket of Ray's own parts says ::ffff:127.0.0.1.
+    outside = {
+        one.laddr.port for one in listening if not is_loopback(one.laddr.ip.removeprefix("::ffff:"))
+    }
+    assert outside, "Ray Serve has no option that keeps its replicas' ports on loopback"
     codes = []
     for port in outside:
         with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
@@ -273,19 +261,17 @@ def test_a_new_model_file_loses_no_request(service, ask, models):
     assert last.headers["x-model"] == model_fingerprint(models["new"])
 
 
-def test_ctrl_c_ends_it_and_all_that_it_started(service):
+def test_sigterm_ends_it_and_all_that_it_started(service):
     port = int(service.url.rpartition(":")[2])
     code, errors = service.end()
     # Ray warns that a network of its own has no way out.
     said = [line for line in errors.splitlines() if "network_util.cc" not in line]
-    assert (code, said) == (130, [])
+    assert (code, said) == (143, [])
     with pytest.raises(ConnectionRefusedError):
         socket.create_connection(("127.0.0.1", port))
-    here = {path.parts[2] for path in Path("/proc").glob("[0-9]*/ns/net") if _is_here(path)}
+    here = {int(path.parts[2]) for path in Path("/proc").glob("[0-9]*/ns/net") if _is_here(path)}
     # The tests' own process, and its decoder of images; what Ray left would have lost its parent.
-    tasks = Path("/proc/self/task").glob("*/children")
-    own = {str(os.getpid()), *(child for task in tasks for child in task.read_text().split())}
-    assert here <= own
+    assert here <= {os.getpid(), *(child.pid for child in psutil.Process().children())}
 
 
 def _is_here(path: Path) -> bool:

@@ -1,12 +1,10 @@
 """A Ray cluster of two nodes, of which one dies with pages on it; see `test_ray_service.py`."""
 
-import os
-import signal
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
+import psutil
 from conftest import save_script
 from ray_cases import FITS, MAX_BATCH, QUEUE_SIZE, SlowReader, page
 
@@ -16,12 +14,6 @@ from lab_utils.predictors.retrying import Clock
 from lab_utils.service.ray_service import RaySettings, prepare_environment, ray_folder
 
 NODE = {"num_cpus": 2, "object_store_memory": 80 * 2**20, "node_ip_address": LOOPBACK}
-
-
-def _children(parent: int) -> list[int]:
-    """Of all its threads: workers that outlive the raylet would end only when they miss it."""
-    lists = Path(f"/proc/{parent}/task").glob("*/children")
-    return [int(pid) for children in lists for pid in children.read_text().split()]
 
 
 def test_a_node_that_dies_under_load_costs_no_page(tmp_path):
@@ -73,9 +65,10 @@ def _kill_a_node_under_load(node, url: str) -> None:
     with ThreadPoolExecutor(len(firsts)) as threads:
         running = [threads.submit(read_some, first) for first in firsts]
         assert under_way.wait(120)
-        raylet = node.all_processes["raylet"][0].process
-        for pid in [*_children(raylet.pid), raylet.pid]:
-            os.kill(pid, signal.SIGKILL)
+        raylet = psutil.Process(node.all_processes["raylet"][0].process.pid)
+        # Workers that outlive the raylet would end only when they miss it.
+        for process in [*raylet.children(), raylet]:
+            process.kill()
         texts = [one.result(timeout=240) for one in running]
     for first, own in zip(firsts, texts, strict=True):
         assert own == [f"one 1 {first + index % 8}x60" for index in range(len(own))]

@@ -150,14 +150,21 @@ def test_a_page_is_read_through_link_app_and_service_and_ctrl_c_ends_all(
     assert "Traceback" not in lab.err.read_text()
 
 
-def test_nothing_is_left_after_kill_9(edge, emulator, stand_in_path):
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_nothing_is_left_however_it_ends(edge, emulator, stand_in_path, number):
+    """kill -9 when all is open, SIGTERM while it starts."""
     with_emulator(edge, emulator)
     options = ("--model", stand_in_path, "--port", 0, "--service-port", 0)
     with Demo(edge, *options) as lab:
-        lab.link()
-        lab.process.kill()
-        lab.process.wait()
+        if number == signal.SIGKILL:
+            lab.link()
+        else:
+            lab.said("model ")
+            assert until(lambda: any("process.py" in line for line in edge.left()), 60)
+        ended = lab.end(number)
+        assert ended == (-number if number == signal.SIGKILL else 128 + number)
         assert until(lambda: not edge.left(), 10), edge.left()
+    assert "Traceback" not in lab.err.read_text()
     shutil.rmtree(edge.folder / "lab" / "tunnel", ignore_errors=True)
 
 
@@ -185,16 +192,6 @@ def test_without_network_token_and_free_ports_it_runs_on_this_machine(edge, stan
             client.post("/login", data={"username": "ada", "password": "secret"})
             assert "gray" in read_through(client)
         assert lab.end(signal.SIGTERM) == 128 + signal.SIGTERM
-
-
-def test_ended_while_it_starts_it_leaves_nothing(edge, emulator, stand_in_path):
-    with_emulator(edge, emulator)
-    options = ("--model", stand_in_path, "--port", 0, "--service-port", 0)
-    with Demo(edge, *options) as lab:
-        lab.said("model ")
-        assert until(lambda: any("process.py" in line for line in edge.left()), 60)
-        assert lab.end(signal.SIGTERM) == 128 + signal.SIGTERM
-    assert "Traceback" not in lab.err.read_text()
 
 
 # What cannot be
@@ -239,15 +236,6 @@ def test_a_port_that_was_asked_for_has_to_be_free(lab, stand_in_path, monkeypatc
 def test_a_part_that_is_gone_ends_the_demo_with_its_name():
     with pytest.raises(DemoError, match="The app at .* has ended"):
         demo._watch(None, {"The app": free_port()})
-
-
-def test_a_tunnel_that_cannot_stay_open_ends_the_demo():
-    class Tunnel:
-        def wait(self, seconds):
-            raise DemoError("The host is gone.")
-
-    with pytest.raises(DemoError, match="The host is gone"):
-        demo._watch(Tunnel(), {})
 
 
 # Which model, and which way

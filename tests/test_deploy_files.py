@@ -15,10 +15,8 @@ from conftest import parses
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from lab_utils.deploy.costs import USAGE
 from lab_utils.deploy.ec2 import user_data
 from lab_utils.deploy.errors import DeployError
-from lab_utils.deploy.template import template
 
 ROOT = Path(__file__).resolve().parents[1]
 DEPLOY = ROOT / "deploy"
@@ -182,28 +180,17 @@ def test_the_front_end_works_with_what_its_image_holds(tmp_path, stand_in_path):
     assert done.returncode == 0, done.stderr
     assert "x" in json.loads(done.stdout.splitlines()[-1])["text"]
     (entry,) = (rest for name, rest in instructions("app.Dockerfile") if name == "ENTRYPOINT")
-    words = json.loads(entry)
-    python = f"{sys.executable} -I -S -c 'import sys; print(sys.argv[1:])'"
+    shell, option, script, zero = json.loads(entry)
     done = subprocess.run(
-        [*words[:2], words[2].replace("python3 -m", f"{python} -m"), words[3], "--queue-size", "8"],
+        [shell, option, script.replace("python3 -m", "printf '%s|'"), zero, "--queue-size", "8"],
         env={"LAB_MODEL_URL": "https://model.example.org/a b", "PATH": "/usr/bin:/bin"},
         capture_output=True,
         text=True,
         check=True,
     )
-    assert done.stdout.strip() == str(
-        ["-m", "lab_utils.cli", "app", "--host", "0.0.0.0"]
-        + ["--model-url", "https://model.example.org/a b", "--queue-size", "8"]
-    )
-    command = "app " + " ".join(words[2].split("lab_utils.cli app ")[1].split("$")[0].split())
-    parses(f"lab {command} --model-url https://model.example.org --allow-host name.example.org")
-
-
-def test_the_function_image_holds_no_package_but_those_it_needs():
-    names = installed("lambda.Dockerfile")
-    assert {"torch", "pillow", "awslambdaric"} <= names
-    unwanted = {"pytorch-lightning", "wandb", "gradio", "numpy", "sympy", "setuptools", "boto3"}
-    assert not names & unwanted
+    program, *words = done.stdout.split("|")[:-1]
+    assert program == "lab_utils.cli" and "https://model.example.org/a b" in words
+    parses(shlex.join(["lab", *words, "--allow-host", "name.example.org"]))
 
 
 @pytest.mark.parametrize("dockerfile", DOCKERFILES)
@@ -276,12 +263,6 @@ def test_the_templates_pass_cfn_lint():
         [sys.executable, "-c", code, *files], capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stdout + done.stderr
-
-
-def test_the_template_keeps_as_many_images_as_the_costs_count():
-    policy = template()["Resources"]["Repository"]["Properties"]["LifecyclePolicy"]
-    (rule,) = json.loads(policy["LifecyclePolicyText"])["rules"]
-    assert rule["selection"]["countNumber"] == USAGE.images_kept
 
 
 STAND_IN = """#!/bin/sh
@@ -368,20 +349,14 @@ def test_the_machine_logs_in_to_ecr_alone_and_goes_on_with_what_it_has(machine):
 
 @pytest.mark.parametrize(
     "wrong",
-    [
-        ("a b",),
-        ("x'; rm -rf /",),
-        ("app", "model.example.org"),
-        ("app", "", "a\nb"),
-        ("app", "", "", "a b"),
-    ],
+    [("x'; rm -rf /",), ("app", "model.example.org"), ("app", "", "a\nb"), ("app", "", "", "a b")],
 )
 def test_settings_that_no_machine_could_use_are_refused(wrong):
     with pytest.raises(DeployError):
         user_data(*wrong)
 
 
-def test_the_command_prints_a_script_that_bash_reads(lab, tmp_path):
+def test_the_command_prints_a_script_that_bash_reads(lab):
     code, out, err = lab("deploy", "ec2-script", "--image", IMAGE, "--tunnel", "echo 'it'\"s\"")
     assert (code, err) == (0, "")
     subprocess.run(["bash", "-n"], input=out, text=True, check=True)

@@ -17,11 +17,9 @@ import urllib.request
 
 import boto3
 import pytest
-from conftest import free_port
 from moto.server import ThreadedMotoServer
 
 from lab_utils.deploy import stack as stack_module
-from lab_utils.deploy.errors import DeployError
 from lab_utils.deploy.stack import Stack
 from lab_utils.deploy.template import parameters
 from text_recognizer.places import project_folder
@@ -103,6 +101,13 @@ class Account:
         return found["image"]["imageId"]["imageDigest"]
 
 
+def no_own_files(monkeypatch, tmp_path) -> None:
+    """AWS's tools find no settings and no credentials of the one who runs the tests."""
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "credentials"))
+
+
 @pytest.fixture
 def account(moto, monkeypatch, tmp_path):
     """Calls go to moto's server, and to nobody's real account."""
@@ -112,8 +117,7 @@ def account(moto, monkeypatch, tmp_path):
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "stand-in")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "stand-in")
     monkeypatch.setenv("AWS_DEFAULT_REGION", REGION)
-    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
-    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "credentials"))
+    no_own_files(monkeypatch, tmp_path)
     monkeypatch.setattr(stack_module, "_POLL_SECONDS", 0)
     urllib.request.urlopen(urllib.request.Request(f"{moto}/moto-api/reset", method="POST")).close()
     account = Account()
@@ -131,17 +135,21 @@ def with_image(account, lab):
 
 
 def test_apply_makes_the_stack_in_two_steps_and_prints_the_url(with_image, lab):
-    code, out, _ = lab("deploy", "lambda", "--apply", "--image", "latest")
+    code, out, _ = lab(
+        "deploy", "lambda", "--apply", "--image", "latest", "--auth", "none", "--timeout", "60",
+        "--origin", "https://a.example", "--origin", "https://b.example",
+    )  # fmt: skip
     assert (code, out) == (0, f"{URL}\n")
     changes = [arguments for name, arguments in with_image.calls if name == "CreateChangeSet"]
     assert [change["ChangeSetType"] for change in changes] == ["CREATE", "UPDATE"]
-    images = [
-        one["ParameterValue"]
+    first, second = (
+        {one["ParameterKey"]: one["ParameterValue"] for one in change["Parameters"]}
         for change in changes
-        for one in change["Parameters"]
-        if one["ParameterKey"] == "Image"
-    ]
-    assert images[0] == "" and images[1].startswith(f"{REPOSITORY}@sha256:")
+    )
+    assert first["Image"] == "" and second["Image"].startswith(f"{REPOSITORY}@sha256:")
+    assert second["AuthType"] == "NONE" and second["RequestSeconds"] == "60"
+    assert second["Origins"] == "https://a.example,https://b.example"
+    assert second["SlowMilliseconds"] == "30000"
     assert with_image.names().count("ExecuteChangeSet") == 2
     assert {"Key": "deployment", "Value": NAME} in changes[0]["Tags"]
 
@@ -168,17 +176,20 @@ def test_a_stack_with_an_image_has_the_function_that_the_options_ask_for(account
     assert account.client("ecr").describe_repositories()["repositories"] == []
 
 
-def test_a_second_apply_changes_nothing(with_image, lab):
+@pytest.mark.parametrize(
+    ("reason", "ends"),
+    [
+        ("The submitted information didn't contain changes.", (0, f"{URL}\n", "nothing to change")),
+        ("Template error: odd.", (2, "", "refuses the change set: Template error: odd.")),
+    ],
+)
+def test_a_change_set_that_cannot_be_executed_is_removed(with_image, lab, reason, ends):
     lab("deploy", "lambda", "--apply", "--image", "latest")
-
-    def unchanged(parsed, response):  # moto forgets the parameters of an update
-        reason = "The submitted information didn't contain changes. Submit different information."
-        parsed |= {"Status": "FAILED", "StatusReason": reason}
-
-    with_image.answers["DescribeChangeSet"] = unchanged
+    with_image.answers["DescribeChangeSet"] = lambda parsed, response: parsed.update(
+        {"Status": "FAILED", "StatusReason": reason}
+    )
     code, out, err = lab("deploy", "lambda", "--apply", "--image", "latest")
-    assert (code, out) == (0, f"{URL}\n")
-    assert "nothing to change" in err
+    assert (code, out) == ends[:2] and ends[2] in err
     assert with_image.names().count("ExecuteChangeSet") == 2
     assert "DeleteChangeSet" in with_image.names()[-2:]
 
@@ -191,20 +202,6 @@ def test_the_plan_shows_the_change_set_and_leaves_nothing(account, lab):
     assert "Everybody who knows the URL" in out and "US dollars a month" in out
     assert "ExecuteChangeSet" not in account.names()
     assert account.client("cloudformation").describe_stacks()["Stacks"] == []
-
-
-def test_other_settings_are_another_change_set(with_image, lab):
-    lab("deploy", "lambda", "--apply", "--image", "latest")
-    code, _, _ = lab(
-        "deploy", "lambda", "--apply", "--image", "latest", "--auth", "none", "--timeout", "60",
-        "--origin", "https://a.example", "--origin", "https://b.example",
-    )  # fmt: skip
-    assert code == 0
-    sent = [arguments for name, arguments in with_image.calls if name == "CreateChangeSet"][-1]
-    values = {one["ParameterKey"]: one["ParameterValue"] for one in sent["Parameters"]}
-    assert values["AuthType"] == "NONE" and values["RequestSeconds"] == "60"
-    assert values["Origins"] == "https://a.example,https://b.example"
-    assert values["SlowMilliseconds"] == "30000"
 
 
 def test_ctrl_c_leaves_one_line_and_the_same_command_continues(with_image, lab):
@@ -380,55 +377,32 @@ def test_a_refusal_of_aws_is_one_line(account, lab, operation, code, message, to
     assert err.startswith("lab: ") and told in err and err.count("\n") == 1
 
 
-def test_a_refused_change_set_is_told_and_removed(account):
-    def refused(parsed, response):
-        parsed |= {"Status": "FAILED", "StatusReason": "Template error: odd."}
-
-    account.answers["DescribeChangeSet"] = refused
-    with pytest.raises(DeployError, match="refuses the change set: Template error: odd"):
-        Stack(NAME, account.session).propose(parameters())
-    assert account.names()[-1] == "DeleteChangeSet"
+KEYS = {"AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b"}
 
 
-def test_no_credentials_is_one_line(tmp_path, lab, monkeypatch):
-    _only(monkeypatch, tmp_path, AWS_DEFAULT_REGION=REGION)
-    code, out, err = lab("deploy", "lambda", "--apply", "--image", "latest")
-    assert (code, out) == (2, "")
-    assert "There are no AWS credentials" in err and err.count("\n") == 1
-
-
-def test_no_region_is_one_line(tmp_path, lab, monkeypatch):
-    _only(monkeypatch, tmp_path, AWS_ACCESS_KEY_ID="a", AWS_SECRET_ACCESS_KEY="b")
-    code, _, err = lab("deploy", "lambda", "--apply", "--image", "latest")
-    assert code == 2
-    assert "There is no AWS region" in err and err.count("\n") == 1
-
-
-def test_an_address_where_nobody_answers_is_one_line(tmp_path, lab, monkeypatch):
-    _only(
-        monkeypatch,
-        tmp_path,
-        AWS_DEFAULT_REGION=REGION,
-        AWS_ACCESS_KEY_ID="a",
-        AWS_SECRET_ACCESS_KEY="b",
-        AWS_ENDPOINT_URL=f"http://127.0.0.1:{free_port()}",
-        AWS_MAX_ATTEMPTS="1",
-    )
-    code, _, err = lab("deploy", "lambda", "--apply", "--image", "latest")
-    assert code == 2
-    assert "AWS cannot be reached for cloudformation:DescribeStacks" in err
-    assert err.count("\n") == 1
-
-
-def _only(monkeypatch, tmp_path, **environment: str) -> None:
-    """Of AWS's variables, only these; no files, and no machine's own credentials."""
+@pytest.mark.parametrize(
+    ("environment", "told"),
+    [
+        ({"AWS_DEFAULT_REGION": REGION}, "There are no AWS credentials"),
+        (KEYS, "There is no AWS region"),
+        (
+            KEYS
+            | {"AWS_DEFAULT_REGION": REGION, "AWS_MAX_ATTEMPTS": "1"}
+            | {"AWS_ENDPOINT_URL": "http://127.0.0.1:9"},
+            "AWS cannot be reached for cloudformation:DescribeStacks",
+        ),
+    ],
+    ids=["no credentials", "no region", "nobody answers"],
+)
+def test_what_is_missing_is_one_line(tmp_path, lab, monkeypatch, environment, told):
     for name in [name for name in os.environ if name.startswith("AWS_")]:
         monkeypatch.delenv(name)
-    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
-    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
-    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "credentials"))
+    no_own_files(monkeypatch, tmp_path)
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
+    code, out, err = lab("deploy", "lambda", "--apply", "--image", "latest")
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert told in err
 
 
 def test_the_deployers_policy_allows_every_call_of_ours(with_image, lab):
@@ -437,13 +411,8 @@ def test_the_deployers_policy_allows_every_call_of_ours(with_image, lab):
     lab("deploy", "lambda", "--apply", "--image", "latest")
     lab("deploy", "destroy", "--yes")
     policy = json.loads((project_folder() / "deploy" / "deployer_policy.json").read_text())
-    allowed = {
-        action
-        for statement in policy["Statement"]
-        for action in (
-            [statement["Action"]] if isinstance(statement["Action"], str) else statement["Action"]
-        )
-    }
+    actions = [statement["Action"] for statement in policy["Statement"]]
+    allowed = {one for some in actions for one in ([some] if isinstance(some, str) else some)}
     names = {action.split(":")[1] for action in allowed}
     ours = set(with_image.names()) - {"PutImage", "DescribeRepositories"}
     assert ours <= names and len(ours) > 7

@@ -10,9 +10,8 @@ import pytest
 from lab_utils.deploy import costs
 from lab_utils.deploy.errors import DeployError
 from lab_utils.deploy.image import Build, build_command
-from lab_utils.deploy.plan import PAGES, most_a_day
-from lab_utils.deploy.template import default_of, parameters
-from text_recognizer.places import project_folder
+from lab_utils.deploy.plan import most_a_day
+from lab_utils.deploy.template import parameters
 
 WITHOUT_ANYTHING = """
 import socket, sys
@@ -40,21 +39,22 @@ def without_anything(*arguments: str, **environment: str) -> subprocess.Complete
     )
 
 
-def test_the_plan_needs_no_boto3_no_network_and_no_account():
-    done = without_anything("deploy", "lambda")
+def test_the_plan_needs_no_boto3_no_network_and_no_account_and_shows_no_password():
+    index = "https://user:secret@example.org/simple"
+    done = without_anything("deploy", "lambda", PIP_EXTRA_INDEX_URL=index)
     assert (done.returncode, done.stderr) == (0, "")
-    assert "AWS was not asked" in done.stdout
-    for line in (
-        "Add     Repository         AWS::ECR::Repository",
-        "Add     Function           AWS::Lambda::Function",
-        "Add     SlowAlarm          AWS::CloudWatch::Alarm",
-        "$ docker build",
-        "$ docker push",
+    for words in (
+        "AWS was not asked",
+        "\nAdd     Repository         AWS::ECR::Repository",
+        "\nAdd     SlowAlarm          AWS::CloudWatch::Alarm",
+        "\n$ docker build",
+        "--build-arg PIP_EXTRA_INDEX_URL ",
+        "\n$ docker push",
+        *(f"\n{pages.rjust(12)}" for pages in ("10 ", "1,000 ", "100,000 ")),
+        "The prices are assumptions",
     ):
-        assert f"\n{line}" in done.stdout
-    for pages in ("10 ", "1,000 ", "100,000 "):
-        assert f"\n{pages.rjust(12)}" in done.stdout
-    assert "The prices are assumptions" in done.stdout
+        assert words in done.stdout
+    assert "secret" not in done.stdout
 
 
 def test_apply_without_boto3_is_one_line():
@@ -64,39 +64,23 @@ def test_apply_without_boto3_is_one_line():
     assert done.stderr.count("\n") == 1
 
 
-def test_a_password_in_the_index_address_is_not_shown():
-    done = without_anything(
-        "deploy", "lambda", PIP_EXTRA_INDEX_URL="https://user:secret@example.org/simple"
-    )
-    assert "--build-arg PIP_EXTRA_INDEX_URL " in done.stdout
-    assert "secret" not in done.stdout
-
-
 def test_a_public_url_has_both_permissions_and_a_warning_a_signed_one_neither():
     public = without_anything("deploy", "lambda", "--auth", "NONE").stdout
-    signed = without_anything("deploy", "lambda").stdout
+    signed = without_anything("deploy", "lambda", "--image", "v7").stdout
     assert public.count("AWS::Lambda::Permission") == 2 and "Everybody who knows the URL" in public
     assert "AWS::Lambda::Permission" not in signed and "must be signed" in signed
-
-
-def test_a_given_image_is_neither_built_nor_pushed():
-    shown = without_anything("deploy", "lambda", "--image", "v7").stdout
-    assert "$ docker" not in shown and "AWS::Lambda::Function" in shown
+    assert "$ docker" not in signed and "AWS::Lambda::Function" in signed
 
 
 @pytest.mark.parametrize(
     ("option", "value"),
     [
         ("--name", "Text"),
-        ("--name", "a--b"),
-        ("--name", "-a"),
         ("--name", "a" * 33),
-        ("--memory", "512"),
         ("--memory", "10241"),
         ("--timeout", "901"),
         ("--concurrency", "-1"),
         ("--auth", "iam"),
-        ("--origin", "example.org"),
         ("--origin", "https://example.org/page"),
         ("--origin", "https://example.org\n"),
         ("--retention", "2"),
@@ -109,12 +93,7 @@ def test_what_aws_would_refuse_is_refused_before(lab, option, value):
     assert (code, out) == (2, "")
     assert err.startswith("lab: ") and err.rstrip("\n").endswith((".", ".lab/models."))
     assert err.count("\n") == 1
-
-
-def test_the_message_names_the_option_and_its_bounds(lab):
-    assert lab("deploy", "lambda", "--memory", "128")[2] == (
-        "lab: --memory is 128; it must be 1536 to 10240.\n"
-    )
+    assert option in err or option == "--model"
 
 
 def test_docker_and_buildah_are_told_the_same():
@@ -147,16 +126,11 @@ def test_costs_are_the_formulas():
     prices = costs.UnitPrices(gb_second=0.5, request=0.25)
     month = costs.lambda_costs(100, memory=2048, usage=usage, prices=prices)
     cold = math.exp(-100 * 10 / (730 * 60))
+    assert costs.cold_share(100, usage) == cold
     assert month.compute == pytest.approx(100 * (1.0 + 4.0 * cold) * 2 * 0.5)
     assert month.requests == 25
     parts = ("compute", "requests", "images", "logs", "alarms", "transfer")
     assert month.total == pytest.approx(sum(getattr(month, part) for part in parts))
-
-
-def test_nearly_every_page_of_a_quiet_month_is_cold_and_none_of_a_busy_one():
-    assert costs.cold_share(0) == 1
-    assert costs.cold_share(10) > 0.99
-    assert costs.cold_share(100_000) < 1e-6
 
 
 def test_the_busiest_day_is_bounded_by_the_concurrency():
@@ -172,11 +146,3 @@ def test_cost_command_shows_the_pages_asked_for_and_every_price(lab):
     assert "\n        500 " in out and "\n     20,000 " in out and "2048 MB" in out
     for price in vars(costs.PRICES):
         assert price in out
-
-
-def test_the_pages_numbers_are_the_commands():
-    page = (project_folder() / "deploy" / "README.md").read_text()
-    table = costs.cost_table(PAGES, default_of("Memory"))
-    assert f"```\n{table}\n```" in page
-    assert most_a_day(parameters()).split(" at most ")[1].split()[0] in page
-    assert f"{costs.front_end_cost():.2f} a month" in page

@@ -43,20 +43,14 @@ def handed_off(home, tmp_path_factory):
     return staging.hand_off(steps=2, out=tmp_path_factory.mktemp("out") / "model.pt")
 
 
-def test_the_far_end_reads_the_pages(handed_off):
+def test_a_model_goes_from_data_to_text_link_by_link(handed_off):
+    assert list(handed_off.seconds) == LINKS
     assert len(handed_off.pages) == 3
     assert sum(page.cer for page in handed_off.pages) / 3 < 0.1
     for page in handed_off.pages:
         assert page.lines == page.item.text.count("\n") + 1 and page.seconds > 0
-
-
-def test_the_far_end_has_torch_and_pillow_alone(handed_off):
     assert {"torch", "PIL"} <= set(handed_off.modules)
     assert not set(handed_off.modules) & UNWANTED
-
-
-def test_every_link_is_made_once_and_in_order(handed_off):
-    assert list(handed_off.seconds) == LINKS
 
 
 def test_what_arrives_is_what_was_staged(handed_off):
@@ -78,29 +72,26 @@ def made(handed_off, monkeypatch):
     return handed_off
 
 
-def broken(link: str, error: Exception):
-    def function(*_, on_step, **__):
+@pytest.mark.parametrize(
+    ("function", "link", "error", "kind", "said"),
+    [
+        ("train", "train", RecognizerError("no lines"), staging.StagingError, "^train: no lines"),
+        (
+            "stage",
+            "compile",
+            ZeroDivisionError("0"),
+            RuntimeError,
+            "^compile: ZeroDivisionError: 0",
+        ),
+    ],
+)
+def test_a_broken_link_is_named(made, monkeypatch, function, link, error, kind, said):
+    def broken(*_, on_step, **__):
         on_step(link)
         raise error
 
-    return function
-
-
-def test_a_broken_training_is_named(made, monkeypatch):
-    monkeypatch.setattr(pipeline, "train", broken("train", RecognizerError("no lines; add pages.")))
-    with pytest.raises(staging.StagingError, match="^train: no lines"):
-        staging.hand_off()
-
-
-def test_what_was_not_foreseen_is_named_too(made, monkeypatch):
-    monkeypatch.setattr(pipeline, "stage", broken("compile", ZeroDivisionError("zero")))
-    with pytest.raises(RuntimeError, match="^compile: ZeroDivisionError: zero"):
-        staging.hand_off()
-
-
-def test_missing_data_is_named(home, monkeypatch, tmp_path):
-    monkeypatch.setattr("text_recognizer.train.sample_lines.project_folder", lambda: tmp_path)
-    with pytest.raises(staging.StagingError, match="^data: .*labels.json|^data: .*not there"):
+    monkeypatch.setattr(pipeline, function, broken)
+    with pytest.raises(kind, match=said):
         staging.hand_off()
 
 

@@ -2,38 +2,26 @@
 that lives on whatever it is sent."""
 
 import base64
-import io
 import json
-import socket
 import subprocess
 import sys
-import time
 from types import SimpleNamespace
 
 import pytest
 import torch
-from bad_requests import BAD_REQUESTS, GOOD_BODY_WITH_MARK
-from PIL import Image
+from bad_requests import png, text
+from hostile_images import animated
 
 from lab_utils.predictors.readings import decode_reading
 from lab_utils.service import lambda_handler, schema
 from lab_utils.service.lambda_handler import LambdaHandler
-from text_recognizer import fetching
 from text_recognizer.paragraph_text_recognizer import ParagraphTextRecognizer
 from text_recognizer.places import project_folder
 
 CONTEXT = SimpleNamespace(aws_request_id="one-request")
 
 
-def picture(width: int = 300, height: int = 200, form: str = "PNG") -> bytes:
-    stream = io.BytesIO()
-    Image.linear_gradient("L").resize((width, height)).point(lambda v: 112 + v // 8).save(
-        stream, form
-    )
-    return stream.getvalue()
-
-
-PNG = base64.b64encode(picture()).decode()
+PNG = text(png(300, 200))
 GOOD = {"image": PNG}
 
 
@@ -99,7 +87,7 @@ def test_one_image(call):
 
 def test_lines_are_given_when_asked(handler, recognizer):
     answer = handler({**GOOD, "lines": True})
-    reading = recognizer.read(picture())
+    reading = recognizer.read(png(300, 200))
     decoded = decode_reading(json.loads(json.dumps(answer)))
     assert decoded.lines == reading.lines
     assert (decoded.width, decoded.height, decoded.text) == (300, 200, reading.text)
@@ -107,7 +95,7 @@ def test_lines_are_given_when_asked(handler, recognizer):
 
 def test_several_images_in_their_order(call):
     sizes = [(100 + 10 * number, 90) for number in range(16)]
-    images = [base64.b64encode(picture(*size)).decode() for size in sizes]
+    images = [text(png(*size)) for size in sizes]
     status, answer = call({"images": images})
     texts = [one["pred"].splitlines()[0] for one in answer["preds"]]
     assert (status, texts) == (200, [f"{width}x{height}" for width, height in sizes])
@@ -139,11 +127,8 @@ def test_url_event_plain_and_base64(handler):
     [
         (url_event(), 400),
         (url_event(body=""), 400),
-        (url_event(body=5), 400),
-        (url_event(body={"image": PNG}), 400),
         (url_event(body="ü\x00\ud800"), 400),
         (url_event(GOOD, isBase64Encoded=True), 400),
-        (url_event(GOOD, isBase64Encoded="yes"), 400),
         (url_event(body="////", isBase64Encoded=True), 400),
         (url_event(body="ü" * (schema.MAX_BODY_BYTES // 2 + 1)), 413),
         (url_event(body="A" * (schema.MAX_BODY_BYTES * 2), isBase64Encoded=True), 413),
@@ -163,15 +148,21 @@ def test_url_events_that_are_refused(event, status, handler):
     assert handler(url_event(GOOD))["statusCode"] == 200
 
 
-@pytest.mark.parametrize("event", [None, [], "text", 5, True, {}, {"httpMethod": "POST"}])
-def test_direct_events_that_are_no_requests(event, handler):
+@pytest.mark.parametrize(
+    ("event", "status"),
+    [
+        (None, 400),
+        ([], 400),
+        ("text", 400),
+        ({"httpMethod": "POST"}, 400),
+        ({"image": "A" * (schema.MAX_BODY_BYTES + 1)}, 413),
+        ({"images": ["A" * (schema.MAX_BODY_BYTES // 8)] * 9}, 413),
+    ],
+    ids=lambda value: repr(value)[:50],
+)
+def test_direct_events_that_are_no_requests(event, status, handler):
     answer = handler(event)
-    assert (answer["status"], answer.keys()) == (400, {"status", "error"})
-
-
-def test_a_direct_event_has_the_same_limit(handler):
-    assert handler({"image": "A" * (schema.MAX_BODY_BYTES + 1)})["status"] == 413
-    assert handler({"images": ["A" * (schema.MAX_BODY_BYTES // 8)] * 9})["status"] == 413
+    assert (answer["status"], answer.keys()) == (status, {"status", "error"})
 
 
 @pytest.mark.parametrize("path", ["/", "", "/health", "/prod/health"])
@@ -181,126 +172,16 @@ def test_health_tells_the_model(path, handler, stand_in_path):
     assert (answer["statusCode"], json.loads(answer["body"])) == (200, expected)
 
 
-@pytest.mark.parametrize(
-    "request_", [one for one in BAD_REQUESTS if not one.is_http_only], ids=lambda one: one.name
-)
-def test_bad_requests_are_refused_and_the_worker_lives(request_, handler, monkeypatch):
-    def connected(*_):
-        raise AssertionError("a connection was made")
-
-    monkeypatch.setattr(socket.socket, "connect", connected)
-    body = base64.b64encode(request_.body).decode()
-    event = url_event(method=request_.method, path=request_.path, body=body, isBase64Encoded=True)
-    answer = handler(event, CONTEXT)
-    request_.check(answer["statusCode"], answer["body"].encode())
-    assert ("allow" in answer["headers"]) == (answer["statusCode"] == 405)
-    assert handler(GOOD)["pred"].startswith("300x200")
-
-
-def test_a_byte_order_mark_before_the_json_is_read_over(handler):
-    for event in (
-        url_event(body=GOOD_BODY_WITH_MARK.decode()),
-        url_event(body=base64.b64encode(GOOD_BODY_WITH_MARK).decode(), isBase64Encoded=True),
-    ):
-        assert handler(event)["statusCode"] == 200
-
-
-@pytest.fixture
-def names(monkeypatch):
-    """Names that resolve as a test says, one list of addresses after the other."""
-    real = socket.getaddrinfo
-    known: dict[str, list[list[str]]] = {}
-
-    def look_up(host, port, *args, **kwargs):
-        answers = known.get(host, [[host]])
-        addresses = answers.pop(0) if len(answers) > 1 else answers[0]
-        return [answer for a in addresses for answer in real(a, port, *args, **kwargs)]
-
-    monkeypatch.setattr(socket, "getaddrinfo", look_up)
-    return known
-
-
-def test_a_name_of_a_private_address_and_one_that_moves_there(handler, names, monkeypatch, serve):
-    server = serve(b"secret")
-    names["inside.example"] = [["10.0.0.1"]]
-    names["mixed.example"] = [["8.8.8.8", "127.0.0.1"]]
-    for name in names:
-        answer = handler({"image_url": f"http://{name}:{server.port}/"})
-        assert (answer["status"], "private" in answer["error"]) == (422, True)
-    # DNS rebinding: the first look-up gives a public address, each later one a private one.
-    connected = []
-
-    def connect(_socket, address):
-        connected.append(address[0])
-        raise ConnectionRefusedError
-
-    monkeypatch.setattr(socket.socket, "connect", connect)
-    for _ in range(3):
-        names["moving.example"] = [["8.8.8.8"], ["127.0.0.1"]]
-        assert handler({"image_url": f"http://moving.example:{server.port}/"})["status"] == 422
-    assert set(connected) == {"8.8.8.8"}
-    assert server.requests == []
-
-
-@pytest.fixture
-def public_loopback(monkeypatch):
-    """127.0.0.1 counts as a public address, and nothing else changes."""
-    real = fetching.is_public
-    monkeypatch.setattr(fetching, "is_public", lambda a: a == "127.0.0.1" or real(a))
-
-
-def test_a_public_url_is_read(handler, serve, public_loopback, log):
-    server = serve(picture())
+def test_a_url_is_read_and_a_private_one_only_where_that_is_allowed(
+    handler, recognizer, serve, monkeypatch, log
+):
+    server = serve(png(300, 200))
+    refused = handler({"image_url": f"{server.url}/page.png"})
+    assert (refused["status"], "private" in refused["error"], server.requests) == (422, True, [])
+    monkeypatch.setattr(recognizer, "allow_private_addresses", True)
     answer = handler({"image_url": f"{server.url}/page.png"})
     assert answer == {"pred": "300x200\ngray 127", **NOTED}
-    assert json.loads(log[-1])["bytes"] == len(picture())
-
-
-@pytest.mark.parametrize(
-    "location", ["http://169.254.169.254/", "http://[::1]/", "file:///etc/hostname"]
-)
-def test_redirects_to_forbidden_places(location, call, serve, public_loopback):
-    head = f"HTTP/1.1 302 Found\r\nLocation: {location}\r\nContent-Length: 0\r\n\r\n"
-    server = serve(lambda connection, _: connection.sendall(head.encode()))
-    assert call({"image_url": server.url})[0] == 422
-    assert len(server.requests) == 2  # once direct, once by URL
-
-
-def test_slow_and_endless_bodies(handler, serve, public_loopback, monkeypatch):
-    monkeypatch.setattr(fetching.fetch, "__kwdefaults__", dict(fetching.fetch.__kwdefaults__))
-    fetching.fetch.__kwdefaults__ |= {"timeout": 0.5, "max_bytes": 100_000}
-
-    def drip(connection, _request):
-        connection.sendall(b"HTTP/1.1 200 OK\r\n\r\n")
-        for _ in range(600):
-            connection.sendall(b".")
-            time.sleep(0.05)
-
-    def pour(connection, _request):
-        connection.sendall(b"HTTP/1.1 200 OK\r\n\r\n")
-        while True:
-            connection.sendall(b"." * 65536)
-
-    start = time.perf_counter()
-    for server in (serve(drip), serve(pour)):
-        answer = handler({"image_url": server.url})
-        assert answer["status"] == 422, answer
-        assert handler(GOOD)["pred"]
-    assert time.perf_counter() - start < 15
-
-
-class Broken:
-    """A recognizer with a bug, until it is mended."""
-
-    allow_private_addresses = False
-
-    def __init__(self, recognizer, error: Exception) -> None:
-        self.recognizer, self.error = recognizer, error
-
-    def read_batch(self, images):
-        if self.error:
-            raise self.error
-        return self.recognizer.read_batch(images)
+    assert json.loads(log[-1])["bytes"] == len(png(300, 200))
 
 
 @pytest.mark.parametrize(
@@ -308,16 +189,18 @@ class Broken:
     [RuntimeError("CUDA: /secret/place"), MemoryError(), RecursionError("deep"), KeyError("a")],
 )
 def test_an_exception_in_the_model_is_a_500_and_the_worker_lives(
-    error, recognizer, stand_in_path, log
+    error, recognizer, handler, monkeypatch, log
 ):
-    broken = Broken(recognizer, error)
-    handler = LambdaHandler(broken, stand_in_path, log=log.append)
+    def fail(images):
+        raise error
+
+    monkeypatch.setattr(recognizer, "read_batch", fail)
     answer = handler(url_event(GOOD), CONTEXT)
     assert answer["statusCode"] == 500
     assert "secret" not in answer["body"] and "Error" not in answer["body"]
     record = json.loads(log[-1])
     assert type(error).__name__ in record["traceback"] and record["status"] == 500
-    broken.error = None
+    monkeypatch.undo()
     assert handler(url_event(GOOD))["statusCode"] == 200
 
 
@@ -331,7 +214,7 @@ def test_an_answer_that_lambda_would_not_pass_on_is_refused(handler, monkeypatch
     assert handler(url_event(GOOD))["statusCode"] == 200
 
 
-def test_the_log_is_one_json_line_a_request(handler, log):
+def test_the_log_is_one_json_line_a_request(handler, recognizer, stand_in_path, log):
     handler(url_event({"images": [PNG, PNG]}), CONTEXT)
     handler({"image": "%"}, CONTEXT)
     handler(url_event(method="GET"))
@@ -353,20 +236,13 @@ def test_the_log_is_one_json_line_a_request(handler, log):
     assert (second["cold_start"], second["status"]) == (False, 422)
     assert second["error"] and "traceback" not in second
     assert (third["request_id"], third["status"]) == (None, 200)
-
-
-def test_the_log_has_text_only_on_request(recognizer, stand_in_path, log):
-    for log_text in (False, True):
-        LambdaHandler(recognizer, stand_in_path, log_text=log_text, log=log.append)(GOOD)
-    assert "gray" not in log[0]
-    assert json.loads(log[1])["texts"] == ["300x200\ngray 127"]
+    assert "gray" not in "".join(log)
+    LambdaHandler(recognizer, stand_in_path, log_text=True, log=log.append)(GOOD)
+    assert json.loads(log[-1])["texts"] == ["300x200\ngray 127"]
 
 
 def test_pages_that_were_left_out_are_noted(handler, log):
-    stream = io.BytesIO()
-    page = Image.linear_gradient("L")
-    page.save(stream, "TIFF", save_all=True, append_images=[page])
-    assert handler({"image": base64.b64encode(stream.getvalue()).decode()})["pred"]
+    handler({"image": text(animated("GIF", 2))})
     assert "first" in json.loads(log[-1])["notes"][0]
 
 

@@ -37,7 +37,6 @@ ABOVE = {
 
 ALLOWED = {
     ("http client", "lab_utils/net.py"): "this is the one way",
-    ("listening", "lab_utils/net.py"): "this is the one way",
     ("whole file", "text_recognizer/files.py"): "this is the one way",
     ("child process", "lab_utils/process.py"): "this is the one way",
     ("http client", "text_recognizer/fetching.py"): "connects to the very address it has checked",
@@ -53,7 +52,7 @@ ALLOWED = {
         "child process",
         "lab_authoring/limited_kernel.py",
     ): "starts kernels in namespaces",
-    ("listening", "lab_tracker/server.py"): "the tracker knows nothing of the lab",
+    ("listening", "lab_tracker/serving.py"): "this is the one way",
     ("whole file", "lab_tracker/storage.py"): "moves a blob within the transaction that records it",
     ("private", "text_recognizer/compile_routes.py"): "PyTorch documents AOTInductor so",
     ("upward", "lab_utils/commands/notebooks.py"): "a command: the command line imports everything",

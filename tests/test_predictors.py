@@ -7,22 +7,17 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from hostile_images import encoded
 from PIL import Image, ImageDraw
 
 from lab_utils.predictors import LocalPredictor
 from lab_utils.predictors.pages_to_send import MAX_TEXT_BYTES, page_to_send
-from text_recognizer.errors import AddressError, ImageError, ImageTooLargeError, ModelFileError
+from text_recognizer.errors import AddressError, ImageError, ModelFileError
 from text_recognizer.images import load_image
 from text_recognizer.paragraph_text_recognizer import ParagraphTextRecognizer
 from text_recognizer.places import SAMPLE_PAGES
 
 PAGE = SAMPLE_PAGES / "show_font_002.jpg"
-
-
-def png(image: Image.Image) -> bytes:
-    stream = io.BytesIO()
-    image.save(stream, "PNG", compress_level=1)
-    return stream.getvalue()
 
 
 def noise(width: int, height: int, mode: str = "RGB") -> Image.Image:
@@ -38,9 +33,7 @@ def photo() -> bytes:
     ImageDraw.Draw(image).line((20, 150, 280, 40), fill="black", width=6)
     exif = Image.Exif()
     exif[0x0112] = 6
-    stream = io.BytesIO()
-    image.save(stream, "JPEG", exif=exif)
-    return stream.getvalue()
+    return encoded(image, "JPEG", exif=exif)
 
 
 def sent_bytes(source) -> bytes:
@@ -61,17 +54,12 @@ def test_local_predictor_reads_whatever_the_recognizer_reads(stand_in_path, phot
         predictor.predict("no/such/page.png")
 
 
-def test_local_predictor_without_a_model_file_says_which_command_makes_one(tmp_path):
+def test_local_predictor_says_which_command_makes_a_model_and_takes_the_environments(
+    tmp_path, stand_in_path, monkeypatch
+):
     with pytest.raises(ModelFileError, match="There is no model file at .*missing.pt.*lab compile"):
         LocalPredictor(tmp_path / "missing.pt")
-    (tmp_path / "damaged.pt").write_bytes(b"no model")
-    with pytest.raises(ModelFileError, match="damaged.*lab compile"):
-        LocalPredictor(tmp_path / "damaged.pt")
-
-
-def test_local_predictor_takes_the_model_that_the_environment_names(stand_in_path, monkeypatch):
     monkeypatch.setenv("LAB_MODEL", stand_in_path)
-    assert LocalPredictor().predict(Image.new("L", (40, 30))) == ""
     assert LocalPredictor().predict(noise(40, 30)).startswith("40x30")
 
 
@@ -101,12 +89,9 @@ def test_urls_are_left_to_the_service():
 
 
 PICTURES = {
-    "small": lambda: noise(90, 60),
     "large": lambda: noise(1900, 500),
     "cmyk": lambda: noise(90, 60, "CMYK"),
     "transparent": lambda: noise(90, 60, "RGBA"),
-    "palette": lambda: noise(90, 60).quantize(16),
-    "float": lambda: Image.linear_gradient("L").convert("F"),
     "16 bits": lambda: Image.linear_gradient("L").convert("I").point(lambda v: v * 250),
 }
 
@@ -129,7 +114,7 @@ def test_a_pil_image_is_turned_upright_as_its_exif_says(photo):
 
 def test_an_image_that_no_request_holds_becomes_its_page_without_loss(tmp_path):
     path = tmp_path / "scan.png"
-    path.write_bytes(png(noise(1500, 1300)))
+    path.write_bytes(encoded(noise(1500, 1300), "PNG", compress_level=1))
     assert path.stat().st_size * 4 / 3 > MAX_TEXT_BYTES
     text = base64.b64encode(path.read_bytes()).decode()
     direct = load_image(path)
@@ -153,32 +138,21 @@ def test_even_the_worst_page_fits_into_a_request(size):
     assert len(worst.fields["image"]) <= MAX_TEXT_BYTES
 
 
-def refused() -> dict:
-    return {
-        "missing": ("no/such/page.png", ImageError, "was not found"),
-        "empty name": ("", ImageError, "No image was given"),
-        "folder": (Path(SAMPLE_PAGES), ImageError, "is a folder"),
-        "nothing": (b"", ImageError, "is empty"),
-        "other type": (17, ImageError, "not as int"),
-        "text": (b"private notes", ImageError, "not an image in PNG"),
-        "damaged base64": ("iVBORw0KGgoAAAANSUhEUgAA***", ImageError, "damaged"),
-        "too many pixels": (Image.new("1", (9000, 9000)), ImageTooLargeError, "9000 x 9000"),
-        "too small": (Image.new("L", (3, 3)), ImageError, "too few"),
-        "file address": ("file:///etc/passwd", AddressError, "Only http"),
-        "null byte": ("page\0.png", ImageError, "was not found"),
-    }
+REFUSED = {
+    "missing": ("no/such/page.png", ImageError, "was not found"),
+    "folder": (Path(SAMPLE_PAGES), ImageError, "is a folder"),
+    "nothing": (b"", ImageError, "is empty"),
+    "text": (b"private notes", ImageError, "not an image in PNG"),
+    "file": (Path(__file__), ImageError, "not an image in PNG"),
+    "name of a file": (__file__, ImageError, "not an image in PNG"),
+    "damaged base64": ("iVBORw0KGgoAAAANSUhEUgAA***", ImageError, "damaged"),
+    "too small": (Image.new("L", (3, 3)), ImageError, "too few"),
+    "file address": ("file:///etc/passwd", AddressError, "Only http"),
+}
 
 
-@pytest.mark.parametrize("name", refused())
+@pytest.mark.parametrize("name", REFUSED)
 def test_what_is_no_image_is_refused_before_anything_is_sent(name):
-    source, kind, sentence = refused()[name]
+    source, kind, sentence = REFUSED[name]
     with pytest.raises(kind, match=sentence):
         page_to_send(source)
-
-
-def test_a_file_that_is_no_image_is_never_sent(tmp_path):
-    secret = tmp_path / "passwords.txt"
-    secret.write_text("private")
-    for source in (secret, str(secret)):
-        with pytest.raises(ImageError, match="not an image"):
-            page_to_send(source)

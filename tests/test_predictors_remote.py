@@ -3,25 +3,29 @@ the service's text or a sentence, and never waits longer than it was told."""
 
 import base64
 import email.utils
-import http.server
 import io
 import itertools
 import json
 import os
 import re
-import shutil
 import signal
 import socket
 import ssl
-import subprocess
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from PIL import Image, ImageDraw
+from bad_requests import png
+from hostile_images import encoded
+from PIL import Image
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse
+from starlette.routing import Route
+from tunnel_serving import write_certificate
 
-from lab_utils.net import keep_local_direct
+from lab_utils.net import LocalServer, keep_local_direct, listening_socket
 from lab_utils.predictors import RemotePredictor, remote
 from lab_utils.predictors.errors import (
     RequestRefusedError,
@@ -41,11 +45,7 @@ GOOD = json.dumps({"pred": "the text"})
 
 
 def page(width: int = 60, height: int = 40) -> bytes:
-    image = Image.new("RGB", (width, height), "white")
-    ImageDraw.Draw(image).line((5, 5, width - 5, height - 5), fill="black", width=3)
-    stream = io.BytesIO()
-    image.save(stream, "PNG")
-    return stream.getvalue()
+    return png(width, height)
 
 
 def answer(body: str | bytes = GOOD, status: int = 200, length: int | None = None, **headers):
@@ -91,50 +91,13 @@ class FakeClock(Clock):
             during(len(self.waits))
 
         super().__init__(
-            monotonic=lambda: self.passed, sleep=sleep, uniform=lambda _, highest: highest
+            monotonic=lambda: self.passed,
+            sleep=sleep,
+            now=lambda: 1.8e9,
+            uniform=lambda low, high: low + high,
         )
 
     __setattr__ = object.__setattr__
-
-
-class Service(http.server.ThreadingHTTPServer):
-    """A model service with nothing but the wire's format and a recognizer."""
-
-    daemon_threads = True
-
-    def __init__(self, recognizer) -> None:
-        self.recognizer, self.connections, self.requests = recognizer, 0, []
-        super().__init__(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self.server_port}/read"
-        threading.Thread(target=self.serve_forever, args=(0.01,), daemon=True).start()
-
-
-class Handler(http.server.BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-    disable_nagle_algorithm = True
-
-    def setup(self) -> None:
-        super().setup()
-        self.server.connections += 1
-
-    def do_POST(self) -> None:  # the name that http.server asks for
-        body = self.rfile.read(int(self.headers["Content-Length"]))
-        self.server.requests.append((self.path, dict(self.headers), body))
-        try:
-            request = schema.parse_request(body)
-            sources = schema.image_sources(request, allow_private_addresses=True)
-            status = 200
-            document = schema.encode_answer(request, self.server.recognizer.read_batch(sources))
-        except RecognizerError as error:
-            status, document = schema.error_answer(error)
-        content = json.dumps(document).encode()
-        self.send_response(status)
-        self.send_header("Content-Length", str(len(content)))
-        self.end_headers()
-        self.wfile.write(content)
-
-    def log_message(self, *_arguments) -> None:
-        """Nothing on stderr."""
 
 
 @pytest.fixture(scope="module")
@@ -142,11 +105,37 @@ def recognizer(stand_in_path):
     return ParagraphTextRecognizer(stand_in_path)
 
 
+class Service(Starlette):
+    """A model service with nothing but the wire's format and a recognizer."""
+
+    def __init__(self, recognizer) -> None:
+        super().__init__(routes=[Route("/{path:path}", self.answer, methods=["POST"])])
+        self.recognizer, self.connections, self.requests = recognizer, set(), []
+
+    async def answer(self, request: Request) -> JSONResponse:
+        body = await request.body()
+        path = request.scope["raw_path"].decode() + f"?{request.url.query}"
+        self.requests.append((path, request.headers, body))
+        self.connections.add(request.client)
+        try:
+            question = schema.parse_request(body)
+            sources = schema.image_sources(question, allow_private_addresses=True)
+            status = 200
+            document = schema.encode_answer(question, self.recognizer.read_batch(sources))
+        except RecognizerError as error:
+            status, document = schema.error_answer(error)
+        return JSONResponse(document, status)
+
+
 @pytest.fixture
 def service(recognizer):
-    with Service(recognizer) as server:
-        yield server
-        server.shutdown()
+    service = Service(recognizer)
+    listening = listening_socket()
+    service.url = f"http://127.0.0.1:{listening.getsockname()[1]}/read"
+    server = LocalServer("service", service.url, service, listening, ServiceError)
+    server.start()
+    yield service
+    server.stop()
 
 
 def failure(url: str, kind: type[Exception], **options) -> str:
@@ -165,15 +154,14 @@ def flat(line: Line) -> list[float]:
 def test_remote_and_local_read_the_same(service, recognizer, serve):
     exif = Image.Exif()
     exif[0x0112] = 8
-    photo = io.BytesIO()
-    Image.open(io.BytesIO(page(200, 90))).save(photo, "JPEG", exif=exif)
-    text = base64.b64encode(photo.getvalue()).decode()
+    photo = encoded(Image.open(io.BytesIO(page(200, 90))), "JPEG", exif=exif)
+    text = base64.b64encode(photo).decode()
     sources = [
         page(),
-        photo.getvalue(),
+        photo,
         text,
         f"data:image/jpeg;base64,{text}",
-        Image.open(photo),
+        Image.open(io.BytesIO(photo)),
         Image.open(io.BytesIO(page(3300, 2000))),
         Image.new("L", (30, 30), 255),
     ]
@@ -198,7 +186,7 @@ def test_what_is_sent(service):
     RemotePredictor(f"{service.url}/a b?key=ü").predict(page())
     path, headers, body = service.requests[0]
     assert path == "/read/a%20b?key=%C3%BC"
-    assert headers["Host"] == f"127.0.0.1:{service.server_port}"
+    assert headers["Host"] == service.url.split("/")[2]
     assert headers["Content-Type"] == "application/json"
     assert json.loads(body) == {"image": base64.b64encode(page()).decode()}
     RemotePredictor(service.url).read(page())
@@ -211,10 +199,10 @@ def test_connections_are_kept_and_shared_by_threads_without_mixing_texts(service
     with ThreadPoolExecutor(6) as threads:
         texts = list(threads.map(lambda size: predictor.predict(page(*size)), sizes))
     assert [text.split("\n")[0] for text in texts] == [f"{w}x{h}" for w, h in sizes]
-    assert 1 <= service.connections <= 6
+    assert 1 <= len(service.connections) <= 6
     predictor.close()
     predictor.predict(page())
-    assert service.connections <= 7
+    assert len(service.connections) <= 7
 
 
 def test_what_is_local_is_asked_without_the_proxy(service, monkeypatch):
@@ -232,7 +220,7 @@ def test_a_forked_process_makes_connections_of_its_own(service, monkeypatch):
     predictor.predict(page())
     monkeypatch.setattr(os, "getpid", lambda: -1)
     predictor.predict(page())
-    assert service.connections == 2
+    assert len(service.connections) == 2
 
 
 def test_a_kept_connection_that_the_service_closed_costs_no_wait(serve):
@@ -244,49 +232,23 @@ def test_a_kept_connection_that_the_service_closed_costs_no_wait(serve):
     assert clock.waits == [] and len(server.requests) == 5
 
 
-def test_an_answer_that_nobody_asked_for_is_not_taken_for_the_next(serve):
-    texts = iter(["first", "second"])
-    open_connections = []
-
-    def twice(connection, request):
-        read_body(connection, request)
-        text = next(texts)
-        connection.sendall(answer(json.dumps({"pred": text})))
-        time.sleep(0.05)
-        connection.sendall(answer(json.dumps({"pred": "uncalled for"})))
-        open_connections.append(connection.dup())
-
-    predictor = RemotePredictor(serve(twice).url)
-    assert predictor.predict(page()) == "first"
-    deadline = time.monotonic() + 10
-    while not open_connections and time.monotonic() < deadline:
-        time.sleep(0.01)
-    assert predictor.predict(page()) == "second"
-
-
+NOT_JSON = "something other than a JSON object"
 NO_TEXTS = {
     "proxy's page": (answer("<html>Welcome</html>", Content_Type="text/html"), "text/html"),
-    "half JSON": (answer(GOOD[:-4]), "something other than a JSON object"),
-    "length too short": (answer(GOOD, length=12), "something other than a JSON object"),
+    "half JSON": (answer(GOOD[:-4]), NOT_JSON),
     "nothing": (answer(""), "0 bytes"),
-    "list": (answer(f"[{GOOD}]"), "something other than a JSON object"),
-    "bare text": (answer('"the text"'), "something other than a JSON object"),
-    "NaN": (answer('{"pred": "a", "seconds": NaN}'), "something other than a JSON object"),
-    "not UTF-8": (answer(b'{"pred": "\xff"}'), "something other than a JSON object"),
-    "compressed": (answer(b"\x1f\x8b\x08", Content_Encoding="gzip"), "other than a JSON"),
-    "deep": (answer("[" * 200_000), "something other than a JSON object"),
+    "list": (answer(f"[{GOOD}]"), NOT_JSON),
+    "NaN": (answer('{"pred": "a", "seconds": NaN}'), NOT_JSON),
+    "not UTF-8": (answer(b'{"pred": "\xff"}'), NOT_JSON),
+    "deep": (answer("[" * 200_000), NOT_JSON),
     "no text": (answer('{"text": "the text"}'), "another form"),
-    "null": (answer('{"pred": null}'), "another form"),
     "number": (answer('{"pred": 17}'), "another form"),
-    "batch": (answer('{"preds": ["the text"]}'), "another form"),
     "half a character": (answer('{"pred": "\\ud800"}'), "halves of characters"),
     "redirect": (answer(GOOD, 302, Location="http://elsewhere/"), "redirects to http://elsewhere"),
     "no content": (answer("", 204), "status 204"),
-    "created": (answer(GOOD, 201), "status 201"),
     "fault with a text": (answer(GOOD, 500), "status 500 Internal Server Error"),
     "other protocol": (b"SSH-2.0-OpenSSH_9.2p1\r\n\r\n", "does not speak HTTP"),
     "endless headers": (b"HTTP/1.1 200 OK\r\n" + b"A: b\r\n" * 40_000, "does not speak HTTP"),
-    "long header": (b"HTTP/1.1 200 OK\r\nA: " + b"b" * 200_000, "does not speak HTTP"),
     "Lambda's exception": (
         answer('{"errorMessage": "boom", "errorType": "ValueError", "pred": "a"}'),
         "failed inside with ValueError",
@@ -304,42 +266,14 @@ def test_what_is_no_answer_is_never_a_text(serve, name):
     assert len(server.requests) == 1  # the same would come again
 
 
-READING = {
-    "pred": "ab",
-    "lines": [
-        {
-            "text": "ab",
-            "confidence": 0.5,
-            "path": [[1, 2], [3, 4]],
-            "height": 5,
-            "box": [0, 0, 9, 9],
-        }
-    ],
-    "width": 60,
-    "height": 40,
-    "seconds": 0.1,
-}
-
-
-def test_a_reading_needs_all_its_parts(serve):
-    assert RemotePredictor(serve(sends(answer(json.dumps(READING)))).url).read(page()).width == 60
-    wrong = [
-        {"lines": None},
-        {"lines": [{"text": "ab"}]},
-        {"lines": [READING["lines"][0] | {"text": "\ud800"}]},
-        {"lines": [READING["lines"][0] | {"path": [[1, "2"]]}]},
-        {"width": "60"},
-        {"seconds": True},
-    ]
-    for change in wrong:
-        url = serve(sends(answer(json.dumps(READING | change)))).url
-        with pytest.raises(ServiceFailedError, match="another form"):
-            RemotePredictor(url).read(page())
+def test_a_reading_of_another_form_is_refused(serve):
+    with pytest.raises(ServiceFailedError, match="another form"):
+        RemotePredictor(serve(sends(answer())).url).read(page())
 
 
 def test_a_redirect_is_not_followed(serve):
     other = serve(sends(answer()))
-    for status in (301, 303, 307, 308):
+    for status in (303, 308):
         server = serve(sends(answer("", status, Location=other.url)))
         failure(server.url, ServiceFailedError)
     assert other.requests == []
@@ -366,7 +300,7 @@ def test_the_services_own_sentence_reaches_the_caller(service):
     assert len(service.requests) == 1
 
 
-@pytest.mark.parametrize("status", [400, 404, 405, 408, 413, 422])
+@pytest.mark.parametrize("status", [400, 408, 422])
 def test_other_4xx_are_the_requests_fault_and_not_repeated(serve, status):
     server = serve(sends(answer('{"error": "Send  a\\nsmaller\\u001b[31m image."}', status)))
     message = failure(server.url, RequestRefusedError, retries=3, clock=FakeClock())
@@ -378,25 +312,19 @@ def test_other_4xx_are_the_requests_fault_and_not_repeated(serve, status):
 
 
 def test_errors_of_a_function_that_is_invoked_directly(serve):
-    refused = answer('{"error": "Send one image.", "status": 400}')
-    assert failure(serve(sends(refused)).url, RequestRefusedError) == "Send one image."
-    no_status = answer('{"error": "Send one image.", "pred": "a"}')
-    assert failure(serve(sends(no_status)).url, RequestRefusedError) == "Send one image."
+    for document in ({"status": 400}, {"pred": "a"}):
+        refused = answer(json.dumps(document | {"error": "Send one image."}))
+        assert failure(serve(sends(refused)).url, RequestRefusedError) == "Send one image."
     busy = answer('{"error": "Busy.", "status": 503}')
     predictor = RemotePredictor(serve(sends(busy, answer())).url, clock=FakeClock())
     assert predictor.predict(page()) == "the text"
 
 
-def test_a_missing_permission_is_told(serve):
+def test_a_missing_permission_is_told_and_a_long_message_cut(serve):
     message = failure(serve(sends(answer('{"Message": "x"}', 403))).url, RequestRefusedError)
     assert "asks for a permission (status 403 Forbidden)" in message
-
-
-def test_a_services_long_message_is_cut(serve):
-    long = json.dumps({"error": "a" * 100_000})
-    with pytest.raises(RequestRefusedError) as error:
-        RemotePredictor(serve(sends(answer(long, 400))).url).predict(page())
-    assert len(str(error.value)) < 400
+    long = answer(json.dumps({"error": "a" * 100_000}), 400)
+    assert len(failure(serve(sends(long)).url, RequestRefusedError)) < 400
 
 
 TIMED_OUT = {
@@ -423,15 +351,6 @@ def test_busy_services_are_asked_again_after_growing_waits(serve, status):
     assert clock.waits == [0.25, 0.5, 1.0]
 
 
-def test_waits_are_bounded_and_drawn_from_zero_on(serve):
-    bounds = []
-    clock = Clock(sleep=lambda _: None, uniform=lambda low, high: bounds.append((low, high)) or 0.0)
-    server = serve(sends(answer("", 503)))
-    with pytest.raises(ServiceBusyError):
-        RemotePredictor(server.url, retries=8, clock=clock).predict(page())
-    assert bounds[:8] == [(0.0, min(0.25 * 2**n, 8.0)) for n in range(8)]
-
-
 def test_retries_end_and_the_error_says_how_many_there_were(serve):
     server = serve(sends(answer("", 503)))
     message = failure(server.url, ServiceBusyError, retries=3, clock=FakeClock())
@@ -448,16 +367,16 @@ def test_the_time_limit_ends_the_retries(serve):
     server = serve(sends(answer("", 503)))
     failure(server.url, ServiceBusyError, retries=1000, timeout=60, clock=clock)
     assert 40 < clock.passed < 60
+    assert clock.waits == [min(0.25 * 2**n, 8.0) for n in range(len(clock.waits))]
 
 
 def test_retry_after_is_waited_for(serve):
-    date = email.utils.formatdate(time.time() + 20, usegmt=True)
+    date = email.utils.formatdate(1.8e9 + 20, usegmt=True)
     for value, expected in (("7", 7.0), ("1.5", 1.5), (date, 20.0), ("-3", 0.0), ("soon", 0.0)):
         clock = FakeClock()
         server = serve(sends(answer("", 429, Retry_After=value), answer()))
         assert RemotePredictor(server.url, clock=clock).predict(page()) == "the text"
-        assert clock.waits[0] == pytest.approx(expected + 0.25, abs=1.5)
-        assert clock.waits[0] >= 0.25
+        assert clock.waits == [expected + 0.25]
 
 
 def test_a_retry_after_beyond_the_time_limit_ends_at_once(serve):
@@ -468,28 +387,6 @@ def test_a_retry_after_beyond_the_time_limit_ends_at_once(serve):
     server = serve(sends(answer("", 503, Retry_After="3600")))
     failure(server.url, ServiceBusyError, clock=clock, retries=5)
     assert clock.waits == [] and len(server.requests) == 1
-
-
-def test_a_service_that_starts_meanwhile_is_found(serve, recognizer):
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port = listener.getsockname()[1]
-    started = []
-
-    def start(waits: int) -> None:
-        if waits == 3:
-            started.append(socket.create_server(("127.0.0.1", port)))
-            threading.Thread(target=serve_once, args=(started[0],), daemon=True).start()
-
-    def serve_once(listener: socket.socket) -> None:
-        connection, _ = listener.accept()
-        with connection:
-            sends(answer())(connection, connection.recv(4096))
-
-    clock = FakeClock(during=start)
-    predictor = RemotePredictor(f"http://127.0.0.1:{port}", clock=clock)
-    assert predictor.predict(page()) == "the text"
-    assert len(clock.waits) == 3
-    started[0].close()
 
 
 def test_nobody_there_is_told_with_the_address():
@@ -524,12 +421,10 @@ def test_an_early_refusal_of_a_large_request_is_understood(serve):
     def refuse(connection, _request):
         connection.sendall(answer('{"error": "Send a smaller image."}', 413))
 
-    large = Image.effect_noise((1500, 1500), 90)
-    stream = io.BytesIO()
-    large.save(stream, "PNG", compress_level=0)
+    large = encoded(Image.effect_noise((1500, 1500), 90), "PNG", compress_level=0)
     predictor = RemotePredictor(serve(refuse).url, retries=0)
     with pytest.raises(RequestRefusedError, match=r"^Send a smaller image\.$"):
-        predictor.predict(stream.getvalue())
+        predictor.predict(large)
 
 
 def drips(connection, request):
@@ -597,23 +492,11 @@ def test_ctrl_c_ends_a_wait(serve, where):
     assert time.monotonic() - start < 15
 
 
-@pytest.fixture
-def certificate(tmp_path):
-    """A folder with cert.pem and key.pem of the host model.example."""
-    if shutil.which("openssl") is None:
-        pytest.skip("needs the openssl command to make a certificate")
-    command = (
-        "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 "
-        "-keyout key.pem -out cert.pem -subj /CN=model.example "
-        "-addext subjectAltName=DNS:model.example"
-    )
-    subprocess.run(command.split(), cwd=tmp_path, check=True, capture_output=True)
-    return tmp_path
-
-
-def test_https_certificates_are_verified(serve, certificate, monkeypatch):
+def test_https_certificates_are_verified(serve, tmp_path, monkeypatch):
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(certificate / "cert.pem", certificate / "key.pem")
+    certificate = tmp_path / "certificate.pem"
+    write_certificate(certificate)
+    context.load_cert_chain(certificate)
     server = serve(
         sends(answer()), wrap=lambda connection: context.wrap_socket(connection, server_side=True)
     )
@@ -621,10 +504,10 @@ def test_https_certificates_are_verified(serve, certificate, monkeypatch):
     monkeypatch.setattr(
         socket, "getaddrinfo", lambda _host, *args, **kwargs: real("127.0.0.1", *args, **kwargs)
     )
-    url = f"https://model.example:{server.port}/"
+    url = f"https://model.tunnel.localhost:{server.port}/"
     message = failure(url, ServiceUnreachableError, retries=3, clock=FakeClock())
     assert "self-signed certificate" in message and "check the address" in message
-    monkeypatch.setenv("SSL_CERT_FILE", str(certificate / "cert.pem"))
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
     predictor = RemotePredictor(url)
     assert [predictor.predict(page()) for _ in range(2)] == ["the text"] * 2
     message = failure(f"https://other.example:{server.port}/", ServiceUnreachableError)

@@ -56,9 +56,6 @@ def test_batches_go_when_they_are_full_or_old_or_the_server_is_free():
 def test_without_batches_each_request_is_served_alone_and_in_order():
     answered = simulate_queue([0.0, 0.0, 0.0, 9.0], lambda size: 2.0 * size)
     assert answered == [2.0, 4.0, 6.0, 11.0]
-
-
-def test_two_servers_work_at_a_time():
     assert simulate_queue([0.0] * 4, lambda _: 1.0, servers=2) == [1.0, 1.0, 2.0, 2.0]
 
 

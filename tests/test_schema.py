@@ -5,7 +5,8 @@ import dataclasses
 import json
 
 import pytest
-from bad_requests import BAD_REQUESTS, GOOD_BODY_WITH_MARK
+from hostile_images import encoded
+from PIL import Image
 
 from lab_utils.predictors.readings import decode_reading, decode_text
 from lab_utils.service import schema
@@ -62,8 +63,6 @@ def test_a_list_of_images_is_answered_with_a_list():
     "path", ["/etc/hosts", "page.png", "../page.png", "file:///etc/hosts", "C:\\page.png", ""]
 )
 def test_text_is_never_a_path(path, tmp_path, monkeypatch):
-    from PIL import Image
-
     Image.new("L", (64, 64)).save(tmp_path / "page.png")
     monkeypatch.chdir(tmp_path)
     for document in ({"image": path}, {"images": [path]}):
@@ -72,30 +71,6 @@ def test_text_is_never_a_path(path, tmp_path, monkeypatch):
             load_image(source)
     with pytest.raises(AddressError):
         image_sources(parsed({"image_url": path}))
-
-
-@pytest.mark.parametrize(
-    "request_", [one for one in BAD_REQUESTS if one.name.startswith(("body", "form", "size"))],
-    ids=lambda one: one.name,
-)  # fmt: skip
-def test_what_is_not_a_request_is_refused_with_a_sentence(request_):
-    for body in (request_.body, request_.body.decode(errors="surrogateescape")):
-        with pytest.raises(RequestError) as refused:
-            parse_request(body)
-        status, document = error_answer(refused.value)
-        request_.check(status, json.dumps(document).encode())
-        assert len(str(refused.value)) < 160
-
-
-def test_characters_are_counted_as_bytes():
-    with pytest.raises(RequestError) as refused:
-        parse_request("ü" * (MAX_BODY_BYTES // 2 + 1))
-    assert refused.value.status == 413
-
-
-def test_a_byte_order_mark_is_read_over():
-    for body in (GOOD_BODY_WITH_MARK, GOOD_BODY_WITH_MARK.decode()):
-        assert parse_request(body).images
 
 
 def test_a_body_of_just_the_limit_is_looked_at():
@@ -129,39 +104,24 @@ LINE = ANSWER["lines"][0]
     "answer",
     [
         None,
-        [],
-        "pred",
         {},
-        {"error": "no"},
-        {**ANSWER, "pred": None},
         {**ANSWER, "pred": 5},
         {**ANSWER, "note": 5},
-        {**ANSWER, "lines": None},
-        {**ANSWER, "lines": {}},
         {**ANSWER, "lines": ["a"]},
         {**ANSWER, "width": "40"},
-        {**ANSWER, "width": True},
         {**ANSWER, "width": 40.5},
         {**ANSWER, "height": 0},
         {**ANSWER, "height": 10**30},
         {**ANSWER, "seconds": float("nan")},
-        {**ANSWER, "seconds": 10**400},
         *(
             {**ANSWER, "lines": [{**LINE, **change}]}
             for change in (
-                {"text": 5},
                 {"block": "1"},
-                {"confidence": "high"},
                 {"confidence": True},
-                {"path": 5},
-                {"path": [1, 2]},
                 {"path": [[1]]},
                 {"path": [["1", "2"]]},
                 {"path": [[1, float("inf")]]},
-                {"height": None},
                 {"box": [1, 2, 3]},
-                {"box": [1, 2, 3, None]},
-                {"box": "1234"},
             )
         ),
     ],
@@ -180,47 +140,29 @@ def test_an_answer_of_another_form_is_a_value_error(answer):
         (ImageError("Damaged."), 422),
         (AddressError("Private."), 422),
         (DownloadError("Slow."), 422),
+        (TimeoutError("/secret"), 504),
+        (ModelFileError("/secret/model.pt"), 500),
+        (RuntimeError("/secret"), 500),
     ],
 )
-def test_an_error_of_the_request_is_passed_on(error, status):
-    assert error_answer(error) == (status, {"error": str(error)})
-
-
-@pytest.mark.parametrize(
-    "error", [ModelFileError("/secret/model.pt"), RuntimeError("/secret"), MemoryError("/secret")]
-)
-def test_a_fault_inside_stays_inside(error):
-    status, document = error_answer(error)
-    assert status == 500
+def test_an_error_of_the_request_is_passed_on_and_a_fault_inside_stays_inside(error, status):
+    found, document = error_answer(error)
+    assert found == status
+    assert document == {"error": str(error)} or "secret" in str(error)
     assert "secret" not in document["error"]
 
 
-def test_time_out_and_headers():
-    assert error_answer(TimeoutError())[0] == 504
+def test_headers_go_with_an_error():
     assert RequestError(503, "Busy.", retry_after=2).headers == {"retry-after": "2"}
     assert schema.wrong_method().headers == {"allow": "GET, HEAD, POST"}
     assert RequestError(400, "No.").headers == {}
 
 
-def test_a_url_is_downloaded(serve):
-    server = serve(b"picture")
-    request = parsed({"image_url": server.url})
-    assert image_sources(request, allow_private_addresses=True) == [b"picture"]
-    with pytest.raises(AddressError, match="private"):
-        image_sources(request)
-    assert len(server.requests) == 1
-
-
-def test_base64_of_both_alphabets_is_read():
-    import io
-
-    from PIL import Image
-
-    page = io.BytesIO()
-    Image.effect_noise((40, 30), 90).save(page, "PNG")
-    for encode in (base64.b64encode, base64.urlsafe_b64encode):
-        (source,) = image_sources(parsed({"image": encode(page.getvalue()).decode()}))
-        assert load_image(source).width == 40
+@pytest.mark.parametrize("encode", [base64.b64encode, base64.urlsafe_b64encode])
+def test_base64_of_both_alphabets_is_read(encode):
+    page = encoded(Image.effect_noise((40, 30), 90), "PNG")
+    (source,) = image_sources(parsed({"image": encode(page).decode()}))
+    assert load_image(source).width == 40
 
 
 def test_fingerprint_is_the_beginning_of_the_files_hash(tmp_path):

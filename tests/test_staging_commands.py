@@ -119,16 +119,6 @@ def test_a_training_leaves_a_checkpoint_that_tells_where_it_came_from(trained, t
     assert dict(load_reader_checkpoint(path).hparams)["learning_rate"] == 1e-5
 
 
-def test_a_training_run_keeps_its_metrics(trained):
-    run = Tracker().run(trained.run_id)
-    assert (run.state, run.job_type) == ("finished", "train")
-    rows = list(run.scan_history())
-    assert [row["train_loss"] for row in rows if row.get("train_loss") is not None]
-    rates = [row["cer"] for row in rows if row.get("cer") is not None]
-    assert rates == pytest.approx([trained.cer_before, trained.cer])
-    assert run.config["learning_rate"] == 1e-5 and run.config["seed"] == 1
-
-
 def test_best_moves_to_a_lower_cer_alone(project, tmp_path):
     log_checkpoints(project, tmp_path, {"score": 0.3}, {"score": 0.4}, {"score": 0.3}, {})
     for _ in range(2):
@@ -223,19 +213,13 @@ def test_a_model_that_reads_otherwise_is_not_staged(lab, trained, staged, monkey
     assert (newest.job_type, newest.state) == ("stage", "failed")
 
 
-@pytest.mark.parametrize("kind", ["of the finder", "no checkpoint"])
-def test_a_checkpoint_of_another_model_is_told_and_nothing_changes(lab, project, tmp_path, kind):
-    content = b"no checkpoint at all"
-    if kind == "of the finder":
-        state = {"state_dict": FinderTraining().state_dict(), "hyper_parameters": {}}
-        torch.save(state, tmp_path / "finder.ckpt")
-        content = (tmp_path / "finder.ckpt").read_bytes()
-    path = file_of(tmp_path / "logged", names.CHECKPOINT_FILE, content)
+def test_a_checkpoint_of_another_model_is_told_and_nothing_changes(lab, project, tmp_path):
+    path = tmp_path / names.CHECKPOINT_FILE
+    torch.save({"state_dict": FinderTraining().state_dict(), "hyper_parameters": {}}, path)
     with Tracker(project).new_run(names.TRAIN_JOB) as run:
         log_file(run, names.CHECKPOINT, names.CHECKPOINT_TYPE, path, {"score": 0.1})
     runs = len(list(Tracker(project).api.runs(Tracker(project).path)))
-    done = lab("stage", "--checkpoint", "latest", "--project", project)
-    assert_told(done, "another model" if kind == "of the finder" else "no Lightning checkpoint")
+    assert_told(lab("stage", "--checkpoint", "latest", "--project", project), "another model")
     assert len(list(Tracker(project).api.runs(Tracker(project).path))) == runs
     assert aliases(project, names.STAGED) == {}
 
@@ -267,13 +251,15 @@ def test_what_is_not_there_is_told_in_one_line(lab, staged, arguments, words):
 
 
 @pytest.mark.parametrize(
-    ("name", "value"),
+    ("command", "name", "value"),
     [
-        *(("WANDB_MODE", mode) for mode in ("offline", "dryrun", "disabled")),
-        *(("WANDB_RUN_ID", "abc123"), ("WANDB_RESUME", "allow"), ("WANDB_DISABLED", "true")),
+        ("train", "WANDB_MODE", "offline"),
+        ("stage", "WANDB_MODE", "disabled"),
+        ("run", "WANDB_RUN_ID", "abc123"),
+        ("train", "WANDB_RESUME", "allow"),
+        ("stage", "WANDB_DISABLED", "true"),
     ],
 )
-@pytest.mark.parametrize("command", ["train", "stage", "run"])
 def test_a_variable_that_would_break_the_lineage_is_refused(
     lab, staged, monkeypatch, command, name, value
 ):
@@ -296,44 +282,16 @@ def test_tags_and_a_project_with_its_entity_work(lab, home, tmp_path, monkeypatc
 # Fetch
 
 
-def test_fetch_puts_the_newest_in_place_and_says_where(lab, staged, home):
+def test_fetch_puts_a_version_in_place_and_says_where(lab, staged, home, tmp_path):
     code, out, err = lab("fetch")
     path = home / "staged" / "paragraph_reader.pt"
     assert (code, out.strip()) == (0, str(path)) and "Traceback" not in err
     assert sha256(path) == staged.sha256
     assert ParagraphTextRecognizer(path).predict(ROOT / "data/pages/show_font_002.jpg")
-
-
-def test_fetch_takes_a_version_and_a_folder(staged, tmp_path):
     version = staged.name.partition(":")[2]
     assert staging.fetch(version, tmp_path) == tmp_path / "paragraph_reader.pt"
     assert staging.fetch(staged.name, tmp_path / "x.pt") == tmp_path / "x.pt"
     assert sha256(tmp_path / "x.pt") == staged.sha256
-
-
-def blob_of(home: Path, name: str) -> Path:
-    """Where the tracker keeps the bytes of a staged model."""
-    size = Tracker().artifact(name, names.STAGED_TYPE).size
-    [blob] = [p for p in (home / "wandb" / "blobs").rglob("*") if p.stat().st_size == size]
-    return blob
-
-
-@pytest.mark.parametrize("damage", ["changed", "cut short", "gone"])
-def test_a_corrupt_download_changes_nothing(lab, staged, home, tmp_path, damage):
-    target = tmp_path / "model.pt"
-    target.write_bytes(b"what was there")
-    blob = blob_of(home, staged.name)
-    content = blob.read_bytes()
-    try:
-        if damage == "gone":
-            blob.unlink()
-        else:
-            end = len(content) - (1000 if damage == "cut short" else 1)
-            blob.write_bytes(content[:end] + (b"" if damage == "cut short" else b"?"))
-        assert_told(lab("fetch", "--out", target), "model.pt")
-    finally:
-        blob.write_bytes(content)
-    assert target.read_bytes() == b"what was there" and list(tmp_path.iterdir()) == [target]
 
 
 def test_a_version_without_a_digest_is_not_fetched(lab, project, tmp_path):

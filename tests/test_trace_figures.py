@@ -5,6 +5,7 @@ A trace made for a test is no recording; GPU traces that the lab has recorded ar
 """
 
 import random
+import statistics
 
 import pytest
 import torch
@@ -13,7 +14,6 @@ from trace_making import (
     TWO_GPUS,
     copy,
     device_step,
-    document,
     kernel,
     launch,
     mark,
@@ -30,11 +30,11 @@ from lab_utils.profiling.gpu_figures import (
     sm_efficiency,
 )
 from lab_utils.profiling.trace import read_trace
-from lab_utils.profiling.trace_operators import cpu_seconds, memory, parts, top_operators
+from lab_utils.profiling.trace_operators import cpu_seconds, parts, top_operators
 from lab_utils.profiling.waiting import NO_OPERATOR, idle_gaps, waiting_operators
 from text_recognizer.places import PROJECT
 
-RECORDED = sorted((PROJECT / "data" / "traces").rglob("*.pt.trace.json*"))
+RECORDED = sorted((PROJECT / "data" / "traces" / "cuda").rglob("batch_size_01/*.json*"))
 
 
 @pytest.fixture(scope="module")
@@ -42,61 +42,35 @@ def two_gpus(tmp_path_factory):
     return read_trace(write(tmp_path_factory.mktemp("traces") / "two.json.gz", TWO_GPUS))
 
 
-def plugin_figures(path) -> dict[int, tuple[float, float | None, float | None]]:
-    """What the plugin shows of each GPU: utilization, SM efficiency, achieved occupancy."""
-    parser = RunProfileData.parse("worker", "span", str(path), str(path.parent)).gpu_metrics_parser
-    occupancy = parser.avg_occupancy_per_device
-    return {
-        device: (
-            parser.gpu_utilization[device],
-            parser.avg_approximated_sm_efficiency_per_device[device],
-            None if occupancy[device] is None else occupancy[device] / 100,
-        )
-        for device in parser.gpu_ids
-    }
-
-
-def own_figures(path) -> dict[int, tuple[float | None, float | None, float | None]]:
-    trace = read_trace(path)
-    figures = (gpu_utilization, sm_efficiency, achieved_occupancy)
-    return {
-        device: tuple(figure(trace, device) for figure in figures)
-        for device in {one.device for one in trace.kernels}
-    }
-
-
 def assert_equal_to_the_plugin(path, tolerance: float = 1e-4) -> None:
     """The plugin adds up times since the start of the machine, which floats hold to 0.5 ns."""
-    own, plugin = own_figures(path), plugin_figures(path)
-    assert own.keys() == plugin.keys() and own
-    for device, figures in plugin.items():
-        for mine, theirs in zip(own[device], figures, strict=True):
-            assert mine == pytest.approx(theirs, rel=tolerance, abs=1e-6)
+    parser = RunProfileData.parse("worker", "span", str(path), str(path.parent)).gpu_metrics_parser
+    trace = read_trace(path)
+    assert {one.device for one in trace.kernels} == set(parser.gpu_ids) != set()
+    for figure, per_device, scale in (
+        (gpu_utilization, parser.gpu_utilization, 1),
+        (sm_efficiency, parser.avg_approximated_sm_efficiency_per_device, 1),
+        (achieved_occupancy, parser.avg_occupancy_per_device, 100),
+    ):
+        known = [per_device[n] / scale for n in parser.gpu_ids if per_device[n] is not None]
+        theirs = statistics.mean(known) if known else None
+        assert figure(trace) == pytest.approx(theirs, rel=tolerance, abs=1e-6)
 
 
 def test_gpu_figures_worked_out_by_hand(two_gpus):
     assert two_gpus.seconds == pytest.approx(900e-6)
     # GPU 0, kernels within [0, 900]: 0-50 (0.25 blocks a multiprocessor), 100-200 (0.5), 200-300
     # (0.5 + 0.8, which is no more than 1), 300-400 (0.8), 850-900 (2, no more than 1).
-    assert gpu_utilization(two_gpus, 0) == pytest.approx((50 + 300 + 50) / 900)
+    # GPU 1: a kernel from 0 to 450.
+    assert gpu_utilization(two_gpus) == pytest.approx((400 / 900 + 0.5) / 2)
     filled = 50 * 0.25 + 100 * 0.5 + 100 * 1 + 100 * 0.8 + 50 * 1
-    assert sm_efficiency(two_gpus, 0) == pytest.approx(filled / 900)
+    assert sm_efficiency(two_gpus) == pytest.approx((filled / 900 + 0.5) / 2)
     weighted = 50 * 0.2 + 200 * 0.4 + 200 * 0.6 + 50 * 0.8
-    assert achieved_occupancy(two_gpus, 0) == pytest.approx(weighted / 500)
-    assert device_seconds(two_gpus, 0) == pytest.approx(450e-6)  # with the copy, 400-450
-
-    assert gpu_utilization(two_gpus, 1) == sm_efficiency(two_gpus, 1) == pytest.approx(0.5)
-    assert achieved_occupancy(two_gpus, 1) == pytest.approx(1.0)
-    assert gpu_utilization(two_gpus) == pytest.approx((400 + 450) / 2 / 900)
-    assert device_seconds(two_gpus) == pytest.approx(900e-6)
-    assert gpu_utilization(two_gpus, 5) is None
+    assert achieved_occupancy(two_gpus) == pytest.approx((weighted / 500 + 1) / 2)
+    assert device_seconds(two_gpus) == pytest.approx((450 + 450) * 1e-6)  # with the copy, 400-450
 
 
-def test_made_trace_equals_the_plugin(two_gpus):
-    assert_equal_to_the_plugin(two_gpus.path)
-
-
-@pytest.mark.parametrize("seed", range(12))
+@pytest.mark.parametrize("seed", range(8))
 def test_random_traces_equal_the_plugin(tmp_path, seed):
     chosen = random.Random(seed)
     events = [step(1, 0, 1000), step(2, 1000, 1900)]
@@ -117,11 +91,8 @@ def test_random_traces_equal_the_plugin(tmp_path, seed):
     assert_equal_to_the_plugin(write(tmp_path / "random.json", events))
 
 
-@pytest.mark.skipif(not RECORDED, reason="nothing has been recorded in data/traces")
-@pytest.mark.parametrize("path", RECORDED, ids=lambda path: path.name)
+@pytest.mark.parametrize("path", RECORDED, ids=lambda path: path.parent.name)
 def test_recorded_traces_equal_the_plugin(path):
-    if not read_trace(path).kernels:
-        pytest.skip("recorded without a GPU")
     assert_equal_to_the_plugin(path, 0.01)
 
 
@@ -129,7 +100,7 @@ def test_a_trace_without_a_gpu_has_no_gpu_figures(tmp_path):
     trace = read_trace(write(tmp_path / "cpu.json", [step(1, 0, 50), operator("aten::add", 1, 2)]))
     assert gpu_utilization(trace) is sm_efficiency(trace) is achieved_occupancy(trace) is None
     assert device_seconds(trace) == 0
-    assert idle_gaps(trace) == waiting_operators(trace) == []
+    assert idle_gaps(trace) == [] and waiting_operators(trace) == {}
 
 
 def test_operators_have_what_runs_within_them_taken_off(two_gpus):
@@ -163,20 +134,18 @@ def test_marks_that_call_themselves_count_once(tmp_path):
 
 
 def test_memory_is_the_most_at_once(two_gpus):
-    assert memory(two_gpus) == {"CPU": 512, "GPU 0": 5000}
+    assert two_gpus.memory == {"CPU": 512, "GPU 0": 5000}
 
 
-def test_gaps_tell_what_ran_meanwhile(two_gpus):
+def test_gaps_show_what_ran_meanwhile(two_gpus):
     first, second, other = idle_gaps(two_gpus)
     assert (first.start, first.end) == pytest.approx((50, 100))
-    assert first.launcher == "aten::cudnn_convolution"
     assert (second.start, second.end) == pytest.approx((450, 850))
     assert second.during == pytest.approx(
         {"aten::item": 280, NO_OPERATOR: 70, "aten::matmul": 50}, abs=0.01
     )
     assert list(second.during)[0] == "aten::item"
-    assert second.launcher == "aten::matmul"
-    assert (other.device, other.launcher) == (1, None)
+    assert (other.device, list(other.during)) == (1, [NO_OPERATOR])
 
 
 def test_a_batch_that_launches_slowly_waits_for_the_slow_operator(tmp_path):
@@ -191,9 +160,7 @@ def test_a_batch_that_launches_slowly_waits_for_the_slow_operator(tmp_path):
         ]
     trace = read_trace(write(tmp_path / "slow.json", events))
     assert gpu_utilization(trace) == pytest.approx(0.2)
-    (waiting,) = waiting_operators(trace)
-    assert (waiting.name, waiting.gaps) == ("aten::index", 10)
-    assert waiting.seconds == pytest.approx(800e-6)
+    assert waiting_operators(trace) == pytest.approx({"aten::index": 800e-6})
 
 
 def test_a_recorded_trace_of_the_cpu_says_what_the_profiler_says(tmp_path):
@@ -214,15 +181,8 @@ def test_a_recorded_trace_of_the_cpu_says_what_the_profiler_says(tmp_path):
     assert list(shares) == ["finder", "reader", "encoder"]
     assert 0 < shares["encoder"] < shares["reader"] < 1 - shares["finder"]
     assert 0 < cpu_seconds(trace) <= trace.seconds
-    # The convolution's result alone: 4 pages, 8 channels of 30 x 30 floats.
-    assert memory(trace)["CPU"] >= 4 * 8 * 30 * 30 * 4
-
-
-def test_the_plugin_reads_what_the_tests_make():
-    """The made traces have the form of real ones, as far as the plugin looks."""
-    profile = RunProfileData.from_json("worker", "span", document(TWO_GPUS))
-    assert profile.has_kernel and profile.used_devices == [0, 1]
-    assert {one.name for one in profile.op_list_groupby_name} >= {"aten::conv2d", "aten::item"}
+    # Only the convolution's result: 4 pages, 8 channels of 30 x 30 floats.
+    assert trace.memory["CPU"] >= 4 * 8 * 30 * 30 * 4
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")

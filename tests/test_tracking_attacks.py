@@ -4,36 +4,24 @@ refused before the work is done, and the server answers others meanwhile."""
 import gzip
 import json
 import threading
+from concurrent.futures import Future
 
 import pytest
-from tracking_client import Client, Refused
+from tracking_client import Refused, running
 
-from lab_tracker import limits, storage
-from lab_tracker.errors import RequestError, TrackingError
-from lab_tracker.limits import Budget
-from lab_tracker.patterns import fits_like, fits_regex
-from lab_tracker.server import TrackingServer
-from lab_tracker.storage import Store
-from lab_tracker.worker import Worker
+from lab_tracker import limits
+from lab_tracker.errors import RequestError
+from lab_tracker.patterns import fits_regex
 
 HISTORY = "wandb-history.jsonl"
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory):
-    running = TrackingServer(tmp_path_factory.mktemp("tracker"))
-    running.start()
-    yield running
-    running.stop()
-
-
-@pytest.fixture(scope="module")
-def client(server):
-    made = Client(server.url, server.key)
-    made.run()
-    lines = [json.dumps({"_step": i, "loss": i, "text": "x" * 200}) for i in range(500)]
-    made.stream("run", files={HISTORY: {"offset": 0, "content": lines}})
-    return made
+def client(tmp_path_factory):
+    with running(tmp_path_factory.mktemp("tracker")) as made:
+        lines = [json.dumps({"_step": i, "loss": i, "text": "x" * 200}) for i in range(500)]
+        made.stream("run", files={HISTORY: {"offset": 0, "content": lines}})
+        yield made
 
 
 def of_the_run(selection: str) -> str:
@@ -41,10 +29,7 @@ def of_the_run(selection: str) -> str:
 
 
 def nested_fragments(levels: int, width: int) -> str:
-    parts = [
-        f"fragment F{i} on Project {{ {f'...F{i + 1} @skip(if: true) ' * width} }}"
-        for i in range(levels)
-    ]
+    parts = [f"fragment F{i} on Project {{ {f'...F{i + 1} ' * width} }}" for i in range(levels)]
     return f'query Q {{ project(name: "p") {{ ...F0 }} }} {" ".join(parts)} ' + (
         f"fragment F{levels} on Project {{ name }}"
     )
@@ -65,7 +50,7 @@ def test_a_query_is_measured_before_it_is_answered(client, query):
 
 
 def test_aliases_and_specs_share_one_budget(client, monkeypatch):
-    monkeypatch.setattr(limits, "Budget", lambda: Budget(20_000))
+    monkeypatch.setattr(limits, "MAX_WORK", 20_000)
     assert client.graphql(of_the_run("history(samples: 9999)"))
     with pytest.raises(Refused, match="too much"):
         client.graphql(of_the_run(" ".join(f"h{i}: history(samples: 9999)" for i in range(50))))
@@ -86,16 +71,9 @@ def test_aliases_and_specs_share_one_budget(client, monkeypatch):
     "pattern", ["(a+)+$", "(a|a)*b", "a*" * 20 + "b", "(a*)\\1", "(?=a)a", "a" * 300, 5]
 )
 def test_a_regular_expression_cannot_take_long(pattern):
+    limits.start_budget()
     with pytest.raises(RequestError):
-        fits_regex(pattern, "a" * 100, Budget().spend)
-
-
-def test_patterns_match_what_they_say():
-    spend = Budget().spend
-    assert fits_regex("^train-[0-9]+$", "train-17", spend) and fits_regex("a|b", "xb", spend)
-    assert not fits_regex("^rain", "train", spend)
-    assert fits_like("a%_c", "a[*]bc") and fits_like("[*]?", "[*]?") and not fits_like("a_", "abc")
-    assert not fits_like("%a" * 30 + "b", "a" * 1000)
+        fits_regex(pattern, "a" * 100)
 
 
 @pytest.mark.parametrize("behind", [b"x", gzip.compress(b"{}", mtime=0), b"\0" * 100_000])
@@ -105,20 +83,10 @@ def test_nothing_may_follow_the_gzip(client, behind):
     assert client.request("POST", "/files/lab/p/run/file_stream", body, headers)[0] == 400
 
 
-def test_lines_and_values_of_a_chunk_are_counted(client, monkeypatch):
-    lines = [""] * (limits.MAX_STREAM_LINES + 1)
-    with pytest.raises(Refused, match="400"):
-        client.stream("run", files={"output.log": {"offset": 0, "content": lines}})
-    monkeypatch.setattr("lab_tracker.names.MAX_JSON_VALUES", 100)
-    with pytest.raises(Refused, match="413"):
-        client.stream("run", files={}, more=[[]] * 200)
-
-
-def test_a_busy_request_stops_nobody_from_asking_whether_it_lives(client, server):
+def test_a_busy_request_stops_nobody_from_asking_whether_it_lives(client):
     """As long as one request keeps the store's thread, the others that need it wait."""
     is_over = threading.Event()
-    database: Worker = server._workers[0]
-    database._jobs.put(lambda: is_over.wait(60))
+    client.server._workers[0]._jobs.put((Future(), lambda: is_over.wait(60)))
     waiting = threading.Thread(target=client.graphql, args=("query V { viewer { id } }",))
     waiting.start()
     try:
@@ -142,13 +110,10 @@ def test_a_line_that_no_chart_could_show_is_refused(client, line):
 
 @pytest.mark.parametrize("text", ["[1]", "5", '{"a": 1e999}', "{", '"text"'])
 def test_what_must_be_an_object_is_one(client, text):
-    id = client.log("model", {"a": b"x"})
-    with pytest.raises(Refused, match="must be"):
-        client.mutate("updateArtifact", "{ artifact { id } }", artifactID=id, metadata=text)
+    given = {"modelName": "p", "name": "run"}
     for field in ("config", "summaryMetrics"):
         with pytest.raises(Refused, match="must be"):
-            given = {"modelName": "p", "name": "run", field: text}
-            client.mutate("upsertBucket", "{ bucket { id } }", **given)
+            client.mutate("upsertBucket", "{ bucket { id } }", **given, **{field: text})
 
 
 def test_nan_is_kept_as_the_word(client):
@@ -165,33 +130,21 @@ def test_nan_is_kept_as_the_word(client):
     }
 
 
-def test_old_values_that_cannot_be_drawn_leave_the_page_whole(client, server):
+def test_old_values_that_cannot_be_drawn_leave_the_page_whole(client):
     """A folder of an earlier version may hold them."""
     run = client.run("old")
     assert run
     huge = "1" + "0" * 400
     lines = [f'{{"_step": {i}, "huge": {huge}, "far": {i}e308, "good": {i}}}' for i in range(2)]
     lines.append('{"_step": "x", "good": 2}')
-    server._workers[0]._jobs.put(
-        lambda: server._store._db.executemany(
+
+    def write() -> None:
+        client.server._store._db.executemany(
             "INSERT INTO lines SELECT id, ?, ?, NULL, ? FROM runs WHERE name = 'old'",
             [(HISTORY, i, line) for i, line in enumerate(lines)],
         )
-    )
+
+    client.server._workers[0]._jobs.put((Future(), write))
     for path in ("/lab/p/runs/old", "/lab/p"):
         status, _, body = client.request("GET", path)
         assert status == 200 and b"good over the step" in body
-
-
-def test_the_key_is_written_whole_or_not_at_all(tmp_path, monkeypatch):
-    def full(descriptor):
-        raise OSError(28, "No space left on device")
-
-    with monkeypatch.context() as patch:
-        patch.setattr(storage.os, "fsync", full)
-        with pytest.raises(TrackingError, match="No space left"):
-            Store(tmp_path)
-    assert not (tmp_path / "key").exists() and not list((tmp_path / "uploads").iterdir())
-    store = Store(tmp_path)  # once there is space
-    assert len(store.key) == 40
-    store.close()

@@ -40,13 +40,7 @@ def run_checklist(folder: Path, **variables: str) -> dict[str, str | None]:
     return {step: results.get(step, f"not reached: {done.stderr[-2000:]}") for step in STEPS}
 
 
-@pytest.fixture(scope="module")
-def installed(tmp_path_factory):
-    return run_checklist(tmp_path_factory.mktemp("installed"))
-
-
-@pytest.fixture(scope="module")
-def lowest(tmp_path_factory):
+def lowest() -> dict[str, str]:
     """The lowest SDK, fetched once with what it needs into the lab's cache."""
     target = lab_folder() / "cache" / f"wandb-{LOWEST}"
     if not (target / "wandb").is_dir():
@@ -57,34 +51,29 @@ def lowest(tmp_path_factory):
         if done.returncode:
             pytest.skip(f"wandb {LOWEST} cannot be had: {done.stderr.strip().splitlines()[-1]}")
         os.replace(f"{target}.part", target)
-    return run_checklist(tmp_path_factory.mktemp("lowest"), PYTHONPATH=str(target))
+    return {"PYTHONPATH": str(target)}
 
 
-@pytest.fixture(scope="module")
-def wandb_ai(tmp_path_factory):
+def wandb_ai() -> dict[str, str]:
     if not (os.environ.get("LAB_TEST_WANDB_AI") and os.environ.get("WANDB_API_KEY")):
         pytest.skip("asked for with LAB_TEST_WANDB_AI=1 and WANDB_API_KEY")
     names = ("WANDB_API_KEY", "WANDB_BASE_URL", "WANDB_ENTITY")
     account = {name: os.environ[name] for name in names if name in os.environ}
-    return run_checklist(tmp_path_factory.mktemp("wandb_ai"), WANDB_SILENT="true", **account)
+    return {"WANDB_SILENT": "true", **account}
 
 
-def test_the_checklist_is_long_enough():
-    assert len(STEPS) >= 40
+@pytest.fixture(
+    scope="module",
+    params=[
+        pytest.param(dict, id="installed"),
+        pytest.param(lowest, id="lowest", marks=pytest.mark.nightly),
+        pytest.param(wandb_ai, id="wandb_ai", marks=pytest.mark.nightly),
+    ],
+)
+def results(request, tmp_path_factory) -> dict[str, str | None]:
+    return run_checklist(tmp_path_factory.mktemp("checklist"), **request.param())
 
 
 @pytest.mark.parametrize("step", STEPS)
-def test_installed_sdk(installed, step):
-    assert installed[step] is None, installed[step]
-
-
-@pytest.mark.nightly
-@pytest.mark.parametrize("step", STEPS)
-def test_lowest_sdk(lowest, step):
-    assert lowest[step] is None, lowest[step]
-
-
-@pytest.mark.nightly
-@pytest.mark.parametrize("step", STEPS)
-def test_wandb_ai(wandb_ai, step):
-    assert wandb_ai[step] is None, wandb_ai[step]
+def test_the_sdk_finds_a_server_of_its_kind(results, step):
+    assert results[step] is None, results[step]

@@ -5,10 +5,9 @@ import re
 from html.parser import HTMLParser
 
 import pytest
-from tracking_client import Client
+from tracking_client import running
 
-from lab_tracker.charts import Series, chart
-from lab_tracker.server import TrackingServer
+from lab_tracker.charts import chart
 
 EVIL = "<script>alert(1)</script>\"'&"
 VOID = {"meta", "link", "img"}
@@ -42,9 +41,12 @@ class Page(HTMLParser):
 
 @pytest.fixture(scope="module")
 def client(tmp_path_factory):
-    server = TrackingServer(tmp_path_factory.mktemp("tracker"))
-    server.start()
-    client = Client(server.url, server.key)
+    with running(tmp_path_factory.mktemp("tracker")) as client:
+        fill(client)
+        yield client
+
+
+def fill(client) -> None:
     steps = [{"_step": i, "loss": 1 / (i + 1), EVIL: i, "odd": "NaN"} for i in range(20)]
     for name in ("train", "other"):
         client.mutate(
@@ -70,8 +72,6 @@ def client(tmp_path_factory):
     where = {"entityName": "lab", "projectName": "p", "runName": "other"}
     client.mutate("useArtifact", "{ artifact { id } }", artifactID=source, **where)
     client.log("staged", {"model.pt": b"y"}, run="other", aliases=("production",))
-    yield client
-    server.stop()
 
 
 def page(client, path: str) -> Page:
@@ -138,7 +138,7 @@ def test_the_lineage_leads_both_ways(client):
 
 
 def test_series_differ_by_dash_and_mark():
-    series = [Series(f"run {i}", [(0.0, i), (1.0, i + 1)]) for i in range(6)]
+    series = [(f"run {i}", [(0.0, i), (1.0, i + 1)]) for i in range(6)]
     drawn = chart("loss", series)
     assert len(set(re.findall(r'class="series s\d"', drawn))) == 6
     lines = re.findall(r'<path d="M[^"]*"( stroke-dasharray="[^"]*")? fill="none"', drawn)
@@ -158,6 +158,6 @@ def test_series_differ_by_dash_and_mark():
     ],
 )
 def test_odd_series_are_drawn(points):
-    drawn = chart("odd", [Series("odd", [(float(x), float(y)) for x, y in points])])
+    drawn = chart("odd", [("odd", [(float(x), float(y)) for x, y in points])])
     Page(drawn)
     assert "nan" not in drawn.replace("finite", "") and "inf" not in drawn.replace("finite", "")

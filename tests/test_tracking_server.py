@@ -5,9 +5,10 @@ import json
 import re
 import socket
 import sqlite3
+from urllib.parse import quote
 
 import pytest
-from tracking_client import Client, Refused, artifact_digest, md5
+from tracking_client import Client, Refused, artifact_digest, md5, running
 
 from lab_tracker import limits, storage
 from lab_tracker import server as server_module
@@ -16,29 +17,21 @@ from lab_tracker.server import LOOPBACK, TrackingServer
 
 
 @pytest.fixture
-def server(tmp_path):
-    running = TrackingServer(tmp_path / "tracker")
-    running.start()
-    yield running
-    running.stop()
+def client(tmp_path):
+    with running(tmp_path / "tracker") as client:
+        yield client
 
 
 @pytest.fixture
-def client(server):
-    made = Client(server.url, server.key)
-    made.run()
-    return made
+def server(client):
+    return client.server
 
 
 @pytest.fixture(scope="module")
 def shared(tmp_path_factory):
     """A client of a server for all the tests that leave nothing behind."""
-    server = TrackingServer(tmp_path_factory.mktemp("shared"))
-    server.start()
-    made = Client(server.url, server.key)
-    made.run()
-    yield made
-    server.stop()
+    with running(tmp_path_factory.mktemp("shared")) as client:
+        yield client
 
 
 def blobs(server) -> set[str]:
@@ -53,9 +46,9 @@ def uploads(server) -> list:
 
 
 def test_an_unknown_operation_is_named(shared):
-    with pytest.raises(Refused, match=r"LaunchRockets: .*query 'rockets'"):
+    with pytest.raises(Refused, match=r"LaunchRockets: .*'rockets' of Query"):
         shared.graphql("query LaunchRockets { rockets { id } }")
-    with pytest.raises(Refused, match=r"Fire: .*mutation 'fire'"):
+    with pytest.raises(Refused, match=r"Fire: .*'fire' of Mutation"):
         shared.graphql("mutation Fire { fire(input: {at: 1}) { ok } }")
 
 
@@ -81,6 +74,10 @@ def test_an_unknown_feature_of_a_known_object_is_named_and_a_plain_field_is_null
         b'{"query": "query A { project(name: {a: 1}) { runs(first: -1) { edges { cursor } } } }"}',
         b'{"query": "mutation M { createArtifact(input: {digest: 1}) { artifact { id } } }"}',
         b'{"query": "mutation M { createRunFiles { runID } }"}',
+        *(
+            b'{"query": "mutation M { commitArtifact(input: {artifactID: \\"%s\\"}) { id } }"}' % id
+            for id in (b"", b"!", b"UnVuOjE=", b"QXJ0aWZhY3Q6OTk5")
+        ),
         b"[" * 100_000,
         json.dumps({"query": "query A " + "{ viewer " * 5000 + "}" * 5000}).encode(),
         json.dumps({"query": "query A { " + "viewer { id } " * 5000 + "}"}).encode(),
@@ -108,13 +105,6 @@ def test_nonsense_is_refused_and_never_a_server_error(shared, body):
 def test_what_is_not_there_is_told(shared, method, path):
     status, _, _ = shared.request(method, path, "{}")
     assert 400 <= status < 500
-
-
-def test_ids_of_another_kind_are_refused(shared):
-    run = shared.run()
-    for id in (run, "", "!", "QXJ0aWZhY3Q6OTk5"):
-        with pytest.raises(Refused):
-            shared.mutate("commitArtifact", "{ artifact { id } }", artifactID=id)
 
 
 # Who may ask
@@ -160,8 +150,10 @@ def test_another_sites_page_may_not_write(shared, origin):
 
 def test_pages_ask_for_the_key_where_the_network_can_reach_them(tmp_path, monkeypatch):
     # The tests open nothing to the network: the socket itself stays on this machine.
-    listen = server_module._listen
-    monkeypatch.setattr(server_module, "_listen", lambda _, port: listen(LOOPBACK, port))
+    listen = server_module.listening_socket
+    monkeypatch.setattr(
+        server_module, "listening_socket", lambda port, _, error: listen(port, LOOPBACK, error)
+    )
     server = TrackingServer(tmp_path / "tracker", host="0.0.0.0")
     server.start()
     try:
@@ -174,7 +166,7 @@ def test_pages_ask_for_the_key_where_the_network_can_reach_them(tmp_path, monkey
 
 
 def test_the_key_is_its_owners_alone(server):
-    assert (server.folder / "key").stat().st_mode & 0o077 == 0
+    assert (server.folder / "tracking.sqlite").stat().st_mode & 0o077 == 0
     assert re.fullmatch("[0-9a-f]{40}", server.key)
 
 
@@ -182,18 +174,12 @@ def test_addresses_of_files_cannot_be_guessed(client):
     client.log("model", {"a": b"bytes"})
     url = client.versions("model")["v0"]["files"][0]["directUrl"]
     assert client.request("GET", url, headers={})[2] == b"bytes"
-    digest, signature = url.split("/-/blobs/")[1].split("/")[:2]
-    for wrong in ("0" * 64, signature[:-1] + "x", "é"):
-        assert client.request("GET", f"/-/blobs/{digest}/{quoted(wrong)}/a")[0] == 403
+    text, signature = url.split("/-/blobs/")[1].split("/")[0].split(".")
+    for wrong in (f"{text}.{'0' * 64}", f"{text}.{signature[:-1]}x", text, quote("é.é")):
+        assert client.request("GET", f"/-/blobs/{wrong}/a")[0] == 403
     draft = client.draft("other", {"b": b"more bytes"})
     url = draft.upload_url("b")
     assert client.request("PUT", url[:-4] + "0000", b"more bytes")[0] == 403
-
-
-def quoted(text: str) -> str:
-    from urllib.parse import quote
-
-    return quote(text)
 
 
 # Files
@@ -303,24 +289,6 @@ def test_files_are_served_as_data(client):
         assert headers["content-type"] == "application/octet-stream"
         assert headers["content-disposition"] == "attachment"
         assert headers["x-content-type-options"] == "nosniff"
-
-
-@pytest.mark.parametrize(
-    ("span", "status", "part"),
-    [
-        ("bytes=2-4", 206, b"234"),
-        ("bytes=7-", 206, b"789"),
-        ("bytes=-2", 206, b"89"),
-        ("bytes=5-99", 206, b"56789"),
-        ("bytes=99-", 416, b""),
-        ("lines=1-2", 400, b"Only support bytes range"),
-    ],
-)
-def test_a_part_of_a_file_is_served(shared, span, status, part):
-    shared.log("digits", {"digits": b"0123456789"})
-    url = shared.versions("digits")["v0"]["files"][0]["directUrl"]
-    found = shared.request("GET", url, headers={"Range": span})
-    assert (found[0], found[2]) == (status, part)
 
 
 # Sizes
@@ -441,6 +409,7 @@ def test_a_chunk_that_is_sent_again_lands_on_its_place(client):
         {"files": {"wandb-history.jsonl": {"offset": 0, "content": [5]}}},
         {"files": {"wandb-history.jsonl": {"offset": 0, "content": ["no json"]}}},
         {"files": {"wandb-summary.json": {"offset": 0, "content": ["[]"]}}},
+        {"files": {"output.log": {"offset": 0, "content": [""] * (limits.MAX_STREAM_LINES + 1)}}},
     ],
 )
 def test_a_broken_chunk_changes_nothing(shared, chunk):
@@ -489,20 +458,7 @@ def test_a_name_has_one_type(client):
 # Starting
 
 
-def test_a_folder_that_cannot_be_used_is_told(tmp_path):
-    (tmp_path / "file").write_text("")
-    with pytest.raises(TrackingError, match="cannot use .*file"):
-        TrackingServer(tmp_path / "file")
-    with pytest.raises(TrackingError, match="cannot use"):
-        TrackingServer(tmp_path / "file" / "below")
-
-
 def test_a_database_that_is_none_is_told(tmp_path):
     (tmp_path / "tracking.sqlite").write_bytes(b"no database" * 1000)
     with pytest.raises(TrackingError, match="not a database"):
         TrackingServer(tmp_path)
-
-
-def test_a_port_that_is_taken_is_told(server, tmp_path):
-    with pytest.raises(TrackingError, match=f"{server.port}.*another port"):
-        TrackingServer(tmp_path / "second", port=server.port)

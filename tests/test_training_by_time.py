@@ -1,6 +1,7 @@
 """Training by time: lines made ahead, batches of them, and a best that is always whole."""
 
 import copy
+import dataclasses
 import itertools
 import json
 import math
@@ -15,6 +16,7 @@ from text_recognizer.train import by_time
 from text_recognizer.train.by_time import TimedSettings, train_for, varied
 from text_recognizer.train.makers import TRAIN, MadeLines
 from text_recognizer.train.strip_pool import StripPool
+from text_recognizer.train.strips_data import MAX_TRAINING_WIDTH
 from text_recognizer.vocabulary import encode
 from text_recognizer.weights import load_line_reader, packaged_weights, save_weights
 
@@ -51,24 +53,44 @@ def test_a_widened_reader_gives_the_same_logits_and_its_copies_learn_apart(width
 def test_a_pool_serves_new_lines_first_and_counts_what_is_used_again():
     pool = StripPool(seed=1)
     pool.add(made_lines(6))
-    pool.add(made_lines(2, width=700))
-    seen = [pool.batch(4 * 128) for _ in range(40)]
-    for width in (128, 768):
+    pool.add(made_lines(4, width=700))
+    seen = [pool.batch(4 * 192) for _ in range(40)]
+    for width, new in ((192, 6), (864, 4)):
         used = torch.cat([one.used for one in seen if one.strips.size(2) == width])
-        new = 6 if width == 128 else 2
         assert int((~used).sum()) == new
-    assert pool.made == 8 and pool.trained == sum(len(one.widths) for one in seen)
-    narrow = next(one for one in seen if one.strips.size(2) == 128)
+    assert pool.made == 10 and pool.trained == sum(len(one.widths) for one in seen)
+    narrow = next(one for one in seen if one.strips.size(2) == 192)
     assert (narrow.strips[:, :, 120:] == 255).all() and (narrow.strips[:, :, :120] < 255).all()
     assert narrow.targets[0, : int(narrow.lengths[0])].tolist() == encode("ab")
-    assert sum(len(one.widths) for one in pool.every(512)) == 8
+    assert sum(len(one.widths) for one in pool.every(512)) == 10
+
+
+def test_batches_have_one_shape_for_each_width_from_the_first_line_on():
+    pool = StripPool(seed=1)
+    shapes, widths = set(), np.random.default_rng(1).integers(60, MAX_TRAINING_WIDTH + 1, 400)
+    for width in widths.tolist():
+        pool.add(made_lines(1, width))
+        shapes.add(tuple(pool.batch(16 * 704).strips.shape))
+    assert len({shape[2] for shape in shapes}) == len(shapes) <= 8
+    assert all(count == max(16 * 704 // width, 4) for count, _, width in shapes)
+
+
+def test_lines_of_all_widths_are_used_equally_often():
+    pool = StripPool(seed=1)
+    for width in (150, 1400):
+        pool.add(made_lines(100, width))
+    lines = {192: 0, 1408: 0}
+    for _ in range(2000):
+        count, _, width = pool.batch(10 * 704).strips.shape
+        lines[width] += count
+    assert lines[192] == pytest.approx(lines[1408], rel=0.25)
 
 
 def test_a_full_pool_keeps_its_size():
     pool = StripPool(most=10, seed=1)
     for _ in range(5):
         pool.add(made_lines(10))
-        while any(not bool(used) for used in pool.batch(10 * 128).used):
+        while any(not bool(used) for used in pool.batch(10 * 192).used):
             pass
     assert pool.made == 50 and len(pool) == 10
 
@@ -113,7 +135,9 @@ def steps(monkeypatch):
     rates = itertools.chain([0.5, 0.4, 0.6], itertools.repeat(0.45))
     monkeypatch.setattr(by_time._Training, "_cer", lambda self, pool: next(rates))
     settings = TimedSettings(0.2, batch=2, workers=1, validate_every=2, first_lines=4)
-    return lambda out, **options: train_for(settings, out, device="cpu", say=lambda _: None)
+    return lambda out, **changed: train_for(
+        dataclasses.replace(settings, **changed), out, device="cpu", say=lambda _: None
+    )
 
 
 def test_the_best_validation_is_kept_and_the_rate_follows_the_time(steps, tmp_path):
@@ -125,6 +149,14 @@ def test_the_best_validation_is_kept_and_the_rate_follows_the_time(steps, tmp_pa
     document = json.loads((tmp_path / "run" / "training.json").read_text())
     assert [one["cer"] for one in document["validations"]][:3] == [0.5, 0.4, 0.6]
     assert document["validations"][-1]["lines_trained"] > 0
+
+
+def test_it_waits_for_lines_and_uses_few_of_them_often_at_the_start(steps, tmp_path):
+    trained = steps(tmp_path / "run", first_lines=1000)
+    last = trained.validations[-1]
+    assert 0.1 * 12 < trained.validations[0].seconds < 0.2 * 12
+    assert max(one.learning_rate for one in trained.validations) <= 3e-4
+    assert last.lines_trained <= 10 * last.lines_made
 
 
 def test_lines_that_come_when_the_time_is_over_are_trained_on_once(steps, tmp_path, monkeypatch):

@@ -144,8 +144,7 @@ def record_cpu_trace(path: Path, steps: int = 2) -> object:
     class Tiny(nn.Module):
         def __init__(self) -> None:
             super().__init__()
-            self.convolution = nn.Conv2d(1, 8, 3)
-            self.linear = nn.Linear(30, 30)
+            self.convolution, self.linear = nn.Conv2d(1, 8, 3), nn.Linear(30, 30)
 
         def forward(self, pages: torch.Tensor) -> torch.Tensor:
             with torch.autograd.profiler.record_function("finder"):
@@ -155,7 +154,6 @@ def record_cpu_trace(path: Path, steps: int = 2) -> object:
                     read = self.linear(found)
                 return read.softmax(3)
 
-    torch.manual_seed(0)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", category=DeprecationWarning)
         model = torch.jit.script(Tiny().eval())

@@ -46,7 +46,7 @@ def refused(call: Callable[[], object], kind: type[Exception] = Exception) -> st
     try:
         call()
     except kind as error:
-        assert time.monotonic() - start < 20, "it was refused, but late"
+        assert time.monotonic() - start < 60, "it was refused, but late"
         return str(error)
     raise AssertionError("it was accepted")
 
@@ -576,6 +576,17 @@ def a_version_is_linked_and_unlinked(lab: Lab) -> None:
     assert artifact_of(lab, "staged:v0").digest == staged.digest
 
 
+@step
+def a_version_is_linked_to_the_registry(lab: Lab) -> None:
+    """Not at wandb.ai: there an administrator of the organization makes registries."""
+    if lab.connection.is_local:
+        staged = artifact_of(lab, "staged:v0")
+        staged.link("wandb-registry-model/readers", aliases=["shown"])
+        linked = fresh_api(lab).artifact("wandb-registry-model/readers:shown")
+        assert (linked.digest, linked.source_name) == (staged.digest, "staged:v0")
+        linked.unlink()
+
+
 # Lightning
 
 
@@ -660,11 +671,11 @@ def what_is_missing_is_told_at_once(lab: Lab) -> None:
 
 @step
 def a_wrong_key_is_told_at_once(lab: Lab) -> None:
-    code = "import wandb; wandb.init(project='p', settings=wandb.Settings(init_timeout=30))"
+    code = "import wandb; wandb.init(project='p', settings=wandb.Settings(init_timeout=90))"
     environment = os.environ | {"WANDB_API_KEY": "0" * 40}
     start = time.monotonic()
     done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True)
-    assert done.returncode != 0 and time.monotonic() - start < 25
+    assert done.returncode != 0 and time.monotonic() - start < 60
 
 
 @step

@@ -2,6 +2,7 @@
 does, one request at a time, so that a test can stop between any two."""
 
 import base64
+import contextlib
 import hashlib
 import http.client
 import json
@@ -9,10 +10,12 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from lab_tracker.server import TrackingServer
 from text_recognizer.places import project_folder
 
 _PROGRAM = """
@@ -41,6 +44,7 @@ class ServerProcess:
             text=True,
             env=os.environ | {"PYTHONPATH": path.rstrip(os.pathsep)},
         )
+        self.pid = self._process.pid
         port, self.key = self._process.stdout.readline().split()
         self.port = int(port)
         self.url = f"http://127.0.0.1:{port}"
@@ -56,6 +60,18 @@ class ServerProcess:
 
     def __exit__(self, *_: object) -> None:
         self.kill()
+
+
+@contextlib.contextmanager
+def running(folder: Path) -> Iterator["Client"]:
+    """A client, with a run, of a tracker in this process: `client.server`."""
+    server = TrackingServer(folder)
+    server.start()
+    client = Client(server.url, server.key)
+    client.server = server
+    client.run()
+    yield client
+    server.stop()
 
 
 class Client:

@@ -2,9 +2,9 @@
 
 A small file can ask a decoder for minutes of work or gigabytes of memory, and there is no stopping
 a decoder inside this process. A worker is this file, run as a program: it imports Pillow but not
-PyTorch, stays for the next image, and is replaced when an image has used up a limit. Bytes and
-pixels go through its pipes, since AWS Lambda has no shared memory. It ends when its standard input
-closes, which the system does even after kill -9 of this process.
+PyTorch, stays for the next image, and is replaced when an image has used up a limit. Its pipes
+carry lines of JSON, and after them the file's bytes, or the pixels as PGM. It ends when its
+standard input closes, which the system does even after kill -9 of this process.
 """
 
 import atexit
@@ -12,7 +12,6 @@ import contextlib
 import json
 import os
 import signal
-import struct
 import subprocess
 import sys
 import threading
@@ -31,8 +30,10 @@ from text_recognizer.threads import usable_processors
 Decoded = tuple[Image.Image, int, int, Image.Image | None]
 """The fields of an `images.LoadedImage`."""
 
+_Answer = tuple[dict, list[Image.Image]]
+"""A worker's line of JSON, and the page and its detail, or an error's line and nothing."""
+
 _READY = b"ready\n"
-_SIZES = struct.Struct("!IQ")  # bytes of the head, which is JSON, and of what follows it
 _PIPE_BYTES = 2**20
 _ERRORS = {error.__name__: error for error in (ImageError, ImageTooLargeError)}
 
@@ -78,9 +79,9 @@ class _Workers:
     def decode(self, data: bytes, name: str) -> Decoded:
         with self._places:
             answer = self._ask(data, name, tries_left=1)
-        return answer.result()
+        return _result(*answer)
 
-    def _ask(self, data: bytes, name: str, tries_left: int) -> "_Answer":
+    def _ask(self, data: bytes, name: str, tries_left: int) -> _Answer:
         worker = self._take()
         try:
             answer = worker.ask(data, name)
@@ -109,24 +110,14 @@ class _Workers:
             self._idle.pop().end()
 
 
-class _Answer:
-    """What a worker said about an image: its pixels, or an error."""
-
-    def __init__(self, head: dict, pixels: bytes) -> None:
-        self.head, self.pixels = head, pixels
-
-    def result(self) -> Decoded:
-        """Raises the worker's error, or passes its warnings on and returns the image."""
-        if "error" in self.head:
-            raise _ERRORS[self.head["error"]](self.head["message"])
-        for message in self.head["warnings"]:
-            warnings.warn(message, FirstPageWarning, stacklevel=2)
-        images, rest = [], memoryview(self.pixels)
-        for width, height in self.head["images"]:
-            pixels, rest = rest[: width * height], rest[width * height :]
-            images.append(Image.frombuffer("L", (width, height), pixels, "raw", "L", 0, 1))
-        page, detail = images if len(images) == 2 else (images[0], None)
-        return page, *self.head["size"], detail
+def _result(head: dict, images: list[Image.Image]) -> Decoded:
+    """What a worker said: raises its error, or passes its warnings on and returns the image."""
+    if "error" in head:
+        raise _ERRORS[head["error"]](head["message"])
+    for message in head["warnings"]:
+        warnings.warn(message, FirstPageWarning, stacklevel=2)
+    page, detail = (*images, None)[:2]
+    return page, *head["size"], detail
 
 
 class _Worker:
@@ -160,8 +151,12 @@ class _Worker:
 
     def ask(self, data: bytes, name: str) -> _Answer:
         """Raises EOFError or BrokenPipeError if it ends before it has answered."""
-        _send(self._process.stdin, {"name": name}, data)
-        return _Answer(*_receive(self._process.stdout))
+        requests, answers = self._process.stdin, self._process.stdout
+        _send(requests, {"name": name, "bytes": len(data)})
+        requests.write(data)
+        requests.flush()
+        head = _receive(answers)
+        return head, [_receive_image(answers) for _ in range(head.get("images", 0))]
 
     def was_killed(self) -> bool:
         """Whether it was ended from outside, perhaps before it saw the image."""
@@ -184,17 +179,26 @@ class _Worker:
                 pipe.close()
 
 
-def _send(stream: BinaryIO, head: dict, *parts: bytes) -> None:
-    encoded = json.dumps(head).encode()
-    stream.write(_SIZES.pack(len(encoded), sum(map(len, parts))) + encoded)
-    for part in parts:
-        stream.write(part)
+def _send(stream: BinaryIO, head: dict) -> None:
+    stream.write(json.dumps(head).encode() + b"\n")
     stream.flush()
 
 
-def _receive(stream: BinaryIO) -> tuple[dict, bytes]:
-    head_bytes, bytes_after = _SIZES.unpack(_exactly(stream, _SIZES.size))
-    return json.loads(_exactly(stream, head_bytes)), _exactly(stream, bytes_after)
+def _receive(stream: BinaryIO) -> dict:
+    line = stream.readline()
+    if not line.endswith(b"\n"):
+        raise EOFError
+    return json.loads(line)
+
+
+def _receive_image(stream: BinaryIO) -> Image.Image:
+    """A gray image in PGM, which Pillow writes without a copy; `tobytes` takes ten times longer."""
+    _, size, most = (stream.readline() for _ in range(3))
+    if not most:
+        raise EOFError
+    width, height = map(int, size.split())
+    pixels = _exactly(stream, width * height)
+    return Image.frombuffer("L", (width, height), pixels, "raw", "L", 0, 1)
 
 
 def _exactly(stream: BinaryIO, count: int) -> bytes:
@@ -219,7 +223,8 @@ def main() -> None:
     answers.flush()
     with contextlib.suppress(EOFError, BrokenPipeError):
         while True:
-            head, data = _receive(requests)
+            head = _receive(requests)
+            data = _exactly(requests, head["bytes"])
             signal.setitimer(signal.ITIMER_REAL, DECODE_SECONDS)
             _limit_memory()
             _answer(answers, decode_here, data, head["name"])
@@ -247,13 +252,13 @@ def _answer(answers: BinaryIO, decode_here: Callable, data: bytes, name: str) ->
         kind = ImageTooLargeError if isinstance(error, ImageTooLargeError) else ImageError
         _send(answers, {"error": kind.__name__, "message": str(error)})
         return
-    images = [loaded.page] if loaded.detail is None else [loaded.page, loaded.detail]
-    head = {
-        "size": (loaded.width, loaded.height),
-        "images": [image.size for image in images],
-        "warnings": [str(one.message) for one in notes if one.category is FirstPageWarning],
-    }
-    _send(answers, head, *(image.tobytes() for image in images))
+    images = [image for image in (loaded.page, loaded.detail) if image is not None]
+    notes = [str(one.message) for one in notes if one.category is FirstPageWarning]
+    size = (loaded.width, loaded.height)
+    _send(answers, {"size": size, "images": len(images), "warnings": notes})
+    for image in images:
+        image.save(answers, "PPM")
+    answers.flush()
 
 
 if __name__ == "__main__":

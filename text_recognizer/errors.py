@@ -40,3 +40,10 @@ class DeviceError(RecognizerError):
 
 class FirstPageWarning(UserWarning):
     """The image has several pages or frames, and only the first was read."""
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that the memory, of the GPU or not, is not enough. TorchScript turns
+    the errors of operators into errors of its own, so that only their texts say what they were."""
+    signs = ("out of memory", "can't allocate memory", "not enough memory")
+    return isinstance(error, MemoryError) or any(sign in str(error) for sign in signs)

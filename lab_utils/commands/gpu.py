@@ -41,8 +41,8 @@ def adopt(
     """Take in what a machine with a GPU brought: traces, and weights if they are better.
 
     Profile and traces go to data/traces with a card. The weights are measured on this machine, on
-    the validation pages, with and without the language model, beside the packaged ones; the rule
-    by which they are packaged is printed.
+    the validation pages, with and without the language model, beside the packaged ones, which
+    takes minutes; the rule by which they are packaged is printed.
 
     Example: lab adopt on-a-gpu
     """
@@ -62,6 +62,12 @@ def adopt(
             print("weights: there are none in the folder")
             return
         print(adoption.RULE)
+        each = f"{pages} pages" if pages else "all validation pages"
+        print(
+            f"Reading {each} of each group four times: new and packaged weights, without and with "
+            "the language model. That takes minutes; --pages 10 takes fewer.",
+            flush=True,
+        )
         against = _compared(reader, Path(scratch) / "pages", pages)
         if against:
             print(f"Not packaged: {'; '.join(against)}.")
@@ -80,8 +86,8 @@ def _compared(reader: Path, scratch: Path, pages: int | None) -> list[str]:
     new, old = adoption.compare(reader, [item for items in written for item in items])
     for group in adoption.GROUPS:
         print(
-            f"{group:8} CER without language model {new.alone[group]:.4f} "
-            f"(packaged {old.alone[group]:.4f}), with it {new.with_model[group]:.4f} "
+            f"{group:8} CER without language model {new.without_model[group]:.4f} "
+            f"(packaged {old.without_model[group]:.4f}), with it {new.with_model[group]:.4f} "
             f"(packaged {old.with_model[group]:.4f})"
         )
     print(f"{new.seconds:.3f} s a page (packaged {old.seconds:.3f}), {new.bytes / 1e6:.1f} MB")

@@ -1,8 +1,7 @@
 """`lab profile`: what batches of pages cost on this machine, as tables, plots and traces."""
 
+import importlib.util
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,7 +9,6 @@ import typer
 
 if TYPE_CHECKING:
     from lab_utils.profiling import Profile
-    from lab_utils.profiling.batch_sizes import Progress
     from text_recognizer.paragraph_text_recognizer import ParagraphTextRecognizer
 
 
@@ -62,14 +60,21 @@ def profile(
         raise ProfileError("Give --plot or --tensorboard, not both.")
     folder = out or lab_folder() / "profiles" / device.partition(":")[0]
     if tensorboard:
-        return _show_traces(folder, port)
-    _prepare_plots()
+        from lab_utils.profiling.tensorboard import serve_traces
+
+        return serve_traces(folder, port)
+    if importlib.util.find_spec("matplotlib") is None:
+        raise ProfileError("The package matplotlib is missing; `pip install matplotlib` adds it.")
     if plot:
         return _draw_again(folder)
     sizes = _sizes(batch_sizes)
     kept = _kept(keep_traces, sizes)
     check_replaceable(folder)
-    images = _images(pages)
+    images = None
+    if pages:
+        from text_recognizer.evaluate.labels import load_items
+
+        images = [item.path for item in load_items(pages)]
     recognizer = _recognizer(device, model, threads)
     found = _measured(recognizer, sizes, kept, folder, images)
     _print_tables(found)
@@ -86,14 +91,6 @@ def _sizes(text: str) -> list[int]:
         if not (word.isascii() and word.removeprefix("-").isdigit() and len(word) <= 10):
             raise ProfileError(f'"{word[:40]}" is no batch size; give numbers such as 1,2,4.')
     return checked_sizes([int(word) for word in words])
-
-
-def _images(pages: Path | None) -> list[Path] | None:
-    if pages is None:
-        return None
-    from text_recognizer.evaluate.labels import load_items
-
-    return [item.path for item in load_items(pages)]
 
 
 def _kept(text: str, sizes: list[int]) -> list[int] | None:
@@ -143,14 +140,14 @@ def _measured(
     from lab_utils.profiling.folder import PROFILE_NAME, replaced_folder
 
     # The plots belong to the whole that takes the folder's place.
-    with replaced_folder(folder) as partial, _progress() as progress:
+    with replaced_folder(folder) as partial:
         found = profile_batch_sizes(
             recognizer,
             None,
             sizes,
             out=partial,
             pages=images,
-            progress=progress,
+            progress=True,
             command=shlex.join(["lab", *sys.argv[1:]]),
         )
         _draw(found, partial)
@@ -158,32 +155,6 @@ def _measured(
             found = found.keep_traces(kept)
             found.save(partial / PROFILE_NAME)
     return Profile.load(folder)
-
-
-@contextmanager
-def _progress() -> Iterator["Progress"]:
-    """A bar on stderr, where that is a terminal."""
-    from tqdm import tqdm
-
-    with tqdm(unit="page", leave=False, disable=None, file=sys.stderr) as bar:
-
-        def show(done: int, total: int, what: str) -> None:
-            bar.total = total
-            bar.set_description(what, refresh=False)
-            bar.update(done - bar.n)
-            bar.refresh()
-
-        yield show
-
-
-def _prepare_plots() -> None:
-    """Raises ProfileError, at once, where the package that draws is missing."""
-    import importlib.util
-
-    from lab_utils.profiling.folder import ProfileError
-
-    if importlib.util.find_spec("matplotlib") is None:
-        raise ProfileError("The package matplotlib is missing; `pip install matplotlib` adds it.")
 
 
 def _draw(found: "Profile", folder: Path) -> list[Path]:
@@ -195,16 +166,15 @@ def _draw(found: "Profile", folder: Path) -> list[Path]:
     if not found.measured:
         return []
     figures = {
-        "latency_and_throughput": latency_and_throughput([found]),
-        "utilization": utilization([found]),
+        "latency_and_throughput": latency_and_throughput(found),
+        "utilization": utilization(found),
     }
     for batch in {b.batch_size: b for b in (found.measured[0], found.best)}.values():
         if batch.trace:
             figures[f"timeline_{batch.batch_size:02}"] = timeline(read_trace(batch.trace))
-    paths = [folder / f"{name}.png" for name in figures]
-    for path, figure in zip(paths, figures.values(), strict=True):
-        figure.savefig(path, dpi=130)
-    return paths
+    for name, figure in figures.items():
+        figure.savefig(folder / f"{name}.png", dpi=130)
+    return [folder / f"{name}.png" for name in figures]
 
 
 def _draw_again(folder: Path) -> None:
@@ -213,47 +183,31 @@ def _draw_again(folder: Path) -> None:
 
     found = Profile.load(folder)
     try:
-        for path in _draw(found, folder):
-            print(path)
+        paths = _draw(found, folder)
     except OSError as error:
         raise ProfileError(
             f"The plots cannot be written into {folder} ({error.strerror}); make it writable."
         ) from None
-
-
-def _show_traces(folder: Path, port: int | None) -> None:
-    from lab_utils.profiling.tensorboard import PLUGIN_NOTE, TensorBoard
-
-    with TensorBoard(folder, port) as board:
-        print(f"TensorBoard shows the traces at {board.url}#pytorch_profiler")
-        print(PLUGIN_NOTE)
-        print("Ctrl-C ends it.", flush=True)
-        board.wait()
+    print(*paths, sep="\n")
 
 
 def _print_tables(found: "Profile") -> None:
-    from lab_utils.profiling.tables import (
-        as_text,
-        figures_table,
-        operators_table,
-        parts_table,
-        waiting_table,
-    )
+    from lab_utils.profiling import tables
 
-    print(f"{found.about}\n\n{as_text(figures_table(found))}")
+    print(f"{found.about}\n\n{tables.as_text(tables.figures_table(found))}")
     best = found.best
-    if found.device["kind"] == "cuda" and found.measured and not best.device_seconds:
+    if found.device.get("kind") == "cuda" and found.measured and not best.device_seconds:
         print("\nThe profiler recorded nothing of the GPU: CUPTI is missing, or not allowed here.")
     if best is None:
         return
     size = best.batch_size
     for title, table in {
-        "Share of a batch's time, by its pages": parts_table(found),
-        f"Top operators, batch of {size}": operators_table(best),
-        f"While the GPU was idle, batch of {size}": waiting_table(best),
+        "Share of a batch's time, by its pages": tables.parts_table(found),
+        f"Top operators, batch of {size}": tables.operators_table(best),
+        f"While the GPU was idle, batch of {size}": tables.waiting_table(best),
     }.items():
         if table[1]:
-            print(f"\n{title}\n{as_text(table)}")
+            print(f"\n{title}\n{tables.as_text(table)}")
 
 
 def _contents(folder: Path) -> str:
@@ -262,5 +216,5 @@ def _contents(folder: Path) -> str:
     traces = trace_paths(folder)
     size = sum(path.stat().st_size for path in traces) / 1e6
     counts = {"plot": sum(1 for _ in folder.glob("*.png")), "trace": len(traces)}
-    told = [f"{count} {name}" + "s" * (count != 1) for name, count in counts.items()]
-    return f"profile.json, {', '.join(told)} ({size:.1f} MB)"
+    parts = [f"{count} {name}" + "s" * (count != 1) for name, count in counts.items()]
+    return f"profile.json, {', '.join(parts)} ({size:.1f} MB)"

@@ -38,14 +38,14 @@ def ray(
         bool,
         typer.Option(
             "--allow-open-ports",
-            help="Let Ray's processes listen on all addresses, behind a token.",
+            help="Let Ray's replicas listen on all addresses, behind a token.",
         ),
     ] = False,
 ) -> None:
     """Serve the model with Ray Serve: pages that come at the same time are read in one batch.
 
-    Listens on 127.0.0.1; Ray's processes also open ports on all addresses. SIGHUP loads the model
-    file again, without losing a request.
+    Listens on 127.0.0.1; each replica of Ray Serve also opens a port on all addresses, for which
+    Ray has no option. SIGHUP loads the model file again, without losing a request.
 
     Example: lab service ray --replicas 2 --max-batch 8
     """
@@ -59,7 +59,6 @@ def ray(
     reloads: queue.SimpleQueue[None] = queue.SimpleQueue()
     print("Ray starts (10 s, more on a busy machine) ...", flush=True)
     with serving(settings, port, allow_open_ports) as service:
-        signal.signal(signal.SIGTERM, signal.default_int_handler)
         signal.signal(signal.SIGHUP, lambda *_: reloads.put(None))
         print(f"The model service: {service.url}")
         print("Ctrl-C ends it.", flush=True)

@@ -4,17 +4,15 @@ What they do is in `lab_utils.staging`; here are the options and what is said on
 """
 
 import sys
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from lab_utils.staging.names import LATEST, PROJECT
 from text_recognizer.places import PROJECT as PROJECT_FOLDER
 from text_recognizer.places import lab_folder
-
-if TYPE_CHECKING:
-    from lab_utils.staging import Parity
 
 Project = Annotated[
     str, typer.Option(envvar="WANDB_PROJECT", help="NAME or ENTITY/NAME at the tracker.")
@@ -127,11 +125,9 @@ def _follow_recipe(context: typer.Context, file: Path, out: Path | None) -> None
     from text_recognizer.train.follow_recipe import follow
     from text_recognizer.train.recipe import read_recipe
 
-    follow(read_recipe(file), out or lab_folder() / "runs" / file.stem, say=_say_at_once)
-
-
-def _say_at_once(line: str) -> None:
-    print(line, flush=True)
+    follow(
+        read_recipe(file), out or lab_folder() / "runs" / file.stem, say=partial(print, flush=True)
+    )
 
 
 def stage(
@@ -156,7 +152,8 @@ def stage(
     again = "" if done.is_new else "; the same bytes were there before"
     print(
         f"{_named(done.name, done.aliases)}: from {done.checkpoint}, {done.bytes / 1e6:.1f} MB "
-        f"({done.ratio:.2f} of the checkpoint), {_parity(done.parity)}{again}"
+        f"({done.ratio:.2f} of the checkpoint), the same tokens on {done.parity.pages} pages, "
+        f"logits within {done.parity.largest_logit_difference:.1g}{again}"
     )
 
 
@@ -247,13 +244,6 @@ def _say(step: str) -> None:
 
 def _named(name: str, aliases: list[str]) -> str:
     return f"{name} ({', '.join(aliases)})" if aliases else name
-
-
-def _parity(parity: "Parity") -> str:
-    return (
-        f"the same tokens on {parity.pages} pages, "
-        f"logits within {parity.largest_logit_difference:.1g}"
-    )
 
 
 def _short(path: Path) -> Path:

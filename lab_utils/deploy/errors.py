@@ -1,46 +1,49 @@
 """What AWS or the machine refuses while deploying, as one sentence that says what to do."""
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
 
 from text_recognizer.errors import RecognizerError
-
-if TYPE_CHECKING:
-    from botocore.exceptions import ClientError
 
 
 class DeployError(RecognizerError):
     """A deployment can't go on; the message says what to do."""
 
 
-_DENIED = {"AccessDenied", "AccessDeniedException", "UnauthorizedOperation", "AuthorizationError"}
-_EXPIRED = {"ExpiredToken", "ExpiredTokenException", "RequestExpired", "TokenRefreshRequired"}
-_UNKNOWN_KEYS = {
-    "AuthFailure",
-    "IncompleteSignature",
-    "InvalidAccessKeyId",
-    "InvalidClientTokenId",
-    "InvalidSignatureException",
-    "SignatureDoesNotMatch",
-    "UnrecognizedClientException",
-}
-_QUOTA = {
-    "CodeStorageExceededException",
-    "LimitExceeded",
-    "LimitExceededException",
-    "LimitExceededFault",
-    "ServiceQuotaExceededException",
-}
-_SLOW_DOWN = {
-    "RequestLimitExceeded",
-    "ServiceUnavailable",
-    "Throttling",
-    "ThrottlingException",
-    "TooManyRequestsException",
-}
-
 _SIGN_IN = "run `aws configure` or `aws sso login`, or set AWS_PROFILE"
+
+_REFUSALS = {
+    "AccessDenied|UnauthorizedOperation|AuthorizationError": (
+        "These AWS credentials may not call {action}: have it allowed, or use others."
+    ),
+    "Expired|TokenRefreshRequired": f"The AWS credentials have expired: {_SIGN_IN}.",
+    "AuthFailure|Signature|InvalidAccessKeyId|InvalidClientTokenId|UnrecognizedClient": (
+        f"AWS does not know these credentials ({{code}}): {_SIGN_IN}."
+    ),
+    "RequestLimitExceeded|ServiceUnavailable|Throttling|TooManyRequests": (
+        "AWS asks to slow down at {action}: run the command again in a minute."
+    ),
+    "LimitExceeded|QuotaExceeded|CodeStorageExceeded": (
+        "A quota of the account is used up at {action} ({message}): ask AWS to raise it."
+    ),
+    "": "AWS refused {action}: {code}: {message}.",
+}
+"""Sentences for AWS's error codes: the first pattern that is found in a code has it."""
+
+_NO_ANSWERS = {
+    "NoCredentials|PartialCredentials": f"There are no AWS credentials: {_SIGN_IN}.",
+    "ProfileNotFound": "{message}: see `aws configure list-profiles`.",
+    "NoRegion": "There is no AWS region: pass --region, or set AWS_REGION.",
+    "SSO|Token|CredentialRetrieval": (
+        f"The AWS credentials cannot be had ({{message}}): {_SIGN_IN}."
+    ),
+    "EndpointConnection|ConnectTimeout|ReadTimeout|SSLError": (
+        "AWS cannot be reached for {action}: check the network, --region and AWS_ENDPOINT_URL."
+    ),
+    "": "{action} failed: {message}.",
+}
+"""The same for the names of boto3's own errors."""
 
 
 @contextmanager
@@ -55,26 +58,17 @@ def explained(action: str) -> Iterator[None]:
     try:
         yield
     except ClientError as error:
-        raise DeployError(_refusal(error, action)) from error
+        answer = error.response.get("Error", {})
+        message = answer.get("Message") or str(error)
+        raise _error(_REFUSALS, answer.get("Code", ""), message, action) from error
     except BotoCoreError as error:
-        raise DeployError(_no_answer(error, action)) from error
+        raise _error(_NO_ANSWERS, type(error).__name__, str(error), action) from error
 
 
-def _refusal(error: "ClientError", action: str) -> str:
-    answer = error.response.get("Error", {})
-    code = answer.get("Code", "")
-    message = " ".join((answer.get("Message") or str(error)).split()).rstrip(".")
-    if code in _DENIED:
-        return f"These AWS credentials may not call {action}: have it allowed, or use others."
-    if code in _EXPIRED:
-        return f"The AWS credentials have expired: {_SIGN_IN}."
-    if code in _UNKNOWN_KEYS:
-        return f"AWS does not know these credentials ({code}): {_SIGN_IN}."
-    if code in _QUOTA:
-        return f"A quota of the account is used up at {action} ({message}): ask AWS to raise it."
-    if code in _SLOW_DOWN:
-        return f"AWS asks to slow down at {action}: run the command again in a minute."
-    return f"AWS refused {action}: {code}: {message}."
+def _error(sentences: dict[str, str], code: str, message: str, action: str) -> DeployError:
+    sentence = next(sentences[pattern] for pattern in sentences if re.search(pattern, code))
+    message = " ".join(message.split()).rstrip(".")
+    return DeployError(sentence.format(code=code, message=message, action=action))
 
 
 def failed_resource(resource: str, reason: str) -> str:
@@ -89,24 +83,3 @@ def failed_resource(resource: str, reason: str) -> str:
     if "already exists" in reason:
         return f"{resource} failed ({reason}): remove it, or pass another --name."
     return f"{resource} failed: {reason}."
-
-
-def _no_answer(error: Exception, action: str) -> str:
-    kind = type(error).__name__
-    if kind in ("NoCredentialsError", "PartialCredentialsError"):
-        return f"There are no AWS credentials: {_SIGN_IN}."
-    if kind == "ProfileNotFound":
-        return f"{error}: see `aws configure list-profiles`."
-    if kind == "NoRegionError":
-        return "There is no AWS region: pass --region, or set AWS_REGION."
-    if "SSO" in kind or "Token" in kind or kind == "CredentialRetrievalError":
-        return f"The AWS credentials cannot be had ({_one_line(error)}): {_SIGN_IN}."
-    if kind in ("EndpointConnectionError", "ConnectTimeoutError", "ReadTimeoutError", "SSLError"):
-        return (
-            f"AWS cannot be reached for {action}: check the network, --region and AWS_ENDPOINT_URL."
-        )
-    return f"{action} failed: {_one_line(error)}."
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split()).rstrip(".")

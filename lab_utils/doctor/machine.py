@@ -7,7 +7,7 @@ from pathlib import Path
 
 from lab_utils.doctor.finding import Finding, fix, note, ok
 from lab_utils.doctor.probe import Told
-from lab_utils.net import NetworkError, listening_socket
+from lab_utils.net import listening_socket
 from text_recognizer.places import lab_folder
 
 GIB = 2**30
@@ -129,5 +129,5 @@ def _is_free(port: int) -> bool:
     try:
         listening_socket(port).close()
         return True
-    except NetworkError:
+    except OSError:
         return False

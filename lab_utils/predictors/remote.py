@@ -6,8 +6,7 @@ import math
 import re
 import socket
 import ssl
-from typing import TYPE_CHECKING, NamedTuple
-from urllib.parse import quote, urlsplit
+from typing import TYPE_CHECKING
 
 import httpx
 
@@ -41,7 +40,6 @@ RETRIES = 5
 MAX_ANSWER_BYTES = 8_000_000
 """More than AWS Lambda answers with, and far more than the lines of any page."""
 
-_PORTS = {"http": 80, "https": 443}
 _BROKEN_OFF = (ssl.SSLEOFError, ssl.SSLZeroReturnError)
 
 
@@ -79,12 +77,10 @@ class RemotePredictor:
         if not (0 < timeout < math.inf and 0 < connect_timeout < math.inf and retries >= 0):
             raise ServiceError("Time-outs are positive seconds, and retries 0 or more.")
         place = _parse(url)
-        self.address = place.shown
+        self.address = str(place).partition("?")[0]
         """The service's address without its query, which may hold a key."""
-        self._target = place.target
-        self._url = f"{place.scheme}://{place.host_header}{place.target}"
+        self._url, self._target = str(place), place.raw_path.decode()
         self._headers = {
-            "Host": place.host_header,
             "User-Agent": "text-recognizer",
             "Content-Type": "application/json",
             "Accept": "application/json",
@@ -242,53 +238,33 @@ def _cause(error: BaseException | None, kind: type[BaseException]) -> BaseExcept
     return error
 
 
-class _Place(NamedTuple):
-    scheme: str
-    host: str
-    port: int
-    target: str
-
-    @property
-    def host_header(self) -> str:
-        name = f"[{self.host}]" if ":" in self.host else self.host
-        return name if self.port == _PORTS[self.scheme] else f"{name}:{self.port}"
-
-    @property
-    def shown(self) -> str:
-        return f"{self.scheme}://{self.host_header}{self.target.partition('?')[0]}"
-
-
-def _parse(url: str) -> _Place:
+def _parse(url: str) -> httpx.URL:
     if not isinstance(url, str):
         raise ServiceAddressError(
             f"Give the model service's address as text, not as {type(url).__name__}."
         )
     try:
-        parts = urlsplit(url.strip())
-        scheme, host, port = parts.scheme, parts.hostname, parts.port
-        if host and not host.isascii():
-            host = host.encode("idna").decode("ascii")
-    except ValueError:
-        scheme, host, port = "http", None, None
+        place = httpx.URL(url.strip())
+        place = place.copy_with(path=place.path or "/", fragment=None)
+    except httpx.InvalidURL:
+        place = httpx.URL("http:")
     # The address itself is never in these messages: it may hold a password.
-    if scheme not in _PORTS:
+    if place.scheme not in ("http", "https"):
         raise ServiceAddressError(
             "A model service's address begins with http:// or https://; "
             "give one like http://127.0.0.1:9000."
         )
-    if not host or port == 0 or re.search(r"[^0-9A-Za-z.:_%-]", host):
+    is_host = re.fullmatch(r"[\w.-]+|[\da-f:.]+(%\w+)?", place.raw_host.decode(), re.A | re.I)
+    if not is_host or (place.port is not None and not 0 < place.port < 2**16):
         raise ServiceAddressError(
             "The model service's address is not complete; give one like http://127.0.0.1:9000."
         )
-    if parts.username is not None or parts.password is not None:
+    if place.userinfo:
         raise ServiceAddressError(
             "The model service's address holds a user name or password, which would end up in "
             "logs; give it without."
         )
-    target = quote(parts.path or "/", safe="/%:@!$&'()*+,;=~-._")
-    if parts.query:
-        target += "?" + quote(parts.query, safe="/%:@!$&'()*+,;=~-._?")
-    return _Place(scheme, host, port or _PORTS[scheme], target)
+    return place
 
 
 def _text(text: str) -> str:

@@ -7,14 +7,15 @@ import gc
 import os
 import statistics
 import tempfile
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Iterable, Sequence
+from contextlib import ExitStack
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
+from tqdm import tqdm
 
 from lab_utils.profiling.device import describe_device, describe_versions, project_commit
 from lab_utils.profiling.folder import PROFILE_NAME, ProfileError, replaced_folder
@@ -24,11 +25,11 @@ from lab_utils.profiling.gpu_figures import (
     gpu_utilization,
     sm_efficiency,
 )
-from lab_utils.profiling.measurement import Measurement, Progress, Run
+from lab_utils.profiling.measurement import SECONDS_PER_SIZE, Measurement, Run
 from lab_utils.profiling.pages import SAMPLES, load_pages, repeated, sample_batch
 from lab_utils.profiling.profile import TOO_LARGE, BatchFigures, Profile
 from lab_utils.profiling.trace import TraceError, read_trace
-from lab_utils.profiling.trace_operators import cpu_seconds, memory, parts, top_operators
+from lab_utils.profiling.trace_operators import cpu_seconds, parts, top_operators
 from lab_utils.profiling.waiting import waiting_operators
 from text_recognizer.images import ImageSource
 
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
 
 BATCH_SIZES = (1, 2, 4, 8, 16, 32)
 MAX_BATCH_SIZE = 512
-"""Pages; a larger batch has no use, and a system may kill who asks for so much memory."""
+"""Pages; a larger batch has no use, and a system may kill what asks for so much memory."""
 _TOP_OPERATORS = 10
 
 
@@ -48,8 +49,10 @@ def profile_batch_sizes(
     *,
     out: str | os.PathLike | None = None,
     repeats: int | None = None,
+    seconds: float = SECONDS_PER_SIZE,
+    traced: bool = True,
     pages: Sequence[ImageSource] | None = None,
-    progress: Progress | None = None,
+    progress: bool = False,
     command: str | None = None,
 ) -> Profile:
     """Measures the network on batches of these sizes, and traces one batch of each.
@@ -65,11 +68,12 @@ def profile_batch_sizes(
         batch_sizes: pages in a batch, in any order.
         out: folder for `profile.json` and the traces, in `batch_size_NN`; a profile that it holds
             is replaced once the new one is whole. None: no file is kept.
-        repeats: batches of each size to time. None: as many as take SECONDS_PER_SIZE, but between
+        repeats: batches of each size to time. None: as many as take `seconds`, but between
             MIN_REPEATS and MAX_REPEATS.
+        traced: whether each size runs under the profiler. What its trace would show is None else.
         pages: images to make batches of, from the first one on, and again where there are too few;
             None: the pages to show of `data/pages`, in mixtures of equal cost.
-        progress: see Progress.
+        progress: whether a bar is shown on stderr, if that is a terminal.
         command: what the profile says that took it.
 
     Raises:
@@ -95,10 +99,12 @@ def profile_batch_sizes(
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="lab-profile-")))
         else:
             folder = stack.enter_context(replaced_folder(Path(out)))
-        measurement = Measurement(recognizer, runs, progress)
+        bar = tqdm(unit="page", leave=False, disable=None if progress else True)
+        measurement = Measurement(recognizer, runs, stack.enter_context(bar))
         measurement.warm_up()
-        measurement.time(repeats)
-        measurement.trace(folder)
+        measurement.time(repeats, seconds)
+        if traced:
+            measurement.trace(folder)
         found = Profile(
             device=describe_device(where),
             versions=describe_versions(),
@@ -128,13 +134,12 @@ def checked_sizes(batch_sizes: Iterable[int]) -> list[int]:
 
 
 def with_trace(timed: BatchFigures, path: Path) -> BatchFigures:
-    """The figures of a batch size with those of its trace; the memory only where it is not known.
+    """The figures of a batch size with those of its trace; the memory only if it isn't known.
 
     Raises TraceError if the trace can't be read.
     """
     trace = read_trace(path)
     memory_bytes = timed.memory_bytes
-    waiting = waiting_operators(trace, _TOP_OPERATORS) if trace.work else []
     return replace(
         timed,
         traced_seconds=trace.seconds,
@@ -143,9 +148,9 @@ def with_trace(timed: BatchFigures, path: Path) -> BatchFigures:
         gpu_utilization=gpu_utilization(trace),
         sm_efficiency=sm_efficiency(trace),
         achieved_occupancy=achieved_occupancy(trace),
-        memory_bytes=memory(trace).get("CPU") if memory_bytes is None else memory_bytes,
+        memory_bytes=trace.memory.get("CPU") if memory_bytes is None else memory_bytes,
         operators=top_operators(trace, _TOP_OPERATORS),
-        waiting={one.name: one.seconds for one in waiting},
+        waiting=waiting_operators(trace, _TOP_OPERATORS),
         parts=parts(trace),
         trace=path,
     )
@@ -162,23 +167,16 @@ def _figures(run: Run) -> BatchFigures:
     )
     if run.trace is None:
         return timed
+    # Python would look for garbage among the millions of objects of a large trace, again and again
+    # while they are made: that is 40 % of the time to read one.
+    was_enabled = gc.isenabled()
+    gc.disable()
     try:
-        with _no_collections():
-            return with_trace(timed, run.trace)
+        return with_trace(timed, run.trace)
     except TraceError:
         # Of very many pages, it is larger than what is read; the times are good all the same.
         run.trace.unlink()
         return timed
-
-
-@contextmanager
-def _no_collections() -> Iterator[None]:
-    """Keeps Python from looking for garbage among the millions of objects of a large trace, again
-    and again while they are made: that is 40 % of the time to read one."""
-    was_enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
     finally:
         if was_enabled:
             gc.enable()

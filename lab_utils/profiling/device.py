@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from text_recognizer.places import PROJECT
+from text_recognizer.threads import usable_processors
 
 if TYPE_CHECKING:
     import torch
@@ -55,12 +56,15 @@ def describe_versions() -> dict[str, str | None]:
 
 
 def project_commit() -> str | None:
-    """The commit that is checked out, with "+changes" if files differ from it.
+    """What `LAB_COMMIT` says; else the commit that is checked out, with "+changes" if files differ
+    from it; None for a copy without git's folder.
 
-    A copy without git's folder has what `LAB_COMMIT` says, or None.
+    The variable wins, since a copy of a checkout can hold a folder of git's that is out of date.
     """
+    if given := os.environ.get("LAB_COMMIT"):
+        return given
     if not (PROJECT / ".git").exists():
-        return os.environ.get("LAB_COMMIT")  # the current folder may belong to another project
+        return None  # the current folder may belong to another project
     commit = _output("git", "-C", str(PROJECT), "rev-parse", "HEAD")
     changes = _output("git", "-C", str(PROJECT), "status", "--porcelain", "--untracked-files=no")
     return f"{commit}+changes" if commit and changes else commit or None
@@ -72,9 +76,7 @@ def _processor() -> dict[str, Any]:
     return {
         "kind": "cpu",
         "name": _processor_name(),
-        "cores": len(os.sched_getaffinity(0))
-        if hasattr(os, "sched_getaffinity")
-        else os.cpu_count(),
+        "cores": usable_processors(),
         "threads": torch.get_num_threads(),
         "interop_threads": torch.get_num_interop_threads(),
         "memory_bytes": _memory_bytes(),
@@ -83,10 +85,10 @@ def _processor() -> dict[str, Any]:
 
 def _processor_name() -> str:
     try:
-        told = Path("/proc/cpuinfo").read_text(errors="replace")
+        text = Path("/proc/cpuinfo").read_text(errors="replace")
     except OSError:
-        told = ""
-    found = re.search(r"^(?:model name|Model)\s*:\s*(.+)$", told, re.MULTILINE)
+        text = ""
+    found = re.search(r"^(?:model name|Model)\s*:\s*(.+)$", text, re.MULTILINE)
     return " ".join(found[1].split()) if found else platform.processor() or platform.machine()
 
 
@@ -98,8 +100,8 @@ def _memory_bytes() -> int | None:
 
 
 def _driver() -> str | None:
-    told = _output("nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader")
-    return told.splitlines()[0].strip() if told else None
+    versions = _output("nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader")
+    return versions.splitlines()[0].strip() if versions else None
 
 
 def _installed(package: str) -> str | None:
@@ -110,16 +112,10 @@ def _installed(package: str) -> str | None:
 
 
 def _output(*command: str) -> str:
-    """What a program prints; "" where it is not there, fails or hangs."""
+    """What a program prints; "" if it is not there, fails or hangs."""
+    options = {"capture_output": True, "text": True, "errors": "replace", "timeout": _SECONDS}
     try:
-        done = subprocess.run(
-            command,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            errors="replace",
-            timeout=_SECONDS,
-        )
+        done = subprocess.run(command, stdin=subprocess.DEVNULL, **options)
     except (OSError, subprocess.SubprocessError):
         return ""
     return done.stdout.strip() if done.returncode == 0 else ""

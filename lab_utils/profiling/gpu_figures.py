@@ -13,51 +13,39 @@ Interval = tuple[float, float]
 """Start and end, in µs."""
 
 
-def gpu_utilization(trace: Trace, device: int | None = None) -> float | None:
-    """The share of the window in which at least one kernel ran; None if no GPU did anything.
-
-    Args:
-        device: the GPU's number; None: the mean over the GPUs that ran a kernel.
-    """
-    return _per_device(trace, device, _utilization)
+def gpu_utilization(trace: Trace) -> float | None:
+    """The share of the window in which at least one kernel ran, as a mean over the GPUs that ran
+    one; None if no GPU did anything."""
+    return _mean(trace, _utilization)
 
 
-def sm_efficiency(trace: Trace, device: int | None = None) -> float | None:
-    """The mean share, over the window, of the GPU's multiprocessors that had work.
+def sm_efficiency(trace: Trace) -> float | None:
+    """The mean share, over the window, of a GPU's multiprocessors that had work.
 
     At each moment this is the number of blocks a multiprocessor of all the kernels that run, but at
-    most 1. None if the trace tells no blocks. `device` as in `gpu_utilization`.
+    most 1. None if the trace has no blocks. Of several GPUs, their mean.
     """
-    return _per_device(trace, device, _efficiency)
+    return _mean(trace, _efficiency)
 
 
-def achieved_occupancy(trace: Trace, device: int | None = None) -> float | None:
+def achieved_occupancy(trace: Trace) -> float | None:
     """The mean over the kernels, weighted by their time, of the warps that were active out of those
-    that a multiprocessor can hold, in [0, 1]; the plugin tells it in percent.
+    that a multiprocessor can hold, in [0, 1]; the plugin shows it in percent.
 
-    None if the trace tells no occupancy. `device` as in `gpu_utilization`.
+    None if the trace has no occupancy. Of several GPUs, their mean.
     """
-    return _per_device(trace, device, _occupancy)
+    return _mean(trace, _occupancy)
 
 
-def device_seconds(trace: Trace, device: int | None = None) -> float:
-    """s of the window in which the GPU ran kernels, copied or filled memory; 0 without a GPU.
-
-    Args:
-        device: the GPU's number; None: the sum over all of them.
-    """
-    devices = {work.device for work in trace.work} if device is None else {device}
-    return sum(length(busy(trace, one)) for one in devices) / 1e6
+def device_seconds(trace: Trace) -> float:
+    """s of the window in which GPUs ran kernels, copied or filled memory; 0 without a GPU."""
+    return sum(length(busy(trace, one)) for one in {work.device for work in trace.work}) / 1e6
 
 
-def busy(trace: Trace, device: int, kernels_alone: bool = False) -> list[Interval]:
+def busy(trace: Trace, device: int) -> list[Interval]:
     """When the GPU worked within the window, as intervals that neither touch nor overlap, in µs."""
-    intervals = [
-        (work.start, work.end)
-        for work in trace.work
-        if work.device == device and (work.kind == "kernel" or not kernels_alone)
-    ]
-    return clipped(union(intervals), 0, trace.duration)
+    own = ((work.start, work.end) for work in trace.work if work.device == device)
+    return clipped(union(own), 0, trace.duration)
 
 
 def union(intervals: Iterable[Interval]) -> list[Interval]:
@@ -81,13 +69,10 @@ def length(intervals: Iterable[Interval]) -> float:
     return sum(end - start for start, end in intervals)
 
 
-def _per_device(
-    trace: Trace, device: int | None, figure: Callable[[Trace, list[Work]], float | None]
-) -> float | None:
+def _mean(trace: Trace, figure: Callable[[Trace, list[Work]], float | None]) -> float | None:
     kernels: dict[int, list[Work]] = {}
-    for work in trace.work:
-        if work.kind == "kernel" and device in (None, work.device):
-            kernels.setdefault(work.device, []).append(work)
+    for kernel in trace.kernels:
+        kernels.setdefault(kernel.device, []).append(kernel)
     values = [figure(trace, own) for own in kernels.values()]
     known = [value for value in values if value is not None]
     return sum(known) / len(known) if known else None

@@ -7,7 +7,7 @@ in a batch), launch all at once (a recorded graph), or let a compiler join the k
 import statistics
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -35,9 +35,6 @@ class Way:
     pages_per_second: float | None
     equal: bool | None
     note: str = ""
-
-    def as_dict(self) -> dict:
-        return asdict(self)
 
 
 def compare_ways(
@@ -67,10 +64,8 @@ def compare_ways(
             with torch.inference_mode():
                 rate, texts = _measured(prepare(), widths, repeats)
         except Exception as error:  # a compiler fails in many ways; the others go on
-            note = (
-                f"{type(error).__name__}: {str(error).splitlines()[0][:120] if str(error) else ''}"
-            )
-            found.append(Way(name, None, None, note))
+            reason = str(error).partition("\n")[0][:120]
+            found.append(Way(name, None, None, f"{type(error).__name__}: {reason}"))
             continue
         first = first or texts
         found.append(Way(name, rate, texts == first))

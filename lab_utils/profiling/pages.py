@@ -1,6 +1,6 @@
 """The pages that are read while a profile is taken, chosen so that batches can be compared.
 
-The dearest of the sample pages costs 17 times what the cheapest does, so which pages are in a batch
+The slowest of the sample pages takes 17 times as long as the fastest, so which pages are in a batch
 matters as much as how many.
 """
 
@@ -14,10 +14,10 @@ _TYPICAL = 3
 """The page to show that takes 0.96 times the average of all of them."""
 
 _MIXED = (5, 6, 0, 11, 1, 4, 8, 10, 15, 7, 3, 14, 2, 13, 12, 9)
-"""All pages to show, dear and cheap ones in turns. The first 2, 4, 8 and 16 take 1 % more or less
+"""All pages to show, slow and fast ones in turns. The first 2, 4, 8 and 16 take 1 % more or less
 than the average a page, other beginnings up to 9 % (processor time, median of 10 rounds)."""
 
-SAMPLES = f"{len(_MIXED)} pages to show of data/pages, the typical one alone for batches of one"
+SAMPLES = f"{len(_MIXED)} pages to show of data/pages, only the typical one for batches of one"
 
 
 def sample_batch(size: int) -> list[LoadedImage]:

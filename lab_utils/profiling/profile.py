@@ -1,17 +1,17 @@
 """The figures of batch sizes on one device, as a file: plots, tables and notebooks start from it,
-also where the device that they were measured on is not at hand."""
+also if the device that they were measured on is not at hand."""
 
-import dataclasses
 import json
 import math
 import os
 import statistics
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, Field, FiniteFloat, ValidationError, model_validator
+from pydantic import ConfigDict, Field, FiniteFloat, TypeAdapter, ValidationError, model_validator
+from pydantic.dataclasses import dataclass
 
 from lab_utils.profiling.folder import PROFILE_NAME, ProfileError
 from lab_utils.profiling.trace_operators import Amount, OperatorTime
@@ -27,11 +27,10 @@ TOO_LARGE = "does not fit the memory"
 RECORDINGS = PROJECT / "data" / "traces"
 """Profiles of devices that few have at hand, one folder for each kind."""
 
+_STRICT = ConfigDict(strict=True)
 
-Positive = Annotated[FiniteFloat, Field(gt=0)]
 
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=_STRICT)
 class BatchFigures:
     """What batches of one size cost. What was not measured, or the device does not have, is None.
 
@@ -41,14 +40,13 @@ class BatchFigures:
 
     batch_size: Annotated[int, Field(gt=0)]
     status: Literal[MEASURED, TOO_LARGE] = MEASURED
-    """MEASURED or TOO_LARGE."""
-    seconds: list[Positive] = field(default_factory=list)
+    seconds: list[Annotated[FiniteFloat, Field(gt=0)]] = field(default_factory=list)
     """s of each batch that was timed: from the pages on the device to the text's tokens."""
     cpu_utilization: Amount | None = None
     """The time in which PyTorch's threads were at work, out of what they had, in [0, 1]: a median
     over the timed batches. A thread that waits in a busy loop for others counts as at work."""
     traced_seconds: Amount | None = None
-    """s of the batch in the trace: the window that the figures below speak of."""
+    """s of the batch in the trace: the window of the figures below."""
     cpu_seconds: Amount | None = None
     """s in which the calling thread worked in operators; see `cpu_seconds` of a trace."""
     device_seconds: Amount | None = None
@@ -65,7 +63,13 @@ class BatchFigures:
     parts: dict[str, Amount] = field(default_factory=dict)
     """Share of the window in each part of the model; "reader" holds those within it."""
     trace: Path | None = None
-    """The trace, where it was kept."""
+    """The trace, if it was kept."""
+
+    @model_validator(mode="after")
+    def _is_measured_or_not(self) -> "BatchFigures":
+        if bool(self.seconds) != (self.status == MEASURED):
+            raise ValueError('"status" and "seconds" do not fit together')
+        return self
 
     @property
     def p50(self) -> float | None:
@@ -95,7 +99,7 @@ class BatchFigures:
         return 1 / self.p50 if self.seconds else None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=_STRICT)
 class Profile:
     """Batch sizes measured on one device in one go."""
 
@@ -110,8 +114,16 @@ class Profile:
     """See `project_commit`."""
     pages: str
     """What was read."""
-    batches: list[BatchFigures]
+    batches: Annotated[list[BatchFigures], Field(min_length=1)]
     """By batch size, the smallest first."""
+    format: Literal[PROFILE_FORMAT] = PROFILE_FORMAT
+
+    @model_validator(mode="after")
+    def _sizes_rise(self) -> "Profile":
+        sizes = [batch.batch_size for batch in self.batches]
+        if sorted(set(sizes)) != sizes:
+            raise ValueError("its batch sizes do not rise")
+        return self
 
     @property
     def measured(self) -> list[BatchFigures]:
@@ -120,27 +132,25 @@ class Profile:
 
     @property
     def best(self) -> BatchFigures | None:
-        """The batch size with the most pages a second; None where none fits the memory."""
+        """The batch size with the most pages a second; None if none fits the memory."""
         return max(self.measured, key=lambda batch: batch.pages_per_second, default=None)
 
     @property
     def about(self) -> str:
         """Device, driver, versions, date and commit, as one line."""
-        device, versions = self.device, self.versions
-        told = [str(device.get("name") or device.get("kind"))]
-        if threads := device.get("threads"):
-            told.append(f"{threads} thread" + "s" * (threads != 1))
-        if device.get("driver"):
-            told.append(f"driver {device['driver']}")
-        if versions.get("torch"):
-            told.append(f"torch {versions['torch']}")
-        told.append(self.date[:10])
-        if self.commit:
-            told.append(f"commit {self.commit[:10]}")
-        return ", ".join(told)
+        threads, driver = self.device.get("threads"), self.device.get("driver")
+        facts = [
+            str(self.device.get("name") or self.device.get("kind")),
+            threads and f"{threads} thread" + "s" * (threads != 1),
+            driver and f"driver {driver}",
+            self.versions.get("torch") and f"torch {self.versions['torch']}",
+            self.date[:10],
+            self.commit and f"commit {self.commit[:10]}",
+        ]
+        return ", ".join(fact for fact in facts if fact)
 
     def keep_traces(self, sizes: Iterable[int]) -> "Profile":
-        """Deletes the traces of all other batch sizes; returns the profile that knows of it."""
+        """Deletes the traces of all other batch sizes; returns the profile without them."""
         sizes = set(sizes)
         batches = []
         for batch in self.batches:
@@ -148,14 +158,14 @@ class Profile:
                 batch.trace.unlink(missing_ok=True)
                 if not any(batch.trace.parent.iterdir()):
                     batch.trace.parent.rmdir()
-                batch = dataclasses.replace(batch, trace=None)
+                batch = replace(batch, trace=None)
             batches.append(batch)
-        return dataclasses.replace(self, batches=batches)
+        return replace(self, batches=batches)
 
     def save(self, path: str | os.PathLike) -> None:
         """Writes it as JSON; a trace is named by its place relative to the file's folder."""
         path = Path(path)
-        document = {"format": PROFILE_FORMAT, **dataclasses.asdict(self)}
+        document = TypeAdapter(Profile).dump_python(self, mode="json")
         for batch in document["batches"]:
             if batch["trace"] is not None:
                 batch["trace"] = Path(os.path.relpath(batch["trace"], path.parent)).as_posix()
@@ -171,58 +181,22 @@ class Profile:
         path = Path(path)
         if path.is_dir():
             path = path / PROFILE_NAME
-        data = _read(path)
         try:
-            _Format.model_validate_json(data)
-        except ValidationError:
+            found = TypeAdapter(cls).validate_json(_read(path))
+            batches = [
+                replace(batch, trace=_trace(batch.trace, path.parent)) for batch in found.batches
+            ]
+        except ValueError as error:
+            why = _problem(error) if isinstance(error, ValidationError) else error
             raise ProfileError(
-                f"{path} is no profile of this version; take one with `lab profile`."
+                f"{path} is damaged or no profile of this version ({why}); take one with "
+                "`lab profile`."
             ) from None
-        try:
-            found = _Document.model_validate_json(data)
-        except ValidationError as error:
-            raise ProfileError(
-                f"{path} is a damaged profile ({_problem(error)}); take one with `lab profile`."
-            ) from None
-        fields = {field.name: getattr(found, field.name) for field in dataclasses.fields(cls)}
-        batches = [
-            dataclasses.replace(batch, trace=_trace(batch.trace, path.parent))
-            for batch in found.batches
-        ]
-        return cls(**{**fields, "batches": batches})
-
-
-class _Format(BaseModel):
-    format: Literal[PROFILE_FORMAT]
-
-
-class _Document(BaseModel, strict=True):
-    """A profile's file."""
-
-    device: dict[str, Any]
-    versions: dict[str, str | None]
-    date: str
-    command: str
-    commit: str | None
-    pages: str
-    batches: Annotated[list[BatchFigures], Field(min_length=1)]
-
-    @model_validator(mode="after")
-    def _fits_together(self) -> "_Document":
-        sizes = [batch.batch_size for batch in self.batches]
-        if sorted(set(sizes)) != sizes:
-            raise ValueError("its batch sizes do not rise")
-        for batch in self.batches:
-            if bool(batch.seconds) != (batch.status == MEASURED):
-                raise ValueError('"status" and "seconds" do not fit together')
-            name = batch.trace
-            if name and (name.is_absolute() or ".." in name.parts or "\0" in str(name)):
-                raise ValueError('a "trace" lies outside its folder')
-        return self
+        return replace(found, batches=batches)
 
 
 def recorded_profile(kind: str = "cuda") -> Profile | None:
-    """The recording of a device that comes with the lab, by its kind; None where there is none.
+    """The recording of a device that comes with the lab, by its kind; None if there is none.
 
     Raises ProfileError if it is damaged.
     """
@@ -232,7 +206,7 @@ def recorded_profile(kind: str = "cuda") -> Profile | None:
 
 def quantile(values: Sequence[float], share: float) -> float:
     """The value that a share of all do not exceed, on straight lines between the sorted values,
-    of which the first stands for 0 and the last for 1 (Hyndman and Fan 1996, definition 7)."""
+    of which the first is at 0 and the last at 1 (Hyndman and Fan 1996, definition 7)."""
     ordered = sorted(values)
     position = share * (len(ordered) - 1)
     low = math.floor(position)
@@ -257,13 +231,14 @@ def _read(path: Path) -> bytes:
 def _problem(error: ValidationError) -> str:
     """The first thing that is wrong, and where."""
     first = error.errors(include_url=False, include_input=False)[0]
-    place = ".".join(str(part) for part in first["loc"])
-    return f"{place}: {first['msg']}" if place else first["msg"]
+    return ": ".join(filter(None, [".".join(map(str, first["loc"])), first["msg"]]))
 
 
 def _trace(name: Path | None, folder: Path) -> Path | None:
-    """Where a trace is that a profile names; None if it isn't there: profiles travel without."""
+    """The trace that a profile names; None if it isn't there: profiles travel without."""
     if name is None:
         return None
+    if name.is_absolute() or ".." in name.parts:
+        raise ValueError('a "trace" lies outside its folder')
     path = folder / name
     return path if path.is_file() else None

@@ -1,7 +1,5 @@
 """The tables of a profile, as rows of texts: the command prints them, a notebook can show them."""
 
-from collections.abc import Sequence
-
 from lab_utils.profiling.profile import TOO_LARGE, BatchFigures, Profile
 
 Table = tuple[list[str], list[list[str]]]
@@ -86,19 +84,14 @@ def as_text(table: Table) -> str:
     A batch size that did not fit the memory has that text in place of its figures.
     """
     columns, rows = table
-    widths = [
-        max([len(name), *[len(row[i]) for row in rows if row[i] != TOO_LARGE]])
-        for i, name in enumerate(columns)
-    ]
-    return "\n".join(_line(row, widths) for row in [columns, *rows])
-
-
-def _line(cells: Sequence[str], widths: Sequence[int]) -> str:
-    if TOO_LARGE in cells:
-        return f"{cells[0]:<{widths[0]}}  {TOO_LARGE}"
-    aligned = [f"{cells[0]:<{widths[0]}}"]
-    aligned += [f"{cell:>{width}}" for cell, width in zip(cells[1:], widths[1:], strict=True)]
-    return "  ".join(aligned).rstrip()
+    wide = [columns, *[row for row in rows if TOO_LARGE not in row]]
+    widths = [max(len(row[i]) for row in wide) for i in range(len(columns))]
+    lines = []
+    for row in [columns, *rows]:
+        cells = row[:2] if TOO_LARGE in row else row
+        cells = [cells[0].ljust(widths[0]), *map(str.rjust, cells[1:], widths[1:])]
+        lines.append("  ".join(cells).rstrip())
+    return "\n".join(lines)
 
 
 def _ms(seconds: float | None) -> str:

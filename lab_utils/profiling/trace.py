@@ -7,18 +7,16 @@ import gzip
 import json
 import os
 import zlib
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from lab_utils.profiling.trace_events import (
     EventError,
-    MemoryRecord,
     Span,
     Work,
     by_kind,
-    memory_of,
+    most_memory,
     spans_of,
-    thread_names_of,
     time_of,
     work_of,
 )
@@ -40,28 +38,21 @@ class Trace:
     steps: list[Span]
     """What lies between two calls of the profiler's `step()`; in this lab, one batch each."""
     duration: float
-    """µs of the window that the figures speak of: it starts at 0 with the first step. Where the
-    trace tells when the GPU worked for a step, the window ends with that, as it does in
-    torch-tb-profiler: what the processor does alone after the last kernel is left out."""
+    """µs of the window that the figures describe: it starts at 0 with the first step. If the trace
+    says when the GPU worked for a step, the window ends with that, as it does in torch-tb-profiler:
+    what the processor does by itself after the last kernel is left out."""
     operators: list[Span]
     marks: list[Span]
     """`record_function` blocks but for the steps."""
     calls: list[Span]
     """Calls into CUDA: launches, copies, synchronizations."""
     work: list[Work]
-    memory: list[MemoryRecord]
-    devices: list[dict] = field(default_factory=list)
-    """Properties of the GPUs, as the trace tells them: "id", "name", "numSms", ..."""
-    thread_names: dict[str, str] = field(default_factory=dict)
+    memory: dict[str, int]
+    """The most bytes allocated at once on "CPU", "GPU 0", ..., if the profiler recorded memory."""
 
     @property
     def kernels(self) -> list[Work]:
         return [work for work in self.work if work.kind == "kernel"]
-
-    @property
-    def copies(self) -> list[Work]:
-        """Copies and fills."""
-        return [work for work in self.work if work.kind != "kernel"]
 
     @property
     def seconds(self) -> float:
@@ -77,11 +68,16 @@ def read_trace(path: str | os.PathLike) -> Trace:
             MAX_TRACE_BYTES.
     """
     path = Path(path)
-    document = _parse(_read(path), path)
+    # The profiler writes names of kernels and threads as they are: they may not be UTF-8.
+    text = _read(path).decode("utf-8", "replace")
+    try:
+        document = json.loads(text, strict=False)
+    except (ValueError, RecursionError):
+        raise TraceError(f"{path} is cut or not JSON; record the trace again.") from None
     if not isinstance(document, dict) or not isinstance(document.get("traceEvents"), list):
         raise TraceError(f"{path} is no trace of torch.profiler: it has no list of traceEvents.")
     try:
-        return _trace(path, document)
+        return _trace(path, document["traceEvents"])
     except EventError as error:
         raise TraceError(f"{path} is a damaged trace: {error}; record it again.") from None
 
@@ -104,7 +100,7 @@ def _read(path: Path) -> bytes:
         reason = getattr(error, "strerror", None) or error
         raise TraceError(f"{path} can't be read ({reason}); name another file.") from None
     if path.suffix == ".gz" and not packed:
-        raise TraceError(f"{path} is not a gzip file; record the trace again or rename the file.")
+        raise TraceError(f"{path} is not a gzip file; record the trace again or rename it.")
     if len(data) > MAX_TRACE_BYTES:
         raise TraceError(
             f"{path} has more than {MAX_TRACE_BYTES // 10**6} MB; record fewer steps or pages."
@@ -112,16 +108,8 @@ def _read(path: Path) -> bytes:
     return data
 
 
-def _parse(data: bytes, path: Path) -> object:
-    try:
-        # The profiler writes names of kernels and threads as they are: they may not be UTF-8.
-        return json.loads(data.decode("utf-8", "replace"), strict=False)
-    except (ValueError, RecursionError):
-        raise TraceError(f"{path} is cut or not JSON; record the trace again.") from None
-
-
-def _trace(path: Path, document: dict) -> Trace:
-    events = by_kind(document["traceEvents"])
+def _trace(path: Path, every: list) -> Trace:
+    events = by_kind(every)
     if not events["step"]:
         raise TraceError(
             f"{path} has no step of the profiler; record one with `lab profile`, or call the "
@@ -133,7 +121,6 @@ def _trace(path: Path, document: dict) -> Trace:
     last = max(steps + spans_of(events["device step"], start), key=lambda span: span.start)
     if last.end <= 0:
         raise EventError("its step has no duration")
-    devices = document.get("deviceProperties")
     return Trace(
         path=path,
         steps=steps,
@@ -142,7 +129,5 @@ def _trace(path: Path, document: dict) -> Trace:
         marks=spans_of(events["mark"], start),
         calls=spans_of(events["call"], start),
         work=work_of(events, start),
-        memory=memory_of(events["memory"], start),
-        devices=[d for d in devices if isinstance(d, dict)] if isinstance(devices, list) else [],
-        thread_names=thread_names_of(events["thread name"]),
+        memory=most_memory(events["memory"]),
     )

@@ -1,4 +1,4 @@
-"""Turns the events of a trace, which are nothing but JSON, into spans, work and memory records.
+"""Turns the events of a trace, which are nothing but JSON, into spans, work and memory.
 
 What a figure can't do without must be right; the profiler leaves out or garbles the rest at times.
 """
@@ -32,7 +32,7 @@ MAX_DEVICES = 64
 
 
 class EventError(Exception):
-    """Tells, as a part of a sentence, what is wrong with an event."""
+    """Says, as a part of a sentence, what is wrong with an event."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,33 +61,16 @@ class Work:
     stream: str
     correlation: int | None
     blocks_per_sm: float | None
-    """Blocks of the kernel for each multiprocessor of the GPU; None where the trace has none."""
+    """Blocks of the kernel for each multiprocessor of the GPU; None if the trace has none."""
     occupancy: float | None
-    """Estimated achieved occupancy in [0, 1]; None where the trace has none."""
-
-
-@dataclass(frozen=True, slots=True)
-class MemoryRecord:
-    """What is allocated on a device after one allocation or release."""
-
-    time: float
-    """µs since the window's start."""
-    device: str
-    """"CPU", "GPU 0", ..."""
-    change: int
-    """Bytes, negative for a release."""
-    allocated: int
-    """Bytes in all. On the CPU, what was allocated before the profiler started is not counted."""
+    """Estimated achieved occupancy in [0, 1]; None if the trace has none."""
 
 
 def by_kind(events: Iterable[object]) -> defaultdict[str, list[dict]]:
-    """The events by kind: what KINDS names, "step" and "device step", "memory", "thread name".
+    """The events by kind: what KINDS names, "step", "device step" and "memory"; no others.
 
     A step is what lies between two calls of the profiler's `step()`, a device step what the GPU did
-    for it from its first kernel to its last. Events of other kinds are left out.
-
-    Raises:
-        EventError: an event is no JSON object.
+    for it from its first kernel to its last. Raises EventError if an event is not a JSON object.
     """
     found: dict[str, list[dict]] = defaultdict(list)
     for event in events:
@@ -102,8 +85,6 @@ def by_kind(events: Iterable[object]) -> defaultdict[str, list[dict]]:
                 found[kind].append(event)
         elif phase == "i" and name == "[memory]":
             found["memory"].append(event)
-        elif phase == "M" and name == "thread_name":
-            found["thread name"].append(event)
     return found
 
 
@@ -111,10 +92,9 @@ def spans_of(events: Iterable[dict], start: float) -> list[Span]:
     """Spans by their start, outer ones first; `start` is subtracted from all times."""
     spans = []
     for event in events:
-        begin = time_of(event, "ts") - start
-        end = begin + _duration(event)
-        correlation = _whole(arguments_of(event).get("correlation"))
-        spans.append(Span(text(event.get("name")), begin, end, thread_of(event), correlation))
+        thread = f"{text(event.get('pid'))}/{text(event.get('tid'))}"
+        correlation = _whole(_arguments(event).get("correlation"))
+        spans.append(Span(text(event.get("name")), *_interval(event, start), thread, correlation))
     return sorted(spans, key=lambda span: (span.start, -span.end))
 
 
@@ -123,19 +103,19 @@ def work_of(events: Mapping[str, Iterable[dict]], start: float) -> list[Work]:
     found = []
     for kind in ("kernel", "copy", "fill"):
         for event in events.get(kind, ()):
-            arguments = arguments_of(event)
+            arguments = _arguments(event)
             device = _whole(arguments.get("device"))
             if device is None or not 0 <= device < MAX_DEVICES:
-                continue  # nothing tells whose work it was
-            begin = time_of(event, "ts") - start
-            blocks = _optional(arguments.get("blocks per SM"))
-            occupancy = _optional(arguments.get("est. achieved occupancy %"))
+                continue  # nothing says whose work it was
+            begin, end = _interval(event, start)
+            blocks = _number(arguments.get("blocks per SM"))
+            occupancy = _number(arguments.get("est. achieved occupancy %"))
             found.append(
                 Work(
                     name=text(event.get("name")),
                     kind=kind,
                     start=begin,
-                    end=begin + _duration(event),
+                    end=end,
                     device=device,
                     stream=text(arguments.get("stream", event.get("tid"))),
                     correlation=_whole(arguments.get("correlation")),
@@ -146,65 +126,29 @@ def work_of(events: Mapping[str, Iterable[dict]], start: float) -> list[Work]:
     return sorted(found, key=lambda work: work.start)
 
 
-def memory_of(events: Iterable[dict], start: float) -> list[MemoryRecord]:
-    """Allocations and releases by their time; those that don't tell the sum are left out."""
-    records = []
+def most_memory(events: Iterable[dict]) -> dict[str, int]:
+    """The most bytes that were allocated at once on each device: "CPU", "GPU 0", ...
+
+    On the CPU, what was allocated before the profiler started is not counted.
+    """
+    most: dict[str, int] = {}
     for event in events:
-        arguments = arguments_of(event)
+        arguments = _arguments(event)
         allocated = _whole(arguments.get("Total Allocated"))
-        change = _whole(arguments.get("Bytes"))
-        if allocated is None or change is None:
-            continue
-        is_cpu = arguments.get("Device Type") == 0
-        device = "CPU" if is_cpu else f"GPU {text(arguments.get('Device Id'))}"
-        records.append(MemoryRecord(time_of(event, "ts") - start, device, change, allocated))
-    return sorted(records, key=lambda record: record.time)
-
-
-def arguments_of(event: dict) -> dict:
-    arguments = event.get("args")
-    return arguments if isinstance(arguments, dict) else {}
+        if allocated is not None:
+            is_cpu = arguments.get("Device Type") == 0
+            device = "CPU" if is_cpu else f"GPU {text(arguments.get('Device Id'))}"
+            most[device] = max(most.get(device, 0), allocated)
+    return most
 
 
 def time_of(event: dict, key: str) -> float:
     """A time in µs, without which nothing can be said of the event."""
-    value = _optional(event.get(key))
+    value = _number(event.get(key))
     # Beyond this, a difference of two times is no longer exact to a µs.
     if value is None or abs(value) > 2**53:
         raise EventError(f'an event has no usable "{key}"')
     return value
-
-
-def _duration(event: dict) -> float:
-    duration = time_of(event, "dur")
-    if duration < 0:
-        raise EventError("an event has a negative duration")
-    return duration
-
-
-def _optional(value: object) -> float | None:
-    """A number, or None for anything else: the profiler writes "N/A" where it knows none."""
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return None
-    try:
-        return float(value) if math.isfinite(value) else None
-    except OverflowError:
-        return None
-
-
-def _whole(value: object) -> int | None:
-    number = _optional(value)
-    return None if number is None or number != int(number) else int(number)
-
-
-def thread_names_of(events: Iterable[dict]) -> dict[str, str]:
-    """What the threads are called, by `thread_of`."""
-    return {thread_of(event): text(arguments_of(event).get("name")) for event in events}
-
-
-def thread_of(event: dict) -> str:
-    """Process and thread as one name, "PID/TID"."""
-    return f"{text(event.get('pid'))}/{text(event.get('tid'))}"
 
 
 def text(value: object) -> str:
@@ -217,3 +161,30 @@ def text(value: object) -> str:
         return value
     # Half a surrogate pair, which no file takes, or a command for the terminal.
     return "".join(letter if letter.isprintable() else "\ufffd" for letter in value)
+
+
+def _interval(event: dict, start: float) -> tuple[float, float]:
+    begin, duration = time_of(event, "ts") - start, time_of(event, "dur")
+    if duration < 0:
+        raise EventError("an event has a negative duration")
+    return begin, begin + duration
+
+
+def _arguments(event: dict) -> dict:
+    arguments = event.get("args")
+    return arguments if isinstance(arguments, dict) else {}
+
+
+def _number(value: object) -> float | None:
+    """A number, or None for anything else: the profiler writes "N/A" where it knows none."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    try:
+        return float(value) if math.isfinite(value) else None
+    except OverflowError:
+        return None
+
+
+def _whole(value: object) -> int | None:
+    number = _number(value)
+    return None if number is None or number != int(number) else int(number)

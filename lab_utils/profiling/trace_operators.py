@@ -5,10 +5,10 @@ Operators nest: the time of one is its own but for what the operators within it 
 
 import bisect
 import math
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Any, NamedTuple
 
 from pydantic import Field, FiniteFloat
 
@@ -26,11 +26,9 @@ WAITING_CALLS = (
 )
 """Calls within which the processor only waits for the GPU."""
 
-
 RESOLUTION = 0.002
-"""µs: the profiler counts ns, which a float of its times since the start of the machine can't tell.
+"""µs: the profiler counts ns, which a float of its times since the start of the machine can't show.
 Who starts that little before another's end follows it, and is not within it."""
-
 
 Amount = Annotated[FiniteFloat, Field(ge=0)]
 """A time or a share, as a profile's file must have it."""
@@ -50,18 +48,17 @@ class OperatorTime:
     """s of the GPU for the work that it launched itself."""
 
 
-@dataclass(frozen=True, slots=True)
-class Stretch:
-    """From `start` to `end` (µs), `span` is the innermost one that runs on its thread."""
+class Stretch(NamedTuple):
+    """From `start` to `end` (µs), this operator is the innermost one that runs on its thread."""
 
     start: float
     end: float
-    span: Span
+    name: str
 
 
 def innermost(spans: Iterable[Span]) -> list[Stretch]:
     """Cuts nested spans of one thread, sorted by start and outer ones first, into stretches that
-    don't overlap: whoever runs innermost has the time."""
+    don't overlap: the innermost operator has the time."""
     stretches: list[Stretch] = []
     # With the end of each: never behind the end of the one around it.
     running: list[tuple[float, Span]] = []
@@ -73,7 +70,7 @@ def innermost(spans: Iterable[Span]) -> list[Stretch]:
             end, span = running[-1]
             until = min(end, time)
             if now < until:
-                stretches.append(Stretch(now, until, span))
+                stretches.append(Stretch(now, until, span.name))
                 now = until
             if end > time + RESOLUTION:
                 return
@@ -87,46 +84,6 @@ def innermost(spans: Iterable[Span]) -> list[Stretch]:
     return stretches
 
 
-class Launches:
-    """Finds for a GPU's work what launched it: the trace joins the two by a number, the
-    correlation of the work and of the call into CUDA."""
-
-    def __init__(self, trace: Trace) -> None:
-        self._calls = {c.correlation: c for c in trace.calls if c.correlation is not None}
-        self._stretches = {
-            thread: innermost(spans) for thread, spans in by_thread(trace.operators).items()
-        }
-        self._starts = {t: [s.start for s in own] for t, own in self._stretches.items()}
-
-    def call(self, work: Work) -> Span | None:
-        """The call into CUDA that launched the work; None where the trace does not tell."""
-        return self._calls.get(work.correlation)
-
-    def operator(self, work: Work) -> Span | None:
-        """The innermost operator that launched the work; None where there was none."""
-        call = self.call(work)
-        return None if call is None else self.running(call.thread, call.start)
-
-    def running(self, thread: str, time: float) -> Span | None:
-        """The innermost operator that runs on a thread at a time in µs."""
-        position = bisect.bisect_right(self._starts.get(thread, ()), time) - 1
-        if position < 0:
-            return None
-        stretch = self._stretches[thread][position]
-        return stretch.span if time < stretch.end else None
-
-    def stretches(self, thread: str) -> list[Stretch]:
-        """The innermost operators of a thread, one after the other."""
-        return self._stretches.get(thread, [])
-
-    def between(self, thread: str | None, start: float, end: float) -> list[Stretch]:
-        """Those of a thread's stretches that overlap an interval in µs."""
-        own, starts = self._stretches.get(thread, []), self._starts.get(thread, [])
-        first = max(bisect.bisect_right(starts, start) - 1, 0)
-        last = bisect.bisect_left(starts, end)
-        return [stretch for stretch in own[first:last] if stretch.end > start]
-
-
 def by_thread(spans: Iterable[Span]) -> dict[str, list[Span]]:
     threads: dict[str, list[Span]] = defaultdict(list)
     for span in spans:
@@ -134,37 +91,58 @@ def by_thread(spans: Iterable[Span]) -> dict[str, list[Span]]:
     return dict(threads)
 
 
+def launching_calls(trace: Trace) -> dict[int, Span]:
+    """The calls into CUDA by the number that they share with the work which they launched."""
+    return {call.correlation: call for call in trace.calls if call.correlation is not None}
+
+
+def launching_stretches(trace: Trace, device: int | None = None) -> list[Stretch]:
+    """The innermost operators, in order, of the thread that launched most of a GPU's work; of the
+    thread with most operators if the trace says nothing of launches. None: of any GPU."""
+    calls = launching_calls(trace)
+    own = [work for work in trace.work if device in (None, work.device)]
+    launching = Counter(calls[w.correlation].thread for w in own if w.correlation in calls)
+    threads = by_thread(trace.operators)
+    if launching:
+        return innermost(threads.get(launching.most_common(1)[0][0], []))
+    return [] if own else innermost(max(threads.values(), key=len, default=[]))
+
+
 def top_operators(trace: Trace, count: int | None = 10) -> list[OperatorTime]:
     """The operators of the window by self time, the longest first; None: all of them.
 
     Calls into CUDA count for the operator that makes them: also the waiting for its results.
     """
-    launches = Launches(trace)
-    own: dict[str, float] = defaultdict(float)
-    runs: dict[tuple[str, str], list[Interval]] = defaultdict(list)
-    device: dict[str, float] = defaultdict(float)
-    calls: dict[str, int] = defaultdict(int)
-    for thread, spans in by_thread(trace.operators).items():
+    own, device = Counter[str](), _device_times(trace)
+    calls, total = Counter[str](), Counter[str]()
+    for spans in by_thread(trace.operators).values():
+        runs: dict[str, list[Interval]] = defaultdict(list)
         for span in spans:
             if span.end > 0 and span.start < trace.duration:
                 calls[span.name] += 1
-                runs[thread, span.name].append((span.start, span.end))
-        for stretch in launches.stretches(thread):
-            own[stretch.span.name] += _inside(stretch.start, stretch.end, trace)
-    for work in trace.work:
-        operator = launches.operator(work)
-        if operator is not None:
-            device[operator.name] += _inside(work.start, work.end, trace)
-    total: dict[str, float] = defaultdict(float)
-    for (_, name), intervals in runs.items():
-        # Joined, since an operator can call itself: the inner call is no time of its own.
-        total[name] += length(clipped(union(intervals), 0, trace.duration))
+                runs[span.name].append((span.start, span.end))
+        for stretch in innermost(spans):
+            own[stretch.name] += _inside(stretch, trace)
+        for name, intervals in runs.items():
+            # Joined, since an operator can call itself: the inner call is no time of its own.
+            total[name] += length(clipped(union(intervals), 0, trace.duration))
     found = [
         OperatorTime(name, calls[name], own[name] / 1e6, total[name] / 1e6, device[name] / 1e6)
         for name in calls
     ]
-    found.sort(key=lambda one: (-one.self_seconds, one.name))
-    return found[:count]
+    return sorted(found, key=lambda one: (-one.self_seconds, one.name))[:count]
+
+
+def _device_times(trace: Trace) -> Counter[str]:
+    """µs of the GPU by the innermost operator that launched the work."""
+    calls, times = launching_calls(trace), Counter[str]()
+    stretches = {thread: innermost(own) for thread, own in by_thread(trace.operators).items()}
+    for work in trace.work:
+        call = calls.get(work.correlation)
+        running = _at(stretches.get(call.thread, []), call.start) if call else None
+        if running:
+            times[running.name] += _inside(work, trace)
+    return times
 
 
 def cpu_seconds(trace: Trace) -> float:
@@ -173,20 +151,9 @@ def cpu_seconds(trace: Trace) -> float:
     operator are not in a trace: eight of them at work for a second count as one second."""
     busy = 0.0
     for spans in by_thread(trace.operators + trace.calls).values():
-        at_work = union([(span.start, span.end) for span in spans])
-        waits = union([(span.start, span.end) for span in spans if span.name in WAITING_CALLS])
-        busy += length(clipped(at_work, 0, trace.duration))
-        busy -= length(clipped(waits, 0, trace.duration))
+        waits = [span for span in spans if span.name in WAITING_CALLS]
+        busy += _covered(spans, trace) - _covered(waits, trace)
     return busy / 1e6
-
-
-def memory(trace: Trace) -> dict[str, int]:
-    """The most bytes that were allocated at once on each device, "CPU", "GPU 0", ...: empty if
-    the profiler was not told to record memory."""
-    most: dict[str, int] = {}
-    for record in trace.memory:
-        most[record.device] = max(most.get(record.device, 0), record.allocated)
-    return dict(sorted(most.items()))
 
 
 def parts(trace: Trace, on_device: bool | None = None) -> dict[str, float]:
@@ -197,47 +164,47 @@ def parts(trace: Trace, on_device: bool | None = None) -> dict[str, float]:
     in which the GPU did nothing for any mark.
 
     Args:
-        on_device: whether the processor's time or the GPU's is told; None: the GPU's if it worked.
+        on_device: the GPU's time instead of the processor's; None: the GPU's if it worked.
     """
-    if on_device is None:
-        on_device = bool(trace.work)
     marks: dict[str, list[Span]] = {}
     for mark in trace.marks:
         if mark.end > 0 and mark.start < trace.duration:
             marks.setdefault(mark.name, []).append(mark)
-    if not on_device:
-        return {name: _host_share(spans, trace) for name, spans in marks.items()}
-    launched: dict[str, list[tuple[float, Work]]] = defaultdict(list)
-    calls = {call.correlation: call for call in trace.calls if call.correlation is not None}
+    if on_device or (on_device is None and trace.work):
+        return {name: _device_share(spans, trace) for name, spans in marks.items()}
+    return {
+        name: sum(_covered(own, trace) for own in by_thread(spans).values()) / trace.duration
+        for name, spans in marks.items()
+    }
+
+
+def _device_share(marks: list[Span], trace: Trace) -> float:
+    """The share of the window in which a GPU did what was launched within the marks."""
+    calls = launching_calls(trace)
+    threads = {
+        thread: union((mark.start, mark.end) for mark in own)
+        for thread, own in by_thread(marks).items()
+    }
+    launched: dict[int, list[Work]] = defaultdict(list)
     for work in trace.work:
         call = calls.get(work.correlation)
-        if call is not None:
-            launched[call.thread].append((call.start, work))
-    for own in launched.values():
-        own.sort(key=lambda pair: pair[0])
-    return {name: _device_share(spans, launched, trace) for name, spans in marks.items()}
+        if call and _at(threads.get(call.thread, []), call.start):
+            launched[work.device].append(work)
+    return sum(_covered(own, trace) for own in launched.values()) / trace.duration
 
 
-def _host_share(marks: Iterable[Span], trace: Trace) -> float:
-    threads = by_thread(marks).values()
-    spans = [union([(mark.start, mark.end) for mark in own]) for own in threads]
-    return sum(length(clipped(own, 0, trace.duration)) for own in spans) / trace.duration
+def _at(intervals: Sequence[tuple], time: float) -> Any:
+    """Which of the sorted, separate intervals holds a time in µs; None if none does."""
+    position = bisect.bisect_right(intervals, time, key=lambda one: one[0]) - 1
+    return intervals[position] if position >= 0 and time < intervals[position][1] else None
 
 
-def _device_share(
-    marks: Iterable[Span], launched: dict[str, Sequence[tuple[float, Work]]], trace: Trace
-) -> float:
-    busy: dict[int, list[Interval]] = defaultdict(list)
-    for mark in marks:
-        own = launched.get(mark.thread, ())
-        first = bisect.bisect_left(own, mark.start, key=lambda pair: pair[0])
-        last = bisect.bisect_left(own, mark.end, key=lambda pair: pair[0])
-        for _, work in own[first:last]:
-            busy[work.device].append((work.start, work.end))
-    seconds = (length(clipped(union(own), 0, trace.duration)) for own in busy.values())
-    return sum(seconds) / trace.duration
+def _covered(spans: Iterable[Span | Work], trace: Trace) -> float:
+    """µs of the window in which at least one of them ran."""
+    intervals = union((span.start, span.end) for span in spans)
+    return length(clipped(intervals, 0, trace.duration))
 
 
-def _inside(start: float, end: float, trace: Trace) -> float:
-    """µs of an interval that lie within the window."""
-    return max(0.0, min(end, trace.duration) - max(start, 0.0))
+def _inside(one: Stretch | Work, trace: Trace) -> float:
+    """µs that lie within the window."""
+    return max(0.0, min(one.end, trace.duration) - max(one.start, 0.0))

@@ -101,10 +101,6 @@ class Emulator:
         return self._process is not None and self._process.poll() is None
 
     @property
-    def is_busy(self) -> bool:
-        return self._one_at_a_time.locked()
-
-    @property
     def session(self) -> int:
         """The id of the session that its processes run in, and no other ones do."""
         return self._process.pid if self._process else 0

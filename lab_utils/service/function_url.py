@@ -10,46 +10,35 @@ import json
 import time
 import uuid
 from collections.abc import Iterable
-from typing import NamedTuple
 from urllib.parse import parse_qsl
+
+from starlette.responses import JSONResponse, Response
 
 _TEXT_TYPES = ("application/json", "application/javascript", "application/xml")
 _TIMED_OUT = b"Task timed out after"
 _OWN_HEADERS = {"content-length", "transfer-encoding", "connection", "date", "server"}
 
 
-class HttpRequest(NamedTuple):
-    """A request as it came in, its body whole."""
+def event_of(
+    method: str, path: str, query: str, pairs: list[tuple[str, str]], body: bytes, client: str
+) -> bytes:
+    """The JSON event for a request.
 
-    method: str
-    path: str
-    query: str
-    headers: list[tuple[str, str]]
-    """Names in small letters."""
-    body: bytes
-    client: str
-    """The address it came from."""
-
-
-class HttpAnswer(NamedTuple):
-    """An answer to send."""
-
-    status: int
-    headers: list[tuple[str, str]]
-    body: bytes
-
-
-def event_of(request: HttpRequest) -> bytes:
-    """The JSON event for a request."""
-    headers = _joined(pair for pair in request.headers if pair[0] != "cookie")
-    body, is_base64 = _text(request.body, headers.get("content-type", ""))
+    Args:
+        method, path, query: as they came in.
+        pairs: names of headers, in small letters, and their values.
+        body: whole.
+        client: the address that the request came from.
+    """
+    headers = _joined(pair for pair in pairs if pair[0] != "cookie")
+    text, is_base64 = _text(body, headers.get("content-type", ""))
     host = headers.get("host", "localhost")
     now = time.time()
     event = {
         "version": "2.0",
         "routeKey": "$default",
-        "rawPath": request.path,
-        "rawQueryString": request.query,
+        "rawPath": path,
+        "rawQueryString": query,
         "headers": headers,
         "requestContext": {
             "accountId": "anonymous",
@@ -57,10 +46,10 @@ def event_of(request: HttpRequest) -> bytes:
             "domainName": host,
             "domainPrefix": host.partition(".")[0],
             "http": {
-                "method": request.method,
-                "path": request.path,
+                "method": method,
+                "path": path,
                 "protocol": "HTTP/1.1",
-                "sourceIp": request.client,
+                "sourceIp": client,
                 "userAgent": headers.get("user-agent", ""),
             },
             "requestId": str(uuid.uuid4()),
@@ -71,16 +60,16 @@ def event_of(request: HttpRequest) -> bytes:
         },
         "isBase64Encoded": is_base64,
     }
-    if request.query:
-        event["queryStringParameters"] = _joined(parse_qsl(request.query, keep_blank_values=True))
-    if cookies := [value for name, value in request.headers if name == "cookie"]:
+    if query:
+        event["queryStringParameters"] = _joined(parse_qsl(query, keep_blank_values=True))
+    if cookies := [value for name, value in pairs if name == "cookie"]:
         event["cookies"] = [one.strip() for value in cookies for one in value.split(";")]
-    if request.body:
-        event["body"] = body
+    if body:
+        event["body"] = text
     return json.dumps(event).encode()
 
 
-def answer_of(status: int, body: bytes) -> HttpAnswer:
+def answer_of(status: int, body: bytes) -> Response:
     """The HTTP answer for what the emulator sent back; a failure gets its status.
 
     The emulator sends an exception of the function as status 200 and a document with `errorType`,
@@ -104,25 +93,24 @@ def answer_of(status: int, body: bytes) -> HttpAnswer:
     if status != 200:
         return error(502, "The function gave no answer; try again.")
     if not isinstance(returned, dict) or "statusCode" not in returned:
-        return HttpAnswer(200, [("content-type", "application/json")], body)
+        return Response(body, media_type="application/json")
     try:
         content = returned.get("body") or ""
         data = base64.b64decode(content) if returned.get("isBase64Encoded") else content.encode()
-        headers = [
-            (str(name).lower(), str(value))
-            for name, value in (returned.get("headers") or {}).items()
-            if str(name).lower() not in _OWN_HEADERS
-        ]
-        headers += [("set-cookie", str(cookie)) for cookie in returned.get("cookies") or []]
-        return HttpAnswer(int(returned["statusCode"]), headers, data)
+        answer = Response(data, int(returned["statusCode"]))
+        for name, value in (returned.get("headers") or {}).items():
+            if name.lower() not in _OWN_HEADERS:
+                answer.headers[name] = str(value)
+        for cookie in returned.get("cookies") or []:
+            answer.headers.append("set-cookie", str(cookie))
+        return answer
     except (AttributeError, TypeError, ValueError, binascii.Error):
         return error(502, "The function's answer is not of the form that a URL needs.")
 
 
-def error(status: int, sentence: str, headers: dict[str, str] | None = None) -> HttpAnswer:
+def error(status: int, sentence: str, headers: dict[str, str] | None = None) -> Response:
     """An answer with a JSON error in it."""
-    all_headers = [("content-type", "application/json"), *(headers or {}).items()]
-    return HttpAnswer(status, all_headers, json.dumps({"error": sentence}).encode())
+    return JSONResponse({"error": sentence}, status, headers)
 
 
 def _joined(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:

@@ -10,7 +10,7 @@ from lab_utils.middleware import RequestLimits
 from lab_utils.net import LOOPBACK, LocalServer, listening_socket
 from lab_utils.service import schema
 from lab_utils.service.errors import ServiceError
-from lab_utils.service.function_url import HttpAnswer, HttpRequest, answer_of, error, event_of
+from lab_utils.service.function_url import answer_of, error, event_of
 from lab_utils.service.pool import EmulatorPool
 from lab_utils.service.schema import RequestError
 
@@ -18,9 +18,6 @@ DEFAULT_PORT = 9000
 
 MAX_OPEN = 64
 """Largest bodies that may be in memory at once; smaller ones may be more."""
-
-BODY_SECONDS = 30.0
-"""Time for a request's body to arrive."""
 
 _METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
 
@@ -38,7 +35,6 @@ class Gateway(LocalServer):
         limits = Middleware(
             RequestLimits,
             most_bytes=schema.MAX_BODY_BYTES,
-            body_seconds=BODY_SECONDS,
             most_open_bytes=MAX_OPEN * schema.MAX_BODY_BYTES,
         )
         super().__init__(
@@ -60,31 +56,20 @@ class Gateway(LocalServer):
 
     async def _answer(self, request: Request) -> Response:
         try:
-            answer = await self._invoke(request)
+            return await self._invoke(request)
         except RequestError as refused:
-            answer = error(refused.status, str(refused), refused.headers)
+            return error(refused.status, str(refused), refused.headers)
         except ClientDisconnect:
-            answer = error(400, "The connection closed before the request was answered.")
-        response = Response(answer.body, answer.status)
-        response.raw_headers += [
-            (name.encode("latin-1", "replace"), value.encode("latin-1", "replace"))
-            for name, value in answer.headers
-        ]
-        return response
+            return error(400, "The connection closed before the request was answered.")
 
-    async def _invoke(self, request: Request) -> HttpAnswer:
+    async def _invoke(self, request: Request) -> Response:
         event = event_of(
-            HttpRequest(
-                request.method,
-                request.scope["raw_path"].decode("latin-1"),
-                request.url.query,
-                [
-                    (name.decode("latin-1"), value.decode("latin-1"))
-                    for name, value in request.headers.raw
-                ],
-                await request.body(),
-                request.client.host if request.client else "",
-            )
+            request.method,
+            request.scope["raw_path"].decode("latin-1"),
+            request.url.query,
+            request.headers.items(),
+            await request.body(),
+            request.client.host if request.client else "",
         )
         if len(event) > schema.MAX_BODY_BYTES:  # the emulator would cut it off
             raise schema.too_large()

@@ -9,9 +9,11 @@ import logging
 import os
 import secrets
 import shutil
+import signal
 import socket
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -26,7 +28,7 @@ OBJECT_STORE_BYTES = 200 * 2**20
 """Shared memory for images on their way to a replica; Ray writes to the disk what is too much."""
 
 _STARTS = 4
-"""Ray gives a start 30 s, and has no setting for that."""
+"""Ray gives a node 30 s to find itself, and has no setting for that."""
 _MOST_FOLDER_CHARACTERS = 36
 """Ray's sockets have paths that are up to 70 characters longer than this, and may have 107."""
 
@@ -80,8 +82,9 @@ def serving(
 ) -> Iterator[RayService]:
     """Starts Ray and runs the application behind Serve's proxy on 127.0.0.1; ends both.
 
-    The proxy listens on 127.0.0.1. Ray's own ports have no such option: its processes also listen
-    on all addresses. These ports ask for a token that only this process and its children know.
+    The proxy listens on 127.0.0.1, and so do Ray's own processes on a node with that address. Only
+    the port through which each replica of Serve gets its calls is open on all addresses, and has
+    no option. It asks for a token that only this process and its children know.
     `allow_open_ports` accepts that; without it, Ray starts only if no other machine can reach it.
 
     Raises ServiceError without Ray, if the port is taken, or if others could reach Ray's ports;
@@ -93,7 +96,7 @@ def serving(
         prepare_environment(folder)
         if not allow_open_ports and _reaches_other_machines():
             raise ServiceError(
-                "Ray's processes open ports on all addresses, which ask for a token; add "
+                "Ray's replicas open ports on all addresses, which ask for a token; add "
                 "--allow-open-ports to accept that, or run the command under `unshare --net`."
             )
         import ray
@@ -122,11 +125,12 @@ def _reaches_other_machines() -> bool:
 def _start_ray(cpus: int) -> None:
     """Starts Ray with room for twice the replicas: during an update, old and new ones live.
 
-    Raises ServiceError if it doesn't start. Ray gives its parts a fixed time to find each other,
-    which a busy machine may miss, so it is tried again.
+    Raises ServiceError if it doesn't start. A busy machine may miss the time that Ray gives a node,
+    so it is tried again.
     """
     import ray
 
+    ends = signal.getsignal(signal.SIGTERM)
     for tries_left in reversed(range(_STARTS)):
         try:
             ray.init(
@@ -137,12 +141,14 @@ def _start_ray(cpus: int) -> None:
                 logging_level=logging.ERROR,
                 _node_ip_address=LOOPBACK,
             )
-            return
+            break
         except Exception as error:  # Ray raises nothing more particular
             ray.shutdown()
             if not tries_left:
                 reason = (str(error).splitlines() or [type(error).__name__])[0]
                 raise ServiceError(f"Ray did not start: {reason[:300]} Try again.") from error
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, ends)  # Ray has put a handler of its own there
 
 
 def prepare_environment(folder: Path) -> None:
@@ -163,7 +169,9 @@ def prepare_environment(folder: Path) -> None:
         # Workers that nobody asked for take seconds and memory at the start.
         "RAY_enable_worker_prestart": "0",
         "RAY_prestart_worker_first_driver": "0",
-        # On a busy machine Serve's proxy takes longer than the 5 s that it has.
+        # On a busy machine Ray's parts take longer to start than the time that they have.
+        "RAY_DASHBOARD_STARTUP_TIMEOUT_S": "300",
+        "RAY_gcs_server_port_wait_time_s": "300",
         "RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S": "60",
     }
     os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))

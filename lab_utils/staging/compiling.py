@@ -83,7 +83,12 @@ def stage(
     """
     on_step("find")
     tracker = Tracker(project)
-    found = _find(tracker, run, checkpoint)
+    if run and checkpoint:
+        raise StagingError("Give the run or the checkpoint, not both.")
+    if run:
+        found = checkpoint_of_run(tracker, run)
+    else:
+        found = tracker.artifact(with_alias(checkpoint or BEST, CHECKPOINT), CHECKPOINT_TYPE)
     with tempfile.TemporaryDirectory(prefix="lab-stage-") as folder:
         on_step("download checkpoint")
         file = Path(folder, "checkpoint.ckpt")
@@ -102,7 +107,9 @@ def stage(
             on_step("upload")
             logged = log_file(stage_run, STAGED, STAGED_TYPE, script, metadata)
             on_step("verify")
-            whole = verified(tracker, versioned(logged), script)
+            # As the tracker gives it to others, checked against the file that was logged.
+            whole = tracker.artifact(versioned(logged), STAGED_TYPE)
+            tracker.download(whole, STAGED_FILE, Path(folder, "again.pt"), metadata["sha256"])
             stage_run.summary["staged"] = versioned(whole)
             if promote:
                 on_step("promote")
@@ -123,14 +130,6 @@ def stage(
     )
 
 
-def _find(tracker: Tracker, run: str | None, checkpoint: str | None) -> "Artifact":
-    if run and checkpoint:
-        raise StagingError("Give the run or the checkpoint, not both.")
-    if run:
-        return checkpoint_of_run(tracker, run)
-    return tracker.artifact(with_alias(checkpoint or BEST, CHECKPOINT), CHECKPOINT_TYPE)
-
-
 def _compare(name: str, training: "ReaderTraining", script: Path, pages: int, run: "Run") -> Parity:
     """Compares the script, as a service loads it, with the module; refuses one that differs."""
     from text_recognizer.evaluate.labels import load_items
@@ -140,16 +139,14 @@ def _compare(name: str, training: "ReaderTraining", script: Path, pages: int, ru
     items = load_items(SAMPLE_PAGES, kind="paragraph", split="show", limit=pages)
     parity = compare(training.paragraph_reader(), ParagraphTextRecognizer(script).model, items)
     run.summary.update(parity.metadata())
-    if parity.holds:
-        return parity
-    if parity.pages_that_differ:
-        what = f"reads {', '.join(parity.pages_that_differ)} differently from the module"
-    else:
-        what = f"has logits up to {parity.largest_logit_difference:.2g} away from the module's"
-    raise StagingError(
-        f"{name} was not staged: the TorchScript file {what}; "
-        "train again, or stage with another version of PyTorch."
-    )
+    if not parity.holds:
+        differing = ", ".join(parity.pages_that_differ) or "no page"
+        raise StagingError(
+            f"{name} was not staged: the TorchScript file reads {differing} differently from the "
+            f"module, with logits up to {parity.largest_logit_difference:.2g} apart; "
+            "train again, or stage with another version of PyTorch."
+        )
+    return parity
 
 
 def checkpoint_of_run(tracker: Tracker, name: str) -> "Artifact":
@@ -170,14 +167,6 @@ def checkpoint_of_run(tracker: Tracker, name: str) -> "Artifact":
         names = ", ".join(versioned(one) for one in logged)
         raise StagingError(f"The run {name} logged {names}; name one with --checkpoint.")
     return best[0]
-
-
-def verified(tracker: Tracker, name: str, file: Path) -> "Artifact":
-    """The version as the tracker gives it to others, checked against the file that was logged."""
-    artifact = tracker.artifact(name, STAGED_TYPE)
-    with tempfile.TemporaryDirectory(prefix="lab-verify-") as folder:
-        tracker.download(artifact, file.name, Path(folder, file.name), sha256(file))
-    return artifact
 
 
 def _checkpoint_file(artifact: "Artifact") -> str:

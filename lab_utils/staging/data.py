@@ -23,40 +23,28 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class DataSet:
-    """The pages of the two splits as JSON, and how many lines of them are used."""
+    """The pages of the two splits as JSON, and what runs and artifacts say about them."""
 
     labels: bytes
-    pages: dict[str, int]
-    lines: dict[str, int]
-    validation_digest: str
-    """The same for two trainings whose CERs may be compared."""
-
-    @property
-    def digest(self) -> str:
-        """SHA-256 of the labels, which hold the SHA-256 of every image."""
-        return hashlib.sha256(self.labels).hexdigest()
-
-    def metadata(self) -> dict[str, Any]:
-        """What runs and artifacts say about their data."""
-        return {
-            "sha256": self.digest,
-            "validation_sha256": self.validation_digest,
-            "pages": self.pages,
-            "lines": self.lines,
-        }
+    metadata: dict[str, Any]
+    """`sha256` of the labels, which hold that of every image; `validation_sha256`, the same for two
+    trainings whose CERs may be compared; `pages` and `lines` by split."""
 
 
 def data_set(data: "SampleLines") -> DataSet:
     """Tells which pages and lines a training uses; raises RecognizerError where it has none."""
     splits = {split: data.items(split) for split in ("train", "validation")}
     labels = {split: _described(items) for split, items in splits.items()}
-    validation = [labels["validation"], data.max_width]
-    return DataSet(
-        labels=_json(labels),
-        pages={split: len(items) for split, items in splits.items()},
-        lines={split: data.count(split) for split in splits},
-        validation_digest=hashlib.sha256(_json(validation)).hexdigest(),
-    )
+    text = _json(labels)
+    metadata = {
+        "sha256": hashlib.sha256(text).hexdigest(),
+        "validation_sha256": hashlib.sha256(
+            _json([labels["validation"], data.max_width])
+        ).hexdigest(),
+        "pages": {split: len(items) for split, items in splits.items()},
+        "lines": {split: data.count(split) for split in splits},
+    }
+    return DataSet(text, metadata)
 
 
 def use_data(run: "Run", data: DataSet, folder: Path) -> str:
@@ -65,7 +53,7 @@ def use_data(run: "Run", data: DataSet, folder: Path) -> str:
 
     path = folder / DATA_FILE
     path.write_bytes(data.labels)
-    artifact = wandb.Artifact(DATA, type=DATA_TYPE, metadata=data.metadata())
+    artifact = wandb.Artifact(DATA, type=DATA_TYPE, metadata=data.metadata)
     artifact.add_file(str(path), name=DATA_FILE, skip_cache=True, policy="immutable")
     return versioned(run.use_artifact(artifact).wait())
 

@@ -1,6 +1,6 @@
 """`lab fetch`: a staged model from the tracker to a file that a service can load, or nothing."""
 
-import string
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -38,7 +38,9 @@ def fetch(
     there is no such version, or its bytes do not come whole and right.
     """
     on_step("find")
-    target = target_path(out)
+    target = out or staged_path()
+    if target.is_dir():
+        target = target / STAGED_FILE
     tracker = Tracker(project)
     artifact = tracker.artifact(with_alias(version, STAGED), STAGED_TYPE)
     on_step(f"download {versioned(artifact).rpartition(':')[0]} {labelled(artifact)}")
@@ -46,19 +48,12 @@ def fetch(
     return target
 
 
-def target_path(out: Path | None) -> Path:
-    """The file to write: `out`, or a file in it where it is a folder."""
-    if out is None:
-        return staged_path()
-    return out / STAGED_FILE if out.is_dir() else out
-
-
 def digest_of(artifact: "Artifact") -> str:
     """The SHA-256 that staging noted; raises StagingError where there is none."""
-    digest = artifact.metadata.get("sha256")
-    if not isinstance(digest, str) or len(digest) != 64 or set(digest) - set(string.hexdigits):
+    digest = str(artifact.metadata.get("sha256")).lower()
+    if not re.fullmatch("[0-9a-f]{64}", digest):
         raise StagingError(
             f"{artifact.source_name} has no SHA-256 in its metadata, so its bytes cannot be "
             "checked; take a version that `lab stage` logged."
         )
-    return digest.lower()
+    return digest

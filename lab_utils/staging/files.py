@@ -8,7 +8,7 @@ import http.client
 import urllib.error
 import urllib.request
 from collections.abc import Iterable
-from pathlib import Path, PurePosixPath, PureWindowsPath
+from pathlib import Path, PureWindowsPath
 
 from lab_utils.staging.errors import StagingError
 from text_recognizer.files import replacing
@@ -20,9 +20,8 @@ _PIECE = 2**20
 def check_paths(paths: Iterable[str]) -> None:
     """Raises StagingError for a path of a manifest that leads out of the folder it belongs in."""
     for path in paths:
-        posix, windows = PurePosixPath(path), PureWindowsPath(path)
-        parts = [*posix.parts, *windows.parts]
-        if not path or posix.is_absolute() or windows.anchor or ".." in parts or "\0" in path:
+        windows = PureWindowsPath(path)  # takes both kinds of slashes
+        if not path or windows.anchor or ".." in windows.parts or "\0" in path:
             raise StagingError(
                 f"The artifact's manifest names {path!r}, which leads out of its folder; "
                 "delete that version and stage the checkpoint again."

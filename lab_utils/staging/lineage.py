@@ -86,7 +86,7 @@ class Lineage:
     def rows(self) -> list[tuple[str, str, str, str]]:
         """(what it is, name, when, what to know) for a table."""
         return [
-            (what, _name(node), node.created_at[:16].replace("T", " "), "; ".join(facts(node)))
+            (what, name_of(node), node.created_at[:16].replace("T", " "), "; ".join(facts(node)))
             if node
             else (what, "not there", "", "deleted, or never recorded")
             for what, node in self.steps
@@ -133,8 +133,9 @@ def facts(node: Node) -> list[str]:
         found += [f"{lines['train']} lines"] if lines else [f"{node.bytes / 1e6:.1f} MB"]
         return found
     found = [node.state]
-    chosen = {name: node.config[name] for name in ("steps", "learning_rate") if name in node.config}
-    found += [f"{name.replace('_', ' ')} {value:g}" for name, value in chosen.items()]
+    for name in ("steps", "learning_rate"):
+        if name in node.config:
+            found.append(f"{name.replace('_', ' ')} {node.config[name]:g}")
     if isinstance(node.metrics.get("pages_that_differ"), list):
         differ, pages = len(node.metrics["pages_that_differ"]), node.metrics.get("pages")
         found.append(f"the same tokens on {pages - differ} of {pages} pages")
@@ -144,7 +145,8 @@ def facts(node: Node) -> list[str]:
     return found
 
 
-def _name(node: Node) -> str:
+def name_of(node: Node) -> str:
+    """The version of an artifact, the id of a run."""
     return node.name if isinstance(node, ArtifactNode) else node.id
 
 

@@ -1,11 +1,12 @@
 """The lineage of a staged model as a picture: artifacts are round, runs are angular, and arrows
 lead from the data to the model. The tracker's page draws its graphs with the same function."""
 
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lab_utils.staging.errors import StagingError
-from lab_utils.staging.lineage import ArtifactNode, Lineage, Node, RunNode, facts
+from lab_utils.staging.lineage import ArtifactNode, Lineage, Node, RunNode, facts, name_of
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -24,7 +25,7 @@ def check_picture(path: Path) -> None:
 
 def alt_text(lineage: Lineage) -> str:
     """The picture in words, for readers who can't see it."""
-    parts = [f"{what} {_title(node)} ({'; '.join(facts(node))})" if node else f"{what} not there"
+    parts = [f"{what} {name_of(node)} ({'; '.join(facts(node))})" if node else f"{what} not there"
              for what, node in lineage.steps]  # fmt: skip
     return f"Lineage of {lineage.staged.name}, newest first: " + ", from ".join(parts) + "."
 
@@ -33,7 +34,9 @@ def draw(lineage: Lineage) -> str:
     """SVG text, oldest at the left: data, training, checkpoint, staging, staged model."""
     from lab_tracker.lineage import draw as draw_graph
 
-    return draw_graph(*_graph(lineage), f"Lineage of {lineage.staged.name}", alt_text(lineage))
+    return draw_graph(
+        *graph([lineage], name_of, facts), f"Lineage of {lineage.staged.name}", alt_text(lineage)
+    )
 
 
 def save_picture(lineage: Lineage, path: Path) -> Path:
@@ -52,7 +55,7 @@ def save_picture(lineage: Lineage, path: Path) -> Path:
         texts = PngInfo()
         texts.add_itxt("Title", f"Lineage of {lineage.staged.name}")
         texts.add_itxt("Description", alt_text(lineage))
-        _paint(*_graph(lineage)).save(path, pnginfo=texts)
+        _paint(*graph([lineage], name_of, facts)).save(path, pnginfo=texts)
     except OSError as error:
         raise StagingError(
             f"{path} cannot be written ({error.strerror or error}); give --picture another name."
@@ -60,19 +63,32 @@ def save_picture(lineage: Lineage, path: Path) -> Path:
     return path
 
 
-def _graph(lineage: Lineage) -> tuple[dict[str, "drawing.Node"], list[tuple[str, str]]]:
+def graph(
+    lineages: Sequence[Lineage],
+    title_of: Callable[[Node], str],
+    facts_of: Callable[[Node], list[str]],
+    marked: Collection[str] = (),
+) -> tuple[dict[str, "drawing.Node"], list[tuple[str, str]]]:
+    """Nodes and edges with a row for each lineage, its data at the left.
+
+    If the staged model's name is in `marked`, the artifacts of its row are hatched.
+    """
     from lab_tracker import lineage as drawing
 
-    nodes = {}
-    for what, node in lineage.steps[::-1]:
-        nodes[what] = drawing.Node(
-            _title(node) if node else "not there",
-            (what, *(facts(node) if node else ["deleted"])),
-            is_run=isinstance(node, RunNode),
-            look="" if node else "missing",
-        )
-    names = list(nodes)
-    return nodes, list(zip(names, names[1:], strict=False))
+    nodes, edges = {}, []
+    for row, lineage in enumerate(lineages):
+        keys = [f"{row} {what}" for what, _ in lineage.steps[::-1]]
+        for key, (what, node) in zip(keys, lineage.steps[::-1], strict=True):
+            is_run = isinstance(node, RunNode)
+            is_marked = lineage.staged.name in marked and isinstance(node, ArtifactNode)
+            nodes[key] = drawing.Node(
+                title_of(node) if node else "not there",
+                (what, *(facts_of(node) if node else ["deleted"])),
+                is_run=is_run,
+                look="missing" if node is None else "marked" if is_marked else "",
+            )
+        edges += zip(keys, keys[1:], strict=False)
+    return nodes, edges
 
 
 def _paint(nodes: dict[str, "drawing.Node"], edges: list[tuple[str, str]]) -> "Image":
@@ -112,7 +128,3 @@ def _paint(nodes: dict[str, "drawing.Node"], edges: list[tuple[str, str]]) -> "I
                 anchor="mm",
             )
     return image
-
-
-def _title(node: Node) -> str:
-    return node.name if isinstance(node, ArtifactNode) else node.id

@@ -60,24 +60,15 @@ class Links:
 
     def __init__(self, on_link: Callable[[str, float], None]) -> None:
         self.seconds: dict[str, float] = {}
-        self._on_link, self._name, self._began = on_link, "", time.perf_counter()
+        self.name, self._began, self._on_link = "", 0.0, on_link
 
     def begin(self, name: str) -> None:
-        """Ends the link before, and begins one."""
-        self.end()
-        self._name, self._began = name, time.perf_counter()
-
-    def end(self) -> None:
-        if self._name:
-            self.seconds[self._name] = time.perf_counter() - self._began
-            self._on_link(self._name, self.seconds[self._name])
-            self._name = ""
-
-    def failed(self, error: Exception) -> Exception:
-        """The error, with the name of the link that broke."""
-        if isinstance(error, RecognizerError):
-            return StagingError(f"{self._name}: {error}")
-        return RuntimeError(f"{self._name}: {type(error).__name__}: {error}")
+        """Ends the link before, and begins one; the name "" begins none."""
+        now = time.perf_counter()
+        if self.name:
+            self.seconds[self.name] = now - self._began
+            self._on_link(self.name, self.seconds[self.name])
+        self.name, self._began = name, now
 
 
 def hand_off(
@@ -100,6 +91,8 @@ def hand_off(
     """
     import torch
 
+    from text_recognizer.evaluate.labels import load_items
+
     links = Links(on_link)
     threads = torch.get_num_threads()
     torch.set_num_threads(THREADS)
@@ -108,30 +101,26 @@ def hand_off(
         staged = stage(checkpoint=trained.name, project=project, on_step=links.begin)
         links.begin("download")
         out = out or staged_path()
-        read: list[ReadPage] = []
-        modules: list[str] = []
-        for message in _read_with_torch_only(_request(staged.name, project, pages, out)):
-            if "step" in message and message["step"] != "download":
-                links.begin(message["step"])
-            elif "page" in message:
-                read.append(_read_page(message))
+        items = load_items(SAMPLE_PAGES, kind="paragraph", split="show", limit=pages)
+        read, modules = [], []
+        for message in _read_with_torch_only(_request(staged.name, project, items, out)):
+            if "page" in message:
+                read.append(_read_page(items[len(read)], message))
             elif "modules" in message:
                 modules = message["modules"]
-        links.end()
+            elif message["step"] != "download":
+                links.begin(message["step"])
+        links.begin("")
+    except RecognizerError as error:
+        raise StagingError(f"{links.name}: {error}") from error
     except Exception as error:
-        raise links.failed(error) from error
+        raise RuntimeError(f"{links.name}: {type(error).__name__}: {error}") from error
     finally:
         torch.set_num_threads(threads)
     return HandOff(trained, staged, out, read, modules, links.seconds)
 
 
-def _items() -> "list[Item]":
-    from text_recognizer.evaluate.labels import load_items
-
-    return load_items(SAMPLE_PAGES, kind="paragraph", split="show")
-
-
-def _request(name: str, project: str, pages: int, out: Path) -> dict[str, Any]:
+def _request(name: str, project: str, items: "list[Item]", out: Path) -> dict[str, Any]:
     """What the last process needs to know: it has no `wandb` to ask with."""
     tracker = Tracker(project)
     artifact = tracker.artifact(name, STAGED_TYPE)
@@ -141,7 +130,7 @@ def _request(name: str, project: str, pages: int, out: Path) -> dict[str, Any]:
         "bytes": size,
         "sha256": digest_of(artifact),
         "out": str(out.absolute()),
-        "pages": [str(item.path) for item in _items()[:pages]],
+        "pages": [str(item.path) for item in items],
     }
 
 
@@ -176,9 +165,8 @@ def _read_with_torch_only(request: dict[str, Any]) -> Iterator[dict[str, Any]]:
             raise RuntimeError(f"the process with torch and Pillow only ended: {last}")
 
 
-def _read_page(message: dict[str, Any]) -> ReadPage:
+def _read_page(item: "Item", message: dict[str, Any]) -> ReadPage:
     from text_recognizer.metrics import character_edits
 
-    [item] = [item for item in _items() if str(item.path) == message["page"]]
     cer = character_edits(message["text"], item.text).rate
     return ReadPage(item, message["text"], message["lines"], message["seconds"], cer)

@@ -76,18 +76,11 @@ class Tracker:
 
     def artifact(self, reference: str, type: str) -> "Artifact":
         """The version that `NAME:ALIAS` or `NAME:v3` names, of one type."""
-        from wandb.errors import CommError
-
         name, _, alias = reference.rpartition(":")
         with sdk(self.connection.url):
-            try:
+            with _if_there():
                 return self.api.artifact(self.qualified(reference), type=type)
-            except RecognizerError:
-                raise
-            except (CommError, ValueError) as error:
-                if _is_refusal(error):
-                    raise
-                known = self.versions(name, type)
+            known = self.versions(name, type)
         has = ", ".join(labelled(version) for version in known[:SHOWN]) or "no version at all"
         raise StagingError(
             f"{self.project} has no {name}:{alias} of type {type}; {name} has {has}."
@@ -117,19 +110,12 @@ class Tracker:
 
     def run(self, name: str) -> "FinishedRun":
         """The run with this id or, where there is just one, with this name."""
-        from wandb.errors import CommError
-
         with sdk(self.connection.url):
             self._check_project()
-            try:
+            with _if_there():
                 run = self.api.run(f"{self.path}/{name}")
                 run.load()
                 return run
-            except RecognizerError:
-                raise
-            except (CommError, ValueError) as error:
-                if _is_refusal(error):
-                    raise
             found = list(self.api.runs(self.path, {"display_name": name}))
         if len(found) > 1:
             ids = ", ".join(run.id for run in found[:SHOWN])
@@ -218,6 +204,18 @@ def labelled(artifact: "Artifact") -> str:
 def named_aliases(artifact: "Artifact") -> list[str]:
     """The aliases of a version, without the version itself."""
     return [alias for alias in artifact.aliases if alias != artifact.source_version]
+
+
+@contextlib.contextmanager
+def _if_there() -> Iterator[None]:
+    """Goes on after the errors by which the SDK says that something is not there."""
+    from wandb.errors import CommError
+
+    try:
+        yield
+    except (CommError, ValueError) as error:
+        if isinstance(error, RecognizerError) or _is_refusal(error):
+            raise
 
 
 @contextlib.contextmanager

@@ -96,14 +96,16 @@ def train(
     tracker.check()
     from lab_utils.staging.data import data_set, use_data
     from text_recognizer.train.sample_lines import SampleLines
+    from text_recognizer.weights import FINDER, READER, packaged_weights
 
     every = min(validate_every or steps, steps)
     steps = -(-steps // every) * every
     lines = SampleLines(data, batch, every, pages, validation_pages, max_width, seed)
     used = data_set(lines)
     origin = {
-        "data": used.metadata(),
-        "packaged_weights": packaged_digests(),
+        "data": used.metadata,
+        # With the packaged weights a staged model can be made again.
+        "packaged_weights": {name: sha256(packaged_weights() / name) for name in (FINDER, READER)},
         "versions": versions(),
     }
     config = {"steps": steps, "batch": batch, "seed": seed, "max_width": max_width, **origin}
@@ -115,7 +117,14 @@ def train(
         on_step("train")
         tuned = _fine_tune(run, lines, Path(folder), steps, learning_rate, progress)
         on_step("checkpoint")
-        metadata = _metadata(tuned) | origin
+        metadata = {
+            "score": tuned.cer,
+            "score_before": tuned.cer_before,
+            "step": tuned.step,
+            "config": _hyper_parameters(tuned.checkpoint),
+            "sha256": sha256(tuned.checkpoint),
+            **origin,
+        }
         artifact = log_file(run, CHECKPOINT, CHECKPOINT_TYPE, tuned.checkpoint, metadata)
         run.summary.update({"score": tuned.cer, "checkpoint": versioned(artifact)})
         size = tuned.checkpoint.stat().st_size
@@ -161,33 +170,27 @@ def _fine_tune(
     return tuned
 
 
-def _metadata(tuned: "FineTuned") -> dict[str, Any]:
-    return {
-        "score": tuned.cer,
-        "score_before": tuned.cer_before,
-        "step": tuned.step,
-        "config": _plain(tuned.checkpoint),
-        "sha256": sha256(tuned.checkpoint),
-    }
-
-
 def mark_best(tracker: Tracker) -> None:
     """Gives `best` to the checkpoint with the lowest CER; of equal ones the oldest keeps it.
 
     Scores on other validation lines cannot be compared: the lines of the newest version count,
     unless the version that is `best` now was measured on others, which is then left alone.
     """
-    versions = tracker.versions(CHECKPOINT, CHECKPOINT_TYPE)
+    versions = tracker.versions(CHECKPOINT, CHECKPOINT_TYPE)  # newest first
     scored = [one for one in versions if isinstance(one.metadata.get("score"), int | float)]
-    holder = next((one for one in scored if BEST in one.aliases), None)
-    reference = holder or (scored[0] if scored else None)
-    if reference is None:
+    if not scored:
         return
-    rivals = [one for one in scored if _validation(one) == _validation(reference)]
-    best = min(rivals, key=lambda one: (one.metadata["score"], _number(one)))
+    holder = next((one for one in scored if BEST in one.aliases), None)
+    lines = _validation(holder or scored[0])
+    rivals = [one for one in reversed(scored) if _validation(one) == lines]
+    best = min(rivals, key=lambda one: one.metadata["score"])
     if best is not holder:
         best.aliases.append(BEST)
         best.save()
+
+
+def _validation(artifact: "Artifact") -> Any:
+    return (artifact.metadata.get("data") or {}).get("validation_sha256")
 
 
 def log_file(run: Any, name: str, type: str, path: Path, metadata: dict[str, Any]) -> "Artifact":
@@ -209,29 +212,14 @@ def is_by(run: "Run", artifact: "Artifact") -> bool:
     return maker is not None and maker.id == run.id
 
 
-def packaged_digests() -> dict[str, str]:
-    """The SHA-256 of the packaged weights: with them a staged model can be made again."""
-    from text_recognizer.weights import FINDER, READER, packaged_weights
-
-    return {name: sha256(packaged_weights() / name) for name in (FINDER, READER)}
-
-
 def versions() -> dict[str, str]:
     """Of Python and of the packages that leave their mark in the files."""
     return {"python": platform.python_version(), **{name: version(name) for name in VERSIONS}}
 
 
-def _plain(checkpoint: Path) -> dict[str, Any]:
-    """The hyper-parameters in a checkpoint, from which the module is built again."""
+def _hyper_parameters(checkpoint: Path) -> dict[str, Any]:
+    """From which the module is built again."""
     import torch
 
     config = torch.load(checkpoint, map_location="cpu", weights_only=True)["hyper_parameters"]
     return {k: list(v) if isinstance(v, tuple) else v for k, v in config.items()}
-
-
-def _validation(artifact: "Artifact") -> Any:
-    return (artifact.metadata.get("data") or {}).get("validation_sha256")
-
-
-def _number(artifact: "Artifact") -> int:
-    return int(artifact.source_version.removeprefix("v"))

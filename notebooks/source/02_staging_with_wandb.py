@@ -284,8 +284,9 @@ checks.promote(promote)
 # The lab promotes in the same way. Teams that share models between projects go one step further:
 # the W&B **Registry** holds collections for a whole organization, and
 # `run.link_artifact(artifact, "wandb-registry-model/my-reader")` puts a version into one
-# ([W&B's documentation](https://docs.wandb.ai/models/registry/link_version)). This lab's tracker
-# has no organizations, so it has no Registry.
+# ([W&B's documentation](https://docs.wandb.ai/models/registry/link_version)). It works with this
+# lab's tracker as well, where the Registry is the project `wandb-registry-model`. From any project,
+# `wandb.Api().artifact("wandb-registry-model/my-reader:latest")` then finds the version.
 
 # %% [markdown]
 # ## 4. Staging

@@ -15,7 +15,8 @@
 #
 # - how to measure seconds that mean something: warm-up, synchronization, medians;
 # - what reading pages in batches gains on this machine's CPU, and where the milliseconds go;
-# - how to write a trace and read it: why a GPU idles over a single page, and what it waits for;
+# - how to write a trace and read it: why a GPU idles over one page and over sixteen, and what it
+#   waits for;
 # - what GPU utilization, SM efficiency and achieved occupancy say, and what they do not;
 # - how to choose a batch size and a maximum wait for a latency target, with a simulated queue;
 # - what PyTorch's settings do for a CPU, in seconds and in errors.
@@ -60,8 +61,9 @@ show(
 # %% [markdown]
 # ## 1. A clock that can be trusted
 #
-# Load a recognizer and read the same page six times. It is the same work each time. (This notebook
-# measures only the networks, without the language model of notebook 03.)
+# Load a recognizer and read the same page six times. It is the same work each time: will it take
+# the same time? (This notebook measures only the networks, without the language model of notebook
+# 03.)
 
 # %% tags=["timing"]
 PAGE = "data/pages/show_font_002.jpg"
@@ -186,6 +188,8 @@ for name, wait_for in {"without": lambda: None, "with": synchronize}.items():
 # more batch of each size under PyTorch's profiler and keeps what that wrote down, for section 3.
 # Here it reads one small page again and again, which makes batches of different sizes comparable.
 # In a terminal, `lab profile` does the same with larger batches and all of the sample pages.
+#
+# Guess before you run it: how many times as long as one page does a batch of eight take?
 
 # %% tags=["timing"]
 from lab_utils.profiling import profile_batch_sizes
@@ -206,7 +210,7 @@ show_table(rows, columns, "Table 1. Batches on this machine's CPU.")
 from lab_utils.profiling.plots import latency_and_throughput
 
 show(
-    latency_and_throughput([cpu]),
+    latency_and_throughput(cpu),
     "Figure 3. The same, as curves.",
     "The time of a batch and the pages a second, against the number of pages in a batch.",
 )
@@ -228,8 +232,9 @@ show(
 # ## 3. Where do the milliseconds go?
 #
 # A **trace** tells what ran when: each operator of PyTorch with its start and its duration. The
-# recognizer adds **marks** for its parts, so that one need not guess which convolution belongs to
-# whom. A batch of one page:
+# recognizer adds **marks** for its parts, so that you need not guess which convolution belongs to
+# which. Below is a batch of one page. Which part will take most of it, finding the lines or reading
+# them, and which operator?
 
 # %% tags=["timing"]
 from lab_utils.profiling import read_trace
@@ -237,7 +242,8 @@ from lab_utils.profiling.timeline import timeline
 
 show(
     timeline(read_trace(cpu.batches[0].trace)),
-    "Figure 4. One page on the CPU, from left to right: the parts, and the operators in them.",
+    "Figure 4. One page on the CPU, from left to right: the parts, and below them the share of "
+    "each moment in which an operator ran.",
     "Finder and reader take most of the width; the reader consists of backbone and encoder.",
 )
 
@@ -318,68 +324,53 @@ print(slowest_operator(lambda: recognizer.predict(SMALL[0]), FOLDER / "own.json"
 # %% [markdown]
 # ## 4. A GPU: live, recorded, or none
 #
-# The same curve on a GPU. If PyTorch finds one here, the next cell measures it. If not, it looks
-# for a recording in [`data/traces`](../data/traces/README.md), which says on what and when it was
-# made. If there is none either, it says so, and this section shows no real GPU: figures that nobody
-# measured would be made up. The figures of a real GPU have letters, the others numbers.
+# The same curve on a GPU. If PyTorch finds one here, the next cell measures it. If not, it takes
+# the recording in [`data/traces`](../data/traces/README.md), made on an NVIDIA H200 with pages of
+# real handwriting. If there is neither, it says so, and this section shows no GPU: figures that
+# nobody measured would be made up, and what the text says of the H200 you cannot see. Figures of a
+# GPU have letters, the others numbers.
 
 # %% tags=["nbval-ignore-output"]
 gpu, about = draw.gpu_profile(sizes=[1, 2, 4, 8, 16, 32], folder=FOLDER / "gpu")
 print(about)
 
+# %% [markdown]
+# Before you run the next cell, write down a guess. A GPU multiplies hundreds of times faster than a
+# few cores. How many times the pages a second of one page do 16 pages at once give: 1, 4, or 16?
+
 # %% tags=["nbval-ignore-output"]
 if gpu:
-    for picture in draw.gpu_pictures(gpu):
-        show(*picture)
-    best = [each.best.pages_per_second for each in (gpu, cpu)]
-    print(f"best of the GPU: {best[0]:.0f} pages a second; of this CPU: {best[1]:.1f}")
-    first = gpu.measured[0]
-    sixteen = {batch.batch_size: batch for batch in gpu.measured}.get(16, gpu.best)
-    gain = sixteen.pages_per_second / first.pages_per_second
-    print(f"{sixteen.batch_size} pages at once: {gain:.1f} times the pages a second of one")
+    show(
+        latency_and_throughput(gpu),
+        f"Figure A. The batch curve of {gpu.device['name']}.",
+        "The time of a batch and the pages a second, against the number of pages in a batch.",
+    )
+
+# %% tags=["nbval-ignore-output"]
+if gpu:
+    one, many = draw.one_and_many(gpu)
+    gain = many.pages_per_second / one.pages_per_second
+    print(f"batch of {one.batch_size}: {one.pages_per_second:.1f} pages a second")
+    print(
+        f"batch of {many.batch_size}: {many.pages_per_second:.1f} pages a second, {gain:.2f} times"
+    )
+    print(f"the best size of this CPU: {cpu.best.pages_per_second:.1f} pages a second")
 
 # %% [markdown]
-# ### How a GPU works its way through a batch
-#
-# To understand such a curve, and to predict it before you rent a machine, look at one closely. The
-# rest of this section does so with a device that **does not exist**. It follows four rules, which
-# are in [`made_trace`](../lab_utils/lessons/batch_size_profiling/figures.py), and its traces have
-# the form of real ones:
-#
-# 1. The CPU starts one **kernel** after the other, a small program on the GPU: 16 for the finder,
-#    then 40 for the reader. Starting one takes the CPU 30 µs, whatever is in it.
-# 2. The GPU runs them in this order. A kernel consists of **blocks**, 20 a page in the finder, 40
-#    in the reader, which are spread over 80 **multiprocessors** (SMs). It takes 12.5 µs as long as
-#    there are enough multiprocessors for its blocks, and longer in proportion once there are not.
-# 3. Between finder and reader, the CPU needs the finder's result to follow the lines: it waits for
-#    the GPU, and then the GPU waits for it.
-# 4. At the end, the CPU waits for the text.
-#
-# The lab's recognizer goes the same way, with more steps. The simulated device is simple enough to
-# check every number by hand.
-
-# %%
-paths = draw.write_made_traces([1, 2, 4, 8, 16, 32], FOLDER / "made")
-made = {size: read_trace(path) for size, path in paths.items()}
-show(
-    timeline(made[1]),
-    "Figure 5. One page on the simulated device.",
-    "The CPU's lane is full; the GPU's lane has thin strokes, and a gap between finder and reader.",
-)
-
-# %% [markdown]
-# The CPU's lane is full, the GPU's is mostly empty. Each kernel is done before the CPU has started
-# the next one. Such a program is **launch-bound**: a GPU that is twice as fast would read this page
-# no sooner.
+# On the H200, 16 pages at once are no faster than one page after the other: the time of a batch
+# grows in proportion to its pages, as on the CPU. (The pages differ: the batch of one reads the
+# page whose text is of average length, a larger batch a mixture. A few percent more or less say
+# nothing.) So what does that large GPU do all the time?
 
 # %% [markdown]
 # ### Exercise 3: GPU utilization (10 minutes)
 #
 # Difficulty ●●●○○ · Importance ●●●●○
 #
-# **GPU utilization** is the share of a time window in which *at least one* kernel ran. Kernels come
-# with start and end. They may overlap, since a GPU can run several at once, come in any order, and
-# begin before the window or end after it.
+# A GPU runs **kernels**, small programs that the CPU starts one after the other. **GPU
+# utilization** is the share of a time window in which *at least one* kernel ran. Kernels come with
+# start and end. They may overlap, since a GPU can run several at once, come in any order, and begin
+# before the window or end after it.
 
 
 # %% tags=["exercise"]
@@ -412,8 +403,18 @@ checks.gpu_utilization(gpu_utilization)
 # </details>
 
 # %% [markdown]
-# Utilization says *that* something ran, and not how much of the GPU it filled: one block on one of
-# 80 multiprocessors counts like a full GPU. Two more figures look closer:
+# Now apply it to the traces of the GPU. Guess first: for which share of a batch does the GPU work?
+
+# %% tags=["nbval-ignore-output"]
+traces = draw.two_traces(gpu)
+for size, trace in traces.items():
+    kernels = [(kernel.start, kernel.end) for kernel in trace.kernels]
+    share = gpu_utilization(kernels, 0, trace.duration)
+    print(f"batch of {size:2}: {len(kernels):,} kernels, utilization {share:.0%}")
+
+# %% [markdown]
+# Utilization says *that* something ran, and not how much of the GPU it filled: one block of threads
+# on one of its **multiprocessors** (SMs) counts like a full GPU. Two more figures look closer:
 #
 # - **SM efficiency**: the mean share of the multiprocessors that had a block. At each moment,
 #   blocks per multiprocessor of all running kernels, but at most 1.
@@ -421,48 +422,93 @@ checks.gpu_utilization(gpu_utilization)
 #   **warps**, groups of 32 threads. Occupancy is the share of the warps that it can hold, as a mean
 #   over the kernels, each weighted with its time. (Both are estimates from the sizes of the
 #   kernels, as in torch-tb-profiler. Only counters in the GPU would know better.)
+#
+# Which of the three will be the highest, and why is that no good news?
 
-# %%
-from lab_utils.profiling.gpu_figures import achieved_occupancy, sm_efficiency
+# %% tags=["nbval-ignore-output"]
+if gpu:
+    from lab_utils.profiling.plots import utilization
 
-rows, utilization = [], {}
-for size, one in made.items():
-    kernels = [(kernel.start, kernel.end) for kernel in one.kernels]
-    utilization[size] = gpu_utilization(kernels, 0, one.duration)
-    shares = [utilization[size], sm_efficiency(one), achieved_occupancy(one)]
-    pages = round(size / one.seconds)
-    rows.append([size, f"{1000 * one.seconds:.2f}", pages, *[f"{share:.0%}" for share in shares]])
+    show(
+        utilization(gpu),
+        "Figure B. How busy the GPU was, in three ways.",
+        "Three curves against the number of pages in a batch, SM efficiency below utilization.",
+        width=560,
+    )
 
-# %%
-show_table(
-    rows,
-    ["pages", "batch (ms)", "pages a second", "utilization", "SM efficiency", "occupancy"],
-    "Table 4. Batches on the simulated device.",
-)
+# %% tags=["nbval-ignore-output"]
+for one in gpu.measured if gpu else []:
+    if one.gpu_utilization is not None:
+        print(f"batch of {one.batch_size:2}: no kernel runs for {1 - one.gpu_utilization:.0%}")
+        # Where no kernel runs, no multiprocessor has a block.
+        assert one.sm_efficiency <= one.gpu_utilization + 1e-9
 
 # %% [markdown]
-# Read it line by line. Up to four pages, a batch takes what one page takes: the CPU's launches set
-# the pace, and the GPU has room. From eight on, the reader's kernels take longer than their
-# launches, and the time grows. At 16 the pages a second hardly rise any more. And note what
-# utilization hides: at one page it says 35 %, while only 15 % of the multiprocessors had work.
-#
-# But why does utilization stop at 81 %? Something else must be in the way.
+# The H200 idles for more than four fifths of every batch. A GPU that is twice as fast would change
+# little. Occupancy looks much better, for it speaks only of the moments in which a kernel
+# runs. So the question is not how the GPU works, but what it waits for. The traces show it, in the
+# same form as figure 4: what is the processor doing where the GPU's row is empty?
 
-# %%
-show(
-    timeline(made[16]),
-    "Figure 6. Sixteen pages on the simulated device.",
-    "Now the GPU's lane is full while reader and finder run; one wide gap is left between them.",
-)
+# %% tags=["nbval-ignore-output"]
+for letter, (size, trace) in zip("CD", traces.items(), strict=False):
+    pages = "one page" if size == 1 else f"{size} pages"
+    show(
+        timeline(trace),
+        f"Figure {letter}. A batch of {pages} on {gpu.device['name']}.",
+        "Rows for the model's parts, the processor and the GPU. Where the processor's row is full, "
+        "the GPU's is mostly low; it is high while the reader reads.",
+    )
+
+# %% [markdown]
+# In both, the processor's row is full and the GPU's is low. There are two reasons, and each has its
+# place in the picture.
+#
+# **Launches**, in the reader of figure C. Starting a kernel costs the CPU tens of µs with all that
+# leads to it, whatever is in the kernel, and with one page most kernels are done sooner: the GPU
+# waits for the next launch. Such a program is **launch-bound**. A batch is the remedy: in figure D,
+# the lines of 16 pages go through the reader in three batches. One launch does the work of many
+# lines, and there the GPU's row is high.
+#
+# **Python-like code on the CPU**, in the finder. `forward` is TorchScript's interpreter at work:
+# loops, comparisons, lists of numbers. It follows the lines from column to column, page by page,
+# and the GPU has nothing to do meanwhile. For 16 pages it does so 16 times. Behind the decoding
+# come thousands of calls of `_local_scalar_dense`, each of which fetches a single number from the
+# GPU (`aten::item` calls it) and waits for it. A larger batch shares none of that.
+#
+# If this is right, then what a page costs in the reader falls from figure C to figure D, and what
+# it costs in the finder does not. By how much, do you think?
+
+# %% tags=["nbval-ignore-output"]
+page_ms = {size: draw.milliseconds_of_a_page(trace, size) for size, trace in traces.items()}
+if page_ms:
+    parts = next(iter(page_ms.values()))
+    rows = [[part, *[round(ms.get(part, 0.0), 2) for ms in page_ms.values()]] for part in parts]
+    columns = ["part", *[f"ms a page, batch of {size}" for size in page_ms]]
+    show_table(rows, columns, "Table A. The processor's time for a page.")
+for size, trace in traces.items():
+    print(f"batch of {size:2}: {draw.rhythm(trace)}")
+
+# %% tags=["nbval-ignore-output"]
+if len(page_ms) == 2:
+    one, many = page_ms.values()
+    gains = {part: one[part] / many[part] for part in ("reader", "finder")}
+    print(f"in a batch, the reader's part of a page is {gains['reader']:.1f} times shorter,")
+    print(f"and the finder's {gains['finder']:.1f} times")
+    assert gains["reader"] > gains["finder"]
+
+# %% [markdown]
+# (The profiler makes everything slower, launches most of all, so compare shares and not seconds
+# with figure A.) The batch does what it promises, for the reader. But the reader is a small part of
+# a page's time, and the part that a batch does not share decides: Amdahl's law again.
 
 # %% [markdown]
 # ### Exercise 4: What does the GPU wait for? (15 minutes)
 #
 # Difficulty ●●●●○ · Importance ●●●○○
 #
-# Find the longest **gap**: a stretch between kernels in which none runs. Return the name of the
-# operator that the CPU spent most of that stretch in, all its calls together. What a call did
-# before or after the gap does not count.
+# A picture can deceive, so let a program look. Find the longest **gap**: a stretch between kernels
+# in which none runs. Return the name of the operator that the CPU spent most of that stretch in,
+# all its calls together. What a call did before or after the gap does not count.
 
 
 # %% tags=["exercise"]
@@ -501,39 +547,26 @@ checks.waiting_operator(waiting_operator)
 #
 # </details>
 
-# %%
+# %% tags=["nbval-ignore-output"]
 from lab_utils.profiling.waiting import idle_gaps
 
-for size in (1, 16):
-    one = made[size]
-    kernels = [(kernel.start, kernel.end) for kernel in one.kernels]
-    name = waiting_operator(kernels, draw.operators_of(one))
-    longest = max(gap.seconds for gap in idle_gaps(one))
-    print(f"{size:2} pages: {1000 * longest:.2f} of {1000 * one.seconds:.2f} ms, in {name}")
+for size, trace in traces.items():
+    kernels = [(kernel.start, kernel.end) for kernel in trace.kernels]
+    name = waiting_operator(kernels, draw.operators_of(trace))
+    longest = max(gap.seconds for gap in idle_gaps(trace))
+    print(f"batch of {size:2}: {1000 * longest:.1f} of {1000 * trace.seconds:.0f} ms, in {name}")
 
 # %% [markdown]
-# On the simulated device, `aten::argmin` joins the lines' peaks from column to column, on the CPU.
-# With one page this is one cost among others. With sixteen it is the bottleneck: it is done page by
-# page, so that a batch only makes it longer. No larger batch and no faster GPU will help here. What
-# would: following lines with less work, following them on the GPU, or following those of one batch
-# while the GPU reads the one before.
-#
-# So one trace answered two questions: why a small batch leaves the GPU idle, and why a large one
-# still does. The same two functions take any trace, so if there are traces of a real GPU, ask them:
-
-# %% tags=["nbval-ignore-output"]
-traced = [batch for batch in gpu.measured if batch.trace] if gpu else []
-for batch in [*traced[:1], *traced[1:][-1:]]:  # the smallest and the largest
-    real = read_trace(batch.trace)
-    kernels = [(kernel.start, kernel.end) for kernel in real.kernels]
-    share = gpu_utilization(kernels, 0, real.duration)
-    name = waiting_operator(kernels, draw.operators_of(real))
-    print(f"{batch.batch_size} pages: utilization {share:.0%}, longest gap in {name}")
+# On the H200 it is `forward` for one page as for sixteen: the line-following loop of the finder. So
+# no larger batch and no faster GPU will help this recognizer much. What would: following the lines
+# of all pages at once with operators on the GPU, fetching results in one copy instead of thousands,
+# or several processes that share the GPU, so that one reads while another follows lines. None of
+# these has been measured here.
 
 # %% [markdown]
 # ### What to do about launches
 #
-# A launch-bound program has three ways out, and none of them needs a faster GPU:
+# The other reason, launches, has three remedies, and none of them needs a faster GPU:
 #
 # - **Batches.** One launch does the work of many lines. The text stays the same, since the reader
 #   hides the padding from itself.
@@ -542,15 +575,20 @@ for batch in [*traced[:1], *traced[1:][-1:]]:  # the smallest and the largest
 # - **`torch.compile(mode="reduce-overhead")`.** A compiler joins small kernels and records a graph
 #   of what is left. The first call takes a minute.
 #
-# The next cell reads the lines of one page in each way. What needs a GPU says so if there is none;
-# if one was recorded, its rows follow.
+# The next cell runs only the reader, on the lines of one page, in each way. What needs a GPU says
+# so if there is none; if one was recorded, its rows follow. Which way wins on a GPU, and by how
+# much? And which on a CPU, where launches cost little?
 
 # %% tags=["nbval-ignore-output"]
-show_table(
-    draw.launch_ways(Path(PAGE)),
-    draw.LAUNCH_COLUMNS,
-    "Table 5. The reader on the lines of one page.",
-)
+ways = draw.launch_ways(Path(PAGE))
+show_table(ways, draw.LAUNCH_COLUMNS, "Table 4. The reader on the lines of one page.")
+assert all(equal != "no" for *_, equal in ways)
+
+# %% [markdown]
+# On the H200, the lines in a batch are five times as fast as one after the other, a graph of that
+# batch is more than twice as fast again, and the compiled reader gains another fifth: all with the
+# same text. That is what a launch-bound program gains. But look back at table A before you build it
+# in: of a whole page, it can save no more than the reader's row.
 
 # %% [markdown]
 # ## 5. Choose the size
@@ -603,10 +641,21 @@ checks.best_batch_size(best_batch_size)
 #
 # </details>
 
+# %% [markdown]
+# Try it on a device for which batches pay. It is **simulated**: its launches take 1.7 ms however
+# many pages are in a batch, its kernels 0.27 ms a page, and both run at the same time. Its CPU adds
+# 0.3 ms, and 0.06 ms for each page. Which size has nearly the most pages a second?
+
+
 # %%
-made_curve = {size: (one.seconds, one.seconds) for size, one in made.items()}
+def simulated(pages: int) -> float:
+    """s of a batch on a device that does not exist."""
+    return max(0.0017, 0.00027 * pages) + 0.0003 + 0.00006 * pages
+
+
+simulated_curve = {size: (simulated(size), simulated(size)) for size in (1, 2, 4, 8, 16, 32)}
 for target in (1.0, 0.005, 0.0022):
-    size = best_batch_size(made_curve, target)
+    size = best_batch_size(simulated_curve, target)
     print(f"simulated device, {1000 * target:g} ms: {size} pages a batch")
 
 # %% tags=["timing"]
@@ -640,22 +689,22 @@ for max_wait in (0.0, 0.003):
 
 # %% [markdown]
 # With a wait, the first two requests share a batch, and everybody is answered later. Why would one
-# want that? Because fewer batches are less *work*. The simulated device at four rates:
+# want that? Because fewer batches are less *work*. The simulated device at four rates; guess first
+# at which of them a wait saves most:
 
 # %%
-seconds_of = draw.between({size: one.seconds for size, one in made.items()})
 RATES, WAITS = [50, 300, 1000, 2000], [n / 1000 for n in range(0, 13)]
 traffic = {rate: poisson_arrivals(rate, count=1500, seed=4) for rate in RATES}
 played = {
-    rate: {wait: draw.play(traffic[rate], seconds_of, 16, wait) for wait in WAITS} for rate in RATES
+    rate: {wait: draw.play(traffic[rate], simulated, 16, wait) for wait in WAITS} for rate in RATES
 }
 
 # %%
 show(
     draw.by_wait(played, target=0.010),
-    "Figure 7. What waiting costs users and saves in work, on the simulated device; max batch 16.",
-    "Above, p95 rises with the max wait, steeply at low rates and little at 2,000 a second; below, "
-    "the share of time in which the device is busy falls, from 95 to 37 % at 1,000 a second.",
+    "Figure 5. What waiting costs users and saves in work, on the simulated device; max batch 16.",
+    "Above, p95 rises with the max wait at all rates, from below the target to above it; below, "
+    "the share of time in which the device is busy falls, from 95 to 34 % at 1,000 a second.",
     width=620,
 )
 
@@ -726,7 +775,7 @@ checks.longest_wait(longest_wait)
 # %%
 for rates in ([50], [1000], [2000], RATES):
     chosen = [traffic[rate] for rate in rates]
-    longest = longest_wait(chosen, seconds_of, 16, WAITS, target=0.010)
+    longest = longest_wait(chosen, simulated, 16, WAITS, target=0.010)
     busy = ", ".join(f"{played[rate][longest].busy:.0%} at {rate}" for rate in rates)
     print(f"{rates}: {1000 * longest:.0f} ms; device busy {busy}")
 
@@ -754,7 +803,8 @@ for max_batch, max_wait in ((1, 0.0), (8, 0.0), (8, 2 * on_cpu(1))):
 # If batches do not help here, other things may. Candidates are threads, TorchScript's
 # optimizations, and numbers with fewer bits. Three of them are measured here in the same way, in
 # turns, so that a busy moment hits all alike, and with their character error rate (CER, notebook
-# 03), for what reads faster must not read worse:
+# 03), for what reads faster must not read worse. Which of them do you expect to be faster than what
+# the lab does?
 
 # %%
 from functools import partial
@@ -785,7 +835,7 @@ ways = {
 show_table(
     draw.ways_compared(ways),
     ["way", "ms a page", "times as fast", "CER"],
-    "Table 6. Ways to run one model on this CPU.",
+    "Table 5. Ways to run one model on this CPU.",
 )
 
 # %% [markdown]
@@ -818,13 +868,14 @@ show_table(
 # `active` policy), they burn the time that the thread they wait for needs: beside other work it is
 # held up, and within a quota all of them are stopped until the next period. If they sleep while
 # they wait (`passive`, which the lab sets before it loads PyTorch), they don't. Each number below
-# comes from a separate process, since OpenMP reads the setting only once.
+# comes from a separate process, since OpenMP reads the setting only once. How many times as long
+# will a page take beside the loops, with threads that sleep, and with threads that spin?
 
 # %% tags=["nbval-ignore-output"]
 show_table(
     draw.beside_busy_loops(Path(PAGE)),
     ["beside", "passive: s a page", "active: s a page"],
-    "Table 7. One page, read by threads that sleep or spin while they wait.",
+    "Table 6. One page, read by threads that sleep or spin while they wait.",
 )
 
 # %% [markdown]
@@ -847,14 +898,14 @@ show_table(
 # machine, so they can be had without the page. Two programs, one trace:
 
 # %% tags=["timing"]
-from lab_utils.profiling.tensorboard import operator_rows, plugin_tables
+from lab_utils.profiling.tensorboard import plugin_operators
 from text_recognizer.errors import RecognizerError
 
 try:
-    [found] = plugin_tables(FOLDER / "cpu" / "batch_size_01").values()
-    theirs = {row["name"]: row["host_self_duration"] / 1000 for row in operator_rows(found)}
+    theirs = plugin_operators(cpu.batches[0].trace)
     for one in cpu.batches[0].operators[:4]:
-        print(f"{one.name}: {1000 * one.self_seconds:.2f} ms, plugin {theirs[one.name]:.2f} ms")
+        own, plugin = 1000 * one.self_seconds, 1000 * theirs[one.name]
+        print(f"{one.name}: {own:.2f} ms, plugin {plugin:.2f} ms")
 except RecognizerError as error:
     print(error)  # such as: a package is missing
 
@@ -862,8 +913,11 @@ except RecognizerError as error:
 # ## Summary
 #
 # - Leave out the warm-up, wait for the device before and after, take the median.
-# - A batch shares the cost of starting. A CPU is busy with one page of this model; a GPU is not.
+# - A batch shares the cost of starting, and nothing else. What the CPU does page by page it does
+#   for each page of a batch, and the fastest GPU waits for it.
 # - A trace says where the time goes. Marks name the parts, gaps name what the GPU waits for.
+# - Many small kernels with gaps between them are launch-bound: use batches, CUDA graphs, a
+#   compiler.
 # - Utilization says that something ran, SM efficiency how much of the GPU had work, occupancy how
 #   well it can hide waiting for memory.
 # - The best batch is the smallest that comes close to the most pages a second, within the promise.
@@ -874,10 +928,10 @@ except RecognizerError as error:
 # %% [markdown]
 # ## What to try next
 #
-# - On Colab, choose a GPU under *Runtime, Change runtime type*, and run the notebook again. What is
-#   the GPU's longest gap, and is it the one that figure 6 predicted?
-# - Give the simulated device twice the multiprocessors (`draw.SMS = 160`), then half the launch
-#   time (`draw.LAUNCH_US = 15`). Which one helps a single page, and which one a batch of 32?
+# - On Colab, choose a GPU under *Runtime, Change runtime type*, and run the notebook again. A
+#   smaller GPU has a slower CPU beside it, too: is its longest gap in the same operator?
+# - Give the simulated device kernels that are twice as fast, then launches that are. Which one
+#   helps a single page, and which one a batch of 32?
 # - `lab profile --device cpu --batch-sizes 1,2,4,8,16,32 --out .lab/profile` takes the sample pages
 #   in all their sizes. Is the curve the same?
 # - **Next:** [A web app and its API with Gradio](05_gradio_app.ipynb), which puts the recognizer

@@ -263,51 +263,46 @@ def percentile_latency(requests, percent=95):
     return latencies[math.ceil(Fraction(percent, 100) * len(latencies)) - 1]
 """,
     ],
-    "best_setting": [
+    "ask_service": [
         """
-def best_setting(p95, batches, waits, rates, target):
-    best, most = None, 0
-    for wait in sorted(waits):
-        for batch in sorted(batches):
-            carried = 0
-            for rate in sorted(rates):
-                if p95(batch, wait, rate) > target:
-                    break
-                carried = rate
-            if carried > most:
-                best, most = (batch, wait), carried
-    if best is None:
-        raise ValueError("none")
-    return best
-""",
-        """
-import itertools
-import numpy as np
+from urllib.error import HTTPError, URLError
+from urllib.request import Request, urlopen
 
-def best_setting(p95, batches, waits, rates, target):
-    rates = np.sort(rates)
-    table = []
-    for batch, wait in itertools.product(batches, waits):
-        met = np.array([p95(batch, wait, float(rate)) <= target for rate in rates])
-        carried = int(np.logical_and.accumulate(met).sum())
-        table.append((-carried, wait, batch))
-    worst, wait, batch = min(table)
-    if worst == 0:
-        raise ValueError("nothing carries the lowest rate")
-    return [np.int64(batch), np.float64(wait)]
+def ask_service(address, image):
+    body = json.dumps({"image": base64.b64encode(image).decode("ascii")}).encode()
+    request = Request(address, body, {"Content-Type": "application/json; charset=utf-8"})
+    try:
+        with urlopen(request, timeout=60) as reply:
+            return reply.status, dict(reply.headers), reply.read().decode()
+    except HTTPError as error:
+        return error.code, dict(error.headers), error.read().decode()
+    except URLError as error:
+        raise ConnectionError(str(error.reason))
 """,
         """
-def best_setting(p95, batches, waits, rates, target):
-    def carried(batch, wait, left):
-        if not left or p95(batch, wait, left[0]) > target:
-            return 0
-        return 1 + carried(batch, wait, left[1:])
-    ordered = sorted(rates)
-    settings = [(b, w) for b in batches for w in waits]
-    best = sorted(settings, key=lambda s: (-carried(*s, ordered), s[1], s[0]))[0]
-    if carried(*best, ordered) == 0:
-        raise ValueError
-    return best
+import http.client
+from urllib.parse import urlsplit
+
+def ask_service(address, image):
+    connection = http.client.HTTPConnection(urlsplit(address).netloc, timeout=60)
+    text = str(base64.b64encode(image), "ascii")
+    connection.request(
+        "POST", "/", json.dumps({"image": text}), {"content-type": "application/json"}
+    )
+    reply = connection.getresponse()
+    names = {name.lower(): value for name, value in reply.getheaders()}
+    return [reply.status, names, reply.read().decode()]
+""",
+        """
+import requests
+
+def ask_service(address, image):
+    picture = base64.standard_b64encode(image).decode()
+    try:
+        reply = requests.request("POST", address, json=dict(image=picture), timeout=(5, 60))
+    except requests.RequestException as error:
+        raise ConnectionRefusedError("nobody there") from error
+    return reply.status_code, {k.lower(): v for k, v in reply.headers.items()}, reply.text
 """,
     ],
 }

@@ -91,21 +91,22 @@ def percentile_latency(requests, percent=95):
 LATENCIES = "math.inf if end is None else end - due for due, _, end in requests"
 RANK = "math.ceil(percent * len(latencies) / 100) - 1"
 
-BEST = """
-from itertools import takewhile
+CLIENT = """
+import httpx
 
-def best_setting(p95, batches, waits, rates, target):
-    def carried(batch, wait):
-        return max(({met}), default=0.0)
-    settings = [{settings}]
-    best = max(settings, key=lambda setting: carried(*setting))
-    {end}
-    return best
+def ask_service(address, image):
+    image = {encoded}
+    try:
+        reply = {sent}
+    except {caught}:
+        raise ConnectionError("no answer")
+    return {result}
 """
-RIGHT_BEST = {
-    "met": "takewhile(lambda rate: p95(batch, wait, rate) <= target, sorted(rates))",
-    "settings": "(b, w) for w in sorted(waits) for b in sorted(batches)",
-    "end": "if not carried(*best): raise ValueError('none')",
+RIGHT_CLIENT = {
+    "encoded": "base64.b64encode(image).decode()",
+    "sent": 'httpx.post(address, json={"image": image}, timeout=60)',
+    "caught": "httpx.TransportError",
+    "result": "reply.status_code, dict(reply.headers), reply.text",
 }
 
 
@@ -121,8 +122,8 @@ def ask(**changed: str) -> str:
     return ASK.format(**RIGHT_ASK | changed)
 
 
-def best(**changed: str) -> str:
-    return BEST.format(**RIGHT_BEST | changed)
+def client(**changed: str) -> str:
+    return CLIENT.format(**RIGHT_CLIENT | changed)
 
 
 WRONG_ANSWERS: dict[str, list[tuple[str, str]]] = {
@@ -139,12 +140,6 @@ WRONG_ANSWERS: dict[str, list[tuple[str, str]]] = {
             r"with a body in base64 \(isBase64Encoded is true\), handle stopped with JSONDecodeErr",
         ),
         (
-            handle(
-                WHOLE.replace('event.get("body") or ""', 'event["body"]').replace("KeyE", "E")
-            ).replace("except (ValueError, TypeError, Error)", "except ValueError"),
-            "with no body, handle stopped with KeyError",
-        ),
-        (
             handle(WHOLE.replace('["image"], validate=True', '["image"]')),
             "b64decode skips what is no base64",
         ),
@@ -157,24 +152,12 @@ WRONG_ANSWERS: dict[str, list[tuple[str, str]]] = {
             "an image of one byte more than max_bytes got the status 200, not 413",
         ),
         (
-            handle(WHOLE.replace("len(image) > max_bytes", "len(image) >= max_bytes")),
-            "an image of just max_bytes got the status 413, not 200",
-        ),
-        (
             handle(
                 WHOLE.replace("len(image)", "len(event['body'])").replace(
                     "> max_bytes", "> max_bytes * 2"
                 )
             ),
             "not 413: count the decoded bytes",
-        ),
-        (
-            handle(
-                UNPACK.replace("    except", "        text = read(image)\n    except")
-                + LIMIT
-                + 'return answer(200, {"pred": text})'
-            ),
-            "was read all the same",
         ),
         (
             handle(
@@ -185,10 +168,6 @@ WRONG_ANSWERS: dict[str, list[tuple[str, str]]] = {
                 )
             ),
             "RecognizerError is a ValueError, too",
-        ),
-        (
-            handle(WHOLE.replace('{"error": str(error)}', "broken")),
-            "hand on the error's sentence",
         ),
         (
             handle(WHOLE.replace("answer(500, broken)", 'answer(500, {"error": str(error)})')),
@@ -206,7 +185,6 @@ WRONG_ANSWERS: dict[str, list[tuple[str, str]]] = {
             handle(WHOLE).replace('{"content-type": "application/json"}', "{}"),
             "must be told that JSON comes",
         ),
-        (handle('return {"pred": "text"}'), "the answer has no statusCode and no headers"),
         (
             handle(WHOLE.replace('{"pred": read(image)}', '{"pred": read(image) or None}')),
             "A blank page has the text ''",
@@ -220,23 +198,9 @@ WRONG_ANSWERS: dict[str, list[tuple[str, str]]] = {
         (safe_address(private="ip.is_private"), r"100\.64\.0\.9 is shared by a provider"),
         (safe_address(private="not ip.is_global"), r"224\.0\.0\.251 is a group of machines"),
         (safe_address(judged="addresses[:1]"), "one of its two addresses is private"),
-        (safe_address(schemes='"http", "https", "file", "ftp"'), "only http and https"),
         (safe_address(host="parts.netloc"), "was refused|stopped with|returned"),
-        (
-            safe_address(host='parts.netloc.rpartition(":")[0] or parts.netloc'),
-            "was refused|stopped with|returned",
-        ),
-        (
-            safe_address(
-                host="parts.hostname if parts.hostname[0] not in '0123456789' else "
-                "str(ipaddress.ip_address(parts.hostname))"
-            ),
-            "stopped with ValueError",
-        ),
         (safe_address(result="resolve(parts.hostname)[0]"), "was looked up 2 times"),
         (safe_address(result="parts.hostname"), "connects to what was checked"),
-        (safe_address(result="ip"), "safe_address returned an IPv4Address, not str"),
-        (safe_address(result="addresses[-1]"), "return the first address"),
         (
             safe_address().replace('raise AddressError("no such host")', "return None"),
             "the name has no address at all",
@@ -245,11 +209,6 @@ WRONG_ANSWERS: dict[str, list[tuple[str, str]]] = {
     ],
     "ask_patiently": [
         (ask(end="status == 200 or waited + wait > patience"), "after the status 400 it asked"),
-        (
-            ask(end="status < 429 or waited + wait > patience"),
-            "after the status 500 it asked again",
-        ),
-        (ask(end="status != 503 or waited + wait > patience"), "after a 502 it asked 1 times"),
         (ask(wait="draw() * longest"), "What the service asks for comes first"),
         (
             ask(wait='max(float(headers.get("retry-after", 0)), draw() * longest)'),
@@ -258,18 +217,12 @@ WRONG_ANSWERS: dict[str, list[tuple[str, str]]] = {
         (ask(wait='float(headers.get("retry-after", 0)) + longest'), r"with draw\(\) = 0.5"),
         (ask(after="waited + wait, longest"), "The longest wait doubles each time"),
         (ask(after="waited + wait, wait * 2"), "double the longest wait, not the drawn one"),
-        (ask(after="waited + wait, longest + first"), "The longest wait doubles each time"),
-        (
-            ask(end="status not in (429, 502, 503) or waited > patience"),
-            "give up where the next wait would pass the limit",
-        ),
         (
             ask(end="status not in (429, 502, 503) or wait > patience"),
             "give up where the next wait would pass the limit",
         ),
         (ask(end="status not in (429, 502, 503)"), "asked 200 times by now"),
         (ask(caught="Exception"), "ask stops with KeyError.*returned"),
-        (ask(caught="KeyError"), "ask_patiently stopped with ConnectionRefusedError"),
         (ask().replace("return answer", "return answer[2]"), "returned a str, not tuple"),
     ],
     "percentile_latency": [
@@ -298,41 +251,29 @@ WRONG_ANSWERS: dict[str, list[tuple[str, str]]] = {
             "Sort",
         ),
         (PERCENTILE.format(latencies=LATENCIES, rank="-1"), "19 of 20, took no longer"),
-        (
-            PERCENTILE.format(
-                latencies="end - due for due, _, end in requests",
-                rank=RANK,
-            ),
-            "stopped with TypeError",
-        ),
-        (
-            "def percentile_latency(requests, percent=95):\n"
-            "    return sum(end - due for due, _, end in requests if end) / len(requests)",
-            "not 19.000 s",
-        ),
     ],
-    "best_setting": [
+    "ask_service": [
+        (client(sent="httpx.get(address)"), "the event's method is GET, not POST"),
+        (client(sent='httpx.post(address, data={"image": image})'), "send JSON, and say so"),
+        (client(sent="httpx.post(address, json=image)"), "the event's body is"),
+        (client(sent="httpx.post(address, json={'file': image})"), "the event's body is"),
+        (client(encoded="str(base64.b64encode(image))"), r"decode\(\) makes text of them"),
+        (client(encoded="image.hex()"), "not the base64 text of the bytes"),
         (
-            best(met="rate for rate in rates if p95(batch, wait, rate) <= target"),
-            "misses it at 2",
+            client(sent=RIGHT_CLIENT["sent"] + ".raise_for_status()"),
+            "where the function answers with status 422, ask_service stopped with HTTPStatusError",
         ),
+        (client(caught="TimeoutError"), "ConnectError, not ConnectionError: your library has"),
+        (client(result='reply.json()["pred"]'), "returned a str, not tuple"),
         (
-            best(met=RIGHT_BEST["met"].replace("sorted(rates)", "rates")),
-            "The lists need not be sorted",
+            client(result="reply.status_code, dict(reply.headers), reply.json()"),
+            "return the three as they came",
         ),
-        (best(settings="(b, w) for b in sorted(batches) for w in sorted(waits)"), "shorter wait"),
-        (best(settings="(b, w) for w in waits for b in batches"), "The lists need not be sorted"),
+        (client(result="reply.status_code, {}, reply.text"), "with their names in small letters"),
         (
-            best(settings="(b, w) for w in sorted(waits)[::-1] for b in sorted(batches)"),
-            "best_setting returned",
+            client(sent="[httpx.post(address, json=dict(image=image)) for _ in range(2)][-1]"),
+            "the function was called 2 times, not once",
         ),
-        (best(met=RIGHT_BEST["met"].replace("<=", "<")), "just"),
-        (best(end="pass"), r"returned \(1, 0.0\); raise ValueError"),
-        (
-            best(met=RIGHT_BEST["met"].replace("batch, wait, rate)", "wait, batch, rate)")),
-            "in this order",
-        ),
-        (best(end="return max(batches), max(waits)"), "best_setting returned"),
     ],
 }
 
@@ -359,19 +300,5 @@ def ask_patiently(ask, sleep, draw, first=0.25, patience=10.0):
         waited, longest = waited + pause, longest * 2
 """,
         "after the status 408 it asked again",
-    )
-)
-WRONG_ANSWERS["best_setting"].append(
-    (
-        """
-def best_setting(p95, batches, waits, rates, target):
-    def carried(setting):
-        return sum(p95(*setting, rate) <= target for rate in rates)
-    best = max(((b, w) for w in sorted(waits) for b in sorted(batches)), key=carried)
-    if not carried(best):
-        raise ValueError
-    return best
-""",
-        "stop at the first miss|misses",
     )
 )

@@ -18,7 +18,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from text_recognizer.errors import RecognizerError
+from text_recognizer.errors import RecognizerError, is_out_of_memory
 from text_recognizer.files import replacing
 from text_recognizer.metrics import Edits, character_edits
 from text_recognizer.models.line_reader import LineReader
@@ -41,17 +41,19 @@ BATCHES = (64, 128, 256, 512, 1024)
 CPU_BATCH = 8
 ENOUGH = 0.9
 """Of the best speed: the smallest batch that reaches it is taken, for it makes the most steps."""
-RATE, RATE_BATCH, MOST_RATE = 1.5e-4, 16, 8e-4
+RATE, RATE_BATCH, MOST_RATE = 1.5e-4, 16, 3e-4
 """The peak rate that trained the packaged weights and its batch; with AdamW, the rate grows with
-the square root of the batch."""
-WARM_UP = 0.04
+the square root of the batch. At 6e-4 and with few lines, a first run on a GPU lost in its first
+minute what it did not win back in seven."""
+WARM_UP = 0.1
 """Of the time."""
+GATHERING = 0.1
+"""Of the time, at most, in which the first lines are made and nothing is trained."""
 EMA = 0.998
-MOST_USES = 10.0
-"""Of a line on average; then training waits for new ones."""
+USES = (2.0, 10.0)
+"""Of a line on average, at the start and at the end; beyond it, training waits for new lines."""
 RESERVE = 4.0
 """s at the end for the last validation."""
-OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "not enough memory")
 
 
 @dataclass(frozen=True)
@@ -67,7 +69,7 @@ class TimedSettings:
         batch: lines of a typical width in a batch; None: as large as pays.
         workers: processes that make lines; None: one for each processor but one.
         validation_pages: of each kind.
-        first_lines: lines that are there before the first step.
+        first_lines: lines that are there before the first step, if GATHERING is enough for them.
     """
 
     minutes: float
@@ -79,7 +81,7 @@ class TimedSettings:
     workers: int | None = None
     seed: int = 1
     validation_pages: int = 40
-    first_lines: int = 2000
+    first_lines: int = 20_000
 
 
 @dataclass(frozen=True)
@@ -214,19 +216,27 @@ class _Training:
 
     def _gather(self) -> None:
         """Waits for the validation lines and for the first lines to train on."""
-        few = min(self.settings.first_lines, 50 * self.lines)
+        few = min(self.settings.first_lines, 100 * self.lines)
         while self.makers.validating or len(self.pool) < few:
             self._put(seconds=1.0)
-            enough = not self.makers.validating and len(self.pool)
-            if enough and self._left() < 0.8 * 60 * self.settings.minutes:
+            is_time = self._share() > GATHERING
+            if is_time and not self.makers.validating and len(self.pool):
                 break
         self.waited = time.monotonic() - self.began
 
+    def _share(self) -> float:
+        """The share of the time that is over, in [0, 1]."""
+        return min((time.monotonic() - self.began) / (60 * self.settings.minutes), 1.0)
+
     def _fill(self) -> None:
-        """Takes in what was made; waits where the lines have been used too often."""
+        """Takes in what was made; waits if the lines have been used too often for this moment."""
         self._put()
         start = time.monotonic()
-        while self.pool.trained > MOST_USES * self.pool.made and self._left() > RESERVE:
+        first, last = USES
+        while self._left() > RESERVE:
+            most = first + (last - first) * self._share()
+            if self.pool.trained <= most * self.pool.made:
+                break
             self._put(seconds=0.2)
         self.waited += time.monotonic() - start
 
@@ -235,37 +245,37 @@ class _Training:
             (self.pool if name == TRAIN else self.kept[name]).add(made)
 
     def _choose_batch(self) -> None:
-        """Times batches of rising size, training on all of them, and takes one that pays."""
+        """Times batches of rising size, each on lines that it has seen, and takes one that pays."""
         speeds: dict[int, float] = {}
         for lines in BATCHES:
             if len(self.pool) < 2 * lines:
                 break
             self.lines = lines
-            self._train_step()
+            batch = self.pool.batch(lines * TYPICAL_WIDTH)
+            self._train_step(batch)  # plans the convolutions for this shape
             if self.lines != lines:  # it did not fit the memory, and was halved
                 break
-            before = self.pool.trained
             torch.cuda.synchronize(self.device)
             start = time.monotonic()
-            for _ in range(5):
-                self._fill()
-                self._train_step()
+            for _ in range(3):
+                self._train_step(batch)
             torch.cuda.synchronize(self.device)
-            speeds[lines] = (self.pool.trained - before) / (time.monotonic() - start)
-            if self.lines != lines or speeds[lines] < ENOUGH * max(speeds.values()):
+            typical = batch.strips.size(0) * batch.strips.size(2) / TYPICAL_WIDTH
+            speeds[lines] = 3 * typical / (time.monotonic() - start)
+            if speeds[lines] < ENOUGH * max(speeds.values()):
                 break
         if speeds:
             best = max(speeds.values())
             self.lines = min(n for n, speed in speeds.items() if speed >= ENOUGH * best)
-        told = ", ".join(f"{n}: {speed:,.0f}" for n, speed in speeds.items())
-        self._note(f"lines/s by lines in a batch: {told}; {self.lines} are taken")
+        found = ", ".join(f"{n}: {speed:,.0f}" for n, speed in speeds.items())
+        self._note(f"lines/s by lines in a batch: {found}; {self.lines} are taken")
 
-    def _train_step(self) -> None:
+    def _train_step(self, batch: PooledBatch | None = None) -> None:
         """One step; a batch that does not fit the memory is halved, and training goes on."""
         if self.first_step is None:
             self.first_step = time.monotonic()
         try:
-            self._learn(self.pool.batch(self.lines * TYPICAL_WIDTH))
+            self._learn(batch or self.pool.batch(self.lines * TYPICAL_WIDTH))
             return
         except (MemoryError, RuntimeError) as error:
             if not is_out_of_memory(error) or self.lines == 1:
@@ -430,13 +440,6 @@ def varied(strips: Tensor, used: Tensor) -> Tensor:
     grid = F.affine_grid(theta, list(strips.shape), align_corners=False)
     moved = F.grid_sample(strips, grid, padding_mode="border", align_corners=False)
     return (1 - (1 - moved) * contrast + noise).clamp(-1, 1)
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an error of PyTorch says that the memory, of the GPU or not, is not enough."""
-    if isinstance(error, MemoryError | torch.OutOfMemoryError):
-        return True
-    return any(sign in str(error) for sign in OUT_OF_MEMORY)
 
 
 def _as_line(done: Validation) -> str:

@@ -1,11 +1,15 @@
 """Processes that make lines ahead of a GPU, which reads them faster than one processor makes them.
 
-They are forked, so that the strokes and fonts are loaded once and shared by all of them.
+They are forked, so that the strokes and fonts are loaded once and shared by all of them. A thread
+takes in what they make: between two processes fits little more than one page at a time, so a
+program that looks only once in a step would hold them up.
 """
 
+import contextlib
 import multiprocessing
 import queue
 import signal
+import threading
 import traceback
 import warnings
 from collections.abc import Iterator, Mapping
@@ -25,6 +29,8 @@ MOST_LINES = 8
 """On a made page."""
 QUEUED = 8
 """Pages of each process that may wait to be fetched."""
+_TAKEN = 500
+"""Pages that the thread has taken in, at most: then the processes wait."""
 
 
 @dataclass(frozen=True)
@@ -58,6 +64,9 @@ class Makers:
         methods = multiprocessing.get_all_start_methods()
         self._context = multiprocessing.get_context("fork" if "fork" in methods else None)
         self._queue = self._context.Queue(QUEUED * processes)
+        self._taken: queue.Queue[tuple[str, Any]] = queue.Queue(_TAKEN)
+        self._is_over = threading.Event()
+        self._thread = threading.Thread(target=self._take_in, daemon=True)
         self._processes: list[Any] = []
         self._settings = (processes, validation_pages, seed)
         self.validating = processes
@@ -77,9 +86,12 @@ class Makers:
                 warnings.simplefilter("ignore", DeprecationWarning)
                 process.start()
             self._processes.append(process)
+        self._thread.start()  # after the forks, which no thread should take part in
         return self
 
     def __exit__(self, *_: object) -> None:
+        self._is_over.set()
+        self._thread.join(timeout=5.0)
         for process in self._processes:
             process.terminate()
         for process in self._processes:
@@ -93,7 +105,7 @@ class Makers:
         """
         while True:
             try:
-                name, made = self._queue.get(timeout=seconds) if seconds else self._next()
+                name, made = self._taken.get(block=seconds > 0, timeout=seconds or None)
             except queue.Empty:
                 if not any(process.is_alive() for process in self._processes):
                     raise RecognizerError(
@@ -109,8 +121,15 @@ class Makers:
                 continue
             yield name, made
 
-    def _next(self) -> tuple[str, Any]:
-        return self._queue.get_nowait()
+    def _take_in(self) -> None:
+        """The work of the thread."""
+        while not self._is_over.is_set():
+            with contextlib.suppress(queue.Empty):
+                message = self._queue.get(timeout=0.2)
+                while not self._is_over.is_set():
+                    with contextlib.suppress(queue.Full):
+                        self._taken.put(message, timeout=0.2)
+                        break
 
 
 def _make(

@@ -1,9 +1,11 @@
 """Lines in memory, sorted by width: batches of a few shapes, each line used more than once.
 
 A GPU trains on more lines a second than the processors make. So lines are kept, and a batch takes
-those that were never used first.
+those that were never used first. Each width has one number of lines: for every new shape, cuDNN
+plans each of the reader's convolutions afresh, which takes longer than many steps of training.
 """
 
+import bisect
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,10 +14,9 @@ from torch import Tensor
 
 from text_recognizer.models.strips import STRIP_HEIGHT
 from text_recognizer.train.makers import MadeLines
-from text_recognizer.train.strips_data import MAX_TRAINING_WIDTH
 
-STEP = 128
-"""px: widths of batches are multiples of it."""
+WIDTHS = (192, 256, 352, 480, 640, 864, 1120, 1408)
+"""px: the widths of batches, each about 1.3 times the one before, up to MAX_TRAINING_WIDTH."""
 FEWEST = 4
 """Lines in a batch, whatever its width."""
 
@@ -30,6 +31,11 @@ class PooledBatch:
     targets: Tensor
     lengths: Tensor
     used: Tensor
+
+
+def lines_in_batch(pixels: int, width: int) -> int:
+    """How many strips of `width` px are a batch of about `pixels` px of width."""
+    return max(pixels // width, FEWEST)
 
 
 class _Shelf:
@@ -85,8 +91,7 @@ class StripPool:
         self.most, self.pin = most, pin
         self.made = self.trained = 0
         self._rng = np.random.default_rng(seed)
-        top = -(-MAX_TRAINING_WIDTH // STEP)
-        self._shelves = [_Shelf(STEP * (number + 1)) for number in range(top)]
+        self._shelves = [_Shelf(width) for width in WIDTHS]
 
     def __len__(self) -> int:
         return sum(shelf.count for shelf in self._shelves)
@@ -96,7 +101,7 @@ class StripPool:
         ends = np.cumsum(made.widths)
         full = len(self) >= self.most
         for end, width, target in zip(ends.tolist(), made.widths, made.targets, strict=True):
-            shelf = self._shelves[(width - 1) // STEP]
+            shelf = self._shelves[bisect.bisect_left(WIDTHS, width)]
             used = shelf.count - shelf.fresh
             # Used lines come first on a shelf, so an old one is replaced by a line that waits.
             place = int(self._rng.integers(used)) if full and used else None
@@ -107,30 +112,34 @@ class StripPool:
     def batch(self, pixels: int) -> PooledBatch:
         """A batch of one width whose strips have about `pixels` px of width together.
 
-        Widths are drawn by how many lines there are of each. Lines that were never used come
-        first, the others are drawn. The pool must not be empty.
+        The number of lines follows from the width. Widths are drawn, among those with enough lines
+        for a batch, so that lines of all widths are used equally often. Lines that were never used
+        come first, the others are drawn; if no width has enough, some come twice. The pool must not
+        be empty.
         """
+        sizes = [lines_in_batch(pixels, shelf.width) for shelf in self._shelves]
         counts = np.array([shelf.count for shelf in self._shelves], dtype=np.float64)
-        shelf = self._shelves[self._rng.choice(len(counts), p=counts / counts.sum())]
-        size = min(max(pixels // shelf.width, FEWEST), shelf.count)
+        enough = counts >= sizes
+        if not enough.any():
+            enough = counts == counts.max()
+        batches = enough * counts / sizes
+        number = self._rng.choice(len(counts), p=batches / batches.sum())
+        shelf, size = self._shelves[number], sizes[number]
         fresh = min(size, shelf.fresh)
-        old = shelf.count - shelf.fresh
-        places = np.concatenate(
-            [
-                np.arange(old, old + fresh),
-                self._rng.choice(old, min(size - fresh, old), replace=False) if old else [],
-            ]
-        ).astype(np.int64)
+        old, missing = shelf.count - shelf.fresh, size - fresh
+        # Of a shelf that was never used, the fresh lines are all there are.
+        others = self._rng.choice(old or fresh, missing, replace=missing > (old or fresh))
+        places = np.concatenate([np.arange(old, old + fresh), others]).astype(np.int64)
         shelf.fresh -= fresh
-        self.trained += len(places)
-        used = torch.from_numpy(places < old)
+        self.trained += size
+        used = torch.from_numpy(np.arange(size) >= fresh)
         return shelf.take(torch.from_numpy(places), used, self.pin)
 
     def every(self, pixels: int) -> list[PooledBatch]:
         """All lines once, in batches: for a validation."""
         batches = []
         for shelf in self._shelves:
-            size = max(pixels // shelf.width, FEWEST)
+            size = lines_in_batch(pixels, shelf.width)
             for first in range(0, shelf.count, size):
                 places = torch.arange(first, min(first + size, shelf.count))
                 batches.append(shelf.take(places, torch.ones(len(places)).bool(), self.pin))

@@ -36,8 +36,9 @@ LAUNCH = 0.001
 class _Device:
     """Works off what it is given while the caller goes on, on a clock of its own (s)."""
 
-    def __init__(self, seconds: list[float], busy: float = 0.0) -> None:
-        self.seconds, self.now, self.free = seconds, 50.0, 50.0 + busy
+    def __init__(self, warm_up: list[float], timed: list[float], busy: float = 0.0) -> None:
+        self.seconds, self.now, self.free = warm_up + timed, 50.0, 50.0 + busy
+        self.warm_up, self.repeats = len(warm_up), len(timed)
         self.calls = self.looks = 0
 
     def work(self) -> None:
@@ -61,55 +62,47 @@ class _Device:
 @check
 def median_seconds(function: Answer) -> str:
     """Waits for the device at both ends, leaves the warm-up out, and gives the median."""
-    slow, timed = [9.0, 4.0], [0.30, 0.20, 0.90, 0.25, 0.15]
-    _expect_seconds(
-        function, _Device([0.3] * 5), 0, 0.3, "work that takes 0.3 s each time, without warm-up"
-    )
-    _expect_seconds(
-        function,
-        _Device(slow + timed),
-        2,
-        0.25,
-        "two slow first calls (warm_up=2), then 0.30, 0.20, 0.90, 0.25 and 0.15 s",
-        {
-            sum(timed) / 5: "this is the mean, which one disturbed repeat moves; take the median",
-            0.15: "this is the fastest; take the median",
-            0.30: "this is the median with the warm-up among it; the clock is for what follows it",
-            0.90: "take the median of the five repeats: sort them, or see `statistics`",
-        },
-    )
-    _expect_seconds(
-        function,
-        _Device([2.0, 0.3, 0.3, 0.3, 0.3, 0.3], busy=7.0),
-        1,
-        0.3,
-        "a device that still works on something older for 7 s",
-        {
-            0.3 + LAUNCH: "start the clock when the device is idle, and right before work()",
-        },
-    )
-    _expect_seconds(
-        function,
-        _Device([2.0, 0.3], busy=7.0),
-        1,
-        0.3,
-        "one repeat (repeats=1) after one warm-up call of 2 s",
-        {
-            2.3: "the warm-up is still running when the clock starts: wait for the device first",
-            9.3: "the warm-up is still running when the clock starts: wait for the device first",
-        },
-        repeats=1,
-    )
-    _expect_seconds(
-        function,
-        _Device([0.4, 0.2]),
-        0,
-        0.3,
-        "repeats of 0.4 and 0.2 s (repeats=2)",
-        dict.fromkeys([0.4, 0.2], "of an even number, the median is the mean of the middle two"),
-        repeats=2,
-    )
-    device = _Device([9.0, 4.0, 0.30, 0.20, 0.90, 0.25, 0.15])
+    timed = [0.30, 0.20, 0.90, 0.25, 0.15]
+    of_five = {
+        0.36: "this is the mean, which one disturbed repeat moves; take the median",
+        0.15: "this is the fastest; take the median",
+        0.30: "this is the median with the warm-up among it; the clock is for what follows it",
+        0.90: "take the median of the five repeats: sort them, or see `statistics`",
+    }
+    older = "start the clock when the device is idle, and right before work()"
+    running = "the warm-up is still running when the clock starts: wait for the device first"
+    even = "of an even number, the median is the mean of the middle two"
+    # What, device, median, and what is known of wrong results.
+    cases: list[tuple[str, _Device, float, dict[float, str]]] = [
+        ("work that takes 0.3 s each time, without warm-up", _Device([], [0.3] * 5), 0.3, {}),
+        (
+            "two slow first calls (warm_up=2), then 0.30, 0.20, 0.90, 0.25 and 0.15 s",
+            _Device([9.0, 4.0], timed),
+            0.25,
+            of_five,
+        ),
+        (
+            "a device that still works on something older for 7 s",
+            _Device([2.0], [0.3] * 5, busy=7.0),
+            0.3,
+            {0.3 + LAUNCH: older},
+        ),
+        (
+            "one repeat (repeats=1) after one warm-up call of 2 s",
+            _Device([2.0], [0.3], busy=7.0),
+            0.3,
+            {2.3: running, 9.3: running},
+        ),
+        (
+            "repeats of 0.4 and 0.2 s (repeats=2)",
+            _Device([], [0.4, 0.2]),
+            0.3,
+            dict.fromkeys([0.4, 0.2], even),
+        ),
+    ]
+    for case in cases:
+        _expect_seconds(function, *case)
+    device = _Device([9.0, 4.0], timed)
     attempt(function, device.work, device.synchronize, clock=device.clock)
     expect(
         device.calls == 7,
@@ -120,21 +113,14 @@ def median_seconds(function: Answer) -> str:
 
 def _expect_seconds(
     function: Answer,
-    device: _Device,
-    warm_up: int,
-    wanted: float,
     what: str,
-    known: dict[float, str] | None = None,
-    repeats: int = 5,
+    device: _Device,
+    wanted: float,
+    known: dict[float, str],
 ) -> None:
-    result = attempt(
-        function,
-        device.work,
-        device.synchronize,
-        repeats=repeats,
-        warm_up=warm_up,
-        clock=device.clock,
-    )
+    warm_up, repeats = device.warm_up, device.repeats
+    options = {"repeats": repeats, "warm_up": warm_up, "clock": device.clock}
+    result = attempt(function, device.work, device.synchronize, **options)
     result = expect_type(result, (float, int), "median_seconds")
     calls = warm_up + repeats
     expect(
@@ -145,14 +131,10 @@ def _expect_seconds(
     expect(device.looks > 0, "median_seconds never called `clock`: take the time from it.")
     if math.isclose(result, wanted, abs_tol=1.5 * LAUNCH):
         return
-    why = next(
-        (
-            text
-            for value, text in (known or {}).items()
-            if math.isclose(result, value, rel_tol=0.01)
-        ),
-        "the clock runs from an idle device to the device's end, once for each repeat",
-    )
+    why = "the clock runs from an idle device to the device's end, once for each repeat"
+    for value, text in known.items():
+        if math.isclose(result, value, rel_tol=0.01):
+            why = text
     if result < 2 * LAUNCH:
         why = (
             "this is the time for handing the work over; wait for the device before the clock "
@@ -232,99 +214,45 @@ def slowest_operator(function: Answer) -> str:
 @check
 def gpu_utilization(function: Answer) -> str:
     """The union of kernels, clipped to the window, as a share of it."""
-    cases: list[tuple[str, list[Interval], float, float, float, str]] = [
-        ("one kernel in a quarter of the window", [(20, 45)], 0, 100, 0.25, ""),
-        ("no kernel at all", [], 0, 100, 0.0, "nothing ran, so it is 0"),
-        ("a kernel that fills the window", [(0, 100)], 0, 100, 1.0, ""),
-        (
-            "a window from 500 to 600",
-            [(510, 530)],
-            500,
-            600,
-            0.2,
-            "the share is of the window's length, not of its end",
-        ),
-        (
-            "two kernels at the same time, on two streams",
-            [(10, 40), (20, 50)],
-            0,
-            100,
-            0.4,
-            "time in which two run counts once",
-        ),
-        (
-            "a short kernel within a long one, and one after both",
-            [(10, 60), (20, 30), (50, 70)],
-            0,
-            100,
-            0.6,
-            "the short one ends early, the long one still runs: remember the latest end so far",
-        ),
-        (
-            "kernels in no order",
-            [(70, 80), (10, 30), (20, 40)],
-            0,
-            100,
-            0.4,
-            "a trace need not be sorted, so sort first",
-        ),
-        (
-            "kernels that touch",
-            [(10, 20), (20, 30), (30, 40)],
-            0,
-            100,
-            0.3,
-            "where one ends another may begin",
-        ),
-        (
-            "kernels that begin before the window and end after it",
-            [(-50, 20), (90, 130)],
-            0,
-            100,
-            0.3,
-            "clip each kernel to the window first",
-        ),
-        (
-            "kernels before and after the window",
-            [(-30, -10), (40, 50), (120, 150)],
-            0,
-            100,
-            0.1,
-            "what lies outside has no part in it, and none that is negative",
-        ),
+    once = "time in which two run counts once"
+    short = "the short one ends early, the long one still runs: remember the latest end so far"
+    outside = "what lies outside has no part in it, and none that is negative"
+    # What, kernels in the window from 0 to 100, and why.
+    cases: list[tuple[str, list[Interval], str]] = [
+        ("one kernel in a quarter of the window", [(20, 45)], "a quarter of it is 0.25"),
+        ("no kernel at all", [], "nothing ran, so it is 0"),
+        ("a kernel that fills the window", [(0, 100)], "all of it is 1"),
+        ("two kernels at the same time, on two streams", [(10, 40), (20, 50)], once),
+        ("a short kernel within a long one", [(10, 60), (20, 30), (50, 70)], short),
+        ("kernels in no order", [(70, 80), (10, 30), (20, 40)], "a trace need not be sorted"),
+        ("kernels that touch", [(10, 20), (20, 30)], "where one ends another may begin"),
+        ("kernels over both ends", [(-50, 20), (90, 130)], "clip each kernel to the window first"),
+        ("kernels before and after the window", [(-30, -10), (40, 50), (120, 150)], outside),
     ]
-    for what, kernels, start, end, wanted, why in cases:
-        _expect_share(function, kernels, start, end, wanted, what, why)
+    length = "the share is of the window's length, not of its end"
+    _expect_share(function, "a window from 500 to 600", [(510, 530)], length, 500, 600)
+    for case in cases:
+        _expect_share(function, *case)
     choose = random.Random(4)
     for round_ in range(20):
-        kernels = []
-        for _ in range(choose.randrange(1, 40)):
-            begin = choose.randrange(-100, 1100)
-            kernels.append((float(begin), float(begin + choose.randrange(1, 120))))
-        busy = {moment for begin, stop in kernels for moment in range(int(begin), int(stop))} & set(
-            range(1000)
-        )
-        _expect_share(
-            function,
-            kernels,
-            0,
-            1000,
-            len(busy) / 1000,
-            f"{len(kernels)} random kernels (round {round_ + 1})",
-            "time in which several run counts once, and what is outside not at all",
-        )
+        starts = [choose.randrange(-100, 1100) for _ in range(choose.randrange(1, 40))]
+        kernels = [(float(start), float(start + choose.randrange(1, 120))) for start in starts]
+        what = f"{len(kernels)} random kernels (round {round_ + 1})"
+        why = "time in which several run counts once, and what is outside not at all"
+        _expect_share(function, what, kernels, why, 0, 1000)
     return "overlaps count once, and only what lies in the window."
 
 
 def _expect_share(
     function: Answer,
-    kernels: list[Interval],
-    start: float,
-    end: float,
-    wanted: float,
     what: str,
+    kernels: list[Interval],
     why: str,
+    start: int = 0,
+    end: int = 100,
 ) -> None:
+    moments = {moment for begin, stop in kernels for moment in range(int(begin), int(stop))}
+    wanted = len(moments & set(range(start, end))) / (end - start)
     with saying(f"with {what}"):
         result = attempt(function, list(kernels), start, end)
         result = expect_type(result, (float, int), "gpu_utilization")
@@ -332,8 +260,7 @@ def _expect_share(
         return
     if math.isclose(result, 100 * wanted, abs_tol=1e-6):
         why = "return a share between 0 and 1, not percent"
-    reason = f": {why}" if why else ""
-    fail(f"with {what}, gpu_utilization is {result:.3f}, not {wanted:.3f}{reason}.")
+    fail(f"with {what}, gpu_utilization is {result:.3f}, not {wanted:.3f}: {why}.")
 
 
 Operator = tuple[str, float, float]
@@ -345,104 +272,72 @@ def waiting_operator(function: Answer) -> str:
     kernels = [(100.0, 120.0), (125.0, 140.0), (240.0, 260.0), (262.0, 280.0)]
     inside = [("aten::nonzero", 140.0, 165.0), ("aten::argmin", 165.0, 230.0)]
     around = [("aten::conv2d", 90.0, 100.0), ("aten::relu", 230.0, 240.0)]
-    _expect_operator(
-        function,
-        kernels,
-        around + inside,
-        "aten::argmin",
-        "a gap of 100 µs in which aten::argmin runs for 65",
-        "look for the operator that runs longest in the gap",
-    )
-    _expect_operator(
-        function,
-        kernels[::-1],
-        around + inside[::-1],
-        "aten::argmin",
-        "kernels and operators in no order",
-        "sort the kernels before you look for gaps",
-    )
     pieces = [("aten::argmin", 140.0 + 4 * n, 144.0 + 4 * n) for n in range(12)]
-    _expect_operator(
-        function,
-        kernels,
-        [*around, *pieces, ("aten::sort", 190.0, 220.0)],
-        "aten::argmin",
-        "a gap with aten::sort once for 30 µs and aten::argmin twelve times for 4",
-        "add up all calls of an operator",
-    )
-    _expect_operator(
-        function,
-        kernels,
-        [("aten::copy_", 20.0, 165.0), ("aten::sort", 165.0, 210.0), ("aten::mm", 210.0, 500.0)],
-        "aten::sort",
-        "operators that begin before the gap or end after it (25, 45 and 30 µs lie in it)",
-        "count only the part of a call that lies in the gap",
-    )
-    _expect_operator(
-        function,
-        [(0.0, 200.0), (20.0, 30.0), (260.0, 300.0), (210.0, 220.0)],
-        [("aten::mm", 30.0, 190.0), ("aten::sort", 200.0, 209.0), ("aten::item", 221.0, 259.0)],
-        "aten::item",
-        "a short kernel that runs beside a long one",
-        "behind the short one there is no gap, for the long one still runs; remember the latest "
-        "end so far",
-    )
-    _expect_operator(
-        function,
-        [(500.0, 510.0), (540.0, 550.0), (552.0, 560.0)],
-        [("aten::to", 0.0, 480.0), ("aten::item", 511.0, 539.0), ("aten::cat", 560.0, 990.0)],
-        "aten::item",
-        "long operators before the first kernel and after the last one",
-        "only a stretch between two kernels is a gap",
-    )
-    short = [(0.0, 10.0), (60.0, 70.0), (90.0, 100.0), (120.0, 130.0), (150.0, 160.0)]
-    _expect_operator(
-        function,
-        short,
-        [
-            ("aten::nonzero", 12.0, 45.0),
-            ("aten::copy_", 45.0, 60.0),
-            *[("aten::copy_", start, start + 20.0) for start in (70.0, 100.0, 130.0)],
-        ],
-        "aten::nonzero",
-        "a gap of 50 µs and three of 20",
-        "only the longest gap counts, not all gaps together",
-    )
-    _expect_operator(
-        function,
-        [(300.0, 400.0), (0.0, 10.0), (110.0, 250.0)],
-        [("aten::sort", 10.0, 110.0), ("aten::mm", 110.0, 299.0)],
-        "aten::sort",
-        "kernels in no order, and a long operator while a kernel runs",
-        "sort the kernels before you look for gaps",
-    )
-    calls = [("aten::relu", 240.0 + n, 241.0 + n) for n in range(200)]
-    _expect_operator(
-        function,
-        kernels,
-        inside + calls,
-        "aten::argmin",
-        "200 calls of aten::relu behind the gap",
-        "a call that has no part in the gap counts 0",
-    )
+    late = [("aten::relu", 240.0 + n, 241.0 + n) for n in range(200)]
+    over = [("aten::copy_", 20.0, 165.0), ("aten::sort", 165.0, 210.0), ("aten::mm", 210.0, 500.0)]
+    beside = [(0.0, 200.0), (20.0, 30.0), (260.0, 300.0), (210.0, 220.0)]
+    long = [("aten::mm", 30.0, 190.0), ("aten::sort", 200.0, 209.0), ("aten::item", 221.0, 259.0)]
+    few = [(500.0, 510.0), (540.0, 550.0), (552.0, 560.0)]
+    outer = [("aten::to", 0.0, 480.0), ("aten::item", 511.0, 539.0), ("aten::cat", 560.0, 990.0)]
+    several = [(0.0, 10.0), (60.0, 70.0), (90.0, 100.0), (120.0, 130.0), (150.0, 160.0)]
+    copies = [("aten::copy_", start, start + 20.0) for start in (70.0, 100.0, 130.0)]
+    copies += [("aten::nonzero", 12.0, 45.0), ("aten::copy_", 45.0, 60.0)]
+    latest = "behind the short one the long one still runs; remember the latest end so far"
+    # What, kernels and operators, the right one, and why.
+    cases: list[tuple[str, tuple[list[Interval], list[Operator]], str, str]] = [
+        (
+            "a gap of 100 µs in which aten::argmin runs for 65",
+            (kernels, around + inside),
+            "aten::argmin",
+            "look for the operator that runs longest in the gap",
+        ),
+        (
+            "kernels and operators in no order",
+            (kernels[::-1], around + inside[::-1]),
+            "aten::argmin",
+            "sort the kernels before you look for gaps",
+        ),
+        (
+            "a gap with aten::sort once for 30 µs and aten::argmin twelve times for 4",
+            (kernels, [*around, *pieces, ("aten::sort", 190.0, 220.0)]),
+            "aten::argmin",
+            "add up all calls of an operator",
+        ),
+        (
+            "operators that begin before the gap or end after it (25, 45 and 30 µs lie in it)",
+            (kernels, over),
+            "aten::sort",
+            "count only the part of a call that lies in the gap",
+        ),
+        ("a short kernel that runs beside a long one", (beside, long), "aten::item", latest),
+        (
+            "long operators before the first kernel and after the last one",
+            (few, outer),
+            "aten::item",
+            "only a stretch between two kernels is a gap",
+        ),
+        (
+            "a gap of 50 µs and three of 20",
+            (several, copies),
+            "aten::nonzero",
+            "only the longest gap counts, not all gaps together",
+        ),
+        (
+            "200 calls of aten::relu behind the gap",
+            (kernels, inside + late),
+            "aten::argmin",
+            "a call that has no part in the gap counts 0",
+        ),
+    ]
+    for what, (given, operators), wanted, why in cases:
+        with saying(f"with {what}"):
+            result = attempt(function, list(given), list(operators))
+            result = expect_type(result, str, "waiting_operator")
+        expect(
+            result == wanted,
+            f"with {what}, waiting_operator returned {result!r}, not {wanted!r}: {why}.",
+        )
     return "it names what the device waits for in its longest gap."
-
-
-def _expect_operator(
-    function: Answer,
-    kernels: list[Interval],
-    operators: list[Operator],
-    wanted: str,
-    what: str,
-    why: str,
-) -> None:
-    with saying(f"with {what}"):
-        result = attempt(function, list(kernels), list(operators))
-        result = expect_type(result, str, "waiting_operator")
-    expect(
-        result == wanted,
-        f"with {what}, waiting_operator returned {result!r}, not {wanted!r}: {why}.",
-    )
 
 
 Curve = dict[int, tuple[float, float]]
@@ -451,66 +346,50 @@ Curve = dict[int, tuple[float, float]]
 @check
 def best_batch_size(function: Answer) -> str:
     """The smallest size that comes close to the most pages a second, among those in time."""
-    curve: Curve = {
-        1: (0.10, 0.12),
-        2: (0.11, 0.13),
-        4: (0.14, 0.17),
-        8: (0.20, 0.25),
-        16: (0.385, 0.42),
-        32: (0.80, 0.90),
-    }
-    everything = 10.0
-    _expect_size(
-        function,
-        curve,
-        everything,
-        16,
-        "with all sizes allowed, 16 pages in 0.385 s are the most pages a second",
-        tolerance=0.0,
-    )
-    _expect_size(
-        function, curve, everything, 8, "8 pages reach 96 % of what 16 do, and wait half as long"
-    )
-    _expect_size(
-        function,
-        curve,
-        0.19,
-        4,
-        "8 and more pages miss the target, and 4 have the most pages a second of the rest",
-    )
-    _expect_size(
-        function,
-        curve,
-        0.22,
-        4,
-        "a batch of 8 takes 0.20 s at p50 and 0.25 s at p95, and p95 is what was promised",
-    )
-    _expect_size(function, curve, 0.25, 8, "a p95 of just the target meets it")
-    _expect_size(
-        function,
-        curve,
-        0.17,
-        4,
-        "the tolerance is of the best size that meets the target, not of the best of all",
-    )
-    _expect_size(function, curve, everything, 4, "4 pages reach 69 % of the most", tolerance=0.35)
+    curve: Curve = {1: (0.10, 0.12), 2: (0.11, 0.13), 4: (0.14, 0.17), 8: (0.20, 0.25)}
+    curve |= {16: (0.385, 0.42), 32: (0.80, 0.90)}
     linear: Curve = {size: (0.2 * size * 0.995**size, 0.22 * size) for size in (1, 2, 4, 8)}
-    _expect_size(
-        function, linear, everything, 1, "a batch of 8 gains less than 5 %, so one page is enough"
-    )
     two: Curve = {1: (0.10, 0.10), 2: (0.186, 0.20)}
-    _expect_size(function, two, everything, 2, "one page reaches 93 % of what 2 do, which is less")
+    # Curve and target in s, the right size, why, and the tolerance if it is given.
+    cases: list[tuple[tuple[Curve, float], int, str, float | None]] = [
+        (
+            (curve, 10.0),
+            16,
+            "with all sizes allowed, 16 pages in 0.385 s are the most pages a second",
+            0.0,
+        ),
+        ((curve, 10.0), 8, "8 pages reach 96 % of what 16 do, and wait half as long", None),
+        (
+            (curve, 0.19),
+            4,
+            "8 and more pages miss the target, and 4 have the most pages a second of the rest",
+            None,
+        ),
+        (
+            (curve, 0.22),
+            4,
+            "a batch of 8 takes 0.20 s at p50 and 0.25 s at p95, and p95 is what was promised",
+            None,
+        ),
+        ((curve, 0.25), 8, "a p95 of just the target meets it", None),
+        (
+            (curve, 0.17),
+            4,
+            "the tolerance is of the best size that meets the target, not of the best of all",
+            None,
+        ),
+        ((curve, 10.0), 4, "4 pages reach 69 % of the most", 0.35),
+        ((linear, 10.0), 1, "a batch of 8 gains less than 5 %, so one page is enough", None),
+        ((two, 10.0), 2, "one page reaches 93 % of what 2 do, which is less", None),
+    ]
+    for (given, target), wanted, why, tolerance in cases:
+        _expect_size(function, given, target, wanted, why, tolerance)
     expect_raises(function, ValueError, dict(curve), 0.05, when="where no size meets 0.05 s")
     return "it meets the target, and waits for no more pages than pay."
 
 
 def _expect_size(
-    function: Answer,
-    curve: Curve,
-    target: float,
-    wanted: int,
-    why: str,
-    tolerance: float | None = None,
+    function: Answer, curve: Curve, target: float, wanted: int, why: str, tolerance: float | None
 ) -> None:
     more = {} if tolerance is None else {"tolerance": tolerance}
     settings = f"a target of {target:g} s" + ("" if tolerance is None else f" and {tolerance=}")
@@ -537,55 +416,45 @@ def longest_wait(function: Answer) -> str:
     """The longest wait that keeps the promise at every rate: the quiet ones, and the busy ones."""
     quiet, busy = poisson_arrivals(5.0, 600, seed=21), poisson_arrivals(400.0, 1500, seed=22)
     middle = poisson_arrivals(120.0, 900, seed=23)
-    _expect_wait(
-        function,
-        [quiet],
-        16,
-        0.045,
-        "5 requests a second",
-        "a latency runs from a request's arrival to its answer, and the longest wait is asked for",
-    )
-    _expect_wait(
-        function,
-        [middle],
-        16,
-        0.050,
-        "120 requests a second",
-        "the p95 counts, not the mean, and not the slowest of all",
-    )
-    _expect_wait(
-        function,
-        [quiet],
-        1,
-        0.045,
-        "5 requests a second and max_batch = 1",
-        "hand max_batch on; a batch of one is full at once, so that no wait matters",
-    )
-    _expect_wait(
-        function,
-        [busy, quiet],
-        16,
-        0.045,
-        "400 and 5 requests a second",
-        "the promise holds at every rate, not at the last or the quietest alone",
-    )
-    _expect_wait(
-        function,
-        [middle, quiet],
-        2,
-        0.050,
-        "120 and 5 requests a second and max_batch = 2",
-        "the promise holds at every rate, and in quiet hours no batch fills before its wait ends",
-    )
     crowd = sorted([*map(float, range(100)), *[5.0 + 0.001 * n for n in range(12)]])
-    _expect_wait(
-        function,
-        [crowd],
-        4,
-        0.032,
-        "one request a second and once a crowd of 12, max_batch = 4",
-        "a longer wait may help where a shorter one misses, so try them all",
-    )
+    whole = "a latency runs from arrival to answer, and the longest wait is asked for"
+    # What, traffic and max_batch, target in s, and why.
+    cases: list[tuple[str, tuple[list[list[float]], int], float, str]] = [
+        ("5 requests a second", ([quiet], 16), 0.045, whole),
+        (
+            "120 requests a second",
+            ([middle], 16),
+            0.050,
+            "the p95 counts, not the mean, and not the slowest of all",
+        ),
+        (
+            "5 requests a second and max_batch = 1",
+            ([quiet], 1),
+            0.045,
+            "hand max_batch on; a batch of one is full at once, so that no wait matters",
+        ),
+        (
+            "400 and 5 requests a second",
+            ([busy, quiet], 16),
+            0.045,
+            "the promise holds at every rate, not only at the last or the quietest",
+        ),
+        (
+            "120 and 5 requests a second and max_batch = 2",
+            ([middle, quiet], 2),
+            0.050,
+            "the promise holds at every rate, and in quiet hours no batch fills before its wait "
+            "ends",
+        ),
+        (
+            "one request a second and once a crowd of 12, max_batch = 4",
+            ([crowd], 4),
+            0.032,
+            "a longer wait may help where a shorter one misses, so try them all",
+        ),
+    ]
+    for what, (traffic, max_batch), target, why in cases:
+        _expect_wait(function, traffic, max_batch, target, what, why)
     _expect_exact(function)
     _expect_ranks(function)
     expect_raises(

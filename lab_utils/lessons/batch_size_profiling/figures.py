@@ -1,16 +1,15 @@
-"""The pictures of notebook 04, and the made device whose traces its exercises take apart.
+"""The pictures of notebook 04, and what its longer cells measure.
 
 Figures are made without pyplot's global state.
 """
 
+import dataclasses
 import json
 import statistics
 import time
-from bisect import bisect_left
-from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from lab_utils.figures import COLOURS, HATCHES
 from lab_utils.lessons.curves import draw_curves
@@ -18,134 +17,13 @@ from lab_utils.service.queueing import simulate_queue
 from text_recognizer.places import SAMPLE_PAGES
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from lab_utils.profiling import Profile, Trace
+    from lab_utils.profiling import BatchFigures, Profile, Trace
 
 WARM_UPS = 2
 """TorchScript watches the first run, and makes its code faster in the second."""
-
-MADE_DEVICE = "made for an exercise, no real device"
-SMS = 80
-"""Multiprocessors of the made device."""
-WARPS_PER_BLOCK, WARPS_PER_SM = 8, 64
-LAUNCH_US = 30.0
-"""What the made CPU needs for an operator that starts one kernel."""
-KERNEL_US = 12.5
-"""What a kernel takes at least: as long as its blocks fill no multiprocessor more than once."""
-STAGES = {"finder": (16, 20), "reader": (40, 40)}
-"""Kernels of each stage, and blocks a page of each kernel."""
-TRACING_US, TRACING_US_A_PAGE = 240.0, 60.0
-"""The CPU follows the lines of a batch, between finder and reader; the reader waits for them."""
-
-
-def made_trace(pages: int) -> dict[str, Any]:
-    """A batch of so many pages on a device that does not exist, in the form of torch.profiler.
-
-    It follows a few rules, the constants above: the CPU starts kernels one after the other, the
-    device runs them in this order, and a kernel takes longer only once its blocks fill the device.
-    """
-    batch = _MadeBatch(pages)
-    batch.run_stage("finder")
-    batch.wait("aten::to")  # the map of lines goes to the CPU
-    batch.trace_lines()
-    batch.run_stage("reader")
-    batch.wait("aten::item")
-    batch.annotate("ProfilerStep#0", 0.0)
-    return {
-        "schemaVersion": 1,
-        "made": "by lab_utils.lessons.batch_size_profiling.figures.made_trace, not recorded",
-        "deviceProperties": [{"id": 0, "name": MADE_DEVICE, "numSms": SMS}],
-        "traceEvents": sorted(batch.events, key=lambda event: (event["ts"], -event["dur"])),
-    }
-
-
-def write_made_traces(sizes: Sequence[int], folder: Path) -> dict[int, Path]:
-    """Writes the made device's traces for batches of these sizes; returns their paths."""
-    folder.mkdir(parents=True, exist_ok=True)
-    paths = {}
-    for pages in sizes:
-        paths[pages] = folder / f"made_batch_{pages}.json"
-        paths[pages].write_text(json.dumps(made_trace(pages)))
-    return paths
-
-
-class _MadeBatch:
-    """The clocks of the made CPU and the made device (µs), and what happened so far."""
-
-    def __init__(self, pages: int) -> None:
-        self.pages, self.events = pages, []
-        self.now = self.device_free = 0.0
-        self.count = 0
-
-    def _add(self, category: str, name: str, start: float, end: float, **arguments: Any) -> None:
-        device = category == "kernel"
-        self.events.append(
-            {
-                "ph": "X",
-                "cat": category,
-                "name": name,
-                "pid": 0 if device else 1,
-                "tid": 7 if device else 1,
-                "ts": round(1000 + start, 3),
-                "dur": round(end - start, 3),
-                "args": arguments,
-            }
-        )
-
-    def annotate(self, name: str, start: float) -> None:
-        self._add("user_annotation", name, start, self.now)
-
-    def run_stage(self, stage: str) -> None:
-        """The CPU launches the stage's kernels and goes on; the device works them off in order."""
-        kernels, blocks = STAGES[stage]
-        start = self.now
-        per_sm = blocks * self.pages / SMS
-        occupancy = min(100, round(100 * per_sm * WARPS_PER_BLOCK / WARPS_PER_SM))
-        for number in range(kernels):
-            operator = "aten::relu" if number % 2 else "aten::conv2d"
-            begin, self.now = self.now, self.now + LAUNCH_US
-            self.count += 1
-            ids = {"External id": self.count, "correlation": self.count}
-            self._add("cpu_op", operator, begin, self.now, **{"External id": self.count})
-            self._add("cuda_runtime", "cudaLaunchKernel", begin + LAUNCH_US / 2, self.now, **ids)
-            kernel_start = max(self.now, self.device_free)
-            self.device_free = kernel_start + KERNEL_US * max(1.0, per_sm)
-            self._add(
-                "kernel",
-                f"made_{operator[6:]}_kernel",
-                kernel_start,
-                self.device_free,
-                **ids,
-                **{
-                    "device": 0,
-                    "stream": 7,
-                    "blocks per SM": per_sm,
-                    "warps per SM": per_sm * WARPS_PER_BLOCK,
-                    "est. achieved occupancy %": occupancy,
-                },
-            )
-        self.annotate(stage, start)
-
-    def wait(self, operator: str) -> None:
-        """The CPU needs a result, so it waits until the device has done all that was launched."""
-        start, self.now = self.now, max(self.now, self.device_free) + 4
-        self.count += 1
-        ids = {"External id": self.count}
-        self._add("cpu_op", operator, start, self.now, **ids)
-        self._add("cuda_runtime", "cudaStreamSynchronize", start, self.now - 1, **ids)
-
-    def trace_lines(self) -> None:
-        """Many small operators on the CPU; the longest single call is not what takes longest."""
-        start = self.now
-        pieces = 20
-        total = TRACING_US + TRACING_US_A_PAGE * self.pages
-        shares = [("aten::argmin", 0.6 / pieces), ("aten::nonzero", 0.2 / pieces)] * pieces
-        for operator, share in [("aten::sort", 0.15), *shares, ("aten::stack", 0.05)]:
-            begin, self.now = self.now, self.now + total * share
-            self.count += 1
-            self._add("cpu_op", operator, begin, self.now, **{"External id": self.count})
-        self.annotate("following lines", start)
 
 
 def gpu_profile(sizes: Sequence[int], folder: Path) -> tuple["Profile | None", str]:
@@ -170,34 +48,40 @@ def gpu_profile(sizes: Sequence[int], folder: Path) -> tuple["Profile | None", s
     return None, "PyTorch finds no GPU here, and the lab has no recording of one."
 
 
-def gpu_pictures(gpu: "Profile") -> Iterator[tuple["Figure", str, str]]:
-    """The pictures of a GPU's profile: figure, caption and text instead of it.
-
-    Its curve, how busy it was, and the batches that were traced: the smallest and the largest.
-    """
+def two_traces(gpu: "Profile | None") -> dict[int, "Trace"]:
+    """The traces of the smallest batch and of 16 pages, or the largest, by the number of pages."""
     from lab_utils.profiling import read_trace
-    from lab_utils.profiling.plots import latency_and_throughput, utilization
-    from lab_utils.profiling.timeline import timeline
 
-    name = gpu.device.get("name") or gpu.device["kind"]
-    yield (
-        latency_and_throughput([gpu]),
-        f"Figure A. The batch curve of {name}.",
-        "The time of a batch and the pages a second, against the number of pages in a batch.",
+    traced = {one.batch_size: one.trace for one in gpu.measured if one.trace} if gpu else {}
+    chosen = sorted({min(traced), 16 if 16 in traced else max(traced)}) if traced else []
+    return {size: read_trace(traced[size]) for size in chosen}
+
+
+def one_and_many(gpu: "Profile") -> "tuple[BatchFigures, BatchFigures]":
+    """The figures of the smallest batch and of 16 pages, or the largest."""
+    by_size = {batch.batch_size: batch for batch in gpu.measured}
+    return by_size[min(by_size)], by_size.get(16, gpu.measured[-1])
+
+
+def rhythm(trace: "Trace") -> str:
+    """How long kernels take and how often one comes, and how many numbers the CPU fetches."""
+    mean = sum(kernel.end - kernel.start for kernel in trace.kernels) / len(trace.kernels)
+    every = trace.duration / len(trace.kernels)
+    items = sum(operator.name == "aten::item" for operator in trace.operators)
+    return (
+        f"a kernel of {mean:.1f} µs every {every:.0f} µs; {items:,} numbers fetched by aten::item"
     )
-    yield (
-        utilization([gpu]),
-        "Figure B. How busy the GPU was, in three ways.",
-        "Three curves against the number of pages in a batch.",
-    )
-    traced = [batch for batch in gpu.measured if batch.trace]
-    for letter, batch in zip("CD", [*traced[:1], *traced[1:][-1:]], strict=False):
-        pages = f"{batch.batch_size} page" + "s" * (batch.batch_size != 1)
-        yield (
-            timeline(read_trace(batch.trace)),
-            f"Figure {letter}. A batch of {pages} on {name}.",
-            f"Lanes of the processor and the GPU for {pages}: bars where something runs.",
-        )
+
+
+def milliseconds_of_a_page(trace: "Trace", pages: int) -> dict[str, float]:
+    """ms of the processor for each page of a batch, by the marks around the model's parts, but for
+    those within the reader."""
+    from lab_utils.profiling.trace_operators import parts
+
+    shares = parts(trace, on_device=False)
+    outer = {name: share for name, share in shares.items() if name not in ("backbone", "encoder")}
+    outer["outside all marks"] = max(0.0, 1 - sum(outer.values()))
+    return {name: 1000 * trace.seconds * share / pages for name, share in outer.items()}
 
 
 LAUNCH_COLUMNS = ["where", "way", "pages/s", "same text"]
@@ -219,7 +103,7 @@ def launch_ways(page: Path) -> list[list[str]]:
     strips, widths = strips_of_page(page)
     repeats = 20 if device.type == "cuda" else 5
     ways = compare_ways(reader, strips.to(device), widths.to(device), repeats)
-    found = [("here", way.as_dict()) for way in ways]
+    found = [("here", dataclasses.asdict(way)) for way in ways]
     recorded = RECORDINGS / "cuda" / "launches.json"
     if device.type == "cpu" and recorded.is_file():
         found += [("recorded", way) for way in json.loads(recorded.read_text(encoding="utf-8"))]
@@ -255,33 +139,21 @@ def operators_of(trace: "Trace") -> list[tuple[str, float, float]]:
 
     Nested operators are cut, so that no two pieces overlap.
     """
-    from lab_utils.profiling.trace_operators import by_thread, innermost
+    from lab_utils.profiling.trace_operators import launching_stretches
 
-    launching = Counter(call.thread for call in trace.calls)
-    thread = launching.most_common(1)[0][0] if launching else None
-    threads = by_thread(trace.operators)
-    spans = threads.get(thread) or max(threads.values(), key=len, default=[])
-    return [(piece.span.name, piece.start, piece.end) for piece in innermost(spans)]
+    return [(piece.name, piece.start, piece.end) for piece in launching_stretches(trace)]
 
 
 def between(curve: Mapping[int, float]) -> Callable[[int], float]:
-    """The seconds of a batch of any size, on straight lines between the sizes that were measured.
+    """The seconds of a batch of any size, on straight lines between the sizes that were measured;
+    that of the smallest below it, in proportion beyond the largest."""
+    import numpy as np
 
-    Beyond the largest it goes on in proportion.
-    """
     sizes = sorted(curve)
 
     def seconds_of(size: int) -> float:
-        if size in curve:
-            return curve[size]
-        if size > sizes[-1]:
-            return curve[sizes[-1]] * size / sizes[-1]
-        right = bisect_left(sizes, size)
-        low, high = sizes[max(right - 1, 0)], sizes[right]
-        if low == high:  # below the smallest
-            return curve[low]
-        part = (size - low) / (high - low)
-        return curve[low] + part * (curve[high] - curve[low])
+        found = float(np.interp(size, sizes, [curve[one] for one in sizes]))
+        return found * max(1.0, size / sizes[-1])
 
     return seconds_of
 
@@ -342,59 +214,47 @@ def ways_compared(ways: Mapping[str, Callable[[Path], str]], rounds: int = 5) ->
     ]
 
 
-def one_by_one_and_together(fixed: float = 3.0, page: float = 1.0, pages: int = 4) -> "Figure":
-    """The same pages one by one and as a batch, where each batch has a cost of its own."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(7, 1.7), layout="constrained")
-    axes = figure.add_subplot()
-    rows = {"one by one": [1] * pages, "one batch": [pages]}
-    labels = {0: "for each batch", 1: "for each page"}
-    for row, sizes in rows.items():
-        left = 0.0
-        for size in sizes:
-            for number, width in [(0, fixed), *[(1, page)] * size]:
-                axes.barh(
-                    row,
-                    width,
-                    left=left,
-                    height=0.6,
-                    color=COLOURS[number],
-                    hatch=HATCHES[number],
-                    edgecolor="white",
-                    label=labels.pop(number, None),
-                )
-                left += width
+def one_by_one_and_together() -> "Figure":
+    """Four pages one by one and as a batch, where a batch itself costs as much as three pages."""
+    figure, axes = _sketch(1.7)
+    pieces = {
+        "for each batch": [[(4 * n, 3) for n in range(4)], [(0, 3)]],
+        "for each page": [[(4 * n + 3, 1) for n in range(4)], [(3 + n, 1) for n in range(4)]],
+    }
+    for number, (name, rows) in enumerate(pieces.items()):
+        look = {"facecolor": COLOURS[number], "hatch": HATCHES[number], "edgecolor": "white"}
+        for row, spans in enumerate(rows):
+            axes.broken_barh(spans, (row - 0.3, 0.6), label=None if row else name, **look)
+    axes.set_yticks([0, 1], ["one by one", "one batch"])
     axes.invert_yaxis()
-    axes.set(xlabel="time", xticks=[])
-    axes.spines[["top", "right"]].set_visible(False)
     axes.legend(frameon=False, loc="lower right")
     return figure
 
 
 def two_stops() -> "Figure":
     """A CPU that hands work to a device and goes on: two moments to stop a clock at."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(7, 1.9), layout="constrained")
-    axes = figure.add_subplot()
-    for number in range(4):
-        axes.barh("CPU", 0.5, left=0.6 * number, height=0.5, color=COLOURS[0], edgecolor="black")
-        axes.barh(
-            "device",
-            2,
-            left=0.5 + 2 * number,
-            height=0.5,
-            color=COLOURS[1],
-            hatch=HATCHES[1],
-            edgecolor="black",
-        )
+    figure, axes = _sketch(1.9)
+    rows = [[(0.6 * n, 0.5) for n in range(4)], [(0.5 + 2 * n, 2) for n in range(4)]]
+    for row, spans in enumerate(rows):
+        look = {"facecolor": COLOURS[row], "hatch": HATCHES[row], "edgecolor": "black"}
+        axes.broken_barh(spans, (row - 0.25, 0.5), **look)
     for x, text in ((2.4, "work() returns"), (8.5, "synchronize() returns")):
         axes.axvline(x, color="black", linestyle="--")
         axes.text(x - 0.08, -0.55, text, ha="right", va="center", fontsize=9)
-    axes.set(xlabel="time", xticks=[], ylim=(1.5, -0.8), xlim=(-0.3, 9))
-    axes.spines[["top", "right"]].set_visible(False)
+    axes.set_yticks([0, 1], ["CPU", "device"])
+    axes.set(ylim=(1.5, -0.8), xlim=(-0.3, 9))
     return figure
+
+
+def _sketch(height: float) -> "tuple[Figure, Axes]":
+    """An empty figure, 7 inches wide, with time to the right and no numbers."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(7, height), layout="constrained")
+    axes = figure.add_subplot()
+    axes.set(xlabel="time", xticks=[])
+    axes.spines[["top", "right"]].set_visible(False)
+    return figure, axes
 
 
 def by_wait(played: Mapping[float, Mapping[float, Played]], target: float) -> "Figure":

@@ -1,13 +1,13 @@
-"""Checks of notebook 06: a handler, a safe address, patience, a percentile, and a batch's size.
+"""Checks of notebook 06: a handler, a safe address, a client, patience, and a percentile.
 
-No network, no clock and no model: all of these are arguments of the exercises, and stood in for.
+No clock and no model: these are arguments of the exercises, and stood in for. The client asks the
+lab's own Function URL on this machine, with a stand-in for the function behind it.
 """
 
 import base64
 import copy
 import json
 import math
-import random
 from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any
@@ -341,6 +341,93 @@ def _expect_one_look_up(function: Answer) -> None:
     )
 
 
+BUSY: Reply = (503, {}, '{"error": "busy"}')
+LIMITED: Reply = (429, {"retry-after": "3"}, '{"error": "too many requests"}')
+DONE: Reply = (200, {}, '{"pred": "text"}')
+
+
+class _Function:
+    """Stands for the function behind a Function URL; remembers the events that it got."""
+
+    def __init__(self) -> None:
+        self.events: list[dict[str, Any]] = []
+        self.answer: dict[str, Any] = {}
+
+    def __call__(self, event: dict[str, Any]) -> dict[str, Any]:
+        self.events.append(event)
+        return self.answer
+
+
+@check
+def ask_service(function: Answer) -> str:
+    """One request becomes the right event; every status is an answer, and silence is an error."""
+    from lab_utils.service.gateway import Gateway
+    from lab_utils.service.in_process import InProcessFunction
+    from lab_utils.service.pool import EmulatorPool
+
+    function.uses_a_tool()
+    behind = _Function()
+    with EmulatorPool([InProcessFunction(behind)]) as pool, Gateway(pool) as url:
+        url.start()
+        for status, headers, body in (DONE, (422, {}, '{"error": "no image"}'), LIMITED):
+            behind.events.clear()
+            behind.answer = {"statusCode": status, "headers": headers, "body": body}
+            with saying(f"where the function answers with status {status}"):
+                result = attempt(function, url.url, IMAGE)
+                result = expect_type(result, tuple, "ask_service")
+            _expect_event(behind.events)
+            _expect_reply(result, (status, headers, body))
+    expect_raises(
+        function,
+        ConnectionError,
+        url.url,
+        IMAGE,
+        when="where nobody listens at the address any more",
+        why="your library has an error of its own for that, so catch it and raise this one",
+    )
+    return "the function gets the right event, and each of its answers arrives."
+
+
+def _expect_event(events: list[dict[str, Any]]) -> None:
+    expect(
+        len(events) == 1,
+        f"the function was called {len(events)} times, not once: send one request to the address "
+        "as it is; asking again is the next exercise.",
+    )
+    event = events[0]
+    method, body = event["requestContext"]["http"]["method"], event.get("body", "")
+    expect(method == "POST", f"the event's method is {method}, not POST: a GET has no body.")
+    kind = event["headers"].get("content-type", "none")
+    expect(
+        kind.startswith("application/json"),
+        f"the event's content-type is {kind}, not application/json, so a handler can't know what "
+        "the body is: send JSON, and say so.",
+    )
+    try:
+        image = json.loads(body)["image"]
+    except (ValueError, TypeError, KeyError):
+        fail(f'the event\'s body is {short(body)}: send the JSON object {{"image": base64 text}}.')
+    expect(
+        image == base64.b64encode(IMAGE).decode(),
+        f"the event's body has {short(image)} as its image, not the base64 text of the bytes; "
+        "b64encode returns bytes, and decode() makes text of them.",
+    )
+
+
+def _expect_reply(result: tuple, wanted: Reply) -> None:
+    expect(
+        len(result) == 3 and result[0] == wanted[0] and result[2] == wanted[2],
+        f"ask_service returned {short(result)}, where the status was {wanted[0]} and the body the "
+        f"text {wanted[2]!r}: return the three as they came, the body as text.",
+    )
+    names = dict(result[1])
+    expect(
+        all(names.get(name) == value for name, value in wanted[1].items()),
+        f"ask_service returned the headers {short(names)}, without {wanted[1]}: return all of "
+        "them, with their names in small letters.",
+    )
+
+
 class _Service:
     """Answers in turn as it was told to; the last answer again and again."""
 
@@ -355,11 +442,6 @@ class _Service:
         if isinstance(answer, Exception):
             raise answer
         return answer
-
-
-BUSY: Reply = (503, {}, '{"error": "busy"}')
-LIMITED: Reply = (429, {"retry-after": "3"}, '{"error": "too many requests"}')
-DONE: Reply = (200, {}, '{"pred": "text"}')
 
 
 @check
@@ -387,8 +469,9 @@ def ask_patiently(function: Answer) -> str:
         expect(asked == 2, f"after {what} it asked {asked} times in all, not once more.")
         _expect_answer(result, DONE, f"{what} and then a 200")
         _expect_waits(waits, [0.125], f"after {what}, with draw() = 0.5 and first = 0.25,")
-    _expect_growth(function)
-    _expect_retry_after(function)
+    for when, answers, draws, named, wanted, advice in WAITS:
+        _, waits, _ = _asked(function, answers, draws, **named)
+        _expect_waits(waits, wanted, when, f" {advice}" if advice else "")
     _expect_end(function)
     for bug in (KeyError("a bug"), TimeoutError("a bug"), ValueError("a bug")):
         expect_raises(
@@ -400,8 +483,43 @@ def ask_patiently(function: Answer) -> str:
             when=f"where ask stops with {type(bug).__name__}",
             why="only a ConnectionError passes by waiting; let all others through",
         )
-    _expect_odd_retry_after(function)
+    for text in ("Wed, 21 Oct 2026 07:28:00 GMT", "", "soon"):
+        with saying(f"with retry-after {text!r}"):
+            _, waits, _ = _asked(function, [(503, {"retry-after": text}, ""), DONE], [1.0])
+        advice = " What is not a whole number of seconds counts as 0."
+        _expect_waits(waits, [0.25], f"with retry-after {text!r} and draw() = 1,", advice)
     return "it asks again only where that helps, and stops in time."
+
+
+WAITS = [
+    (
+        "before its four retries, with draw() = 1,",
+        [*[BUSY] * 4, DONE],
+        [1.0],
+        {},
+        [0.25, 0.5, 1.0, 2.0],
+        "The longest wait doubles each time.",
+    ),
+    (
+        "before its four retries, with draw() = 0.5, 0, 0.25 and 1,",
+        [*[BUSY] * 4, DONE],
+        [0.5, 0.0, 0.25, 1.0],
+        {},
+        [0.125, 0.0, 0.25, 2.0],
+        "Draw anew for each wait, and double the longest wait, not the drawn one.",
+    ),
+    ("with first = 1.5 and draw() = 1,", [BUSY, BUSY, DONE], [1.0], {"first": 1.5}, [1.5, 3.0], ""),
+    (
+        "after a 429 with retry-after 3 and a 503 without, with draw() = 1,",
+        [LIMITED, BUSY, DONE],
+        [1.0],
+        {},
+        [3.25, 0.5],
+        "What the service asks for comes first, and the random part is added: clients that were "
+        "told the same must not come back together.",
+    ),
+]
+"""When, what the service answers, what is drawn, arguments, the waits (s), and advice."""
 
 
 def _asked(
@@ -447,66 +565,25 @@ def _listed(numbers: list[float]) -> str:
     return ", ".join(shown + ["..."] * (len(numbers) > 8)) or "0"
 
 
-def _expect_growth(function: Answer) -> None:
-    answers = [BUSY] * 4 + [DONE]
-    _, waits, _ = _asked(function, answers, [1.0])
-    _expect_waits(
-        waits,
-        [0.25, 0.5, 1.0, 2.0],
-        "before its four retries, with draw() = 1,",
-        " The longest wait doubles each time.",
-    )
-    _, waits, _ = _asked(function, answers, [0.5, 0.0, 0.25, 1.0])
-    _expect_waits(
-        waits,
-        [0.125, 0.0, 0.25, 2.0],
-        "before its four retries, with draw() = 0.5, 0, 0.25 and 1,",
-        " Draw anew for each wait, and double the longest wait, not the drawn one.",
-    )
-    _, waits, _ = _asked(function, [BUSY, BUSY, DONE], [1.0], first=1.5)
-    _expect_waits(waits, [1.5, 3.0], "with first = 1.5 and draw() = 1,")
-
-
-def _expect_retry_after(function: Answer) -> None:
-    _, waits, _ = _asked(function, [LIMITED, BUSY, DONE], [1.0])
-    _expect_waits(
-        waits,
-        [3.25, 0.5],
-        "after a 429 with retry-after 3 and a 503 without, with draw() = 1,",
-        " What the service asks for comes first, and the random part is added: clients that were "
-        "told the same must not come back together.",
-    )
-
-
-def _expect_odd_retry_after(function: Answer) -> None:
-    for text in ("Wed, 21 Oct 2026 07:28:00 GMT", "", "soon"):
-        answers = [(503, {"retry-after": text}, ""), DONE]
-        with saying(f"with retry-after {text!r}"):
-            _, waits, _ = _asked(function, answers, [1.0])
-        _expect_waits(
-            waits,
-            [0.25],
-            f"with retry-after {text!r} and draw() = 1,",
-            " What is not a whole number of seconds counts as 0.",
-        )
-
-
 def _expect_end(function: Answer) -> None:
-    result, waits, asked = _asked(function, [BUSY], [1.0], patience=4.0)
-    total = sum(waits)
-    expect(
-        total <= 4.0,
-        f"with patience = 4 it waited {_listed(waits)} s, {total:g} s in all: give up where the "
-        "next wait would pass the limit, not after it.",
-    )
-    _expect_waits(
-        waits,
-        [0.25, 0.5, 1.0, 2.0],
-        "asking a service that stays busy, with patience = 4 and draw() = 1,",
-        " The sum of all waits counts, not each one alone.",
-    )
-    expect(asked == 5, f"after four waits it had asked {asked} times, not 5: ask after each wait.")
-    _expect_answer(result, BUSY, "a service that stays busy")
+    busy = "asking a service that stays busy, with"
+    for patience, advice in (
+        (4.0, "The sum of all waits counts, not each one by itself."),
+        (3.75, "All waits together may be just as long as patience."),
+    ):
+        result, waits, asked = _asked(function, [BUSY], [1.0], patience=patience)
+        expect(
+            sum(waits) <= patience,
+            f"with patience = {patience:g} it waited {_listed(waits)} s, {sum(waits):g} s in all: "
+            "give up where the next wait would pass the limit, not after it.",
+        )
+        when = f"{busy} patience = {patience:g} and draw() = 1,"
+        _expect_waits(waits, [0.25, 0.5, 1.0, 2.0], when, f" {advice}")
+        expect(asked == 5, f"after four waits it had asked {asked} times: ask after each wait.")
+        _expect_answer(result, BUSY, "a service that stays busy")
+    _, waits, _ = _asked(function, [BUSY], [1.0])
+    when = f"{busy} draw() = 1 and no patience given,"
+    _expect_waits(waits, [0.25, 0.5, 1.0, 2.0, 4.0], when, " It is 10 s then.")
     wanted = (429, {"retry-after": "60"}, "")
     result, waits, _ = _asked(function, [wanted, DONE], [1.0], patience=10.0)
     expect(
@@ -515,20 +592,6 @@ def _expect_end(function: Answer) -> None:
         "wait would pass the limit, return at once.",
     )
     _expect_answer(result, wanted, "a service that says 60 s")
-    _, waits, _ = _asked(function, [BUSY], [1.0], patience=3.75)
-    _expect_waits(
-        waits,
-        [0.25, 0.5, 1.0, 2.0],
-        "asking a service that stays busy, with patience = 3.75 and draw() = 1,",
-        " All waits together may be just as long as patience.",
-    )
-    _, waits, _ = _asked(function, [BUSY], [1.0])
-    _expect_waits(
-        waits,
-        [0.25, 0.5, 1.0, 2.0, 4.0],
-        "asking a service that stays busy, with draw() = 1 and no patience given,",
-        " It is 10 s then.",
-    )
     dead = ConnectionResetError("gone")
     result, _, asked = _asked(function, [dead], [1.0], patience=1.0)
     expect(asked == 3, f"nobody was there, and with patience = 1 it asked {asked} times, not 3.")
@@ -538,179 +601,74 @@ def _expect_end(function: Answer) -> None:
     )
 
 
+RISING = [(0.0, 0.0, float(i)) for i in range(20, 0, -1)]
+HUNDRED = [(0.0, 0.0, float(i)) for i in range(100, 0, -1)]
+LOST = [(0.0, 0.0, 0.5)] * 18 + [(1.0, 1.0, None)] * 2
+RANK = "The rank is the share of the count, rounded up, and ranks start at 1."
+LATENCIES = [
+    (
+        "20 requests of 0.25 s each",
+        [(float(i), float(i), i + 0.25) for i in range(20)],
+        95,
+        0.25,
+        "",
+    ),
+    (
+        "20 requests that were each sent 3 s late and took 0.25 s more",
+        [(float(i), i + 3.0, i + 3.25) for i in range(20)],
+        95,
+        3.25,
+        "The user waits from the moment when the request should have been sent.",
+    ),
+    (
+        "20 requests that took 1 to 20 s, in no order",
+        RISING,
+        95,
+        19.0,
+        "Sort, then 95 of 100, here 19 of 20, took no longer than the result.",
+    ),
+    *(
+        (
+            "100 requests that took 1 to 100 s",
+            HUNDRED,
+            percent,
+            float(percent),
+            "0.07 is not an exact number for a computer: multiply before you divide.",
+        )
+        for percent in (7, 14, 28, 55, 56)
+    ),
+    *(
+        ("20 requests that took 1 to 20 s", RISING, percent, wanted, RANK)
+        for percent, wanted in {50: 10.0, 100: 20.0, 99: 20.0, 1: 1.0, 5: 1.0, 6: 2.0}.items()
+    ),
+    (
+        "18 requests of 0.5 s and 2 that were never answered",
+        LOST,
+        95,
+        math.inf,
+        "No answer is an infinitely late one: left out, a service that drops what is slow looks "
+        "fast.",
+    ),
+    ("18 requests of 0.5 s and 2 without answer", LOST, 90, 0.5, ""),
+]
+"""Requests in words, their times, the percentile, the latency (s), and advice."""
+
+
 @check
 def percentile_latency(function: Answer) -> str:
     """Waiting before the request was sent counts, failures count, and the rank is exact."""
-    steady = [(float(i), float(i), i + 0.25) for i in range(20)]
-    _expect_latency(function, steady, 95, 0.25, "20 requests of 0.25 s each", "")
-    late = [(float(i), i + 3.0, i + 3.25) for i in range(20)]
-    _expect_latency(
-        function,
-        late,
-        95,
-        3.25,
-        "20 requests that were each sent 3 s late and took 0.25 s more",
-        " The user waits from the moment when the request should have been sent.",
-    )
-    rising = [(0.0, 0.0, float(i)) for i in range(20, 0, -1)]
-    _expect_latency(
-        function,
-        rising,
-        95,
-        19.0,
-        "20 requests that took 1 to 20 s, in no order",
-        " Sort, then 95 of 100, here 19 of 20, took no longer than the result.",
-    )
-    hundred = [(0.0, 0.0, float(i)) for i in range(100, 0, -1)]
-    for percent in (7, 14, 28, 55, 56):
-        _expect_latency(
-            function,
-            hundred,
-            percent,
-            float(percent),
-            "100 requests that took 1 to 100 s",
-            " 0.07 is not an exact number for a computer: multiply before you divide.",
+    for what, requests, percent, wanted, advice in LATENCIES:
+        result = attempt(function, list(requests), percent)
+        result = expect_type(result, (float, int), "percentile_latency")
+        expect(
+            result == wanted or math.isclose(result, wanted, rel_tol=1e-6),
+            f"with {what}, percentile_latency({percent} %) is {result:.3f} s, not {wanted:.3f} s."
+            f" {advice}".rstrip(),
         )
-    for percent, wanted in {50: 10.0, 100: 20.0, 99: 20.0, 1: 1.0, 5: 1.0, 6: 2.0}.items():
-        _expect_latency(
-            function,
-            rising,
-            percent,
-            wanted,
-            "20 requests that took 1 to 20 s",
-            " The rank is the share of the count, rounded up, and ranks start at 1.",
-        )
-    result = expect_type(attempt(function, hundred), (float, int), "percentile_latency")
+    result = expect_type(attempt(function, list(HUNDRED)), (float, int), "percentile_latency")
     expect(
         result == 95,
         f"with 100 requests that took 1 to 100 s, and no percent given, percentile_latency "
         f"returned {result}, not 95.",
     )
-    lost = [(0.0, 0.0, 0.5)] * 18 + [(1.0, 1.0, None)] * 2
-    _expect_latency(
-        function,
-        lost,
-        95,
-        math.inf,
-        "18 requests of 0.5 s and 2 that were never answered",
-        " No answer is an infinitely late one: left out, a service that drops what is slow looks "
-        "fast.",
-    )
-    _expect_latency(function, lost, 90, 0.5, "18 requests of 0.5 s and 2 without answer", "")
-    choose = random.Random(8)
-    for count in (1, 7, 40, 100, 333):
-        latencies = [choose.expovariate(2.0) for _ in range(count)]
-        requests = [(float(i), i + 0.1, i + value) for i, value in enumerate(latencies)]
-        for percent in (50, 90, 95, 99):
-            wanted = sorted(latencies)[-(-percent * count // 100) - 1]
-            _expect_latency(
-                function,
-                requests,
-                percent,
-                wanted,
-                f"{count} requests",
-                " The rank is the share of the count, rounded up, and ranks start at 1.",
-            )
     return "late and lost requests count, and the percentile is exact."
-
-
-def _expect_latency(
-    function: Answer, requests: list, percent: int, wanted: float, what: str, advice: str
-) -> None:
-    result = attempt(function, list(requests), percent)
-    result = expect_type(result, (float, int), "percentile_latency")
-    expect(
-        result == wanted or math.isclose(result, wanted, rel_tol=1e-6, abs_tol=1e-6),
-        f"with {what}, percentile_latency({percent} %) is {result:.3f} s, not {wanted:.3f} s."
-        f"{advice}",
-    )
-
-
-BATCHES, WAITS, RATES = [1, 4, 8], [0.0, 0.1], [2.0, 4.0, 8.0, 16.0]
-
-
-@check
-def best_setting(function: Answer) -> str:
-    """The setting that holds the target up to the highest rate; low rates count as well."""
-    # Seconds for each setting at each of the rates.
-    table = {
-        (1, 0.0): [0.2, 0.3, 0.9, 9.0],
-        (1, 0.1): [0.3, 0.4, 0.9, 9.0],
-        (4, 0.0): [0.2, 0.3, 0.4, 0.9],
-        (4, 0.1): [0.3, 0.4, 0.5, 0.8],
-        (8, 0.0): [0.2, 0.4, 0.6, 0.7],
-        (8, 0.1): [0.6, 0.4, 0.4, 0.5],
-    }
-    cases = [
-        (0.55, (4, 0.0), "(8, 0.1) holds 0.55 s at 16 a second and misses it at 2"),
-        (0.35, (1, 0.0), "three settings stay below 0.35 s up to 4 requests a second"),
-        (0.45, (4, 0.0), "(4, 0.0) stays below 0.45 s up to 8 requests a second, alone"),
-        (0.5, (4, 0.0), "(4, 0.0) and (4, 0.1) carry 8 a second, and the second just so"),
-        (0.7, (8, 0.0), "two settings carry 16 a second, and the shorter wait is preferred"),
-    ]
-    just = table | {(4, 0.1): [0.25, 0.25, 0.25, 0.9]}
-    _expect_setting(function, just, 0.25, (4, 0.1), "a p95 of just the target meets it")
-    for target, wanted, why in cases:
-        _expect_setting(function, table, target, wanted, why)
-    even = dict.fromkeys(table, [0.1, 0.1, 0.1, 0.1])
-    _expect_setting(function, even, 0.2, (1, 0.0), "all are equal: shorter wait, smaller batch")
-    either = dict.fromkeys(table, [0.1, 0.9, 0.9, 0.9])
-    either |= dict.fromkeys([(1, 0.1), (4, 0.0)], [0.1, 0.1, 0.9, 0.9])
-    _expect_setting(
-        function, either, 0.2, (4, 0.0), "of equals, the shorter wait goes before the smaller batch"
-    )
-    only_wait = dict.fromkeys(table, [0.1, 0.9, 0.9, 0.9]) | {(8, 0.1): [0.1, 0.1, 0.9, 0.9]}
-    _expect_setting(
-        function, only_wait, 0.2, (8, 0.1), "more requests a second go before a shorter wait"
-    )
-    gap = dict.fromkeys(table, [0.1, 0.9, 0.9, 0.9])
-    gap |= {(1, 0.0): [0.1, 0.9, 0.1, 0.1], (4, 0.0): [0.1, 0.1, 0.9, 0.9]}
-    _expect_setting(
-        function,
-        gap,
-        0.2,
-        (4, 0.0),
-        "(1, 0.0) misses the target at 4 a second, so it carries 2 and no more, whatever it does "
-        "at 8 and 16: stop at the first miss",
-    )
-    expect_raises(
-        function,
-        ValueError,
-        _stand_in(table),
-        list(BATCHES),
-        list(WAITS),
-        list(RATES),
-        0.05,
-        when="with a target of 0.05 s",
-        why="no setting meets it, not even at the lowest rate",
-    )
-    return "it carries the most requests a second within the target."
-
-
-def _stand_in(table: dict[tuple[int, float], list[float]]) -> Callable[[int, float, float], float]:
-    def p95(max_batch: int, max_wait: float, rate: float) -> float:
-        if (max_batch, max_wait) not in table or rate not in RATES:
-            fail(
-                f"p95 was called with {max_batch!r}, {max_wait!r}, {rate!r}: its arguments are a "
-                "batch, a wait and a rate from the three lists, in this order."
-            )
-        return table[max_batch, max_wait][RATES.index(rate)]
-
-    return p95
-
-
-def _expect_setting(
-    function: Answer, table: dict, target: float, wanted: tuple[int, float], why: str
-) -> None:
-    orders = [(BATCHES, WAITS, RATES), (BATCHES[::-1], WAITS[::-1], RATES[::-1])]
-    for order, lists in enumerate(orders):
-        note = " (The lists need not be sorted, and here they run from high to low.)"
-        note = note if order else ""
-        with saying(f"with a target of {target:g} s", note):
-            result = attempt(function, _stand_in(table), *map(list, lists), target)
-            result = expect_type(result, tuple, "best_setting")
-        expect(
-            result == wanted,
-            f"with a target of {target:g} s, best_setting returned {result}, not {wanted}: {why}."
-            f"{note}",
-        )

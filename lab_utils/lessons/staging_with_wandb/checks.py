@@ -211,57 +211,57 @@ def training_run(function: Answer) -> str:
     """The nearest training behind a model, over steps between, past data sets, or LookupError."""
     history = History()
     history.add("pages:v0", "dataset")
-    history.run("t1", "train", ["pages:v0"], {"reader:v0": "model"})
-    history.run("t2", "train", ["pages:v0"], {"reader:v1": "model"})
-    history.run("s1", "stage", ["reader:v1"], {"staged:v0": "prod-ready"})
-    _expect_run(
-        function,
-        history["staged:v0"],
-        "t2",
-        "its staging run used reader:v1, and t2 logged that: follow what was used, not the order.",
-        begun=False,
-    )
-    _expect_run(
-        function, history["reader:v0"], "t1", "a training logged this one itself: stop there."
-    )
-    history.run("t3", "train", [], {"made-pages:v0": "dataset"})
-    history.run("s2", "stage", ["made-pages:v0", "reader:v0"], {"staged:v1": "prod-ready"})
-    _expect_run(
-        function,
-        history["staged:v1"],
-        "t1",
-        "its staging run used a data set as well, for a test: look at the types of what was used.",
-    )
-    history.run("q1", "quantize", ["reader:v1"], {"reader-int8:v0": "model"})
-    history.run("s3", "stage", ["reader-int8:v0"], {"staged:v2": "prod-ready"})
-    _expect_run(
-        function,
-        history["staged:v2"],
-        "t2",
-        "a run between the training and the staging made the numbers smaller: go on until a "
-        "run's job_type is train.",
-    )
-    history.run("f1", "train", ["reader:v0"], {"reader:v2": "model"})
-    history.run("s4", "stage", ["reader:v2"], {"staged:v3": "prod-ready"})
-    _expect_run(
-        function,
-        history["staged:v3"],
-        "f1",
-        "f1 went on training reader:v0; it is the run that the weights come from: stop at the "
-        "first training.",
-    )
-    history.run("q2", "quantize", ["staged:v0"], {"small:v0": "prod-ready"})
-    _expect_run(
-        function,
-        history["small:v0"],
-        "t2",
-        "its run used staged:v0, which has the type prod-ready: weights come from anything that "
-        "is not a data set, whatever its type.",
-    )
     history.add("gift:v0", "prod-ready")
-    history.run("s5", "stage", ["pages:v0"], {"staged:v4": "prod-ready"})
     history.add("upload:v0", "model")
-    history.run("s6", "stage", ["upload:v0"], {"staged:v5": "prod-ready"})
+    for id, job_type, used, logged, type in (
+        ("t1", "train", ["pages:v0"], "reader:v0", "model"),
+        ("t2", "train", ["pages:v0"], "reader:v1", "model"),
+        ("s1", "stage", ["reader:v1"], "staged:v0", "prod-ready"),
+        ("t3", "train", [], "made-pages:v0", "dataset"),
+        ("s2", "stage", ["made-pages:v0", "reader:v0"], "staged:v1", "prod-ready"),
+        ("q1", "quantize", ["reader:v1"], "reader-int8:v0", "model"),
+        ("s3", "stage", ["reader-int8:v0"], "staged:v2", "prod-ready"),
+        ("f1", "train", ["reader:v0"], "reader:v2", "model"),
+        ("s4", "stage", ["reader:v2"], "staged:v3", "prod-ready"),
+        ("q2", "quantize", ["staged:v0"], "small:v0", "prod-ready"),
+        ("s5", "stage", ["pages:v0"], "staged:v4", "prod-ready"),
+        ("s6", "stage", ["upload:v0"], "staged:v5", "prod-ready"),
+    ):
+        history.run(id, job_type, used, {logged: type})
+    for name, wanted, advice in (
+        (
+            "staged:v0",
+            "t2",
+            "its staging run used reader:v1, and t2 logged that: follow what was used, not the "
+            "order.",
+        ),
+        ("reader:v0", "t1", "a training logged this one itself: stop there."),
+        (
+            "staged:v1",
+            "t1",
+            "its staging run used a data set as well, for a test: look at the types of what was "
+            "used.",
+        ),
+        (
+            "staged:v2",
+            "t2",
+            "a run between the training and the staging made the numbers smaller: go on until a "
+            "run's job_type is train.",
+        ),
+        (
+            "staged:v3",
+            "f1",
+            "f1 went on training reader:v0; it is the run that the weights come from: stop at "
+            "the first training.",
+        ),
+        (
+            "small:v0",
+            "t2",
+            "its run used staged:v0, which has the type prod-ready: weights come from anything "
+            "that is not a data set, whatever its type.",
+        ),
+    ):
+        _expect_run(function, history[name], wanted, advice, begun=name != "staged:v0")
     for name, why in {
         "gift:v0": "nobody knows who logged it, so logged_by() returns None",
         "staged:v4": "its staging run used no model",
@@ -364,47 +364,39 @@ def put_in_place(function: Answer) -> str:
     """Right bytes replace the file in one step; wrong or missing ones change nothing."""
     made = random.Random(2)
     pieces = [made.randbytes(2**20) for _ in range(4)]
-    right = hashlib.sha256(b"".join(pieces)).hexdigest()
+    content = b"".join(pieces)
+    right = hashlib.sha256(content).hexdigest()
+    flipped = bytes([pieces[1][0] ^ 1]) + pieces[1][1:]
     with tempfile.TemporaryDirectory(prefix="lab-check-") as folder:
         target = Path(folder, "model.pt")
         watched = _Watched(pieces, target)
         result = expect_type(attempt(function, watched, right, target), int, "put_in_place")
-        size = sum(map(len, pieces))
-        _expect_file(target, b"".join(pieces), "all pieces came and the digest is right")
+        _expect_place(target, content, "all pieces came and the digest is right")
         expect(
-            result == size,
-            f"{size} bytes were put in place, and put_in_place returned {result}.",
+            result == len(content),
+            f"{len(content)} bytes were put in place, and put_in_place returned {result}.",
         )
-        _expect_alone(target, "after a good download")
-        old = target.read_bytes()
         expect(
             watched.on_the_way >= 2**20,
             "when three of four pieces of 1 MiB had come, none of them was in the target's "
             "folder: write each piece to a file there as it comes, and keep none in memory.",
         )
-        flipped = [pieces[0], bytes([pieces[1][0] ^ 1]) + pieces[1][1:], *pieces[2:]]
-        for wrong, what in (
-            (flipped, "one bit of 4 MiB is wrong"),
-            (pieces[:-1], "the last piece is missing"),
-            ([pieces[1], pieces[0], *pieces[2:]], "two pieces changed places"),
+        for given, error, what in (
+            ([pieces[0], flipped, *pieces[2:]], None, "one bit of 4 MiB is wrong"),
+            (pieces[:-1], None, "the last piece is missing"),
+            ([pieces[1], pieces[0], *pieces[2:]], None, "two pieces changed places"),
+            (pieces, ConnectionError("reset"), "the connection breaks"),
+            (pieces, KeyboardInterrupt(), "somebody presses Ctrl-C"),
         ):
-            watched = _Watched(wrong, target)
-            _expect_error(function, watched, right, target, ValueError, what)
-            _expect_file(target, old, what)
+            watched = _Watched(given, target, error)
+            wanted = type(error) if error else ValueError
+            expect_raises(function, wanted, watched, right, target, when=f"where {what}")
+            _expect_place(target, content, what)
             expect(
                 watched.untouched,
                 "while a new file came, the old one changed: a service that loads it now gets "
                 "half a model. Write beside it, and replace it when all is right.",
             )
-            _expect_alone(target, f"where {what}")
-        for what, error in (
-            ("the connection breaks", ConnectionError("reset")),
-            ("somebody presses Ctrl-C", KeyboardInterrupt()),
-        ):
-            broken = _Watched(pieces, target, error)
-            _expect_error(function, broken, right, target, type(error), what)
-            _expect_file(target, old, what)
-            _expect_alone(target, f"where {what}")
         _expect_one_step(function, target)
         _expect_two_at_once(function, pieces, right, target)
     return "right bytes replace the file in one step, and wrong ones leave it alone."
@@ -415,7 +407,7 @@ def _expect_one_step(function: Answer, target: Path) -> None:
     new = b"a newer model"
     with _removals() as removed:
         attempt(function, [new], hashlib.sha256(new).hexdigest(), target)
-    _expect_file(target, new, "a newer file came")
+    _expect_place(target, new, "a newer file came")
     expect(
         os.fspath(target) not in removed,
         "for a moment there was no file at the target, since the old one was removed before the "
@@ -427,17 +419,19 @@ _watching: list[list[str]] = []
 """Where the removed files are written down; empty most of the time, since a hook stays."""
 
 
-@contextmanager
-def _removals() -> Iterator[list[str]]:
-    """The paths that are removed or renamed away inside."""
-
+@cache
+def _watch_removals() -> None:
     def hook(event: str, arguments: tuple) -> None:
         if _watching and event in ("os.remove", "os.rename"):
             _watching[-1].append(os.path.abspath(os.fsdecode(arguments[0])))
 
-    if not getattr(_removals, "hooked", False):
-        _removals.hooked = True
-        sys.addaudithook(hook)
+    sys.addaudithook(hook)
+
+
+@contextmanager
+def _removals() -> Iterator[list[str]]:
+    """The paths that are removed or renamed away inside."""
+    _watch_removals()
     _watching.append([])
     try:
         yield _watching[-1]
@@ -454,11 +448,10 @@ def _expect_two_at_once(function: Answer, pieces: list[bytes], right: str, targe
         function([other], hashlib.sha256(other).hexdigest(), target)
         yield from pieces[2:]
 
-    when = "where another download of the same file starts and ends meanwhile"
-    with saying(when):
+    what = "another download of the same file starts and ends meanwhile"
+    with saying(f"where {what}"):
         attempt(function, interrupted(), right, target)
-    _expect_file(target, b"".join(pieces), when.removeprefix("where "))
-    _expect_alone(target, when)
+    _expect_place(target, b"".join(pieces), what)
 
 
 class _Watched:
@@ -486,18 +479,8 @@ class _Watched:
             yield piece
 
 
-def _expect_error(
-    function: Answer,
-    pieces: Iterable[bytes],
-    digest: str,
-    target: Path,
-    wanted: type[BaseException],
-    what: str,
-) -> None:
-    expect_raises(function, wanted, pieces, digest, target, when=f"where {what}")
-
-
-def _expect_file(target: Path, wanted: bytes, what: str) -> None:
+def _expect_place(target: Path, wanted: bytes, what: str) -> None:
+    """The target holds these bytes, and nothing is beside it."""
     expect(target.is_file(), f"where {what}, there is no file at the target afterwards.")
     found = target.read_bytes()
     expect(
@@ -505,14 +488,11 @@ def _expect_file(target: Path, wanted: bytes, what: str) -> None:
         f"where {what}, the target holds {len(found):,} bytes that are not those that belong "
         "there: only right bytes may replace it.",
     )
-
-
-def _expect_alone(target: Path, when: str) -> None:
     left = sorted(path.name for path in target.parent.iterdir() if path != target)
     expect(
         not left,
-        f"{when}, {', '.join(left)} is left beside the target: remove what was written on the "
-        "way, whatever happened (look at try ... finally).",
+        f"where {what}, {', '.join(left)} is left beside the target: remove what was written on "
+        "the way, whatever happened (look at try ... finally).",
     )
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from lab_tracker import lineage as drawing
 from lab_utils.lessons.curves import draw_curves
 from lab_utils.staging import ArtifactNode, Lineage, RunNode
+from lab_utils.staging.lineage_picture import graph
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -34,32 +35,16 @@ def lineage_graph(lineages: Sequence[Lineage], marked: Collection[str] = ()) -> 
 
     If the staged model's name is in `marked`, the artifacts of its row are hatched.
     """
-    nodes, edges = {}, []
-    for row, lineage in enumerate(lineages):
-        keys = [f"{row} {what}" for what, _ in lineage.steps[::-1]]
-        for key, (what, node) in zip(keys, lineage.steps[::-1], strict=True):
-            is_run = isinstance(node, RunNode)
-            is_marked = lineage.staged.name in marked and isinstance(node, ArtifactNode)
-            nodes[key] = drawing.Node(
-                _title(node),
-                (what, *_facts(node)),
-                is_run=is_run,
-                look="missing" if node is None else "marked" if is_marked else "",
-            )
-        edges += zip(keys, keys[1:], strict=False)
+    nodes, edges = graph(lineages, _title, _facts, marked)
     return drawing.draw(nodes, edges, "Lineage", "From the data at the left to staged models")
 
 
-def _title(node: Node | None) -> str:
-    if node is None:
-        return "not there"
+def _title(node: Node) -> str:
     return node.name if isinstance(node, ArtifactNode) else f"run: {node.job_type}"
 
 
-def _facts(node: Node | None) -> list[str]:
+def _facts(node: Node) -> list[str]:
     """At most one fact, the same on every machine."""
-    if node is None:
-        return []
     if isinstance(node, RunNode):
         if "learning_rate" in node.config:
             return [f"learning rate {node.config['learning_rate']:g}"]

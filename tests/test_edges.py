@@ -1,0 +1,325 @@
+"""Requests that must not hurt, over every edge that takes strangers' images: the Lambda handler's
+events, the gateway before it, and the app. Each gets an answer, none a 5xx, and the good request
+after it is read. (`ray_cases.py` sends the table of bad requests to Ray.)
+
+LAB_GENERATED_REQUESTS sets how many are generated for each edge, LAB_SOAK_SECONDS how long the
+soak takes; the nightly run sends 5,000, and for ten minutes.
+"""
+
+import itertools
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import httpx
+import psutil
+import pytest
+from app_serving import serving
+from bad_requests import BAD_REQUESTS, GOOD_BODY_WITH_MARK, png, text
+from hostile_images import HOSTILE_IMAGES
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from lab_utils.net import http_client
+from lab_utils.predictors import LocalPredictor
+from lab_utils.service.gateway import Gateway
+from lab_utils.service.in_process import InProcessFunction
+from lab_utils.service.lambda_handler import LambdaHandler
+from lab_utils.service.pool import EmulatorPool
+from text_recognizer.paragraph_text_recognizer import ParagraphTextRecognizer
+from text_recognizer.places import project_folder
+
+COUNT = int(os.environ.get("LAB_GENERATED_REQUESTS", 50))
+NIGHTLY = 5_000
+SOAK_SECONDS = float(os.environ.get("LAB_SOAK_SECONDS", 600))
+SOAK_MEMORY = 150e6
+"""Bytes by which an edge may have grown in a soak: a decoder may be there more or less."""
+
+SLOW = (
+    "JPEG: 3,000 scans",
+    "JPEG: a million markers",
+    "PNG: the most pixels, transparent",
+    "PNG: 100,000 texts",
+    "TIFF: a megabyte named 5,000 times",
+)
+"""They take seconds each, so each edge gets each of them once."""
+
+GOOD = png(60, 40)
+JSON = {"content-type": "application/json"}
+
+
+class Edge(NamedTuple):
+    """A server, and the form of its requests."""
+
+    client: httpx.Client
+    path: str
+    image: Callable[[str], dict]
+    address: Callable[[str], dict]
+
+    def post(self, body: bytes) -> tuple[int, str]:
+        answer = self.client.post(self.path, content=body, headers=JSON)
+        return answer.status_code, answer.text
+
+    def reads(self) -> None:
+        """Fails unless a good request is read."""
+        status, answer = self.post(json.dumps(self.image(text(GOOD))).encode())
+        assert (status, "60x40" in answer) == (200, True), (status, answer[:300])
+
+    def survives(self, body: bytes) -> None:
+        status, answer = self.post(body)
+        assert status < 500, (body[:200], status, answer[:300])
+        assert "Traceback" not in answer
+        self.reads()
+
+
+def service_edge(client: httpx.Client) -> Edge:
+    return Edge(client, "", lambda image: {"image": image}, lambda url: {"image_url": url})
+
+
+def app_edge(client: httpx.Client) -> Edge:
+    path = "gradio_api/run/predict_base64"
+    return Edge(client, path, lambda image: {"data": [image]}, lambda url: {"data": [url]})
+
+
+@pytest.fixture(scope="module")
+def gateway(stand_in_path):
+    """The gateway, with the handler in this process."""
+    handler = LambdaHandler(ParagraphTextRecognizer(stand_in_path), stand_in_path, log=str)
+    with EmulatorPool([InProcessFunction(handler)]) as pool, Gateway(pool) as running:
+        running.start()
+        with http_client(60, local=True, base_url=running.url) as client:
+            yield service_edge(client)
+
+
+@pytest.fixture(scope="module")
+def app(stand_in_path, tmp_path_factory):
+    with serving(LocalPredictor(stand_in_path), tmp_path_factory.mktemp("feedback")) as (_, client):
+        yield app_edge(client)
+
+
+EDGES = pytest.mark.parametrize("edge", ["gateway", "app"])
+
+
+@pytest.mark.parametrize("request_", BAD_REQUESTS, ids=lambda one: one.name)
+def test_the_gateway_refuses_bad_requests(gateway, request_):
+    answer = gateway.client.request(
+        request_.method, request_.path, content=request_.body, headers=JSON | request_.headers
+    )
+    request_.check(answer.status_code, answer.content)
+    assert ("allow" in answer.headers) == (answer.status_code == 405)
+
+
+OF_SERVICES = ("images", "size", "path", "address: a data URI")
+"""Beginnings of names that mean nothing to the app, which takes data URIs and larger bodies."""
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [one for one in BAD_REQUESTS if not one.name.startswith(OF_SERVICES)],
+    ids=lambda one: one.name,
+)
+def test_the_app_refuses_bad_requests(app, request_):
+    """In its own form, and with statuses of its own."""
+    kind = request_.name.partition(":")[0]
+    body = request_.body
+    if kind in ("image", "address", "host", "origin"):
+        document = json.loads(body)
+        form = app.address if kind == "address" else app.image
+        body = json.dumps(form(*document.values())).encode()
+    headers = JSON | request_.headers
+    answer = app.client.request(request_.method, app.path, content=body, headers=headers)
+    assert 400 <= answer.status_code < 500, answer.text[:300]
+    assert kind not in ("host", "origin") or answer.status_code == 403
+    assert "Traceback" not in answer.text and "/etc/" not in answer.text
+
+
+@pytest.mark.parametrize("headers", [{}, {"content-type": "text/plain"}, JSON])
+def test_json_is_read_whatever_it_is_called_and_its_own_page_may_send_it(gateway, headers):
+    own = {"origin": str(gateway.client.base_url).rstrip("/")}
+    for more in ({}, own):
+        answer = gateway.client.post("", content=GOOD_BODY_WITH_MARK, headers=headers | more)
+        assert (answer.status_code, answer.json()["pred"]) == (200, "60x40\ngray 127")
+
+
+def changed(data: bytes, at: int, new: bytes) -> bytes:
+    at %= len(data)
+    return data[:at] + new + data[at + len(new) :]
+
+
+quick = st.sampled_from(sorted(set(HOSTILE_IMAGES) - set(SLOW)))
+pictures = st.builds(
+    changed,
+    quick.map(lambda name: HOSTILE_IMAGES[name]()) | st.just(GOOD),
+    st.integers(0, 10**7),
+    st.binary(max_size=8),
+)
+# Any character, the halves of pairs and the null among them.
+texts = st.text(st.characters(exclude_categories=()), max_size=60)
+anything = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | texts | st.just(text(GOOD)),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(texts, inner, max_size=4),
+    max_leaves=12,
+)
+images = pictures.map(text) | texts | st.binary(max_size=200).map(text)
+urls = texts | texts.map(lambda rest: f"http://{rest}") | st.sampled_from(["http:", "https://["])
+service_documents = st.one_of(
+    images.map(lambda image: {"image": image}),
+    st.lists(images, max_size=18).map(lambda many: {"images": many, "lines": True}),
+    urls.map(lambda url: {"image_url": url}),
+    st.dictionaries(st.sampled_from(["image", "images", "image_url", "lines"]), anything),
+    anything,
+)
+app_documents = st.one_of(
+    images.map(lambda image: {"data": [image]}),
+    images.map(lambda image: {"data": [{"url": f"data:image/png;base64,{image}"}]}),
+    images.map(lambda image: {"data": [{"path": image}]}),
+    st.lists(images, max_size=3).map(lambda many: {"data": many, "batched": True}),
+)
+bad_bodies = st.sampled_from([one.body for one in BAD_REQUESTS if not one.is_http_only])
+BODIES = {
+    "gateway": bad_bodies | service_documents.map(lambda document: json.dumps(document).encode()),
+    "app": bad_bodies | app_documents.map(lambda document: json.dumps(document).encode()),
+}
+
+
+def generated(strategy: st.SearchStrategy, count: int, test: Callable[[object], None]) -> None:
+    """Tests so many of what a strategy makes, the same at every run."""
+    run = given(strategy)(test)
+    settings(
+        max_examples=count,
+        derandomize=True,
+        database=None,
+        deadline=None,
+        suppress_health_check=list(HealthCheck),
+    )(run)()
+
+
+@EDGES
+def test_generated_requests(edge, request):
+    generated(BODIES[edge], COUNT, request.getfixturevalue(edge).survives)
+
+
+@EDGES
+@pytest.mark.nightly
+def test_many_generated_requests(edge, request):
+    generated(BODIES[edge], NIGHTLY, request.getfixturevalue(edge).survives)
+
+
+@EDGES
+@pytest.mark.nightly
+@pytest.mark.parametrize("name", SLOW)
+def test_an_image_that_takes_its_time(edge, name, request):
+    running = request.getfixturevalue(edge)
+    running.survives(json.dumps(running.image(text(HOSTILE_IMAGES[name]()))).encode())
+
+
+GOOD_EVENT = {
+    "version": "2.0",
+    "rawPath": "/",
+    "headers": JSON,
+    "requestContext": {"http": {"method": "POST", "path": "/"}},
+    "body": json.dumps({"image": text(GOOD)}),
+    "isBase64Encoded": False,
+}
+events = st.one_of(
+    service_documents,
+    st.builds(
+        lambda changes: GOOD_EVENT | changes,
+        st.dictionaries(st.sampled_from(sorted(GOOD_EVENT)) | texts, anything),
+    ),
+    st.sets(st.sampled_from(sorted(GOOD_EVENT))).map(
+        lambda gone: {name: value for name, value in GOOD_EVENT.items() if name not in gone}
+    ),
+    st.builds(
+        lambda method, path: (
+            GOOD_EVENT | {"requestContext": {"http": {"method": method}}, "rawPath": path}
+        ),
+        st.sampled_from(["GET", "HEAD", "PUT", "post"]) | anything,
+        st.sampled_from(["/", "/health", "/nothing", "/stage/health"]) | anything,
+    ),
+)
+
+
+@pytest.mark.parametrize("count", [COUNT, pytest.param(NIGHTLY, marks=pytest.mark.nightly)])
+def test_generated_events(stand_in_path, count):
+    """What no HTTP request becomes, a direct invocation may still be."""
+    log: list[str] = []
+    handler = LambdaHandler(ParagraphTextRecognizer(stand_in_path), stand_in_path, log=log.append)
+
+    def answers(event: object) -> None:
+        log.clear()
+        answer = handler(event)
+        json.dumps(answer).encode()
+        document = json.loads(answer["body"]) if "statusCode" in answer else answer
+        status = answer.get("statusCode") or document.get("status", 200)
+        assert status in (200, "ok", 400, 404, 405, 413, 422)
+        assert json.loads(*log)["status"] in (status, 200)
+        if "error" in document:
+            assert document["error"].endswith(".") and len(document["error"]) < 400
+        assert json.loads(handler(GOOD_EVENT)["body"])["pred"] == "60x40\ngray 127"
+
+    generated(events, count, answers)
+
+
+COMMANDS = {
+    "gateway": (["service", "lambda", "--workers", "1"], service_edge),
+    "app": (["app"], app_edge),
+}
+
+
+def state(process: psutil.Process, temporary: Path) -> dict[str, float]:
+    """What must not grow: of a process with its children, and of its temporary files."""
+    all_of_it = [process, *process.children(recursive=True)]
+    return {
+        "memory": sum(one.memory_info().rss for one in all_of_it),
+        "files": sum(one.num_fds() for one in all_of_it),
+        "threads": process.num_threads(),
+        "temporary": sum(1 for _ in temporary.rglob("*")),
+    }
+
+
+@pytest.mark.nightly
+@EDGES
+def test_a_long_time_of_good_and_bad_requests_leaves_nothing(edge, stand_in_path, tmp_path):
+    arguments, made = COMMANDS[edge]
+    environment = {"PYTHONPATH": str(project_folder()), "TMPDIR": str(tmp_path)}
+    arguments = [*arguments, "--port", "0", "--model", stand_in_path]
+    program = subprocess.Popen(
+        [sys.executable, "-u", "-m", "lab_utils.cli", *arguments],
+        env=os.environ | environment,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        url = next(filter(None, (re.search(r"http://[\d.:]+", line) for line in program.stdout)))
+        with http_client(60, local=True, base_url=url[0]) as client:
+            soak(made(client), psutil.Process(program.pid), tmp_path)
+        program.send_signal(signal.SIGTERM)
+        assert program.wait(60) == 143
+    finally:
+        program.kill()
+        program.stdout.close()
+
+
+def soak(edge: Edge, process: psutil.Process, temporary: Path) -> None:
+    hostile = [make() for name, make in HOSTILE_IMAGES.items() if name not in SLOW]
+    bodies = [one.body for one in BAD_REQUESTS if not one.is_http_only]
+    bodies += [json.dumps(edge.image(text(data))).encode() for data in hostile]
+    for body in [*bodies, *bodies]:  # all is loaded then, and the allocator has its size
+        edge.survives(body)
+    before = state(process, temporary)
+    until = time.monotonic() + SOAK_SECONDS
+    for body in itertools.cycle(bodies):
+        edge.survives(body)
+        if time.monotonic() > until:
+            break
+    after = state(process, temporary)
+    for name, most in {"memory": SOAK_MEMORY, "files": 8, "threads": 4, "temporary": 5}.items():
+        assert after[name] - before[name] <= most, (before, after)
