@@ -14,9 +14,10 @@ from starlette.responses import JSONResponse, RedirectResponse
 from starlette.routing import Route
 from tunnel_serving import until
 
+from lab_utils import logins
 from lab_utils.middleware import RequestLimits
 from lab_utils.net import LocalServer, listening_socket
-from lab_utils.tunnel import auth_proxy, connections, login
+from lab_utils.tunnel import auth_proxy, connections
 from lab_utils.tunnel.auth_proxy import MARK, AuthProxy
 from lab_utils.tunnel.login import Login
 
@@ -109,8 +110,8 @@ def test_guessers_wait_in_one_queue_and_who_is_logged_in_does_not(proxy, monkeyp
     """Else two hundred connections try hundreds of passwords a second."""
     checked = []
     is_in = Login.is_in
-    monkeypatch.setattr(login, "CHECK_SECONDS", 0.2)
-    monkeypatch.setattr(login, "MOST_WAIT_SECONDS", 1.0)
+    monkeypatch.setattr(logins, "CHECK_SECONDS", 0.2)
+    monkeypatch.setattr(logins, "MOST_WAIT_SECONDS", 1.0)
     monkeypatch.setattr(
         Login, "is_in", lambda self, header: checked.append(header) or is_in(self, header)
     )
@@ -126,7 +127,7 @@ def test_guessers_wait_in_one_queue_and_who_is_logged_in_does_not(proxy, monkeyp
     assert refused.headers["Retry-After"] and refused.headers[MARK]
     # The first is checked twice; the machine may be so slow that some come after the others.
     assert checked.count(WRONG) <= 1 + [one.status for one in found].count(401)
-    monkeypatch.setattr(login, "MOST_WAIT_SECONDS", 60.0)
+    monkeypatch.setattr(logins, "MOST_WAIT_SECONDS", 60.0)
     assert ask(proxy).status == 200, "a new visitor comes in after those who wait"
 
 

@@ -10,7 +10,6 @@ from pathlib import Path
 
 import gradio as gr
 
-from lab_utils.app import names
 from lab_utils.app.events import EMPTY_TEXT, Events
 from lab_utils.app.limits import CACHE_CHECK_SECONDS, CACHE_SECONDS, MAX_CORRECTION, MAX_SESSIONS
 from text_recognizer.places import SAMPLE_PAGES
@@ -25,9 +24,7 @@ SAMPLES = {
 }
 TAKE_DRAWING = "() => [window.labDrawing ? window.labDrawing() : '']"
 # Gradio learns a moment later what was typed; what is sent is what the user sees.
-TAKE_CORRECTION = (
-    f"key => [key, document.querySelector('#{names.CORRECTION} textarea')?.value ?? '']"
-)
+TAKE_CORRECTION = "key => [key, document.querySelector('#correction textarea')?.value ?? '']"
 
 
 def part(name: str) -> str:
@@ -42,7 +39,7 @@ def make_page(events: Events, title: str) -> gr.Blocks:
     ) as page:
         gr.HTML(part("intro.html").format(title=escape(title)), elem_id="intro")
         with gr.Row(elem_id="work"):
-            with gr.Column(elem_id="given", min_width=300), gr.Tabs(elem_id=names.TABS):
+            with gr.Column(elem_id="given", min_width=300), gr.Tabs(elem_id="ways"):
                 with gr.Tab("Picture"):
                     image = gr.Image(
                         label="Picture of a page",
@@ -56,12 +53,12 @@ def make_page(events: Events, title: str) -> gr.Blocks:
                             mirror=False,
                             constraints={"video": {"facingMode": {"ideal": "environment"}}},
                         ),
-                        elem_id=names.IMAGE,
+                        elem_id="image",
                     )
                     image.alt_text = "The picture to read"  # no argument in older Gradio
-                    read = gr.Button("Read the picture", variant="primary", elem_id=names.READ)
+                    read = gr.Button("Read the picture", variant="primary", elem_id="read")
                     gr.HTML("<p>Or try one of these pages:</p>", elem_id="samples-label")
-                    with gr.Row(elem_id=names.SAMPLES):
+                    with gr.Row(elem_id="samples"):
                         samples = [
                             (gr.Button(name, icon=file), file) for name, file in SAMPLES.items()
                         ]
@@ -69,32 +66,32 @@ def make_page(events: Events, title: str) -> gr.Blocks:
                     document = gr.File(
                         label="PDF or TIFF: its pages are read one after another",
                         file_types=[".pdf", ".tif", ".tiff"],
-                        elem_id=names.DOCUMENT,
+                        elem_id="document",
                     )
                     read_document = gr.Button(
-                        "Read its pages", variant="primary", elem_id=names.READ_DOCUMENT
+                        "Read its pages", variant="primary", elem_id="read-document"
                     )
                 with gr.Tab("Write by hand"):
                     gr.HTML(
                         html_template=part("drawing.html"),
                         js_on_load=part("drawing.js"),
-                        elem_id=names.CANVAS,
+                        elem_id="canvas",
                     )
                     drawing = gr.Textbox(visible=False)
                     read_drawing = gr.Button(
-                        "Read what I wrote", variant="primary", elem_id=names.READ_DRAWING
+                        "Read what I wrote", variant="primary", elem_id="read-drawing"
                     )
             with gr.Column(elem_id="result", min_width=300):
                 text = gr.HTML(
                     EMPTY_TEXT,
                     html_template=part("text.html"),
                     js_on_load=part("text.js"),
-                    elem_id=names.TEXT,
+                    elem_id="text",
                 )
-                message = gr.HTML(elem_id=names.MESSAGE)
-                found = gr.HTML(elem_id=names.FOUND)
+                message = gr.HTML(elem_id="message")
+                found = gr.HTML(elem_id="found")
                 with gr.Accordion(
-                    "Wrong? Tell us", open=False, visible=False, elem_id=names.FEEDBACK
+                    "Wrong? Tell us", open=False, visible=False, elem_id="feedback"
                 ) as feedback:
                     key = gr.Textbox(visible=False)
                     correction = gr.Textbox(
@@ -103,10 +100,10 @@ def make_page(events: Events, title: str) -> gr.Blocks:
                         lines=4,
                         max_lines=16,
                         max_length=MAX_CORRECTION,
-                        elem_id=names.CORRECTION,
+                        elem_id="correction",
                     )
-                    send = gr.Button("Send", elem_id=names.SEND_FEEDBACK)
-                    thanks = gr.HTML(elem_id=names.FEEDBACK_MESSAGE)
+                    send = gr.Button("Send", elem_id="send-feedback")
+                    thanks = gr.HTML(elem_id="feedback-message")
         gr.HTML(part("about.html"), js_on_load=part("about.js"), elem_id="about")
         with gr.Group(visible=False):  # the endpoint's input and output, for its description
             api_image = gr.Image(label="Image", type="filepath")
@@ -131,11 +128,9 @@ def make_page(events: Events, title: str) -> gr.Blocks:
                 events.read, image, **reading
             ).then(js=show)
         send.click(events.keep_feedback, [key, correction], thanks, js=TAKE_CORRECTION, **private)
-        api_button.click(
-            events.predict, api_image, api_text, api_name=names.PREDICT, preprocess=False
-        )
-        gr.api(events.predict_base64, api_name=names.PREDICT_BASE64)
-        gr.api(events.read_base64, api_name=names.READ_BASE64)
+        api_button.click(events.predict, api_image, api_text, api_name="predict", preprocess=False)
+        gr.api(events.predict_base64, api_name="predict_base64")
+        gr.api(events.read_base64, api_name="read_base64")
     # `Admission` decides how many pages are read at once and wait; Gradio's queue lets all pass.
     page.queue(max_size=None, default_concurrency_limit=None)
     page.state_session_capacity = MAX_SESSIONS

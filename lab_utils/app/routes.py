@@ -14,7 +14,6 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from lab_utils.app import names
 from lab_utils.app.admission import BusyError
 from lab_utils.app.cache import cache_folder
 from lab_utils.app.events import Events, InternalError, ReaderAwayError
@@ -28,6 +27,8 @@ from lab_utils.app.pictures import check_payload, check_texts
 from lab_utils.middleware import RETRY_SECONDS, json_refusal
 from lab_utils.service.schema import encode_reading
 from text_recognizer.errors import ImageTooLargeError, RecognizerError
+
+ENDPOINTS = ("predict", "predict_base64", "read_base64")
 
 FORM = 'Send JSON of the form {"data": [IMAGE]} with the header Content-Type: application/json.'
 
@@ -106,15 +107,15 @@ def add_one_step_calls(app: FastAPI, events: Events, inputs: Inputs) -> None:
     They answer {"data": [TEXT]}, and a note where the page was hard to read.
     """
     read = {
-        names.PREDICT: events.reading_of_image,
-        names.PREDICT_BASE64: events.reading_of_base64,
-        names.READ_BASE64: events.reading_of_base64,
+        "predict": events.reading_of_image,
+        "predict_base64": events.reading_of_base64,
+        "read_base64": events.reading_of_base64,
     }
 
     async def call(request: Request, endpoint: str) -> dict:
         (value,) = data_in(await request.body(), inputs, endpoint)
         reading = await read[endpoint](value)
-        whole = endpoint == names.READ_BASE64
+        whole = endpoint == "read_base64"
         answer = encode_reading(reading, lines=True) if whole else reading.text
         return {"data": [answer]} | ({"note": reading.note} if reading.note else {})
 
@@ -191,9 +192,9 @@ class RecentBytes:
 
 def _closed(path: str) -> Response | None:
     call = _CALL.fullmatch(path)
-    if call and call[1] in names.ENDPOINTS or _OPEN.fullmatch(path):
+    if call and call[1] in ENDPOINTS or _OPEN.fullmatch(path):
         return None
-    known = " and ".join(f"/{name}" for name in names.ENDPOINTS)
+    known = " and ".join(f"/{name}" for name in ENDPOINTS)
     there_are = f"There is no such endpoint; there are {known}."
     return json_refusal(404, there_are if call else "There is nothing here.")
 

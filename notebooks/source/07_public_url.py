@@ -289,11 +289,11 @@ show(
 # The next cell opens a link to the app, if it can. If not, it says what is missing.
 
 # %% tags=["timing"]
-from lab_utils.tunnel import TunnelError, open_tunnel
+from lab_utils.tunnel import TunnelError, open_link
 
 public = None
 try:
-    public = open_tunnel(app_port)
+    public = open_link(app_port)
     print(f"{public.url}  name: {public.user}  password: {public.password}")
     show(public.qr_picture(), "Point your phone's camera here.", "A QR code of the link.", 220)
 except TunnelError as error:
