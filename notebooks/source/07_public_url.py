@@ -13,7 +13,7 @@
 #
 # **You will learn**
 #
-# - what an address and a port are, and how to see who can reach a server;
+# - what an address and a port are, and who can reach a server;
 # - what HTTPS hides and what not, and where the encryption of a tunnel ends;
 # - how a machine that nobody can reach gets a public link, with ngrok or a host of your own;
 # - how a link asks for a password, and what keeps strangers and foreign pages out;
@@ -105,93 +105,13 @@ show(
 # not called. That is good, and it will stay so: a tunnel needs no open port. (Another trap: on the
 # phone, 127.0.0.1 is the phone.)
 #
-# Do not believe what a program says about where it listens; ask the system. Linux keeps a table of
-# all TCP sockets, `/proc/net/tcp`, and `tcp6` for IPv6. Shortened, it looks like this:
-#
-# ```text
-#   sl  local_address rem_address   st ...
-#    0: 0100007F:1EB4 00000000:0000 0A ...
-#    1: 0100007F:1EB4 0100007F:D3A2 01 ...
-# ```
-#
-# `local_address` is address and port, both hexadecimal: 1EB4 is 7860. The bytes of an address are
-# in groups of four, and within each group the *last byte comes first*: 7F 00 00 01 is 127.0.0.1.
-# IPv6 has four such groups. `st` is the state: `0A` listens, the others are connections.
-
-# %% [markdown]
-# ### Exercise 1: Who listens, and who can come? (20 minutes)
-#
-# Difficulty ●●●●○ · Importance ●●○○○
-#
-# Return address, port and reach of each socket that listens, in the order of the lines. Reach is
-# `"this machine"` for loopback addresses, `"every network"` for 0.0.0.0 and ::, and `"one network"`
-# for all others. Mind that a program may write an IPv4 address as IPv6 (`::ffff:127.0.0.1`): judge
-# the IPv4 address then.
-
-
-# %% tags=["exercise"]
-def listening_addresses(lines: list[str]) -> list[tuple[str, int, str]]:
-    """The servers in /proc/net/tcp and tcp6.
-
-    Args:
-        lines: of the tables, with their headers.
-
-    Returns:
-        Address as usually written, port, and who can reach it.
-    """
-    ### BEGIN SOLUTION
-    found = []
-    for line in lines:
-        fields = line.split()
-        if fields[3] != "0A":
-            continue
-        address, _, port = fields[1].partition(":")
-        raw = bytes.fromhex(address)
-        raw = b"".join(raw[i : i + 4][::-1] for i in range(0, len(raw), 4))
-        ip = ipaddress.ip_address(raw)
-        ip = getattr(ip, "ipv4_mapped", None) or ip
-        reach = "one network"
-        if ip.is_loopback:
-            reach = "this machine"
-        elif ip.is_unspecified:
-            reach = "every network"
-        found.append((str(ip), int(port, 16), reach))
-    return found
-    ### END SOLUTION
-
-
-# %% tags=["check"]
-checks.listening_addresses(listening_addresses)
-
-# %% [markdown]
-# <details><summary>Hint</summary>
-#
-# `line.split()` gives the fields; the header has no `0A` among them. `bytes.fromhex` makes bytes of
-# hexadecimal text, `int(text, 16)` a number. Cut the bytes into pieces of four and turn each piece
-# around with `[::-1]`; that serves IPv4 (one piece) and IPv6 (four). `ipaddress.ip_address` takes 4
-# or 16 bytes, and what it returns knows `is_loopback`, `is_unspecified` and, for IPv6,
-# `ipv4_mapped`, which is `None` for most.
-#
-# </details>
-
-# %% [markdown]
-# Now ask about the app. (Other systems than Linux have no such table and print nothing here; there,
-# `lsof -i -P` or `netstat -an` tells.)
+# Ask the system where a program listens, rather than the program: `ss -tln` on Linux, `lsof -i -P`
+# on a Mac, or `netstat -an` list all servers with their addresses. Or knock. Before you run the
+# cell: on which of the three addresses does the app answer?
 
 # %%
-tables = [Path("/proc/net", name) for name in ("tcp", "tcp6")]
-lines = [line for table in tables if table.exists() for line in table.read_text().splitlines()]
-for address, port, who in listening_addresses(lines):
-    if port == app_port:
-        print(f"the app listens on {address} and is reached from {who}")
-
-# %% [markdown]
-# And what else listens on this machine? Look for the ones that are not only for `this machine`,
-# and know for each of them why.
-
-# %% tags=["timing"]
-for address, port, who in sorted(set(listening_addresses(lines)), key=lambda one: one[1]):
-    print(f"{address}, port {port}: {who}")
+for address in ("127.0.0.1", "127.0.0.2", "::1"):
+    print(f"the app at {address}: {reaches(address, app_port)}")
 
 # %% [markdown]
 # ## 2. What travels
@@ -304,20 +224,61 @@ except TunnelError as error:
 # free accounts its own page first.
 #
 # (The stored solutions show no link: an address with its password is nothing to keep.) The rest of
-# the notebook must not depend on accounts and networks, and you should see *both* ends of a tunnel.
-# So here is one whose server is on this machine, too
-# ([`loopback.py`](../lab_utils/lessons/public_url/loopback.py)): `FarEnd` has the address,
-# `LoopbackWay` is the agent that calls out. It takes the place of ngrok, and everything behind it,
-# from the gate to the app, is the same as with the public link. Only HTTPS is missing, since it
-# never leaves the machine.
+# the notebook needs no account and no network, and shows *both* ends of a tunnel. Its server is on
+# this machine ([`loopback.py`](../lab_utils/lessons/public_url/loopback.py)): `FarEnd` has the
+# address, and `LoopbackWay` is the agent that calls out. Everything behind it, from the gate to the
+# app, is the same as with the public link. Only HTTPS is missing, since nothing leaves the machine.
 
 # %%
-from lab_utils.lessons.public_url.loopback import FarEnd, LoopbackWay
-from lab_utils.tunnel import Tunnel
-from lab_utils.tunnel.login import login_of
+from lab_utils.lessons.public_url.loopback import FarEnd
 
 far_end = FarEnd()
-tunnel = Tunnel(app_port, LoopbackWay(far_end), login_of("made"))
+
+# %% [markdown]
+# ### Exercise 1: Open a way in, and shut strangers out (15 minutes)
+#
+# Difficulty ●●●○○ · Importance ●●●●●
+#
+# Open a tunnel to the app through `far_end`, and return it open. It asks for the name `user` and a
+# password of at least 16 characters that nobody can guess: a new one for each link. The check
+# visits your link as a stranger without a password, as one who guesses, and as the guest.
+
+# %% tags=["exercise"]
+import secrets
+
+from lab_utils.lessons.public_url.loopback import FarEnd, LoopbackWay
+from lab_utils.tunnel import Tunnel
+from lab_utils.tunnel.login import Login
+
+
+def open_way_in(app_port: int, far_end: FarEnd, user: str) -> Tunnel:
+    """An open link to the app that lets in one guest.
+
+    Args:
+        app_port: the app's port on 127.0.0.1.
+        far_end: the tunnel's server; `LoopbackWay(far_end)` is an agent of it.
+        user: the name that the link asks for.
+    """
+    ### BEGIN SOLUTION
+    login = Login(user, secrets.token_urlsafe(16))
+    return Tunnel(app_port, LoopbackWay(far_end), login)
+    ### END SOLUTION
+
+
+# %% tags=["check"]
+checks.open_way_in(open_way_in)
+
+# %% [markdown]
+# <details><summary>Hint</summary>
+#
+# `help(Tunnel)` shows its arguments: the app's port, the way, and the login. Without a login, the
+# link is open to everyone. `secrets.token_urlsafe(n)` makes a random text from `n` bytes, about
+# 1.3 characters for each. The random numbers of `random` can be predicted, so they are no secret.
+#
+# </details>
+
+# %%
+tunnel = open_way_in(app_port, far_end, "guest")
 link = tunnel.url + "/"
 print(f"name {tunnel.user}, a random password of {len(tunnel.password)} characters")
 

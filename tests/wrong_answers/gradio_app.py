@@ -444,7 +444,7 @@ def read_page(path, predictor, doubtful=0.5):
             raise RecognizerError(told.get("error") or "The app could not read the page.")
     raise RecognizerError("The stream broke off.")"""
             ),
-            "inside the last event.*JSONDecodeError",
+            "breaks off.*JSONDecodeError",
         ),
         (
             FINAL_DATA.format(

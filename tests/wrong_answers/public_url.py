@@ -1,30 +1,19 @@
 """Typical mistakes in the exercises of notebook 07, and what the check must say about each."""
 
-LISTENING = """
-import ipaddress
+WAY_IN = """
+import secrets
 
-def listening_addresses(lines):
-    found = []
-    for line in lines[1:]:
-        fields = line.split()
-        if {skip}:
-            continue
-        address, port = fields[1].split(":")
-        raw = bytes.fromhex(address)
-        raw = {order}
-        ip = ipaddress.ip_address(raw)
-        {unwrap}
-        who = {who}
-        found.append((str(ip), {port}, who))
-    return found
+from lab_utils.lessons.public_url.loopback import FarEnd, LoopbackWay
+from lab_utils.tunnel import Tunnel
+from lab_utils.tunnel.login import Login
+
+def open_way_in(app_port, far_end, user):
+    login = {login}
+    {opened}
 """
-TABLE = {
-    "skip": 'fields[3] != "0A"',
-    "order": 'b"".join(raw[i : i + 4][::-1] for i in range(0, len(raw), 4))',
-    "unwrap": 'ip = getattr(ip, "ipv4_mapped", None) or ip',
-    "who": '"this machine" if ip.is_loopback else "every network" if ip.is_unspecified '
-    'else "one network"',
-    "port": "int(port, 16)",
+GUEST = {
+    "login": "Login(user, secrets.token_urlsafe(16))",
+    "opened": "return Tunnel(app_port, LoopbackWay(far_end), login)",
 }
 
 AUTH = """
@@ -86,35 +75,59 @@ LINK = {
 }
 
 WRONG_ANSWERS: dict[str, list[tuple[str, str]]] = {
-    "listening_addresses": [
-        (LISTENING.format(**TABLE | {"order": "raw"}), "is 127.0.0.1, not 1.0.0.127.*last first"),
-        (LISTENING.format(**TABLE | {"order": "raw[::-1]"}), "each group of four"),
-        (LISTENING.format(**TABLE | {"port": "port"}), "it is hexadecimal"),
-        (LISTENING.format(**TABLE | {"skip": "False"}), "look at the state"),
+    "open_way_in": [
         (
-            LISTENING.format(**TABLE | {"who": '"this machine" if ip.is_loopback else "network"'}),
-            "stands for all addresses",
+            WAY_IN.format(**GUEST | {"login": "None"}),
+            "without a password got status 200.*give the tunnel a login",
         ),
         (
-            LISTENING.format(
-                **TABLE
-                | {
-                    "who": '"this machine" if str(ip) == "127.0.0.1" else "every network" '
-                    'if ip.is_unspecified else "one network"'
-                }
-            ),
-            "All of 127",
+            WAY_IN.format(**GUEST | {"login": 'Login(user, "correct-horse-battery")'}),
+            "the same password",
         ),
         (
-            LISTENING.format(
-                **TABLE
+            WAY_IN.format(
+                **GUEST
+                | {"login": 'Login(user, "".join(__import__("random").choices("abcdef", k=20)))'}
+            ),
+            "random can be predicted",
+        ),
+        (WAY_IN.format(**GUEST | {"login": 'Login(user, "guess")'}), "guessed password got"),
+        (
+            WAY_IN.format(**GUEST | {"login": "Login(user, secrets.token_urlsafe(6))"}),
+            "has 8 characters",
+        ),
+        (
+            WAY_IN.format(**GUEST | {"login": 'Login("guest", secrets.token_urlsafe(16))'}),
+            "asks for the name 'guest', not for",
+        ),
+        (
+            WAY_IN.format(
+                **GUEST
+                | {"opened": "return Tunnel(far_end.agents[1], LoopbackWay(far_end), login)"}
+            ),
+            "not the app's page",
+        ),
+        (
+            WAY_IN.format(
+                **GUEST
                 | {
-                    "unwrap": "pass",
-                    "who": '"this machine" if str(ip) == "::1" or str(ip).startswith("127.") '
-                    'else "every network" if ip.is_unspecified else "one network"',
+                    "opened": "with Tunnel(app_port, LoopbackWay(far_end), login) as tunnel:\n"
+                    "        return tunnel"
                 }
             ),
-            "IPv4 address, written as IPv6",
+            "closed already",
+        ),
+        (
+            WAY_IN.format(
+                **GUEST | {"opened": "return Tunnel(app_port, LoopbackWay(FarEnd()), login)"}
+            ),
+            "not the far end's",
+        ),
+        (
+            WAY_IN.format(
+                **GUEST | {"opened": "return Tunnel(app_port, LoopbackWay(far_end), login).url"}
+            ),
+            "returned a str, not Tunnel",
         ),
     ],
     "check_basic_auth": [
