@@ -101,10 +101,7 @@ WRONG_ANSWERS: dict[str, list[tuple[str, str]]] = {
             "asks for the name 'guest', not for",
         ),
         (
-            WAY_IN.format(
-                **GUEST
-                | {"opened": "return Tunnel(far_end.agents[1], LoopbackWay(far_end), login)"}
-            ),
+            WAY_IN.format(**GUEST | {"opened": "return Tunnel(1, LoopbackWay(far_end), login)"}),
             "not the app's page",
         ),
         (
