@@ -14,7 +14,7 @@ import pytest
 from app_serving import ROOT, call, event, file_data, png, run, serving, text_of, upload, uri
 
 from lab_utils import logins
-from lab_utils.app.login import Login
+from lab_utils.app.login import LoginFirst
 from lab_utils.app.routes import ENDPOINTS
 from lab_utils.predictors import LocalPredictor
 from text_recognizer.paragraph_text_recognizer import Line, PageReading
@@ -155,8 +155,8 @@ def test_guesses_wait_in_a_queue_and_more_than_may_wait_are_refused(monkeypatch)
     monkeypatch.setattr(logins.asyncio, "sleep", sleep)
 
     async def guess() -> list[int]:
-        app = httpx.ASGITransport(Login({"ada": "secret"}).answer)
-        async with httpx.AsyncClient(transport=app, base_url="http://a") as client:
+        app = httpx.ASGITransport(LoginFirst(None, {"ada": "secret"}))
+        async with httpx.AsyncClient(transport=app, base_url="http://127.0.0.1") as client:
             forms = [{"username": "ada", "password": word} for word in ("a", "b", "secret")]
             return [(await client.post("/login", data=form)).status_code for form in 10 * forms]
 

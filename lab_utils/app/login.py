@@ -4,44 +4,54 @@ and it is checked before a body is read."""
 import hmac
 import secrets
 from collections import OrderedDict
+from collections.abc import Collection
 from pathlib import Path
 
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from lab_utils.app.limits import LOGINS_KEPT
+from lab_utils.app.limits import LOGIN_BYTES, LOGINS_KEPT
 from lab_utils.logins import RETRY, TOO_MANY, LoginQueue, LoginQueueFullError
-from lab_utils.middleware import json_refusal
+from lab_utils.middleware import RequestLimits, json_refusal
 
 COOKIE = "lab-app"
 _FORM = Path(__file__).with_name("page") / "login.html"
 _WRONG = "The name or the password is wrong."
 
 
-class Login:
-    """Who may use the app, and who has logged in.
+class LoginFirst:
+    """ASGI middleware: the app for those who have logged in, the form for the others.
 
     Args:
+        app: the application.
         users: names with their passwords.
+        hosts: names under which the form may be asked, see RequestLimits.
     """
 
-    def __init__(self, users: dict[str, str]) -> None:
-        self._users = users
+    def __init__(self, app: ASGIApp, users: dict[str, str], hosts: Collection[str] = ()) -> None:
+        self._app, self._users = app, users
+        self._form = RequestLimits(self._answer, most_bytes=LOGIN_BYTES, hosts=hosts)
         self._sessions: OrderedDict[str, None] = OrderedDict()
         self._queue = LoginQueue()
 
-    def knows(self, scope: Scope) -> bool:
-        """Whether a request comes from somebody who has logged in."""
-        return Request(scope).cookies.get(COOKIE, "") in self._sessions
-
-    async def answer(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """ASGI application: the form, and what becomes of it."""
-        request = Request(scope, receive)
-        if scope["path"].rstrip("/") == "/login" and request.method == "POST":
-            response = await self._log_in(request)
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        cookies = Request(scope).cookies if scope["type"] == "http" else {}
+        is_known = scope["type"] != "http" or cookies.get(COOKIE, "") in self._sessions
+        if not is_known and scope["path"] == "/" or scope.get("path") in ("/login", "/login/"):
+            await self._form(scope, receive, send)
+        elif is_known:
+            await self._app(scope, receive, send)
         else:
-            response = _form()
+            close = {"connection": "close"}
+            refusal = json_refusal(401, "Not authenticated: log in at /login first.", close)
+            await refusal(scope, receive, send)
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """The form, and what becomes of it."""
+        request = Request(scope, receive)
+        is_sent = scope["path"].rstrip("/") == "/login" and request.method == "POST"
+        response = await self._log_in(request) if is_sent else _form()
         await response(scope, receive, send)
 
     async def _log_in(self, request: Request) -> Response:
@@ -66,30 +76,6 @@ class Login:
         expected = self._users.get(name)
         is_right = hmac.compare_digest((expected or "").encode(), password.encode())
         return expected is not None and is_right
-
-
-class LoginFirst:
-    """ASGI middleware: the app for those who have logged in, the form for the others.
-
-    Args:
-        app: the application.
-        login: who has logged in.
-        form: `login.answer` behind limits of its own.
-    """
-
-    def __init__(self, app: ASGIApp, login: Login, form: ASGIApp) -> None:
-        self._app, self._login, self._form = app, login, form
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        is_known = scope["type"] != "http" or self._login.knows(scope)
-        if not is_known and scope["path"] == "/" or scope.get("path") in ("/login", "/login/"):
-            await self._form(scope, receive, send)
-        elif is_known:
-            await self._app(scope, receive, send)
-        else:
-            close = {"connection": "close"}
-            refusal = json_refusal(401, "Not authenticated: log in at /login first.", close)
-            await refusal(scope, receive, send)
 
 
 def _form(wrong: str = "") -> Response:

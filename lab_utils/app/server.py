@@ -12,13 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from lab_utils.app.cache import use_cache_folder
-from lab_utils.app.limits import (
-    LOGIN_BYTES,
-    MAX_REQUEST_BYTES,
-    MAX_UPLOAD_BYTES,
-    QUEUE_SIZE,
-    READERS,
-)
+from lab_utils.app.limits import MAX_REQUEST_BYTES, MAX_UPLOAD_BYTES, QUEUE_SIZE, READERS
 from lab_utils.net import LOOPBACK, LocalServer, is_loopback, keep_local_direct, listening_socket
 from lab_utils.signals import orderly_end
 from text_recognizer import decoding
@@ -197,7 +191,7 @@ class Frontend:
         from fastapi import FastAPI
 
         from lab_utils.app import frontend
-        from lab_utils.app.login import Login, LoginFirst
+        from lab_utils.app.login import LoginFirst
         from lab_utils.app.routes import GradioRoutes, add_one_step_calls
         from lab_utils.app.theme import lab_theme
         from lab_utils.middleware import RequestLimits
@@ -230,11 +224,8 @@ class Frontend:
             allowed_paths=[str(SAMPLE_PAGES)],
         )
         served = RequestLimits(GradioRoutes(app, inputs), most_bytes=MAX_REQUEST_BYTES, hosts=hosts)
-        if not auth:
-            return served
-        login = Login(dict([auth] if isinstance(auth[0], str) else auth))
-        form = RequestLimits(login.answer, most_bytes=LOGIN_BYTES, hosts=hosts)
-        return LoginFirst(served, login, form)
+        users = dict([auth] if isinstance(auth[0], str) else auth) if auth else {}
+        return LoginFirst(served, users, hosts) if users else served
 
     def _shared(self) -> str:
         from gradio import networking
