@@ -80,9 +80,9 @@ threading.Event().wait()
 """
 LINK = """
 import sys
-from lab_utils.tunnel import open_tunnel
+from lab_utils.tunnel import LinkSettings, open_link
 
-with open_tunnel(int(sys.argv[1]), None, any_program=True) as tunnel:
+with open_link(int(sys.argv[1]), LinkSettings(auth="none"), any_program=True) as tunnel:
     print(tunnel.url, flush=True)
     tunnel.wait()
 """
@@ -156,10 +156,10 @@ def agent_seconds(edge) -> float:
 
 
 def opening_seconds(port: int) -> float:
-    from lab_utils.tunnel import open_tunnel
+    from lab_utils.tunnel import open_link
 
     start = time.perf_counter()
-    with open_tunnel(port, any_program=True):
+    with open_link(port, any_program=True):
         return time.perf_counter() - start
 
 

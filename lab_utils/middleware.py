@@ -32,9 +32,9 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
 
 
-def json_refusal(status: int, message: str) -> Response:
+def json_refusal(status: int, message: str, headers: dict[str, str] | None = None) -> Response:
     """The lab's own form of an error."""
-    return JSONResponse({"error": message}, status)
+    return JSONResponse({"error": message}, status, headers)
 
 
 class RequestLimits:

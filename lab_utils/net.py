@@ -4,9 +4,11 @@ What listens comes from the tracker's package, which must do without this one.
 """
 
 import asyncio
+import contextlib
 import os
 import ssl
 import threading
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from lab_tracker.serving import (
@@ -57,7 +59,19 @@ def http_client(seconds: float, local: bool = False, **options: Any) -> "httpx.C
     """
     import httpx
 
-    return httpx.Client(timeout=seconds, trust_env=not local, **options)
+    with _proxy_errors():
+        return httpx.Client(timeout=seconds, trust_env=not local, **options)
+
+
+@contextlib.contextmanager
+def _proxy_errors() -> Iterator[None]:
+    """Raises NetworkError for a proxy in the environment of which httpx can't make anything."""
+    import httpx
+
+    try:
+        yield
+    except (ImportError, ValueError, httpx.InvalidURL) as error:
+        raise NetworkError(f"The proxy in the environment can't be used: {error}") from None
 
 
 class Reply(NamedTuple):
@@ -115,8 +129,12 @@ class DeadlineClient:
         future = asyncio.run_coroutine_threadsafe(exchange(), loop)
         try:
             return future.result()
-        except BaseException:
+        except BaseException as error:
             future.cancel()
+            if type(error).__module__.startswith("socksio"):  # httpx lets it through
+                import httpx
+
+                raise httpx.ProxyError(f"The proxy does not speak SOCKS: {error}") from None
             raise
 
     def close(self) -> None:
@@ -134,17 +152,13 @@ class DeadlineClient:
 
         with self._lock:
             if self._process != os.getpid():  # a child must not share its parent's connections
-                try:
+                with _proxy_errors():
                     self._client = httpx.AsyncClient(
                         timeout=httpx.Timeout(None, connect=self._connect_seconds),
                         limits=httpx.Limits(max_keepalive_connections=16, keepalive_expiry=20),
                         verify=ssl.create_default_context(),  # the system's authorities
                         trust_env=not self._local,
                     )
-                except (ImportError, ValueError) as error:  # what httpx raises for such a proxy
-                    raise NetworkError(
-                        f"The proxy in the environment can't be used: {error}"
-                    ) from None
                 self._loop = asyncio.new_event_loop()
                 name = "http client"
                 threading.Thread(target=self._loop.run_forever, name=name, daemon=True).start()

@@ -11,7 +11,6 @@ from app_serving import ROOT, serving
 from PIL import Image
 from playwright.sync_api import Browser, sync_playwright
 
-from lab_utils.app import names
 from lab_utils.predictors import LocalPredictor
 
 SIZES = {"app_wide": (1440, 1040), "app_narrow": (390, 844)}
@@ -23,7 +22,7 @@ def take(browser: Browser, url: str, name: str) -> None:
     page = browser.new_page(viewport={"width": width, "height": height}, color_scheme="light")
     page.goto(url)
     page.get_by_role("button", name="Pencil").click()
-    page.wait_for_selector(f"#{names.FOUND} figure", timeout=60_000)
+    page.wait_for_selector("#found figure", timeout=60_000)
     page.mouse.move(0, 0)
     page.evaluate("document.activeElement.blur(); scrollTo(0, 0)")
     page.wait_for_timeout(1000)  # the button's colour fades, and the page scrolls

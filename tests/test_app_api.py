@@ -13,9 +13,10 @@ import httpx
 import pytest
 from app_serving import ROOT, call, event, file_data, png, run, serving, text_of, upload, uri
 
-from lab_utils.app import login, make_frontend, names
+from lab_utils import logins
+from lab_utils.app.login import LoginFirst
+from lab_utils.app.routes import ENDPOINTS
 from lab_utils.predictors import LocalPredictor
-from text_recognizer.errors import RecognizerError
 from text_recognizer.paragraph_text_recognizer import Line, PageReading
 
 DOCUMENT = ROOT / "lab_utils" / "app" / "API.md"
@@ -66,13 +67,6 @@ def test_a_documented_snippet_reads_the_page(heading, language, code, app, close
     )
     assert done.returncode == 0, done.stderr
     assert "789x552" in done.stdout
-
-
-def test_the_document_has_a_snippet_of_each_kind():
-    text = DOCUMENT.read_text()
-    assert len(snippets()) == 5
-    for way in ("curl", "requests", "gradio_client", "/gradio_api/run/", "/gradio_api/call/"):
-        assert way in text
 
 
 def test_each_endpoint_reads_in_one_step_and_in_two(app):
@@ -128,7 +122,7 @@ def test_the_original_bytes_are_read_with_their_orientation(app, tmp_path):
 
 def test_nothing_is_read_without_the_password(closed_app):
     _, client = closed_app
-    asks = [run(client, name, text_of(png())) for name in names.ENDPOINTS]
+    asks = [run(client, name, text_of(png())) for name in ENDPOINTS]
     asks += [client.get(path) for path in ("config", "gradio_api/info", "gradio_api/openapi.json")]
     asks.append(client.post("gradio_api/upload", files={"files": ("a.png", png())}))
     body = {"data": [""], "fn_index": 1, "session_hash": "x"}
@@ -150,38 +144,25 @@ def test_a_login_is_checked_before_the_body_is_there(closed_app):
         assert connection.recv(100).startswith(b"HTTP/1.1 401")
 
 
-def test_after_a_wrong_login_the_next_one_waits(monkeypatch):
-    waits = []
+def test_guesses_wait_in_a_queue_and_more_than_may_wait_are_refused(monkeypatch):
+    waits, real = [], asyncio.sleep
 
     async def sleep(seconds: float) -> None:
+        if seconds < logins.CHECK_SECONDS / 2:  # of somebody else
+            return await real(seconds)
         waits.append(seconds)
 
-    monkeypatch.setattr(login.asyncio, "sleep", sleep)
-    monkeypatch.setattr(login, "LOGIN_SECONDS", 10_000.0)
+    monkeypatch.setattr(logins.asyncio, "sleep", sleep)
 
     async def guess() -> list[int]:
-        app = httpx.ASGITransport(login.Login({"ada": "secret"}).answer)
-        async with httpx.AsyncClient(transport=app, base_url="http://a") as client:
+        app = httpx.ASGITransport(LoginFirst(None, {"ada": "secret"}))
+        async with httpx.AsyncClient(transport=app, base_url="http://127.0.0.1") as client:
             forms = [{"username": "ada", "password": word} for word in ("a", "b", "secret")]
-            return [(await client.post("/login", data=form)).status_code for form in forms]
+            return [(await client.post("/login", data=form)).status_code for form in 10 * forms]
 
-    assert asyncio.run(guess()) == [400, 400, 200]
-    assert sum(seconds > 1000 for seconds in waits) == 2
-
-
-def test_more_logins_than_may_wait_are_refused(monkeypatch):
-    monkeypatch.setattr(login, "LOGINS_WAITING", 1)
-    monkeypatch.setattr(login, "LOGIN_SECONDS", 0.01)
-
-    async def guess() -> list[int]:
-        app = httpx.ASGITransport(login.Login({"ada": "secret"}).answer)
-        async with httpx.AsyncClient(transport=app, base_url="http://a") as client:
-            form = {"username": "ada", "password": "a"}
-            answers = [client.post("/login", data=form) for _ in range(5)]
-            return sorted(answer.status_code for answer in await asyncio.gather(*answers))
-
-    found = asyncio.run(guess())
-    assert found[0] == 400 and found[-1] == 503
+    statuses = asyncio.run(guess())
+    assert statuses[:3] == [400, 400, 200] and statuses[-1] == 429
+    assert 10 < len(waits) < 30 and waits[-1] > 7
 
 
 def test_the_password_opens_page_and_api(closed_app):
@@ -219,7 +200,7 @@ def test_a_tool_reads_a_page(stand_in_path, tmp_path):
         ):
             await session.initialize()
             tools = await session.list_tools()
-            assert {tool.name for tool in tools.tools} == set(names.ENDPOINTS)
+            assert {tool.name for tool in tools.tools} == set(ENDPOINTS)
             found = {}
             for label, tool, value in (
                 ("text", "predict_base64", image),
@@ -239,12 +220,6 @@ def test_a_tool_reads_a_page(stand_in_path, tmp_path):
     assert not found["uri"][0] and found["uri"][1].startswith("66x44")
     assert [found[label][0] for label in ("path", "address", "none")] == [True] * 3
     assert "root:" not in str(found)
-
-
-def test_tools_and_a_password_do_not_go_together():
-    """Gradio asks nobody for it there."""
-    with pytest.raises(RecognizerError, match="password"):
-        make_frontend(None).launch(mcp_server=True, auth=("ada", "secret"))
 
 
 def test_pictures_are_kept_in_a_folder_of_the_process_alone(app):

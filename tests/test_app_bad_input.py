@@ -99,29 +99,20 @@ def test_files_that_are_no_images(app, name):
     "value",
     [
         file_data("/etc/passwd"),
-        {"path": "/etc/passwd"},
         file_data("data/pages/show_font_000.jpg"),
-        file_data("../../../../etc/passwd"),
         file_data("no\0thing"),
         file_data("http://127.0.0.1:1/page.png"),
-        file_data("https://example.com/page.png"),
         file_data("file:///etc/passwd"),
         {"url": "http://169.254.169.254/latest/meta-data"},
-        {"url": "http://127.0.0.1:1/page.png"},
         {"url": "file:///etc/passwd"},
-        {"url": "/etc/passwd"},
         {"url": 5},
-        {"url": ["a"]},
         {"path": {"path": "/etc/passwd"}},
-        {"path": 5},
         {},
         {"image": uri(png())},
         None,
         5,
-        True,
         "",
         uri(png()),
-        [uri(png())],
         [[]],
     ],
     ids=lambda value: repr(value)[:40],
@@ -153,17 +144,13 @@ def test_values_that_are_no_picture(app, value):
         "http://127.0.0.1:1/page.png",
         "file:///etc/passwd",
         "data:,",
-        "data:image/png;base64",
         "data:image/png;base64,!!!",
-        "not base64 at all",
         "A" * 5001,
         "null\0byte",
         "\ud800",
         "",
-        "  ",
         None,
         5,
-        ["a"],
         {"url": uri(png())},
         file_data("/etc/passwd"),
     ],
@@ -183,13 +170,8 @@ def test_texts_that_are_no_base64(app, value):
     "body",
     [
         b"",
-        b"{",
-        b"null",
         b"[]",
-        b"5",
         b"{}",
-        b'{"data": null}',
-        b'{"data": "text"}',
         b'{"data": {"0": 1}}',
         b'{"data": []}',
         b'{"data": [1, 2]}',
@@ -229,24 +211,17 @@ def test_an_endpoint_that_is_not_there_is_named(app):
 # Sizes
 
 
-def test_50_mb_of_base64_are_refused_before_they_are_read(app):
+def test_what_is_too_large_is_refused_before_it_is_read(app):
     _, client = app
     body = b'{"data": ["' + b"A" * 50_000_000 + b'"]}'
     answer = client.post("gradio_api/run/predict_base64", content=body)
     assert answer.status_code == 413
     assert_told(answer.json()["error"], "MB")
-
-
-def test_an_image_of_more_than_20_mb_is_refused_undecoded():
-    with pytest.raises(ImageTooLargeError, match="20 MB"):
-        data_uri("A" * (limits.MAX_UPLOAD_BYTES * 3 // 2 + 1))
-
-
-def test_an_upload_is_bounded(app):
-    _, client = app
     large = b"x" * (limits.MAX_UPLOAD_BYTES + 2**20)
     answer = client.post("gradio_api/upload", files={"files": ("page.png", large)})
     assert answer.status_code == 413
+    with pytest.raises(ImageTooLargeError, match="20 MB"):
+        data_uri("A" * (limits.MAX_UPLOAD_BYTES * 3 // 2 + 1))
 
 
 def test_uploads_do_not_fill_the_disk():
@@ -274,23 +249,16 @@ def test_an_upload_has_one_file(app):
         f"file={ROOT}/pyproject.toml",
         f"file={ROOT}/data/pages/../../pyproject.toml",
         "file=http://127.0.0.1:1/",
-        "file=https://example.com/",
         "file=file:///etc/passwd",
         "proxy=http://127.0.0.1:1/",
         "component_server",
-        "vibe-code",
-        "dev/reload",
         "deep_link",
-        "process_recording",
         "stream/a/b/c/playlist-file",
-        "token",
         "info%0A",
         "file=http://127.0.0.1:1/%0A",
         "../%0A",
-        "../logout%0A",
         "../monitoring",
         "../nothing",
-        "../docs",
     ],
 )
 def test_nothing_else_is_served(app, path):
@@ -317,23 +285,12 @@ def test_an_uploads_name_leads_nowhere(app, name):
     assert run(client, "predict", file_data(path)).json()["data"][0].startswith("62x40")
 
 
-@pytest.mark.parametrize(
-    "headers",
-    [
-        {"host": "evil.example"},
-        {"host": "evil.example:80"},
-        {"host": ""},
-        {"origin": "http://evil.example"},
-        {"origin": "null"},
-        {"origin": "http://127.0.0.1:1"},
-    ],
-    ids=str,
-)
-def test_another_sites_page_gets_nothing(app, headers):
+@pytest.mark.parametrize("name", ["host", "origin"])  # test_middleware.py has the others
+def test_another_sites_page_gets_nothing(app, name):
     _, client = app
-    answer = client.post(
-        "gradio_api/run/predict_base64", json={"data": [text_of(png())]}, headers=headers
-    )
+    headers = {name: f"{'http://' * (name == 'origin')}evil.example"}
+    body = {"data": [text_of(png())]}
+    answer = client.post("gradio_api/run/predict_base64", json=body, headers=headers)
     assert answer.status_code == 403
     assert_told(answer.json()["error"])
 

@@ -9,7 +9,6 @@ from urllib.parse import urlsplit
 import pytest
 from PIL import Image
 
-from lab_utils.app import names
 from lab_utils.predictors import LocalPredictor
 from text_recognizer.places import SAMPLE_PAGES
 
@@ -83,7 +82,7 @@ def open_page(browser):
         page.on("request", lambda request: hosts.add(urlsplit(request.url).hostname))
         page.on("pageerror", lambda error: errors.append(str(error)))
         page.goto(url)
-        button(page, names.READ).wait_for()
+        button(page, "read").wait_for()
         return page
 
     yield start
@@ -98,22 +97,22 @@ def button(page, name: str):
 
 
 def text_of(page) -> str:
-    return "\n".join(page.locator(f"#{names.TEXT} .line").all_inner_texts())
+    return "\n".join(page.locator("#text .line").all_inner_texts())
 
 
 def wait_for_text(page) -> str:
-    page.locator(f"#{names.TEXT} .line").first.wait_for()
+    page.locator("#text .line").first.wait_for()
     return text_of(page)
 
 
 def upload(page, path) -> None:
-    page.locator(f"#{names.IMAGE} input[type=file]").first.set_input_files(str(path))
-    page.locator(f"#{names.IMAGE} img").first.wait_for()
+    page.locator("#image input[type=file]").first.set_input_files(str(path))
+    page.locator("#image img").first.wait_for()
 
 
 def notice(page) -> str:
     """What the page says is wrong, once it does."""
-    return page.locator(f"#{names.MESSAGE} .notice").inner_text()
+    return page.locator("#message .notice").inner_text()
 
 
 def write(page, field, text: str) -> None:
@@ -130,7 +129,7 @@ def write(page, field, text: str) -> None:
 def draw(page, strokes) -> None:
     """Draws strokes of (x, y) points in px from the canvas's corner with the mouse."""
     page.get_by_role("tab", name="Write by hand").click()
-    canvas = page.locator(f"#{names.CANVAS} canvas")
+    canvas = page.locator("#canvas canvas")
     canvas.scroll_into_view_if_needed()
     box = canvas.bounding_box()
     for stroke in strokes:
@@ -161,16 +160,16 @@ def written(word: str) -> list[list[tuple[float, float]]]:
 def test_a_picture_is_uploaded_and_its_text_read(open_page, real_url, real_predictor):
     page = open_page(real_url)
     upload(page, PAGE)
-    button(page, names.READ).click()
+    button(page, "read").click()
     assert wait_for_text(page) == real_predictor.predict(PAGE)
-    page.locator(f"#{names.FOUND} img").wait_for()
-    assert "line" in page.locator(f"#{names.MESSAGE}").inner_text()
+    page.locator("#found img").wait_for()
+    assert "line" in page.locator("#message").inner_text()
 
 
 def test_a_word_is_written_with_the_mouse_and_read(open_page, real_url):
     page = open_page(real_url)
     draw(page, written("hello"))
-    button(page, names.READ_DRAWING).click()
+    button(page, "read-drawing").click()
     # The mouse leaves wide gaps; one of them may be read as a space.
     assert wait_for_text(page).replace(" ", "") == "hello"
 
@@ -178,8 +177,8 @@ def test_a_word_is_written_with_the_mouse_and_read(open_page, real_url):
 def test_the_canvas_gives_its_strokes_in_ink_on_white_paper(open_page, stand_in_url):
     page = open_page(stand_in_url)
     draw(page, [[(20, 40), (200, 60)]])
-    box = page.locator(f"#{names.CANVAS} canvas").bounding_box()
-    button(page, names.READ_DRAWING).click()
+    box = page.locator("#canvas canvas").bounding_box()
+    button(page, "read-drawing").click()
     size, gray = wait_for_text(page).split("\n")
     width, height = map(int, size.split("x"))
     assert width / height == pytest.approx(box["width"] / box["height"], rel=0.01)
@@ -190,17 +189,17 @@ def test_undo_and_clear_take_strokes_away(open_page, stand_in_url):
     page = open_page(stand_in_url)
     draw(page, [[(20, 40), (200, 60)], [(20, 80), (200, 90)]])
     page.get_by_role("button", name="Undo").click()
-    button(page, names.READ_DRAWING).click()
+    button(page, "read-drawing").click()
     wait_for_text(page)
     page.get_by_role("button", name="Clear").last.click()
-    button(page, names.READ_DRAWING).click()
-    page.locator(f"#{names.MESSAGE} .notice", has_text="canvas is empty").wait_for()
+    button(page, "read-drawing").click()
+    page.locator("#message .notice", has_text="canvas is empty").wait_for()
     assert text_of(page) == ""
 
 
 def test_a_sample_is_one_click_away(open_page, stand_in_url):
     page = open_page(stand_in_url)
-    page.locator(f"#{names.SAMPLES} button").first.click()
+    page.locator("#samples button").first.click()
     assert "gray" in wait_for_text(page)
 
 
@@ -208,9 +207,9 @@ def test_the_text_is_copied(open_page, stand_in_url):
     page = open_page(stand_in_url)
     page.context.grant_permissions(["clipboard-read", "clipboard-write"])
     upload(page, PAGE)
-    button(page, names.READ).click()
+    button(page, "read").click()
     read = wait_for_text(page)
-    page.locator(f"#{names.TEXT} .copy").click()
+    page.locator("#text .copy").click()
     page.get_by_role("button", name="Copied").wait_for()
     assert page.evaluate("navigator.clipboard.readText()") == read
 
@@ -220,14 +219,14 @@ def test_feedback_is_kept_as_a_row_and_an_image_file(open_page, stand_in_url, fe
 
     page = open_page(stand_in_url)
     upload(page, PAGE)
-    button(page, names.READ).click()
+    button(page, "read").click()
     read = wait_for_text(page)
     page.get_by_role("button", name="Wrong? Tell us").click()
-    correction = page.locator(f"#{names.CORRECTION} textarea")
+    correction = page.locator("#correction textarea")
     expect(correction).to_have_value(read)
     write(page, correction, 'It says "so",\nand more.')
-    button(page, names.SEND_FEEDBACK).click()
-    page.locator(f"#{names.FEEDBACK_MESSAGE} [role=status]").wait_for()
+    button(page, "send-feedback").click()
+    page.locator("#feedback-message [role=status]").wait_for()
     with open(feedback_folder / "feedback.csv", newline="", encoding="utf-8") as file:
         (row,) = csv.DictReader(file)
     assert row["read"] == read and row["corrected"] == 'It says "so",\nand more.'
@@ -247,7 +246,7 @@ def test_a_file_that_is_no_image_ends_in_a_sentence_and_the_next_one_is_read(
 ):
     page = open_page(stand_in_url)
     upload(page, not_a_picture)
-    button(page, names.READ).click()
+    button(page, "read").click()
     message = notice(page)
     assert "is not an image in PNG, JPEG" in message
     assert str(not_a_picture.parent) not in message and "Traceback" not in message
@@ -256,9 +255,9 @@ def test_a_file_that_is_no_image_ends_in_a_sentence_and_the_next_one_is_read(
     spoken.wait_for(state="attached")  # for screen readers
     page.get_by_label("Remove Image").click()
     upload(page, PAGE)
-    button(page, names.READ).click()
+    button(page, "read").click()
     assert "gray" in wait_for_text(page)
-    refusals = page.locator(f"#{names.MESSAGE} .notice", has_text="is not an image")
+    refusals = page.locator("#message .notice", has_text="is not an image")
     assert refusals.count() == 0
 
 
@@ -266,9 +265,9 @@ def test_a_text_file_is_not_taken_for_a_picture(open_page, stand_in_url, tmp_pat
     path = tmp_path / "notes.txt"
     path.write_text("This is no picture.")
     page = open_page(stand_in_url)
-    page.locator(f"#{names.IMAGE} input[type=file]").first.set_input_files(str(path))
+    page.locator("#image input[type=file]").first.set_input_files(str(path))
     page.get_by_text("Invalid file type: notes.txt").wait_for()
-    button(page, names.READ).click()
+    button(page, "read").click()
     assert "There is no picture yet" in notice(page)
 
 
@@ -283,9 +282,9 @@ def test_the_keyboard_alone_is_enough(open_page, stand_in_url):
             "[document.activeElement.id, document.activeElement.closest('[id]')?.id]"
         )
         seen.append(focused)
-        if names.READ in focused:
+        if "read" in focused:
             break
-    assert names.READ in seen[-1], seen
+    assert "read" in seen[-1], seen
     outline = page.evaluate(
         "(() => { const style = getComputedStyle(document.activeElement);"
         " return [style.outlineStyle, style.boxShadow] })()"
@@ -300,18 +299,18 @@ def test_the_keyboard_alone_is_enough(open_page, stand_in_url):
 def test_nothing_is_cut_off_or_unreadable(open_page, stand_in_url, width, scheme):
     page = open_page(stand_in_url, width, 844, scheme)
     upload(page, PAGE)
-    button(page, names.READ).click()
+    button(page, "read").click()
     wait_for_text(page)
-    page.locator(f"#{names.FOUND} img").wait_for()
+    page.locator("#found img").wait_for()
     assert page.evaluate("document.documentElement.scrollWidth") <= width
     page.get_by_role("tab", name="Write by hand").click()
-    page.locator(f"#{names.CANVAS} canvas").wait_for()
+    page.locator("#canvas canvas").wait_for()
     assert page.evaluate("document.documentElement.scrollWidth") <= width
-    for part in (names.READ_DRAWING, names.TEXT, names.MESSAGE):
+    for part in ("read-drawing", "text", "message"):
         box = page.locator(f"#{part}").bounding_box()
         assert box["x"] >= 0 and box["x"] + box["width"] <= width
     colours = page.evaluate(
-        f"""[getComputedStyle(document.querySelector('#{names.TEXT} .line')).color,
+        """[getComputedStyle(document.querySelector('#text .line')).color,
              getComputedStyle(document.body).backgroundColor]"""
     )
     ink, paper = (sum(map(float, re.findall(r"[0-9.]+", colour)[:3])) / 3 for colour in colours)
@@ -321,9 +320,9 @@ def test_nothing_is_cut_off_or_unreadable(open_page, stand_in_url, width, scheme
 def test_inputs_and_buttons_have_names_for_screen_readers(open_page, stand_in_url):
     page = open_page(stand_in_url)
     upload(page, PAGE)
-    button(page, names.READ).click()
+    button(page, "read").click()
     wait_for_text(page)
-    page.locator(f"#{names.FOUND} img").wait_for()
+    page.locator("#found img").wait_for()
     nameless = page.evaluate(
         """[...document.querySelectorAll('button, textarea, input:not([type=file]), img, canvas')]
         .filter(part => part.getClientRects().length)
@@ -343,5 +342,5 @@ def test_a_turned_photo_is_read_upright(open_page, stand_in_url, tmp_path):
     width, height = Image.open(PAGE).size
     page = open_page(stand_in_url)
     upload(page, path)
-    button(page, names.READ).click()
+    button(page, "read").click()
     assert wait_for_text(page).startswith(f"{height}x{width}")

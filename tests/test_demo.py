@@ -20,7 +20,7 @@ from conftest import free_port, parses
 from tunnel_serving import DOMAIN, Edge, resolve_localhost, until, usual_ports_taken
 
 from lab_utils import demo
-from lab_utils.app import names, server
+from lab_utils.app import server
 from lab_utils.demo import DemoError, Settings
 from lab_utils.service import gateway
 from lab_utils.service.emulator_binary import emulator_binary
@@ -104,7 +104,7 @@ class Demo:
 
 
 def read_through(client: httpx.Client) -> str:
-    answer = run(client, names.PREDICT, {"url": uri(png())})
+    answer = run(client, "predict", {"url": uri(png())})
     assert answer.status_code == 200, answer.text
     return answer.json()["data"][0]
 

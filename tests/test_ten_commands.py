@@ -19,7 +19,6 @@ from app_serving import run, uri
 from conftest import parses
 from tunnel_serving import Edge, resolve_localhost, until, usual_ports_taken
 
-from lab_utils.app import names
 from lab_utils.service.emulator_binary import cached_path, machine
 from lab_utils.service.errors import ServiceError
 from text_recognizer.places import lab_folder
@@ -208,6 +207,6 @@ def read_under(edge: Edge, shown: str, page: Path) -> None:
     with edge.client(url) as stranger:
         assert stranger.get("/").status_code == 401
     with edge.client(url, auth=login) as visitor:
-        answer = run(visitor, names.PREDICT, {"url": uri(page.read_bytes())})
+        answer = run(visitor, "predict", {"url": uri(page.read_bytes())})
         assert answer.status_code == 200, answer.text
     assert answer.json()["data"][0].startswith("I wished to live")

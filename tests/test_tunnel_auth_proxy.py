@@ -14,9 +14,10 @@ from starlette.responses import JSONResponse, RedirectResponse
 from starlette.routing import Route
 from tunnel_serving import until
 
+from lab_utils import logins
 from lab_utils.middleware import RequestLimits
 from lab_utils.net import LocalServer, listening_socket
-from lab_utils.tunnel import auth_proxy, connections, login
+from lab_utils.tunnel import auth_proxy, connections
 from lab_utils.tunnel.auth_proxy import MARK, AuthProxy
 from lab_utils.tunnel.login import Login
 
@@ -78,13 +79,7 @@ def app_got(proxy) -> dict[str, str]:
 # Who gets in
 
 
-def test_a_visitor_with_the_password_gets_the_app(proxy):
-    answer = ask(proxy)
-    assert (answer.status, answer.read()) == (200, b"app")
-    assert answer.headers[MARK] == proxy.mark
-
-
-@pytest.mark.parametrize("given", [None, "", "Basic", "Basic !!", WRONG, "Basic " + "A" * 9000])
+@pytest.mark.parametrize("given", [None, "", "Basic", "Basic !!", "Basic " + "A" * 9000])
 def test_without_the_password_nothing_reaches_the_app(proxy, given):
     answer = ask(proxy, Authorization=given)
     assert answer.status == 401
@@ -92,6 +87,7 @@ def test_without_the_password_nothing_reaches_the_app(proxy, given):
     assert answer.headers[MARK] == proxy.mark, "the link itself leads here"
     assert b"ada" not in answer.read()
     assert proxy.requests == []
+    assert ask(proxy).headers[MARK] == proxy.mark
 
 
 def test_each_request_of_a_connection_is_asked_for_the_password(proxy):
@@ -109,8 +105,8 @@ def test_guessers_wait_in_one_queue_and_who_is_logged_in_does_not(proxy, monkeyp
     """Else two hundred connections try hundreds of passwords a second."""
     checked = []
     is_in = Login.is_in
-    monkeypatch.setattr(login, "CHECK_SECONDS", 0.2)
-    monkeypatch.setattr(login, "MOST_WAIT_SECONDS", 1.0)
+    monkeypatch.setattr(logins, "CHECK_SECONDS", 0.2)
+    monkeypatch.setattr(logins, "MOST_WAIT_SECONDS", 1.0)
     monkeypatch.setattr(
         Login, "is_in", lambda self, header: checked.append(header) or is_in(self, header)
     )
@@ -126,7 +122,7 @@ def test_guessers_wait_in_one_queue_and_who_is_logged_in_does_not(proxy, monkeyp
     assert refused.headers["Retry-After"] and refused.headers[MARK]
     # The first is checked twice; the machine may be so slow that some come after the others.
     assert checked.count(WRONG) <= 1 + [one.status for one in found].count(401)
-    monkeypatch.setattr(login, "MOST_WAIT_SECONDS", 60.0)
+    monkeypatch.setattr(logins, "MOST_WAIT_SECONDS", 60.0)
     assert ask(proxy).status == 200, "a new visitor comes in after those who wait"
 
 
@@ -311,7 +307,9 @@ def test_more_visitors_than_the_proxy_takes_are_told_to_come_again(serve, monkey
 def test_events_pass_one_by_one_and_a_visitor_who_leaves_is_noticed(serve):
     go, left = threading.Event(), threading.Event()
 
-    def stream(connection, _request):
+    def stream(connection, request):
+        if request.startswith(b"POST") and connection.recv(1) == b"":
+            return left.set()  # before the answer
         connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n")
         connection.sendall(b"data: 1\n\n")
         assert go.wait(20)
@@ -319,27 +317,18 @@ def test_events_pass_one_by_one_and_a_visitor_who_leaves_is_noticed(serve):
         if connection.recv(1) == b"":
             left.set()
 
-    with proxy_before(serve(stream).port) as proxy:
+    server = serve(stream)
+    with proxy_before(server.port) as proxy:
         answer = ask(proxy)
         assert answer.readline() + answer.readline() == b"data: 1\n\n"
         go.set()
         assert answer.readline() + answer.readline() == b"data: 2\n\n"
         answer.close()
         assert left.wait(20)
-
-
-def test_a_visitor_who_leaves_before_the_answer_is_noticed(serve):
-    left = threading.Event()
-
-    def wait(connection, _request):
-        if connection.recv(1) == b"":
-            left.set()
-
-    server = serve(wait)
-    with proxy_before(server.port) as proxy:
+        left.clear()
         connection = connect(proxy)
-        connection.request("GET", "/", headers={"Host": NAME, "Authorization": RIGHT})
-        assert until(lambda: server.requests)
+        connection.request("POST", "/", headers={"Host": NAME, "Authorization": RIGHT})
+        assert until(lambda: len(server.requests) == 2)
         connection.close()
         assert left.wait(20)
 
@@ -384,11 +373,10 @@ def test_a_body_has_to_come_in_time(serve, monkeypatch):
         assert sent_raw(proxy, head.encode() + b"\r\n\r\nx").startswith(b"HTTP/1.1 408")
 
 
-@pytest.mark.parametrize("method", ["HEAD", "GET"])
-def test_an_answer_without_a_body_ends(serve, method):
+def test_an_answer_without_a_body_ends(serve):
     server = serve(lambda c, _: c.sendall(b"HTTP/1.1 304 Not Modified\r\nETag: x\r\n\r\n"))
     with proxy_before(server.port) as proxy:
-        answer = ask(proxy, method)
+        answer = ask(proxy)
         assert (answer.status, answer.read(), answer.headers["ETag"]) == (304, b"", "x")
 
 

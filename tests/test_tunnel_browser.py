@@ -4,11 +4,9 @@ for ngrok's agent."""
 import pytest
 from app_serving import call, png, run, serving, uri
 from test_app_browser import ARGUMENTS, MOST_MS, PAGE, browser, button, upload, wait_for_text
-from tunnel_serving import DOMAIN, Edge, resolve_localhost
+from tunnel_serving import DOMAIN, Edge, open_tunnel, resolve_localhost
 
-from lab_utils.app import names
 from lab_utils.predictors import LocalPredictor
-from lab_utils.tunnel import open_tunnel
 
 assert browser and ARGUMENTS  # a fixture that comes with the import
 
@@ -54,9 +52,9 @@ def test_a_browser_reads_a_page_through_the_link(visit, link):
     page.on("request", lambda request: asked.append(request.url))
     page.on("pageerror", lambda error: errors.append(str(error)))
     assert answer.status == 200
-    button(page, names.READ).wait_for()
+    button(page, "read").wait_for()
     upload(page, PAGE)
-    button(page, names.READ).click()
+    button(page, "read").click()
     assert "gray" in wait_for_text(page)
     assert errors == []
     assert {url.split("/")[2] for url in asked if url.startswith("http")} == {
@@ -74,12 +72,12 @@ def test_a_program_uses_the_api_through_the_link(link):
     edge, tunnel = link
     with edge.client(tunnel.url, auth=(tunnel.user, tunnel.password)) as client:
         image = {"url": uri(png())}
-        text = run(client, names.PREDICT, image).json()["data"]
+        text = run(client, "predict", image).json()["data"]
         assert "gray" in text[0], "the stand-in's answer"
-        assert call(client, names.PREDICT, image) == ("complete", text)
+        assert call(client, "predict", image) == ("complete", text)
         foreign = {"Origin": "https://evil.example"}
-        path = f"gradio_api/run/{names.PREDICT}"
+        path = "gradio_api/run/predict"
         assert client.post(path, json={"data": [image]}, headers=foreign).status_code == 403
         assert client.get("gradio_api/proxy=http://127.0.0.1/").status_code == 404
     with edge.client(tunnel.url) as stranger:
-        assert run(stranger, names.PREDICT, image).status_code == 401
+        assert run(stranger, "predict", image).status_code == 401

@@ -13,11 +13,10 @@ from pathlib import Path
 import httpx
 import pytest
 from conftest import free_port
-from tunnel_serving import INFO, Edge, tunnel_process, until
+from tunnel_serving import INFO, Edge, open_tunnel, tunnel_process, until
 
-from lab_utils.tunnel import TunnelError, open_ssh_tunnel
+from lab_utils.tunnel import TunnelError
 from lab_utils.tunnel import tunnel as tunnel_module
-from lab_utils.tunnel.ssh import parse_destination
 
 SSHD = shutil.which("sshd", path=f"{os.environ.get('PATH')}:/usr/sbin:/usr/local/sbin")
 HOST = "tunnel-host"  # a nickname, as users have in ~/.ssh/config
@@ -128,7 +127,7 @@ def app_port(serve):
 def test_a_link_through_a_host_asks_for_its_password_and_relays(sshd, app_port):
     port = free_port()
     options = {"remote_port": port, "ssh_config": sshd.client}
-    with open_ssh_tunnel(app_port, HOST, **options) as tunnel:
+    with open_tunnel(app_port, ssh=HOST, **options) as tunnel:
         assert tunnel.url == f"http://127.0.0.1:{port}", "the nickname's address"
         assert tunnel.alive() and tunnel.answers()
         assert httpx.get(tunnel.url).status_code == 401
@@ -142,7 +141,7 @@ def test_a_link_through_a_host_asks_for_its_password_and_relays(sshd, app_port):
 def test_behind_a_proxy_with_https_the_link_has_the_proxys_name(sshd, app_port):
     port = free_port()
     options = {"remote_port": port, "ssh_config": sshd.client}
-    with open_ssh_tunnel(app_port, HOST, None, "lab.example.org", **options) as tunnel:
+    with open_tunnel(app_port, None, "lab.example.org", ssh=HOST, **options) as tunnel:
         assert tunnel.url == "https://lab.example.org"
         at_the_proxy = f"http://127.0.0.1:{port}"
         passed_on = httpx.get(at_the_proxy, headers={"Host": "lab.example.org"})
@@ -157,7 +156,7 @@ def test_a_key_that_may_do_nothing_else_is_enough(sshd, app_port):
     keys.write_text(f'restrict,port-forwarding,permitlisten="127.0.0.1:{port}" {before}')
     options = {"ssh_config": sshd.client, "domain": "lab.example.org"}
     try:
-        open_ssh_tunnel(app_port, HOST, remote_port=port, **options).close()
+        open_tunnel(app_port, ssh=HOST, remote_port=port, **options).close()
         assert "doesn't allow you to forward" in refused(app_port, sshd, **options)
     finally:
         keys.write_text(before)
@@ -168,7 +167,7 @@ def test_a_connection_that_breaks_off_is_made_again(sshd, app_port, monkeypatch,
     monkeypatch.setattr(tunnel_module, "FIRST_WAIT_SECONDS", 0.2)
     said = []
     options = {"remote_port": free_port(), "ssh_config": sshd.client, "say": said.append}
-    with open_ssh_tunnel(app_port, HOST, **options) as tunnel:
+    with open_tunnel(app_port, ssh=HOST, **options) as tunnel:
         for process in getattr(sshd, victim)():
             with contextlib.suppress(ProcessLookupError):
                 os.kill(process, signal.SIGKILL)
@@ -180,7 +179,7 @@ def test_a_host_that_is_away_for_a_while_is_waited_for(sshd, app_port, monkeypat
     monkeypatch.setattr(tunnel_module, "FIRST_WAIT_SECONDS", 0.2)
     said = []
     options = {"remote_port": free_port(), "ssh_config": sshd.client, "say": said.append}
-    with open_ssh_tunnel(app_port, HOST, **options) as tunnel:
+    with open_tunnel(app_port, ssh=HOST, **options) as tunnel:
         sshd.stop()
         assert until(lambda: said)
         sshd.start()
@@ -220,7 +219,7 @@ def test_a_link_that_does_not_answer_is_said(sshd, app_port, tmp_path):
 def refused(app_port, sshd, destination=HOST, **options) -> str:
     options = {"remote_port": free_port(), "ssh_config": sshd.client} | options
     with pytest.raises(TunnelError) as raised:
-        open_ssh_tunnel(app_port, destination, **options)
+        open_tunnel(app_port, ssh=destination, **options)
     assert str(raised.value).count("\n") == 0
     return str(raised.value)
 
@@ -265,23 +264,9 @@ def test_a_host_that_is_not_there(sshd, app_port):
     "text",
     ["", "@host", "user@", "-oProxyCommand=x", "u@-oProxyCommand=x", "a b", "host:0", "host:99999"],
 )
-def test_what_is_no_destination(text):
-    with pytest.raises(TunnelError):
-        parse_destination(text)
-
-
-@pytest.mark.parametrize(
-    "text, parts",
-    [
-        ("host", (None, "host", None)),
-        ("ada@host.example:2222", ("ada", "host.example", 2222)),
-        ("ada@[2001:db8::1]:22", ("ada", "2001:db8::1", 22)),
-        ("[2001:db8::1]", (None, "2001:db8::1", None)),
-    ],
-)
-def test_destinations(text, parts):
-    found = parse_destination(text)
-    assert (found.user, found.host, found.port) == parts
+def test_what_is_no_destination(app_port, text):
+    with pytest.raises(TunnelError, match="not an address for ssh"):
+        open_tunnel(app_port, ssh=text)
 
 
 def test_without_ssh_the_command_says_how_to_get_it(lab, app_port, monkeypatch):

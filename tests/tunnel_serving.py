@@ -21,6 +21,7 @@ from conftest import free_port
 
 from lab_utils.app import server
 from lab_utils.service import gateway
+from lab_utils.tunnel import LinkSettings, Tunnel, open_link
 
 ROOT = Path(__file__).resolve().parents[1]
 SCRIPT = Path(__file__).resolve().with_name("ngrok_stand_in.py")
@@ -67,6 +68,11 @@ class Edge:
                 with contextlib.suppress(OSError):
                     if mark in (path / "environ").read_bytes().split(b"\0"):
                         yield int(path.name), (path / "cmdline").read_bytes().decode()
+
+
+def open_tunnel(port: int, auth="made", domain=None, token=None, say=print, **ssh) -> Tunnel:
+    """A link through ngrok, or with `ssh=` through a host."""
+    return open_link(port, LinkSettings(auth, domain, **ssh), token=token, say=say)
 
 
 def executable(path: Path, script: Path) -> Path:

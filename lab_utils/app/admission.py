@@ -20,38 +20,32 @@ class Admission:
     """Runs work in `readers` threads; `queue_size` pieces of it may wait.
 
     A piece whose caller is cancelled while it waits is dropped.
+
+    Attributes:
+        inside: pieces of work that run or wait.
     """
 
     def __init__(self, readers: int, queue_size: int) -> None:
         self.readers = readers
         self.queue_size = queue_size
+        self.inside = 0
         self._threads = ThreadPoolExecutor(readers, thread_name_prefix="reader")
-        self._inside = 0
         self._lock = threading.Lock()
-
-    @property
-    def inside(self) -> int:
-        """Pieces of work that run or wait."""
-        return self._inside
 
     async def run(self, work: Callable[[], Result]) -> Result:
         """Returns what `work` returns; raises BusyError at once where too many wait already."""
         with self._lock:
-            if self._inside >= self.readers + self.queue_size:
+            if self.inside >= self.readers + self.queue_size:
                 raise BusyError(
                     f"The reader is busy: {self.queue_size} pages are waiting already. "
                     "Try again in a few seconds."
                 )
-            self._inside += 1
-        try:
-            future = self._threads.submit(work)
-        except BaseException:
-            self._leave(None)
-            raise
+            self.inside += 1
+        future = self._threads.submit(work)
         # Not around the await: work that has begun goes on after its caller has left.
         future.add_done_callback(self._leave)
         return await asyncio.wrap_future(future)
 
-    def _leave(self, _: Future | None) -> None:
+    def _leave(self, _: Future) -> None:
         with self._lock:
-            self._inside -= 1
+            self.inside -= 1

@@ -11,10 +11,9 @@ from typing import TYPE_CHECKING, Any
 import gradio as gr
 
 from lab_utils.app.admission import Admission
-from lab_utils.app.feedback import FeedbackFolder
+from lab_utils.app.feedback import FeedbackFolder, RecentReadings
 from lab_utils.app.pictures import NO_IMAGE, Picture, data_uri, pages_in, picture_bytes, picture_in
-from lab_utils.app.reading import document, notice, read_next
-from lab_utils.app.recent import RecentReadings
+from lab_utils.app.reading import Shown, document, notice, read_page
 from lab_utils.predictors.errors import RequestRefusedError, ServiceError
 from lab_utils.service.schema import encode_reading
 from text_recognizer.documents import is_pdf
@@ -101,39 +100,44 @@ class Events:
     async def read(self, image: dict | None) -> tuple:
         """Reads the page's picture, or each page of a PDF or TIFF; returns what each part of the
         page shows then."""
-        try:
-            picture = picture_in(image)
-            if picture is None:
-                return _nothing("There is no picture yet.", "Choose one, then read it.")
-            return await self._show(picture)
-        except RecognizerError as error:
-            return _nothing("This was not read.", str(error))
+        return await self._shown(lambda: picture_in(image), "There is no picture yet.")
 
     async def read_drawing(self, drawing: str | None) -> tuple:
         """Reads what was written on the canvas, a data URI."""
-        if not drawing:
-            return _nothing("The canvas is empty.", "Write on it, then read it.")
-        try:
-            return await self._show(data_uri(drawing))
-        except RecognizerError as error:
-            return _nothing("This was not read.", str(error))
+        return await self._shown(lambda: drawing and data_uri(drawing), "The canvas is empty.")
 
     def keep_feedback(self, key: str | None, corrected: str | None) -> str:
         """Keeps a reading that was wrong, with the right text; returns what the page answers."""
-        reading = self._recent.find(str(key)) if key else None
-        if reading is None:
+        found = self._recent.find(str(key))
+        if found is None:
             return notice("This reading is no longer kept.", "Read the page again, then tell us.")
+        image, text = found
         try:
             right = str(corrected or "")
-            self.feedback.add(reading.image, reading.text, "" if right == reading.text else right)
+            self.feedback.add(image, text, "" if right == text else right)
         except RecognizerError as error:
             return notice("This was not kept.", str(error))
         return "<p role='status'>Thank you. The picture and the text are kept on this computer.</p>"
 
+    async def _shown(self, given: Callable[[], Picture | None], nothing: str) -> tuple:
+        """What each part of the page shows of a picture, of none, and of one that is not read."""
+        try:
+            picture = given()
+            if not picture:
+                return _notice_only(nothing, "Add one, then read it.")
+            return await self._show(picture)
+        except RecognizerError as error:
+            return _notice_only("This was not read.", str(error))
+
     async def _show(self, picture: Picture) -> tuple:
         pages, read, trouble = pages_in(picture), [], ""
+
+        def read_next() -> Shown | None:
+            page = next(pages, None)
+            return None if page is None else read_page(self.predictor, page)
+
         try:
-            while page := await self._work(partial(read_next, self.predictor, pages)):
+            while page := await self._work(read_next):
                 read.append(page)
         except RecognizerError as error:
             if not read:
@@ -174,6 +178,6 @@ async def _for_gradio(reading: Awaitable["PageReading"]) -> "PageReading":
         raise gr.Error(str(error), print_exception=False) from None
 
 
-def _nothing(what: str, advice: str) -> tuple:
+def _notice_only(what: str, advice: str) -> tuple:
     """What the page shows where nothing was read: no text of an earlier picture."""
     return EMPTY_TEXT, notice(what, advice), "", gr.update(visible=False), None, "", ""

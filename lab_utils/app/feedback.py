@@ -1,19 +1,27 @@
 """Keeps what users say about wrong readings: one row of a table each, and the image as a file.
 
-A folder that anybody who can open the page may write to, so it is bounded, and a cell is never a
-formula.
+Anyone who can open the page may write to this folder, so it is bounded, and a cell is never a
+formula. The page's last readings wait in memory, so that feedback always pairs a text with the very
+image it was read from.
 """
 
 import contextlib
 import hashlib
 import os
+import secrets
 import tempfile
 import threading
+from collections import OrderedDict
 from datetime import UTC, datetime
 from pathlib import Path
 
-from lab_utils.app.limits import MAX_CORRECTION, MAX_FEEDBACK_BYTES
-from lab_utils.tables import csv_row, read_table
+from lab_utils.app.limits import (
+    KEPT_BYTES,
+    KEPT_READINGS,
+    MAX_CORRECTION,
+    MAX_FEEDBACK_BYTES,
+)
+from lab_utils.tables import csv_row
 from text_recognizer.errors import RecognizerError
 from text_recognizer.files import replacing
 
@@ -32,8 +40,8 @@ class FeedbackFolder:
     """A folder with `feedback.csv` and the images in `images/`, named by their SHA-256.
 
     Columns: time (UTC, ISO 8601), image (name of the file), read (the text that was read),
-    corrected (the right one, or empty). No cell is a formula to a spreadsheet: `lab_utils.tables`
-    writes and reads them.
+    corrected (the right one, or empty). No cell is a formula to a spreadsheet; read the table with
+    `lab_utils.tables.read_table`.
     """
 
     def __init__(self, path: Path, max_bytes: int = MAX_FEEDBACK_BYTES) -> None:
@@ -46,8 +54,8 @@ class FeedbackFolder:
         """The CSV file."""
         return self.path / TABLE
 
-    def add(self, image: bytes, read: str, corrected: str = "") -> Path:
-        """Adds a row, and the image where it is not there yet; returns the image's path.
+    def add(self, image: bytes, read: str, corrected: str = "") -> None:
+        """Adds a row, and the image where it is not there yet.
 
         Raises FeedbackError for a correction that is too long, and where the folder is full or
         cannot be written.
@@ -61,15 +69,14 @@ class FeedbackFolder:
         row = csv_row(cells).encode("utf-8", "replace")
         with self._lock:
             try:
-                return self._add(name, image, row)
+                self._add(self.path / IMAGES / name, image, row)
             except OSError as error:
                 raise FeedbackError(
                     f"The feedback was not kept ({error.strerror}); "
                     "tell the person who runs this app."
                 ) from None
 
-    def _add(self, name: str, image: bytes, row: bytes) -> Path:
-        path = self.path / IMAGES / name
+    def _add(self, path: Path, image: bytes, row: bytes) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         is_new = not path.exists()
         if self._size() + len(row) + len(image) * is_new > self.max_bytes:
@@ -83,12 +90,8 @@ class FeedbackFolder:
         if not self.table.exists():
             self._begin_table()
         # One write at the file's end: rows of several processes do not mix.
-        file = os.open(self.table, os.O_WRONLY | os.O_APPEND)
-        try:
-            os.write(file, row)
-        finally:
-            os.close(file)
-        return path
+        with self.table.open("ab", buffering=0) as file:
+            file.write(row)
 
     def _begin_table(self) -> None:
         with tempfile.NamedTemporaryFile(dir=self.path, prefix=".new-") as whole:
@@ -101,13 +104,6 @@ class FeedbackFolder:
         images = (file for file in (self.path / IMAGES).iterdir() if file.name[0] != ".")
         return sum(file.stat().st_size for file in (*images, self.table) if file.is_file())
 
-    def rows(self) -> list[dict[str, str]]:
-        """The table's rows by column, oldest first; none where there is no feedback yet."""
-        try:
-            return read_table(self.table)
-        except FileNotFoundError:
-            return []
-
 
 def _suffix(image: bytes) -> str:
     from text_recognizer.images import format_of
@@ -116,3 +112,28 @@ def _suffix(image: bytes) -> str:
     if found is None:
         raise FeedbackError("You can only send feedback on a page that has been read.")
     return _SUFFIXES.get(found, f".{found.lower()}")
+
+
+class RecentReadings:
+    """The newest readings, at most `count` with `max_bytes` of images in all."""
+
+    def __init__(self, count: int = KEPT_READINGS, max_bytes: int = KEPT_BYTES) -> None:
+        self._count, self._max_bytes = count, max_bytes
+        self._readings: OrderedDict[str, tuple[bytes, str]] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def keep(self, image: bytes, text: str) -> str:
+        """Remembers a reading and returns a key to it, which nobody can guess."""
+        key = secrets.token_urlsafe(16)
+        with self._lock:
+            self._readings[key] = image, text
+            while len(self._readings) > self._count or self._bytes() > self._max_bytes:
+                self._readings.popitem(last=False)
+        return key
+
+    def find(self, key: str) -> tuple[bytes, str] | None:
+        """The image and the text of a key, while they are remembered."""
+        return self._readings.get(key)
+
+    def _bytes(self) -> int:
+        return sum(len(image) for image, _ in self._readings.values())

@@ -10,7 +10,6 @@ from pathlib import Path
 
 import gradio as gr
 
-from lab_utils.app import names
 from lab_utils.app.events import EMPTY_TEXT, Events
 from lab_utils.app.limits import CACHE_CHECK_SECONDS, CACHE_SECONDS, MAX_CORRECTION, MAX_SESSIONS
 from text_recognizer.places import SAMPLE_PAGES
@@ -25,9 +24,10 @@ SAMPLES = {
 }
 TAKE_DRAWING = "() => [window.labDrawing ? window.labDrawing() : '']"
 # Gradio learns a moment later what was typed; what is sent is what the user sees.
-TAKE_CORRECTION = (
-    f"key => [key, document.querySelector('#{names.CORRECTION} textarea')?.value ?? '']"
-)
+TAKE_CORRECTION = "key => [key, document.querySelector('#correction textarea')?.value ?? '']"
+# The predictor gets the bytes that were sent: Gradio's own conversion (`preprocess`) would decode
+# the picture and encode it again, without its orientation.
+PRIVATE = {"api_visibility": "private", "preprocess": False}
 
 
 def part(name: str) -> str:
@@ -36,107 +36,114 @@ def part(name: str) -> str:
 
 
 def make_page(events: Events, title: str) -> gr.Blocks:
-    """The page and its two API endpoints; `lab_utils.app.server` serves it with its limits."""
+    """The page and its API endpoints; `lab_utils.app.server` serves it with its limits."""
     with gr.Blocks(
         title=title, analytics_enabled=False, delete_cache=(CACHE_CHECK_SECONDS, CACHE_SECONDS)
     ) as page:
         gr.HTML(part("intro.html").format(title=escape(title)), elem_id="intro")
         with gr.Row(elem_id="work"):
-            with gr.Column(elem_id="given", min_width=300), gr.Tabs(elem_id=names.TABS):
-                with gr.Tab("Picture"):
-                    image = gr.Image(
-                        label="Picture of a page",
-                        type="filepath",
-                        sources=["upload", "webcam", "clipboard"],
-                        height=340,
-                        buttons=["fullscreen"],
-                        placeholder="# Choose a picture of a page\nor drop one here",
-                        # A page held up to a camera must not be mirrored.
-                        webcam_options=gr.WebcamOptions(
-                            mirror=False,
-                            constraints={"video": {"facingMode": {"ideal": "environment"}}},
-                        ),
-                        elem_id=names.IMAGE,
-                    )
-                    image.alt_text = "The picture to read"  # no argument in older Gradio
-                    read = gr.Button("Read the picture", variant="primary", elem_id=names.READ)
-                    gr.HTML("<p>Or try one of these pages:</p>", elem_id="samples-label")
-                    with gr.Row(elem_id=names.SAMPLES):
-                        samples = [
-                            (gr.Button(name, icon=file), file) for name, file in SAMPLES.items()
-                        ]
-                with gr.Tab("PDF"):
-                    document = gr.File(
-                        label="PDF or TIFF: its pages are read one after another",
-                        file_types=[".pdf", ".tif", ".tiff"],
-                        elem_id=names.DOCUMENT,
-                    )
-                    read_document = gr.Button(
-                        "Read its pages", variant="primary", elem_id=names.READ_DOCUMENT
-                    )
-                with gr.Tab("Write by hand"):
-                    gr.HTML(
-                        html_template=part("drawing.html"),
-                        js_on_load=part("drawing.js"),
-                        elem_id=names.CANVAS,
-                    )
-                    drawing = gr.Textbox(visible=False)
-                    read_drawing = gr.Button(
-                        "Read what I wrote", variant="primary", elem_id=names.READ_DRAWING
-                    )
+            with gr.Column(elem_id="given", min_width=300), gr.Tabs(elem_id="ways"):
+                image, read, samples = picture_tab()
+                document, read_document = pdf_tab()
+                drawing, read_drawing = drawing_tab()
             with gr.Column(elem_id="result", min_width=300):
                 text = gr.HTML(
                     EMPTY_TEXT,
                     html_template=part("text.html"),
                     js_on_load=part("text.js"),
-                    elem_id=names.TEXT,
+                    elem_id="text",
                 )
-                message = gr.HTML(elem_id=names.MESSAGE)
-                found = gr.HTML(elem_id=names.FOUND)
-                with gr.Accordion(
-                    "Wrong? Tell us", open=False, visible=False, elem_id=names.FEEDBACK
-                ) as feedback:
-                    key = gr.Textbox(visible=False)
-                    correction = gr.Textbox(
-                        label="Correct the text, if you like",
-                        info="The picture, the text that was read and your text are kept together.",
-                        lines=4,
-                        max_lines=16,
-                        max_length=MAX_CORRECTION,
-                        elem_id=names.CORRECTION,
-                    )
-                    send = gr.Button("Send", elem_id=names.SEND_FEEDBACK)
-                    thanks = gr.HTML(elem_id=names.FEEDBACK_MESSAGE)
+                message = gr.HTML(elem_id="message")
+                found = gr.HTML(elem_id="found")
+                feedback, key, correction, send, thanks = feedback_form()
         gr.HTML(part("about.html"), js_on_load=part("about.js"), elem_id="about")
-        with gr.Group(visible=False):  # the endpoint's input and output, for its description
-            api_image = gr.Image(label="Image", type="filepath")
-            # Gradio's own example is an address, which this app does not fetch.
-            example = {"path": "page.png", "meta": {"_type": "gradio.FileData"}}
-            api_image.example_payload = api_image.example_value = lambda: example
-            api_text = gr.Textbox(label="Text")
-            api_button = gr.Button()
 
-        # The predictor gets the bytes that were sent: Gradio's own conversion (`preprocess`) would
-        # decode the picture and encode it again, without its orientation.
-        private = {"api_visibility": "private", "preprocess": False}
         shown = [text, message, found, feedback, key, correction, thanks]
-        reading = private | {"outputs": shown, "show_progress_on": text}
+        reading = PRIVATE | {"outputs": shown, "show_progress_on": text}
         show = part("result.js")
         read.click(events.read, image, **reading).then(js=show)
         read_document.click(events.read, document, **reading).then(js=show)
         read_drawing.click(events.read_drawing, drawing, js=TAKE_DRAWING, **reading).then(js=show)
         for button, file in samples:
             button.keep_in_cache |= button.temp_files  # only uploads are deleted after an hour
-            button.click(partial(str, file), None, image, **private).then(
+            button.click(partial(str, file), None, image, **PRIVATE).then(
                 events.read, image, **reading
             ).then(js=show)
-        send.click(events.keep_feedback, [key, correction], thanks, js=TAKE_CORRECTION, **private)
-        api_button.click(
-            events.predict, api_image, api_text, api_name=names.PREDICT, preprocess=False
-        )
-        gr.api(events.predict_base64, api_name=names.PREDICT_BASE64)
-        gr.api(events.read_base64, api_name=names.READ_BASE64)
+        send.click(events.keep_feedback, [key, correction], thanks, js=TAKE_CORRECTION, **PRIVATE)
+        add_api(events)
     # `Admission` decides how many pages are read at once and wait; Gradio's queue lets all pass.
     page.queue(max_size=None, default_concurrency_limit=None)
     page.state_session_capacity = MAX_SESSIONS
     return page
+
+
+def picture_tab() -> tuple[gr.Image, gr.Button, list[tuple[gr.Button, Path]]]:
+    """The picture, the button that reads it, and the sample pages with their files."""
+    with gr.Tab("Picture"):
+        image = gr.Image(
+            label="Picture of a page",
+            type="filepath",
+            sources=["upload", "webcam", "clipboard"],
+            height=340,
+            buttons=["fullscreen"],
+            placeholder="# Choose a picture of a page\nor drop one here",
+            # A page held up to a camera must not be mirrored.
+            webcam_options=gr.WebcamOptions(
+                mirror=False, constraints={"video": {"facingMode": {"ideal": "environment"}}}
+            ),
+            elem_id="image",
+        )
+        image.alt_text = "The picture to read"  # no argument in older Gradio
+        read = gr.Button("Read the picture", variant="primary", elem_id="read")
+        gr.HTML("<p>Or try one of these pages:</p>", elem_id="samples-label")
+        with gr.Row(elem_id="samples"):
+            samples = [(gr.Button(name, icon=file), file) for name, file in SAMPLES.items()]
+    return image, read, samples
+
+
+def pdf_tab() -> tuple[gr.File, gr.Button]:
+    """The document, and the button that reads it."""
+    with gr.Tab("PDF"):
+        document = gr.File(
+            label="PDF or TIFF: its pages are read one after another",
+            file_types=[".pdf", ".tif", ".tiff"],
+            elem_id="document",
+        )
+        return document, gr.Button("Read its pages", variant="primary", elem_id="read-document")
+
+
+def drawing_tab() -> tuple[gr.Textbox, gr.Button]:
+    """The drawing as a data URI, and the button that reads it."""
+    with gr.Tab("Write by hand"):
+        gr.HTML(html_template=part("drawing.html"), js_on_load=part("drawing.js"), elem_id="canvas")
+        drawing = gr.Textbox(visible=False)
+        return drawing, gr.Button("Read what I wrote", variant="primary", elem_id="read-drawing")
+
+
+def feedback_form() -> tuple[gr.Accordion, gr.Textbox, gr.Textbox, gr.Button, gr.HTML]:
+    """The form, the reading's key, the corrected text, the button, and what is answered."""
+    with gr.Accordion("Wrong? Tell us", open=False, visible=False, elem_id="feedback") as form:
+        key = gr.Textbox(visible=False)
+        correction = gr.Textbox(
+            label="Correct the text, if you like",
+            info="The picture, the text that was read and your text are kept together.",
+            lines=4,
+            max_lines=16,
+            max_length=MAX_CORRECTION,
+            elem_id="correction",
+        )
+        send = gr.Button("Send", elem_id="send-feedback")
+        return form, key, correction, send, gr.HTML(elem_id="feedback-message")
+
+
+def add_api(events: Events) -> None:
+    """The endpoints for programs; the invisible parts describe the first one."""
+    with gr.Group(visible=False):
+        image = gr.Image(label="Image", type="filepath")
+        # Gradio's own example is an address, which this app does not fetch.
+        example = {"path": "page.png", "meta": {"_type": "gradio.FileData"}}
+        image.example_payload = image.example_value = lambda: example
+        text, button = gr.Textbox(label="Text"), gr.Button()
+    button.click(events.predict, image, text, api_name="predict", preprocess=False)
+    gr.api(events.predict_base64, api_name="predict_base64")
+    gr.api(events.read_base64, api_name="read_base64")

@@ -34,10 +34,6 @@ MAX_SESSIONS = 16
 """Browser tabs of which Gradio keeps the inputs; the page needs none of them."""
 
 LOGIN_BYTES = 8192
-LOGIN_SECONDS = 0.5
-"""Time between two checks of a password after a wrong one, for all clients together."""
-
-LOGINS_WAITING = 40
 LOGINS_KEPT = 1000
 
 KEPT_READINGS = 64

@@ -1,79 +1,69 @@
 """A name and a password before the app. Only requests of somebody who has logged in go further,
 and it is checked before a body is read."""
 
-import asyncio
 import hmac
 import secrets
 from collections import OrderedDict
-from html import escape
+from collections.abc import Collection
+from pathlib import Path
 
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from lab_utils.app.limits import LOGIN_SECONDS, LOGINS_KEPT, LOGINS_WAITING
-from lab_utils.middleware import json_refusal
+from lab_utils.app.limits import LOGIN_BYTES, LOGINS_KEPT
+from lab_utils.logins import RETRY, TOO_MANY, LoginQueue, LoginQueueFullError
+from lab_utils.middleware import RequestLimits, json_refusal
 
 COOKIE = "lab-app"
-_PAGE = """<!doctype html><html lang="en"><meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta name="color-scheme" content="light dark"><title>Log in</title><link rel="icon" href="data:,">
-<style>body{{font:1.1rem system-ui,sans-serif;max-width:20rem;margin:4rem auto;padding:0 1rem}}
-label,input,button{{display:block;width:100%;box-sizing:border-box;font:inherit;margin:.4rem 0}}
-input,button{{padding:.5rem}}</style>
-<h1>Log in</h1><p role="alert">{said}</p><form method="post" action="login">
-<label>Name <input name="username" autocomplete="username" required autofocus></label>
-<label>Password <input name="password" type="password" autocomplete="current-password" required>
-</label><button>Log in</button></form></html>"""
+_FORM = Path(__file__).with_name("page") / "login.html"
+_WRONG = "The name or the password is wrong."
 
 
-class Login:
-    """Who may use the app.
-
-    Wrong passwords are slow: after one, the next attempt of anybody is checked half a second
-    later, so nobody guesses faster than two a second, from however many addresses.
+class LoginFirst:
+    """ASGI middleware: the app for those who have logged in, the form for the others.
 
     Args:
+        app: the application.
         users: names with their passwords.
+        hosts: names under which the form may be asked, see RequestLimits.
     """
 
-    def __init__(self, users: dict[str, str]) -> None:
-        self._users = users
+    def __init__(self, app: ASGIApp, users: dict[str, str], hosts: Collection[str] = ()) -> None:
+        self._app, self._users = app, users
+        self._form = RequestLimits(self._answer, most_bytes=LOGIN_BYTES, hosts=hosts)
         self._sessions: OrderedDict[str, None] = OrderedDict()
-        self._checking = asyncio.Lock()
-        self._waiting = 0
-        self._next = 0.0
+        self._queue = LoginQueue()
 
-    def knows(self, scope: Scope) -> bool:
-        """Whether a request comes from somebody who has logged in."""
-        return Request(scope).cookies.get(COOKIE, "") in self._sessions
-
-    async def answer(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """ASGI application: the form, and what becomes of it."""
-        request = Request(scope, receive)
-        if scope["path"].rstrip("/") != "/login" or request.method != "POST":
-            response: Response = HTMLResponse(_PAGE.format(said=""))
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        cookies = Request(scope).cookies if scope["type"] == "http" else {}
+        is_known = scope["type"] != "http" or cookies.get(COOKIE, "") in self._sessions
+        if not is_known and scope["path"] == "/" or scope.get("path") in ("/login", "/login/"):
+            await self._form(scope, receive, send)
+        elif is_known:
+            await self._app(scope, receive, send)
         else:
-            response = await self._log_in(request)
+            close = {"connection": "close"}
+            refusal = json_refusal(401, "Not authenticated: log in at /login first.", close)
+            await refusal(scope, receive, send)
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """The form, and what becomes of it."""
+        request = Request(scope, receive)
+        is_sent = scope["path"].rstrip("/") == "/login" and request.method == "POST"
+        response = await self._log_in(request) if is_sent else _form()
         await response(scope, receive, send)
 
     async def _log_in(self, request: Request) -> Response:
         form = await request.form(max_files=0)
-        name, password = form.get("username"), form.get("password")
+        name, password = str(form.get("username") or ""), str(form.get("password") or "")
         wants_page = "text/html" in request.headers.get("accept", "")
-        if self._waiting >= LOGINS_WAITING:
-            busy = json_refusal(503, "Too many people are logging in; try again in a minute.")
-            busy.headers["retry-after"] = "60"
-            return busy
-        self._waiting += 1
         try:
-            is_right = await self._is_right(str(name or ""), str(password or ""))
-        finally:
-            self._waiting -= 1
+            is_right = await self._queue.check(lambda: self._is_right(name, password))
+        except LoginQueueFullError:
+            return json_refusal(429, TOO_MANY, RETRY)
         if not is_right:
-            said = "The name or the password is wrong."
-            page = HTMLResponse(_PAGE.format(said=escape(said)), 400)
-            return page if wants_page else json_refusal(400, said)
+            return _form(_WRONG) if wants_page else json_refusal(400, _WRONG)
         session = secrets.token_urlsafe(32)
         self._sessions[session] = None
         while len(self._sessions) > LOGINS_KEPT:
@@ -82,37 +72,12 @@ class Login:
         response.set_cookie(COOKIE, session, httponly=True, samesite="lax")
         return response
 
-    async def _is_right(self, name: str, password: str) -> bool:
-        async with self._checking:
-            loop = asyncio.get_running_loop()
-            await asyncio.sleep(self._next - loop.time())
-            expected = self._users.get(name)
-            is_right = hmac.compare_digest((expected or "").encode(), password.encode())
-            if expected is None or not is_right:
-                self._next = loop.time() + LOGIN_SECONDS
-                return False
-            return True
+    def _is_right(self, name: str, password: str) -> bool:
+        expected = self._users.get(name)
+        is_right = hmac.compare_digest((expected or "").encode(), password.encode())
+        return expected is not None and is_right
 
 
-class LoginFirst:
-    """ASGI middleware: the app for those who have logged in, the form for the others.
-
-    Args:
-        app: the application.
-        login: who has logged in.
-        form: `login.answer` behind limits of its own.
-    """
-
-    def __init__(self, app: ASGIApp, login: Login, form: ASGIApp) -> None:
-        self._app, self._login, self._form = app, login, form
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        is_known = scope["type"] != "http" or self._login.knows(scope)
-        if not is_known and scope["path"] == "/" or scope.get("path") in ("/login", "/login/"):
-            await self._form(scope, receive, send)
-        elif is_known:
-            await self._app(scope, receive, send)
-        else:
-            refusal = json_refusal(401, "Not authenticated: log in at /login first.")
-            refusal.headers["connection"] = "close"
-            await refusal(scope, receive, send)
+def _form(wrong: str = "") -> Response:
+    page = _FORM.read_text("utf-8").replace("<!-- what went wrong -->", wrong)
+    return HTMLResponse(page, 400 if wrong else 200)

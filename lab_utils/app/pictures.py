@@ -16,11 +16,15 @@ Picture = bytes | str
 """An image's bytes, or a data URI that holds them."""
 
 NO_IMAGE = "No image was given; send it as base64 text or as a data URI."
-_FORM = 'Send the image as {"url": "data:image/png;base64,..."}.'
+_NO_ADDRESSES = "Addresses are not fetched here; send the image as base64 text or as a data URI."
+_TOO_LARGE = (
+    f"The image has more than {MAX_UPLOAD_BYTES / 1e6:g} MB, the most that is read; make it "
+    "smaller."
+)
 
 
-def picture_in(payload: Any) -> Picture | None:
-    """The picture in what Gradio makes of an image input's value; None where none was chosen.
+def picture_in(payload: dict | None) -> Picture | None:
+    """The picture in the value of an image input; None where none was chosen.
 
     Gradio's own conversion would decode the image and encode it again, without its EXIF notes.
 
@@ -31,9 +35,16 @@ def picture_in(payload: Any) -> Picture | None:
     """
     if payload is None:
         return None
-    if payload.get("path") is not None:
-        return _uploaded(Path(payload["path"]))
-    return data_uri(payload.get("url"))
+    if payload.get("path") is None:
+        return data_uri(payload.get("url"))
+    try:
+        with Path(payload["path"]).open("rb") as file:
+            data = file.read(MAX_UPLOAD_BYTES + 1)
+    except OSError:
+        raise ImageError("The uploaded image is no longer there; upload it once more.") from None
+    if len(data) > MAX_UPLOAD_BYTES:
+        raise ImageTooLargeError(_TOO_LARGE)
+    return data
 
 
 def check_payload(value: Any, uploads: Path) -> None:
@@ -43,56 +54,25 @@ def check_payload(value: Any, uploads: Path) -> None:
     were uploaded to this app.
 
     Args:
-        value: JSON value of one input.
+        value: JSON value of one input, or a list of them.
         uploads: folder where Gradio keeps what was uploaded.
 
     Raises:
         AddressError: the value names an address.
         ImageError: the value names a file that was not uploaded, or is of another form.
     """
-    if isinstance(value, list):
-        for one in value:
-            check_payload(one, uploads)
-    elif isinstance(value, dict):
-        if value.get("path") is not None:
-            _check_path(value["path"], uploads)
-        elif (url := value.get("url")) is not None:
-            if not isinstance(url, str):
-                raise ImageError(_FORM)
-            data_uri(url)
-        for name, one in value.items():
-            if name not in ("path", "url"):
-                check_payload(one, uploads)
+    for one in _all_values(value):
+        if isinstance(one, dict) and one.get("path") is not None:
+            _check_path(one["path"], uploads)
+        elif isinstance(one, dict) and one.get("url") is not None:
+            data_uri(one["url"])
 
 
 def check_texts(value: Any) -> None:
-    """Refuses addresses among the texts in `value`, a tool's arguments: Gradio would fetch them.
-
-    Raises AddressError.
-    """
-    if isinstance(value, dict):
-        value = list(value.values())
-    if isinstance(value, list):
-        for one in value:
-            check_texts(one)
-    elif isinstance(value, str) and _is_address(value) and value[:5].lower() != "data:":
-        raise AddressError(
-            "Addresses are not fetched here; send the image as base64 text or as a data URI."
-        )
-
-
-def _check_path(path: Any, uploads: Path) -> None:
-    if not isinstance(path, str) or "\0" in path:
-        raise ImageError(_FORM)
-    if _is_address(path):
-        raise AddressError(f"Addresses are not fetched here. {_FORM}")
-    try:
-        found = Path(path).resolve()
-        is_there = found.is_relative_to(uploads.resolve()) and found.is_file()
-    except (OSError, RuntimeError):
-        is_there = False
-    if not Path(path).is_absolute() or not is_there:
-        raise ImageError("The image is not among the uploaded ones; upload it once more.")
+    """Raises AddressError for addresses among the texts in `value`, which Gradio would fetch."""
+    for one in _all_values(value):
+        if isinstance(one, str) and _is_address(one) and not _is_data_uri(one):
+            raise AddressError(_NO_ADDRESSES)
 
 
 def data_uri(text: Any) -> str:
@@ -106,21 +86,14 @@ def data_uri(text: Any) -> str:
         ImageError: the value is no text, or an empty one.
         ImageTooLargeError: the text is too long to be decoded.
     """
-    if not isinstance(text, str):
-        raise ImageError("Send the image as base64 text or as a data URI.")
-    if not text.strip():
+    if not isinstance(text, str) or not text.strip():
         raise ImageError(NO_IMAGE)
     if len(text) > MAX_UPLOAD_BYTES * 3 // 2:
-        raise ImageTooLargeError(
-            f"The image has more than {MAX_UPLOAD_BYTES / 1e6:g} MB, the most that is read; "
-            "make it smaller."
-        )
-    if text[:5].lower() == "data:":
+        raise ImageTooLargeError(_TOO_LARGE)
+    if _is_data_uri(text):
         return text
     if _is_address(text):
-        raise AddressError(
-            "Addresses are not fetched here; send the image as base64 text or as a data URI."
-        )
+        raise AddressError(_NO_ADDRESSES)
     return f"data:;base64,{text}"
 
 
@@ -140,19 +113,32 @@ def picture_bytes(picture: Picture) -> bytes:
     return b64decode(text + "=" * (-len(text) % 4))
 
 
+def _all_values(value: Any) -> Iterator[Any]:
+    """A JSON value and all values inside it."""
+    waiting = [value]
+    while waiting:
+        one = waiting.pop()
+        yield one
+        if isinstance(one, dict | list):
+            waiting += one.values() if isinstance(one, dict) else one
+
+
+def _check_path(path: Any, uploads: Path) -> None:
+    if isinstance(path, str) and _is_address(path):
+        raise AddressError(_NO_ADDRESSES)
+    try:
+        found = Path(path).resolve()
+        is_there = Path(path).is_absolute() and found.is_file()
+        if is_there and found.is_relative_to(uploads.resolve()):
+            return
+    except (OSError, RuntimeError, TypeError, ValueError):  # a loop of links, a list, a null byte
+        pass
+    raise ImageError("The image is not among the uploaded ones; upload it once more.")
+
+
+def _is_data_uri(text: str) -> bool:
+    return text[:5].lower() == "data:"
+
+
 def _is_address(text: str) -> bool:
     return re.match(r"\s*[a-z][a-z0-9+.-]*:", text[:80], re.IGNORECASE) is not None
-
-
-def _uploaded(path: Path) -> bytes:
-    try:
-        with path.open("rb") as file:
-            data = file.read(MAX_UPLOAD_BYTES + 1)
-    except OSError:
-        raise ImageError("The uploaded image is no longer there; upload it once more.") from None
-    if len(data) > MAX_UPLOAD_BYTES:
-        raise ImageTooLargeError(
-            f"The image has more than {MAX_UPLOAD_BYTES / 1e6:g} MB, the most that is read; "
-            "make it smaller."
-        )
-    return data

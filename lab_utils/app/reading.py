@@ -1,17 +1,17 @@
 """From a picture to what the page shows: the text, a sentence on how it went, and the lines found.
 
-Doubtful lines are dashed in the picture and named in words, so that neither colour nor sight is
-needed to find them.
+The markup is in `page/reading.html`. Doubtful lines are dashed in the picture and named in words,
+so that neither colour nor sight is needed to find them.
 """
 
 import base64
-import html
 import io
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from itertools import chain
-from typing import TYPE_CHECKING
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from text_recognizer.overlay import DOUBTFUL
 
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from lab_utils.app.pictures import Picture
     from lab_utils.predictors import Predictor
     from text_recognizer.images import LoadedImage
-    from text_recognizer.paragraph_text_recognizer import Line, PageReading
 
 FOUND_SIDE = 1200
 """Longest side in px of the picture with the lines: sharp on a phone, and some 100 kB."""
@@ -27,39 +26,45 @@ FOUND_SIDE = 1200
 
 @dataclass(frozen=True)
 class Shown:
-    """What the page shows of one reading."""
+    """What the page shows of one reading: its text, and three parts as HTML."""
 
     text: str
-    """The text as it is."""
     lines: str
-    """HTML: the text as a list, with doubtful lines marked."""
+    """The text as a list, with doubtful lines marked."""
     message: str
-    """HTML: lines, seconds, and which lines are doubtful."""
+    """How many lines in how many seconds, and which are doubtful."""
     found: str
-    """HTML: the page with the lines found."""
+    """The page with the lines found."""
 
 
-def read_next(predictor: "Predictor", pages: "Iterator[Picture | LoadedImage]") -> Shown | None:
-    """Reads the next of a document's pages; None after the last one. Raises as `read_page`."""
-    page = next(pages, None)
-    return None if page is None else read_page(predictor, page)
+def read_page(predictor: "Predictor", picture: "Picture | LoadedImage") -> Shown:
+    """Reads a picture for the page; raises the predictor's errors."""
+    start = time.perf_counter()
+    reading = predictor.read(picture)
+    seconds = time.perf_counter() - start
+    numbered = enumerate(reading.lines, start=1)
+    doubtful = [number for number, line in numbered if line.confidence < DOUBTFUL]
+    found = ""
+    if reading.lines:
+        found = _html("figure", reading, _small_picture(picture), doubtful)
+    message = _html("summary", reading, seconds, doubtful)
+    return Shown(reading.text, _html("lines", reading), message, found)
 
 
 def document(pages: Sequence[Shown], trouble: str = "") -> Shown:
     """The pages of a document as one; a single page as it is.
 
     Args:
-        pages: At least one.
-        trouble: HTML: why the pages after them were not read.
+        pages: at least one.
+        trouble: HTML that says why the pages after them were not read.
     """
     if len(pages) == 1 and not trouble:
         return pages[0]
-    headings = [f"<h3>Page {number}</h3>" for number in range(1, len(pages) + 1)]
-    count = "1 page" if len(pages) == 1 else f"{len(pages)} pages"
 
     def under_headings(parts: Iterable[str]) -> str:
-        return "".join(chain.from_iterable(zip(headings, parts, strict=True)))
+        return "".join(f"<h3>Page {n}</h3>{part}" for n, part in enumerate(parts, start=1))
 
+    count = "1 page" if len(pages) == 1 else f"{len(pages)} pages"
     return Shown(
         "\n\n".join(page.text for page in pages),
         under_headings(page.lines for page in pages),
@@ -68,104 +73,33 @@ def document(pages: Sequence[Shown], trouble: str = "") -> Shown:
     )
 
 
-def read_page(predictor: "Predictor", picture: "Picture | LoadedImage") -> Shown:
-    """Reads a picture for the page; raises the predictor's errors."""
-    start = time.perf_counter()
-    reading = predictor.read(picture)
-    seconds = time.perf_counter() - start
-    message = summary(reading, seconds)
-    figure = _figure(picture, reading)
-    return Shown(reading.text, _listed(reading), message, figure)
-
-
-def summary(reading: "PageReading", seconds: float) -> str:
-    """How the reading went, as HTML: lines, seconds, and the numbers of doubtful lines."""
-    if not reading.lines:
-        return notice(
-            reading.note or "No writing was found.",
-            "Is the picture sharp, and the writing dark on light paper or light on dark?",
-        )
-    count = len(reading.lines)
-    said = f"Read {count} {'line' if count == 1 else 'lines'} in {seconds:.1f} s."
-    numbers = [str(number) for number, _ in doubtful_lines(reading)]
-    if reading.note:
-        return f"<p class='said'>{said}</p>{notice(reading.note)}"
-    if not numbers:
-        return f"<p class='said'>{said}</p>"
-    named = numbers[0] if len(numbers) == 1 else f"{', '.join(numbers[:-1])} and {numbers[-1]}"
-    which = f"Line {named} is" if len(numbers) == 1 else f"Lines {named} are"
-    return f"<p class='said'>{said} <strong>{which} doubtful</strong>: check with the page.</p>"
-
-
-def doubtful_lines(reading: "PageReading") -> list[tuple[int, "Line"]]:
-    """The lines that are dashed in the picture, with their numbers from 1 on."""
-    numbered = enumerate(reading.lines, start=1)
-    return [(number, line) for number, line in numbered if line.confidence < DOUBTFUL]
-
-
 def notice(what: str, advice: str = "") -> str:
     """A message that something is wrong, as HTML."""
-    more = f" {html.escape(advice)}" if advice else ""
-    return f"<p class='notice'><strong>{html.escape(what)}</strong>{more}</p>"
+    return _html("notice", what, advice)
 
 
-def _listed(reading: "PageReading") -> str:
-    doubtful = {number for number, _ in doubtful_lines(reading)}
-    items = []
-    for number, line in enumerate(reading.lines, start=1):
-        text = f"<span class='line'>{html.escape(line.text)}</span>"
-        if number in doubtful:
-            mark = f"<span class='mark'>doubtful? {line.confidence:.0%}</span>"
-            items.append(f"<li class='doubtful'>{text}{mark}</li>")
-        else:
-            items.append(f"<li>{text}</li>")
-    return f"<ol class='lines'>{''.join(items)}</ol>"
-
-
-def _figure(picture: "Picture | LoadedImage", reading: "PageReading") -> str:
-    """The page with the lines over it, drawn by the browser: numbers stay legible on a phone."""
+def _small_picture(picture: "Picture | LoadedImage") -> dict[str, Any]:
     from PIL import Image
 
     from text_recognizer.images import load_image
 
-    if not reading.lines:
-        return ""
     page = load_image(picture).page.copy()
     page.thumbnail((FOUND_SIDE, FOUND_SIDE), Image.Resampling.BICUBIC, reducing_gap=2.0)
     stream = io.BytesIO()
     page.save(stream, "JPEG", quality=80)
     data = base64.b64encode(stream.getvalue()).decode()
-    drawn = [_drawn(number, line, reading) for number, line in enumerate(reading.lines, start=1)]
-    paths, labels = ("".join(column) for column in zip(*drawn, strict=True))
-    return (
-        f"<figure><div class='page' role='img' aria-label='{_described(reading)}'>"
-        f"<img alt='' width='{page.width}' height='{page.height}' "
-        f"src='data:image/jpeg;base64,{data}'>"
-        f"<svg viewBox='0 0 {reading.width} {reading.height}' preserveAspectRatio='none' "
-        f"aria-hidden='true'>{paths}</svg>{labels}</div>"
-        "<figcaption>The lines found, numbered as in the text. Dashed and with a question mark: "
-        "doubtful.</figcaption></figure>"
-    )
+    return {"width": page.width, "height": page.height, "data": f"data:image/jpeg;base64,{data}"}
 
 
-def _drawn(number: int, line: "Line", reading: "PageReading") -> tuple[str, str]:
-    """A line's path as SVG in px of the page, and its number beside the start as HTML."""
-    if not line.path:
-        return "", ""
-    doubtful = line.confidence < DOUBTFUL
-    points = " ".join(f"{x:g},{y:g}" for x, y in line.path)
-    x, y = line.path[0]
-    where = f"--x:{100 * x / reading.width:.2f}%;top:{100 * y / reading.height:.2f}%"
-    kind = "number doubtful" if doubtful else "number"
-    return (
-        f"<polyline class='{'doubtful' if doubtful else ''}' points='{points}'/>",
-        f"<span class='{kind}' style='{where}'>{number}{'?' if doubtful else ''}</span>",
-    )
+def _html(part: str, *values: Any) -> str:
+    return str(getattr(_template().module, part)(*values))
 
 
-def _described(reading: "PageReading") -> str:
-    count = len(reading.lines)
-    lines = "one line" if count == 1 else f"{count} lines"
-    doubtful = [f"line {number}" for number, _ in doubtful_lines(reading)]
-    ending = f"; doubtful: {', '.join(doubtful)}" if doubtful else "; none is doubtful"
-    return f"The page with {lines} drawn where they were found{ending}."
+@cache
+def _template() -> Any:
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    folder = FileSystemLoader(Path(__file__).with_name("page"))
+    environment = Environment(loader=folder, autoescape=True, undefined=StrictUndefined)
+    environment.globals["DOUBTFUL"] = DOUBTFUL
+    return environment.get_template("reading.html")

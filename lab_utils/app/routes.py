@@ -7,24 +7,28 @@ import time
 from collections import deque
 from typing import Annotated, Any, Literal
 
+from fastapi import FastAPI
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
-from starlette.datastructures import Headers
+from starlette.datastructures import MutableHeaders
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from lab_utils.app.admission import BusyError
 from lab_utils.app.cache import cache_folder
+from lab_utils.app.events import Events, InternalError, ReaderAwayError
 from lab_utils.app.limits import (
     CACHE_CHECK_SECONDS,
     CACHE_SECONDS,
     LEAST_UPLOAD_BYTES,
     MAX_CACHE_BYTES,
 )
-from lab_utils.app.names import ENDPOINTS, READ_BASE64
 from lab_utils.app.pictures import check_payload, check_texts
 from lab_utils.middleware import RETRY_SECONDS, json_refusal
 from lab_utils.service.schema import encode_reading
-from text_recognizer.errors import RecognizerError
+from text_recognizer.errors import ImageTooLargeError, RecognizerError
+
+ENDPOINTS = ("predict", "predict_base64", "read_base64")
 
 FORM = 'Send JSON of the form {"data": [IMAGE]} with the header Content-Type: application/json.'
 
@@ -42,26 +46,15 @@ _WITH_DATA = re.compile(r"/gradio_api/(?:queue/join|call/[^/]+)/?")
 _MCP = re.compile(r"/gradio_api/mcp(?:/.*)?")
 _BOUNDARY = re.compile(r'multipart/form-data;.*\bboundary="?([^";]{1,70})"?', re.IGNORECASE)
 
-_POLICY = "; ".join(
-    (
-        "default-src 'self'",
-        "script-src 'self' 'unsafe-inline' 'unsafe-eval' blob:",
-        "style-src 'self' 'unsafe-inline'",
-        "img-src 'self' data: blob:",
-        "media-src 'self' data: blob:",
-        "font-src 'self' data:",
-        "connect-src 'self' data: blob:",
-        "worker-src 'self' blob:",
-        "object-src 'none'",
-        "base-uri 'self'",
-        "form-action 'self'",
-    )
-)
 _HEADERS = {
-    b"x-content-type-options": b"nosniff",
-    b"referrer-policy": b"same-origin",
-    b"content-security-policy": _POLICY.encode(),
+    "x-content-type-options": "nosniff",
+    "referrer-policy": "same-origin",
+    "content-security-policy": "default-src 'self'; script-src 'self' 'unsafe-inline' "
+    "'unsafe-eval' blob:; style-src 'self' 'unsafe-inline'; img-src 'self' data: blob:; "
+    "media-src 'self' data: blob:; font-src 'self' data:; connect-src 'self' data: blob:; "
+    "worker-src 'self' blob:; object-src 'none'; base-uri 'self'; form-action 'self'",
 }
+_STATUSES = {BusyError: 503, ReaderAwayError: 503, InternalError: 500, ImageTooLargeError: 413}
 
 
 class FormError(RecognizerError):
@@ -98,16 +91,40 @@ def data_in(body: bytes, inputs: Inputs, name: str | None = None) -> list:
     """
     try:
         call = _Call.model_validate_json(body.removeprefix(b"\xef\xbb\xbf"))
-    except ValidationError:
-        raise FormError(FORM) from None
-    types = inputs.get(call.fn_index if name is None else name)
-    if types is None or len(types) != len(call.data):
+        types = inputs[call.fn_index if name is None else name]
+        fits = [v is None or isinstance(v, kind) for v, kind in zip(call.data, types, strict=True)]
+    except (ValidationError, LookupError, ValueError):
+        fits = [False]
+    if not all(fits):
         raise FormError(FORM)
-    for value, kind in zip(call.data, types, strict=True):
-        if value is not None and not isinstance(value, kind):
-            raise FormError(FORM)
     check_payload(call.data, cache_folder())
     return call.data
+
+
+def add_one_step_calls(app: FastAPI, events: Events, inputs: Inputs) -> None:
+    """Adds the API's calls in one step, with HTTP status codes of their own.
+
+    They answer {"data": [TEXT]}, and a note where the page was hard to read.
+    """
+    read = {
+        "predict": events.reading_of_image,
+        "predict_base64": events.reading_of_base64,
+        "read_base64": events.reading_of_base64,
+    }
+
+    async def call(request: Request, endpoint: str) -> dict:
+        (value,) = data_in(await request.body(), inputs, endpoint)
+        reading = await read[endpoint](value)
+        whole = endpoint == "read_base64"
+        answer = encode_reading(reading, lines=True) if whole else reading.text
+        return {"data": [answer]} | ({"note": reading.note} if reading.note else {})
+
+    async def refused(_: Request, error: RecognizerError) -> Response:
+        return json_refusal(_STATUSES.get(type(error), 422), str(error))
+
+    for way in ("run", "api"):
+        app.add_api_route(f"/gradio_api/{way}/{{endpoint}}", call, methods=["POST"])
+    app.add_exception_handler(RecognizerError, refused)
 
 
 class GradioRoutes:
@@ -123,15 +140,16 @@ class GradioRoutes:
             return
         refusal = _closed(scope["path"])
         if refusal is None and scope["method"] == "POST":
-            pieces = await _read(receive)
-            refusal = self._refused_body(scope, b"".join(piece["body"] for piece in pieces))
-            receive = _again(pieces, receive)
+            request = Request(scope, receive)
+            body = await request.body()
+            refusal = self._refused_body(request, body)
+            receive = _with_body(body, receive)
         await (refusal or self._app)(scope, receive, _with_headers(send))
 
-    def _refused_body(self, scope: Scope, body: bytes) -> Response | None:
-        path = scope["path"]
+    def _refused_body(self, request: Request, body: bytes) -> Response | None:
+        path = request.scope["path"]
         if _UPLOAD.fullmatch(path):
-            return self._refused_upload(Headers(scope=scope).get("content-type", ""), body)
+            return self._refused_upload(request.headers.get("content-type", ""), body)
         if _MCP.fullmatch(path):
             return _refused_tools(body)
         if not _WITH_DATA.fullmatch(path):
@@ -149,9 +167,8 @@ class GradioRoutes:
         if found is None or body.count(b"--" + found[1].encode()) != 2:
             return json_refusal(422, "Upload one file with each request, as multipart/form-data.")
         if not self._uploads.add(max(len(body), LEAST_UPLOAD_BYTES)):
-            refusal = json_refusal(503, "The app holds too many pictures; try again later.")
-            refusal.headers["retry-after"] = str(CACHE_CHECK_SECONDS)
-            return refusal
+            later = {"retry-after": str(CACHE_CHECK_SECONDS)}
+            return json_refusal(503, "The app holds too many pictures; try again later.", later)
         return None
 
 
@@ -161,55 +178,34 @@ class RecentBytes:
     def __init__(self, most: int, seconds: float) -> None:
         self._most, self._seconds = most, seconds
         self._came: deque[tuple[float, int]] = deque()
-        self._sum = 0
 
     def add(self, count: int) -> bool:
         """Counts some bytes; False, and not counted, where there would be too many."""
         now = time.monotonic()
         while self._came and self._came[0][0] < now - self._seconds:
-            self._sum -= self._came.popleft()[1]
-        if self._sum + count > self._most:
+            self._came.popleft()
+        if sum(came for _, came in self._came) + count > self._most:
             return False
         self._came.append((now, count))
-        self._sum += count
         return True
-
-
-async def run(request: Request, inputs: Inputs, read: dict[str, Any]) -> dict:
-    """The values of a call in one step: {"data": [TEXT]}, and a note where the page was hard to
-    read; raises RecognizerError.
-
-    Args:
-        request: to /gradio_api/run/ENDPOINT.
-        inputs: what the functions take.
-        read: the function of each endpoint.
-    """
-    name = request.path_params["endpoint"]
-    (value,) = data_in(await request.body(), inputs, name)
-    reading = await read[name](value)
-    answer = encode_reading(reading, lines=True) if name == READ_BASE64 else reading.text
-    return {"data": [answer]} | ({"note": reading.note} if reading.note else {})
 
 
 def _closed(path: str) -> Response | None:
     call = _CALL.fullmatch(path)
     if call and call[1] in ENDPOINTS or _OPEN.fullmatch(path):
         return None
-    if call:
-        known = " and ".join(f"/{name}" for name in ENDPOINTS)
-        return json_refusal(404, f"There is no such endpoint; there are {known}.")
-    return json_refusal(404, "There is nothing here.")
+    known = " and ".join(f"/{name}" for name in ENDPOINTS)
+    there_are = f"There is no such endpoint; there are {known}."
+    return json_refusal(404, there_are if call else "There is nothing here.")
 
 
 def _refused_tools(body: bytes) -> Response | None:
     """Refuses addresses and files in the arguments of tools, which Gradio would fetch."""
     try:
         message = json.loads(body)
-    except (ValueError, RecursionError):
-        message = None
-    if not isinstance(message, dict):
+        params = message.get("params")
+    except (ValueError, RecursionError, AttributeError):
         return json_refusal(422, "Send one JSON object of the Model Context Protocol.")
-    params = message.get("params")
     arguments = params.get("arguments") if isinstance(params, dict) else None
     try:
         check_texts(arguments)
@@ -221,21 +217,12 @@ def _refused_tools(body: bytes) -> Response | None:
     return None
 
 
-async def _read(receive: Receive) -> list[Message]:
-    pieces: list[Message] = []
-    while not pieces or pieces[-1].get("more_body", False):
-        message = await receive()
-        if message["type"] != "http.request":
-            break
-        pieces.append({"body": b"", **message})
-    return pieces
-
-
-def _again(pieces: list[Message], receive: Receive) -> Receive:
-    left = deque(pieces)
+def _with_body(body: bytes, receive: Receive) -> Receive:
+    """Gives the body that was read once more, and then what else comes."""
+    messages = [{"type": "http.request", "body": body, "more_body": False}]
 
     async def give() -> Message:
-        return left.popleft() if left else await receive()
+        return messages.pop() if messages else await receive()
 
     return give
 
@@ -243,11 +230,11 @@ def _again(pieces: list[Message], receive: Receive) -> Receive:
 def _with_headers(send: Send) -> Send:
     async def with_headers(message: Message) -> None:
         if message["type"] == "http.response.start":
-            given = {name.lower() for name, _ in message["headers"]}
-            added = [(name, value) for name, value in _HEADERS.items() if name not in given]
-            if message["status"] == 503 and b"retry-after" not in given:
-                added.append((b"retry-after", str(RETRY_SECONDS).encode()))
-            message["headers"] = [*message["headers"], *added]
+            headers = MutableHeaders(scope=message)
+            for name, value in _HEADERS.items():
+                headers.setdefault(name, value)
+            if message["status"] == 503:
+                headers.setdefault("retry-after", str(RETRY_SECONDS))
         await send(message)
 
     return with_headers

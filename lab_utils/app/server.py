@@ -12,30 +12,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from lab_utils.app.cache import use_cache_folder
-from lab_utils.app.limits import (
-    LOGIN_BYTES,
-    MAX_REQUEST_BYTES,
-    MAX_UPLOAD_BYTES,
-    QUEUE_SIZE,
-    READERS,
-)
-from lab_utils.net import LOOPBACK, LocalServer, keep_local_direct, listening_socket
+from lab_utils.app.limits import MAX_REQUEST_BYTES, MAX_UPLOAD_BYTES, QUEUE_SIZE, READERS
+from lab_utils.net import LOOPBACK, LocalServer, is_loopback, keep_local_direct, listening_socket
 from lab_utils.signals import orderly_end
 from text_recognizer import decoding
-from text_recognizer.errors import ImageTooLargeError, RecognizerError
-from text_recognizer.places import keep_home_clean, lab_folder
+from text_recognizer.errors import RecognizerError
+from text_recognizer.places import SAMPLE_PAGES, keep_home_clean, lab_folder
 
 if TYPE_CHECKING:
-    from fastapi import FastAPI, Request
-    from starlette.responses import Response
     from starlette.types import ASGIApp
 
-    from lab_utils.app.routes import Inputs
     from lab_utils.predictors import Predictor
 
 DEFAULT_PORT = 7860
 AUTH_VARIABLE = "LAB_APP_AUTH"
-_LOOPBACKS = (LOOPBACK, "localhost", "::1")
 
 
 class ServerError(RecognizerError):
@@ -135,20 +125,16 @@ class Frontend:
         public link unless `share=True`, also on Colab.
 
         Args:
-            server_name: address to listen on.
-            server_port: port; 0 takes a free one, and None DEFAULT_PORT, or a free one where that
-                is taken.
-            share: also make a public link, through Gradio's server.
+            server_port: 0 takes a free one, and None DEFAULT_PORT, or a free one where that is
+                taken.
             auth: name and password that page and API ask for; or several such pairs.
             hosts: names under which browsers reach the app, besides localhost and addresses in
                 numbers; "*" for any. None: any where a tunnel or a hosted notebook's proxy chooses
                 the name (`share=True`, Colab, ...) or another address than this machine's own is
                 listened on, else no more.
             mcp_server: also offer the endpoints as tools, by the Model Context Protocol.
-            inline: show the page in the notebook, if this is one.
             height: px of the page in the notebook.
             prevent_thread_lock: return at once; False waits until Ctrl-C.
-            quiet: print no address.
 
         Raises:
             ServerError: the port is taken, or no public link can be made.
@@ -157,25 +143,17 @@ class Frontend:
             raise ServerError(
                 "Gradio's MCP endpoint ignores the password; use --mcp or --auth, not both."
             )
-        if self._server is not None:
-            self.close()
+        self.close()
         host = server_name.strip("[]")
         listening = listening_socket(server_port, host, ServerError, preferred=DEFAULT_PORT)
         self.server_port = listening.getsockname()[1]
         shown = {"0.0.0.0": LOOPBACK, "::": "::1"}.get(host, host)
         self.local_url = f"http://{f'[{shown}]' if ':' in shown else shown}:{self.server_port}/"
         if hosts is None:
-            hosts = ("*",) if share or host not in _LOOPBACKS or _is_hosted_notebook() else ()
+            hosts = ("*",) if share or not is_loopback(host) or _is_hosted_notebook() else ()
         app = self._application(auth, hosts, mcp_server)
-        self._server = LocalServer(
-            "app",
-            self.local_url,
-            app,
-            listening,
-            ServerError,
-            lifespan="on",
-            timeout_graceful_shutdown=2,
-        )
+        options = {"lifespan": "on", "timeout_graceful_shutdown": 2}
+        self._server = LocalServer("app", self.local_url, app, listening, ServerError, **options)
         self._server.start()
         if share:
             self.share_url = self._shared()
@@ -189,10 +167,9 @@ class Frontend:
 
     def wait(self) -> None:
         """Waits until Ctrl-C, SIGTERM or SIGHUP, then ends the server."""
-        ended = threading.Event()
         try:
             with orderly_end():
-                ended.wait()
+                threading.Event().wait()
         finally:
             self.close()
 
@@ -214,10 +191,10 @@ class Frontend:
         from fastapi import FastAPI
 
         from lab_utils.app import frontend
-        from lab_utils.app.routes import GradioRoutes
+        from lab_utils.app.login import LoginFirst
+        from lab_utils.app.routes import GradioRoutes, add_one_step_calls
         from lab_utils.app.theme import lab_theme
         from lab_utils.middleware import RequestLimits
-        from text_recognizer.places import SAMPLE_PAGES
 
         inputs = {}
         for number, function in self.page.fns.items():
@@ -226,7 +203,7 @@ class Frontend:
             ]
             inputs |= {number: types, function.api_name: types}
         app = FastAPI(openapi_url=None)
-        self._add_run(app, inputs)
+        add_one_step_calls(app, self.functions, inputs)
         gr.mount_gradio_app(
             app,
             self.page,
@@ -247,37 +224,8 @@ class Frontend:
             allowed_paths=[str(SAMPLE_PAGES)],
         )
         served = RequestLimits(GradioRoutes(app, inputs), most_bytes=MAX_REQUEST_BYTES, hosts=hosts)
-        if not auth:
-            return served
-        from lab_utils.app.login import Login, LoginFirst
-
-        login = Login(dict([auth] if isinstance(auth[0], str) else auth))
-        form = RequestLimits(login.answer, most_bytes=LOGIN_BYTES, hosts=hosts)
-        return LoginFirst(served, login, form)
-
-    def _add_run(self, app: "FastAPI", inputs: "Inputs") -> None:
-        """The API's call in one step, with HTTP status codes of its own."""
-        from fastapi import Request
-
-        from lab_utils.app import names
-        from lab_utils.app.routes import run
-        from lab_utils.middleware import json_refusal
-
-        read = {
-            names.PREDICT: self.functions.reading_of_image,
-            names.PREDICT_BASE64: self.functions.reading_of_base64,
-            names.READ_BASE64: self.functions.reading_of_base64,
-        }
-
-        async def call(request: Request) -> dict:
-            return await run(request, inputs, read)
-
-        def refused(_request: "Request", error: RecognizerError) -> "Response":
-            return json_refusal(_status(error), str(error))
-
-        for way in ("run", "api"):
-            app.add_api_route(f"/gradio_api/{way}/{{endpoint}}", call, methods=["POST"])
-        app.add_exception_handler(RecognizerError, refused)
+        users = dict([auth] if isinstance(auth[0], str) else auth) if auth else {}
+        return LoginFirst(served, users, hosts) if users else served
 
     def _shared(self) -> str:
         from gradio import networking
@@ -322,17 +270,6 @@ def serve(frontend: Frontend, *, open_browser: bool = False, **options: Any) -> 
 
         webbrowser.open(url)
     frontend.wait()
-
-
-def _status(error: RecognizerError) -> int:
-    from lab_utils.app.admission import BusyError
-    from lab_utils.app.events import InternalError, ReaderAwayError
-
-    if isinstance(error, BusyError | ReaderAwayError):
-        return 503
-    if isinstance(error, InternalError):
-        return 500
-    return 413 if isinstance(error, ImageTooLargeError) else 422
 
 
 def _is_hosted_notebook() -> bool:

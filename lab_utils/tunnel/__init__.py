@@ -4,7 +4,7 @@ Both end at the same authentication proxy on this machine, which asks visitors f
 """
 
 from lab_utils.tunnel.errors import TunnelDownError, TunnelError
-from lab_utils.tunnel.opening import LinkSettings, open_link, open_ssh_tunnel, open_tunnel
+from lab_utils.tunnel.opening import LinkSettings, open_link
 from lab_utils.tunnel.tunnel import Tunnel
 
 __all__ = [
@@ -13,6 +13,4 @@ __all__ = [
     "TunnelDownError",
     "TunnelError",
     "open_link",
-    "open_ssh_tunnel",
-    "open_tunnel",
 ]

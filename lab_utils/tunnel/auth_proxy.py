@@ -7,20 +7,22 @@ whole, so a slow visitor does not keep the app busy; answers are passed on piece
 streams of events arrive as they are sent.
 """
 
-import asyncio
 import secrets
 
+import anyio
 import httpx
 from starlette.datastructures import Headers
+from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.types import Message, Receive, Scope, Send
 
+from lab_utils.logins import RETRY, TOO_MANY, LoginQueue, LoginQueueFullError
 from lab_utils.middleware import ANY_HOST, RequestLimits
 from lab_utils.net import LOOPBACK, LocalServer, listening_socket
 from lab_utils.tunnel.connections import Connection, Connections
 from lab_utils.tunnel.errors import TunnelError
 from lab_utils.tunnel.headers import Names
-from lab_utils.tunnel.login import Login, LoginQueue, LoginQueueFullError
+from lab_utils.tunnel.login import Login
 
 MARK = "x-lab-tunnel"
 """Header of every answer that passed the proxy, its own included: an answer without it doesn't come
@@ -48,7 +50,7 @@ class AuthProxy:
     def __init__(self, app_port: int, login: Login | None) -> None:
         self.mark = secrets.token_hex(8)
         self._app_url = f"http://{LOOPBACK}:{app_port}"
-        self._logins = LoginQueue(login) if login else None
+        self._login, self._queue = login, LoginQueue()
         self._names: Names | None = None
         self._app: httpx.AsyncHTTPTransport | None = None
         self._connections = Connections()
@@ -99,11 +101,8 @@ class AuthProxy:
             return
         with connection.in_use():
             refusal = await self._refusal(scope, connection)
-            if refusal is None:
-                connection.let_in = True
-                await self._whole_requests(scope, receive, self._marked(send))
-            else:
-                await refusal(scope, receive, self._marked(send))
+            connection.let_in = refusal is None
+            await (refusal or self._whole_requests)(scope, receive, self._marked(send))
 
     async def _refusal(self, scope: Scope, connection: Connection) -> Response | None:
         """The answer to a request that isn't passed on."""
@@ -121,16 +120,16 @@ class AuthProxy:
             return _refuse(501, "This link passes HTTP only, no WebSockets.")
         if not self._names.is_public(headers.get("host", "")):
             return _refuse(403, "Wrong host name. Use the link exactly as it was given to you.")
-        if self._logins is None:
+        return await self._login_refusal(headers.get("authorization"), connection.let_in)
+
+    async def _login_refusal(self, given: str | None, was_let_in: bool) -> Response | None:
+        if self._login is None:
             return None
-        given = headers.get("authorization")
         try:
-            if given and await self._logins.is_right(given, at_once=connection.let_in):
+            if given and await self._queue.check(lambda: self._login.is_in(given), was_let_in):
                 return None
         except LoginQueueFullError:
-            later = {"retry-after": "8"}
-            return _refuse(429, "Too many wrong passwords; try again in a few seconds.", later)
-        connection.let_in = False
+            return _refuse(429, TOO_MANY, RETRY)
         return _refuse(401, "This link needs a name and a password.", _CHALLENGE)
 
     def _marked(self, send: Send) -> Send:
@@ -146,20 +145,20 @@ class AuthProxy:
 
     async def _relay(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Passes a whole request on and the answer back, until the answer or the visitor ends."""
-        request = self._request(scope, await _body(receive))
-        passing = asyncio.create_task(self._pass(request, scope, receive, send))
-        leaving = asyncio.create_task(_visitor_left(receive))
-        try:
-            await asyncio.wait({passing, leaving}, return_when=asyncio.FIRST_COMPLETED)
-            if passing.done() and not passing.result():
+        request = self._request(scope, await Request(scope, receive).body())
+        async with anyio.create_task_group() as group:
+
+            async def watch() -> None:
+                await _visitor_left(receive)
+                group.cancel_scope.cancel()
+
+            group.start_soon(watch)
+            if not await self._pass(request, scope, receive, send):
                 # A broken connection says that the answer is not whole.
                 if connection := self._connections.of(scope):
                     connection.drop()
-                await leaving
-        finally:
-            for task in (passing, leaving):
-                task.cancel()
-            await asyncio.gather(passing, leaving, return_exceptions=True)
+                await anyio.sleep_forever()
+            group.cancel_scope.cancel()
 
     async def _pass(
         self, request: httpx.Request, scope: Scope, receive: Receive, send: Send
@@ -181,7 +180,8 @@ class AuthProxy:
         except httpx.TransportError:
             return False
         finally:
-            await answer.aclose()
+            with anyio.CancelScope(shield=True):
+                await answer.aclose()
         await send({"type": "http.response.body"})
         return True
 
@@ -191,7 +191,7 @@ class AuthProxy:
         return httpx.Request(
             scope["method"],
             self._app_url,
-            headers=self._names.towards_app(scope["headers"], self._logins is not None),
+            headers=self._names.towards_app(scope["headers"], self._login is not None),
             content=body or None,
             extensions={"target": target},  # as it came: httpx would encode some of it again
         )
@@ -206,16 +206,6 @@ class AuthProxy:
             limits = httpx.Limits(max_connections=None, max_keepalive_connections=0)
             self._app = httpx.AsyncHTTPTransport(limits=limits, trust_env=False)
         return self._app
-
-
-async def _body(receive: Receive) -> bytes:
-    """The body of a request that has arrived."""
-    pieces, more = [], True
-    while more:
-        message = await receive()
-        pieces.append(message.get("body", b""))
-        more = message.get("more_body", False)
-    return b"".join(pieces)
 
 
 async def _visitor_left(receive: Receive) -> None:

@@ -9,6 +9,7 @@ import asyncio
 import functools
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from typing import Any
 
 from starlette.types import Scope
 from uvicorn.protocols.http.h11_impl import H11Protocol
@@ -26,7 +27,7 @@ class Connection(H11Protocol):
         busy: whether a request is being answered.
     """
 
-    def __init__(self, connections: "Connections", **options) -> None:
+    def __init__(self, connections: "Connections", **options: Any) -> None:
         super().__init__(**options)
         self.let_in = self.busy = False
         self._connections = connections
@@ -60,8 +61,7 @@ class Connection(H11Protocol):
 
     def drop(self) -> None:
         """Ends the connection at once."""
-        if self.transport is not None:
-            self.transport.abort()
+        self.transport.abort()
 
     def _expect_head(self) -> None:
         self._deadline = asyncio.get_running_loop().call_later(HEAD_SECONDS, self.drop)
@@ -78,7 +78,6 @@ class Connections:
     def __init__(self) -> None:
         self.protocol = functools.partial(Connection, self)
         self._open: dict[tuple[str, int], Connection] = {}
-        self._loop: asyncio.AbstractEventLoop | None = None
 
     @property
     def full(self) -> bool:
@@ -91,11 +90,9 @@ class Connections:
 
     def add(self, one: Connection) -> None:
         """Takes a new one; the one that can best be spared is dropped where there are too many."""
-        self._loop = asyncio.get_running_loop()
         if len(self._open) >= MOST_CONNECTIONS:
-            others = self._open.values()
-            spared = next((other for other in others if not other.let_in), None)
-            spared = spared or next((other for other in others if not other.busy), None)
+            others = sorted(self._open.values(), key=lambda other: other.let_in)
+            spared = next((other for other in others if not (other.let_in and other.busy)), None)
             if spared is not None:
                 self.remove(spared)
                 spared.drop()
@@ -108,10 +105,6 @@ class Connections:
 
     def drop_all(self) -> None:
         """Ends all of them, from any thread."""
-        if self._loop is not None:
-            with suppress(RuntimeError):  # the loop has ended, and they with it
-                self._loop.call_soon_threadsafe(self._drop_each)
-
-    def _drop_each(self) -> None:
         for one in list(self._open.values()):
-            one.drop()
+            with suppress(RuntimeError):  # the loop has ended, and they with it
+                one.loop.call_soon_threadsafe(one.drop)

@@ -8,7 +8,6 @@ app refuses without a tunnel, it refuses through one.
 """
 
 from collections.abc import Iterable
-from urllib.parse import urlsplit
 
 from lab_utils.net import host_name
 
@@ -17,9 +16,9 @@ Headers = list[tuple[bytes, bytes]]
 # They concern one connection (RFC 9110, 7.6.1).
 _HOP = {b"connection", b"keep-alive", b"proxy-connection", b"te", b"trailer", b"upgrade"}
 _HOP |= {b"transfer-encoding"}
-_LENGTH = {b"content-length"}  # a request's is that of the body which has arrived
-_SET_HERE = {b"host", b"expect", b"forwarded", b"x-forwarded-host", b"x-forwarded-proto"}
-_SET_HERE |= {b"x-forwarded-port", b"x-forwarded-prefix"}
+# The length is that of the body which has arrived.
+_SET_HERE = {b"host", b"expect", b"content-length", b"forwarded", b"x-forwarded-host"}
+_SET_HERE |= {b"x-forwarded-proto", b"x-forwarded-port", b"x-forwarded-prefix"}
 
 
 class Names:
@@ -31,15 +30,12 @@ class Names:
     """
 
     def __init__(self, public_url: str, app_url: str) -> None:
-        parts = urlsplit(public_url)
-        self._public = public_url.rstrip("/").encode()
-        self._public_name = host_name(parts.netloc)
-        self._public_netloc, self._scheme = parts.netloc.encode(), parts.scheme.encode()
-        self._app = app_url.removeprefix("http://").encode()
+        self._public_url, self._app_url = public_url.rstrip("/").encode(), app_url.encode()
+        self._scheme, _, self._public = self._public_url.partition(b"://")
 
     def is_public(self, host: str) -> bool:
         """Whether a Host header holds the link's name."""
-        return host_name(host) == self._public_name
+        return host_name(host) == host_name(self._public.decode())
 
     def towards_app(self, headers: Iterable[tuple[bytes, bytes]], with_login: bool) -> Headers:
         """A request's headers as the app gets them.
@@ -47,16 +43,13 @@ class Names:
         Args:
             with_login: the proxy asked for the login, which is not for the app to see.
         """
-        dropped = _HOP | _LENGTH | _SET_HERE | ({b"authorization"} if with_login else set())
+        dropped = _HOP | _SET_HERE | ({b"authorization"} if with_login else set())
+        kept = [(name, value) for name, value in headers if name not in dropped]
         return [
-            (b"host", self._app),
-            *(
-                (name, self._app_origin(value) if name == b"origin" else value)
-                for name, value in headers
-                if name not in dropped
-            ),
-            (b"x-forwarded-host", self._public_netloc),
+            (b"host", self._app_url.removeprefix(b"http://")),
+            (b"x-forwarded-host", self._public),
             (b"x-forwarded-proto", self._scheme),
+            *((name, self._origin(value) if name == b"origin" else value) for name, value in kept),
         ]
 
     def towards_visitor(self, headers: Iterable[tuple[bytes, bytes]]) -> Headers:
@@ -67,12 +60,11 @@ class Names:
             if name.lower() not in _HOP
         ]
 
-    def _app_origin(self, origin: bytes) -> bytes:
-        return b"http://" + self._app if origin == self._public else b"null"
+    def _origin(self, origin: bytes) -> bytes:
+        return self._app_url if origin == self._public_url else b"null"
 
     def _public_place(self, location: bytes) -> bytes:
-        for scheme in (b"http://", b"https://"):
-            own = scheme + self._app
-            if location == own or location.startswith(own + b"/"):
-                return self._public + location.removeprefix(own)
+        place = location.replace(b"https://", b"http://", 1)
+        if place == self._app_url or place.startswith(self._app_url + b"/"):
+            return self._public_url + place.removeprefix(self._app_url)
         return location

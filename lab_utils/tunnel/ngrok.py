@@ -44,15 +44,10 @@ _CODE = re.compile(r"ERR_NGROK_(\d+)")
 _REFUSALS: list[tuple[set[int] | range, type[TunnelError], str]] = [
     # https://ngrok.com/docs/errors: codes, the error, and its sentence
     (
-        {105, 106, 4018},
+        {105, 106, 107, 4018},
         TunnelError,
-        "ngrok does not accept this token ({code}); copy yours from {page}.",
-    ),
-    (
-        {107},
-        TunnelError,
-        "This ngrok token is no longer valid ({code}): it was reset or revoked. "
-        "Copy the new one from {page}.",
+        "ngrok does not accept this token: it is wrong, reset or revoked ({code}); copy yours from "
+        f"{TOKEN_PAGE}.",
     ),
     (
         {108, 334},
@@ -61,16 +56,15 @@ _REFUSALS: list[tuple[set[int] | range, type[TunnelError], str]] = [
         "close that one first.",
     ),
     (
-        {120, 121},
-        TunnelError,
-        "The ngrok agent {agent} is too old ({code}); delete it, and the next start downloads a "
-        "new one.",
-    ),
-    (
         range(307, 332),  # every code of a domain that can't be bound
         TunnelError,
         "{domain} is not a domain of this ngrok account ({code}); reserve it on ngrok's "
         "dashboard, or leave --domain out.",
+    ),
+    (
+        range(100_000),
+        TunnelError,
+        "ngrok refused the tunnel: {said} ({code}).",
     ),
 ]
 
@@ -84,14 +78,10 @@ class Ngrok(ProgramWay):
     """
 
     def __init__(self, token: str, domain: str | None = None) -> None:
-        super().__init__()
         self._token, self._domain = token, domain
 
     def open(self, port: int) -> str:
-        """Starts the agent and returns the address that leads to 127.0.0.1:port.
-
-        Raises TunnelError, or TunnelDownError if it may work a little later.
-        """
+        """Starts the agent; see `lab_utils.tunnel.program.Way`."""
         agent = agent_path()
         try:
             with _config_file(self._token) as config:
@@ -125,26 +115,17 @@ class Ngrok(ProgramWay):
         said = logged or failed.get("error") or "no answer"
         said = " ".join(said.replace("\\r", " ").replace("\\n", " ").split())
         said = said.replace(self._token, "(the token)")
-        short = said if len(said) <= 160 else f"{said[:160]}..."
-        if code := _CODE.search(said):
-            for numbers, error, sentence in _REFUSALS:
-                if int(code[1]) in numbers:
-                    domain = self._domain or "The address"
-                    return error(
-                        sentence.format(code=code[0], agent=agent, domain=domain, page=TOKEN_PAGE)
-                    )
-            return TunnelError(f"ngrok refused the tunnel: {short} ({code[0]}).")
-        if logged:
-            return TunnelDownError(
-                f"ngrok's servers can't be reached ({short}); check the network, or, {OTHER_WAYS}"
-            )
-        if failed.get("status") == 404:
-            return TunnelError(f"The ngrok agent {agent} is too old; delete it, and try again.")
+        code, said = _CODE.search(said), said[:160]
+        if code:
+            error, sentence = next((e, s) for codes, e, s in _REFUSALS if int(code[1]) in codes)
+            domain = self._domain or "The address"
+            return error(sentence.format(code=code[0], domain=domain, said=said))
         if failed.get("status"):
-            return TunnelError(f"ngrok refused the tunnel: {short}")
+            return TunnelError(f"ngrok's agent {agent} refused the tunnel: {said}")
+        what = "reach its servers" if logged else "start"
         return TunnelDownError(
-            f"The ngrok agent {agent} did not start in {START_SECONDS} s ({short}); try again, "
-            f"delete it for a new one, or, {OTHER_WAYS}"
+            f"ngrok's agent {agent} did not {what} in {START_SECONDS} s ({said}); check the "
+            f"network, delete the agent for a new one, or, {OTHER_WAYS}"
         )
 
 
@@ -192,11 +173,6 @@ def _install(path: Path) -> None:
         raise TunnelDownError(
             f"ngrok's agent could not be downloaded ({last.rpartition('https://')[2]}); check the "
             f"network, name an agent in {AGENT_VARIABLE}, or, {OTHER_WAYS}"
-        ) from None
-    except OSError as error:
-        raise TunnelError(
-            f"ngrok's agent can't be stored in {path.parent} ({error.strerror}); name an agent in "
-            f"{AGENT_VARIABLE}."
         ) from None
 
 

@@ -5,12 +5,11 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from lab_utils.tunnel.errors import TunnelError
 from lab_utils.tunnel.login import MADE, login_of
 from lab_utils.tunnel.ngrok import Ngrok
-from lab_utils.tunnel.ssh import Ssh, parse_destination
+from lab_utils.tunnel.ssh import Ssh
 from lab_utils.tunnel.target import check_port
 from lab_utils.tunnel.token import find_token
 from lab_utils.tunnel.tunnel import Tunnel
@@ -41,7 +40,7 @@ class LinkSettings:
 
 def open_link(
     port: int,
-    settings: LinkSettings,
+    settings: LinkSettings | None = None,
     *,
     token: str | None = None,
     any_program: bool = False,
@@ -53,20 +52,20 @@ def open_link(
     notebook's cell is run again.
 
     Args:
-        settings: which way, and what the link asks for.
+        settings: which way, and what the link asks for; see LinkSettings for the defaults.
         token: the ngrok account's token; None to find it, see `lab_utils.tunnel.token`.
         any_program: also link a port with another program than the lab's app.
         say: takes a line when the link breaks off, and when it is open again.
 
     Raises TunnelError, with a sentence that says what to do.
     """
+    settings = settings or LinkSettings()
     login, domain = login_of(settings.auth), _domain(settings.domain)
-    host = parse_destination(settings.ssh) if settings.ssh is not None else None
+    way = None
+    if settings.ssh is not None:
+        way = Ssh(settings.ssh, settings.remote_port, domain, settings.ssh_config)
     check_port(port, any_program)
-    if host is None:
-        way = Ngrok(token or find_token(), domain)
-    else:
-        way = Ssh(host, settings.remote_port, domain, settings.ssh_config)
+    way = way or Ngrok(token or find_token(), domain)
     if not _open:
         atexit.register(_close_all)
     earlier = _open.pop(port, None)
@@ -74,28 +73,6 @@ def open_link(
         earlier.close()
     tunnel = _open[port] = Tunnel(port, way, login, say)
     return tunnel
-
-
-def open_tunnel(
-    port: int, auth: str | None = MADE, domain: str | None = None, **options: Any
-) -> Tunnel:
-    """Opens a link through ngrok; the arguments are those of LinkSettings and `open_link`."""
-    return open_link(port, LinkSettings(auth, domain), **options)
-
-
-def open_ssh_tunnel(
-    port: int,
-    destination: str,
-    auth: str | None = MADE,
-    domain: str | None = None,
-    *,
-    remote_port: int = DEFAULT_REMOTE_PORT,
-    ssh_config: Path | None = None,
-    **options: Any,
-) -> Tunnel:
-    """Opens a link through `destination`; see LinkSettings and `open_link`."""
-    settings = LinkSettings(auth, domain, destination, remote_port, ssh_config)
-    return open_link(port, settings, **options)
 
 
 def _close_all() -> None:

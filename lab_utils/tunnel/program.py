@@ -13,7 +13,10 @@ class Way(Protocol):
     """What makes a port of this machine reachable from outside."""
 
     def open(self, port: int) -> str:
-        """The public address; raises TunnelError, or TunnelDownError if trying again may help."""
+        """The public address that leads to 127.0.0.1:port.
+
+        Raises TunnelError, or TunnelDownError if it may work a little later.
+        """
 
     def is_running(self) -> bool: ...
 
@@ -23,8 +26,7 @@ class Way(Protocol):
 class ProgramWay:
     """A way through a program, which says on one of its streams what becomes of the link."""
 
-    def __init__(self) -> None:
-        self._process: Popen | None = None
+    _process: Popen | None = None
 
     def is_running(self) -> bool:
         """Whether the program runs."""
@@ -43,10 +45,9 @@ class ProgramWay:
             stream: "stdout" or "stderr".
             options: further ones of Popen.
         """
-        streams = {"stdout": DEVNULL, "stderr": DEVNULL}
-        process = self._process = start_kept(
-            command, text=True, errors="replace", **streams | {stream: PIPE}, **options
-        )
+        streams = {"stdout": DEVNULL, "stderr": DEVNULL, stream: PIPE}
+        process = start_kept(command, text=True, errors="replace", **streams, **options)
+        self._process = process
         lines = getattr(process, stream)
         late = threading.Timer(seconds, end_kept, [process])
         late.start()

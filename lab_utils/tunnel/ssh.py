@@ -8,7 +8,6 @@ import re
 import shutil
 import subprocess
 from collections import deque
-from dataclasses import dataclass
 from pathlib import Path
 
 from lab_utils.net import LOOPBACK
@@ -19,7 +18,7 @@ START_SECONDS = 30.0
 _LAST_LINES = 20
 
 _DESTINATION = re.compile(
-    r"(?:(?P<user>[^@\s-][^@\s]*)@)?(?P<host>\[[\w:.%]+\]|[^\s:@/-][^\s:@/]*)(?::(?P<port>\d+))?"
+    r"([^@\s-][^@\s]*@)?(?P<host>\[[\w:.%]+\]|[^\s:@/-][^\s:@/]*)(:(?P<port>\d{1,5}))?"
 )
 _OPTIONS = (
     "ExitOnForwardFailure=yes",
@@ -38,55 +37,37 @@ _FORWARDED = "remote forward success"
 _NOT_FORWARDED = re.compile(r"remote port forwarding failed|remote forward failure", re.IGNORECASE)
 
 
-@dataclass(frozen=True)
-class Destination:
-    """`user@host:port` in its parts; `port` None for ssh's own choice."""
-
-    user: str | None
-    host: str
-    port: int | None
-
-    def __str__(self) -> str:
-        return f"{self.user}@{self.host}" if self.user else self.host
-
-
-def parse_destination(text: str) -> Destination:
-    """The parts of `[user@]host[:port]`; raises TunnelError for others, such as ssh's options."""
-    found = _DESTINATION.fullmatch(text)
-    port = int(found["port"]) if found and found["port"] else None
-    if found is None or (port is not None and not 0 < port < 65536):
-        raise TunnelError(f"{text!r} is not an address for ssh; give user@host or user@host:port.")
-    return Destination(found["user"], found["host"].strip("[]"), port)
-
-
 class Ssh(ProgramWay):
     """`ssh -N -R`; see `lab_utils.tunnel.program.Way`.
 
     Args:
-        destination: the host.
+        destination: the host, as `[user@]host[:port]`.
         remote_port: the port there.
         domain: the name under which a reverse proxy on the host serves that port with HTTPS; the
             port is then opened on the host's loopback only. None: it is opened on all its
             addresses, without HTTPS.
         config: file of ssh's settings instead of the user's own.
+
+    Raises TunnelError for another destination, such as an option of ssh.
     """
 
     def __init__(
         self,
-        destination: Destination,
+        destination: str,
         remote_port: int,
         domain: str | None = None,
         config: Path | None = None,
     ) -> None:
-        super().__init__()
-        self._destination, self._remote_port, self._domain = destination, remote_port, domain
-        self._config = config
+        found = _DESTINATION.fullmatch(destination)
+        if found is None or not 0 < int(found["port"] or 22) < 65536:
+            raise TunnelError(
+                f"{destination!r} is not an address for ssh; give user@host or user@host:port."
+            )
+        self._destination, self._host = destination, found["host"].strip("[]")
+        self._remote_port, self._domain, self._config = remote_port, domain, config
 
     def open(self, port: int) -> str:
-        """Starts ssh and returns the address that leads to 127.0.0.1:port.
-
-        Raises TunnelError, or TunnelDownError if it may work a little later.
-        """
+        """Starts ssh; see `lab_utils.tunnel.program.Way`."""
         listen = LOOPBACK if self._domain else "*"
         forward = f"{listen}:{self._remote_port}:{LOOPBACK}:{port}"
         try:
@@ -109,9 +90,7 @@ class Ssh(ProgramWay):
         options = [word for option in _OPTIONS for word in ("-o", option)]
         if self._config is not None:
             options += ["-F", str(self._config)]
-        if self._destination.port is not None:
-            options += ["-p", str(self._destination.port)]
-        return [program, *options, *arguments, "--", str(self._destination)]
+        return [program, *options, *arguments, "--", f"ssh://{self._destination}"]
 
     def _real_host(self) -> str:
         """The host's name or address: what is given may be a nickname from ssh's settings."""
@@ -134,26 +113,23 @@ class Ssh(ProgramWay):
 
     def _error(self, said: str) -> TunnelError:
         """The error for ssh's last lines."""
-        destination = self._destination
+        destination, host = self._destination, self._host
         if _NOT_FORWARDED.search(said):
             return TunnelDownError(
-                f"Port {self._remote_port} of {destination.host} is taken, or its sshd doesn't "
-                "allow you to forward it; give another --remote-port, or see AllowTcpForwarding "
-                "there."
+                f"Port {self._remote_port} of {host} is taken, or its sshd doesn't allow you to "
+                "forward it; give another --remote-port, or see AllowTcpForwarding there."
             )
         if "Host key verification failed" in said:
             return TunnelError(
-                f"ssh does not know {destination.host}'s key, or the host sent another one; "
-                f"connect once with `ssh {destination}` and compare its fingerprint."
+                f"ssh does not know {host}'s key, or the host sent another one; connect once with "
+                f"`ssh ssh://{destination}` and compare its fingerprint."
             )
         if "Permission denied" in said or "Too many authentication failures" in said:
             return TunnelError(
-                f"{destination.host} does not let {destination.user or 'you'} in without a "
-                f"password; set up a key (ssh-copy-id {destination}), or add it to the agent "
-                "(ssh-add)."
+                f"{host} does not let you in without a password; set up a key with ssh-copy-id, or "
+                "add it to the agent with ssh-add."
             )
-        place = f"{destination.host}, port {destination.port or 22}"
-        return TunnelDownError(f"ssh did not reach {place} ({_last(said) or 'no answer'}).")
+        return TunnelDownError(f"ssh did not reach {destination} ({_last(said) or 'no answer'}).")
 
 
 def _last(text: str) -> str:

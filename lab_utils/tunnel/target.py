@@ -12,8 +12,6 @@ from lab_utils.net import LOOPBACK, http_client
 from lab_utils.tunnel.errors import TunnelError
 
 _SECONDS = 10.0
-_INFO = "/gradio_api/info"
-_ENDPOINT = "/predict"
 
 # In /proc/net/tcp: the state of a socket that listens, and the addresses that 127.0.0.1 leads to.
 _LISTENS = "0A"
@@ -38,7 +36,7 @@ def check_port(port: int, any_program: bool = False) -> None:
     owner = _owner(port)
     if owner is not None and owner != os.getuid():
         raise TunnelError(
-            f"Port {port} belongs to a program of another user of this machine ({_user(owner)}); "
+            f"Port {port} belongs to a program of another user of this machine ({owner}); "
             "give the port of your own app, or --any-program to open this one anyway."
         )
     if not _is_app(port):
@@ -49,13 +47,13 @@ def check_port(port: int, any_program: bool = False) -> None:
 
 
 def _is_app(port: int) -> bool:
-    with suppress(httpx.HTTPError, ValueError, AttributeError):
+    try:
         with http_client(_SECONDS, local=True) as client:
-            answer = client.get(f"http://{LOOPBACK}:{port}{_INFO}")
-        if answer.status_code == 401:  # it asks for a login before it says what it offers
-            return True
-        return answer.status_code == 200 and _ENDPOINT in answer.json().get("named_endpoints", {})
-    return False
+            answer = client.get(f"http://{LOOPBACK}:{port}/gradio_api/info")
+            # With a login, it asks for that before it says what it offers.
+            return answer.status_code == 401 or "/predict" in answer.json()["named_endpoints"]
+    except (httpx.HTTPError, ValueError, LookupError, TypeError):
+        return False
 
 
 def _owner(port: int) -> int | None:
@@ -70,11 +68,3 @@ def _owner(port: int) -> int | None:
                 if (fields[3], int(number, 16)) == (_LISTENS, port) and address in _ADDRESSES:
                     return int(fields[7])
     return None
-
-
-def _user(number: int) -> str:
-    import pwd
-
-    with suppress(KeyError):
-        return pwd.getpwuid(number).pw_name
-    return f"user {number}"

@@ -2,6 +2,7 @@
 
 import os
 import sys
+from contextlib import suppress
 
 from lab_utils.setup.project import on_colab
 from lab_utils.tunnel.errors import OTHER_WAYS, TunnelError
@@ -15,7 +16,17 @@ def find_token() -> str:
 
     Only a terminal asks for it. Raises TunnelError if there is none.
     """
-    token = os.environ.get(VARIABLE, "").strip() or _from_colab() or _typed()
+    token = os.environ.get(VARIABLE, "").strip()
+    if not token and on_colab():
+        from google.colab import userdata
+
+        with suppress(Exception):  # no such secret, or the notebook may not read it
+            token = (userdata.get(VARIABLE) or "").strip()
+    if not token and sys.stdin and sys.stdin.isatty():
+        from getpass import getpass
+
+        with suppress(EOFError):
+            token = getpass(f"ngrok's token ({TOKEN_PAGE}), not shown: ").strip()
     if not token:
         raise TunnelError(
             f"ngrok needs a token: put the one from {TOKEN_PAGE} into {VARIABLE}; {OTHER_WAYS}"
@@ -28,25 +39,3 @@ def find_token() -> str:
 def is_token(text: str) -> bool:
     """Whether a text could be a token."""
     return text.isascii() and text.isprintable() and " " not in text
-
-
-def _from_colab() -> str:
-    if not on_colab():
-        return ""
-    from google.colab import userdata
-
-    try:
-        return (userdata.get(VARIABLE) or "").strip()
-    except Exception:  # no such secret, or the notebook may not read it: then there is none
-        return ""
-
-
-def _typed() -> str:
-    if not sys.stdin or not sys.stdin.isatty():
-        return ""
-    from getpass import getpass
-
-    try:
-        return getpass(f"ngrok's token ({TOKEN_PAGE}), not shown: ").strip()
-    except EOFError:
-        return ""

@@ -17,7 +17,7 @@
 # - what a browser and a program send, and what base64 costs;
 # - how to call the API by hand: in one step, in two steps with events, with curl and with a client;
 # - what many users at once do to an app, and how it says that it is busy;
-# - what feedback is good for, and what must not happen to it;
+# - how to use feedback, and how to protect it;
 # - how to test a page, and how to let others in.
 
 # %% tags=["setup"]
@@ -26,9 +26,9 @@
 # %% [markdown]
 # ## A model that only you can use
 #
-# `ParagraphTextRecognizer` reads a page, if you have Python, this project and the model file.
-# Most people have none of the three. They have a browser. And a program in another language has
-# HTTP. So a web app is put in front of the model, and everybody who has a page takes the same way:
+# `ParagraphTextRecognizer` reads a page, if you have Python, this project and the model file. Most
+# people have none of the three, but everyone has a browser, and every program can speak HTTP. So we
+# put a web app in front of the model, and every page takes the same way:
 
 # %%
 import os
@@ -51,7 +51,7 @@ recognizer = packaged_recognizer()
 # %%
 figures.show(
     draw.way_of_a_page(),
-    "Figure 1. The ways of a page. Sections 1 to 6 go along them.",
+    "Figure 1. How a page reaches the model. Sections 1 to 6 follow these arrows.",
     "Three senders, a browser, a program and a Python client, have arrows to a box named Gradio. "
     "An arrow leads on to a gate that bounds how many read and wait, and from there to a "
     "predictor, which is the model in this process or a model service.",
@@ -81,11 +81,11 @@ _ = tiny.launch(share=False, prevent_thread_lock=True, quiet=True, height=420)
 # notebook's process: it is gone when the kernel stops, and until then it listens on 127.0.0.1,
 # where only this machine can reach it.
 #
-# Now give it something wrong: press *Submit* without a page. It says "Error", and no more. Which is
-# right, as far as Gradio knows: an exception may hold paths, addresses or keys of the server, so
-# its text is not shown to strangers. Only the text of a `gr.Error` is. That leaves you to say which
-# errors are the user's business. Here the recognizer has said it already: a `RecognizerError` is a
-# sentence for the user, all others are bugs.
+# Now give it something wrong: press *Submit* without a page. It says "Error" and nothing else.
+# Gradio is right to do so: an exception may contain paths, addresses or keys of the server, so
+# strangers must not see its text. They only see the text of a `gr.Error`. So you decide which
+# errors a user should see. The recognizer has already decided: a `RecognizerError` is a sentence
+# for the user, and everything else is a bug.
 
 # %% [markdown]
 # ### Exercise 1: The function behind the page (10 minutes)
@@ -93,12 +93,13 @@ _ = tiny.launch(share=False, prevent_thread_lock=True, quiet=True, height=420)
 # Difficulty ●●○○○ · Importance ●●●●●
 #
 # Write the function that a page calls: from an image file to the text and a one-line summary. The
-# summary says how many lines there are, and how many of them are doubtful, which are those with a
-# confidence below `doubtful`: `"3 lines, 1 doubtful"`, `"1 line, 0 doubtful"`, or `"no writing
-# found"`. Gradio calls with `None` if no image was chosen.
+# summary gives the number of lines, and how many of them are doubtful, that is, have a confidence
+# below `doubtful`: `"3 lines, 1 doubtful"`, `"1 line, 0 doubtful"`, or `"no writing found"`. Gradio
+# calls with `None` if no image was chosen.
 #
-# Whatever the user can fix comes as a `gr.Error` with a sentence. Give it `print_exception=False`,
-# else each blurred photo leaves a traceback in the server's log. Bugs pass through as they are.
+# Raise a `gr.Error` with a sentence for everything that the user can fix. Pass
+# `print_exception=False`, or each blurred photo leaves a traceback in the server's log. Let bugs
+# pass through.
 
 # %% tags=["exercise"]
 from lab_utils.predictors import Predictor
@@ -143,6 +144,9 @@ checks.read_page(read_page)
 #
 # </details>
 
+# %% [markdown]
+# Before you run it: with a higher threshold, are there more doubtful lines or fewer?
+
 # %%
 from text_recognizer.overlay import DOUBTFUL
 
@@ -152,14 +156,14 @@ for doubtful in (0.5, DOUBTFUL):
 print(text)
 
 # %% [markdown]
-# Are the doubtful lines wrong, and the others right? A strict bound sends people to look at lines
-# that are right, a lax one lets wrong ones pass. Where to draw the line is a question of what a
-# look costs. The app takes the second bound, `DOUBTFUL`: a wrong line that
-# nobody checks costs more than a look at a right one.
+# Are the doubtful lines wrong, and the others right? A high threshold makes people check lines that
+# are right; a low one lets wrong lines pass. The best threshold depends on what a check costs. The
+# app uses the second one, `DOUBTFUL`: a wrong line that nobody checks costs more than checking a
+# right one.
 #
-# The page calls its function with the inputs of the form, and knows nothing of a predictor.
-# `functools.partial` fills that argument in before. And `gr.Interface` decides for you what the
-# page looks like and what its endpoint is called. With `gr.Blocks` you decide.
+# The page calls its function with the inputs of the form, and doesn't know a predictor.
+# `functools.partial` fills in that argument. And `gr.Interface` decides for you what the page looks
+# like and what its endpoint is called. With `gr.Blocks` you decide.
 
 # %% [markdown]
 # ### Exercise 2: Your own page (15 minutes)
@@ -223,26 +227,29 @@ text, summary = Client(tiny_url, verbose=False).predict(handle_file(PAGE), api_n
 print(summary, "and the text starts with", text.split("\n")[0])
 
 # %% [markdown]
-# A **predictor** is whatever has `predict(image)` and `read(image)`, and the recognizer is one.
-# That is all the web page asks for, and it will pay in section 6.
+# A **predictor** is any object with `predict(image)` and `read(image)`; the recognizer is one. The
+# web page needs nothing else, which pays off in section 6.
 
 # %% [markdown]
-# ## 2. What a picture looks like on its way
+# ## 2. How a picture is sent
 #
 # A page is a form, and forms send text or files. The browser *uploads* the file first, byte by
 # byte, and then sends a small JSON message with the name that the server gave it. A program that
-# wants to do all this in one request must put the picture into the JSON, and JSON is text: it has
-# no bytes. **Base64** writes them as text. It takes three bytes, which are 24 bits, as four groups
-# of six, and has one character for each of the 64 values of a group.
+# wants to do all this in one request must put the picture into the JSON. JSON is text and has no
+# bytes, so **base64** writes the bytes as text: it takes three bytes, which are 24 bits, as four
+# groups of six bits, and has one character for each of a group's 64 values.
 
 # %%
 figures.show(
     draw.base64_of(b"Hi!"),
     "Figure 2. Three bytes become four characters.",
-    "The bytes 72, 105 and 33 above their 24 bits; dashed lines part the bits into four groups of "
+    "The bytes 72, 105 and 33 above their 24 bits; dashed lines divide the bits into groups of "
     "six, which are the values 18, 6, 36 and 33 and the characters S, G, k and h.",
     width=620,
 )
+
+# %% [markdown]
+# Before you run it: how much longer is a picture in base64, and does that depend on the picture?
 
 # %%
 import base64
@@ -261,8 +268,8 @@ figures.show_table(rows, columns, "Table 1. What base64 costs: a third more, wha
 # some 100 kB that does not matter; for films it would.
 #
 # The text by itself does not say what it is. A **data URI** does: `data:`, the type of the data
-# (its *MIME type*), `;base64,`, and the text. File names lie about types, bytes do not: each format
-# starts with its own bytes.
+# (its *MIME type*), `;base64,`, and the text. A file name may be wrong about the type, but the
+# bytes show it: each format starts with its own.
 #
 # | bytes | format | MIME type |
 # |---|---|---|
@@ -278,9 +285,8 @@ figures.show_table(rows, columns, "Table 1. What base64 costs: a third more, wha
 #
 # Gradio's API takes a JSON object with the list `data`: one value for each input of the form. The
 # value of an image input is an object, and its `url` may be a data URI: `{"data": [{"url":
-# "data:image/png;base64,iVBOR..."}]}`. Return this object for an image's bytes, with the type that
-# the bytes themselves tell. Bytes of another kind are not worth sending: raise `RecognizerError`
-# with a sentence.
+# "data:image/png;base64,iVBOR..."}]}`. Return this object for an image's bytes, with the type found
+# in the bytes. Don't send bytes of any other kind: raise `RecognizerError` with a sentence.
 
 # %% tags=["exercise"]
 import base64
@@ -324,8 +330,8 @@ print(body["data"][0]["url"][:60], "...")
 # %% [markdown]
 # ## 3. An API
 #
-# From here on you talk to the lab's own app. It is Gradio as well, with more around it: a canvas to
-# write on, the lines that were found, feedback, limits. `make_frontend` takes a predictor and gives
+# From here on you use the lab's own app. It is also made with Gradio, and adds a canvas to write
+# on, the lines that were found, feedback and limits. `make_frontend` takes a predictor and returns
 # the app. Run the cell, and read a page.
 
 # %% tags=["timing"]
@@ -345,8 +351,8 @@ figures.show(
 )
 
 # %% [markdown]
-# Whatever the page does, it does by requests, and other programs can send them, too. The functions
-# that they may call have names, the **endpoints**, and the app describes them itself:
+# The page does everything by requests, and other programs can send the same ones. The functions
+# that they may call are the **endpoints**. The app describes them:
 
 # %%
 import json
@@ -363,23 +369,22 @@ figures.show_table(rows, columns, "Table 2. What /gradio_api/info says of the ap
 
 # %% [markdown]
 # These names are a promise. Renaming `/predict` breaks programs that you have never heard of, so
-# give each endpoint a name (`api_name`) before Gradio takes the name of some function.
+# choose each endpoint's name yourself (`api_name`); otherwise Gradio takes the function's.
 #
 # A call in one step is a POST to `/gradio_api/run/` and the name. The answer is a JSON object
-# again, with the list `data`: one value for each output. And if something is wrong? The **status**,
-# the number with which each HTTP answer starts, tells most of what comes back apart, and the body
-# tells the rest:
+# again, with the list `data`: one value for each output. If something is wrong, the **status** (the
+# number at the start of each HTTP answer) says roughly what, and the body says the rest:
 #
 # | status | body | meaning |
 # |---|---|---|
 # | 200 | `{"data": ["the text"], ...}` | here it is |
 # | 422, 413, 500, 503 | `{"error": "a sentence"}` | this app says what is wrong |
-# | 500 | `{"error": null}` | a Gradio app failed, and has no word for it |
-# | 502, 504, any other | a page in HTML, or nothing | something between you and the app speaks |
+# | 500 | `{"error": null}` | a Gradio app failed and gives no reason |
+# | 502, 504, any other | a page in HTML, or nothing | something between you and the app answered |
 # | 200 | a page in HTML | a log-in page, a hotel's Wi-Fi, the wrong address |
 #
-# A client must never take one of the others for a text, and should not confront its user with a
-# traceback of a JSON parser.
+# A client must never take one of the others for a text, or show its user a traceback from a JSON
+# parser.
 
 # %% [markdown]
 # ### Exercise 4: Call the API by hand (15 minutes)
@@ -453,11 +458,12 @@ RUN = "gradio_api/run/predict"
 print(ask(url + RUN, predict_body(photo)))
 
 # %% [markdown]
-# The same text as in exercise 1, and it went through a network stack. (Your first app may have read
-# a letter otherwise: Gradio's image input encodes a picture again before the function gets it. The
-# lab's app hands the bytes on as they came.)
+# The same text as in exercise 1, this time over HTTP. (Your first app may have read a letter
+# differently: Gradio's image input encodes a picture again before the function gets it. The lab's
+# app passes the bytes on unchanged.)
 #
-# Now the wrong things: a cut photo, nothing at all, an address, and a file of the server's.
+# Now four wrong requests: half a photo, nothing at all, an address, and a file of the server.
+# Before you run the second cell: which of them does the app refuse, and why?
 
 # %%
 wrong = {
@@ -475,10 +481,10 @@ for name, sent in wrong.items():
         print(f"{name}: {error}")
 
 # %% [markdown]
-# The last two are no accidents. A server that fetches any address fetches those that only *it* can
-# reach (the one above is where clouds keep a machine's keys), and a server that opens any path
-# hands out its files. Gradio's own image input fetches addresses; the lab's app refuses them before
-# Gradio sees them, as it refuses requests of more than 28 MB before they are decoded
+# The last two are attacks. A server that fetches any address fetches those that only *it* can reach
+# (the one above is where clouds keep a machine's keys), and a server that opens any path hands out
+# its files. Gradio's own image input fetches addresses; the lab's app refuses them before Gradio
+# sees them, as it refuses requests of more than 28 MB before they are decoded
 # ([`middleware.py`](../lab_utils/middleware.py), [`routes.py`](../lab_utils/app/routes.py)).
 #
 # Other clients do what you did. `curl` takes the body from a file:
@@ -499,8 +505,8 @@ print(json.loads(Path(".lab/answer.json").read_text())["data"])
 # print(answer.json()["data"][0])
 # ```
 #
-# And where even a data URI is too much to ask, in a shell script or on a microcontroller, the
-# second endpoint takes bare base64, as a string:
+# Where even a data URI is too much work, in a shell script or on a microcontroller, the second
+# endpoint takes plain base64 as a string:
 
 # %%
 bare = {"data": [base64.b64encode(photo).decode()]}
@@ -509,10 +515,10 @@ print(ask(url + "gradio_api/run/predict_base64", bare).split("\n")[0], "...")
 # %% [markdown]
 # ## 4. Two steps and a stream
 #
-# One step has a weakness: the connection is silent while the page is read. A second is no problem.
-# A minute is: proxies cut silent connections, and nobody knows whether the app still works or has
-# died. So Gradio's page calls in two steps, and so can you. The first request leaves the page there
-# and gets an **event id**, at once. The second one listens.
+# One step has a weakness: the connection is silent while the page is read. A second of silence is
+# no problem, but a minute is: proxies close silent connections, and the client can't tell whether
+# the app is still working. So Gradio's page calls in two steps, and so can you. The first request
+# sends the page and gets an **event id** at once. The second one receives the events.
 
 # %%
 figures.show(
@@ -549,13 +555,12 @@ for line in events(predict_body(photo)) + events(wrong["half a photo"]):
 #
 # | event | data | meaning |
 # |---|---|---|
-# | `heartbeat` | `null` | still at it; every 15 s |
+# | `heartbeat` | `null` | still working; sent every 15 s |
 # | `generating` | a list | an intermediate result (of functions that `yield`) |
 # | `complete` | a list | the result, and the end |
-# | `error` | `{"error": "a sentence"}`, `{"error": null}`, or `null` | the end, too |
+# | `error` | `{"error": "a sentence"}`, `{"error": null}`, or `null` | also the end |
 #
-# Mind what the status is: 200, also for the error. It was sent before anybody knew how it would
-# end.
+# Note the status: 200, even for the error. It was sent before the app knew how the call would end.
 
 # %% [markdown]
 # ### Exercise 5: Follow the events (15 minutes)
@@ -564,8 +569,8 @@ for line in events(predict_body(photo)) + events(wrong["half a photo"]):
 #
 # Follow a stream of lines and return the data of the event `complete`, as soon as that event is
 # whole: the connection may stay open. At the event `error` raise `RecognizerError` with its
-# sentence, or with one of yours. A stream that ends before it says how the call went is an error as
-# well: the app was stopped, or the network went away.
+# sentence, or with one of yours. A stream that ends without either of them is also an error: the
+# app was stopped, or the network failed.
 
 # %% tags=["exercise"]
 import json
@@ -619,8 +624,8 @@ except RecognizerError as error:
     print(error)
 
 # %% [markdown]
-# In Python nobody writes this by hand twice. `gradio_client` uploads the file, calls in two steps,
-# follows the events and converts what comes back, for any Gradio app in the world:
+# In Python you don't have to write this yourself. `gradio_client` uploads the file, calls in two
+# steps, follows the events and converts what comes back, for any Gradio app:
 
 # %%
 from gradio_client import Client, handle_file
@@ -630,8 +635,8 @@ print(client.predict(handle_file(PAGE), api_name="/predict").split("\n")[0], "..
 client.close()
 
 # %% [markdown]
-# Which to take? One step for short calls from anywhere, since it is a single request. Two steps if
-# it may take long. The client if it is Python anyway.
+# Which one should you use? One step for short calls, since it is a single request; two steps for
+# calls that may take long; the client if you write Python.
 
 # %% [markdown]
 # ## 5. Many at once
@@ -639,9 +644,10 @@ client.close()
 # A page takes some tenths of a second on two cores. If eight people come at once, the worst answer
 # is to serve them all at the same time: memory for eight pages, and each reading takes eight times
 # as long. Gradio has a **queue** for that: `concurrency_limit` says how many calls of a function
-# run at once (by default 1), and `queue(max_size=...)` how many may wait. But for whom? Here is a
-# function that takes as long as you say, behind a plain Gradio app, and six programs that call
-# in one step:
+# run at once (by default 1), and `queue(max_size=...)` how many may wait. Which calls does that
+# hold for? Here is a function that takes as long as you say, behind a plain Gradio app with a limit
+# of one, and six programs that call it in one step. Before you run the last of the three cells: how
+# many of the six calls start at once?
 
 # %%
 import queue
@@ -673,11 +679,13 @@ with ThreadPoolExecutor(6) as users:
     release.set()
 
 # %% [markdown]
-# All six ran at once, in spite of a limit of one and a queue of one. The queue is on the way of
-# `/call` and of the page; **`/run` bypasses it**. One can close that way, with
-# `queue(api_open=False)`, and lose the simple call. The lab's app has one
-# admission queue behind both ([`admission.py`](../lab_utils/app/admission.py)): so many pages are
-# read at once, so many wait, first come, first served, and the next one is refused.
+# All six ran at once, despite a limit of one and a queue of one. Only `/call` and the page go
+# through the queue; **`/run` bypasses it**. `queue(api_open=False)` closes `/run`, but then the
+# simple call is gone. The lab's app has one admission queue behind both
+# ([`admission.py`](../lab_utils/app/admission.py)): it reads a fixed number of pages at once, lets
+# a fixed number wait in order, and refuses the rest. Before you run the second cell: with two
+# readers and two places in the queue, how many of six calls are refused, and are they refused early
+# or late?
 
 # %%
 from text_recognizer.paragraph_text_recognizer import PageReading
@@ -700,10 +708,10 @@ with ThreadPoolExecutor(6) as users:
 print(sum(answer.exception() is None for answer in answers), "of 6 were read")
 
 # %% [markdown]
-# Two were read at once, two waited, two were refused in milliseconds, with status 503, which says
-# "later" to programs, and a header `Retry-After`, which says when. A refusal sounds unfriendly. The
-# other choice is a queue that grows without end: then all wait for longer than they are willing to,
-# and the app reads pages of people who have left.
+# Two were read at once, two waited, and two were refused in milliseconds, with status 503 ("later")
+# and a header `Retry-After` that says when. A refusal sounds unfriendly, but a queue without a
+# limit is worse: everyone waits longer than they are willing to, and the app reads pages for people
+# who have left.
 
 # %%
 print(ask(small_url + RUN, predict_body(photo)), "(and afterwards it works as before)")
@@ -713,11 +721,11 @@ plain.close(verbose=False)
 # %% [markdown]
 # ## 6. Not everything is worth reading
 #
-# Someone points a camera at a desk and lets it send a picture every second. Most of them show an
-# empty desk. The recognizer reads nothing there, and is right, but each one costs as much as a
-# page; where a model service is paid by the request, it costs money. So look before you ask. But
-# careful: a check that refuses too eagerly refuses a faint pencil, and its owner will not know what
-# to do about it. To send a blank page on costs half a second. To refuse a page costs a user.
+# Someone points a camera at a desk and sends a picture every second. Most of them show an empty
+# desk. The recognizer correctly reads nothing there, but each picture takes as long as a page, and
+# a model service that is paid per request costs money. So check first. But be careful: a check that
+# is too strict refuses faint pencil, and its writer won't know what to do. Reading a blank page
+# costs half a second; refusing a real page costs you a user.
 
 # %% [markdown]
 # ### Exercise 6: Is there anything on it? (15 minutes)
@@ -725,9 +733,9 @@ plain.close(verbose=False)
 # Difficulty ●●●○○ · Importance ●●○○○
 #
 # Say whether a page is blank. Photos of empty paper differ in their light (a shadow lies on some),
-# in the colour of the paper, and in grain, the noise of the camera. Photos of writing may be faint,
-# may have little of it, and chalk is *lighter* than the board. What writing has and empty paper has
-# not: some pixels differ from what is right around them by far more than the grain does.
+# in the colour of the paper, and in grain, the noise of the camera. Writing may be faint, there may
+# be little of it, and chalk is *lighter* than the board. But only writing has pixels that differ
+# from their surroundings by far more than the grain.
 
 
 # %% tags=["exercise"]
@@ -736,7 +744,7 @@ from PIL import Image, ImageFilter
 
 
 def is_blank(page: Image.Image) -> bool:
-    """Whether there is no writing on a page, to be on the safe side: False in doubt.
+    """Whether there is no writing on a page; False if in doubt.
 
     Args:
         page: mode "L", 0 black to 255 white; it is not changed.
@@ -757,13 +765,15 @@ checks.is_blank(is_blank)
 # %% [markdown]
 # <details><summary>Hint</summary>
 #
-# `page.filter(ImageFilter.BoxBlur(15))` gives each pixel the mean of its neighbourhood, with which
-# the light comes and goes. Look at how far each pixel is from that, in either direction. Most
-# pixels are paper, so the *median* of these distances tells the grain. A pixel is part of a stroke
-# if it is several times as far off, and at least some gray levels; a page is blank if next to no
-# pixels are.
+# `page.filter(ImageFilter.BoxBlur(15))` gives each pixel the mean of its neighbourhood, which
+# follows the light. Look at how far each pixel is from that, in either direction. Most pixels are
+# paper, so the *median* of these distances is the grain. A pixel is part of a stroke if it is
+# several times as far off, and at least some gray levels; a page is blank if next to no pixels are.
 #
 # </details>
+
+# %% [markdown]
+# Before you run it: which of the five photos will your function call blank?
 
 # %%
 pages = draw.photos(Image.open("data/pages/show_font_008.jpg"))
@@ -776,8 +786,8 @@ figures.show(
 )
 
 # %% [markdown]
-# Where does this check belong? Not into the page, since the API would not have it, nor into the
-# recognizer, which has another job. It fits *between*: a predictor that asks another one.
+# Where does this check belong? Not in the page, because the API would bypass it, and not in the
+# recognizer, which has another job. It fits *between* them: a predictor that asks another one.
 
 # %%
 from text_recognizer.images import ImageSource, load_image
@@ -817,10 +827,10 @@ for name in ("back, shadow", "page, faint"):
         print(f"{name}:", error)
 
 # %% [markdown]
-# In this way everything can be put between page and model that both need not know of: a cache, a
-# count, a second model for comparison. And the model itself can move out. `RemotePredictor(url)`
-# has the same two methods and sends the page to a model service, on another machine, with a GPU
-# perhaps. It retries where that helps, and if nobody is there, it says so:
+# Anything that neither the page nor the model needs to know about fits here: a cache, a counter, a
+# second model for comparison. The model can also move out. `RemotePredictor(url)` has the same two
+# methods and sends the page to a model service, perhaps on another machine with a GPU. It retries
+# where that helps, and says so if nothing answers:
 
 # %%
 from lab_utils.predictors import RemotePredictor
@@ -833,19 +843,20 @@ except RecognizerError as error:
 
 # %% [markdown]
 # `make_frontend(far)` is the app in front of it; from the command line, `lab app --model-url
-# ADDRESS`. App and model then start, fail and grow one by one, which is what
-# [notebook 06](06_model_service.ipynb) is about.
+# ADDRESS`. App and model then start, fail and scale separately; [notebook
+# 06](06_model_service.ipynb) shows how.
 
 # %% [markdown]
 # ## 7. "Wrong? Tell us"
 #
-# The readings that matter most are those that went wrong for real people, and nobody knows them but
-# these people. So the page has a form for it: *Wrong? Tell us*. Gradio brings one along, which it
-# calls **flagging** (`flagging_mode="manual"`), and writes a line into a CSV file. But flagged
-# through the API, the whole data URI lands in the CSV, and a table with cells of a megabyte opens
-# nowhere. So the lab's app keeps its own ([`feedback.py`](../lab_utils/app/feedback.py)): the image
-# is a file, named by its SHA-256, and the table holds this name. And mind that what people type
-# comes back in somebody's spreadsheet, where a cell that starts with `=` is a formula.
+# The most useful readings are those that went wrong for real people, and only they know which ones.
+# So the page has a form: *Wrong? Tell us*. Gradio has one built in, called **flagging**
+# (`flagging_mode="manual"`), which adds a line to a CSV file. But flagged through the API, the
+# whole data URI goes into the CSV, and no spreadsheet opens cells of a megabyte. So the lab's app
+# keeps its own ([`feedback.py`](../lab_utils/app/feedback.py)): the image is a file, named by its
+# SHA-256, and the table holds this name. And what people type is later opened in a spreadsheet,
+# where a cell that starts with `=` is a formula. Before you run the second cell: how many images
+# will the folder hold, and what will become of the formula?
 
 # %%
 import csv
@@ -870,36 +881,36 @@ figures.show_table(
 print("images:", len(list((DEMO / "images").iterdir())))
 
 # %% [markdown]
-# Two rows, and one image, since equal bytes have equal names. The formula has got an apostrophe,
-# and is a text.
+# Two rows, and one image, since equal bytes have equal names. The formula got an apostrophe, which
+# makes it text.
 #
 # What is it good for?
 #
 # - **Finding** kinds of pages that fail: sort by what is wrong before you collect more of it.
-# - **Evaluating**: page and corrected text are a label. But pages that were flagged are no sample
+# - **Evaluating**: page and corrected text are a label. But flagged pages are not a random sample
 #   of all pages: an error rate on them says nothing about the others.
-# - **Training**, later, after somebody looked: people correct carelessly, and some in jest.
+# - **Training**, after someone has checked them: people correct carelessly, and some as a joke.
 #
-# What must not happen to it? Handwriting is personal. It shows who wrote, and often to whom. Say
-# beside the button what is kept and why; keep nothing that was not sent for this purpose; bound it
-# (this folder takes 500 MiB), date it, and delete it. Anybody can fill a public form, and so
-# nothing of it is trusted: not as a formula, not as a file name, not as a label.
+# Feedback needs protection. Handwriting is personal: it shows who wrote, and often to whom. Say
+# beside the button what is kept and why; keep nothing that was not sent for this purpose; limit its
+# size (500 MiB in this folder), date it, and delete it. Anyone can fill in a public form, so trust
+# nothing in it: not as a formula, not as a file name, not as a label.
 
 # %% [markdown]
 # ## 8. Does it work?
 #
-# A page is a program, and it is tested like one, from the outside. The smallest test starts it,
-# asks for the page, and wants to see 200. It finds more than one would think: a missing package, a
-# wrong argument, a port that is taken, a model that does not load.
+# A page is a program, and it is tested like one, from the outside. The smallest test starts the
+# app, asks for the page, and expects status 200. It finds more than you might think: a missing
+# package, a wrong argument, a port that is taken, a model that does not load.
 
 # %%
 with urllib.request.urlopen(url) as response:
     print(response.status, response.headers.get_content_type())
 
 # %% [markdown]
-# But a page that comes may still show nothing. What a user sees comes from JavaScript, and only a
-# browser runs it. **Playwright** drives one without a window: it finds elements by what people see
-# or by an id, and waits until they are there. This is such a test; the lab's are in
+# But a page that loads may still show nothing. What a user sees is made by JavaScript, which only a
+# browser runs. **Playwright** drives one without a window: it finds elements by what people see or
+# by an id, and waits until they are there. This is such a test; the lab's are in
 # [`test_app_browser.py`](../tests/test_app_browser.py).
 #
 # ```python
@@ -916,15 +927,15 @@ with urllib.request.urlopen(url) as response:
 #     browser.close()
 # ```
 #
-# Three layers, then, and each finds what the one below cannot: the function (exercise 1, fast, all
-# cases), the API (a few requests, as in section 3), the page (one or two ways through it). If you
-# test all cases in a browser, you wait for minutes and repair tests for days.
+# So there are three layers, and each finds what the one below can't: the function (exercise 1,
+# fast, all cases), the API (a few requests, as in section 3), the page (one or two ways through
+# it). If you test all cases in a browser, you wait for minutes and repair tests for days.
 
 # %% [markdown]
 # ## 9. Let others in
 #
-# So far nobody but you can reach the app. From a terminal it is the same one; the last line also
-# offers reading as a tool to programs with a language model, by the Model Context Protocol:
+# So far only you can reach the app. The command line starts the same one; the last line also offers
+# reading as a tool to programs with a language model, by the Model Context Protocol:
 #
 # ```sh
 # lab app
@@ -935,20 +946,20 @@ with urllib.request.urlopen(url) as response:
 # - **To try it**, do nothing: `server_name` is 127.0.0.1, and only this machine can reach it.
 # - **To show it for an hour**, launch with `share=True`: Gradio gives it a public address for a
 #   week at most, through a server of theirs. Everybody who has the address can use the app.
-# - **To show it on Colab**, launch with `share=False` and see it in the notebook. Without a word
-#   from you, Gradio makes `share` true on Colab; the lab's app does not.
+# - **To show it on Colab**, launch with `share=False` and see it in the notebook. By default,
+#   Gradio sets `share` to true on Colab; the lab's app doesn't.
 # - **To let a few people use it**, add `auth=("anna", "a long password")`, and HTTPS in front of
 #   it: else the password travels in clear text. You can't revoke a shared password for just one
 #   person.
 # - **To let many use it**, put the model into a separate service
 #   ([notebook 06](06_model_service.ipynb)) and the app on a real host.
 #
-# [Notebook 07](07_public_url.ipynb) goes these ways, with what each of them shows to whom.
+# [Notebook 07](07_public_url.ipynb) shows these ways, and who can read along on each.
 #
 # Whatever you choose: anyone who can reach the page can also reach the API, with all that you tried
-# in section 3. Limits belong in the app, not into the page's JavaScript.
+# in section 3. Limits belong in the app, not in the page's JavaScript.
 #
-# At the end, give back what was taken. A kernel that stops does it by itself.
+# Finally, close what you opened. A kernel that stops does this by itself.
 
 # %%
 for app in (tiny, frontend, careful):
@@ -965,11 +976,10 @@ except RecognizerError as error:
 #   users.
 # - Pictures travel as uploaded files or as base64 in JSON, which is a third larger.
 # - A client looks at the status, the error's sentence and the answer's form, and has a time limit.
-# - One step is one request; two steps bring events, and an end only with `complete` or `error`.
-# - A limit must lie behind every way in. Full is said at once, with 503, and passes.
+# - One step is one request; two steps bring events, which end with `complete` or `error`.
+# - A limit must apply to every way in. A full app says so at once, with 503.
 # - A predictor is two methods, so checks go in between and the model can move out.
-# - Feedback is worth as much as the care with it: images in files, no formulas, and nobody's
-#   handwriting kept without a purpose.
+# - Feedback needs care: images in files, no formulas, and no handwriting kept without a purpose.
 
 # %% [markdown]
 # ## What to try next
@@ -977,10 +987,10 @@ except RecognizerError as error:
 # - Open the app on your phone: which address must `lab app` listen on, what does 127.0.0.1 mean on
 #   the phone, and who else is in your network?
 # - Write a predictor that remembers the text of pages it has seen (by their SHA-256), and put it
-#   behind the app. How large may it grow? What does section 7 say to it?
+#   behind the app. How large may it grow? What does section 7 say about it?
 # - Send the canvas's picture of your own handwriting as feedback, and find it below
 #   `.lab/notebooks/05/feedback`.
-# - Let exercise 6 loose on `data/pages`: from which contrast on (see `draw.photos`) is a page
-#   called blank, and at which does the recognizer give up? Which of the two should be first?
+# - Try exercise 6 on `data/pages`: at which contrast (see `draw.photos`) is a page called blank,
+#   and at which does the recognizer fail? Which of the two should come first?
 # - **Next:** [A model service: serverless and batched](06_model_service.ipynb), in which the model
 #   moves out of the app.

@@ -13,12 +13,12 @@
 #
 # **You will learn**
 #
-# - what an address and a port are, and how to see who can reach a server;
-# - what HTTPS hides and what not, and where the encryption of a tunnel ends;
+# - what an address and a port are, and who can reach a server;
+# - what HTTPS hides and what it doesn't, and where the encryption of a tunnel ends;
 # - how a machine that nobody can reach gets a public link, with ngrok or a host of your own;
-# - how a link asks for a password, and what keeps strangers and foreign pages out;
+# - how a link asks for a password, and how it keeps strangers and other sites' pages out;
 # - how to tell a dead tunnel from a dead app;
-# - which way to take for an hour, a week, and to stay, and what the terms of Colab allow.
+# - which way to use for an hour, for a week or for good, and what the terms of Colab allow.
 
 # %% tags=["setup"]
 # The set-up cell: `lab notebooks build` fills it in.
@@ -27,7 +27,7 @@
 # ## An app that only this machine can reach
 #
 # The [web app](05_gradio_app.ipynb) reads handwriting for anyone who opens its page. So far that is
-# you. Somebody else should try it, on a phone, over the mobile network, today, and it runs on a
+# you. Now somebody else should try it today, on a phone, over the mobile network; and it runs on a
 # laptop behind a home router, or in a notebook on Colab. Start it once more:
 
 # %%
@@ -59,10 +59,10 @@ with urlopen(app_url) as reply:
 # %% [markdown]
 # ## 1. Addresses and ports
 #
-# An **address** names a machine in a network, or more exactly one of its network interfaces, of
-# which it has several. A **port**, a number up to 65535, names a program on it. A server *listens*
-# on a pair of both, and anyone who sends to exactly this pair reaches it. So the address that a
-# server listens on decides who can come:
+# An **address** names one network interface of a machine, which has several. A **port**, a number
+# up to 65535, names a program on that machine. A server *listens* on an address and a port, and
+# anyone who sends to exactly this pair reaches it. So the address that a server listens on decides
+# who can reach it:
 #
 # | it listens on | who can reach it |
 # |---|---|
@@ -70,10 +70,11 @@ with urlopen(app_url) as reply:
 # | 192.168.1.20, 10.0.0.7, ... | everyone in that one network, and this machine |
 # | 0.0.0.0, or :: in IPv6 | all of these: it stands for *every* address that the machine has |
 #
-# Nobody has the address 0.0.0.0. It is what a server says when it does not want to choose, and many
-# do by default. In a café, all laptops at the other tables can then open your notebook. (And a
-# server on :: mostly takes IPv4 as well.) Try the first row with a real server. All addresses
-# that start with 127 belong to this machine, but they are not the same address:
+# No machine has the address 0.0.0.0. A server that listens on it takes requests at every address,
+# which is the default of many. In a café, all laptops at the other tables can then open your
+# notebook. (A server on :: usually takes IPv4 as well.) Try the first row with a real server. All
+# addresses that start with 127 belong to this machine, but they are different addresses. Before you
+# run it: at which of the three does it answer?
 
 
 # %%
@@ -100,104 +101,25 @@ show(
 )
 
 # %% [markdown]
-# Neither row helps the phone. Home networks, and Colab's machines, have *private* addresses that
-# every second home has as well; the router has the one public address and lets nobody in who was
-# not called. That is good, and it will stay so: a tunnel needs no open port. (Another trap: on the
-# phone, 127.0.0.1 is the phone.)
+# None of this helps the phone. Home networks and Colab's machines have *private* addresses, the
+# same ones as many other homes. The router has the one public address, and lets in only answers to
+# requests from inside. That is good, and it can stay that way: a tunnel needs no open port.
+# (Another trap: on the phone, 127.0.0.1 is the phone.)
 #
-# Do not believe what a program says about where it listens; ask the system. Linux keeps a table of
-# all TCP sockets, `/proc/net/tcp`, and `tcp6` for IPv6. Shortened, it looks like this:
-#
-# ```text
-#   sl  local_address rem_address   st ...
-#    0: 0100007F:1EB4 00000000:0000 0A ...
-#    1: 0100007F:1EB4 0100007F:D3A2 01 ...
-# ```
-#
-# `local_address` is address and port, both hexadecimal: 1EB4 is 7860. The bytes of an address are
-# in groups of four, and within each group the *last byte comes first*: 7F 00 00 01 is 127.0.0.1.
-# IPv6 has four such groups. `st` is the state: `0A` listens, the others are connections.
-
-# %% [markdown]
-# ### Exercise 1: Who listens, and who can come? (20 minutes)
-#
-# Difficulty ●●●●○ · Importance ●●○○○
-#
-# Return address, port and reach of each socket that listens, in the order of the lines. Reach is
-# `"this machine"` for loopback addresses, `"every network"` for 0.0.0.0 and ::, and `"one network"`
-# for all others. Mind that a program may write an IPv4 address as IPv6 (`::ffff:127.0.0.1`): judge
-# the IPv4 address then.
-
-
-# %% tags=["exercise"]
-def listening_addresses(lines: list[str]) -> list[tuple[str, int, str]]:
-    """The servers in /proc/net/tcp and tcp6.
-
-    Args:
-        lines: of the tables, with their headers.
-
-    Returns:
-        Address as usually written, port, and who can reach it.
-    """
-    ### BEGIN SOLUTION
-    found = []
-    for line in lines:
-        fields = line.split()
-        if fields[3] != "0A":
-            continue
-        address, _, port = fields[1].partition(":")
-        raw = bytes.fromhex(address)
-        raw = b"".join(raw[i : i + 4][::-1] for i in range(0, len(raw), 4))
-        ip = ipaddress.ip_address(raw)
-        ip = getattr(ip, "ipv4_mapped", None) or ip
-        reach = "one network"
-        if ip.is_loopback:
-            reach = "this machine"
-        elif ip.is_unspecified:
-            reach = "every network"
-        found.append((str(ip), int(port, 16), reach))
-    return found
-    ### END SOLUTION
-
-
-# %% tags=["check"]
-checks.listening_addresses(listening_addresses)
-
-# %% [markdown]
-# <details><summary>Hint</summary>
-#
-# `line.split()` gives the fields; the header has no `0A` among them. `bytes.fromhex` makes bytes of
-# hexadecimal text, `int(text, 16)` a number. Cut the bytes into pieces of four and turn each piece
-# around with `[::-1]`; that serves IPv4 (one piece) and IPv6 (four). `ipaddress.ip_address` takes 4
-# or 16 bytes, and what it returns knows `is_loopback`, `is_unspecified` and, for IPv6,
-# `ipv4_mapped`, which is `None` for most.
-#
-# </details>
-
-# %% [markdown]
-# Now ask about the app. (Other systems than Linux have no such table and print nothing here; there,
-# `lsof -i -P` or `netstat -an` tells.)
+# Ask the system where a program listens, rather than the program: `ss -tln` on Linux, `lsof -i -P`
+# on a Mac, or `netstat -an` list all servers with their addresses. Or knock. Before you run the
+# cell: on which of the three addresses does the app answer?
 
 # %%
-tables = [Path("/proc/net", name) for name in ("tcp", "tcp6")]
-lines = [line for table in tables if table.exists() for line in table.read_text().splitlines()]
-for address, port, who in listening_addresses(lines):
-    if port == app_port:
-        print(f"the app listens on {address} and is reached from {who}")
-
-# %% [markdown]
-# And what else listens on this machine? Look for the ones that are not only for `this machine`,
-# and know for each of them why.
-
-# %% tags=["timing"]
-for address, port, who in sorted(set(listening_addresses(lines)), key=lambda one: one[1]):
-    print(f"{address}, port {port}: {who}")
+for address in ("127.0.0.1", "127.0.0.2", "::1"):
+    print(f"the app at {address}: {reaches(address, app_port)}")
 
 # %% [markdown]
 # ## 2. What travels
 #
-# Before anything goes out: what can the machines on the way see? The next cell plays the way. It
-# listens, and a client that knows a password sends it a request by plain HTTP.
+# Before anything leaves this machine: what can the machines in between see? The next cell is such a
+# machine. It listens, and a client with a password sends it a request by plain HTTP. Before you run
+# it: will the password be readable?
 
 # %%
 from http.client import HTTPConnection
@@ -212,8 +134,8 @@ with socket.create_server(("127.0.0.1", 0)) as on_the_way:
 print("\n".join(overheard.split("\r\n")))
 
 # %% [markdown]
-# All of it, then: the page, and the line `Authorization`. Does it look encrypted? It is base64, and
-# anyone who sees it reads it:
+# They see all of it: the page, and the line `Authorization`. That line may look encrypted, but it
+# is base64, and anyone can decode it:
 
 # %%
 line = next(line for line in overheard.split("\r\n") if line.startswith("Authorization"))
@@ -221,10 +143,10 @@ print(base64.b64decode(line.split()[-1]).decode())
 
 # %% [markdown]
 # **HTTPS** is the same HTTP within TLS, which does two things. It *encrypts*: the two ends agree on
-# a key that nobody on the way learns. And it *proves who is there*, without which encryption is
-# worth little, since one could have agreed on a key with the wrong one. For that, the server shows
-# a **certificate**: "this key belongs to lab.example.org", signed by an authority that browsers
-# know. The authority has checked that the applicant controls the name. A client must check
+# a key that nobody on the way learns. And it *proves who is there*; without that, encryption is
+# worth little, because you could have agreed on a key with the wrong server. For that, the server
+# shows a **certificate**: "this key belongs to lab.example.org", signed by an authority that
+# browsers know. The authority has checked that the applicant controls the name. A client must check
 # the signature, the dates and the name, and Python does unless somebody switches it off:
 
 # %%
@@ -235,7 +157,8 @@ print("certificate:", trust.verify_mode.name)
 print("name is checked:", trust.check_hostname)
 
 # %% [markdown]
-# Here is the first message of a TLS connection, taken before it is sent. What does it give away?
+# Here is the first message of a TLS connection, caught before it is sent. Before you run it: does
+# it contain the server's name? The page or the password?
 
 # %%
 answers, sent = ssl.MemoryBIO(), ssl.MemoryBIO()
@@ -248,25 +171,25 @@ print("the server's name:", b"lab.example.org" in hello)
 print("page or password:", b"letters" in hello or secret.encode() in hello)
 
 # %% [markdown]
-# The name of the server (it may have certificates for many), and nothing of what is asked. Pages
-# and passwords travel only after both sides have the key. So those on the way learn *that* you use
-# lab.example.org, when, and how much, but not what for.
+# It contains the server's name (one server may have certificates for many), and nothing of the
+# request. Pages and passwords are sent only after both sides have the key. So the machines in
+# between learn *that* you use lab.example.org, when, and how much, but not what for.
 #
-# To get a certificate one needs a public name and somebody who answers there. A laptop has
+# To get a certificate, you need a public name and a server that answers there. A laptop has
 # neither. The tunnel's server has both.
 
 # %% [markdown]
 # ## 3. A tunnel
 #
-# The router lets nobody in who was not called. So *call*. An **agent** on this machine opens a
-# connection out to a server with a public address, and keeps it open. Visitors come to that server
-# by HTTPS, and it sends their requests down the line that is open already. The agent hands them to
-# a port on 127.0.0.1.
+# The router only lets answers in. So start from inside: an **agent** on this machine opens a
+# connection to a server with a public address, and keeps it open. Visitors reach that server by
+# HTTPS, and it sends their requests through the open connection. The agent passes them to a port on
+# 127.0.0.1.
 
 # %%
 show(
     draw.way_of_a_visitor(),
-    "Figure 2. A visitor's way through a tunnel. The line was opened from within.",
+    "Figure 2. How a visitor's request passes a tunnel. The connection was opened from inside.",
     "A phone sends HTTPS to the tunnel's server, which has the public address. The agent on this "
     "machine opened a line to that server; requests come back along it, to the gate, which asks "
     "for name and password, and then to the app on 127.0.0.1.",
@@ -276,56 +199,97 @@ show(
 # %% [markdown]
 # [ngrok](https://ngrok.com) runs such servers; its agent is a program, and
 # [pyngrok](https://pyngrok.readthedocs.io) fetches and starts it from Python. It needs an account,
-# since somebody has to answer for what the link shows, and its token in the variable
-# `NGROK_AUTHTOKEN` or in Colab's secrets (the key symbol at the left). Never in a cell: notebooks
-# are passed on.
+# because someone must be responsible for what the link shows. Put the account's token into the
+# variable `NGROK_AUTHTOKEN` or into Colab's secrets (the key symbol on the left). Never put it in a
+# cell: notebooks are passed on.
 #
 # **What you may do on Colab:** its [FAQ](https://research.google.com/colaboratory/faq.html)
 # disallows web services that are not related to interactive compute with Colab. A link for some
-# minutes, to try on the phone what this notebook computes, is one thing; serving others from there
-# is not what these machines are lent for, and may cost you the access. Close it when you have seen
-# it. To show something to people, run it on your own machine, or see section 8.
+# minutes, to try on your phone what this notebook computes, is fine; serving other people from
+# Colab isn't allowed, and you may lose access. Close the link when you have seen it. To show
+# something to people, run it on your own machine, or see section 8.
 #
 # The next cell opens a link to the app, if it can. If not, it says what is missing.
 
 # %% tags=["timing"]
-from lab_utils.tunnel import TunnelError, open_tunnel
+from lab_utils.tunnel import TunnelError, open_link
 
 public = None
 try:
-    public = open_tunnel(app_port)
+    public = open_link(app_port)
     print(f"{public.url}  name: {public.user}  password: {public.password}")
     show(public.qr_picture(), "Point your phone's camera here.", "A QR code of the link.", 220)
 except TunnelError as error:
     print(f"There is no public link now. {error}")
 
 # %% [markdown]
-# Open it on a phone, with its Wi-Fi off, and read your own handwriting. ngrok shows visitors of
-# free accounts its own page first.
+# Open it on a phone, with its Wi-Fi off, and read your own handwriting. For free accounts, ngrok
+# shows visitors a page of its own first.
 #
-# (The stored solutions show no link: an address with its password is nothing to keep.) The rest of
-# the notebook must not depend on accounts and networks, and you should see *both* ends of a tunnel.
-# So here is one whose server is on this machine, too
-# ([`loopback.py`](../lab_utils/lessons/public_url/loopback.py)): `FarEnd` has the address,
-# `LoopbackWay` is the agent that calls out. It takes the place of ngrok, and everything behind it,
-# from the gate to the app, is the same as with the public link. Only HTTPS is missing, since it
-# never leaves the machine.
+# (The stored solutions show no link, because a link with its password should not be kept.) The rest
+# of the notebook needs no account and no network, and shows *both* ends of a tunnel. Its server is
+# on this machine ([`loopback.py`](../lab_utils/lessons/public_url/loopback.py)): `FarEnd` has the
+# address, and `LoopbackWay` is the agent that calls out. Everything behind it, from the gate to the
+# app, is the same as with the public link. Only HTTPS is missing, since nothing leaves the machine.
 
 # %%
-from lab_utils.lessons.public_url.loopback import FarEnd, LoopbackWay
-from lab_utils.tunnel import Tunnel
-from lab_utils.tunnel.login import login_of
+from lab_utils.lessons.public_url.loopback import FarEnd
 
 far_end = FarEnd()
-tunnel = Tunnel(app_port, LoopbackWay(far_end), login_of("made"))
+
+# %% [markdown]
+# ### Exercise 1: Open a way in, and shut strangers out (15 minutes)
+#
+# Difficulty ●●●○○ · Importance ●●●●●
+#
+# Open a tunnel to the app through `far_end`, and return it open. It asks for the name `user` and a
+# password of at least 16 characters that nobody can guess: a new one for each link. The check
+# visits your link as a stranger without a password, as one who guesses, and as the guest.
+
+# %% tags=["exercise"]
+import secrets
+
+from lab_utils.lessons.public_url.loopback import FarEnd, LoopbackWay
+from lab_utils.tunnel import Tunnel
+from lab_utils.tunnel.login import Login
+
+
+def open_way_in(app_port: int, far_end: FarEnd, user: str) -> Tunnel:
+    """An open link to the app that lets in one guest.
+
+    Args:
+        app_port: the app's port on 127.0.0.1.
+        far_end: the tunnel's server; `LoopbackWay(far_end)` is an agent of it.
+        user: the name that the link asks for.
+    """
+    ### BEGIN SOLUTION
+    login = Login(user, secrets.token_urlsafe(16))
+    return Tunnel(app_port, LoopbackWay(far_end), login)
+    ### END SOLUTION
+
+
+# %% tags=["check"]
+checks.open_way_in(open_way_in)
+
+# %% [markdown]
+# <details><summary>Hint</summary>
+#
+# `help(Tunnel)` shows its arguments: the app's port, the way, and the login. Without a login, the
+# link is open to everyone. `secrets.token_urlsafe(n)` makes a random text from `n` bytes, about
+# 1.3 characters for each. The random numbers of `random` can be predicted, so they are no secret.
+#
+# </details>
+
+# %%
+tunnel = open_way_in(app_port, far_end, "guest")
 link = tunnel.url + "/"
 print(f"name {tunnel.user}, a random password of {len(tunnel.password)} characters")
 
 # %% [markdown]
 # Where does the encryption end? Where the certificate is: **at the tunnel's server**. It decrypts
-# what the visitor sent and encrypts it again for the agent's line. In between it is readable there,
-# passwords and handwriting included. A tunnel that adds HTTPS to a plain app must do so. It is a
-# question of whom you trust, not of technique:
+# what the visitor sent and encrypts it again for the agent's connection. In between, the server can
+# read everything, including passwords and handwriting. Every tunnel that adds HTTPS to a plain app
+# works like this, so the question is whom you trust:
 
 # %%
 show(
@@ -340,29 +304,30 @@ show(
 # %% [markdown]
 # ## 4. A password
 #
-# A public link is found, and not only by those whom you gave it: it is in chats, in browsers'
-# histories, in the log of a proxy. And a name of your own is published as soon as it has a
+# A public link is found by more people than you gave it to: it is in chats, in browser histories,
+# in the log of a proxy. And if you use a name of your own, it is published as soon as it has a
 # certificate, in a log that robots read; they come within minutes. So the lab's links ask for a
 # name and a password, unless you say `--auth none`. To choose your own, set the variable
-# `LAB_TUNNEL_AUTH=NAME:PASSWORD`: all users of a machine can read a command line, but not this.
+# `LAB_TUNNEL_AUTH=NAME:PASSWORD`: all users of a machine can read a command line, but not a
+# variable.
 #
-# **Basic authentication** is the oldest way and works everywhere, in browsers, curl and scripts.
+# **Basic authentication** is the oldest method and works everywhere: in browsers, curl and scripts.
 # The client sends `Authorization: Basic` and the base64 of `name:password`, with *every* request.
-# Without it or with a wrong one the answer is **401** and a header that makes a browser ask. You
-# have seen what base64 is worth, so use it only within HTTPS.
+# Without it, or with a wrong one, the answer is **401** with a header that makes a browser ask.
+# Base64 hides nothing, so use it only with HTTPS.
 #
-# The comparison itself is a trap. `==` stops at the first character that differs, and who measures
-# many answers carefully finds a password character by character. `hmac.compare_digest` takes the
-# same time wherever the difference is.
+# The comparison itself is a trap. `==` stops at the first character that differs, so an attacker
+# who times many answers carefully finds a password character by character. `hmac.compare_digest`
+# takes the same time wherever the difference is.
 
 # %% [markdown]
 # ### Exercise 2: Let the right one in (10 minutes)
 #
 # Difficulty ●●●○○ · Importance ●●●●●
 #
-# Say whether a request's `Authorization` header holds this name and password. Strangers send
-# anything, and the answer to all of it is `False`, never an exception. The scheme's name has no
-# case (`basic` is fine), passwords may hold colons and letters beyond ASCII, which travel as UTF-8.
+# Say whether a request's `Authorization` header holds this name and password. Strangers may send
+# anything; the answer must then be `False`, never an exception. The scheme's name has no case
+# (`basic` is fine). Passwords may contain colons and letters beyond ASCII, which are sent as UTF-8.
 
 # %% tags=["exercise"]
 import hmac
@@ -392,7 +357,7 @@ checks.check_basic_auth(check_basic_auth)
 # %% [markdown]
 # <details><summary>Hint</summary>
 #
-# Nobody forces you to take the pair apart: put the right one together, as bytes, and compare the
+# You don't have to take the pair apart: put the right one together, as bytes, and compare the
 # whole. `b64decode(..., validate=True)` raises `ValueError` for what is no base64, also for letters
 # beyond ASCII. `compare_digest` takes two `bytes`; of two `str`, only ASCII ones. `None or ""` is
 # `""`.
@@ -401,7 +366,8 @@ checks.check_basic_auth(check_basic_auth)
 
 # %% [markdown]
 # Compare your answer with that of the gate, the lab's authentication proxy between every link and
-# the app ([`auth_proxy.py`](../lab_utils/tunnel/auth_proxy.py)):
+# the app ([`auth_proxy.py`](../lab_utils/tunnel/auth_proxy.py)). Before you run the second cell:
+# which status does each of the four visitors get?
 
 
 # %%
@@ -425,8 +391,8 @@ for who, header in visitors.items():
     print(f"{who}: yours {check_basic_auth(header, tunnel.user, tunnel.password)}, gate {gate}")
 
 # %% [markdown]
-# A gate in front guards all that is behind it: the page, and the API as well. A program with the
-# password reads a page through the tunnel:
+# The gate protects everything behind it, the page and the API. A program with the password reads a
+# page through the tunnel:
 
 # %%
 page = base64.b64encode(Path(PAGE).read_bytes()).decode()
@@ -438,7 +404,7 @@ with urlopen(Request(endpoint, json.dumps({"data": [page]}).encode(), headers)) 
 # %% [markdown]
 # How good must a password be? At the gate, wrong logins wait in one queue: it checks two passwords
 # a second, no matter how many connections guess. On average, a guesser tries half of all
-# possibilities.
+# possibilities. Before you run it: which of the four passwords lasts longer than a year?
 
 # %%
 passwords = {
@@ -451,30 +417,29 @@ rows = [[what, f"{count / 2 / 2 / 86_400:.2g}"] for what, count in passwords.ite
 show_table(rows, ["password", "days to guess"], "Table 1. What guessing takes at the gate.")
 
 # %% [markdown]
-# 600,000 days are more than 1,600 years, so the second row is enough against guessing here, if the
-# letters are random; the third is not. The gate limits the guesses; with a *file* of password
-# hashes in hand, an attacker could try a billion a second. One password for all has other
-# weaknesses: nobody knows who came, and you can't revoke it for just one person. And it does not
-# protect from those who have it: behind it, the limits of the app still matter
-# ([notebook 05](05_gradio_app.ipynb)).
+# 600,000 days are more than 1,600 years, so random letters as in the second row are enough against
+# guessing here; the third row isn't. The gate limits the guesses; with a *file* of password hashes
+# in hand, an attacker could try a billion a second. A shared password has other weaknesses: you
+# can't tell who came, and you can't revoke it for just one person. And it doesn't protect against
+# those who have it, so the limits of the app still matter ([notebook 05](05_gradio_app.ipynb)).
 
 # %% [markdown]
 # ## 5. Under which name?
 #
 # A server on 127.0.0.1 can be reached by programs on this machine, and *one of these is your
-# browser*, which runs the programs of every page that you open. It keeps pages from reading what
-# other sites answer, and goes by the site's name for that. This is how a page gets around it:
+# browser*, which runs the scripts of every page that you open. It doesn't let a page read the
+# answers of other sites, and tells sites apart by name. This is how a page gets around that:
 #
 # 1. You open `http://evil.example`, and its page is loaded from a server on the internet.
-# 2. Its owner runs the name server, too, and now lets `evil.example` lead to 127.0.0.1.
+# 2. Its owner also runs the name server, which now gives 127.0.0.1 as the address of
+#    `evil.example`.
 # 3. The page asks `http://evil.example:7860/...`. For the browser that is the same site; the
 #    request goes to *your* app, and the page reads the answer.
 #
 # This is **DNS rebinding**; [notebook 06](06_model_service.ipynb) met it in a service that fetches
-# addresses. No password helps an app that asks for none because it is local. But
-# the request says under which name it was made: `Host: evil.example:7860`. A local server should
-# answer to its own names, and refuse all others. A tunnel's gate does the same with the link's
-# name.
+# addresses. A local app usually has no password that could help. But the request contains the name
+# that it was made for: `Host: evil.example:7860`. A local server should answer to its own names and
+# refuse all others. A tunnel's gate does the same with the link's name.
 
 # %% [markdown]
 # ### Exercise 3: Only under its own name (10 minutes)
@@ -482,9 +447,9 @@ show_table(rows, ["password", "days to guess"], "Table 1. What guessing takes at
 # Difficulty ●●●○○ · Importance ●●●●○
 #
 # Say whether a request with this `Host` header may be answered: the host is one of `allowed`, or
-# `localhost`, or an address in numbers (to which no name server is asked, so nobody can rebind it).
-# It may have a port; IPv6 addresses are in brackets; names have no case, and a dot at the end of
-# a name (`lab.example.org.`) changes nothing.
+# `localhost`, or an address in numbers (no name server is asked about it, so nobody can rebind it).
+# It may have a port; IPv6 addresses are in brackets; names have no case, and a dot at the end of a
+# name (`lab.example.org.`) changes nothing.
 
 # %% tags=["exercise"]
 from urllib.parse import urlsplit
@@ -522,6 +487,9 @@ checks.host_allowed(host_allowed)
 #
 # </details>
 
+# %% [markdown]
+# Before you run it: which of the four does the app refuse, and does your function agree?
+
 # %%
 for host in (f"localhost:{app_port}", "127.0.0.1", "evil.example", "lab.example.org"):
     answer = "200" if status(app_url, {"Host": host}) == 200 else "refused"
@@ -529,7 +497,7 @@ for host in (f"localhost:{app_port}", "127.0.0.1", "evil.example", "lab.example.
     print(f"{name}: yours {host_allowed(host, set())}, the app {answer}")
 
 # %% [markdown]
-# The last one is the name of a link, perhaps, and the app does not know it. With your own proxy in
+# The last one may be the name of a link, which the app doesn't know. If you run your own proxy in
 # front, tell the app: `lab app --allow-host lab.example.org`. With `lab tunnel` there is no need:
 # the gate knows the link's name, refuses others, and asks the app under the app's own.
 
@@ -537,7 +505,7 @@ for host in (f"localhost:{app_port}", "127.0.0.1", "evil.example", "lab.example.
 # ## 6. Is it dead, and which part?
 #
 # "Your link does not work", somebody writes. A request passes five stations, and it helps to know
-# which one to look at. Each of them answers differently when the next is missing:
+# which one to look at. What comes back depends on which one is missing:
 
 # %%
 show(
@@ -550,9 +518,10 @@ show(
 
 # %% [markdown]
 # The trick is a **mark**: the gate puts the header `X-Lab-Tunnel` on everything that passes, its
-# own refusals included. An answer *with* it comes from here. One *without* it comes from somebody
-# else, whatever its status: ngrok's error page (`ERR_NGROK_3200`: no agent is there), a proxy's, or
-# the log-in page of a hotel, which says 200. A check that only wants 200 would call that healthy.
+# own refusals included. An answer *with* it comes from here. One *without* it comes from another
+# server, whatever its status: ngrok's error page (`ERR_NGROK_3200`: no agent is there), a proxy's,
+# or the log-in page of a hotel, which says 200. A check that only wants 200 would call that
+# healthy.
 
 # %% [markdown]
 # ### Exercise 4: A diagnosis (20 minutes)
@@ -561,7 +530,7 @@ show(
 #
 # Ask the link once, with `GET` and, if there is a login, with basic authentication. Return
 #
-# - `"no answer"`: no connection, no answer in time, or one that is no HTTP;
+# - `"no answer"`: no connection, no answer in time, or one that isn't HTTP;
 # - `"dead tunnel"`: an answer without the header `X-Lab-Tunnel`, whatever its status;
 # - `"login refused"`: 401 with the header;
 # - `"healthy"`: 200 with the header;
@@ -611,8 +580,8 @@ checks.diagnose(diagnose)
 # </details>
 
 # %% [markdown]
-# Now break it, from the far side to the near one. A check without the password is included, as many
-# monitors have none:
+# Now break it, one part after another. One check has no password, like many monitors. Before you
+# run it: what does each of the six lines say?
 
 # %%
 login = (tunnel.user, tunnel.password)
@@ -627,15 +596,14 @@ far_end.close()
 print("without the tunnel's server:", diagnose(link, login))
 
 # %% [markdown]
-# The fourth line is the blind spot: the gate asks for the password before it looks for the app, so
-# monitoring without one sees only that the tunnel is up. A health check must go the whole
-# way that users go.
+# The fourth line is the blind spot: the gate asks for the password before it contacts the app, so a
+# monitor without one only sees that the tunnel is up. A health check must do what users do.
 #
-# And what to do about it? A dead *agent* is replaced by the lab's tunnel itself: it looks twice a
-# second and opens the link again, with waits that grow. A dead *app* is started again by whatever
-# started it (section 8). A dead *network* only needs patience.
+# What can you do about it? The lab's tunnel replaces a dead *agent* itself: it looks twice a second
+# and opens the link again, with growing waits. A dead *app* is restarted by what started it
+# (section 8). With a dead *network*, wait.
 #
-# If you have opened a public link above, end it as well: now it leads to an app that is gone.
+# If you opened a public link above, close it too: it now leads to an app that is gone.
 
 # %% tags=["timing"]
 if public is not None:
@@ -646,8 +614,8 @@ if public is not None:
 # ## 7. From the table to the phone
 #
 # Nobody types `https://3f1c-203-0-113-9.ngrok-free.app`. A **QR code** is a text as a picture, with
-# so much redundancy that some of it may be covered. `lab tunnel` prints it in the terminal,
-# and `tunnel.qr_picture()` gives it to a notebook.
+# enough redundancy that part of it may be covered. `lab tunnel` prints it in the terminal, and
+# `tunnel.qr_picture()` gives it to a notebook.
 
 # %%
 from lab_utils.tunnel.qr import qr_picture
@@ -660,36 +628,36 @@ show(
 )
 
 # %% [markdown]
-# It holds the address and nothing else. Leave the password out: a picture of the code travels
-# further than you think. And a code tells nobody where it leads until it has been scanned, so put
-# the name of the address beside it when you hang it up.
+# It holds the address and nothing else. Leave the password out: pictures of the code are passed on.
+# And nobody can see where a code leads before scanning it, so print the address beside it when you
+# hang it up.
 
 # %% [markdown]
 # ## 8. Other ways
 #
 # **Gradio's share link.** `LAB_APP_AUTH=anna:a-long-password lab app --share`, or
 # `launch(share=True)`. Gradio's agent does what ngrok's does, without an account, for a week at
-# most, under a random name. Gradio's server ends the encryption. Without a login, everybody who has
-# the link uses the app.
+# most, under a random name. Gradio's server ends the encryption. Without a login, everyone who has
+# the link can use the app.
 #
 # **Cloudflare Tunnel.** `cloudflared tunnel --url http://127.0.0.1:7860` is an agent like ngrok's.
-# It gives a random name for trying things out, and a fixed one if you have a domain at
+# It gives you a random name for trying things out, and a fixed one if you have a domain at
 # [Cloudflare](https://developers.cloudflare.com/cloudflare-one/connections/connect-networks/).
 #
-# **Hugging Face Spaces.** Here nothing leads back to your machine: you push the Gradio app and the
-# model to a repository, and it runs there
-# ([its documentation](https://huggingface.co/docs/hub/spaces-sdks-gradio)).
+# **Hugging Face Spaces.** Here no request reaches your machine: you push the Gradio app and the
+# model to a repository, and it runs there ([its
+# documentation](https://huggingface.co/docs/hub/spaces-sdks-gradio)).
 #
-# **A host of your own, with ssh.** Any rented machine with a public address is a tunnel's server,
-# and OpenSSH is an agent: `-R` asks the host to listen, and passes what comes down the line.
+# **A host of your own, with ssh.** Any rented machine with a public address can be the tunnel's
+# server, and OpenSSH the agent: `-R` asks the host to listen, and passes on what comes.
 #
 # ```sh
 # ssh -N -R 127.0.0.1:8080:127.0.0.1:7860 ada@host.example.org     # the bare tunnel
 # lab tunnel --ssh ada@host.example.org --domain lab.example.org   # the same, with the gate
 # ```
 #
-# In the host's configuration that takes three lines. Two are for its sshd (`/etc/ssh/sshd_config`);
-# the second only matters where the port itself is to be public, without HTTPS:
+# The host needs three lines of configuration. Two are for its sshd (`/etc/ssh/sshd_config`); the
+# second only matters if the port itself is public, without HTTPS:
 #
 # ```text
 # AllowTcpForwarding remote
@@ -702,73 +670,76 @@ show(
 # lab.example.org { reverse_proxy 127.0.0.1:8080 }
 # ```
 #
-# Read the first address of `-R` with exercise 1 in mind: 127.0.0.1 *of the host*. The world
-# reaches only the proxy, with HTTPS, and nobody but you can read along (figure 3, last row). The
-# details are in [the tunnel's README](../lab_utils/tunnel/README.md).
+# Read the first address of `-R` with section 1 in mind: it is 127.0.0.1 *of the host*. Visitors
+# reach only the proxy, with HTTPS, and only you can read along (figure 3, last row). The details
+# are in [the tunnel's README](../lab_utils/tunnel/README.md).
 
 # %% [markdown]
-# **To stay.** A laptop sleeps and Colab ends. What is to be there next week needs a machine that is
-# always on, and something that starts each part again when it ends. With Docker these are the parts
-# of [`compose.yaml`](../deploy/compose.yaml):
+# **For good.** A laptop sleeps and Colab ends. A link that should work next week needs a machine
+# that is always on, and something that restarts each part when it ends. With Docker, these are the
+# parts of [`compose.yaml`](../deploy/compose.yaml):
 
 # %%
 import yaml
 
 parts = yaml.safe_load(Path("deploy/compose.yaml").read_text())["services"]
 rows = [[name, part["restart"], ", ".join(part.get("ports", []))] for name, part in parts.items()]
-show_table(rows, ["part", "restart", "open port"], "Table 2. The parts of the demo that stays.")
+show_table(
+    rows, ["part", "restart", "open port"], "Table 2. The parts of a demo that keeps running."
+)
 
 # %% [markdown]
-# One port in all, and on 127.0.0.1: inside a container, a server has to listen on 0.0.0.0 to be
-# reached at all, and it is the address *before* the port in `127.0.0.1:7860:7860` that says who can
-# come. Without it Docker opens the port on every network, past many firewalls. The script for a
-# machine at AWS (EC2) says the same in other words, those of systemd and docker:
+# Only one port is open, and only on 127.0.0.1. Inside a container, a server must listen on 0.0.0.0
+# to be reached at all; the address *before* the port in `127.0.0.1:7860:7860` decides who can reach
+# it. Without it, Docker opens the port on every network, past many firewalls. The script for a
+# machine at AWS (EC2) does the same with systemd and docker:
 
 # %%
 # !lab deploy ec2-script --image registry.example.org/app | grep -E "publish |^Restart|^OnUnit"
 
 # %% [markdown]
-# `Restart` sees a process that has ended. It does not see one that hangs: for that the container
-# has a health check, a request every half minute, and a timer that restarts what fails it. Secrets
-# (the token, the password) come from the environment or a file only root can read, never from the
-# image or a command line. [deploy/README.md](../deploy/README.md) has the commands, what a month
-# costs, and what it is safe for.
+# `Restart` notices a process that has ended, but not one that hangs. For that, the container has a
+# health check, a request every half minute, and a timer that restarts a container that fails it.
+# Secrets (the token, the password) come from the environment or a file only root can read, never
+# from the image or a command line. [deploy/README.md](../deploy/README.md) has the commands, what a
+# month costs, and what it is safe for.
 #
-# | for | take | it lasts | who can read along |
+# | for | use | it lasts | who can read along |
 # |---|---|---|---|
 # | yourself, now | 127.0.0.1 | as long as the kernel | nobody |
 # | one phone, some minutes | `lab tunnel`; `lab demo` starts all | until Ctrl-C | ngrok |
 # | a talk, without accounts | `LAB_APP_AUTH=... lab app --share` | a week at most | Gradio |
 # | your group | `lab tunnel --ssh ... --domain ...` | while both machines run | you |
-# | to stay | compose or EC2 | until you remove it | the tunnel's server, or you |
+# | for good | compose or EC2 | until you remove it | the tunnel's server, or you |
 #
-# Whichever it is, before you give a link away: Is there a password? Is the app's own limit set?
+# Whichever you use, ask before you give a link away: Is there a password? Are the app's limits set?
 # Where does the handwriting go that people send, and did you tell them? When will the link end, and
 # who ends it?
 
 # %% [markdown]
 # ## Summary
 #
-# - The address a server listens on decides who can reach it: loopback is for this machine, 0.0.0.0
-#   and :: for every network. Ask the system, not the program.
-# - HTTPS hides what is asked, not whom. It ends where the certificate is; with a tunnel, that is
-#   the tunnel's server.
-# - A tunnel calls out, so no port is opened. What it leads to is public all the same.
+# - The address that a server listens on decides who can reach it: loopback is for this machine,
+#   0.0.0.0 and :: for every network.
+# - HTTPS hides what you ask for, not which server you ask. It ends where the certificate is; with a
+#   tunnel, that is the tunnel's server.
+# - A tunnel is opened from inside, so no port is opened. But what it leads to is public, so put a
+#   login in front.
 # - Base64 hides nothing. Compare secrets in constant time, and refuse everything else with 401.
 # - A server answers only to its own names, also on 127.0.0.1.
-# - A mark that only your gate sets tells your answers from those of others; a health check goes the
-#   whole way, with the password.
-# - For minutes a tunnel, for months a machine whose parts are restarted.
+# - A mark that only your gate sets tells your answers from those of other servers. A health check
+#   does what users do, with the password.
+# - Use a tunnel for minutes, and for months a machine that restarts its parts.
 
 # %% [markdown]
 # ## What to try next
 #
 # - In a terminal, start `lab app` and `lab tunnel`, end the agent's process (`ngrok`) with `kill`,
 #   and watch the link come back. Is it the same one?
-# - Log in to a machine with `ssh -R 8080:127.0.0.1:7860` and use exercise 1 there: on which address
+# - Log in to a machine with `ssh -R 8080:127.0.0.1:7860` and run `ss -tln` there: on which address
 #   does its sshd listen, and what does `GatewayPorts` change?
-# - Let `diagnose` run every minute and write down when its answer changes. How long must "no
-#   answer" last before it is worth a message to you?
-# - Look your own domain up in a log of certificates: which names has the world learned from it?
+# - Run `diagnose` every minute and write down when its answer changes. How long must "no answer"
+#   last before you want a message?
+# - Look up your own domain in a log of certificates: which names can everyone read there?
 # - This is the last notebook, and `lab demo` starts what they built: the model in a service, the
 #   app in front of it, and one link. Show it to somebody.

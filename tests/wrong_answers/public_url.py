@@ -1,60 +1,55 @@
 """Typical mistakes in the exercises of notebook 07, and what the check must say about each."""
 
-LISTENING = """
-import ipaddress
+from answer_edits import edited
 
-def listening_addresses(lines):
-    found = []
-    for line in lines[1:]:
-        fields = line.split()
-        if {skip}:
-            continue
-        address, port = fields[1].split(":")
-        raw = bytes.fromhex(address)
-        raw = {order}
-        ip = ipaddress.ip_address(raw)
-        {unwrap}
-        who = {who}
-        found.append((str(ip), {port}, who))
-    return found
+WAY_IN = """
+import random
+import secrets
+
+from lab_utils.lessons.public_url.loopback import FarEnd, LoopbackWay
+from lab_utils.tunnel import Tunnel
+from lab_utils.tunnel.login import Login
+
+def open_way_in(app_port, far_end, user):
+    login = Login(user, secrets.token_urlsafe(16))
+    tunnel = Tunnel(app_port, LoopbackWay(far_end), login)
+    return tunnel
 """
-TABLE = {
-    "skip": 'fields[3] != "0A"',
-    "order": 'b"".join(raw[i : i + 4][::-1] for i in range(0, len(raw), 4))',
-    "unwrap": 'ip = getattr(ip, "ipv4_mapped", None) or ip',
-    "who": '"this machine" if ip.is_loopback else "every network" if ip.is_unspecified '
-    'else "one network"',
-    "port": "int(port, 16)",
-}
+MADE = "secrets.token_urlsafe(16)"
+LOGIN = f"Login(user, {MADE})"
 
 AUTH = """
 import base64
 import hmac
 
 def check_basic_auth(header, user, password):
-    if not header {scheme}:
+    if not header or not header.lower().startswith("basic "):
         return False
     text = header.split(" ")[-1]
     try:
-        given = base64.b64decode(text{validate})
-    except {caught}:
+        given = base64.b64decode(text, validate=True)
+    except ValueError:
         return False
-    return {same}
+    return hmac.compare_digest(given, f"{user}:{password}".encode())
 """
-LOGIN = {
-    "scheme": 'or not header.lower().startswith("basic ")',
-    "validate": ", validate=True",
-    "caught": "ValueError",
-    "same": 'hmac.compare_digest(given, f"{user}:{password}".encode())',
-}
+SAME = 'hmac.compare_digest(given, f"{user}:{password}".encode())'
+STARTS = 'not header.lower().startswith("basic ")'
 
 HOST = """
 import ipaddress
 from urllib.parse import urlsplit
 
 def host_allowed(host, allowed):
-    {body}
+    try:
+        name = (urlsplit(f"//{host or ''}").hostname or "").rstrip(".")
+        if name in allowed or name == "localhost":
+            return True
+        return bool(ipaddress.ip_address(name))
+    except ValueError:
+        return False
 """
+HOST_BODY = HOST[HOST.index("    try:") :]
+SPLIT = '(urlsplit(f"//{host or \'\'}").hostname or "").rstrip(".")'
 
 DIAGNOSE = """
 import base64
@@ -66,237 +61,183 @@ def diagnose(url, login=None, timeout=10.0):
     request = Request(url)
     if login is not None:
         text = base64.b64encode(":".join(login).encode()).decode()
-        request.add_header("Authorization", {sent})
+        request.add_header("Authorization", "Basic " + text)
     try:
-        with urlopen(request{patience}) as page:
+        with urlopen(request, timeout=timeout) as page:
             status, marked = page.status, "x-lab-tunnel" in page.headers
     except HTTPError as error:
         status, marked = error.code, "x-lab-tunnel" in error.headers
-    except {caught}:
+    except (OSError, HTTPException):
         return "no answer"
-    {verdict}
-"""
-LINK = {
-    "sent": '"Basic " + text',
-    "patience": ", timeout=timeout",
-    "caught": "(OSError, HTTPException)",
-    "verdict": """if not marked:
+    if not marked:
         return "dead tunnel"
-    return {200: "healthy", 401: "login refused"}.get(status, "dead app")""",
-}
+    return {200: "healthy", 401: "login refused"}.get(status, "dead app")
+"""
+UNMARKED = """    if not marked:
+        return "dead tunnel"
+"""
+VERDICTS = '{200: "healthy", 401: "login refused"}'
 
 WRONG_ANSWERS: dict[str, list[tuple[str, str]]] = {
-    "listening_addresses": [
-        (LISTENING.format(**TABLE | {"order": "raw"}), "is 127.0.0.1, not 1.0.0.127.*last first"),
-        (LISTENING.format(**TABLE | {"order": "raw[::-1]"}), "each group of four"),
-        (LISTENING.format(**TABLE | {"port": "port"}), "it is hexadecimal"),
-        (LISTENING.format(**TABLE | {"skip": "False"}), "look at the state"),
+    "open_way_in": [
         (
-            LISTENING.format(**TABLE | {"who": '"this machine" if ip.is_loopback else "network"'}),
-            "stands for all addresses",
+            edited(WAY_IN, (LOGIN, "None")),
+            "without a password got status 200.*give the tunnel a login",
         ),
+        (edited(WAY_IN, (MADE, '"correct-horse-battery"')), "the same password"),
         (
-            LISTENING.format(
-                **TABLE
-                | {
-                    "who": '"this machine" if str(ip) == "127.0.0.1" else "every network" '
-                    'if ip.is_unspecified else "one network"'
-                }
-            ),
-            "All of 127",
+            edited(WAY_IN, (MADE, '"".join(random.choices("abcdefgh", k=20))')),
+            "random can be predicted",
         ),
+        (edited(WAY_IN, (MADE, '"guess"')), "guessed password got"),
+        (edited(WAY_IN, ("(16)", "(6)")), "has 8 characters"),
+        (edited(WAY_IN, ("Login(user,", 'Login("guest",')), "asks for the name 'guest', not for"),
+        (edited(WAY_IN, ("Tunnel(app_port,", "Tunnel(1,")), "not the app's page"),
         (
-            LISTENING.format(
-                **TABLE
-                | {
-                    "unwrap": "pass",
-                    "who": '"this machine" if str(ip) == "::1" or str(ip).startswith("127.") '
-                    'else "every network" if ip.is_unspecified else "one network"',
-                }
-            ),
-            "IPv4 address, written as IPv6",
+            edited(WAY_IN, ("    return tunnel", "    with tunnel:\n        return tunnel")),
+            "closed already",
         ),
+        (edited(WAY_IN, ("Way(far_end)", "Way(FarEnd())")), "not the far end's"),
+        (edited(WAY_IN, ("return tunnel", "return tunnel.url")), "returned a str, not Tunnel"),
     ],
     "check_basic_auth": [
+        (edited(AUTH, (SAME, 'given == f"{user}:{password}".encode()')), "compare_digest"),
         (
-            AUTH.format(**LOGIN | {"same": 'given == f"{user}:{password}".encode()'}),
-            "compare_digest",
-        ),
-        (
-            AUTH.format(**LOGIN | {"same": 'given.decode().split(":") == [user, password]'}),
+            edited(AUTH, (SAME, 'given.decode().split(":") == [user, password]')),
             "the right name and password.*refused",
         ),
         (
-            AUTH.format(
-                **LOGIN | {"same": 'hmac.compare_digest(given.decode(), user + ":" + password)'}
-            ),
+            edited(AUTH, (SAME, 'hmac.compare_digest(given.decode(), user + ":" + password)')),
             "stopped check_basic_auth with UnicodeDecodeError",
         ),
         (
-            AUTH.format(
-                **LOGIN
-                | {
-                    "same": "hmac.compare_digest(given.decode('utf-8', 'replace'), "
-                    "f'{user}:{password}')"
-                }
+            edited(
+                AUTH,
+                (SAME, "hmac.compare_digest(given.decode('utf-8', 'replace'), user + password)"),
             ),
-            "with TypeError",
+            "the right name and password.*refused|with TypeError",
         ),
         (
-            AUTH.format(**LOGIN | {"same": 'given.startswith(f"{user}:".encode())'}),
+            edited(AUTH, (SAME, 'given.startswith(f"{user}:".encode())')),
             "a wrong password.*let in",
         ),
         (
-            AUTH.format(**LOGIN | {"scheme": 'or not header.startswith("Basic ")'}),
+            edited(AUTH, (STARTS, 'not header.startswith("Basic ")')),
             "the scheme in other case",
         ),
-        (AUTH.format(**LOGIN | {"scheme": ""}), "another scheme.*let in"),
-        (AUTH.format(**LOGIN | {"caught": "KeyError"}), "what is no base64.*with Error"),
-        (AUTH.format(**LOGIN).replace("not header or", ""), "no header.*with AttributeError"),
-    ],
-    "host_allowed": [
-        (HOST.format(body="return host in allowed"), "a port may follow|no name"),
+        (edited(AUTH, (f" or {STARTS}", "")), "another scheme.*let in"),
+        (edited(AUTH, ("ValueError", "KeyError")), "what is no base64.*with Error"),
+        (edited(AUTH, ("not header or ", "")), "no header.*with AttributeError"),
         (
-            HOST.format(
-                body='name = (host or "").split(":")[0].lower().rstrip(".")\n'
-                '    return name in allowed or name in ("localhost", "127.0.0.1")'
-            ),
-            "192.168.1.20.*refused",
-        ),
-        (
-            HOST.format(
-                body="name = (host or '').lower()\n"
-                "    return any(one in name for one in allowed | {'localhost'}) "
-                "or name.strip('[')[:1] in {'1', ':'}"
-            ),
-            "evil.example' was allowed",
-        ),
-        (
-            HOST.format(
-                body="""name = (urlsplit(f"//{host or ''}").hostname or "").rstrip(".")
-    if name in allowed or name == "localhost":
-        return True
-    try:
-        ipaddress.ip_address(name)
-        return True
-    except ValueError:
-        return False"""
-            ),
-            "with ValueError",
-        ),
-        (
-            HOST.format(
-                body="""name = (host or "").rsplit(":", 1)[0].strip("[]").lower()
-    if name in allowed or name == "localhost":
-        return True
-    try:
-        ipaddress.ip_address(name)
-        return True
-    except ValueError:
-        return False"""
-            ),
-            "a dot at the end|a port may be missing",
-        ),
-    ],
-    "diagnose": [
-        (
-            DIAGNOSE.format(
-                **LINK
-                | {
-                    "verdict": 'return {200: "healthy", 401: "login refused", 404: "dead tunnel"}'
-                    '.get(status, "dead app")'
-                }
-            ),
-            "proxy answers 502 without the mark.*does not come from the gate",
-        ),
-        (
-            DIAGNOSE.format(
-                **LINK
-                | {
-                    "verdict": 'if status == 200:\n        return "healthy"\n'
-                    '    if not marked:\n        return "dead tunnel"\n'
-                    '    return "login refused" if status == 401 else "dead app"'
-                }
-            ),
-            "hotel's page",
-        ),
-        (
-            DIAGNOSE.format(
-                **LINK
-                | {
-                    "verdict": 'if not marked:\n        return "dead tunnel"\n'
-                    '    return "healthy" if status < 500 else "dead app"'
-                }
-            ),
-            "401 with the mark",
-        ),
-        (DIAGNOSE.format(**LINK | {"caught": "OSError"}), "stopped with BadStatusLine"),
-        (DIAGNOSE.format(**LINK | {"sent": "':'.join(login)"}), "Authorization header 'guest"),
-        (DIAGNOSE.format(**LINK | {"sent": "text"}), "It is|it is Basic, a space"),
-        (DIAGNOSE.format(**LINK | {"patience": ", timeout=30"}), "stays silent.*hand `timeout` on"),
-    ],
-}
-
-RIGHT = 'hmac.compare_digest(given, f"{user}:{password}".encode())'
-EQUAL = """
+            """
 import base64
 import hmac
 
 def check_basic_auth(header, user, password):
     right = "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode()
     return hmac.compare_digest((header or "").lower().encode(), right.lower().encode())
-"""
-WRONG_ANSWERS["check_basic_auth"] += [
-    (EQUAL, "base64 text.*let in|other case.*let in"),
-    (
-        AUTH.format(
-            **LOGIN
-            | {
-                "same": "hmac.compare_digest(given[-len(password):], password.encode())"
-                " and given.startswith(user.encode())"
-            }
+""",
+            "base64 text.*let in|other case.*let in",
         ),
-        "let in",
-    ),
-    (
-        AUTH.format(**LOGIN | {"scheme": 'or "basic" not in header.split(" ")[0].lower()'}),
-        "a scheme that ends like the right one.*let in",
-    ),
-    (
-        AUTH.format(**LOGIN | {"scheme": 'or not header.lower().startswith("basic")'}),
-        "a scheme that starts like the right one.*let in",
-    ),
-    (
-        AUTH.format(
-            **LOGIN
-            | {"same": 'hmac.compare_digest(b"", b"") and given == f"{user}:{password}".encode()'}
+        (
+            edited(
+                AUTH,
+                (
+                    SAME,
+                    "hmac.compare_digest(given[-len(password):], password.encode())"
+                    " and given.startswith(user.encode())",
+                ),
+            ),
+            "let in",
         ),
-        "== stops at the first byte",
-    ),
-]
-WRONG_ANSWERS["host_allowed"].append(
-    (
-        HOST.format(
-            body="""try:
-        name = (urlsplit(f"//{host or ''}").hostname or "").rstrip(".")
-    except ValueError:
-        return False
-    number = name.replace(".", "").isdigit() or ":" in name
-    return name in allowed or name == "localhost" or number"""
+        (
+            edited(AUTH, (STARTS, '"basic" not in header.split(" ")[0].lower()')),
+            "a scheme that ends like the right one.*let in",
         ),
-        "an IPv4 address has four numbers",
-    )
-)
-WRONG_ANSWERS["diagnose"].append(
-    (
-        DIAGNOSE.format(
-            **LINK
-            | {
-                "verdict": """if not marked:
-        return "dead tunnel"
-    return {200: "healthy", 401: "login refused", 403: "login refused"}.get(status, "dead app")"""
-            }
+        (
+            edited(AUTH, (STARTS, 'not header.lower().startswith("basic")')),
+            "a scheme that starts like the right one.*let in",
         ),
-        "the app answers 403",
-    )
-)
+        (
+            edited(
+                AUTH,
+                (SAME, 'hmac.compare_digest(b"", b"") and given == f"{user}:{password}".encode()'),
+            ),
+            "== stops at the first byte",
+        ),
+    ],
+    "host_allowed": [
+        (
+            edited(HOST, (HOST_BODY, "    return host in allowed\n")),
+            "a port may follow|no name",
+        ),
+        (
+            edited(
+                HOST,
+                ("return bool(ipaddress.ip_address(name))", 'return name == "127.0.0.1"'),
+            ),
+            "192.168.1.20.*refused",
+        ),
+        (
+            edited(
+                HOST,
+                ("name in allowed", "any(one in name for one in allowed)"),
+            ),
+            "evil.example' was allowed",
+        ),
+        (
+            edited(
+                HOST,
+                ("    try:\n", ""),
+                ("        name =", "    name ="),
+                ("        if", "    try:\n        if"),
+            ),
+            "with ValueError",
+        ),
+        (
+            edited(HOST, (SPLIT, '(host or "").rsplit(":", 1)[0].strip("[]").lower()')),
+            "a dot at the end|a port may be missing",
+        ),
+        (
+            edited(
+                HOST,
+                (
+                    "bool(ipaddress.ip_address(name))",
+                    'name.replace(".", "").isdigit() or ":" in name',
+                ),
+            ),
+            "an IPv4 address has four numbers",
+        ),
+    ],
+    "diagnose": [
+        (
+            edited(DIAGNOSE, (UNMARKED, ""), (VERDICTS, VERDICTS[:-1] + ', 404: "dead tunnel"}')),
+            "proxy answers 502 without the mark.*does not come from the gate",
+        ),
+        (
+            edited(DIAGNOSE, ("if not marked", "if not marked and status != 200")),
+            "hotel's page",
+        ),
+        (
+            edited(
+                DIAGNOSE,
+                (
+                    f'{VERDICTS}.get(status, "dead app")',
+                    '"healthy" if status < 500 else "dead app"',
+                ),
+            ),
+            "401 with the mark",
+        ),
+        (edited(DIAGNOSE, ("(OSError, HTTPException)", "OSError")), "stopped with BadStatusLine"),
+        (edited(DIAGNOSE, ('"Basic " + text', "':'.join(login)")), "Authorization header 'guest"),
+        (edited(DIAGNOSE, ('"Basic " + text', "text")), "it is Basic, a space"),
+        (
+            edited(DIAGNOSE, ("timeout=timeout", "timeout=30")),
+            "stays silent.*hand `timeout` on",
+        ),
+        (
+            edited(DIAGNOSE, (VERDICTS, VERDICTS[:-1] + ', 403: "login refused"}')),
+            "the app answers 403",
+        ),
+    ],
+}

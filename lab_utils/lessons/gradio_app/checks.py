@@ -71,32 +71,17 @@ def read_page(function: Answer) -> str:
         ({}, "no writing found"),
     ]
     for lines, wanted in pages:
-        predictor = _OnePage(lines)
-        result = expect_type(attempt(function, PATH, predictor), tuple, "read_page")
-        expect(len(result) == 2, f"read_page returned {len(result)} values, not text and summary.")
-        text, summary = result
-        expect(
-            text == "\n".join(lines),
-            f"of a page with the lines {list(lines)} the text is {text!r}: the reading has it "
-            "ready, with its lines joined by newlines.",
-        )
-        _expect_one_reading(predictor)
-        expect(
-            summary == wanted,
-            f"with confidences of {list(lines.values())}, the summary is {summary!r}, not "
-            f"{wanted!r}.{_advice(lines)}",
-        )
+        _expect_summary(function, lines, wanted)
     strict = attempt(function, PATH, _OnePage({"Dear all,": 0.98, "it rains.": 0.91}), 0.99)[1]
     expect(
         strict == "2 lines, 2 doubtful",
         f"with doubtful=0.99 and confidences of 0.98 and 0.91, the summary is {strict!r}: compare "
         "with the argument.",
     )
-    _expect_told(function, None, _OnePage({}), "no image was chosen (path is None)")
+    _told(function, None, _OnePage({}), "no image was chosen (path is None)")
     sentence = "The image is damaged or cut off; save or copy it once more."
-    told = _expect_told(
-        function, PATH, _OnePage({}, ImageError(sentence)), "the predictor raises a RecognizerError"
-    )
+    damaged = _OnePage({}, ImageError(sentence))
+    told = _told(function, PATH, damaged, "the predictor raises a RecognizerError")
     expect(
         told.message == sentence,
         f"the predictor said {sentence!r}, and the gr.Error says {told.message!r}: hand over the "
@@ -108,48 +93,47 @@ def read_page(function: Answer) -> str:
         "print_exception=False.",
     )
     bug = KeyError("/srv/models/secret.pt")
-    expect_raises(
-        function,
-        KeyError,
-        PATH,
-        _OnePage({}, bug),
-        when=f"where the predictor has a bug, {bug!r}",
-        why="catch only RecognizerError, since users must not see what a bug says",
-    )
+    when = f"where the predictor has a bug, {bug!r}"
+    why = "catch only RecognizerError, since users must not see what a bug says"
+    expect_raises(function, KeyError, PATH, _OnePage({}, bug), when=when, why=why)
     return "text and summary come back, and users are told what they can mend."
 
 
-def _advice(lines: dict[str, float]) -> str:
-    if not lines:
-        return " A page without lines is said to be so."
-    if len(lines) == 1:
-        return " One line is a line."
-    return " A line is doubtful if its confidence is below `doubtful`."
-
-
-def _expect_one_reading(predictor: _OnePage) -> None:
+def _expect_summary(function: Answer, lines: dict[str, float], wanted: str) -> None:
+    predictor = _OnePage(lines)
+    result = expect_type(attempt(function, PATH, predictor), tuple, "read_page")
+    expect(len(result) == 2, f"read_page returned {len(result)} values, not text and summary.")
+    text, summary = result
+    expect(
+        text == "\n".join(lines),
+        f"of a page with the lines {list(lines)} the text is {text!r}: the reading has it ready, "
+        "with its lines joined by newlines.",
+    )
     expect(
         predictor.asked == [PATH],
         f"the predictor was asked for {predictor.asked}, not once for {PATH!r}: a reading has both "
         "the text and the lines.",
     )
+    advice = {0: "A page without lines is said to be so.", 1: "One line is a line."}
+    expect(
+        summary == wanted,
+        f"with confidences of {list(lines.values())}, the summary is {summary!r}, not {wanted!r}. "
+        + advice.get(len(lines), "A line is doubtful if its confidence is below `doubtful`."),
+    )
 
 
-def _expect_told(function: Answer, path: str | None, predictor: _OnePage, when: str) -> Any:
+def _told(function: Answer, path: str | None, predictor: _OnePage, when: str) -> Any:
     """The gr.Error with which the function stops."""
     import gradio as gr
 
     try:
-        result = function(path, predictor)
+        done = f"returned {function(path, predictor)!r}"
     except gr.Error as error:
         expect(bool(error.message.strip()), f"where {when}, the gr.Error has no sentence.")
         return error
     except Exception as error:
-        fail(
-            f"where {when}, read_page stopped with {type(error).__name__}, which the page shows "
-            "as the word Error: raise gr.Error with a sentence.",
-        )
-    fail(f"where {when}, read_page returned {result!r}: raise gr.Error with a sentence.")
+        done = f"stopped with {type(error).__name__}, which the page shows as the word Error"
+    fail(f"where {when}, read_page {done}: raise gr.Error with a sentence.")
 
 
 @check
@@ -297,43 +281,34 @@ def _uri_of(body: dict) -> str:
     )
     (value,) = data
     expect(
-        isinstance(value, dict) and "url" in value,
-        f"the image is {short(value)}: Gradio takes an object with the key url, and refuses a "
-        "bare string.",
-    )
-    expect(
-        isinstance(value["url"], str),
-        f"the url is {short(value['url'])}: JSON has no bytes, so decode them to a str.",
+        isinstance(value, dict) and isinstance(value.get("url"), str),
+        f"the image is {short(value)}: Gradio takes an object whose key url holds a str, and "
+        "refuses a bare string and bytes.",
     )
     return value["url"]
 
 
 def _expect_base64(text: str, image: bytes) -> None:
-    expect(
-        not text.startswith("b'"),
-        "the base64 text starts with b', as bytes are printed: decode them to a str.",
-    )
-    expect(
-        not any(c.isspace() for c in text),
-        "the base64 text has line breaks: they are for e-mail (encodebytes), not for a URI.",
-    )
-    expect(
-        "-" not in text and "_" not in text,
-        "the base64 text has - or _ in it, the alphabet for addresses: a data URI has + and /.",
-    )
-    expect(
-        len(text) % 4 == 0,
-        f"the base64 text of {len(image)} bytes has {len(text)} characters: with the = at its end "
-        "the number can be divided by 4.",
-    )
+    for wrong, sentence in (
+        (text.startswith("b'"), "starts with b', as bytes are printed: decode them to a str."),
+        (
+            any(c.isspace() for c in text),
+            "has line breaks: they are for e-mail (encodebytes), not for a URI.",
+        ),
+        (
+            "-" in text or "_" in text,
+            "has - or _ in it, the alphabet for addresses: a data URI has + and /.",
+        ),
+    ):
+        expect(not wrong, f"the base64 text {sentence}")
     try:
         decoded = base64.b64decode(text, validate=True)
     except ValueError:
-        fail(f"the part behind the comma is no base64 text: it starts with {text[:12]!r}.")
+        decoded = b""
     expect(
         decoded == image,
-        f"decoded again, the base64 text gives {len(decoded)} bytes that are not the image's "
-        f"{len(image)}.",
+        f"decoded again, the part behind the comma, {text[:12]!r} ..., is not the image with its "
+        f"{len(image)} bytes: does it end with the = that make its length a multiple of 4?",
     )
 
 
@@ -470,20 +445,21 @@ def final_data(function: Answer) -> str:
     complete = f"event: complete\ndata: {json.dumps([TEXT])}\n\n"
     half = 'event: generating\ndata: ["Dear"]\n\n'
     tricky = ["event: error\ndata: complete"]
-    lookalike = f"event: complete\ndata: {json.dumps(tricky)}\n\n"
-    colon = "split each line at the first colon only; texts have colons, too"
-    cases = [
+    colon = "Split each line at the first colon only; texts have colons, too."
+    ends = r"Take \r and \n off the end of each line; an empty line may be \r\n."
+    others = "An event ends with an empty line, and lines of other names do not matter."
+    for text, wanted, when, why in [
         (complete, [TEXT], "complete is the only event", ""),
         (HEARTBEAT * 2 + complete, [TEXT], "two heartbeats come before complete", ""),
         (half + complete, [TEXT], "a generating event with a part of the text comes first", ""),
-        (
-            complete.replace("\n", "\r\n"),
-            [TEXT],
-            r"lines end with \r\n, as they may",
-            r"take \r and \n off the end of each line; an empty line may be \r\n",
-        ),
+        (complete.replace("\n", "\r\n"), [TEXT], r"lines end with \r\n, as they may", ends),
         ('event: complete\ndata: ["at: noon"]\n\n', ["at: noon"], "the text has a colon", colon),
-        (lookalike, tricky, "the text looks like events", colon),
+        (
+            f"event: complete\ndata: {json.dumps(tricky)}\n\n",
+            tricky,
+            "the text looks like events",
+            colon,
+        ),
         ('event: complete\ndata: ["", 2]\n\n', ["", 2], "the text of the page is empty", ""),
         ("event: complete\ndata: []\n\n", [], "the list is empty", ""),
         ("\n" + complete, [TEXT], "an empty line comes first", ""),
@@ -491,16 +467,12 @@ def final_data(function: Answer) -> str:
             complete.replace("\n", "\nid: 7\n", 1),
             [TEXT],
             "the line id: 7 stands between event and data",
-            "an event ends with an empty line, and lines of other names do not matter",
+            others,
         ),
-    ]
-    for text, wanted, when, why in cases:
-        with saying(f"where {when}", f" ({why[0].upper()}{why[1:]}.)" if why else ""):
+    ]:
+        with saying(f"where {when}", f" ({why})" if why else ""):
             result = expect_type(attempt(function, _stream(text)), list, "final_data")
-            expect(
-                result == wanted,
-                f"final_data returned {short(result)}, not {short(wanted)}.",
-            )
+            expect(result == wanted, f"final_data returned {short(result)}, not {short(wanted)}.")
     try:
         function(_stream(HEARTBEAT + complete, endless=True))
     except _ReadTooFar:
@@ -508,6 +480,16 @@ def final_data(function: Answer) -> str:
             "final_data went on reading behind the event complete, where it may wait for ever: "
             "return as soon as that event is whole, and don't make a list of the stream first.",
         )
+    _expect_failed_calls(function)
+    for text in ("", HEARTBEAT, half, complete[: len(complete) // 2], complete[:-1]):
+        when = f"the stream breaks off, here behind {text[-24:]!r} (an empty line ends an event)"
+        _refusal(function, _stream(text), when=when)
+    _refusal(function, _stream("event: error\n\n"), when="an error comes without data")
+    return "of all events, the last one counts, and a stream that breaks off is noticed."
+
+
+def _expect_failed_calls(function: Answer) -> None:
+    """The event error is raised with its sentence, or with another one if it has none."""
     error = f"event: error\nid: 7\ndata: {json.dumps({'error': DAMAGED, 'title': 'Error'})}\n\n"
     for text, when in ((error, "an error comes"), (HEARTBEAT + error, "an error comes late")):
         message = _refusal(function, _stream(text), when=when)
@@ -518,20 +500,11 @@ def final_data(function: Answer) -> str:
         )
     for data in ('{"error": null}', "null", "[]"):
         when = f"an error comes with the data {data}"
-        text = f"event: error\nid: 7\ndata: {data}\n\n"
-        message = _refusal(function, _stream(text), when=when)
+        message = _refusal(function, _stream(f"event: error\nid: 7\ndata: {data}\n\n"), when=when)
         expect(
             "None" not in message and "null" not in message,
             f"where {when}, final_data says {message!r}: find a sentence of your own.",
         )
-    for text in ("", HEARTBEAT, half):
-        when = f"the stream breaks off, here behind {text[-24:]!r}"
-        _refusal(function, _stream(text), when=when)
-    for end in (len(complete) // 2, len(complete) - 1):
-        when = f"the stream breaks off inside the last event, behind {complete[:end][-12:]!r}"
-        _refusal(function, _stream(complete[:end]), when=f"{when} (an empty line ends an event)")
-    _refusal(function, _stream("event: error\n\n"), when="an error comes without data")
-    return "of all events, the last one counts, and a stream that breaks off is noticed."
 
 
 @check
@@ -563,49 +536,44 @@ HEIGHT, WIDTH = 360, 480
 PAGE_TEXT = "Dear all,\nit rains since Monday, and\nnobody has seen the cat.\nYours, Anna"
 
 
+def _photo(name: str, levels: float, ink: float, grain: float, shadow: bool = False) -> Image.Image:
+    """A photo of paper of some gray level, with writing that differs by `ink` gray levels."""
+    generator = np.random.default_rng(len(name))
+    size, text = (30, "Hello") if "one word" in name else (28, PAGE_TEXT)
+    mask = Image.new("L", (WIDTH, HEIGHT), 0)
+    font = ImageFont.load_default(size)
+    ImageDraw.Draw(mask).multiline_text((30, 40), text, fill=255, font=font, spacing=size // 2)
+    slope = 110 / (1 + np.exp((np.arange(WIDTH) - 200) / 60)) if shadow else 0
+    page = levels - slope + ink * (np.asarray(mask) / 255)
+    page = page + grain * generator.standard_normal((HEIGHT, WIDTH))
+    return Image.fromarray(page.round().clip(0, 255).astype(np.uint8))
+
+
+def _photos(kinds: dict[str, tuple]) -> dict[str, Image.Image]:
+    return {name: _photo(name, *kind) for name, kind in kinds.items()}
+
+
 def blank_pages() -> dict[str, Image.Image]:
     """Photos of empty paper, each with its name: light, grain and shadow differ."""
-    generator = np.random.default_rng(5)
-    slope = 1 / (1 + np.exp((np.arange(WIDTH) - 200) / 60))
-
-    def grainy(levels: np.ndarray | float, grain: float) -> Image.Image:
-        return _photo(levels + grain * generator.standard_normal((HEIGHT, WIDTH)))
-
-    return {
-        "white paper": grainy(255.0, 0.0),
-        "gray paper": grainy(150.0, 1.5),
-        "paper in a photo with much grain": grainy(200.0, 6.0),
-        "paper half in a shadow": grainy(220.0 - 110.0 * slope, 2.0),
-        "the inside of a bag": grainy(12.0, 3.0),
-    }
+    return _photos(
+        {
+            "white paper": (255, 0, 0),
+            "gray paper": (150, 0, 1.5),
+            "paper in a photo with much grain": (200, 0, 6),
+            "paper half in a shadow": (220, 0, 2, True),
+            "the inside of a bag": (12, 0, 3),
+        }
+    )
 
 
 def pages_with_writing() -> dict[str, Image.Image]:
     """The same with writing, some of it faint, little, or light on dark."""
-    generator = np.random.default_rng(6)
-    ink, word = _ink(PAGE_TEXT, 28), _ink("Hello", 30)
-    slope = 1 / (1 + np.exp((np.arange(WIDTH) - 200) / 60))
-
-    def written(levels: np.ndarray | float, ink: np.ndarray, grain: float) -> Image.Image:
-        return _photo(levels + ink + grain * generator.standard_normal((HEIGHT, WIDTH)))
-
-    return {
-        "a page in blue ink": written(230.0, -150.0 * ink, 2.0),
-        "a page in faint pencil": written(215.0, -26.0 * ink, 1.5),
-        "a faint page half in a shadow": written(220.0 - 110.0 * slope, -30.0 * ink, 2.0),
-        "a page with one word on it": written(235.0, -140.0 * word, 2.0),
-        "a board with chalk on it": written(40.0, 120.0 * ink, 2.0),
-    }
-
-
-def _ink(text: str, size: int) -> np.ndarray:
-    """(HEIGHT, WIDTH) share of ink, 0 to 1, of a text at the upper left, in px of height."""
-    mask = Image.new("L", (WIDTH, HEIGHT), 0)
-    ImageDraw.Draw(mask).multiline_text(
-        (30, 40), text, fill=255, font=ImageFont.load_default(size), spacing=size // 2
+    return _photos(
+        {
+            "a page in blue ink": (230, -150, 2),
+            "a page in faint pencil": (215, -26, 1.5),
+            "a faint page half in a shadow": (220, -30, 2, True),
+            "a page with one word on it": (235, -140, 2),
+            "a board with chalk on it": (40, 120, 2),
+        }
     )
-    return np.asarray(mask, dtype=float) / 255
-
-
-def _photo(levels: np.ndarray) -> Image.Image:
-    return Image.fromarray(levels.round().clip(0, 255).astype(np.uint8))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image
 
-from lab_utils.lessons.canvas import canvas
+from lab_utils.lessons.canvas import arrow, box, canvas
 from lab_utils.lessons.paragraph_text_recognizer.figures import faint, gallery, under_a_shadow
 
 if TYPE_CHECKING:
@@ -17,8 +17,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 GRAIN = 2.0  # gray levels: a phone's sensor in a lit room
-INK, PAPER = "black", "white"
-ARROW = {"arrowstyle": "-|>", "color": INK, "shrinkA": 0, "shrinkB": 0}
+INK = "black"
 
 
 def way_of_a_page() -> "Figure":
@@ -31,16 +30,16 @@ def way_of_a_page() -> "Figure":
     ]
     for row, sender in enumerate(senders):
         y = 2.3 - 0.95 * row
-        _box(axes, sender, 0.85, y, 1.5, 0.66, round_corners=True)
-        _arrow(axes, (1.62, y), (2.88, 1.35 + 0.25 * (1 - row)))
+        box(axes, sender, 0.85, y, 1.5, 0.66, round_corners=True)
+        arrow(axes, (1.62, y), (2.88, 1.35 + 0.25 * (1 - row)))
     axes.text(2.25, 2.5, "HTTP, JSON", ha="center", fontsize=9)
-    _box(axes, "Gradio\n\nthe page\nthe API\nuploads", 3.65, 1.35, 1.5, 2.1)
-    _arrow(axes, (4.42, 1.35), (4.98, 1.35))
-    _box(axes, "a gate:\nhow many read,\nhow many wait", 5.75, 1.35, 1.5, 1.0, hatch="///")
-    _arrow(axes, (6.52, 1.5), (7.28, 1.9))
-    _arrow(axes, (6.52, 1.2), (7.28, 0.8))
-    _box(axes, "the model in\nthis process", 8.15, 1.95, 1.7, 0.66, round_corners=True)
-    _box(
+    box(axes, "Gradio\n\nthe page\nthe API\nuploads", 3.65, 1.35, 1.5, 2.1)
+    arrow(axes, (4.42, 1.35), (4.98, 1.35))
+    box(axes, "a gate:\nhow many read,\nhow many wait", 5.75, 1.35, 1.5, 1.0, hatch="///")
+    arrow(axes, (6.52, 1.5), (7.28, 1.9))
+    arrow(axes, (6.52, 1.2), (7.28, 0.8))
+    box(axes, "the model in\nthis process", 8.15, 1.95, 1.7, 0.66, round_corners=True)
+    box(
         axes,
         "a model service\n(notebook 06)",
         8.15,
@@ -64,7 +63,7 @@ def base64_of(data: bytes) -> "Figure":
     for number, byte in enumerate(data):
         middle = left + (8 * number + 4) * cell
         name = f"{byte} ({chr(byte)})" if 32 < byte < 127 else str(byte)
-        _box(axes, name, middle, 1.6, 8 * cell - 0.06, 0.4)
+        box(axes, name, middle, 1.6, 8 * cell - 0.06, 0.4)
     for place, bit in enumerate(bits):
         axes.text(
             left + (place + 0.5) * cell, 1.0, bit, ha="center", va="center", family="monospace"
@@ -75,7 +74,7 @@ def base64_of(data: bytes) -> "Figure":
     for number, character in enumerate(base64.b64encode(data).decode()):
         value = int(bits[6 * number : 6 * number + 6], 2)
         middle = left + (6 * number + 3) * cell
-        _box(axes, f"{value} ({character})", middle, 0.4, 6 * cell - 0.06, 0.4, round_corners=True)
+        box(axes, f"{value} ({character})", middle, 0.4, 6 * cell - 0.06, 0.4, round_corners=True)
     for y, name in ((1.6, "bytes"), (1.0, "bits"), (0.4, "base64")):
         axes.text(0.05, y, name, va="center", fontsize=10)
     return figure
@@ -121,14 +120,14 @@ def _messages(
     right = left + 2.8
     axes.text((left + right) / 2, 3.35, title, ha="center", va="center", fontsize=11)
     for x, name in ((left, "client"), (right, "app")):
-        _box(axes, name, x, 2.95, 0.9, 0.34)
+        box(axes, name, x, 2.95, 0.9, 0.34)
         axes.plot([x, x], [0.25, 2.78], color=INK, linewidth=1, linestyle=":")
     top, bottom = reading
-    _box(axes, "", right, (top + bottom) / 2, 0.16, top - bottom, hatch="///")
+    box(axes, "", right, (top + bottom) / 2, 0.16, top - bottom, hatch="///")
     axes.text(right + 0.16, (top + bottom) / 2, "reads", va="center", fontsize=9)
     for y, text, asks in messages:
         here, there = (left, right - 0.09) if asks else (right - 0.09, left)
-        _arrow(axes, (here, y), (there, y), dashed=not asks)
+        arrow(axes, (here, y), (there, y), dashed=not asks)
         axes.text((left + right) / 2, y + 0.05, text, ha="center", va="bottom", fontsize=9)
 
 
@@ -154,41 +153,3 @@ def judged(pages: dict[str, Image.Image], blank: Sequence[bool]) -> Image.Image:
     """The pages beside each other, each with its verdict above it."""
     words = [f"{name}: {'blank' if b else 'written'}" for name, b in zip(pages, blank, strict=True)]
     return gallery(list(pages.values()), words, columns=len(pages), height=190)
-
-
-def _box(
-    axes: "Axes",
-    text: str,
-    x: float,
-    y: float,
-    width: float,
-    height: float,
-    hatch: str = "",
-    round_corners: bool = False,
-    dashed: bool = False,
-) -> None:
-    """A box with its centre at x, y (inches) and its text in the middle, on plain ground."""
-    from matplotlib.patches import FancyBboxPatch
-
-    r = 0.12 if round_corners else 0.01
-    axes.add_patch(
-        FancyBboxPatch(
-            (x - width / 2 + r, y - height / 2 + r),
-            width - 2 * r,
-            height - 2 * r,
-            boxstyle=f"round,pad={r},rounding_size={r}",
-            facecolor=PAPER,
-            edgecolor=INK,
-            hatch=hatch,
-            linestyle="--" if dashed else "-",
-        )
-    )
-    ground = {"facecolor": PAPER, "edgecolor": "none", "pad": 2} if hatch and text else None
-    axes.text(x, y, text, ha="center", va="center", fontsize=9, bbox=ground)
-
-
-def _arrow(
-    axes: "Axes", here: tuple[float, float], there: tuple[float, float], dashed: bool = False
-) -> None:
-    style = {**ARROW, "linestyle": "--" if dashed else "-"}
-    axes.annotate("", xy=there, xytext=here, arrowprops=style)

@@ -1,114 +1,106 @@
-"""Checks of notebook 07: who reaches a server, a password, a name, and what is wrong with a link.
+"""Checks of notebook 07: a way in, a password, a name, and what is wrong with a link.
 
 Nothing outside this machine is asked: a small server on 127.0.0.1 stands in for a link.
 """
 
 import base64
 import hmac
-import ipaddress
+import random
 import secrets
 import sys
 from functools import partial
 from typing import Any
 from unittest import mock
+from urllib.parse import urlsplit
+
+import httpx
 
 from lab_utils.lessons import checking
 from lab_utils.lessons.checking import Answer, attempt, check, expect, expect_type, fail, saying
+from lab_utils.lessons.public_url.loopback import FarEnd
 from lab_utils.lessons.stand_in import StandIn, http_answer
+from lab_utils.net import http_client
+from lab_utils.tunnel import Tunnel
 
 go_on = partial(checking.go_on, "public_url")
 
-HEADER = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid"
-LISTENS, TALKS, ENDS = "0A", "01", "06"
-HERE, ONE, EVERY = "this machine", "one network", "every network"
-
-
-def table_line(address: str, port: int, state: str = LISTENS, number: int = 0) -> str:
-    """A line of /proc/net/tcp or tcp6, as Linux writes it on common processors."""
-    packed = ipaddress.ip_address(address).packed
-    words = (packed[i : i + 4][::-1].hex().upper() for i in range(0, len(packed), 4))
-    local, far = f"{''.join(words)}:{port:04X}", f"{'0' * 2 * len(packed)}:0000"
-    return f"{number:4}: {local} {far} {state} 00000000:00000000 00:00000000 00000000  1000"
+SECRET_PAGE = b"<html>only for the guest</html>"
+LEAST_CHARACTERS = 16
 
 
 @check
-def listening_addresses(function: Answer) -> str:
-    """Listening sockets alone, their addresses and ports decoded, and who reaches each."""
-    _expect_listeners(function, [HEADER, table_line("127.0.0.1", 7860)])
-    result = expect_type(attempt(function, [HEADER]), list, "listening_addresses")
-    expect(result == [], f"of a table with only its header came {result!r}, not an empty list.")
-    for address in ("0.0.0.0", "192.168.1.20", "10.0.0.7", "127.0.0.53", "203.0.113.9"):
-        _expect_listeners(function, [HEADER, table_line(address, 80)])
-    for address in ("::1", "::", "2001:db8::17", "fe80::1:2", "::ffff:127.0.0.1", "::ffff:0:0"):
-        _expect_listeners(function, [HEADER, table_line(address, 65535)])
-    busy = [("127.0.0.1", 7860, TALKS), ("0.0.0.0", 8888, LISTENS), ("192.168.1.20", 22, ENDS)]
-    busy += [("127.0.0.1", 7860, LISTENS), ("10.0.0.7", 443, TALKS)]
-    lines = [table_line(*one, number=number) for number, one in enumerate(busy)]
-    _expect_listeners(function, [HEADER, *lines])
-    return "who listens, where, and who can reach it."
+def open_way_in(function: Answer) -> str:
+    """A stranger is refused and the guest gets the page, through two links with two passwords."""
+    function.uses_a_tool()
+    app = StandIn(http_answer("200 OK", SECRET_PAGE))
+    with app.serving() as url:
+        first, second = (_password_of_a_link(function, url, app) for _ in range(2))
+    expect(
+        first != second,
+        "two links have the same password: make a new one for each with the module secrets. "
+        "(Those of the module random can be predicted.)",
+    )
+    return "the guest gets the page, and strangers are refused."
 
 
-def _expect_listeners(function: Answer, lines: list[str]) -> None:
-    result = expect_type(attempt(function, list(lines)), list, "listening_addresses")
-    wanted = [_decoded(line) for line in lines[1:] if line.split()[3] == LISTENS]
-    for one in result:
+def _password_of_a_link(function: Answer, url: str, app: StandIn) -> str:
+    """Opens a link and visits it as two strangers and as the guest; the link's password."""
+    far_end, state = FarEnd(), random.getstate()
+    random.seed(0)  # so that two of its passwords are the same
+    try:
+        tunnel = attempt(function, urlsplit(url).port, far_end, "anna")
+        tunnel = expect_type(tunnel, Tunnel, "open_way_in")
+        try:
+            _expect_guests_only(tunnel, far_end, app)
+        finally:
+            tunnel.close()
+    finally:
+        random.setstate(state)
+        far_end.close()
+    return tunnel.password
+
+
+def _expect_guests_only(tunnel: Tunnel, far_end: FarEnd, app: StandIn) -> None:
+    expect(
+        tunnel.alive() and tunnel.url == far_end.url,
+        "the link is closed already, or is not the far end's: open a Tunnel through "
+        "LoopbackWay(far_end), and return it without closing it (no with block).",
+    )
+    app.asked.clear()
+    for login, stranger in (
+        (None, "a stranger without a password"),
+        (("anna", "guess"), "a stranger with a guessed password"),
+    ):
+        status, _ = _visit(tunnel.url, login)
         expect(
-            isinstance(one, tuple | list) and len(one) == 3,
-            f"the list holds {one!r}, not tuples of address, port and who reaches it.",
+            status == 401 and not app.asked,
+            f"{stranger} got status {status}, not 401: give the tunnel a login.",
         )
     expect(
-        len(result) == len(wanted),
-        f"of {len(lines) - 1} sockets, {len(wanted)} of which listen, came {len(result)}: look at "
-        f"the state, which is {LISTENS} for those that listen, and leave the header out.",
+        tunnel.user == "anna",
+        f"the link asks for the name {tunnel.user!r}, not for the one in `user`, 'anna'.",
     )
-    for (address, port, reach), line, right in zip(result, _listening(lines), wanted, strict=True):
-        field_ = line.split()[1]
-        expect(
-            _plain(address) == right[0],
-            f"of {field_}, the address is {right[0]}, not {address}: the bytes of each group of "
-            "four stand last first.",
-        )
-        expect(
-            port == right[1],
-            f"of {field_}, the port is the number {right[1]}, not {port!r}: it is hexadecimal.",
-        )
-        expect(
-            reach == right[2],
-            f"a server that listens on {address} is reached from {right[2]!r}, not "
-            f"{reach!r}.{_why(right[0], address)}",
-        )
+    expect(
+        len(tunnel.password) >= LEAST_CHARACTERS,
+        f"the link's password has {len(tunnel.password)} characters, not at least "
+        f"{LEAST_CHARACTERS}.",
+    )
+    status, page = _visit(tunnel.url, (tunnel.user, tunnel.password))
+    expect(
+        status == 200 and page == SECRET_PAGE,
+        f"with name and password, status {status} came and not the app's page: the tunnel leads to "
+        f"port {tunnel.port}, and the app is at `app_port`.",
+    )
 
 
-def _listening(lines: list[str]) -> list[str]:
-    return [line for line in lines[1:] if line.split()[3] == LISTENS]
-
-
-def _decoded(line: str) -> tuple[str, int, str]:
-    text, _, port = line.split()[1].partition(":")
-    raw = bytes.fromhex(text)
-    packed = b"".join(raw[i : i + 4][::-1] for i in range(0, len(raw), 4))
-    ip = ipaddress.ip_address(_plain(str(ipaddress.ip_address(packed))))
-    reach = HERE if ip.is_loopback else EVERY if ip.is_unspecified else ONE
-    return str(ip), int(port, 16), reach
-
-
-def _plain(address: str) -> str:
-    """The usual form of an address; IPv4 within IPv6 becomes IPv4."""
+def _visit(url: str, login: tuple[str, str] | None) -> tuple[int, bytes]:
+    """Status and page; status 0 where no answer comes."""
     try:
-        ip = ipaddress.ip_address(address)
-    except ValueError:
-        return address
-    return str(getattr(ip, "ipv4_mapped", None) or ip)
-
-
-def _why(plain: str, written: str) -> str:
-    if plain != written:
-        return " It is an IPv4 address, written as IPv6."
-    if ipaddress.ip_address(plain).is_loopback:
-        return " All of 127.0.0.0/8, and ::1, are loopback addresses."
-    if ipaddress.ip_address(plain).is_unspecified:
-        return " It stands for all addresses of the machine."
-    return " It is the machine's address in a network."
+        with http_client(10, local=True) as visitor:
+            answer = visitor.get(url, auth=login)
+    except httpx.HTTPError:
+        return 0, b""
+    return answer.status_code, answer.content
 
 
 USER, PASSWORD = "guest", "Zx9-long_and:colon"
@@ -211,21 +203,26 @@ def _answer(function: Answer, header: str | None, user: str, password: str) -> b
 
 
 def _expect_login(function: Answer, header: str | None, right: bool, what: str) -> None:
-    try:
-        result = function(header, USER, PASSWORD)
-    except Exception as error:
-        fail(
-            f"{what}, {header!r}, stopped check_basic_auth with {type(error).__name__}: whatever "
-            "a stranger sends, the answer is False."
-        )
-    if result is None or result is ...:
-        attempt(function, header, USER, PASSWORD)
-    result = expect_type(result, bool, "check_basic_auth")
+    result = _without_error(function, f"{what}, {header!r},", header, USER, PASSWORD)
     expect(
         result is right,
         f"{what}, {header!r}, was {'refused' if right else 'let in'}; the name is {USER!r} and "
         f"the password {PASSWORD!r}.",
     )
+
+
+def _without_error(function: Answer, what: str, *arguments: Any) -> bool:
+    """True or False, whatever a stranger sends; an error is told with what was sent."""
+    try:
+        result = function(*arguments)
+    except Exception as error:
+        fail(
+            f"{what} stopped {function.name} with {type(error).__name__}: whatever a stranger "
+            "sends, the answer is True or False."
+        )
+    if result is None or result is ...:
+        attempt(function, *arguments)  # says that there is no answer yet
+    return expect_type(result, bool, function.name)
 
 
 ALLOWED = frozenset({"lab.example.org", "read.example.net"})
@@ -267,16 +264,7 @@ def host_allowed(function: Answer) -> str:
         "[evil.example]": "brackets do not make an address.",
     }
     for host, why in (own | foreign).items():
-        try:
-            result = function(host, set(ALLOWED))
-        except Exception as error:
-            fail(
-                f"the Host {host!r} stopped host_allowed with {type(error).__name__}: whatever a "
-                "stranger sends, the answer is True or False.",
-            )
-        if result is None or result is ...:
-            attempt(function, host, set(ALLOWED))
-        result = expect_type(result, bool, "host_allowed")
+        result = _without_error(function, f"the Host {host!r}", host, set(ALLOWED))
         expect(
             result is (host in own),
             f"the Host {host!r} was {'allowed' if result else 'refused'}: {why}",
