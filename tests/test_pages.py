@@ -1,14 +1,15 @@
 """Made pages: the same seed makes the same page, and what is told of it is true of its picture."""
 
 import json
+import shutil
 import subprocess
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from text_recognizer.pages import fonts as fonts_module
-from text_recognizer.pages.fonts import FontsMissingError, FontSource, fetch_fonts
+from text_recognizer.npm import NpmError
+from text_recognizer.pages.fonts import FontsMissingError, FontSource, fetch_fonts, font_path
 from text_recognizer.pages.generator import (
     KINDS,
     MAX_LINES,
@@ -287,7 +288,7 @@ def test_the_contact_sheet_shows_all_pages(fonts, tmp_path, paths):
 def test_fonts_that_are_there_are_not_fetched(tmp_path, monkeypatch):
     names = ["kalam", "caveat"]
     for name in names:
-        fonts_module.font_path(name, tmp_path).touch()
+        font_path(name, tmp_path).touch()
 
     def refuse(*_, **__):
         raise AssertionError("npm was called")
@@ -296,21 +297,18 @@ def test_fonts_that_are_there_are_not_fetched(tmp_path, monkeypatch):
     assert fetch_fonts(tmp_path, names) == tmp_path
 
 
-def test_missing_fonts_are_told(tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    ("npm", "message"), [(None, "npm is not installed"), ("npm", "check the network")]
+)
+def test_missing_fonts_and_npm_are_told(tmp_path, monkeypatch, npm, message):
     with pytest.raises(FontsMissingError, match="lab fonts"):
         FontSource(["kalam"], Prose(), tmp_path)
-    monkeypatch.setattr(fonts_module.shutil, "which", lambda _: None)
-    with pytest.raises(FontsMissingError, match="npm is not installed"):
-        fetch_fonts(tmp_path / "new", ["kalam"])
-
-
-def test_npm_without_a_network_is_told_and_leaves_nothing(tmp_path, monkeypatch):
     failed = subprocess.CompletedProcess([], 1, "", "npm error network")
-    monkeypatch.setattr(fonts_module.shutil, "which", lambda _: "npm")
+    monkeypatch.setattr(shutil, "which", lambda _: npm)
     monkeypatch.setattr(subprocess, "run", lambda *_, **__: failed)
-    with pytest.raises(FontsMissingError, match="check the network"):
+    with pytest.raises(NpmError, match=message):
         fetch_fonts(tmp_path / "new", ["kalam"])
-    assert not list((tmp_path / "new").iterdir())
+    assert not list(tmp_path.glob("new/*"))
 
 
 def test_missing_handwriting_is_told(tmp_path, monkeypatch):

@@ -77,7 +77,7 @@ def follow(
     CER}; the same stands in `out/result.json`.
 
     Raises RecipeError where `out` holds another training, HandwritingMissingError or
-    FontsMissingError where the pages cannot be made, KeyboardInterrupt at Ctrl-C.
+    NpmError where the pages cannot be made, KeyboardInterrupt at Ctrl-C.
     """
     for line in plan(recipe):
         say(line)
