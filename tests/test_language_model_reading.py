@@ -10,7 +10,7 @@ from text_recognizer.errors import ModelFileError
 from text_recognizer.metrics import character_edits
 from text_recognizer.models.paragraph_reader import SECOND_MARGIN, SURE
 from text_recognizer.models.strips import MARGIN
-from text_recognizer.paragraph_text_recognizer import ParagraphTextRecognizer, main
+from text_recognizer.paragraph_text_recognizer import ParagraphTextRecognizer
 from text_recognizer.places import SAMPLE_PAGES
 from text_recognizer.vocabulary import BLANK, decode
 from text_recognizer.weights import load_paragraph_reader
@@ -77,12 +77,6 @@ def test_doubtful_lines_are_read_once_more_and_smaller(plain, tensors):
             assert character_edits(other, one).rate < 0.5, "the same line"
 
 
-def test_a_blank_page_has_no_frames(plain):
-    blank = torch.full((1, 1, 200, 300), 255, dtype=torch.uint8)
-    log_probs, lengths, again, again_lengths, *_ = plain.model.read_twice(blank)
-    assert log_probs.size(0) == lengths.size(0) == again.size(0) == again_lengths.size(0) == 0
-
-
 def test_pages_are_read_with_a_language_model(plain, english):
     readings = english.read_batch(PAGES)
     assert [reading.text for reading in readings] == english.predict_batch(PAGES)
@@ -96,17 +90,6 @@ def test_pages_are_read_with_a_language_model(plain, english):
 def test_a_model_of_before_language_models_is_told(stand_in_path):
     with pytest.raises(ModelFileError, match=r"new one with `lab compile`\.$"):
         ParagraphTextRecognizer(stand_in_path, language_model="english")
-
-
-def test_a_missing_language_model_is_told(fresh_model_path, tmp_path):
-    with pytest.raises(ModelFileError, match="There is no language model at"):
-        ParagraphTextRecognizer(fresh_model_path, language_model=tmp_path / "none.ngrams")
-
-
-def test_the_command_line_takes_a_language_model(fresh_model_path, capsys):
-    options = ["--model", str(fresh_model_path), "--language-model", "english"]
-    assert main([*options, str(PAGES[0])]) == 0
-    assert len(capsys.readouterr().out.split()) > 5
 
 
 def test_english_is_the_default_which_the_environment_changes(

@@ -7,6 +7,7 @@ import pytest
 from PIL import Image, ImageDraw
 
 from text_recognizer.evaluate.calibration import score_lines
+from text_recognizer.limits import MAX_PAGE_SIDE
 from text_recognizer.models.normalization import overview_size
 from text_recognizer.pages import kinds
 from text_recognizer.paragraph_text_recognizer import ParagraphTextRecognizer
@@ -111,14 +112,20 @@ def test_words_above_each_other_make_no_columns():
     assert len(boxes) == 1
 
 
-def test_a_tall_picture_is_read_in_pieces_without_overlap():
-    views = views_of(written(height=4000, lines=65))
+@pytest.mark.parametrize(("height", "count"), [(4000, 65), (9000, 148)])
+def test_a_tall_picture_is_read_in_pieces_without_overlap(height, count):
+    picture = written(width=800, height=height, lines=count)
+    page = picture.copy()
+    page.thumbnail((MAX_PAGE_SIDE, MAX_PAGE_SIDE))
+    views = find_sheet(page, picture).views()
     assert len(views) > 2 and {view.block for view in views} == {0}
     edges = [mapped(v.matrix, [(0, 0), (0, v.page.height)]) for v in views]
     for (_, (_, end)), ((_, start), _) in zip(edges, edges[1:], strict=False):
         assert end == pytest.approx(start, abs=2)
+    for view, ((_, top), (_, bottom)) in zip(views, edges, strict=True):
+        assert view.page.height == pytest.approx(bottom - top, rel=0.01), "in the picture's size"
     lines = sum(count_lines(small(view.page).ink) for view in views)
-    assert lines == pytest.approx(65, abs=3)
+    assert lines == pytest.approx(count, rel=0.05)
 
 
 def test_a_word_that_fills_the_picture_is_made_smaller():

@@ -124,7 +124,9 @@ class BeamSearch:
     def _grown(self, beam: list[Prefix], best: float, frame: Frame) -> list[Prefix]:
         """What the prefixes of a beam become with a frame, with their chances."""
         self._frame += 1
-        now, blank, width = self._frame, self._blank, self._search.width
+        now, width, most = self._frame, self._search.width, self._most
+        chances = dict(frame)
+        by_pause = chances.pop(self._blank, 0.0)
         grown: list[Prefix] = []
         # A prefix that has less than this is not worth its place, nor asking the model.
         behind = math.exp(-self._search.margin)
@@ -133,18 +135,19 @@ class BeamSearch:
         # First what each had: growing changes the chances of prefixes in the beam.
         had = [(prefix, prefix.by_blank, prefix.by_last) for prefix in beam]
         for prefix, by_blank, by_last in had:
-            for one, chance in frame:
-                extended = (by_blank + by_last) * chance
-                if one == blank or one == prefix.last:
-                    if prefix.frame != now:
-                        prefix.frame, prefix.by_blank, prefix.by_last = now, 0.0, 0.0
-                        grown.append(prefix)
-                    if one == blank:
-                        prefix.by_blank += extended
-                        continue
-                    prefix.by_last += by_last * chance
-                    extended = by_blank * chance
-                if extended * self._most <= least:
+            total, last = by_blank + by_last, prefix.last
+            again = chances.get(last)
+            if by_pause or again:
+                if prefix.frame != now:
+                    prefix.frame, prefix.by_blank, prefix.by_last = now, 0.0, 0.0
+                    grown.append(prefix)
+                prefix.by_blank += total * by_pause
+                prefix.by_last += by_last * (again or 0.0)
+            for one, chance in chances.items():
+                if total * chance * most <= least:
+                    break  # those after it are less likely
+                extended = (by_blank if one == last else total) * chance
+                if extended * most <= least:
                     continue
                 child = prefix.children.get(one) if prefix.children else None
                 factor, state = self._brings(prefix, one) if child is None else (child.factor, None)

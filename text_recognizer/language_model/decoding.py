@@ -9,7 +9,6 @@ A doubtful line comes with two readings. Either may propose a text; both say how
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import groupby
-from operator import itemgetter
 
 import torch
 import torch.nn.functional as F
@@ -78,23 +77,6 @@ class Decoder:
         self.blank = blank
         self._codes = [ord(token) if len(token) == 1 else 0 for token in tokens]
 
-    def pages(
-        self,
-        log_probs: Tensor,
-        lengths: Tensor,
-        again: Tensor,
-        again_lengths: Tensor,
-        line_page: Tensor,
-    ) -> list[str]:
-        """The texts of the lines that `ParagraphReader.read_twice` returns, in their order."""
-        first = _cut(log_probs, lengths)
-        second = _cut(again, again_lengths)
-        lines = [[one, two] if len(two) else [one] for one, two in zip(first, second, strict=True)]
-        texts: list[str] = []
-        for _, page in groupby(zip(line_page.tolist(), lines, strict=True), itemgetter(0)):
-            texts += self.page([readings for _, readings in page])
-        return texts
-
     def page(self, lines: Sequence[Sequence[Tensor]]) -> list[str]:
         """The texts of the lines of one page, from the top; each line goes on from the last.
 
@@ -118,10 +100,13 @@ class Decoder:
         texts: list[str] = []
         before = BOUNDARY
         for readings, frames in zip(lines, firsts, strict=True):
-            if len(readings) == 1:
-                best = self._search(search, before).find(frames)[0].classes
-            else:
+            if len(readings) > 1:
                 best = self._likeliest_in_all(readings, search, before)
+            elif all(len(frame) == 1 for frame in frames):
+                best = [one for one, _ in groupby(frame[0][0] for frame in frames)]
+                best = [one for one in best if one != self.blank]  # there is one path only
+            else:
+                best = self._search(search, before).find(frames)[0].classes
             text = "".join(self.tokens[one] for one in best)
             texts.append(text)
             before = _before_next(text, before)
@@ -146,12 +131,6 @@ class Decoder:
 
     def _search(self, search: Search, before: str) -> BeamSearch:
         return BeamSearch(self._codes, search, self.model, before, self.blank)
-
-
-def _cut(log_probs: Tensor, lengths: Tensor) -> list[Tensor]:
-    """Each line's own frames (F, C), on the processor."""
-    lines = zip(log_probs.float().cpu(), lengths.tolist(), strict=True)
-    return [line[:length] for line, length in lines]
 
 
 def cost(model: CharacterModel, texts: Sequence[str]) -> float:
