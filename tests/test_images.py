@@ -132,7 +132,7 @@ def test_formats_and_modes(format, mode):
         mode == "CMYK" and format not in ("JPEG", "TIFF")
     ):
         mode = "RGB"  # These have no palette, or no CMYK.
-    page, expected = load_image(encoded(drawing(mode="RGB").convert(mode), format)).page, drawing()
+    page, expected = load_image(encoded(drawing(mode=mode), format)).page, drawing()
     if mode == "1":
         # Black and white has its grays as patterns of dots.
         page, expected = page.resize((30, 20)), expected.resize((30, 20))
