@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from text_recognizer.errors import DeviceError, FirstPageWarning, ModelFileError, RecognizerError
-from text_recognizer.images import ImageSource, LoadedImage, load_image, load_pages
+from text_recognizer.images import ImageSource, LoadedImage, load_image
 from text_recognizer.limits import MAX_BATCH
 from text_recognizer.model_file import checked_archive, default_model_path
 from text_recognizer.views import Sheet, View, find_sheet, sized_view
@@ -108,7 +108,8 @@ class ParagraphTextRecognizer:
     """Reads handwritten paragraphs from images with a compiled `ParagraphReader`.
 
     An image is anything that `images.load_image` takes: a PIL image, path, http(s) URL, bytes,
-    base64 text or data URI. What is wrong with an image is raised as a `RecognizerError`.
+    base64 text or data URI; `images.load_pages` gives the pages of a PDF or TIFF one by one. What
+    is wrong with an image is raised as a `RecognizerError`.
 
     Args:
         path: TorchScript file made by `lab compile` or `lab stage`; None for the file that
@@ -157,32 +158,18 @@ class ParagraphTextRecognizer:
         """Returns the text of one image with its lines, their places and confidences."""
         return self.read_batch([image])[0]
 
-    def read_pages(self, document: ImageSource) -> Iterator[PageReading]:
-        """The pages of a PDF or TIFF one after another, each read when it is asked for."""
-        allow = self.allow_private_addresses
-        for page in load_pages(document, allow_private_addresses=allow):
-            yield self._readings([page], [0.0])[0]
-
     def read_batch(self, images: Iterable[ImageSource]) -> list[PageReading]:
         """Returns `read` of images of any sizes, in their order."""
         readings = []
         for pages, load_seconds in self._batches(images):
-            readings += self._readings(pages, load_seconds)
-        return readings
-
-    def _readings(
-        self, pages: Sequence[LoadedImage], load_seconds: Sequence[float]
-    ) -> list[PageReading]:
-        start = time.perf_counter()
-        lines = self._read_lines(pages)
-        share = (time.perf_counter() - start) / len(pages)
-        readings = []
-        for page, page_lines, seconds in zip(pages, lines, load_seconds, strict=True):
-            text = "\n".join(line.text for line in page_lines)
-            note = _note(page_lines, page)
-            readings.append(
-                PageReading(text, page_lines, seconds + share, page.width, page.height, note)
-            )
+            start = time.perf_counter()
+            lines = self._read_lines(pages)
+            share = (time.perf_counter() - start) / len(pages)
+            for page, own, seconds in zip(pages, lines, load_seconds, strict=True):
+                text, note = "\n".join(line.text for line in own), _note(own, page)
+                readings.append(
+                    PageReading(text, own, seconds + share, page.width, page.height, note)
+                )
         return readings
 
     def _batches(
