@@ -8,7 +8,7 @@ import torch
 from text_recognizer.compile import script_paragraph_reader
 from text_recognizer.errors import ModelFileError
 from text_recognizer.metrics import character_edits
-from text_recognizer.models.paragraph_reader import SECOND_MARGIN, SURE
+from text_recognizer.models.paragraph_reader import SECOND_MARGIN, SURE, SURE_OF_THEM, WEAKEST
 from text_recognizer.models.strips import MARGIN
 from text_recognizer.paragraph_text_recognizer import ParagraphTextRecognizer
 from text_recognizer.places import SAMPLE_PAGES
@@ -66,9 +66,14 @@ def test_doubtful_lines_are_read_once_more_and_smaller(plain, tensors):
         log_probs, lengths, again, again_lengths, _, confidence, *_ = plain.model.read_twice(
             *tensors
         )
-    doubtful = confidence < SURE
+    doubtful = again_lengths > 0
     assert 0 < int(doubtful.sum()) < len(doubtful), "pages with lines of both kinds"
-    assert torch.equal(again_lengths > 0, doubtful)
+    assert (confidence[doubtful] < SURE).all()
+    for row, length, twice, sure in zip(log_probs, lengths, doubtful, confidence, strict=True):
+        best, ids = row[:length].exp().max(1)
+        new = (ids != BLANK) & (ids != torch.nn.functional.pad(ids[:-1], [1, 0], value=BLANK))
+        weakest = best[new].sort().values[:WEAKEST].mean()
+        assert bool(twice) == bool(weakest < SURE_OF_THEM and sure < SURE)
     rows = zip(log_probs, lengths, again, again_lengths, strict=True)
     for first, length, second, other_length in rows:
         if other_length:
