@@ -17,6 +17,7 @@ from text_recognizer.views.blocks import count_lines, find_blocks
 from text_recognizer.views.direction import direction
 from text_recognizer.views.geometry import mapped
 from text_recognizer.views.ink import small
+from text_recognizer.views.seen import Seen
 
 SAMPLE = project_folder() / "data" / "pages" / "show_font_000.jpg"
 
@@ -142,6 +143,16 @@ def test_a_blank_page_has_no_blocks():
     (view,) = views_of(page)
     assert view.page is page
     assert find_blocks(small(page).ink) == []
+
+
+def test_beside_one_sure_line_doubtful_ones_are_left_out():
+    view = views_of(Image.new("L", (60, 40), 240))[0]
+    paths = [[[0.0, 10.0 * n], [20.0, 10.0 * n]] for n in range(3)]
+    seen = Seen(view, [["a"], ["b"], ["c"]], [0.3, 0.99, 0.5], paths, [8.0, 9.0, 10.0])
+    sure = seen.sure_of(0.9)
+    assert (sure.readings, sure.confidences, sure.paths) == ([["b"]], [0.99], paths[1:2])
+    assert sure.heights == [9.0] and sure.view is view
+    assert seen.sure_of(0.995) is seen
 
 
 @pytest.mark.nightly

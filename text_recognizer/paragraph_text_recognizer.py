@@ -38,6 +38,7 @@ SURELY_CUT = 0.8
 SURELY_SIZED = 0.96
 """What is read with less confidence is also looked at with its writing made smaller."""
 SURELY_ONE_LINE = 0.9
+"""Lines of more confidence are the lines of the picture, and no part of a larger one."""
 MOST_LINES_OF_ONE = 4
 """What is read as so many lines at most may be one large line."""
 BETTER = 0.05
@@ -269,9 +270,14 @@ class ParagraphTextRecognizer:
     def _as_one_line(self, found: Seen) -> Seen:
         """What was found, or the same view read as one line where that reads better."""
         count = len(found.confidences)
-        if count > MOST_LINES_OF_ONE or (count == 1 and found.confidences[0] > SURELY_ONE_LINE):
+        if count > MOST_LINES_OF_ONE or (count and min(found.confidences) > SURELY_ONE_LINE):
             return found
-        (other,) = self._see([sized_view(found.view, lines=1)])
+        sized = sized_view(found.view, lines=1)
+        if sized is found.view:
+            return found
+        (other,) = self._see([sized])
+        if not count:
+            other = other.sure_of(SURELY_ONE_LINE)  # beside one sign there may be specks
         if len(other.confidences) != 1:
             return found
         return other if confidence([other]) + BETTER > confidence([found]) else found
