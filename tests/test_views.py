@@ -113,9 +113,13 @@ def test_words_above_each_other_make_no_columns():
     assert len(boxes) == 1
 
 
-@pytest.mark.parametrize(("height", "count"), [(4000, 65), (9000, 148)])
-def test_a_tall_picture_is_read_in_pieces_without_overlap(height, count):
-    picture = written(width=800, height=height, lines=count)
+@pytest.mark.parametrize("height", [3600, 9000])
+def test_a_tall_picture_is_read_in_pieces_without_overlap(height):
+    picture = Image.new("L", (800, height), 235)
+    for part in range(height // 900):  # of other words, or their gaps would look like lines
+        words = written(width=800, height=900, lines=15, left=30 + 9 * part, word=54 + 9 * part)
+        picture.paste(words, (0, 900 * part))
+    count = height // 60
     page = picture.copy()
     page.thumbnail((MAX_PAGE_SIDE, MAX_PAGE_SIDE))
     views = find_sheet(page, picture).views()
@@ -136,6 +140,13 @@ def test_a_word_that_fills_the_picture_is_made_smaller():
     assert view.page.height * shown < 140
     (x, y) = mapped(view.matrix, [(view.page.width / 2, view.page.height / 2)])[0]
     assert 300 < x < 900 and 50 < y < 350
+
+
+def test_lines_that_are_as_many_as_rows_of_ink_are_not_looked_at_smaller():
+    (view,) = views_of(written(lines=3, height=200, width=420).resize((1260, 600)))
+    assert sized_view(view) is not view
+    assert sized_view(view, fewer_than=3) is view
+    assert sized_view(view, fewer_than=20).page.size == sized_view(view).page.size
 
 
 def test_a_blank_page_has_no_blocks():

@@ -259,7 +259,8 @@ class ParagraphTextRecognizer:
         the finder takes a line of large writing for several."""
         if confidence([found]) >= SURELY_SIZED:
             return found
-        smaller = sized_view(found.view)
+        # As many rows of ink as lines: none was taken for several.
+        smaller = sized_view(found.view, fewer_than=len(found.confidences) or None)
         if smaller is found.view:
             return found
         (other,) = self._see([smaller])
