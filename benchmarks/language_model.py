@@ -40,6 +40,7 @@ from text_recognizer.pages.handwriting import HandwritingMissingError
 from text_recognizer.pages.prose import Prose
 from text_recognizer.paragraph_text_recognizer import ParagraphTextRecognizer
 from text_recognizer.places import lab_folder
+from text_recognizer.views.seen import both_readings
 from text_recognizer.vocabulary import BLANK, NEWLINE, TOKENS
 
 PROSE_PAGES = 40
@@ -111,14 +112,15 @@ def measure(recognizer: ParagraphTextRecognizer, decoders: dict[str, Decoder], g
     characters = pages = 0
     for image, text in tqdm(pages_of(group), desc=group, total=count_of(group), leave=False):
         frames = frames_of(recognizer, image)
+        both = both_readings(*frames)
         for way in WAYS:
             began = time.process_time()
             if way == "greedy":
                 lines = [likeliest(row[:n]) for row, n in zip(frames[0], frames[1], strict=True)]
             elif way == "once":
-                lines = decoders["english"].pages(*frames[:2], *without(frames[2]), frames[4])
+                lines = decoders["english"].page([readings[:1] for readings in both])
             else:
-                lines = decoders[way].pages(*frames)
+                lines = decoders[way].page(both)
             seconds[way] += time.process_time() - began
             wrong = character_edits("\n".join(line for line in lines if line), text)
             edits[way] += wrong.errors
@@ -131,15 +133,10 @@ def measure(recognizer: ParagraphTextRecognizer, decoders: dict[str, Decoder], g
 
 
 def frames_of(recognizer: ParagraphTextRecognizer, image: ImageSource) -> tuple[torch.Tensor, ...]:
-    """What `ParagraphReader.read_twice` tells of one picture's frames, and the lines' pages."""
+    """What `ParagraphReader.read_twice` tells of one picture's frames."""
     ((pages, _),) = recognizer._batches([image])
     with torch.inference_mode():
-        return recognizer.model.read_twice(*recognizer.to_tensors(pages))[:5]
-
-
-def without(again: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """No second reading of any line."""
-    return again[:, :0], torch.zeros(len(again), dtype=torch.long)
+        return recognizer.model.read_twice(*recognizer.to_tensors(pages))[:4]
 
 
 def likeliest(log_probs: torch.Tensor) -> str:

@@ -9,9 +9,9 @@ import functools
 import json
 import multiprocessing
 import os
-import re
 import signal
 import threading
+import time
 import warnings
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -26,6 +26,7 @@ from text_recognizer.errors import FirstPageWarning, RecognizerError
 from text_recognizer.model_file import default_model_path
 
 if TYPE_CHECKING:
+    from text_recognizer.images import LoadedImage
     from text_recognizer.paragraph_text_recognizer import PageReading, ParagraphTextRecognizer
 
 
@@ -147,50 +148,58 @@ def _answer(recognizer: "ParagraphTextRecognizer", job: Job, settings: Settings)
     notes: list[str] = []
     text = None
     with warnings.catch_warnings(record=True) as raised:
-        warnings.simplefilter("always", FirstPageWarning)  # such as pages left out
+        warnings.simplefilter("always", FirstPageWarning)  # such as frames left out
         try:
-            reading = _read(recognizer, job)
-            text = _shown(job.image, reading, settings)
-            notes += [f"note: {reading.note}"] * bool(reading.note)
+            readings = list(_readings(recognizer, job))
+            text = _shown(job.image, readings, settings)
+            for number, reading in enumerate(readings, start=1):
+                page = f"page {number}: " if len(readings) > 1 else ""
+                notes += [f"note: {page}{reading.note}"] * bool(reading.note)
         except RecognizerError as error:
             notes.append(str(error))
     return Answer(text, [*(f"note: {one.message}" for one in raised), *notes])
 
 
-def _read(recognizer: "ParagraphTextRecognizer", job: Job) -> "PageReading":
-    source: str | bytes = job.image
-    if job.picture and re.match(r"\s*https?:", job.image, re.IGNORECASE):
-        from text_recognizer.fetching import fetch
+def _readings(recognizer: "ParagraphTextRecognizer", job: Job) -> Iterator["PageReading"]:
+    """The pages of a PDF or TIFF file, or the one page of any other image; draws their lines."""
+    from text_recognizer.images import load_pages
 
-        # Once for the reading and the picture: the second answer might be another image.
-        source = fetch(job.image, allow_private_addresses=recognizer.allow_private_addresses)
-    reading = recognizer.read(source)
-    if job.picture:
-        _draw(source, reading, job.picture)
-    return reading
+    allow = recognizer.allow_private_addresses
+    start = time.perf_counter()
+    for number, page in enumerate(load_pages(job.image, allow_private_addresses=allow), start=1):
+        loading = time.perf_counter() - start
+        reading = recognizer.read(page)
+        if job.picture:
+            name = job.picture.stem if number == 1 else f"{job.picture.stem}-page-{number}"
+            _draw(page, reading, job.picture.with_stem(name))
+        yield dataclasses.replace(reading, seconds=reading.seconds + loading)
+        start = time.perf_counter()
 
 
-def _shown(image: str, reading: "PageReading", settings: Settings) -> str:
+def _shown(image: str, readings: Sequence["PageReading"], settings: Settings) -> str:
     name = image if len(image) <= 200 else f"{image[:60]}..."
-    if settings.as_json:
-        return json.dumps({"image": name, **dataclasses.asdict(reading)})
-    return f"==> {name} <==\n{reading.text}\n" if settings.heading else reading.text
+    several = len(readings) > 1
+    parts = []
+    for number, reading in enumerate(readings, start=1):
+        if settings.as_json:
+            page = {"page": number} if several else {}
+            parts.append(json.dumps({"image": name, **page, **dataclasses.asdict(reading)}))
+        else:
+            parts.append(f"--- page {number} ---\n{reading.text}" if several else reading.text)
+    text = "\n".join(parts)
+    return f"==> {name} <==\n{text}\n" if settings.heading and not settings.as_json else text
 
 
-def _draw(source: str | bytes, reading: "PageReading", picture: Path) -> None:
+def _draw(page: "LoadedImage", reading: "PageReading", picture: Path) -> None:
     """Writes the page as the network saw it (at most 1600 px) with the lines found on it."""
-    from text_recognizer.images import load_image
     from text_recognizer.overlay import draw_lines
 
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", FirstPageWarning)  # told when it was read
-        loaded = load_image(source)
-    drawn = draw_lines(loaded.page, reading.lines, loaded.page.width / loaded.width)
+    drawn = draw_lines(page.page, reading.lines, page.page.width / page.width)
     try:
         picture.parent.mkdir(parents=True, exist_ok=True)
         drawn.save(picture)
     except OSError as error:
         reason = error.strerror or error
         raise RecognizerError(
-            f"{picture} cannot be written ({reason}); give --overlay another name."
+            f"{picture} can't be written ({reason}); give --overlay another name."
         ) from None

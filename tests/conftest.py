@@ -98,11 +98,12 @@ def lab(monkeypatch, capsys):
 @pytest.fixture(scope="session")
 def fonts():
     """The folder of the handwriting fonts, fetched with npm once into the lab's cache."""
-    from text_recognizer.pages.fonts import FontsMissingError, fetch_fonts
+    from text_recognizer.npm import NpmError
+    from text_recognizer.pages.fonts import fetch_fonts
 
     try:
         return fetch_fonts()
-    except FontsMissingError as error:
+    except NpmError as error:
         pytest.skip(str(error))
 
 

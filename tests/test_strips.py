@@ -48,14 +48,16 @@ def slant(x):
     return 120 + 0.15 * x
 
 
+def cut(ink, path, start, end, above=25.0, below=25.0):
+    """The strips and widths of one line along a path."""
+    return cut_strips(ink, path, *(torch.tensor([one]) for one in (start, end, above, below)))
+
+
 @pytest.mark.parametrize("way", [wave, slant], ids=["wave", "slant"])
 def test_a_line_comes_out_straight_in_the_middle(way):
     x = torch.linspace(0, WIDTH, 600)
     ink = draw_path(x, way(x))
-    above = below = torch.tensor([25.0])
-    strips, widths = cut_strips(
-        ink, path_of(way), torch.tensor([50.0]), torch.tensor([850.0]), above, below
-    )
+    strips, widths = cut(ink, path_of(way), 50.0, 850.0)
     assert strips.shape[:3] == (1, 1, STRIP_HEIGHT)
     assert strips.shape[3] == int(widths)
     rows = ink_rows(strips[0])
@@ -66,16 +68,7 @@ def test_a_line_comes_out_straight_in_the_middle(way):
 def test_the_wave_is_a_wave_without_its_path():
     """The tolerance above can fail: along a straight path the same line leaves the middle."""
     x = torch.linspace(0, WIDTH, 600)
-    ink = draw_path(x, wave(x))
-    reach = torch.tensor([25.0])
-    strips, _ = cut_strips(
-        ink,
-        path_of(lambda x: 0 * x + 200),
-        torch.tensor([50.0]),
-        torch.tensor([850.0]),
-        reach,
-        reach,
-    )
+    strips, _ = cut(draw_path(x, wave(x)), path_of(lambda x: 0 * x + 200), 50.0, 850.0)
     assert ink_rows(strips[0]).std() > 4
 
 
@@ -86,10 +79,7 @@ def test_letters_of_a_slanting_line_stand_upright():
     centre = torch.tensor([450.0, float(slant(torch.tensor(450.0)))])
     top, bottom = centre - 24 * across, centre + 24 * across
     ink = draw_path([top[0], bottom[0]], [top[1], bottom[1]])
-    reach = torch.tensor([25.0])
-    strips, _ = cut_strips(
-        ink, path_of(slant), torch.tensor([250.0]), torch.tensor([650.0]), reach, reach
-    )
+    strips, _ = cut(ink, path_of(slant), 250.0, 650.0)
     dark = (1 - strips[0, 0]) / 2
     rows = dark[4:-4]
     columns = (rows * torch.arange(rows.size(1))).sum(1) / rows.sum(1)
@@ -104,14 +94,7 @@ def test_writing_above_and_below_lands_where_the_reach_says():
     ink = torch.maximum(
         draw_path(xs, np.full(50, 200 - above)), draw_path(xs, np.full(50, 200 + below))
     )
-    strips, _ = cut_strips(
-        ink,
-        path_of(lambda x: 0 * x + 200),
-        torch.tensor([100.0]),
-        torch.tensor([800.0]),
-        torch.tensor([above]),
-        torch.tensor([below]),
-    )
+    strips, _ = cut(ink, path_of(lambda x: 0 * x + 200), 100.0, 800.0, above, below)
     profile = ((1 - strips[0, 0]) / 2).mean(1)
     upper, lower = int(profile[:24].argmax()), 24 + int(profile[24:].argmax())
     share = (MARGIN - 1) / 2 / MARGIN * STRIP_HEIGHT  # px left free if the margin were even
@@ -158,10 +141,7 @@ def test_thin_strokes_survive_on_pages_of_many_px(scale):
     ImageDraw.Draw(image).line([(0, y), (WIDTH * scale, y)], fill=255, width=1)
     ink = torch.from_numpy(np.asarray(image, dtype=np.float32) / 255)[None, None]
     path = path_of(lambda x: 0 * x + 200) * scale
-    reach = torch.tensor([20.0 * scale])
-    strips, _ = cut_strips(
-        ink, path, torch.tensor([50.0 * scale]), torch.tensor([850.0 * scale]), reach, reach
-    )
+    strips, _ = cut(ink, path, 50.0 * scale, 850.0 * scale, 20.0 * scale, 20.0 * scale)
     mass = ((1 - strips[0, 0]) / 2).sum(0)  # px of ink in a column
     exact = STRIP_HEIGHT / (40 * scale * MARGIN)
     assert mass.mean() == pytest.approx(exact, rel=0.35)

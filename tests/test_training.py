@@ -1,6 +1,5 @@
 """Training: the numbers of its batches, and that a run that was stopped goes on exactly."""
 
-import argparse
 import math
 import signal
 
@@ -92,13 +91,14 @@ def test_mixes_are_parsed(text, mix):
     assert training.parse_mix(text) == mix
 
 
-def test_a_kind_that_is_none_is_told(capsys):
-    with pytest.raises(argparse.ArgumentTypeError, match="'typed' is none of font, pen, scan"):
-        training.parse_mix("font=1,typed=2")
+@pytest.mark.parametrize(
+    ("option", "message"),
+    [("--mix=typed", "font, pen, scan"), ("--steps=0", "greater than 0"), ("--ema=1", "less than")],
+)
+def test_a_wrong_option_is_told(capsys, option, message):
     with pytest.raises(SystemExit) as end:
-        training.main(["reader", "--mix", "typed"])
-    assert end.value.code == 2
-    assert "font, pen, scan" in capsys.readouterr().err
+        training.main(["reader", option])
+    assert end.value.code == 2 and message in capsys.readouterr().err
 
 
 def test_every_epoch_has_its_own_numbers():

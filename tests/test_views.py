@@ -7,6 +7,7 @@ import pytest
 from PIL import Image, ImageDraw
 
 from text_recognizer.evaluate.calibration import score_lines
+from text_recognizer.limits import MAX_PAGE_SIDE
 from text_recognizer.models.normalization import overview_size
 from text_recognizer.pages import kinds
 from text_recognizer.paragraph_text_recognizer import ParagraphTextRecognizer
@@ -16,6 +17,7 @@ from text_recognizer.views.blocks import count_lines, find_blocks
 from text_recognizer.views.direction import direction
 from text_recognizer.views.geometry import mapped
 from text_recognizer.views.ink import small
+from text_recognizer.views.seen import Seen
 
 SAMPLE = project_folder() / "data" / "pages" / "show_font_000.jpg"
 
@@ -111,14 +113,24 @@ def test_words_above_each_other_make_no_columns():
     assert len(boxes) == 1
 
 
-def test_a_tall_picture_is_read_in_pieces_without_overlap():
-    views = views_of(written(height=4000, lines=65))
+@pytest.mark.parametrize("height", [3600, 9000])
+def test_a_tall_picture_is_read_in_pieces_without_overlap(height):
+    picture = Image.new("L", (800, height), 235)
+    for part in range(height // 900):  # of other words, or their gaps would look like lines
+        words = written(width=800, height=900, lines=15, left=30 + 9 * part, word=54 + 9 * part)
+        picture.paste(words, (0, 900 * part))
+    count = height // 60
+    page = picture.copy()
+    page.thumbnail((MAX_PAGE_SIDE, MAX_PAGE_SIDE))
+    views = find_sheet(page, picture).views()
     assert len(views) > 2 and {view.block for view in views} == {0}
     edges = [mapped(v.matrix, [(0, 0), (0, v.page.height)]) for v in views]
     for (_, (_, end)), ((_, start), _) in zip(edges, edges[1:], strict=False):
         assert end == pytest.approx(start, abs=2)
+    for view, ((_, top), (_, bottom)) in zip(views, edges, strict=True):
+        assert view.page.height == pytest.approx(bottom - top, rel=0.01), "in the picture's size"
     lines = sum(count_lines(small(view.page).ink) for view in views)
-    assert lines == pytest.approx(65, abs=3)
+    assert lines == pytest.approx(count, rel=0.05)
 
 
 def test_a_word_that_fills_the_picture_is_made_smaller():
@@ -130,11 +142,28 @@ def test_a_word_that_fills_the_picture_is_made_smaller():
     assert 300 < x < 900 and 50 < y < 350
 
 
+def test_lines_that_are_as_many_as_rows_of_ink_are_not_looked_at_smaller():
+    (view,) = views_of(written(lines=3, height=200, width=420).resize((1260, 600)))
+    assert sized_view(view) is not view
+    assert sized_view(view, fewer_than=3) is view
+    assert sized_view(view, fewer_than=20).page.size == sized_view(view).page.size
+
+
 def test_a_blank_page_has_no_blocks():
     page = Image.new("L", (600, 400), 240)
     (view,) = views_of(page)
     assert view.page is page
     assert find_blocks(small(page).ink) == []
+
+
+def test_beside_one_sure_line_doubtful_ones_are_left_out():
+    view = views_of(Image.new("L", (60, 40), 240))[0]
+    paths = [[[0.0, 10.0 * n], [20.0, 10.0 * n]] for n in range(3)]
+    seen = Seen(view, [["a"], ["b"], ["c"]], [0.3, 0.99, 0.5], paths, [8.0, 9.0, 10.0])
+    sure = seen.sure_of(0.9)
+    assert (sure.readings, sure.confidences, sure.paths) == ([["b"]], [0.99], paths[1:2])
+    assert sure.heights == [9.0] and sure.view is view
+    assert seen.sure_of(0.995) is seen
 
 
 @pytest.mark.nightly

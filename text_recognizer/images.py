@@ -304,11 +304,6 @@ def _decode(stream: BinaryIO, name: str) -> LoadedImage:
     with _decoder_errors(name), Image.open(stream, formats=formats) as image:
         if image.format in ("WEBP", "AVIF", "HEIF"):
             _check_pixels(*image.size, MAX_WEBP_PIXELS, name)
-        if image.format == "TIFF":
-            # libtiff decodes whole tiles, which may be larger than the image itself.
-            width = image.tag_v2.get(TiffImagePlugin.TILEWIDTH, 0)
-            height = image.tag_v2.get(TiffImagePlugin.TILELENGTH, 0)
-            _check_pixels(width, height, MAX_IMAGE_PIXELS, name)
         page = _to_page(image, name, draft=True)
         several = image.format in _PAGED_FORMATS and getattr(image, "is_animated", False)
         parts = "pages" if image.format == "TIFF" else "frames"
@@ -369,6 +364,11 @@ def _prepare_heic(name: str) -> None:
 def _to_page(image: Image.Image, name: str, draft: bool = False) -> LoadedImage:
     size = image.size
     _check_pixels(*size, MAX_IMAGE_PIXELS, name)
+    if image.format == "TIFF":
+        # libtiff decodes whole tiles, which may be larger than the image itself.
+        width = image.tag_v2.get(TiffImagePlugin.TILEWIDTH, 0)
+        height = image.tag_v2.get(TiffImagePlugin.TILELENGTH, 0)
+        _check_pixels(width, height, MAX_IMAGE_PIXELS, name)
     if min(size) < MIN_IMAGE_SIDE:
         raise ImageError(
             f"{name} has {size[0]} x {size[1]} pixels, too few for writing; "

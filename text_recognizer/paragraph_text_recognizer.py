@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from text_recognizer.errors import DeviceError, FirstPageWarning, ModelFileError, RecognizerError
-from text_recognizer.images import ImageSource, LoadedImage, load_image, load_pages
+from text_recognizer.images import ImageSource, LoadedImage, load_image
 from text_recognizer.limits import MAX_BATCH
 from text_recognizer.model_file import checked_archive, default_model_path
 from text_recognizer.views import Sheet, View, find_sheet, sized_view
@@ -38,6 +38,7 @@ SURELY_CUT = 0.8
 SURELY_SIZED = 0.96
 """What is read with less confidence is also looked at with its writing made smaller."""
 SURELY_ONE_LINE = 0.9
+"""Lines of more confidence are the lines of the picture, and no part of a larger one."""
 MOST_LINES_OF_ONE = 4
 """What is read as so many lines at most may be one large line."""
 BETTER = 0.05
@@ -108,7 +109,8 @@ class ParagraphTextRecognizer:
     """Reads handwritten paragraphs from images with a compiled `ParagraphReader`.
 
     An image is anything that `images.load_image` takes: a PIL image, path, http(s) URL, bytes,
-    base64 text or data URI. What is wrong with an image is raised as a `RecognizerError`.
+    base64 text or data URI; `images.load_pages` gives the pages of a PDF or TIFF one by one. What
+    is wrong with an image is raised as a `RecognizerError`.
 
     Args:
         path: TorchScript file made by `lab compile` or `lab stage`; None for the file that
@@ -157,32 +159,18 @@ class ParagraphTextRecognizer:
         """Returns the text of one image with its lines, their places and confidences."""
         return self.read_batch([image])[0]
 
-    def read_pages(self, document: ImageSource) -> Iterator[PageReading]:
-        """The pages of a PDF or TIFF one after another, each read when it is asked for."""
-        allow = self.allow_private_addresses
-        for page in load_pages(document, allow_private_addresses=allow):
-            yield self._readings([page], [0.0])[0]
-
     def read_batch(self, images: Iterable[ImageSource]) -> list[PageReading]:
         """Returns `read` of images of any sizes, in their order."""
         readings = []
         for pages, load_seconds in self._batches(images):
-            readings += self._readings(pages, load_seconds)
-        return readings
-
-    def _readings(
-        self, pages: Sequence[LoadedImage], load_seconds: Sequence[float]
-    ) -> list[PageReading]:
-        start = time.perf_counter()
-        lines = self._read_lines(pages)
-        share = (time.perf_counter() - start) / len(pages)
-        readings = []
-        for page, page_lines, seconds in zip(pages, lines, load_seconds, strict=True):
-            text = "\n".join(line.text for line in page_lines)
-            note = _note(page_lines, page)
-            readings.append(
-                PageReading(text, page_lines, seconds + share, page.width, page.height, note)
-            )
+            start = time.perf_counter()
+            lines = self._read_lines(pages)
+            share = (time.perf_counter() - start) / len(pages)
+            for page, own, seconds in zip(pages, lines, load_seconds, strict=True):
+                text, note = "\n".join(line.text for line in own), _note(own, page)
+                readings.append(
+                    PageReading(text, own, seconds + share, page.width, page.height, note)
+                )
         return readings
 
     def _batches(
@@ -271,7 +259,8 @@ class ParagraphTextRecognizer:
         the finder takes a line of large writing for several."""
         if confidence([found]) >= SURELY_SIZED:
             return found
-        smaller = sized_view(found.view)
+        # As many rows of ink as lines: none was taken for several.
+        smaller = sized_view(found.view, fewer_than=len(found.confidences) or None)
         if smaller is found.view:
             return found
         (other,) = self._see([smaller])
@@ -282,9 +271,14 @@ class ParagraphTextRecognizer:
     def _as_one_line(self, found: Seen) -> Seen:
         """What was found, or the same view read as one line where that reads better."""
         count = len(found.confidences)
-        if count > MOST_LINES_OF_ONE or (count == 1 and found.confidences[0] > SURELY_ONE_LINE):
+        if count > MOST_LINES_OF_ONE or (count and min(found.confidences) > SURELY_ONE_LINE):
             return found
-        (other,) = self._see([sized_view(found.view, lines=1)])
+        sized = sized_view(found.view, lines=1)
+        if sized is found.view:
+            return found
+        (other,) = self._see([sized])
+        if not count:
+            other = other.sure_of(SURELY_ONE_LINE)  # beside one sign there may be specks
         if len(other.confidences) != 1:
             return found
         return other if confidence([other]) + BETTER > confidence([found]) else found

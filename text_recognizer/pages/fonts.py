@@ -6,18 +6,15 @@ at import; none is committed.
 
 import functools
 import os
-import shutil
-import subprocess
 import tarfile
-import tempfile
 from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
-from tqdm.auto import tqdm
 
 from text_recognizer.errors import RecognizerError
 from text_recognizer.files import replacing
+from text_recognizer.npm import fetch_archives
 from text_recognizer.pages.handwriting import data_pack
 from text_recognizer.pages.ink import InkLine, crop_to_ink
 from text_recognizer.pages.pack import Pack
@@ -36,12 +33,9 @@ UNSEEN_FONTS = """
 zeyada waiting-for-the-sunrise patrick-hand give-you-glory coming-soon delius
 """.split()  # never trained on: the validation pages and the sample pages to show
 
-# By default npm tries three times, and says only after a minute that there is no network.
-NPM_OPTIONS = ["--silent", "--fetch-retries=0", "--fetch-timeout=9000"]
-
 
 class FontsMissingError(RecognizerError):
-    """The fonts have not been fetched yet, or can't be."""
+    """The fonts have not been fetched yet."""
 
 
 def fonts_folder() -> Path:
@@ -72,43 +66,14 @@ def font_path(name: str, folder: Path | None = None) -> Path:
 def fetch_fonts(folder: Path | None = None, names: list[str] | None = None) -> Path:
     """Fetches the fonts that are not there yet with npm and returns their folder.
 
-    A font is whole or absent: it is unpacked beside its place and moved there. Raises
-    FontsMissingError where npm is missing or can't reach its registry.
+    A font is whole or absent. Raises NpmError where npm is missing or can't reach its registry.
     """
     folder = folder or fonts_folder()
-    missing = [
-        n for n in names or TRAINING_FONTS + UNSEEN_FONTS if not font_path(n, folder).exists()
-    ]
-    if not missing:
-        return folder
-    if shutil.which("npm") is None:
-        raise FontsMissingError(
-            "npm is not installed, and the handwriting fonts come from its registry: "
-            "install Node.js, or point LAB_FONTS at a folder that has them"
-        )
-    folder.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder) as scratch:
-        for name in tqdm(missing, desc="fonts", unit="font"):
-            result = subprocess.run(
-                [
-                    "npm",
-                    "pack",
-                    *NPM_OPTIONS,
-                    "--cache",
-                    f"{scratch}/cache",
-                    f"@fontsource/{name}@5",
-                ],
-                cwd=scratch,
-                capture_output=True,
-                text=True,
-                stdin=subprocess.DEVNULL,
-            )
-            if result.returncode != 0:
-                raise FontsMissingError(
-                    f"npm could not fetch @fontsource/{name}: check the network, then run "
-                    "`lab fonts` again"
-                )
-            archive = Path(scratch) / result.stdout.split()[-1]
+    names = names or TRAINING_FONTS + UNSEEN_FONTS
+    missing = [name for name in names if not font_path(name, folder).exists()]
+    if missing:
+        archives = fetch_archives([f"@fontsource/{name}@5" for name in missing], folder)
+        for name, archive in zip(missing, archives, strict=True):
             _unpack_font(archive, name, folder)
     return folder
 
@@ -117,16 +82,11 @@ def _unpack_font(archive: Path, name: str, folder: Path) -> None:
     place = font_path(name, folder)
     with tarfile.open(archive) as tar:
         for member, target in (
-            (f"package/files/{place.name}", place),
             ("package/LICENSE", folder / f"{name}.LICENSE"),
+            (f"package/files/{place.name}", place),
         ):
-            content = tar.extractfile(member)
-            if content is None:
-                raise FontsMissingError(
-                    f"@fontsource/{name} holds no {member}: leave that font out"
-                )
             with replacing(target) as partial:
-                partial.write_bytes(content.read())
+                partial.write_bytes(tar.extractfile(member).read())
 
 
 @functools.lru_cache(maxsize=256)
@@ -156,7 +116,8 @@ class FontSource:
         for path in self.paths:
             if not path.exists():
                 raise FontsMissingError(
-                    f"the font {path.name} is not in {path.parent}: run `lab fonts` to fetch it"
+                    f"The font {path.name} is not in {path.parent}; run `lab fonts` to fetch it, "
+                    "or set LAB_FONTS to a folder that has it."
                 )
 
     def write(

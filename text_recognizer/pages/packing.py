@@ -13,7 +13,7 @@ from text_recognizer.pages.unipen import read_arrays
 def pack_data(out: Path, most_bytes: int) -> dict[str, Any]:
     """Writes all the handwriting data that training and validation need into one file.
 
-    Returns what `write_pack` does. Raises HandwritingMissingError or FontsMissingError where the
+    Returns what `write_pack` does. Raises HandwritingMissingError or NpmError where the
     data is not on this machine, and PackError where it does not fit or can't be written.
     """
     folder = handwriting_folder()

@@ -7,6 +7,8 @@ import argparse
 import sys
 from pathlib import Path
 
+from pydantic import ValidationError
+
 from text_recognizer.errors import DeviceError, RecognizerError
 from text_recognizer.pages.generator import KINDS, TRAINING_MIX
 from text_recognizer.places import lab_folder
@@ -95,18 +97,21 @@ def main(arguments: list[str] | None = None) -> None:
         return
     if options.width != 1:
         parser().error("--width goes with --minutes only")
-    settings = Settings(
-        options.network,
-        options.steps,
-        options.batch or 16,
-        options.learning_rate,
-        options.validate_every or 100,
-        options.mix,
-        options.ema,
-        options.seed,
-    )
+    try:
+        settings = Settings(
+            steps=options.steps,
+            batch=options.batch or 16,
+            learning_rate=options.learning_rate,
+            validate_every=options.validate_every or 100,
+            mix=options.mix,
+            ema=options.ema,
+            seed=options.seed,
+        )
+    except ValidationError as error:
+        wrong = error.errors()[0]
+        parser().error(f"--{wrong['loc'][0]}: {wrong['msg']}")
     machine = Machine(options.accelerator, options.devices, options.precision, options.workers or 1)
-    fitted = fit(settings, out, options.weights, machine)
+    fitted = fit(options.network, settings, out, options.weights, machine)
     print(f"best {fitted.monitored} {fitted.score:.4f}: {fitted.weights}")
 
 

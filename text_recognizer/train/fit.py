@@ -6,16 +6,18 @@ nothing in what is learned but the last digits.
 
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import pytorch_lightning as pl
 import torch
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveFloat, PositiveInt
 from pytorch_lightning.callbacks import EMAWeightAveraging, ModelCheckpoint, TQDMProgressBar
 from pytorch_lightning.loggers import CSVLogger
 
 from text_recognizer.errors import RecognizerError
-from text_recognizer.pages.generator import TRAINING_MIX
+from text_recognizer.pages.generator import KINDS, TRAINING_MIX
 from text_recognizer.train.finder import FinderTraining
 from text_recognizer.train.pages_data import PagesData
 from text_recognizer.train.reader import ReaderTraining
@@ -29,13 +31,25 @@ SCORES = {"reader": "cer", "finder": "lines_wrong"}
 LONGEST_WARMUP = 100  # steps
 
 
-@dataclass(frozen=True)
-class Settings:
+class Table(BaseModel):
+    """Settings as a TOML file has them: strict types, and no unknown keys."""
+
+    model_config = ConfigDict(
+        strict=True,
+        extra="forbid",
+        frozen=True,
+        allow_inf_nan=False,
+        validate_by_name=True,
+        validate_by_alias=True,
+        alias_generator=lambda name: name.replace("_", "-"),
+    )
+
+
+class Settings(Table):
     """What a run learns from, and how. Two runs of the same settings give the same weights on the
     same machine.
 
     Args:
-        network: "reader" or "finder".
         steps: of the optimizer in all, best a multiple of `validate_every`: what comes after the
             last validation is not kept.
         batch: strips (reader) or pages (finder) in a batch.
@@ -47,15 +61,14 @@ class Settings:
         validation_batches: of each kind of page; None for the network's usual number.
     """
 
-    network: str
-    steps: int = 2000
-    batch: int = 16
-    learning_rate: float | None = None
-    validate_every: int = 100
-    mix: dict[str, float] = field(default_factory=lambda: dict(TRAINING_MIX))
-    ema: float = 0.998
-    seed: int = 1
-    validation_batches: int | None = None
+    steps: PositiveInt
+    batch: PositiveInt = 16
+    learning_rate: PositiveFloat | None = None
+    validate_every: PositiveInt = Field(default_factory=lambda own: min(100, own.get("steps", 1)))
+    mix: dict[Literal[KINDS], PositiveFloat] = Field(TRAINING_MIX, min_length=1)
+    ema: float = Field(0.998, ge=0, lt=1)
+    seed: NonNegativeInt = 1
+    validation_batches: PositiveInt | None = None
 
 
 @dataclass(frozen=True)
@@ -78,6 +91,7 @@ class Fitted:
 
 
 def fit(
+    network: str,
     settings: Settings,
     out: Path,
     start: Path | None = None,
@@ -88,6 +102,7 @@ def fit(
     """Trains, and goes on from the last validation where `out` holds a run that was stopped.
 
     Args:
+        network: "reader" or "finder".
         settings: the same as before, where the run goes on.
         out: folder of the run: `last.ckpt`, `best.ckpt`, logs, and the weights at the end.
         start: safetensors file to start from; None for random weights.
@@ -103,11 +118,10 @@ def fit(
     torch.set_float32_matmul_precision("high")
     # Lightning's advice on worker counts does not fit loaders that hold finished batches.
     warnings.filterwarnings("ignore", message=".*does not have many workers.*")
-    module, data = _module_and_data(settings, machine)
-    network = module.reader if settings.network == "reader" else module.finder
-    monitored = SCORES[settings.network]
+    module, data = _module_and_data(network, settings, machine)
+    monitored = SCORES[network]
     if start:
-        load_weights(network, start)
+        load_weights(getattr(module, network), start)
     # Both at the end of a validation: Lightning 2.6 resumes from there exactly, and from the end of
     # an epoch not. A `save_last` would be written only when the score was the best so far.
     best, last = (
@@ -159,14 +173,13 @@ def fit(
             f"least every {settings.steps} steps."
         )
     # `best.ckpt` is named, not `best.best_model_path`: a folder that was moved holds the old path.
-    exported = export_checkpoint(out / "best.ckpt", out / f"line_{settings.network}")
+    exported = export_checkpoint(out / "best.ckpt", out / f"line_{network}")
     return Fitted(exported, float(best.best_model_score), monitored)
 
 
 def _module_and_data(
-    settings: Settings, machine: Machine
+    name: str, settings: Settings, machine: Machine
 ) -> tuple[pl.LightningModule, pl.LightningDataModule]:
-    name = settings.network
     data_type = StripsData if name == "reader" else PagesData
     module_type = ReaderTraining if name == "reader" else FinderTraining
     data = data_type(

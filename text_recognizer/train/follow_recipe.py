@@ -4,7 +4,6 @@ Every stage keeps what it has in a folder of its own. What is done is not done a
 begun goes on; what was begun otherwise than the recipe now says is refused.
 """
 
-import dataclasses
 import json
 import shutil
 import sys
@@ -65,7 +64,7 @@ class Pace(pl.Callback):
         )
         self.say(
             f"{self.stage.name}: step {trainer.global_step} of {settings.steps}, {scores}, "
-            f"{speed * settings.batch:.1f} {UNITS[settings.network]}/s, {left:.2f} h left"
+            f"{speed * settings.batch:.1f} {UNITS[self.stage.network]}/s, {left:.2f} h left"
         )
 
 
@@ -78,20 +77,20 @@ def follow(
     CER}; the same stands in `out/result.json`.
 
     Raises RecipeError where `out` holds another training, HandwritingMissingError or
-    FontsMissingError where the pages cannot be made, KeyboardInterrupt at Ctrl-C.
+    NpmError where the pages cannot be made, KeyboardInterrupt at Ctrl-C.
     """
     for line in plan(recipe):
         say(line)
     kinds = {kind for stage in recipe.stages for kind in stage.settings.mix}
-    if kinds & {"pen", "scan"} or set(recipe.groups) & set(REAL_GROUPS):
+    if kinds & {"pen", "scan"} or set(recipe.evaluation.groups) & set(REAL_GROUPS):
         handwriting_source()  # what is missing is told before hours are spent
-    if "font" in kinds or "font" in recipe.groups:
+    if "font" in kinds or "font" in recipe.evaluation.groups:
         fetch_fonts()
     out.mkdir(parents=True, exist_ok=True)
     weights = _start_weights(recipe, out, say)
     scores = {}
     for stage in recipe.stages:
-        network = stage.settings.network
+        network = stage.network
         done = _follow_stage(stage, weights[network], out / stage.name, machine, say)
         weights[network], scores[stage.name] = out / stage.name / FILES[network], done["score"]
     folder = out / "weights"
@@ -113,9 +112,9 @@ def plan(recipe: Recipe) -> list[str]:
     for stage in recipe.stages:
         s = stage.settings
         mix = ", ".join(f"{kind} {share:g}" for kind, share in s.mix.items())
-        lines.append(f"{stage.name}: {s.steps} steps of {s.batch} {UNITS[s.network]} ({mix})")
+        lines.append(f"{stage.name}: {s.steps} steps of {s.batch} {UNITS[stage.network]} ({mix})")
     for kind in ("cpu", "gpu"):
-        hours = recipe.hours(recipe.speeds[kind])
+        hours = recipe.hours(kind)
         if len(hours) == len(recipe.stages):
             lines.append(f"{kind}: {sum(hours.values()):.1f} h at the speed that was measured")
         else:
@@ -126,9 +125,9 @@ def plan(recipe: Recipe) -> list[str]:
 def _start_weights(recipe: Recipe, out: Path, say: Say) -> dict[str, Path | None]:
     """Network -> the file that its first stage starts from; None for random weights."""
     weights: dict[str, Path | None] = {}
-    used = {stage.settings.network for stage in recipe.stages}
+    used = {stage.network for stage in recipe.stages}
     for network, file in FILES.items():
-        start = recipe.start[network] if network in used else "packaged"
+        start = getattr(recipe.start, network) if network in used else "packaged"
         if start == "packaged":
             weights[network] = packaged_weights() / file
         elif start == "new":
@@ -154,7 +153,8 @@ def _follow_stage(
     stage: Stage, start: Path | None, folder: Path, machine: Machine | None, say: Say
 ) -> dict[str, Any]:
     """The result of a stage: that of an earlier start where it was finished."""
-    settings, begun, done = _plain(stage.settings), folder / "settings.json", folder / "done.json"
+    settings = {"network": stage.network, **stage.settings.model_dump()}
+    begun, done = folder / "settings.json", folder / "done.json"
     if begun.exists() and (before := json.loads(begun.read_text())) != settings:
         changed = sorted(key for key in settings if before.get(key) != settings[key])
         raise RecipeError(
@@ -169,8 +169,9 @@ def _follow_stage(
     _write(begun, settings)
     say(f"{stage.name}: {'goes on' if (folder / 'last.ckpt').exists() else 'begins'}")
     with quiet():
+        pace = Pace(stage, say)
         fitted = fit(
-            stage.settings, folder, start, machine, [Pace(stage, say)], sys.stdout.isatty()
+            stage.network, stage.settings, folder, start, machine, [pace], sys.stdout.isatty()
         )
     result = {"score": fitted.score, "monitored": fitted.monitored}
     _write(done, result)
@@ -180,18 +181,15 @@ def _follow_stage(
 
 def _judge(recipe: Recipe, model: Path, folder: Path, say: Say) -> dict[str, float]:
     """CER of the finished weights on the validation pages, by group."""
-    if not recipe.groups:
+    groups = recipe.evaluation.groups
+    if not groups:
         return {}
     device = "cuda" if torch.cuda.is_available() else "cpu"
     alone = ParagraphTextRecognizer(model, device, language_model="none")  # what was trained
-    read = evaluate(alone, write_pages(folder, recipe.groups))
+    read = evaluate(alone, write_pages(folder, groups))
     for name, rates in read.groups.items():
         say(f"{name}: CER {rates.cer:.4f} on {rates.images} validation pages")
     return {name: rates.cer for name, rates in read.groups.items()}
-
-
-def _plain(settings: Any) -> dict[str, Any]:
-    return json.loads(json.dumps(dataclasses.asdict(settings)))
 
 
 def _write(path: Path, value: Any) -> None:

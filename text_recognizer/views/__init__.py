@@ -108,11 +108,12 @@ class Sheet:
         return View(even_light(page, small(page)), matrix, box.block)
 
 
-def sized_view(view: View, lines: int | None = None) -> View:
+def sized_view(view: View, lines: int | None = None, fewer_than: int | None = None) -> View:
     """The same with its writing made smaller and paper around it, where its lines are so high that
     the finder would take each for several; else the view itself.
 
-    lines: how many it has; None for as many as its rows of ink.
+    lines: how many it has; None for as many as its rows of ink. fewer_than: the view itself, too,
+    if it has as many rows of ink or more.
     """
     seen = view.seen
     box = writing_box(without_rules(seen.ink))
@@ -122,6 +123,8 @@ def sized_view(view: View, lines: int | None = None) -> View:
     if lines is None:
         part = seen.ink[box.top : box.bottom, box.left : box.right]
         lines = max(count_lines(part), 1)
+        if fewer_than is not None and lines >= fewer_than:
+            return view
         shown = overview_size(view.page.height, view.page.width)[0] / view.page.height
         if (bottom - top) / lines * shown < HIGHEST:
             return view

@@ -36,6 +36,14 @@ class Seen:
     paths: list[list[list[float]]] = field(default_factory=list)
     heights: list[float] = field(default_factory=list)
 
+    def sure_of(self, least: float) -> "Seen":
+        """The lines of more confidence than that; all of them if none has more."""
+        sure = [place for place, one in enumerate(self.confidences) if one > least]
+        if not sure:
+            return self
+        columns = (self.readings, self.confidences, self.paths, self.heights)
+        return Seen(self.view, *([column[place] for place in sure] for column in columns))
+
     def places(self, scale: tuple[float, float], size: tuple[int, int]) -> Iterator[Place]:
         """Where each line lies. scale: px of the original for one px of the picture that the view
         was cut from. size: the original's width and height."""
