@@ -87,4 +87,5 @@ def _environment(root: Path) -> dict[str, str]:
         "PYTHONPATH": os.pathsep.join(filter(None, python_path)),
         "LAB_HOME": str(lab),
         "IPYTHONDIR": str(root / "home" / "ipython"),
+        "MPLBACKEND": "agg",  # draws, and opens no window
     }
