@@ -14,7 +14,6 @@ notebooks of people you do not trust in a container without a network.
 import contextlib
 import re
 import signal
-import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import astuple, dataclass
@@ -33,7 +32,7 @@ if TYPE_CHECKING:
 COLUMNS = "notebook", "source", "exercise number", "exercise", "result", "message", "seconds"
 PASSED = "passed"
 UNREADABLE = "unreadable"
-"""The result of a file that is no notebook; all other results are a student's."""
+"""The result of a file that is not a notebook."""
 MAX_STARTS = 10
 """Processes that one notebook may use up."""
 
@@ -64,10 +63,11 @@ class Limits:
     """What one notebook may use."""
 
     cell_timeout: float = 60.0
-    """s for each cell and each check."""
+    """s for each cell and each check; then it is interrupted, or killed."""
     total_timeout: float = 600.0
     """s for the notebook."""
     memory_mib: int = 4096
+    """Of data, for each process of a notebook."""
 
 
 @dataclass(frozen=True)
@@ -109,32 +109,25 @@ def lab_course() -> Course:
 def grade_notebooks(
     paths: list[Path],
     out: Path,
-    cell_timeout: float,
-    total_timeout: float,
-    memory_mib: int,
-    progress: Callable[[str], None] | None = None,
+    limits: Limits,
+    progress: Callable[[str], None] = lambda line: None,
     course: Course | None = None,
 ) -> list[Result]:
-    """Grades notebooks one after another and writes the table, anew after each.
+    """Grades notebooks one after another and writes the table again after each.
 
-    A file that is no notebook gives one row with the result UNREADABLE, and the others are graded.
-    Ctrl-C ends all kernels; the rows of the notebooks before it are in the table.
+    A file that is not a notebook gets one row with the result UNREADABLE, and the others are
+    graded. Ctrl-C ends all processes; the rows of the notebooks before it are in the table.
 
     Args:
         out: the CSV file.
-        cell_timeout: s for each cell and each check; then the cell is interrupted, or killed.
-        total_timeout: s for each notebook.
-        memory_mib: MiB of data for each process of a notebook.
         progress: gets one line a notebook.
 
     Raises TableError if the table cannot be written, which is tried first, and GradingError if no
-    kernel starts or the official set-up fails.
+    process starts or the official set-up fails.
     """
     if out.suffix == ".ipynb":
-        raise TableError(f"{out} is a name for a notebook: let --out end in .csv.")
-    limits = Limits(cell_timeout, total_timeout, memory_mib)
+        raise TableError(f"{out} would be a notebook: let --out end in .csv.")
     course = course or lab_course()
-    tell = progress or (lambda line: None)
     results: list[Result] = []
     write_table(out, COLUMNS, [])
     with _termination_as_interrupt():
@@ -143,7 +136,7 @@ def grade_notebooks(
             rows = grade_notebook(path, course, limits)
             results += rows
             write_table(out, COLUMNS, [_cells(row) for row in results])
-            tell(_summary(path, rows, time.monotonic() - start))
+            progress(_summary(path, rows, time.monotonic() - start))
     return results
 
 
@@ -291,10 +284,7 @@ def _summary(path: Path, rows: list[Result], seconds: float) -> str:
 
 @contextlib.contextmanager
 def _termination_as_interrupt() -> Iterator[None]:
-    """Lets SIGTERM end kernels and folders as Ctrl-C does."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
+    """Lets SIGTERM end processes and remove folders as Ctrl-C does."""
     before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         yield

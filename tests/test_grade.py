@@ -20,7 +20,7 @@ import psutil
 import pytest
 
 from lab_authoring import limited_process
-from lab_authoring.grade import Course, grade_notebooks
+from lab_authoring.grade import Course, Limits, grade_notebooks
 from lab_authoring.source import (
     read_source,
     solution_notebook,
@@ -167,7 +167,7 @@ def grade(tmp_path, course):
     def run(*cells: str, cell=20.0, total=60.0, memory=4096) -> dict[str, tuple[str, str]]:
         path = write_notebook(tmp_path / "student.ipynb", *cells)
         out = tmp_path / "grades.csv"
-        results = grade_notebooks([path], out, cell, total, memory, course=course)
+        results = grade_notebooks([path], out, Limits(cell, total, memory), course=course)
         assert [result.exercise for result in results] == list(NAMES)
         return {result.exercise: (result.result, result.message) for result in results}
 
@@ -203,7 +203,7 @@ def test_right_wrong_untouched_and_deleted_answers_are_told_apart(grade):
         "checks.two(\n    two\n)\nchecks.go_on('two'); two = checks.go_on('two', two)",
         "if kept:\n    from math import floor as three\ndef three():\n    ...  # your code here",
         "def four():\n    return 4",
-        "!true\nelse_ = %who\nif not kept: pass\nelse:\n    def four():\n        return 44\nfour = four  # the last definition counts",
+        "!true\nwho = %who\nif who or 1:\n def four(): return 44\nfour = four  # this counts",
         "five = five_and_more = lambda: kept",
         "five = five()  # a name used again is no answer",
     )
@@ -387,7 +387,7 @@ def test_files_that_are_no_notebooks_get_a_line_and_the_others_are_graded(tmp_pa
     lines: list[str] = []
     out = tmp_path / "new" / "grades.csv"
     paths = [*wrong, of_nothing, by_name, by_functions]
-    results = grade_notebooks(paths, out, 20, 60, 4096, lines.append, course)
+    results = grade_notebooks(paths, out, Limits(20, 60), lines.append, course)
     for result, line, (path, part) in zip(results, lines, wrong.items(), strict=False):
         assert (result.notebook, result.result, result.number) == (path, "unreadable", None)
         assert part in result.message and result.message == line and str(path) in line
@@ -404,7 +404,7 @@ def test_the_table_is_a_csv_file_without_formulas(tmp_path, course, monkeypatch)
                    "lambda s: '\\x1b[1m\"a\\nb\",'})()")  # fmt: skip
     out = tmp_path / "grades.csv"
     out.write_text("from before")
-    grade_notebooks([name], out, 20, 60, 4096, course=course)
+    grade_notebooks([name], out, Limits(20, 60), course=course)
     with out.open(newline="") as file:
         rows = list(csv.reader(file))
     assert rows[0] == [
@@ -415,9 +415,9 @@ def test_the_table_is_a_csv_file_without_formulas(tmp_path, course, monkeypatch)
     assert rows[2][5] == 'two() is "a b",, not 2.'
     assert all(float(row[6]) >= 0 for row in rows[1:])
     assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
-    for out, message in ((name, "name for a notebook"), (tmp_path, "cannot be written")):
+    for out, message in ((name, "would be a notebook"), (tmp_path, "cannot be written")):
         with pytest.raises(RecognizerError, match=message):
-            grade_notebooks([name], out, 20, 60, 4096, course=course)
+            grade_notebooks([name], out, Limits(20, 60), course=course)
 
 
 @pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM], ids=lambda stop: stop.name)
@@ -431,14 +431,13 @@ def test_ctrl_c_ends_all_kernels_and_keeps_the_rows_so_far(tmp_path, course, sto
 import sys
 from pathlib import Path
 from lab_authoring import limited_process
-from lab_authoring.grade import Course, grade_notebooks
+from lab_authoring.grade import Course, Limits, grade_notebooks
 from lab_authoring.source import read_source
 project = Path({project!r})
 source = read_source(project / "notebooks/source/09_numbers.py")
 course = Course(project, (source,), {SET_UP!r}, project / "lessons")
 paths = [Path({str(first)!r}), Path({str(second)!r})]
-grade_notebooks(paths, Path({str(out)!r}), 60, 600, 4096, lambda line: print(line, flush=True),
-                course)
+grade_notebooks(paths, Path({str(out)!r}), Limits(), lambda line: print(line, flush=True), course)
 """
     grading = subprocess.Popen(
         [sys.executable, "-c", program],
@@ -498,7 +497,7 @@ def test_a_real_notebook_is_graded(tmp_path):
     solved, untouched = tmp_path / "solved.ipynb", tmp_path / "untouched.ipynb"
     solved.write_text(json.dumps(solution_notebook(source)))
     untouched.write_text(json.dumps(student_notebook(source)))
-    results = grade_notebooks([solved, untouched], tmp_path / "grades.csv", 60, 600, 4096)
+    results = grade_notebooks([solved, untouched], tmp_path / "grades.csv", Limits())
     count = len(source.exercises)
     assert [(r.result, r.message) for r in results[:count]] == [("passed", "")] * count
     assert [r.result for r in results[count:]] == ["failed"] * count

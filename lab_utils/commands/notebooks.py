@@ -120,9 +120,10 @@ def grade(
 
     Example: lab notebooks grade handed_in/one.ipynb handed_in/two.ipynb --out grades.csv
     """
-    from lab_authoring.grade import UNREADABLE, grade_notebooks
+    from lab_authoring.grade import UNREADABLE, Limits, grade_notebooks
 
-    results = grade_notebooks(notebooks, out, cell_timeout, timeout, memory, progress=_progress)
+    limits = Limits(cell_timeout, timeout, memory)
+    results = grade_notebooks(notebooks, out, limits, _progress)
     print(out)
     if any(result.result == UNREADABLE for result in results):
         raise typer.Exit(2)
