@@ -8,15 +8,9 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from lab_authoring.ast_names import (
-    free_names,
-    imported_names,
-    imports_of,
-    shared_imports,
-    syntax_error,
-)
+from lab_authoring.ast_names import free_names, imported_names, shared_imports, syntax_error
 from lab_authoring.cells import Cell
-from lab_utils.lessons.official import BEGIN, END
+from lab_utils.lessons.official import BEGIN, END, imports_of
 
 YOUR_CODE = "...  # your code here"
 SET_UP = "# The set-up cell: `lab notebooks build` fills it in."

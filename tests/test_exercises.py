@@ -18,13 +18,13 @@ import pytest
 
 import lab_utils.lessons
 from lab_authoring import mutate
-from lab_authoring.ast_names import imports_of
 from lab_authoring.contract import Exercise
 from lab_authoring.mutate import run_check
 from lab_authoring.source import Source, read_source, source_paths
 from lab_authoring.template import new_notebook
 from lab_utils.lessons import checking
 from lab_utils.lessons.checking import CheckFailed
+from lab_utils.lessons.official import imports_of
 
 HERE = Path(__file__).parent
 
