@@ -782,7 +782,7 @@ figures.show_table(rows, columns, "Table 2. The same pages, read without and wit
 # improvement has a price. It takes time, and it favours what is usual: a name, a number or a rare
 # sign that was read correctly may become an English word, or vanish. (So the recognizer trusts the
 # language model less on pages that don't look like prose.) To keep every slip of the pen, turn it
-# off.
+# off. Confidence still comes from the frames of the first reading; it knows nothing about words.
 
 # %% [markdown]
 # ## 9. The class and the command
