@@ -43,16 +43,9 @@ ALLOWED = {
     ("http client", "text_recognizer/fetching.py"): "connects to the very address it has checked",
     ("http client", "lab_utils/staging/files.py"): "runs where only torch and Pillow are installed",
     ("http client", "lab_utils/staging/tracker.py"): "catches the errors of wandb's own client",
-    (
-        "child process",
-        "lab_utils/doctor/probe.py",
-    ): "runs beside the other checks",
     ("child process", "text_recognizer/decoding.py"): "ends when its standard input closes",
     ("child process", "lab_utils/staging/pipeline.py"): "is asked over its standard input",
-    (
-        "child process",
-        "lab_authoring/limited_kernel.py",
-    ): "starts kernels in namespaces",
+    ("child process", "lab_authoring/limited_process.py"): "runs a student's code within limits",
     ("listening", "lab_tracker/server.py"): "the tracker knows nothing of the lab",
     ("whole file", "lab_tracker/storage.py"): "moves a blob within the transaction that records it",
     ("private", "text_recognizer/compile_routes.py"): "PyTorch documents AOTInductor so",
