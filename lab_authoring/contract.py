@@ -1,6 +1,6 @@
-"""What every source keeps to, so that notebooks read alike and exercises can be checked alone.
+"""The rules for every source, so that notebooks are alike and each exercise can be checked.
 
-Nothing is mended here: each breach becomes one line that says where it is and how to mend it.
+Nothing is fixed here: each breach becomes one line that says where it is and how to fix it.
 """
 
 import ast
@@ -50,7 +50,7 @@ class Exercise:
 
 @dataclass(frozen=True)
 class Head:
-    """What the first cell tells."""
+    """What the first cell says."""
 
     title: str
     minutes: int
@@ -91,7 +91,7 @@ def check_set_up(cells: list[Cell], module: str, tell: Tell) -> None:
         tell(second.line, f'make the second cell `# %% tags=["setup"]` with the line `{SET_UP}`')
     for cell in cells[2:]:
         if cell.has("setup"):
-            tell(cell.line, "leave out the tag setup: the second cell alone has it")
+            tell(cell.line, "leave out the tag setup: only the second cell has it")
     wanted = f"from lab_utils.lessons.{module} import checks"
     importing = next((c for c in cells[1:] if c.kind == "code" and imports_of(c.text)), None)
     if importing is None or wanted not in importing.text.split("\n"):
@@ -114,7 +114,7 @@ def check_cells(cells: list[Cell], tell: Tell) -> None:
             continue
         error = syntax_error(cell.text)
         if error:
-            tell(cell.line_of((error.lineno or 1) - 1), f"mend the code: {error.msg}")
+            tell(cell.line_of((error.lineno or 1) - 1), f"fix the code: {error.msg}")
         code = [line for line in cell.text.split("\n") if line.strip() and line.strip()[0] != "#"]
         if len(code) > MOST_LINES and not cell.has("setup") and not cell.has("exercise"):
             tell(
@@ -154,7 +154,7 @@ def read_exercises(cells: list[Cell], tell: Tell) -> tuple[Exercise, ...]:
             block = cells[index + 1 : index + 4]
             inside.update(range(index + 1, index + 4))
             exercise = _read_block(cell, block, parts, cells[:index], index + 1, tell)
-            # A broken block counts too, so that the next one's number is judged rightly.
+            # A broken block counts too, so that the next one's number is right.
             found.append(exercise)
     for index, cell in enumerate(cells):
         for tag in ("exercise", "check"):
@@ -207,7 +207,7 @@ def _read_block(
         tell(
             write.line,
             f"let {name} do without `{missing}`, or import it above, outside the other exercises: "
-            "an exercise uses its arguments, builtins and imports alone",
+            "an exercise uses only its arguments, builtins and imports",
         )
     return Exercise(
         number=int(parts[1]),
@@ -225,14 +225,14 @@ def _read_block(
 
 def _function_name(cell: Cell, tell: Tell) -> str | None:
     """The name of the one function of an exercise's cell."""
-    if syntax_error(cell.text):  # told by check_cells
+    if syntax_error(cell.text):  # check_cells reports it
         return None
     statements = ast.parse(cell.text).body
     *above, last = statements or [None]
     if not isinstance(last, ast.FunctionDef) or not all(
         isinstance(statement, ast.Import | ast.ImportFrom) for statement in above
     ):
-        tell(cell.line, "define exactly one function here; only imports may stand above it")
+        tell(cell.line, "define exactly one function here; only imports may come before it")
         return None
     line = cell.line_of(last.lineno - 1)
     if not ast.get_docstring(last):

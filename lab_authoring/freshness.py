@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from lab_authoring.build import read_sources
 from lab_authoring.outputs import as_text, problems
 from lab_authoring.source import Source, shown, solution_notebook, source_paths, student_notebook
-from lab_authoring.wording import page_problems, wording_problems
+from lab_authoring.wording import code_problems, page_problems, wording_problems
 
 if TYPE_CHECKING:
     from nbformat import NotebookNode
@@ -32,7 +32,7 @@ def check_notebooks(folder: Path) -> list[str]:
         lines += wording_problems(source)
         lines += _differences(source, source.student_path, student_notebook(source))
         lines += _differences(source, source.solution_path, solution_notebook(source))
-    return [*lines, *page_problems(folder.parents[1])]
+    return [*lines, *page_problems(folder.parents[1]), *code_problems(folder.parents[1])]
 
 
 def _differences(source: Source, path: Path, wanted: "NotebookNode") -> Iterator[str]:

@@ -235,7 +235,7 @@ def _text(node: ast.AST) -> str:
 
 
 def _passes(source: Source, mutant: Mutant) -> bool:
-    """Whether the check passes a mutant, tried in a process of its own."""
+    """Whether the check passes a mutant, tried in a separate process."""
     _import_what_the_check_imports(source, mutant.exercise)
     process = multiprocessing.get_context("fork").Process(target=_try, args=(source, mutant))
     process.start()

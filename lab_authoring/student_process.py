@@ -1,5 +1,5 @@
 """The program in which a student's cells and the official checks run: IPython without Jupyter,
-under limits of its own process. The checks run here because the student's function is here."""
+within limits. The checks run here because the student's function is here."""
 
 import contextlib
 import io

@@ -18,7 +18,7 @@ from lab_authoring.cells import SourceError
 from lab_authoring.freshness import check_notebooks
 from lab_authoring.source import read_source
 from lab_authoring.template import new_notebook
-from lab_authoring.wording import page_problems, wording_problems
+from lab_authoring.wording import code_problems, page_problems, wording_problems
 from text_recognizer.errors import RecognizerError
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -412,6 +412,14 @@ def test_check_reads_the_pages_too(tmp_path):
     (tmp_path / "docs" / "page.md").write_text("# Page\n\nThe two are parted.\n")
     (found,) = page_problems(tmp_path)
     assert re.search(r"page.md:3: .*'parted': split", found)
+
+
+def test_check_reads_strings_of_code_too(tmp_path):
+    (tmp_path / "lab_authoring").mkdir()
+    code = '"""A module.\n\nWritten anew.\n"""\nmend = 1  # only strings count\n'
+    (tmp_path / "lab_authoring" / "code.py").write_text(code)
+    (found,) = code_problems(tmp_path)
+    assert re.search(r"code.py:3: .*'anew': again", found)
 
 
 def test_check_as_a_process_runs_nothing_and_has_an_exit_code(built_project, monkeypatch):

@@ -111,7 +111,7 @@ BREACHES = [
     ("# %%\nprint(text)", '# %% x="1"\nprint(text)', '# %% x="1"', "leave out x"),
     ("# %%\nprint(text)", "# %% title\nprint(text)", "# %% title", "leave out title"),
     ("# %%\nprint(text)", "# %%\n\n# %%\nprint(text)", "# %%\n\n# %%", "write something"),
-    ("print(text)", "print(text", "print(text", "mend the code"),
+    ("print(text)", "print(text", "print(text", "fix the code"),
     ("# %%\nprint(text)", LONG + "# %%\nprint(text)", "# %%\n# a comment", "from 11 to at most 10"),
     ("print(text)", 'print("""\n# %% a\n""")', "# %% [markdown]", "no line of a string"),
     (": Find the", " Find the", "# ### Exercise 2 Find", "### Exercise 1: Title"),

@@ -1,7 +1,7 @@
-"""What the checks of exercises share: one module of checks a notebook, one function an exercise.
+"""What the checks of exercises share: a module of checks per notebook, a function per exercise.
 
-A check calls the student's function on inputs of its own, seeded, and says what is wrong and what
-to look at, never the answer. If everything is right it returns what now holds, and `check` prints
+A check calls the student's function on its own seeded inputs, and says what is wrong and what to
+look at, never the answer. If everything is right it returns what now holds, and `check` prints
 that as one line that is always the same.
 """
 
@@ -142,7 +142,7 @@ def expect_raises(
 ) -> BaseException:
     """The error of the type `wanted` with which the student's function stops.
 
-    Raises CheckFailed, which tells `when` and `why`, if it does not.
+    Raises CheckFailed, which says `when` and `why`, if it does not.
     """
     name, why = name_of(function), f": {why}" if why else ""
     try:

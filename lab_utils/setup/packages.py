@@ -1,7 +1,7 @@
-"""What the notebooks need and this Python lacks, and pip on Colab.
+"""What the notebooks need and this Python lacks, and installing it with pip on Colab.
 
-On Colab the large packages stay at their versions, whatever pip finds: the session has imported
-some of them already, and others that moved would fit these only after a restart.
+On Colab the large packages keep their versions, whatever pip finds: the session has already
+imported some of them, and new versions of others would fit these only after a restart.
 """
 
 import importlib
@@ -18,10 +18,10 @@ from lab_utils.setup import project
 from lab_utils.setup.project import SetupError
 
 NEVER_MOVED = ("torch", "torchvision", "torchaudio", "numpy", "pillow", "ipython", "ipykernel")
-"""Colab's own: where one of these is too old, a newer runtime is the way.
+"""Colab's own: if one of these is too old, choose a newer runtime.
 
-Not all that is installed: Colab's packages don't quite fit each other, and pip would refuse a set
-of pins that disagree.
+Not everything that is installed: Colab's packages don't quite fit each other, and pip would refuse
+pins that disagree.
 """
 
 
@@ -106,7 +106,7 @@ def _refuse_moves(missing: list[Package]) -> None:
         arguments = " ".join(f"'{requirement}'" for requirement in imported)
         raise SetupError(
             f"This session has imported packages that are too old: run `%pip install {arguments}` "
-            "in a cell of its own, then Runtime > Restart session, and run this cell again."
+            "in a separate cell, then Runtime > Restart session, and run this cell again."
         )
 
 

@@ -99,7 +99,7 @@ def inference_weights(function: Answer) -> str:
                 isinstance(result[name], Tensor) and torch.equal(result[name], tensor),
                 f'"{name}" has not the value of "{prefix}{name}".',
             )
-    return "the network's weights come alone and by their own names."
+    return "only the network's weights are returned, under their own names."
 
 
 def _expect_names(found: set, network: dict, strangers: list[str], prefix: str) -> None:
@@ -132,10 +132,10 @@ def join_lines(function: Answer) -> str:
     pages = {
         "a page of two lines": [[5, 6], [7, 8, 9]],
         "a page of one line": [[5, 6]],
-        "a page whose middle line is padding alone": [[5], [], [6, 7]],
-        "a page whose first line is padding alone": [[], [5, 6]],
+        "a page whose middle line is only padding": [[5], [], [6, 7]],
+        "a page whose first line is only padding": [[], [5, 6]],
         "a page of seven lines": [[n, n + 1] for n in range(1, 8)],
-        "a page whose lines are padding alone": [[], []],
+        "a page whose lines are only padding": [[], []],
         "a page without lines": [],
     }
     for name, lines in pages.items():
@@ -194,12 +194,12 @@ def _expect_joined(
     expect(padding not in found, f"{said} {found}, which still has padding ({marks}).")
     expect(
         found[:1] != [newline] and found[-1:] != [newline],
-        f"{said} {found}, which has a newline at an end: newlines stand between lines ({marks}).",
+        f"{said} {found}, which has a newline at an end: newlines go between lines ({marks}).",
     )
     pairs = zip(found, found[1:], strict=False)
     expect(
         all(pair != (newline, newline) for pair in pairs),
-        f"{said} {found}, which has two newlines in a row: a line of padding alone is left out.",
+        f"{said} {found}, which has two newlines in a row: a line of only padding is left out.",
     )
     expect(found == wanted, f"{said} {found}, not {wanted} ({marks}).")
 
@@ -249,7 +249,7 @@ def parity(function: Answer) -> str:
             original,
             altered(lambda out: out + 0.5, only=0),
             (3, 0.5),
-            "scores that differ in the first batch alone, by 0.5",
+            "scores that differ only in the first batch, by 0.5",
         ),
         (original, altered(another_best, only=1), (2, swap), "another best class in one frame"),
         (original, altered(one_score(nan), 0), (2, math.inf), "a NaN in the first batch"),

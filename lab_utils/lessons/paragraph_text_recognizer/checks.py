@@ -224,7 +224,7 @@ def lines_in_column(function: Answer) -> str:
 
 
 TWO_HILLS = "a row is a peak if no neighbour is higher, and if it reaches `least`."
-FLAT_HILL = "of equal neighbours the first one counts alone: `>` on one side and `>=` on the other."
+FLAT_HILL = "of equal neighbours only the first one counts: `>` on one side and `>=` on the other."
 CUT_HILLS = "the first and the last row may be peaks, too: beyond the column all is 0."
 
 
@@ -242,7 +242,7 @@ def _expect_rows(
 
 @check
 def strip_grid(function: Answer) -> str:
-    """A page whose gray levels are its own coordinates is sampled: the strip tells where it was
+    """A page whose gray levels are its own coordinates is sampled: the strip shows where it was
     taken from."""
     page_size, height, reach = (60, 100), 8, 12.0
     page = torch.stack(
@@ -314,7 +314,7 @@ def greedy_decode(function: Answer) -> str:
             [12, 12],
             "a blank between two equal letters keeps both: mind the order.",
         ),
-        ([0, 0, 0], [], "blanks alone are an empty line."),
+        ([0, 0, 0], [], "only blanks are an empty line."),
         ([], [], "no frames are an empty line."),
     ]
     for frames, wanted, advice in cases:
