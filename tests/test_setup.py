@@ -336,6 +336,14 @@ def test_on_colab_a_package_that_would_move_numpy_is_not_installed(place):
     assert not list(colab.packages.glob("numpy*")) + list(colab.packages.glob("torchmetrics*"))
 
 
+def test_on_colab_gradio_is_installed_in_no_newer_version_than_tested(place):
+    colab = place("gradio", colab=True)
+    write_wheel(colab.wheels, "gradio", "99.0", metadata_of("gradio", "99.0"), {})
+    error = colab.run(setup.setup_cell()).splitlines()[-1]
+    assert "pip could not install" in error and "gradio" in error
+    assert not list(colab.packages.glob("gradio*"))
+
+
 def test_on_colab_without_a_network_pips_reason_is_told(place):
     out = place("torchmetrics", colab=True).run(setup.setup_cell())
     installing, error = out.splitlines()

@@ -131,6 +131,24 @@ def grade(
         raise typer.Exit(2)
 
 
+def publish(
+    repository: Annotated[str, typer.Option(help="https://github.com/OWNER/NAME.")],
+    tag: Annotated[str, typer.Option(help="v and the version: v1.2.3.")],
+) -> None:
+    """Set the repository and the tag that badges and set-up cells lead to.
+
+    Rewrites pyproject.toml, the README and the notebooks, and prints their names. Commit them, then
+    make the tag.
+
+    Example: lab publish --repository https://github.com/ada/lab --tag v0.2.0
+    """
+    from lab_authoring.publish import publish as rewrite
+    from text_recognizer.places import PROJECT
+
+    for path in rewrite(repository, tag):
+        print(path.relative_to(PROJECT))
+
+
 def _progress(line: str) -> None:
     print(line, file=sys.stderr, flush=True)
 

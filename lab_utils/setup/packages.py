@@ -24,6 +24,9 @@ Not everything that is installed: Colab's packages don't quite fit each other, a
 pins that disagree.
 """
 
+BOUNDED = ("fastapi", "gradio", "wandb")
+"""Installed in no newer version than the one in constraints.txt."""
+
 
 class Package(NamedTuple):
     """A package that the project asks for, and what is installed of it."""
@@ -87,7 +90,7 @@ def install(root: Path) -> None:
     if missing:
         with tempfile.TemporaryDirectory() as folder:
             pins = Path(folder, "pins.txt")
-            pins.write_text("\n".join(_pins()), encoding="utf-8")
+            pins.write_text("\n".join([*_pins(), *_bounds(root, names)]), encoding="utf-8")
             _pip("--constraint", str(pins), *[gap.line for gap in missing])
     if not command:
         _pip("--no-deps", "--editable", str(root))
@@ -123,6 +126,12 @@ def _is_imported(gap: Package) -> bool:
 def _pins() -> list[str]:
     installed = {name: installed_version(name) for name in NEVER_MOVED}
     return [f"{name}=={version}" for name, version in installed.items() if version]
+
+
+def _bounds(root: Path, names: list[str]) -> list[str]:
+    """Of the packages to install, the newest tested versions of those that change often."""
+    tested = re.findall(r"(?m)^([\w-]+)==(\S+)", (root / "constraints.txt").read_text())
+    return [f"{one}<={version}" for one, version in tested if one in BOUNDED and one in names]
 
 
 def _pip(*arguments: str) -> None:
