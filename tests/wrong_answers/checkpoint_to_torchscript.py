@@ -230,7 +230,7 @@ WRONG_ANSWERS: dict[str, list[tuple[str, str]]] = {
         ),
         (
             PARITY.format(outputs=COPIES, body=COMPARE.replace("max(largest, ", "float(")),
-            r"differ in the first batch alone, by 0.5, parity returned 3 and 0; .* is 0.5",
+            r"differ only in the first batch, by 0.5, parity returned 3 and 0; .* is 0.5",
         ),
         (
             PARITY.format(outputs=COPIES, body=COMPARE),

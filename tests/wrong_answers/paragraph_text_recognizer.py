@@ -130,14 +130,14 @@ WRONG_ANSWERS: dict[str, list[tuple[str, str]]] = {
                 body="""return [r for r in range(len(column))
             if values[r] < values[r + 1] > values[r + 2]  and values[r + 1] >= least]"""
             ),
-            "of equal neighbours the first one counts",
+            "of equal neighbours only the first one counts",
         ),
         (
             LINES_IN_COLUMN.format(
                 body="""return [r for r in range(len(column))
             if values[r] <= values[r + 1] >= values[r + 2] and values[r + 1] >= least]"""
             ),
-            "of equal neighbours the first one counts",
+            "of equal neighbours only the first one counts",
         ),
         (
             LINES_IN_COLUMN.format(
