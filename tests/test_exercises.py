@@ -100,21 +100,17 @@ def test_the_check_says_what_to_do_with_the_stub(source, exercise):
 
 
 @pytest.mark.parametrize(("source", "exercise"), EXERCISES)
-def test_three_typical_wrong_answers_are_known(source, exercise):
-    answers = wrong_answers(source.module)
-    assert len({code for code, _ in answers.get(exercise.name, ())}) >= 3
-    assert set(answers) <= {exercise.name for exercise in source.exercises}
+def test_three_wrong_and_three_right_answers_are_known(source, exercise):
+    wrong, right = wrong_answers(source.module), answers("right_answers", source.module)
+    assert len({code for code, _ in wrong.get(exercise.name, ())}) >= 3
+    assert len(set(right.get(exercise.name, ()))) >= 3
+    assert {*wrong, *right} <= {exercise.name for exercise in source.exercises}
 
 
 @pytest.mark.parametrize(("source", "exercise", "answer"), RIGHT)
 def test_a_right_answer_in_another_style_passes(source, exercise, answer):
     answer = imports_of(exercise.stub) + answer  # the student's cell has them
     assert checked(source, exercise, answer).startswith("\N{CHECK MARK}")
-
-
-@pytest.mark.parametrize(("source", "exercise"), EXERCISES)
-def test_three_right_answers_are_known(source, exercise):
-    assert len(set(answers("right_answers", source.module).get(exercise.name, ()))) >= 3
 
 
 PARTIAL = """

@@ -1,7 +1,7 @@
 """Grading: right and wrong answers, notebooks that cheat, hang, crash, spend or write too much.
 
-The lesson of these tests is tiny and needs no torch; each test puts as many cases into one notebook
-as do not disturb each other, because a kernel takes a second to start.
+The lesson of these tests is tiny and needs no torch. Each test puts as many cases into one notebook
+as do not disturb each other, because a process takes a second to start.
 """
 
 import contextlib
@@ -20,8 +20,10 @@ import psutil
 import pytest
 
 from lab_authoring import limited_process
+from lab_authoring.contract import Exercise
 from lab_authoring.grade import Course, Limits, grade_notebooks
 from lab_authoring.source import (
+    Source,
     read_source,
     solution_notebook,
     source_paths,
@@ -34,73 +36,6 @@ from text_recognizer.places import PROJECT
 NAMES = ("one", "two", "three", "four", "five", "six")
 SET_UP = "import os\nos.chdir('..')\nPASSWORD = 'of the set-up cell'"
 
-
-def exercise(number: int) -> str:
-    name = NAMES[number - 1]
-    return f'''
-# %% [markdown]
-# ### Exercise {number}: Write {name} (1 minute)
-#
-# Difficulty ●○○○○ · Importance ●●●○○
-
-# %% tags=["exercise"]
-def {name}() -> object:
-    """{number}, or anything."""
-    ### BEGIN SOLUTION
-    return {number}
-    ### END SOLUTION
-
-# %% tags=["check"]
-checks.{name}({name})
-
-# %% [markdown]
-# <details><summary>Hint</summary>
-#
-# Count.
-#
-# </details>
-'''
-
-
-SOURCE = (
-    """# ---
-# jupyter:
-#   kernelspec:
-#     display_name: Python 3 (ipykernel)
-#     language: python
-#     name: python3
-# ---
-
-# %% [markdown]
-# # Numbers
-#
-# **Time:** 6 minutes
-#
-# **You will learn**
-#
-# - one
-# - two
-# - three
-
-# %% tags=["setup"]
-# The set-up cell: `lab notebooks build` fills it in.
-
-# %%
-from lab_utils.lessons.numbers import checks
-"""
-    + "".join(exercise(number) for number in range(1, 7))
-    + """
-# %% [markdown]
-# ## Summary
-#
-# - numbers
-
-# %% [markdown]
-# ## What to try next
-#
-# - more
-"""
-)
 
 CHECKS = "from lab_utils.lessons.checking import attempt, check, expect\n" + "".join(
     f"""
@@ -115,21 +50,29 @@ def {name}(function):
 )
 
 
+def course_in(project: Path) -> Course:
+    """A course with one source of six exercises."""
+    exercises = tuple(
+        Exercise(number, name, "", 1, "", "", "", "", 0, 0)
+        for number, name in enumerate(NAMES, start=1)
+    )
+    source = Source(project / "09_numbers.py", "Numbers", 6, (), (), exercises, "")
+    return Course(project, (source,), SET_UP, project / "lessons")
+
+
 @pytest.fixture(scope="module")
 def course(tmp_path_factory) -> Course:
-    """A project with one source of six exercises, and a file that students might spoil."""
+    """That course with its checks, and a file that students might spoil."""
     project = tmp_path_factory.mktemp("project")
     for name, text in {
         "pyproject.toml": "",
         "data/keep.txt": "as it was",
         "lessons/numbers/checks.py": CHECKS,
-        "notebooks/source/09_numbers.py": SOURCE,
     }.items():
         path = project / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
-    sources = tuple(read_source(path) for path in source_paths(project / "notebooks" / "source"))
-    return Course(project, sources, SET_UP, project / "lessons")
+    return course_in(project)
 
 
 @pytest.fixture(autouse=True)
@@ -426,21 +369,16 @@ def test_ctrl_c_ends_all_kernels_and_keeps_the_rows_so_far(tmp_path, course, sto
     endless = "while True:\n    try:\n        while True: sum([])\n    except BaseException: pass"
     second = write_notebook(tmp_path / "second.ipynb", endless, right(1))
     out = tmp_path / "grades.csv"
-    project = str(course.project)
-    program = f"""
-import sys
-from pathlib import Path
-from lab_authoring import limited_process
-from lab_authoring.grade import Course, Limits, grade_notebooks
-from lab_authoring.source import read_source
-project = Path({project!r})
-source = read_source(project / "notebooks/source/09_numbers.py")
-course = Course(project, (source,), {SET_UP!r}, project / "lessons")
-paths = [Path({str(first)!r}), Path({str(second)!r})]
-grade_notebooks(paths, Path({str(out)!r}), Limits(), lambda line: print(line, flush=True), course)
-"""
+    program = (
+        f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r})\n"
+        "from pathlib import Path\n"
+        "from test_grade import Limits, course_in, grade_notebooks\n"
+        "project, out, *paths = map(Path, sys.argv[1:])\n"
+        "say = lambda line: print(line, flush=True)\n"
+        "grade_notebooks(paths, out, Limits(), say, course_in(project))"
+    )
     grading = subprocess.Popen(
-        [sys.executable, "-c", program],
+        [sys.executable, "-c", program, course.project, out, first, second],
         cwd=PROJECT,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
