@@ -59,7 +59,7 @@ class Answer:
         except _TimeIsUp:
             raise _Stopped(
                 f"{self.name} took longer than {self._call_seconds:g} s for one call, or its "
-                "calls together took too long: look for a loop that never ends."
+                "calls together took too long: look for an endless loop."
             ) from None
         except SystemExit:
             raise _Stopped(f"{self.name} called sys.exit(): return the result instead.") from None
@@ -165,8 +165,8 @@ def expect(right: bool, message: str) -> None:
 def expect_type(result: Any, wanted: type | tuple[type, ...], name: str) -> Any:
     """The result as one of the wanted types.
 
-    Scalars of NumPy and PyTorch become Python's, also within lists and tuples, and a list does for
-    a tuple and the other way round. Raises CheckFailed if the result is of another type.
+    Scalars of NumPy and PyTorch become Python's, also within lists and tuples, and lists and
+    tuples are accepted for each other. Raises CheckFailed if the result is of another type.
     """
     kinds = wanted if isinstance(wanted, tuple) else (wanted,)
     if not isinstance(result, kinds):

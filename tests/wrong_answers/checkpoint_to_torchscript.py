@@ -90,7 +90,7 @@ WRONG_ANSWERS: dict[str, list[tuple[str, str]]] = {
     if isinstance(value, (list, tuple)):
         return sum(map(stored_bytes, value))
     return 0""",
-                "returned 1200, not 400: three tensors looked into one storage",
+                "returned 1200, not 400: three tensors share one storage",
             ),
             (
                 """found = {}
@@ -103,7 +103,7 @@ WRONG_ANSWERS: dict[str, list[tuple[str, str]]] = {
             [visit(one) for one in part]
     visit(value)
     return sum(found.values())""",
-                "returned 204, not 400: three tensors looked",
+                "returned 204, not 400: three tensors share",
             ),
         ),
         (
@@ -122,7 +122,7 @@ def stored_bytes(value):
     walk(value)
     return sum(found.values())
 """,
-            "returned 800, not 400: two tensors looked into one storage, each at another place",
+            "returned 800, not 400: two tensors share one storage, at different places",
         ),
     ],
     "inference_weights": filled(
@@ -141,7 +141,7 @@ def stored_bytes(value):
         for name, value in checkpoint["state_dict"].items()
         if name.startswith(prefix)
     }""",
-            '"reader.encoder.head.bias" should have become .* and there is "ncoder.head.bias"',
+            '"reader.encoder.head.bias" should have become .* but there is "ncoder.head.bias"',
         ),
         (
             """return {
@@ -149,7 +149,7 @@ def stored_bytes(value):
         for name, value in checkpoint["state_dict"].items()
         if name.startswith(prefix)
     }""",
-            'should have become "inner.reader.weight", and there is "inner.weight"',
+            'should have become "inner.reader.weight", but there is "inner.weight"',
         ),
         (
             """return {
@@ -206,7 +206,7 @@ def stored_bytes(value):
             text.append(newline)
             text.extend(tokens)
     return torch.tensor(text[1:])""",
-            "numbers of torch.float32, not torch.int64",
+            "torch.float32, not torch.int64",
         ),
         (
             """parts: list[Tensor] = []
@@ -257,7 +257,7 @@ def stored_bytes(value):
             PARITY.format(
                 outputs=COPIES, body=COMPARE.replace("torch.equal(one.argmax(2)", "torch.equal(one")
             ),
-            "one and the same, parity returned 0 and 0; 3 of 3 batches say the same",
+            "compared with itself, parity returned 0 and 0; 3 of 3 batches say the same",
         ),
     ],
     "compile_and_load": filled(

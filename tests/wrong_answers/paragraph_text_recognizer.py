@@ -52,7 +52,7 @@ RATE = "above[-1] / max(len(label), 1)"
 WRONG_ANSWERS: dict[str, list[tuple[str, str]]] = {
     "gray_page": filled(
         GRAY_PAGE,
-        ('return image.convert("L")', "as its pixels lie in the file"),
+        ('return image.convert("L")', "was not rotated"),
         (
             'return ImageOps.exif_transpose(image).convert("L")',
             "transparent part has the gray level 0, not 255",
@@ -62,7 +62,7 @@ WRONG_ANSWERS: dict[str, list[tuple[str, str]]] = {
     page = Image.new("L", turned.size, 255)
     page.paste(turned.convert("L"), mask=turned.getchannel("A").point(lambda a: 255 * (a > 0)))
     return page""",
-            "lets half of the paper through has the gray level 0",
+            "is half transparent has the gray level 0",
         ),
         (
             """paper = Image.new("RGBA", image.size, "white")
@@ -74,7 +74,7 @@ WRONG_ANSWERS: dict[str, list[tuple[str, str]]] = {
     rgba = image.convert("RGBA").rotate(angle, expand=True)
     paper = Image.new("RGBA", rgba.size, "white")
     return Image.alpha_composite(paper, rgba).convert("L")""",
-            "was turned the wrong way",
+            "was rotated the wrong way",
         ),
         ("return ImageOps.exif_transpose(image)", 'the mode "RGB", not "L"'),
         (
@@ -245,7 +245,7 @@ def character_error_rate(reading, label):
     wrong = sum(r != l for r, l in zip(reading, label)) + abs(len(reading) - len(label))
     return wrong / max(len(label), 1)
 """,
-            "one character was put in",
+            "one character was inserted",
         ),
         (
             CHARACTER_ERROR_RATE.format(choices=CHOICES, rate="above[-1]"),
