@@ -48,17 +48,8 @@ class Exercise:
     """Of that cell in the source."""
 
 
-@dataclass(frozen=True)
-class Head:
-    """What the first cell says."""
-
-    title: str
-    minutes: int
-    goals: tuple[str, ...]
-
-
-def read_head(cells: list[Cell], tell: Tell) -> Head | None:
-    """The first cell's title, time and goals; there is no other H1."""
+def read_head(cells: list[Cell], tell: Tell) -> tuple[str, int, tuple[str, ...]] | None:
+    """The first cell's title, minutes and goals; there is no other H1."""
     first = cells[0]
     titles = [(cell, i, title) for cell, i, level, title in headings(cells) if level == 1]
     if first.kind != "markdown" or not titles or titles[0][:2] != (first, 0):
@@ -81,7 +72,7 @@ def read_head(cells: list[Cell], tell: Tell) -> Head | None:
     goals = tuple(" ".join(item.split()) for item in items[1:])
     if items[0] or len(goals) not in GOALS or not all(goals):
         tell(first.line, f"list 3 to 6 goals below `**You will learn**`, not {len(goals)}")
-    return Head(titles[0][2], int(parts[1]), goals)
+    return titles[0][2], int(parts[1]), goals
 
 
 def check_set_up(cells: list[Cell], module: str, tell: Tell) -> None:

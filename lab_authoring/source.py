@@ -110,7 +110,7 @@ def read_source(path: Path) -> Source:
     if found or head is None:
         raise SourceError([f"{name}:{line}: {what}" for line, what in sorted(set(found))])
     imports = "".join(contract.shared_imports(cells))
-    return Source(path, head.title, head.minutes, head.goals, tuple(cells), exercises, imports)
+    return Source(path, *head, tuple(cells), exercises, imports)
 
 
 def student_notebook(source: Source) -> "NotebookNode":

@@ -42,7 +42,7 @@ def test_a_source_tells_its_head_and_its_exercises(path):
         3,
     )
     assert exercise.check == "checks.widest_line(widest_line)"
-    assert exercise.hint == "`max` takes a function that tells what to compare."
+    assert exercise.hint == "`max` takes a function that says what to compare."
     assert path.read_text().split("\n")[exercise.line] == "def widest_line(text: str) -> str:"
     assert source.cells[exercise.index].has("exercise")
     assert source.import_code == (
