@@ -257,7 +257,7 @@ def stored_bytes(value):
             PARITY.format(
                 outputs=COPIES, body=COMPARE.replace("torch.equal(one.argmax(2)", "torch.equal(one")
             ),
-            "compared with itself, parity returned 0 and 0; 3 of 3 batches say the same",
+            "compared with itself, parity returned 0 and 0; 3 of 3 batches agree",
         ),
     ],
     "compile_and_load": filled(
