@@ -52,7 +52,7 @@ def wording_problems(source: Source) -> Iterator[str]:
 
 def page_problems(project: Path = PROJECT) -> Iterator[str]:
     """The same for the project's pages."""
-    for pattern in ("*.md", "benchmarks/*.md", "deploy/*.md", "docs/*.md", "notebooks/*.md"):
+    for pattern in ("*.md", "*/*.md", "data/*/*.md"):
         for path in sorted(project.glob(pattern)):
             for number, line in enumerate(path.read_text(encoding="utf-8").split("\n"), start=1):
                 yield from _in_line(line, f"{shown(path)}:{number}")
