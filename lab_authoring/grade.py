@@ -11,11 +11,9 @@ that runs the check, and can read files, use the network and change what the che
 notebooks of people you do not trust in a container without a network.
 """
 
-import contextlib
 import re
-import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -130,13 +128,12 @@ def grade_notebooks(
     course = course or lab_course()
     results: list[Result] = []
     write_table(out, COLUMNS, [])
-    with _termination_as_interrupt():
-        for path in paths:
-            start = time.monotonic()
-            rows = grade_notebook(path, course, limits)
-            results += rows
-            write_table(out, COLUMNS, [_cells(row) for row in results])
-            progress(_summary(path, rows, time.monotonic() - start))
+    for path in paths:
+        start = time.monotonic()
+        rows = grade_notebook(path, course, limits)
+        results += rows
+        write_table(out, COLUMNS, [_cells(row) for row in results])
+        progress(_summary(path, rows, time.monotonic() - start))
     return results
 
 
@@ -280,13 +277,3 @@ def _summary(path: Path, rows: list[Result], seconds: float) -> str:
         return rows[0].message if rows[0].result == UNREADABLE else f"{path}: {rows[0].message}"
     passed = sum(row.passed for row in rows)
     return f"{path}: {passed} of {len(rows)} passed ({seconds:.0f} s)"
-
-
-@contextlib.contextmanager
-def _termination_as_interrupt() -> Iterator[None]:
-    """Lets SIGTERM end processes and remove folders as Ctrl-C does."""
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
