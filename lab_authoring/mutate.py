@@ -6,7 +6,6 @@ second kind is listed in `equivalent_mutants.toml`, each with the reason.
 """
 
 import ast
-import linecache
 import multiprocessing
 import os
 import tomllib
@@ -18,6 +17,7 @@ from pathlib import Path
 
 from lab_authoring.contract import Exercise
 from lab_authoring.source import Source
+from lab_utils.lessons.official import run_with_source
 
 EQUIVALENT = Path(__file__).parent / "equivalent_mutants.toml"
 LEAST_REJECTED = 0.95
@@ -80,10 +80,7 @@ def run_check(source: Source, exercise: Exercise, answer: str) -> None:
     """Runs the notebook's imports, an answer and its check. Raises what the check raises."""
     names: dict = {"__name__": "__main__"}
     exec(source.import_code, names)
-    # As IPython does: a check shows the student's line where the answer stops with an error.
-    file = f"<{source.name} {exercise.name} {hash(answer)}>"
-    linecache.cache[file] = (len(answer), None, answer.splitlines(keepends=True), file)
-    exec(compile(answer, file, "exec"), names)
+    run_with_source(answer, f"<{source.name} {exercise.name} {hash(answer)}>", names)
     exec(exercise.check, names)
 
 

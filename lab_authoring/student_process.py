@@ -14,6 +14,8 @@ from multiprocessing.connection import Connection
 from types import ModuleType
 from typing import Any
 
+from lab_utils.lessons.official import run_with_source
+
 MAX_FILE_BYTES = 2**30
 MAX_MESSAGE = 10_000
 """Characters of a reply's message."""
@@ -139,9 +141,9 @@ def _official(modules: dict[str, str]) -> Iterator[list[ModuleType]]:
     try:
         for name, text in modules.items():
             module = ModuleType(name)
-            module.__package__ = name.rpartition(".")[0]
+            module.__package__, module.__file__ = name.rpartition(".")[0], f"<official {name}>"
             sys.modules[name] = module
-            exec(compile(text, f"<official {name}>", "exec", dont_inherit=True), vars(module))
+            run_with_source(text, module.__file__, vars(module))
             fresh.append(module)
         yield fresh
     finally:

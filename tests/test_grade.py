@@ -37,16 +37,20 @@ NAMES = ("one", "two", "three", "four", "five", "six")
 SET_UP = "import os\nos.chdir('..')\nPASSWORD = 'of the set-up cell'"
 
 
-CHECKS = "from lab_utils.lessons.checking import attempt, check, expect\n" + "".join(
-    f"""
+CHECKS = (
+    "import inspect\nfrom lab_utils.lessons.checking import attempt, check, expect\n"
+    + "".join(
+        f"""
 
 @check
 def {name}(function):
     result = attempt(function)
     expect(result == {number}, f"{{function.name}}() is {{result!r}}, not {number}.")
+    inspect.getsource({name})  # as torch.jit.script does
     return "right"
 """
-    for number, name in enumerate(NAMES, start=1)
+        for number, name in enumerate(NAMES, start=1)
+    )
 )
 
 

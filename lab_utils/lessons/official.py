@@ -26,12 +26,21 @@ def official_function(module: str, name: str) -> Callable:
 
 
 def _function(module: str, name: str, text: str) -> Callable:
-    file = f"<official {name}>"
-    # As IPython does: torch.jit.script reads a function's text.
-    linecache.cache[file] = (len(text), None, text.splitlines(keepends=True), file)
     names: dict = {"__name__": f"lab_utils.lessons.{module}.official"}
-    exec(compile(text, file, "exec"), names)
+    run_with_source(text, f"<official {name}>", names)
     return names[name]
+
+
+def run_with_source(text: str, file: str, names: dict) -> None:
+    """Runs code so that its source is found, as IPython does: torch.jit.script and tracebacks
+    read it.
+
+    Args:
+        file: a name for the text, in angle brackets.
+        names: the namespace to run it in.
+    """
+    linecache.cache[file] = (len(text), None, text.splitlines(keepends=True), file)
+    exec(compile(text, file, "exec", dont_inherit=True), names)
 
 
 def without_magics(code: str) -> str:
