@@ -37,12 +37,11 @@ test: $(TEST_STAMP) ## check style, run the tests and every solution notebook
 test-all: test ## run `make test`, then the tests that take minutes
 	$(PY) -m pytest -m nightly
 
-# Jupyter and Matplotlib keep their settings and caches below .lab: the home folder stays as it is.
+# Jupyter keeps its settings and caches below .lab: the home folder stays as it is.
 lab test test-all: export JUPYTER_CONFIG_DIR = $(CURDIR)/.lab/jupyter/config
 lab test test-all: export JUPYTER_DATA_DIR = $(CURDIR)/.lab/jupyter/data
 lab test test-all: export JUPYTER_RUNTIME_DIR = $(CURDIR)/.lab/jupyter/runtime
 lab test test-all: export IPYTHONDIR = $(CURDIR)/.lab/ipython
-lab test test-all: export MPLCONFIGDIR = $(CURDIR)/.lab/cache/matplotlib
 lab: export JUPYTERLAB_SETTINGS_DIR = $(CURDIR)/.lab/jupyter/settings
 lab: export JUPYTERLAB_WORKSPACES_DIR = $(CURDIR)/.lab/jupyter/workspaces
 lab: export npm_config_cache = $(CURDIR)/.lab/npm

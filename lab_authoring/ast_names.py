@@ -1,17 +1,12 @@
-"""What the code of cells imports and which names it needs, told without running it."""
+"""What the code of cells imports and which names it needs, found without running it."""
 
 import ast
 import builtins
-import re
 import symtable
 from collections.abc import Iterator, Sequence
 
 from lab_authoring.cells import Cell
-
-
-def without_magics(code: str) -> str:
-    """Code of a cell with `pass` in the place of `!command` and `%magic` lines."""
-    return re.sub(r"^([ \t]*)[!%].*$", r"\1pass", code, flags=re.MULTILINE)
+from lab_utils.lessons.official import imports_of, without_magics
 
 
 def syntax_error(code: str) -> SyntaxError | None:
@@ -21,17 +16,6 @@ def syntax_error(code: str) -> SyntaxError | None:
     except SyntaxError as error:
         return error
     return None
-
-
-def imports_of(code: str) -> str:
-    """The import statements at the top level of a cell's code, one a line; none of broken code."""
-    if syntax_error(code):
-        return ""
-    return "".join(
-        f"{ast.unparse(statement)}\n"
-        for statement in ast.parse(without_magics(code)).body
-        if isinstance(statement, ast.Import | ast.ImportFrom)
-    )
 
 
 def shared_imports(cells: Sequence[Cell]) -> list[str]:
@@ -51,7 +35,7 @@ def imported_names(code: str) -> set[str]:
 
 
 def free_names(code: str) -> set[str]:
-    """The names that code uses, does not bind, and that are no builtins; none of broken code."""
+    """The names that code uses and does not bind, builtins left out; none of broken code."""
     if syntax_error(code):
         return set()
     top = symtable.symtable(without_magics(code), "cell", "exec")

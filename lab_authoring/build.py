@@ -6,7 +6,6 @@ The same source gives the same bytes, so that a change of a notebook is a change
 import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from lab_authoring import outputs
 from lab_authoring.cells import SourceError
@@ -21,15 +20,12 @@ from lab_authoring.source import (
 from text_recognizer.errors import RecognizerError
 from text_recognizer.files import replacing
 
-if TYPE_CHECKING:
-    from nbformat import NotebookNode
-
 CELL_TIMEOUT = 300.0
 """s."""
 
 
 def find_sources(names: Sequence[str], folder: Path) -> list[Path]:
-    """The sources with these names or numbers; all of the folder where none is named.
+    """The sources with these names or numbers; all of the folder if none is named.
 
     Raises RecognizerError for a name that no source has.
     """
@@ -62,7 +58,7 @@ def read_sources(paths: Sequence[Path]) -> list[Source]:
 
 
 def build(source: Source, on_cell: Callable[[int], None] | None = None) -> int:
-    """Writes both notebooks of a source and returns the size of the larger one in bytes.
+    """Writes both notebooks of a source and returns the size of the solution in bytes.
 
     `on_cell` gets the index of each code cell before it runs. The old files stay whole until both
     new ones are there.
@@ -81,28 +77,12 @@ def build(source: Source, on_cell: Callable[[int], None] | None = None) -> int:
     solution.metadata = type(solution.metadata)(notebook_metadata(source))
     outputs.normalize(solution)
     problems = [_at(source, index, what) for index, what in outputs.problems(solution)]
-    texts = {source.student_path: as_text(student), source.solution_path: as_text(solution)}
-    size = max(len(text.encode()) for text in texts.values())
-    if size > outputs.MOST_BYTES:
-        problems.append(_at(source, *outputs.too_large(solution, size)))
     if problems:
         raise SourceError(problems)
-    for path, text in texts.items():
-        replace_file(path, text)
-    return size
-
-
-def as_text(notebook: "NotebookNode") -> str:
-    """The notebook as its file holds it."""
-    from nbformat import v4
-
-    return v4.writes(notebook) + "\n"
-
-
-def replace_file(path: Path, text: str) -> None:
-    """Writes a file so that it is always there whole: the old one, or the new one."""
-    with replacing(path) as partial:
-        partial.write_text(text, encoding="utf-8", newline="\n")
+    for path, notebook in ((source.student_path, student), (source.solution_path, solution)):
+        with replacing(path) as partial:
+            partial.write_text(outputs.as_text(notebook), encoding="utf-8", newline="\n")
+    return source.solution_path.stat().st_size
 
 
 def _at(source: Source, index: int, what: str) -> str:

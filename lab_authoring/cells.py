@@ -1,8 +1,7 @@
-"""The cells of a py:percent source, each with the line where it starts, so that whatever is said
-about a cell can be clicked."""
+"""The cells of a py:percent source, each with the line where it starts, so that each message about
+a cell can name its place."""
 
 import re
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -32,7 +31,7 @@ class SourceError(RecognizerError):
 
 @dataclass(frozen=True)
 class Cell:
-    """A cell as it stands in the source; `line` is the number of its `# %%` line, from 1."""
+    """A cell as the source has it; `line` is the number of its `# %%` line, from 1."""
 
     kind: str
     """"markdown" or "code"."""
@@ -72,7 +71,7 @@ def read_cells(path: Path, shown: str) -> list[Cell]:
             [f"{shown}:{marks[0]}: start each cell with `# %%`, and no line of a string with it"]
         )
     problems = [
-        f"{shown}:{line}: leave out {key}: a cell has tags alone"
+        f"{shown}:{line}: leave out {key}: a cell has only tags"
         for cell, line in zip(found, marks, strict=True)
         for key in cell.metadata
         # jupytext notes unusual empty lines so that it could write them again.
@@ -87,19 +86,10 @@ def read_cells(path: Path, shown: str) -> list[Cell]:
 
 
 def _jupytext() -> ModuleType:
-    # On import, jsonschema (below nbformat) compiles a grammar of addresses for a second, which
-    # no notebook needs; without that package it leaves the grammar out.
-    grammar = "rfc3987_syntax"
-    absent = grammar not in sys.modules
-    if absent:
-        sys.modules[grammar] = None
     try:
         import jupytext
     except ImportError:
         raise RecognizerError(
             "jupytext is missing: run `pip install --editable '.[teach]'` in the project."
         ) from None
-    finally:
-        if absent:
-            del sys.modules[grammar]
     return jupytext

@@ -1,6 +1,6 @@
-"""What every source keeps to, so that notebooks read alike and exercises can be checked alone.
+"""The rules for every source, so that notebooks are alike and each exercise can be checked.
 
-Nothing is mended here: each breach becomes one line that says where it is and how to mend it.
+Nothing is fixed here: each breach becomes one line that says where it is and how to fix it.
 """
 
 import ast
@@ -8,15 +8,9 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from lab_authoring.ast_names import (
-    free_names,
-    imported_names,
-    imports_of,
-    shared_imports,
-    syntax_error,
-)
+from lab_authoring.ast_names import free_names, imported_names, shared_imports, syntax_error
 from lab_authoring.cells import Cell
-from lab_utils.lessons.official import BEGIN, END
+from lab_utils.lessons.official import BEGIN, END, imports_of
 
 YOUR_CODE = "...  # your code here"
 SET_UP = "# The set-up cell: `lab notebooks build` fills it in."
@@ -54,17 +48,8 @@ class Exercise:
     """Of that cell in the source."""
 
 
-@dataclass(frozen=True)
-class Head:
-    """What the first cell tells."""
-
-    title: str
-    minutes: int
-    goals: tuple[str, ...]
-
-
-def read_head(cells: list[Cell], tell: Tell) -> Head | None:
-    """The first cell's title, time and goals; there is no other H1."""
+def read_head(cells: list[Cell], tell: Tell) -> tuple[str, int, tuple[str, ...]] | None:
+    """The first cell's title, minutes and goals; there is no other H1."""
     first = cells[0]
     titles = [(cell, i, title) for cell, i, level, title in headings(cells) if level == 1]
     if first.kind != "markdown" or not titles or titles[0][:2] != (first, 0):
@@ -87,7 +72,7 @@ def read_head(cells: list[Cell], tell: Tell) -> Head | None:
     goals = tuple(" ".join(item.split()) for item in items[1:])
     if items[0] or len(goals) not in GOALS or not all(goals):
         tell(first.line, f"list 3 to 6 goals below `**You will learn**`, not {len(goals)}")
-    return Head(titles[0][2], int(parts[1]), goals)
+    return titles[0][2], int(parts[1]), goals
 
 
 def check_set_up(cells: list[Cell], module: str, tell: Tell) -> None:
@@ -97,7 +82,7 @@ def check_set_up(cells: list[Cell], module: str, tell: Tell) -> None:
         tell(second.line, f'make the second cell `# %% tags=["setup"]` with the line `{SET_UP}`')
     for cell in cells[2:]:
         if cell.has("setup"):
-            tell(cell.line, "leave out the tag setup: the second cell alone has it")
+            tell(cell.line, "leave out the tag setup: only the second cell has it")
     wanted = f"from lab_utils.lessons.{module} import checks"
     importing = next((c for c in cells[1:] if c.kind == "code" and imports_of(c.text)), None)
     if importing is None or wanted not in importing.text.split("\n"):
@@ -120,7 +105,7 @@ def check_cells(cells: list[Cell], tell: Tell) -> None:
             continue
         error = syntax_error(cell.text)
         if error:
-            tell(cell.line_of((error.lineno or 1) - 1), f"mend the code: {error.msg}")
+            tell(cell.line_of((error.lineno or 1) - 1), f"fix the code: {error.msg}")
         code = [line for line in cell.text.split("\n") if line.strip() and line.strip()[0] != "#"]
         if len(code) > MOST_LINES and not cell.has("setup") and not cell.has("exercise"):
             tell(
@@ -160,7 +145,7 @@ def read_exercises(cells: list[Cell], tell: Tell) -> tuple[Exercise, ...]:
             block = cells[index + 1 : index + 4]
             inside.update(range(index + 1, index + 4))
             exercise = _read_block(cell, block, parts, cells[:index], index + 1, tell)
-            # A broken block counts too, so that the next one's number is judged rightly.
+            # A broken block counts too, so that the next one's number is right.
             found.append(exercise)
     for index, cell in enumerate(cells):
         for tag in ("exercise", "check"):
@@ -213,7 +198,7 @@ def _read_block(
         tell(
             write.line,
             f"let {name} do without `{missing}`, or import it above, outside the other exercises: "
-            "an exercise uses its arguments, builtins and imports alone",
+            "an exercise uses only its arguments, builtins and imports",
         )
     return Exercise(
         number=int(parts[1]),
@@ -231,14 +216,14 @@ def _read_block(
 
 def _function_name(cell: Cell, tell: Tell) -> str | None:
     """The name of the one function of an exercise's cell."""
-    if syntax_error(cell.text):  # told by check_cells
+    if syntax_error(cell.text):  # check_cells reports it
         return None
     statements = ast.parse(cell.text).body
     *above, last = statements or [None]
     if not isinstance(last, ast.FunctionDef) or not all(
         isinstance(statement, ast.Import | ast.ImportFrom) for statement in above
     ):
-        tell(cell.line, "define exactly one function here; only imports may stand above it")
+        tell(cell.line, "define exactly one function here; only imports may come before it")
         return None
     line = cell.line_of(last.lineno - 1)
     if not ast.get_docstring(last):

@@ -1,20 +1,15 @@
-"""Tells whether the generated notebooks are those that their sources make, without a kernel."""
+"""Whether the generated notebooks are the ones that their sources make; needs no kernel."""
 
 from collections.abc import Iterator
 from copy import deepcopy
+from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lab_authoring import outputs
-from lab_authoring.build import as_text, read_sources
-from lab_authoring.source import (
-    Source,
-    shown,
-    solution_notebook,
-    source_paths,
-    student_notebook,
-)
-from lab_authoring.wording import page_problems, wording_problems
+from lab_authoring.build import read_sources
+from lab_authoring.outputs import as_text, problems
+from lab_authoring.source import Source, shown, solution_notebook, source_paths, student_notebook
+from lab_authoring.wording import code_problems, page_problems, wording_problems
 
 if TYPE_CHECKING:
     from nbformat import NotebookNode
@@ -37,7 +32,7 @@ def check_notebooks(folder: Path) -> list[str]:
         lines += wording_problems(source)
         lines += _differences(source, source.student_path, student_notebook(source))
         lines += _differences(source, source.solution_path, solution_notebook(source))
-    return [*lines, *page_problems(folder.parents[1])]
+    return [*lines, *page_problems(folder.parents[1]), *code_problems(folder.parents[1])]
 
 
 def _differences(source: Source, path: Path, wanted: "NotebookNode") -> Iterator[str]:
@@ -52,31 +47,19 @@ def _differences(source: Source, path: Path, wanted: "NotebookNode") -> Iterator
     try:
         stored = v4.reads(text)
         stripped = deepcopy(stored)
-        if path == source.solution_path:
-            for cell in stripped.cells:
-                if cell.cell_type == "code":
-                    cell.outputs, cell.execution_count = [], None
-        # Outputs apart, the file is to be the very bytes that a build writes.
+        for cell in stripped.cells:
+            if cell.cell_type == "code" and path == source.solution_path:
+                cell.outputs, cell.execution_count = [], None
+        # Apart from outputs, the file has exactly the bytes that a build writes.
         same = as_text(stripped) == as_text(wanted) and as_text(stored) == text
-    except Exception:  # whatever a file that is no notebook leads to
+    except Exception:  # whatever a file leads to that is not a notebook
         yield f"{shown(path)}: is damaged: {build}"
         return
     if not same:
-        number = _first_difference(stripped, wanted)
+        pairs = enumerate(zip_longest(stripped.cells, wanted.cells), start=1)
+        number = next((number for number, (one, other) in pairs if one != other), None)
         where = f"cell {number} differs" if number else "differs"
         yield f"{shown(path)}: {where} from {source.shown}: {build}"
     elif path == source.solution_path:
-        for index, what in outputs.problems(stored):
+        for index, what in problems(stored):
             yield f"{shown(path)}: cell {index + 1} {' '.join(what.split())}: {build}"
-        if len(text.encode()) > outputs.MOST_BYTES:
-            yield f"{shown(path)}: is larger than {outputs.MOST_BYTES / 1e6:g} MB: {build}"
-
-
-def _first_difference(stored: "NotebookNode", wanted: "NotebookNode") -> int | None:
-    """The number of the first cell that differs, from 1; None if no cell does."""
-    pairs = zip(stored.cells, wanted.cells, strict=False)
-    for number, (one, other) in enumerate(pairs, start=1):
-        if one != other:
-            return number
-    few, many = sorted((len(stored.cells), len(wanted.cells)))
-    return few + 1 if few != many else None

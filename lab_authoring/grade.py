@@ -1,50 +1,38 @@
-"""Grades students' notebooks: each runs in a kernel of its own, under limits, in a throw-away copy
-of the project, and the official checks tell which exercises are solved.
+"""Grades students' notebooks: each runs in its own process, within limits, in a throw-away copy of
+the project, and the official checks say which exercises are solved.
 
-What counts is what the official check finds: it is run anew from its text in the instructor's
-checkout, for every exercise, and its result does not pass through anything that is printed. So
-printing the check's line, editing the check cells, or binding `checks`, `print` or the functions of
-`lab_utils.lessons.checking` anew changes nothing.
+Only the official check counts. It is run from its text in the instructor's checkout, and its result
+does not pass through anything that is printed. So printing the check's line, editing the check
+cells, or rebinding `checks`, `print` or the functions of `lab_utils.lessons.checking` changes
+nothing.
 
-What this does not protect from: a student's code runs as the user who grades, in the process that
-runs the check. It can read that user's files, use the network, and, with knowledge of this module,
-change the libraries that a check calls, or the check. The limits stop accidents. Grade notebooks of
-people you do not trust in a container without a network, and read what looks too good.
+The limits stop accidents, not attacks: a student's code runs as the user who grades, in the process
+that runs the check, and can read files, use the network and change what the check calls. Grade
+notebooks of people you do not trust in a container without a network.
 """
 
-import contextlib
-import signal
-import threading
+import re
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lab_authoring.limited_kernel import Ending, GradingError, LimitedKernel, one_line
+from lab_authoring.limited_process import Ending, GradingError, LimitedProcess
 from lab_authoring.submission import Submission, UnreadableNotebookError, read_submission
 from lab_authoring.workplace import workplace
 from lab_utils.tables import TableError, write_table
 from text_recognizer.places import PROJECT
 
 if TYPE_CHECKING:
-    from lab_authoring.contract import Exercise
     from lab_authoring.source import Source
 
-COLUMNS = (
-    "notebook",
-    "source",
-    "exercise number",
-    "exercise",
-    "result",
-    "message",
-    "seconds",
-)
+COLUMNS = "notebook", "source", "exercise number", "exercise", "result", "message", "seconds"
 PASSED = "passed"
 UNREADABLE = "unreadable"
-"""The result of a file that is no notebook; all other results are a student's."""
+"""The result of a file that is not a notebook."""
 MAX_STARTS = 10
-"""Kernels that one notebook may use up."""
+"""Processes that one notebook may use up."""
 
 
 @dataclass(frozen=True)
@@ -73,10 +61,11 @@ class Limits:
     """What one notebook may use."""
 
     cell_timeout: float = 60.0
-    """s for each cell and each check."""
+    """s for each cell and each check; then it is interrupted, or killed."""
     total_timeout: float = 600.0
     """s for the notebook."""
     memory_mib: int = 4096
+    """Of data, for each process of a notebook."""
 
 
 @dataclass(frozen=True)
@@ -118,41 +107,33 @@ def lab_course() -> Course:
 def grade_notebooks(
     paths: list[Path],
     out: Path,
-    cell_timeout: float,
-    total_timeout: float,
-    memory_mib: int,
-    progress: Callable[[str], None] | None = None,
+    limits: Limits,
+    progress: Callable[[str], None] = lambda line: None,
     course: Course | None = None,
 ) -> list[Result]:
-    """Grades notebooks one after another and writes the table, anew after each.
+    """Grades notebooks one after another and writes the table again after each.
 
-    A file that is no notebook gives one row with the result UNREADABLE, and the others are graded.
-    Ctrl-C ends all kernels; the rows of the notebooks before it are in the table.
+    A file that is not a notebook gets one row with the result UNREADABLE, and the others are
+    graded. Ctrl-C ends all processes; the rows of the notebooks before it are in the table.
 
     Args:
         out: the CSV file.
-        cell_timeout: s for each cell and each check; then the cell is interrupted, or killed.
-        total_timeout: s for each notebook.
-        memory_mib: MiB of data for each process of a notebook.
         progress: gets one line a notebook.
 
     Raises TableError if the table cannot be written, which is tried first, and GradingError if no
-    kernel starts or the official set-up fails.
+    process starts or the official set-up fails.
     """
     if out.suffix == ".ipynb":
-        raise TableError(f"{out} is a name for a notebook: let --out end in .csv.")
-    limits = Limits(cell_timeout, total_timeout, memory_mib)
+        raise TableError(f"{out} would be a notebook: let --out end in .csv.")
     course = course or lab_course()
-    tell = progress or (lambda line: None)
     results: list[Result] = []
     write_table(out, COLUMNS, [])
-    with _termination_as_interrupt():
-        for path in paths:
-            start = time.monotonic()
-            rows = grade_notebook(path, course, limits)
-            results += rows
-            write_table(out, COLUMNS, [_cells(row) for row in results])
-            tell(_summary(path, rows, time.monotonic() - start))
+    for path in paths:
+        start = time.monotonic()
+        rows = grade_notebook(path, course, limits)
+        results += rows
+        write_table(out, COLUMNS, [_cells(row) for row in results])
+        progress(_summary(path, rows, time.monotonic() - start))
     return results
 
 
@@ -161,7 +142,7 @@ def grade_notebook(path: Path, course: Course, limits: Limits) -> list[Result]:
     try:
         submission = read_submission(path)
     except UnreadableNotebookError as error:
-        return [Result(path, "", None, "", UNREADABLE, one_line(str(error)), 0.0)]
+        return [Result(path, "", None, "", UNREADABLE, _one_line(str(error)), 0.0)]
     source = submission.source(course.sources)
     if source is None:
         message = "neither its name nor its functions are those of one of the lab's notebooks"
@@ -171,7 +152,7 @@ def grade_notebook(path: Path, course: Course, limits: Limits) -> list[Result]:
         Result(path, source.name, exercise.number, exercise.name, ending.result, message, seconds)
         for exercise in source.exercises
         for ending, seconds in [outcomes[exercise.name]]
-        for message in [one_line(ending.message)]
+        for message in [_one_line(ending.message)]
     ]
 
 
@@ -185,17 +166,19 @@ def _grade(
         for exercise in source.exercises
     }
     modules = course.check_modules(source)
-    with workplace(course.project) as place, LimitedKernel(place, limits.memory_mib) as kernel:
-        run = _Run(submission, kernel, course.set_up, limits)
+    checks = list(modules)[-1]
+    with (
+        workplace(course.project) as place,
+        LimitedProcess(place, limits.memory_mib, checks) as process,
+    ):
+        run = _Run(submission, process, course.set_up, limits)
         try:
             for index in range(max(last.values(), default=-1) + 1):
                 start = time.monotonic()
                 ending = run.cell(index)
-                for exercise in source.exercises:
-                    if last.get(exercise.name) == index:
-                        outcome = run.check(exercise, ending, modules)
-                        outcomes[exercise.name] = outcome, time.monotonic() - start
-                        start = time.monotonic()
+                for name in [name for name, where in last.items() if where == index]:
+                    outcomes[name] = run.check(name, ending, modules), time.monotonic() - start
+                    start = time.monotonic()
         except _Over as over:
             for name, where in last.items():
                 if where >= index and outcomes[name][0].result == "missing":
@@ -204,18 +187,18 @@ def _grade(
 
 
 class _Over(Exception):
-    """The notebook has used up its time or its kernels."""
+    """The notebook has used up its time or its processes."""
 
 
 class _Run:
-    """The cells of one notebook, run in order; cells that a kernel did not survive or that never
-    ended are left out when those before the current one are run again in a new kernel."""
+    """The cells of one notebook, run in order; cells that never ended or that a process did not
+    survive are left out when those before the current one are run again in a new process."""
 
     def __init__(
-        self, submission: Submission, kernel: LimitedKernel, set_up: str, limits: Limits
+        self, submission: Submission, process: LimitedProcess, set_up: str, limits: Limits
     ) -> None:
         self._cells = submission.cells
-        self._kernel = kernel
+        self._process = process
         self._set_up = set_up
         self._limits = limits
         self._deadline = time.monotonic() + limits.total_timeout
@@ -223,38 +206,38 @@ class _Run:
         self._left_out: set[int] = set()
 
     def cell(self, index: int) -> Ending:
-        """Runs a cell, in a kernel that has run those before it."""
-        while not self._kernel.alive:
+        """Runs a cell, in a process that has run those before it."""
+        while not self._process.alive:
             self._start()
             for earlier in range(index):
-                if self._kernel.alive and earlier not in self._left_out:
+                if self._process.alive and earlier not in self._left_out:
                     self._execute(earlier)
         return self._execute(index)
 
-    def check(self, exercise: "Exercise", cell: Ending, modules: dict[str, str]) -> Ending:
+    def check(self, name: str, cell: Ending, modules: dict[str, str]) -> Ending:
         """Checks an exercise after the cell that defines its function has ended so."""
         seconds = self._seconds()
         if not cell.alive:
             return self._explained(cell, "its cell")
-        ending = self._kernel.check(exercise.name, modules, seconds)
+        ending = self._process.check(name, modules, seconds)
         if ending.result != "missing":
             return self._explained(ending, "its check")
         if cell.result in ("ok", "failed"):
             how = f" stopped with {cell.message}" if cell.message else " ended"
-            return Ending("failed", f"its cell{how} before {exercise.name} was defined")
+            return Ending("failed", f"its cell{how} before {name} was defined")
         return self._explained(cell, "its cell")
 
     def _explained(self, ending: Ending, what: str) -> Ending:
-        """With a message where the ending has none that students understand."""
+        """With a sentence about `what` where the ending is one of the limits."""
         messages = {
             "timed out": f"{what} ran longer than {self._limits.cell_timeout:g} s",
             "out of memory": f"{what} took more than {self._limits.memory_mib} MiB",
-            "died": f"{what} ended the kernel ({ending.message})",
+            "died": f"{what} {ending.message}",
         }
         return Ending(ending.result, messages.get(ending.result, ending.message), ending.alive)
 
     def _execute(self, index: int) -> Ending:
-        ending = self._kernel.execute(self._cells[index].code, self._seconds())
+        ending = self._process.execute(self._cells[index], self._seconds())
         if not ending.alive or ending.result == "timed out":
             self._left_out.add(index)
         return ending
@@ -262,10 +245,10 @@ class _Run:
     def _start(self) -> None:
         self._seconds()
         if self._starts == MAX_STARTS:
-            raise _Over(f"the notebook's cells ended {MAX_STARTS} kernels before")
+            raise _Over(f"the notebook's cells ended {MAX_STARTS} processes before")
         self._starts += 1
-        self._kernel.start()
-        ending = self._kernel.execute(self._set_up, max(60.0, self._limits.cell_timeout))
+        self._process.start()
+        ending = self._process.execute(self._set_up, max(60.0, self._limits.cell_timeout))
         if ending.result != "ok":
             raise GradingError(f"The set-up cell fails here: {ending.message or ending.result}")
 
@@ -275,6 +258,13 @@ class _Run:
         if left <= 0:
             raise _Over(f"the notebook ran longer than {self._limits.total_timeout:g} s before")
         return min(left, self._limits.cell_timeout)
+
+
+def _one_line(text: str, most: int = 300) -> str:
+    """Text without colours, line breaks and control characters, cut to `most` characters."""
+    plain = re.sub(r"\x1b\[[0-9;]*[A-Za-z]", "", text)
+    plain = " ".join("".join(c if c.isprintable() else " " for c in plain).split())
+    return plain if len(plain) <= most else plain[: most - 3] + "..."
 
 
 def _cells(row: Result) -> list[object]:
@@ -287,16 +277,3 @@ def _summary(path: Path, rows: list[Result], seconds: float) -> str:
         return rows[0].message if rows[0].result == UNREADABLE else f"{path}: {rows[0].message}"
     passed = sum(row.passed for row in rows)
     return f"{path}: {passed} of {len(rows)} passed ({seconds:.0f} s)"
-
-
-@contextlib.contextmanager
-def _termination_as_interrupt() -> Iterator[None]:
-    """Lets SIGTERM end kernels and folders as Ctrl-C does."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)

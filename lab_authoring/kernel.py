@@ -98,12 +98,20 @@ async def _kernel(
 
     nbclient's own context would take Ctrl-C for itself, and miss it while the kernel starts.
     """
+    from jupyter_client.kernelspec import KernelSpecManager
+    from jupyter_client.manager import AsyncKernelManager
+    from nbclient import NotebookClient
+
     environment = {**kernel_environment(), "LAB_BUILDING": "1"}
     runtime = Path(environment["JUPYTER_RUNTIME_DIR"])
     runtime.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(dir=runtime) as connection:
-        client = _client(notebook, Path(connection), cell_timeout)
-        manager = client.create_kernel_manager()
+        manager = AsyncKernelManager(
+            # Looked up nowhere: a kernelspec python3 of the user may name another interpreter.
+            kernel_spec_manager=KernelSpecManager(kernel_dirs=[]),
+            connection_file=f"{connection}/kernel.json",
+        )
+        client = NotebookClient(notebook, km=manager, timeout=cell_timeout, record_timing=False)
         try:
             # The kernel itself logs to stderr; what cells write there comes as output.
             await client.async_start_new_kernel(
@@ -116,35 +124,3 @@ async def _kernel(
                 client.kc.stop_channels()
             if manager.has_kernel:
                 await manager.shutdown_kernel(now=True)
-
-
-def _client(notebook: "NotebookNode", connection: Path, cell_timeout: float) -> "NotebookClient":
-    """nbclient's client for a kernel of this interpreter, its connection file in `connection`.
-
-    A kernelspec `python3` of the user may name another interpreter, so none is looked up.
-    """
-    from ipykernel.kernelspec import RESOURCES, get_kernel_dict
-    from jupyter_client.kernelspec import KernelSpec, KernelSpecManager
-    from jupyter_client.manager import AsyncKernelManager
-    from nbclient import NotebookClient
-    from traitlets import default
-
-    class ThisInterpreter(KernelSpecManager):
-        def get_kernel_spec(self, _name: str) -> KernelSpec:
-            return KernelSpec(resource_dir=RESOURCES, **get_kernel_dict())
-
-    class Manager(AsyncKernelManager):
-        @default("kernel_spec_manager")
-        def _this_interpreter(self) -> KernelSpecManager:
-            return ThisInterpreter()
-
-        @default("connection_file")
-        def _in_folder(self) -> str:
-            return str(connection / "kernel.json")
-
-    return NotebookClient(
-        notebook,
-        kernel_manager_class=Manager,
-        timeout=cell_timeout,
-        record_timing=False,
-    )

@@ -6,19 +6,18 @@ second kind is listed in `equivalent_mutants.toml`, each with the reason.
 """
 
 import ast
-import copy
-import linecache
+import multiprocessing
 import os
-import time
 import tomllib
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 
 from lab_authoring.contract import Exercise
 from lab_authoring.source import Source
+from lab_utils.lessons.official import run_with_source
 
 EQUIVALENT = Path(__file__).parent / "equivalent_mutants.toml"
 LEAST_REJECTED = 0.95
@@ -81,10 +80,7 @@ def run_check(source: Source, exercise: Exercise, answer: str) -> None:
     """Runs the notebook's imports, an answer and its check. Raises what the check raises."""
     names: dict = {"__name__": "__main__"}
     exec(source.import_code, names)
-    # As IPython does: a check shows the student's line where the answer stops with an error.
-    file = f"<{source.name} {exercise.name} {hash(answer)}>"
-    linecache.cache[file] = (len(answer), None, answer.splitlines(keepends=True), file)
-    exec(compile(answer, file, "exec"), names)
+    run_with_source(answer, f"<{source.name} {exercise.name} {hash(answer)}>", names)
     exec(exercise.check, names)
 
 
@@ -114,52 +110,41 @@ def mutants(exercise: Exercise) -> Iterator[Mutant]:
     """All mutants of an exercise's solution."""
     tree = ast.parse(exercise.solution)
     seen: Counter[str] = Counter()
-    for path, node in _places(tree.body[-1], (len(tree.body) - 1,)):
+    for node, put in list(_places(tree.body[-1])):
         for new in _changes(node):
-            mutated = copy.deepcopy(tree)
-            _replace(mutated, path, new)
+            put(new)
             try:
-                code = ast.unparse(ast.fix_missing_locations(mutated))
+                code = ast.unparse(tree)
                 change = f"{_text(node)} => {_text(new)}"
                 compile(code, "mutant", "exec")
             except (SyntaxError, ValueError):
                 continue
+            finally:
+                put(node)
             seen[change] += 1
             number = f" (#{seen[change]})" if seen[change] > 1 else ""
             yield Mutant(exercise, change + number, code)
 
 
-def _places(node: ast.AST, path: tuple) -> Iterator[tuple[tuple, ast.AST]]:
-    """Each node of a function's body that may be changed, and the way to it."""
-    yield path, node
+def _places(node: ast.AST) -> Iterator[tuple[ast.AST, Callable[[ast.AST], None]]]:
+    """Each node of a function's body that may be changed, and what puts another in its place."""
     if isinstance(node, ast.Raise | ast.JoinedStr):  # sentences for people
         return
     for name, value in ast.iter_fields(node):
         if name in ("annotation", "returns", "decorator_list", "ctx"):
             continue
         if isinstance(value, ast.AST):
-            yield from _places(value, (*path, (name, None)))
+            yield value, partial(setattr, node, name)
+            yield from _places(value)
         elif isinstance(value, list):
             for i, one in enumerate(value):
-                if isinstance(one, ast.AST) and not _is_docstring(node, name, i, one):
-                    yield from _places(one, (*path, (name, i)))
+                if isinstance(one, ast.AST) and not _is_docstring(one):
+                    yield one, partial(value.__setitem__, i)
+                    yield from _places(one)
 
 
-def _is_docstring(node: ast.AST, name: str, index: int, one: ast.AST) -> bool:
-    text = isinstance(one, ast.Expr) and isinstance(one.value, ast.Constant)
-    return isinstance(node, ast.FunctionDef) and name == "body" and index == 0 and text
-
-
-def _replace(tree: ast.Module, path: tuple, new: ast.AST) -> None:
-    node: ast.AST = tree.body[path[0]]
-    for name, index in path[1:-1]:
-        value = getattr(node, name)
-        node = value if index is None else value[index]
-    name, index = path[-1]
-    if index is None:
-        setattr(node, name, new)
-    else:
-        getattr(node, name)[index] = new
+def _is_docstring(node: ast.AST) -> bool:
+    return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
 
 
 def _changes(node: ast.AST) -> Iterator[ast.AST]:
@@ -242,37 +227,31 @@ def _text(node: ast.AST) -> str:
     """A node's code on one line, cut."""
     if isinstance(node, ast.ExceptHandler):
         return f"except {ast.unparse(node.type) if node.type else ''}"
-    text = " ".join(ast.unparse(ast.fix_missing_locations(copy.deepcopy(node))).split())
+    text = " ".join(ast.unparse(node).split())
     return text if len(text) <= 90 else f"{text[:60]}...{text[-27:]}"
 
 
 def _passes(source: Source, mutant: Mutant) -> bool:
-    """Whether the check passes a mutant, tried in a process of its own."""
-    run_check_once(source, mutant.exercise)
-    process = os.fork()
-    if process == 0:
-        _child(source, mutant)
-    deadline = time.monotonic() + MUTANT_SECONDS
-    while time.monotonic() < deadline:
-        ended, status = os.waitpid(process, os.WNOHANG)
-        if ended:
-            return os.waitstatus_to_exitcode(status) == 0
-        time.sleep(0.002)
-    os.kill(process, 9)
-    os.waitpid(process, 0)
-    return False
+    """Whether the check passes a mutant, tried in a separate process."""
+    _import_what_the_check_imports(source, mutant.exercise)
+    process = multiprocessing.get_context("fork").Process(target=_try, args=(source, mutant))
+    process.start()
+    process.join(MUTANT_SECONDS)
+    process.kill()
+    process.join()
+    return process.exitcode == 0
 
 
 @cache
-def run_check_once(source: Source, exercise: Exercise) -> None:
-    """Lets the parent import what the check imports, so that its children need not."""
+def _import_what_the_check_imports(source: Source, exercise: Exercise) -> None:
+    """Saves the forked processes from importing it each."""
     import torch
 
     torch.set_num_threads(1)  # threads do not survive a fork
     run_check(source, exercise, exercise.solution)
 
 
-def _child(source: Source, mutant: Mutant) -> None:
+def _try(source: Source, mutant: Mutant) -> None:
     from lab_utils.lessons import checking
 
     checking.CALL_SECONDS, checking.CHECK_SECONDS = 1.0, 10.0

@@ -46,8 +46,18 @@ def normalize(notebook: "NotebookNode") -> None:
         cell.outputs = outputs
 
 
+def as_text(notebook: "NotebookNode") -> str:
+    """The notebook as its file holds it."""
+    from nbformat import v4
+
+    return v4.writes(notebook) + "\n"
+
+
 def problems(notebook: "NotebookNode") -> Iterator[tuple[int, str]]:
     """What is wrong with the outputs of a notebook that has run: index of the cell, what to do."""
+    size = len(as_text(notebook).encode())
+    if size > MOST_BYTES:
+        yield _too_large(notebook, size)
     count = 0
     for index, cell in enumerate(notebook.cells):
         if cell.cell_type != "code":
@@ -101,7 +111,7 @@ def _start(text: str) -> str:
     return line if len(line) <= 80 else line[:80] + "..."
 
 
-def too_large(notebook: "NotebookNode", size: int) -> tuple[int, str]:
+def _too_large(notebook: "NotebookNode", size: int) -> tuple[int, str]:
     """The index of the cell with the largest outputs, and what to do."""
     sizes = [len(repr(cell.get("outputs", ""))) for cell in notebook.cells]
     index = sizes.index(max(sizes))

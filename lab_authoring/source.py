@@ -1,4 +1,4 @@
-"""A notebook's source, read and found to keep the contract, and the two notebooks that it makes:
+"""A notebook's source, read and checked against the contract, and the two notebooks made from it:
 the student's, and the solution before it is run."""
 
 import hashlib
@@ -20,7 +20,7 @@ SOURCES = PROJECT / "notebooks" / "source"
 NAME = re.compile(r"\d\d_[a-z][a-z0-9]*(_[a-z0-9]+)*")
 IGNORED_BY_NBVAL = "nbval-ignore-output"
 FOLDED = {"cellView": "form", "jupyter": {"source_hidden": True}}
-"""What makes Colab and JupyterLab show a cell's first line alone until it is opened."""
+"""Makes Colab and JupyterLab show only a cell's first line until it is opened."""
 
 SOLUTION = """
 
@@ -110,7 +110,7 @@ def read_source(path: Path) -> Source:
     if found or head is None:
         raise SourceError([f"{name}:{line}: {what}" for line, what in sorted(set(found))])
     imports = "".join(contract.shared_imports(cells))
-    return Source(path, head.title, head.minutes, head.goals, tuple(cells), exercises, imports)
+    return Source(path, *head, tuple(cells), exercises, imports)
 
 
 def student_notebook(source: Source) -> "NotebookNode":
@@ -151,7 +151,7 @@ def _notebook(source: Source, code: dict[int, str]) -> "NotebookNode":
             text = "\n".join([title, "", badge(source.name), *rest])
         elif cell.has("setup"):
             text = setup_cell().strip("\n")
-        # What differs at each run is nothing that nbval could compare.
+        # nbval can't compare what differs at each run.
         ignored = cell.has("timing") and not cell.has(IGNORED_BY_NBVAL)
         tags = [*cell.tags, *([IGNORED_BY_NBVAL] if ignored else [])]
         new = v4.new_code_cell if cell.kind == "code" else v4.new_markdown_cell
@@ -183,9 +183,9 @@ def notebook_metadata(source: Source) -> dict:
 def _ids(cells: tuple[Cell, ...]) -> list[str]:
     """An id for each cell, from its text in the source.
 
-    So an edit changes the id of that cell alone, a cell has one id in the student's notebook and
-    in the solution, whatever stands in it there, and another set-up cell or badge keeps all ids.
-    Cells with the same text are told apart by a count.
+    So an edit changes only the id of that cell, a cell has the same id in the student's notebook
+    and in the solution, and another set-up cell or badge keeps all ids. A count tells cells with
+    the same text apart.
     """
     ids: list[str] = []
     for cell in cells:

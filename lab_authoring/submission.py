@@ -1,12 +1,10 @@
-"""A student's notebook as grading sees it: which source it is of, its code cells, what they define.
+"""A student's notebook as grading sees it: which source it is of, and its code cells.
 
-It may hold anything: code that does not parse, magics, files that are no notebook at all.
+It may hold anything: code that does not parse, magics, files that are not notebooks at all.
 """
 
-import ast
 import json
 import re
-import warnings
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,24 +16,11 @@ if TYPE_CHECKING:
     from lab_authoring.source import Source
 
 MAX_BYTES = 20 * 2**20
-MAX_PARSED = 200_000
-"""Characters; a longer cell is run as it is, and searched for `def` without being parsed."""
 DOWNLOAD_IT = "download it again with File > Download > Download .ipynb"
 
 
 class UnreadableNotebookError(RecognizerError):
-    """The file is no notebook that can be graded, and the message says why."""
-
-
-@dataclass(frozen=True)
-class CodeCell:
-    """A code cell without the calls of `checks`, which grading makes itself."""
-
-    code: str
-    defines: frozenset[str]
-    """Top-level names bound by `def`, `class`, `import` or a lambda."""
-    binds: frozenset[str]
-    """Top-level names bound by any other assignment."""
+    """The file can't be graded as a notebook, and the message says why."""
 
 
 @dataclass(frozen=True)
@@ -43,13 +28,14 @@ class Submission:
     """What was handed in; the set-up cell is left out."""
 
     path: Path
-    cells: tuple[CodeCell, ...]
+    cells: tuple[str, ...]
+    """The text of each code cell."""
     source_name: str
-    """As the notebook's own metadata have it; empty if they have none."""
+    """From the notebook's own metadata; empty if they have none."""
 
     def source(self, sources: Iterable["Source"]) -> "Source | None":
         """Its source: by metadata, else by a source's name within the file's, else the one most of
-        whose exercises it defines; None where nothing fits."""
+        whose exercises it defines; None if nothing fits."""
         sources = list(sources)
         for source in sources:
             if Path(self.source_name).stem == source.name:
@@ -57,24 +43,37 @@ class Submission:
         named = [source for source in sources if source.name in self.path.stem]
         if named:
             return max(named, key=lambda source: len(source.name))
-        defined = set().union(*(cell.defines for cell in self.cells))
-        shared = {s.name: len(defined & {e.name for e in s.exercises}) for s in sources}
+        shared = {
+            source.name: len(self.last_definitions(one.name for one in source.exercises))
+            for source in sources
+        }
         best = max(sources, key=lambda source: shared[source.name], default=None)
         return best if best and shared[best.name] else None
 
     def last_definitions(self, names: Iterable[str]) -> dict[str, int]:
-        """The index of the cell whose definition of each name counts: the last one.
+        """The index of the cell after which each function is checked: the last that defines it.
 
-        An assignment counts only for a name that no cell defines otherwise, because
-        `cer = cer(read, text)` after an exercise is no answer to it.
+        Another assignment counts only for a name that no cell defines otherwise, because
+        `cer = cer(read, text)` after an exercise is not an answer to it.
         """
         found = {}
         for name in names:
-            defined = [i for i, cell in enumerate(self.cells) if name in cell.defines]
-            defined = defined or [i for i, cell in enumerate(self.cells) if name in cell.binds]
-            if defined:
-                found[name] = defined[-1]
+            several = r"(?:\w+[ \t]*=[ \t]*)*"
+            defines = (
+                rf"(?:async[ \t]+)?(?:def|class)[ \t]+{name}\b"
+                rf"|(?:from[ \t].*)?import[ \t].*\b{name}\b"
+                rf"|{several}{name}[ \t]*=[ \t]*{several}lambda\b"
+            )
+            assigns = rf"{name}[ \t]*=(?!=|[ \t]*checks\.)"
+            cells = self._matching(defines) or self._matching(assigns)
+            if cells:
+                found[name] = cells[-1]
         return found
+
+    def _matching(self, statement: str) -> list[int]:
+        """The cells with a line that starts so."""
+        wanted = re.compile(rf"^[ \t]*(?:{statement})", re.MULTILINE)
+        return [index for index, text in enumerate(self.cells) if wanted.search(text)]
 
 
 def read_submission(path: Path) -> Submission:
@@ -93,7 +92,7 @@ def read_submission(path: Path) -> Submission:
     metadata = _table(notebook.get("metadata"))
     return Submission(
         path,
-        tuple(_code_cell(text) for text in _code(path, cells)),
+        tuple(_code(path, cells)),
         str(_table(metadata.get("lab")).get("source", "")),
     )
 
@@ -142,87 +141,3 @@ def _code(path: Path, cells: list) -> Iterator[str]:
 
 def _table(value: object) -> dict:
     return value if isinstance(value, dict) else {}
-
-
-def _code_cell(text: str) -> CodeCell:
-    tree = _parse(text)
-    if tree is None:
-        found = re.findall(r"^[ \t]*(?:async[ \t]+)?def[ \t]+(\w+)", text, flags=re.MULTILINE)
-        return CodeCell(text, frozenset(found), frozenset())
-    names = _Names()
-    try:
-        names.visit(tree)
-    except RecursionError:
-        return CodeCell(text, frozenset(), frozenset())
-    return CodeCell(_without_checks(text, tree), frozenset(names.defined), frozenset(names.bound))
-
-
-def _parse(text: str) -> ast.Module | None:
-    """The cell's tree, with `pass` in the place of magics and commands, so that every line keeps
-    its number; None where there is none."""
-    if len(text) > MAX_PARSED:
-        return None
-    # Linear, where IPython's own transformation takes minutes for a cell of many magics.
-    magic = r"^([ \t]*)(?:\w[\w, \t]*=[ \t]*)?[!%].*$|^([ \t]*)\?.*$|^([ \t]*)[\w.]+\?\??[ \t]*$"
-    for code in (text, re.sub(magic, r"\1\2\3pass", text, flags=re.MULTILINE)):
-        try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore", SyntaxWarning)
-                flags = ast.PyCF_ONLY_AST | ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
-                return compile(code, "<cell>", "exec", flags, dont_inherit=True)
-        except (SyntaxError, ValueError, RecursionError, MemoryError):
-            continue
-    return None
-
-
-class _Names(ast.NodeVisitor):
-    """The names that a cell binds at its top level, also within `if`, `try`, `for` and `with`."""
-
-    def __init__(self) -> None:
-        self.defined: set[str] = set()
-        self.bound: set[str] = set()
-
-    def visit_FunctionDef(self, node: ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
-        self.defined.add(node.name)
-
-    visit_AsyncFunctionDef = visit_ClassDef = visit_FunctionDef
-
-    def visit_alias(self, node: ast.alias) -> None:
-        self.defined.add((node.asname or node.name).split(".")[0])
-
-    def visit_Assign(self, node: ast.Assign) -> None:
-        if _calls_checks(node.value):
-            return  # `x = checks.go_on(...)` is not the student's answer
-        if isinstance(node.value, ast.Lambda):
-            self.defined.update(one.id for one in node.targets if isinstance(one, ast.Name))
-        self.generic_visit(node)
-
-    def visit_Name(self, node: ast.Name) -> None:
-        if isinstance(node.ctx, ast.Store):
-            self.bound.add(node.id)
-
-    def _own_scope(self, node: ast.AST) -> None:
-        """What is bound in there is not bound in the cell."""
-
-    visit_Lambda = visit_ListComp = visit_SetComp = visit_DictComp = visit_GeneratorExp = _own_scope
-
-
-def _calls_checks(value: ast.expr) -> bool:
-    match value:
-        case ast.Call(func=ast.Attribute(value=ast.Name(id="checks"))):
-            return True
-    return False
-
-
-def _without_checks(text: str, tree: ast.Module) -> str:
-    """The code with `None` in the place of each `checks.NAME(...)` and `x = checks.go_on(...)`."""
-    # The tree's columns count bytes, its lines end with a newline alone.
-    lines = [line.encode() for line in text.split("\n")]
-    for statement in reversed(tree.body):
-        match statement:
-            case ast.Expr(value=value) | ast.Assign(value=value) if _calls_checks(value):
-                first, last = statement.lineno - 1, statement.end_lineno - 1
-                before = lines[first][: statement.col_offset]
-                after = lines[last][statement.end_col_offset :]
-                lines[first : last + 1] = [before + b"None" + after]
-    return b"\n".join(lines).decode()

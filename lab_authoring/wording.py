@@ -1,9 +1,6 @@
-"""Plain English: phrases that read as if translated are found in the texts of sources
-and on the pages for students and instructors.
+"""Plain English: finds phrases that read as if translated, in notebooks, pages and strings."""
 
-`ALLOWED` has the places where such a phrase is meant as it is written.
-"""
-
+import ast
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,6 +13,8 @@ PHRASES = {
     r"\banew\b": "again",
     r"\bby lot\b": "at random",
     r"\bwithout a word\b": "silently",
+    r"\btells? (?:what|where|whether|of)\b": "says",
+    r"\bput right\b": "fix",
     r"\bforetold?\b|\bforetells\b": "predicted",
     r"\bdearest\b": "the slowest, or: the most expensive",
     r"\bbelongs? into\b": "belongs in",
@@ -26,8 +25,16 @@ PHRASES = {
     r"(?<!not )(?<!and )\balone\b(?!\))": "only, or: by itself",
     r"\bstands? (?:as|in|on|there|beside|between)\b": "is",
 }
-ALLOWED = ("the lines of its own page", "marker `alone`")
-"""Parts of lines in which nothing is looked for."""
+ALLOWED = ("the lines of its own page", "marker `alone`", "leave it alone", "leave them alone")
+"""Lines with one of these parts are not checked."""
+CODE = (
+    "lab_authoring",
+    "lab_utils/doctor",
+    "lab_utils/lessons/checkpoint_to_torchscript",
+    "lab_utils/lessons/paragraph_text_recognizer",
+    "lab_utils/setup",
+)
+"""Folders whose strings are checked."""
 
 
 def wording_problems(source: Source) -> Iterator[str]:
@@ -44,11 +51,22 @@ def wording_problems(source: Source) -> Iterator[str]:
 
 
 def page_problems(project: Path = PROJECT) -> Iterator[str]:
-    """The same for the project's pages: README, CONTRIBUTING, docs and the instructors' page."""
-    for pattern in ("*.md", "docs/*.md", "notebooks/*.md"):
+    """The same for the project's pages."""
+    for pattern in ("*.md", "*/*.md", "data/*/*.md"):
         for path in sorted(project.glob(pattern)):
             for number, line in enumerate(path.read_text(encoding="utf-8").split("\n"), start=1):
                 yield from _in_line(line, f"{shown(path)}:{number}")
+
+
+def code_problems(project: Path = PROJECT) -> Iterator[str]:
+    """The same for the strings of code, docstrings included."""
+    for path in sorted(path for folder in CODE for path in (project / folder).rglob("*.py")):
+        if path == Path(__file__):  # it quotes them
+            continue
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Constant) and isinstance(node.value, str):
+                for number, line in enumerate(node.value.split("\n"), start=node.lineno):
+                    yield from _in_line(line, f"{shown(path)}:{number}")
 
 
 def _in_line(line: str, where: str) -> Iterator[str]:

@@ -21,34 +21,23 @@ COPIED = (
     "lab_utils",
     "text_recognizer",
 )
-"""All that a notebook may open; the sources and solutions of notebooks are not among it."""
+"""All that a notebook may open; not the sources and solutions of notebooks."""
 SPARED = ("models", "cache/matplotlib")
 """Below .lab: what a notebook would make again, in seconds, if it were not there."""
 PASSED_ON = re.compile(
     r"PATH|LANG|LANGUAGE|LC_\w+|TZ|TERM|VIRTUAL_ENV|CONDA_PREFIX|LD_LIBRARY_PATH"
     r"|CUDA_\w+|NVIDIA_\w+|\w+_NUM_THREADS|SYSTEMROOT"
 )
-"""Variables that a kernel gets. Naming these, not the secrets, also keeps out what nobody thought
-of."""
+"""Variables that are passed on. Naming these, not the secrets, also keeps out unknown secrets."""
 
 
 @dataclass(frozen=True)
 class Workplace:
     """A folder that is deleted afterwards."""
 
-    root: Path
-    """Holds the kernel's own files."""
+    notebooks: Path
+    """Where the process starts, as in JupyterLab; empty."""
     environment: dict[str, str]
-
-    @property
-    def project(self) -> Path:
-        """The copy of the project."""
-        return self.root / "project"
-
-    @property
-    def notebooks(self) -> Path:
-        """Where the kernel starts, as in JupyterLab; empty."""
-        return self.project / "notebooks"
 
 
 @contextmanager
@@ -56,15 +45,13 @@ def workplace(project: Path) -> Iterator[Workplace]:
     """A copy of what notebooks use of a project, for one student's notebook."""
     with tempfile.TemporaryDirectory(prefix="lab-", ignore_cleanup_errors=True) as folder:
         root = Path(folder).resolve()
-        place = Workplace(root, _environment(root))
-        place.notebooks.mkdir(parents=True)
-        (root / "home").mkdir()
-        (root / "tmp").mkdir()
+        for name in ("project/notebooks", "home", "tmp"):
+            (root / name).mkdir(parents=True)
         for name in COPIED:
-            _copy(project / name, place.project / name)
+            _copy(project / name, root / "project" / name)
         for name in SPARED:
-            _copy(lab_folder() / name, place.project / ".lab" / name)
-        yield place
+            _copy(lab_folder() / name, root / "project" / ".lab" / name)
+        yield Workplace(root / "project" / "notebooks", _environment(root))
 
 
 def _copy(source: Path, target: Path) -> None:
@@ -87,4 +74,5 @@ def _environment(root: Path) -> dict[str, str]:
         "PYTHONPATH": os.pathsep.join(filter(None, python_path)),
         "LAB_HOME": str(lab),
         "IPYTHONDIR": str(root / "home" / "ipython"),
+        "MPLBACKEND": "agg",  # draws, and opens no window
     }

@@ -1,7 +1,7 @@
 """The command line `lab`: where a program begins, and the one place where its errors end.
 
-Exit codes: 0 done, 1 a bug, 2 something that you can put right, 128 and the number of a signal that
-ended the program (130 for Ctrl-C). What you can put right is one line on stderr, no traceback.
+Exit codes: 0 done, 1 a bug, 2 something that you can fix, 128 plus the number of the signal that
+ended the program (130 for Ctrl-C). What you can fix is one line on stderr, without a traceback.
 """
 
 import contextlib
@@ -22,9 +22,9 @@ _CURES = {
     errno.EROFS: _WRITABLE,
     errno.EACCES: _WRITABLE,
     errno.EPERM: _WRITABLE,
-    errno.ENOTDIR: "a folder is needed there: move the file away, or set LAB_HOME to a folder",
-    errno.EEXIST: "a folder is needed there: move the file away, or set LAB_HOME to a folder",
-    errno.EISDIR: "a file is needed there: name another one",
+    errno.ENOTDIR: "it must be a folder: move the file away, or set LAB_HOME to a folder",
+    errno.EEXIST: "it must be a folder: move the file away, or set LAB_HOME to a folder",
+    errno.EISDIR: "it must be a file: give another name",
     errno.ENAMETOOLONG: "give a shorter name",
     errno.EMFILE: "too many files are open: raise the limit with `ulimit -n`",
     errno.ENOMEM: "end other programs",
@@ -54,7 +54,7 @@ def main() -> None:
 def _run(settings: dict[str, bool]) -> int:
     """Runs the command; returns its exit code."""
     for stream in (sys.stdout, sys.stderr):
-        if hasattr(stream, "reconfigure"):  # names of files need not be text in any encoding
+        if hasattr(stream, "reconfigure"):  # file names may be bytes that are not text
             stream.reconfigure(errors="backslashreplace")
     from lab_utils.commands.table import app
     from text_recognizer.places import keep_home_clean
@@ -77,7 +77,7 @@ def _report(error: Exception) -> int:
         return _say(os_error_line(cause), 2)
     return _say(
         f"{type(error).__name__}: {_one_line(error)} "
-        "(not foreseen: `lab --debug ...` or LAB_DEBUG=1 shows where)",
+        "(a bug; `lab --debug ...` or LAB_DEBUG=1 shows where)",
         1,
     )
 
@@ -93,7 +93,7 @@ def os_error_line(error: OSError) -> str:
 
 
 def _os_error(error: BaseException | None) -> OSError | None:
-    """The error of the system behind an error; libraries wrap it in errors of their own."""
+    """The system's error behind an error; libraries wrap it in their own."""
     while error is not None:
         if isinstance(error, OSError) and error.errno is not None:
             return error
@@ -109,7 +109,7 @@ def _has_current_folder() -> bool:
 
 
 def _say(line: str, code: int) -> int:
-    with contextlib.suppress(OSError, AttributeError):  # stderr may be closed or full, too
+    with contextlib.suppress(OSError, AttributeError):  # stderr may be closed or full as well
         print(f"lab: {line}", file=sys.stderr)
     return code
 
@@ -119,14 +119,14 @@ def _one_line(error: BaseException) -> str:
 
 
 def _flush(code: int) -> int:
-    """Empties stdout now, since Python could only complain at exit; returns the exit code."""
-    if sys.stdout is None:  # it was closed when the program began
+    """Flushes stdout now, since at exit Python can only complain; returns the exit code."""
+    if sys.stdout is None:  # it was closed when the program started
         return code
     try:
         sys.stdout.flush()
     except OSError as error:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        if not isinstance(error, BrokenPipeError):  # a reader that has left is no error
+        if not isinstance(error, BrokenPipeError):  # a reader that has left is not an error
             return code or _report(error)
     return code
 

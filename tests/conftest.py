@@ -21,11 +21,13 @@ import lab_tracker
 from lab_utils import cli
 from lab_utils.commands import table
 from text_recognizer import vocabulary
+from text_recognizer.places import keep_home_clean
 
 # A shell's background job starts with Ctrl-C ignored, and so would the processes in which the tests
 # press it.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
+keep_home_clean()
 # The stand-in models of the tests have code of their own.
 os.environ["LAB_TRUST_MODEL"] = "1"
 

@@ -15,9 +15,7 @@ from conftest import COMMANDS, parses
 from PIL import Image, ImageChops, ImageDraw
 
 from lab_utils import cli
-from lab_utils.commands import reading
 from text_recognizer import paragraph_text_recognizer
-from text_recognizer.errors import RecognizerError
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -214,17 +212,13 @@ def test_overlay_that_cannot_be_written_is_one_line(lab, page, stand_in_path, na
 # What goes wrong
 
 
-@pytest.mark.parametrize("content", [b"", b"no image at all", b"\x89PNG\r\n\x1a\n" + b"x" * 30])
-def test_an_image_that_is_none_is_one_line(lab, stand_in_path, tmp_path, content):
-    (tmp_path / "bad.png").write_bytes(content)
-    code, out, err = lab("read", tmp_path / "bad.png", "--model", stand_in_path)
+@pytest.mark.parametrize("content", ["folder", b"", b"no image", b"\x89PNG\r\n\x1a\n" + b"x" * 30])
+def test_a_file_that_is_not_an_image_is_one_line(lab, stand_in_path, tmp_path, content):
+    if content != "folder":
+        (tmp_path / "bad.png").write_bytes(content)
+    path = tmp_path if content == "folder" else tmp_path / "bad.png"
+    code, out, err = lab("read", path, "--model", stand_in_path)
     assert (code, out) == (2, "")
-    assert_one_line(err)
-
-
-def test_a_folder_as_image_is_one_line(lab, stand_in_path, tmp_path):
-    code, _, err = lab("read", tmp_path, "--model", stand_in_path)
-    assert code == 2
     assert_one_line(err)
 
 
@@ -270,13 +264,6 @@ def test_a_bug_is_one_line_with_a_hint_and_a_traceback_on_demand(lab, monkeypatc
             patch.setattr(sys, "argv", ["lab", *arguments, "read", str(page)])
             with pytest.raises(ZeroDivisionError):
                 cli.main()
-
-
-def test_errors_of_a_real_process_have_no_traceback(tmp_path):
-    with lab_process("read", tmp_path / "none.png", "--model", tmp_path / "none.pt") as process:
-        out, err = process.communicate(timeout=120)
-    assert (process.returncode, out) == (2, "")
-    assert_one_line(err)
 
 
 def test_a_reader_of_the_pipe_that_leaves_is_no_error(page, stand_in_path):
@@ -403,18 +390,6 @@ def test_compile_writes_a_file_that_reads(lab, page, tmp_path):
     code, out, _ = lab("compile", "--out", out_path)
     assert code == 0 and out.strip() == str(out_path)
     assert lab("read", page, "--model", out_path)[0] == 0
-
-
-@pytest.mark.parametrize("images", [1, 3])
-def test_overlay_names_differ(tmp_path, images):
-    for target in (tmp_path, tmp_path / "new", tmp_path / "a.png"):
-        paths = reading.overlay_paths(target, ["a"] * images)
-        assert len(set(paths)) == images
-
-
-def test_overlay_name_must_be_a_picture(tmp_path):
-    with pytest.raises(RecognizerError, match="png"):
-        reading.overlay_paths(tmp_path / "lines.doc", ["a"])
 
 
 def test_pages_needs_a_place_to_write_to(lab):

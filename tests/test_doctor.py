@@ -14,18 +14,11 @@ import pytest
 from conftest import COMMANDS
 
 from lab_tracker.storage import Store
+from lab_utils import doctor
 from lab_utils.app import server
-from lab_utils.doctor import (
-    Finding,
-    examination,
-    files,
-    machine,
-    packages,
-    programs,
-    report,
-    settings,
-)
-from lab_utils.doctor.probe import Probe, Told
+from lab_utils.doctor import files, machine, packages, programs, settings
+from lab_utils.doctor.finding import Finding
+from lab_utils.doctor.probe import Told, ask_torch
 from lab_utils.doctor.tracker import check_tracker
 from lab_utils.service import gateway
 from text_recognizer import model_file
@@ -80,6 +73,7 @@ def test_the_report_has_a_line_for_each_thing_and_writes_nothing(own_folder, sta
     for line in lines:
         assert line.startswith("ok") != (" -> " in line), "all but ok say what to do"
     assert done.returncode == (2 if any(line.startswith("fix") for line in lines) else 0)
+    assert any(line.startswith("ok   model") for line in lines), "the process loads it"
     assert SECRET not in done.stdout
     assert not (own_folder / "lab").exists() and not list((own_folder / "home").iterdir())
 
@@ -121,26 +115,22 @@ def test_a_look_that_fails_is_a_line_and_the_others_are_taken(monkeypatch, own_f
     def broken():
         raise OSError("the disk is gone")
 
-    monkeypatch.setattr(machine, "check_disk", broken)
-    monkeypatch.setattr(examination, "Probe", lambda model: Probe(None, ("true",)))
-    found = {one.check: one for one in examination.examine()}
+    monkeypatch.setitem(doctor.LOOKS, "disk", broken)
+    monkeypatch.setattr(doctor, "ask_torch", lambda model: ask_torch(None, "pass"))
+    found = {one.check: one for one in doctor.examine()}
     assert found["disk"].mark == "fix" and "the disk is gone" in found["disk"].found
     assert found["home"].mark == "ok"
     assert found["torch"].mark == "fix", "the process that imports it said nothing"
 
 
-def test_lines_are_aligned():
-    found = [Finding("disk", "ok", "free"), Finding("model", "fix", "gone", "lab compile")]
-    assert report(found) == "ok   disk        free\nfix  model       gone -> lab compile"
-
-
 # Python and packages
 
 
-def test_python():
-    assert packages.check_python((3, 10, 2)).mark == "fix"
-    assert packages.check_python((3, 11, 7)).mark == "ok"
-    assert packages.check_python((3, 13, 0)).mark == "note"
+@pytest.mark.parametrize(
+    ("version", "mark"), [((3, 10, 2), "fix"), ((3, 11, 7), "ok"), ((3, 13, 0), "note")]
+)
+def test_python(version, mark):
+    assert packages.check_python(version).mark == mark
 
 
 def packages_with(monkeypatch, **versions) -> dict[str, Finding]:
@@ -188,20 +178,13 @@ def test_how_a_package_was_built_is_no_other_version(monkeypatch):
     [
         ("import os; os.kill(os.getpid(), 11)", "ended with code -11"),
         ("print('not JSON')", "ended with code 0"),
-        ("import time; time.sleep(60)", "did not answer"),
+        ("import time; time.sleep(60)", "no answer within"),
     ],
 )
 def test_a_torch_that_crashes_or_hangs_is_told(code, said):
-    probe = Probe(None, (sys.executable, "-c", code))
-    told = probe.told(seconds=1.0)
+    told = ask_torch(None, code, seconds=1.0)
     assert said in told.error
     assert files.check_torch(told).mark == "fix"
-    assert probe._process.poll() is not None
-
-
-def test_the_probe_loads_the_model(stand_in_path, tmp_path):
-    told = Probe(Path(stand_in_path)).told()
-    assert told.torch == metadata.version("torch") and (told.model, told.error) == (None, None)
 
 
 def test_the_model(own_folder, monkeypatch):
@@ -276,7 +259,7 @@ def test_a_damaged_emulator(own_folder):
     path = cached_path(architecture())
     path.parent.mkdir(parents=True)
     path.write_bytes(b"half of it")
-    assert "not whole" in files.check_emulator().found
+    assert "incomplete" in files.check_emulator().found
 
 
 def test_programs_that_are_not_there(monkeypatch, own_folder):

@@ -93,7 +93,7 @@ def ended_cleanly(place: Path, process: subprocess.Popen, codes: set[int]) -> No
     # What was killed with its parent takes a moment to be gone.
     assert until(lambda: not running(place), 20), running(place)
     assert left_half(place) == []
-    assert "not foreseen" not in (place / "said").read_text(), said
+    assert "(a bug;" not in (place / "said").read_text(), said
 
 
 @pytest.mark.parametrize("number", range(50))

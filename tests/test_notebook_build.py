@@ -18,13 +18,14 @@ from lab_authoring.cells import SourceError
 from lab_authoring.freshness import check_notebooks
 from lab_authoring.source import read_source
 from lab_authoring.template import new_notebook
-from lab_authoring.wording import page_problems, wording_problems
+from lab_authoring.wording import code_problems, page_problems, wording_problems
 from text_recognizer.errors import RecognizerError
 
 ROOT = Path(__file__).resolve().parents[1]
 SANITIZE = ROOT / "tests" / "nbval_sanitize.cfg"
 
-# Prints in pieces, shows a plot, and tells what no two runs have in common in a timed cell.
+# Prints in pieces, shows a plot, prints the time in a timed cell, has two cells that are the same,
+# and a picture in whose base64 the letters of a path come up by chance.
 LIVELY = """\
 # %%
 import random
@@ -55,6 +56,17 @@ raise ValueError("the lesson")
 
 # %%
 print("after it")
+
+# %%
+1
+
+# %%
+1
+
+# %%
+from IPython.display import HTML
+
+HTML('<img src="data:image/png;base64,/tmp/tmp/">')
 
 """
 
@@ -111,8 +123,12 @@ def insert(project: Path, cells: str, before: str = "# %% [markdown]\n# ## Summa
 
 def built(project: Path) -> tuple[bytes, bytes]:
     """The bytes of the student's notebook and of the solution, built now."""
+    build(read_source(source_file(project)))
+    return files_of(project)
+
+
+def files_of(project: Path) -> tuple[bytes, bytes]:
     source = read_source(source_file(project))
-    build(source)
     return source.student_path.read_bytes(), source.solution_path.read_bytes()
 
 
@@ -120,15 +136,15 @@ def cells_of(notebook: bytes) -> list[dict]:
     return json.loads(notebook)["cells"]
 
 
-def test_two_builds_are_the_same_bytes(project):
-    insert(project, LIVELY)
-    first = built(project)
-    assert built(project) == first
+def test_two_builds_are_the_same_bytes(built_project):
+    first = files_of(built_project)
+    assert built(built_project) == first
 
 
-def test_the_student_gets_stubs_and_the_solution_has_outputs(project):
-    insert(project, LIVELY)
-    student, solution = map(cells_of, built(project))
+def test_the_student_gets_stubs_and_the_solution_has_outputs(built_project):
+    student, solution = map(cells_of, files_of(built_project))
+    ids = [cell["id"] for cell in student]
+    assert len(set(ids)) == len(ids)
     added = [cell for cell in student if cell["id"] not in {one["id"] for one in solution}]
     assert ["checks.go_on(" in "".join(cell["source"]) for cell in added] == [True] * 3
     assert [c["id"] for c in student if c not in added] == [cell["id"] for cell in solution]
@@ -155,19 +171,16 @@ def test_the_student_gets_stubs_and_the_solution_has_outputs(project):
     assert all(set(cell["metadata"]) <= {"tags"} for cell in solution[2:])
 
 
-def test_nothing_of_the_machine_is_in_the_files(project):
-    text = built(project)[1].decode()
-    metadata = json.loads(text)["metadata"]
+def test_nothing_of_the_machine_is_in_the_files(built_project):
+    metadata = json.loads(files_of(built_project)[1])["metadata"]
     assert metadata["lab"] == {"source": "08_tiny"}
     assert "version" not in json.dumps(metadata)
 
 
-def test_an_edit_changes_one_cell(project):
-    insert(project, LIVELY)
-    before = built(project)
-    text = source_file(project).read_text()
-    source_file(project).write_text(text.replace("the second is the widest", "it is short"))
-    for old, new in zip(before, built(project), strict=True):
+def test_an_edit_changes_one_cell(built_project):
+    before = files_of(built_project)
+    change(source_file(built_project), "the second is the widest", "it is short")
+    for old, new in zip(before, built(built_project), strict=True):
         old, new = cells_of(old), cells_of(new)
         changed = [
             i
@@ -178,52 +191,58 @@ def test_an_edit_changes_one_cell(project):
         assert old[2]["id"] != new[2]["id"]
 
 
-def test_identical_cells_have_different_ids(project):
-    insert(project, "# %%\nprint(1)\n\n# %%\nprint(1)\n\n")
-    ids = [cell["id"] for cell in cells_of(built(project)[0])]
-    assert len(set(ids)) == len(ids)
+REFUSED = {
+    "import random\nprint(random.randbytes(600_000).hex())": "smaller",
+    "print(object())": "memory address",
+    "import os\nprint(os.getcwd())": "path of this machine",
+    "import sys\nprint(sys.executable)": "path of this machine",
+    "from pathlib import Path\nPath.home() / 'x'": "path of this machine",
+    "import warnings\nwarnings.warn('old')": "stderr",
+    "from IPython.display import display\n"
+    "display({'application/vnd.jupyter.widget-view+json': {}}, raw=True)": "widget",
+}
+
+
+def test_outputs_that_a_notebook_may_not_show_are_refused_with_their_places(project):
+    insert(project, "".join(f"# %%\n{code}\n\n" for code in REFUSED))
+    problems = problems_of_build(project)
+    lines = source_file(project).read_text().split("\n")
+    assert len(problems) == len(REFUSED)
+    for problem, (code, message) in zip(problems, REFUSED.items(), strict=True):
+        line = lines.index(code.split("\n")[0])
+        assert problem.startswith(f"{source_file(project)}:{line}: cell ")
+        assert message in problem and "\n" not in problem
 
 
 @pytest.mark.parametrize(
     ("code", "message"),
     [
-        ("print(object())", "memory address"),
-        ("import os\nprint(os.getcwd())", "path of this machine"),
-        ("import sys\nprint(sys.executable)", "path of this machine"),
-        ("from pathlib import Path\nPath.home() / 'x'", "path of this machine"),
-        ("import warnings\nwarnings.warn('old')", "stderr"),
         ("{}['key']", "KeyError"),
         ("import os\nos._exit(1)", "ended the kernel"),
-        ("from IPython.display import display\n"
-         "display({'application/vnd.jupyter.widget-view+json': {}}, raw=True)", "widget"),
-        ("import random\nprint(random.randbytes(600_000).hex())", "smaller"),
     ],
-)  # fmt: skip
-def test_what_no_output_may_show_is_refused_with_its_place(project, code, message):
+)
+def test_a_cell_that_fails_is_told_with_its_place(project, code, message):
     insert(project, f"# %%\n{code}\n\n")
-    source = read_source(source_file(project))
-    with pytest.raises(SourceError) as error:
-        build(source)
-    assert not source.solution_path.exists() and not source.student_path.exists()
-    assert list(source.solution_path.parent.iterdir()) == []
-    (problem,) = error.value.problems
+    (problem,) = problems_of_build(project)
     line = source_file(project).read_text().split("\n").index(code.split("\n")[0])
-    assert problem.startswith(f"{source_file(project)}:{line}: cell ")
-    assert message in problem and "\n" not in problem
-
-
-def test_data_inside_a_picture_is_no_path(project):
-    """Base64 knows slashes: the letters of a path come up in it by chance."""
-    code = "from IPython.display import HTML\nHTML('<img src=\"data:image/png;base64,/tmp/tmp/\">')"
-    insert(project, f"# %%\n{code}\n\n")
-    built(project)
+    assert problem.startswith(f"{source_file(project)}:{line}: cell ") and message in problem
 
 
 def test_a_cell_that_takes_too_long_is_told(project, monkeypatch):
     monkeypatch.setattr("lab_authoring.build.CELL_TIMEOUT", 1.0)
     insert(project, "# %%\nimport time\n\ntime.sleep(30)\n\n")
-    with pytest.raises(SourceError, match="ran longer than 1 s"):
-        built(project)
+    (problem,) = problems_of_build(project)
+    assert "ran longer than 1 s" in problem
+
+
+def problems_of_build(project: Path) -> list[str]:
+    """What a build complains of; it writes nothing then."""
+    source = read_source(source_file(project))
+    with pytest.raises(SourceError) as error:
+        build(source)
+    assert not source.student_path.exists()
+    assert list(source.solution_path.parent.iterdir()) == []
+    return error.value.problems
 
 
 def test_a_kernelspec_of_the_user_is_not_used(project, monkeypatch):
@@ -412,6 +431,14 @@ def test_check_reads_the_pages_too(tmp_path):
     (tmp_path / "docs" / "page.md").write_text("# Page\n\nThe two are parted.\n")
     (found,) = page_problems(tmp_path)
     assert re.search(r"page.md:3: .*'parted': split", found)
+
+
+def test_check_reads_strings_of_code_too(tmp_path):
+    (tmp_path / "lab_authoring").mkdir()
+    code = '"""A module.\n\nWritten anew.\n"""\nmend = 1  # only strings count\n'
+    (tmp_path / "lab_authoring" / "code.py").write_text(code)
+    (found,) = code_problems(tmp_path)
+    assert re.search(r"code.py:3: .*'anew': again", found)
 
 
 def test_check_as_a_process_runs_nothing_and_has_an_exit_code(built_project, monkeypatch):

@@ -42,7 +42,7 @@ def test_a_source_tells_its_head_and_its_exercises(path):
         3,
     )
     assert exercise.check == "checks.widest_line(widest_line)"
-    assert exercise.hint == "`max` takes a function that tells what to compare."
+    assert exercise.hint == "`max` takes a function that says what to compare."
     assert path.read_text().split("\n")[exercise.line] == "def widest_line(text: str) -> str:"
     assert source.cells[exercise.index].has("exercise")
     assert source.import_code == (
@@ -111,7 +111,7 @@ BREACHES = [
     ("# %%\nprint(text)", '# %% x="1"\nprint(text)', '# %% x="1"', "leave out x"),
     ("# %%\nprint(text)", "# %% title\nprint(text)", "# %% title", "leave out title"),
     ("# %%\nprint(text)", "# %%\n\n# %%\nprint(text)", "# %%\n\n# %%", "write something"),
-    ("print(text)", "print(text", "print(text", "mend the code"),
+    ("print(text)", "print(text", "print(text", "fix the code"),
     ("# %%\nprint(text)", LONG + "# %%\nprint(text)", "# %%\n# a comment", "from 11 to at most 10"),
     ("print(text)", 'print("""\n# %% a\n""")', "# %% [markdown]", "no line of a string"),
     (": Find the", " Find the", "# ### Exercise 2 Find", "### Exercise 1: Title"),

@@ -1,7 +1,6 @@
 """The notebooks of the project: generated from their sources, run as far as a student's first stub,
 and true in what they link to and in the commands they name."""
 
-import json
 import re
 import subprocess
 import sys
@@ -13,7 +12,6 @@ from conftest import COMMANDS, parses
 from lab_authoring.contract import headings
 from lab_authoring.kernel import run_notebook
 from lab_authoring.source import Source, read_source, source_paths, student_notebook
-from lab_utils.setup import badge
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -103,14 +101,6 @@ def commands(source: Source) -> list[str]:
     return [
         re.sub(r"\{[^}]*\}|\$\w+", "word", re.split(r" (?:[|>#]|&&)", line)[0]) for line in found
     ]
-
-
-@each_source
-def test_the_badge_opens_this_notebook(source):
-    for path in (source.student_path, source.solution_path):
-        first = "".join(json.loads(path.read_text())["cells"][0]["source"])
-        assert first.split("\n")[:3] == [f"# {source.title}", "", badge(source.name)]
-        assert f"/notebooks/{source.name}.ipynb)" in first
 
 
 @each_source

@@ -21,7 +21,7 @@ PRIVATE_MODULE = re.compile(rf"({'|'.join(LIBRARIES)})(\.\w+)*\._\w+")
 CURES = {
     "http client": "use lab_utils.net.http_client",
     "whole file": "use text_recognizer.files.replacing",
-    "listening": "use lab_utils.net.listening_socket or free_port",
+    "listening": "use lab_tracker.serving.listening_socket or lab_utils.net.free_port",
     "child process": "use lab_utils.process.kept or start_kept",
     "private": "use the library's public interface",
     "upward": "text_recognizer and lab_tracker import nothing of ours, lab_utils no lab_authoring",
@@ -42,16 +42,9 @@ ALLOWED = {
     ("http client", "text_recognizer/fetching.py"): "connects to the very address it has checked",
     ("http client", "lab_utils/staging/files.py"): "runs where only torch and Pillow are installed",
     ("http client", "lab_utils/staging/tracker.py"): "catches the errors of wandb's own client",
-    (
-        "child process",
-        "lab_utils/doctor/probe.py",
-    ): "runs beside the other checks",
     ("child process", "text_recognizer/decoding.py"): "ends when its standard input closes",
     ("child process", "lab_utils/staging/pipeline.py"): "is asked over its standard input",
-    (
-        "child process",
-        "lab_authoring/limited_kernel.py",
-    ): "starts kernels in namespaces",
+    ("child process", "lab_authoring/limited_process.py"): "runs a student's code within limits",
     ("listening", "lab_tracker/serving.py"): "this is the one way",
     ("whole file", "lab_tracker/storage.py"): "moves a blob within the transaction that records it",
     ("private", "text_recognizer/compile_routes.py"): "PyTorch documents AOTInductor so",

@@ -8,7 +8,13 @@ import pytest
 from lab_authoring.source import read_source, source_paths
 
 ROOT = Path(__file__).resolve().parents[1]
-PAGES = [ROOT / "README.md", *sorted(ROOT.glob("*/README.md")), *sorted(ROOT.glob("*/*/README.md"))]
+FOLDERS = ("", "*/", "*/*/")
+PAGES = [
+    path
+    for folder in FOLDERS
+    for path in sorted(ROOT.glob(f"{folder}*.md"))
+    if not path.relative_to(ROOT).parts[0].startswith(".")
+]
 
 
 def test_the_table_lists_each_notebook_with_its_title_and_time():
@@ -22,10 +28,16 @@ def test_the_table_lists_each_notebook_with_its_title_and_time():
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
-def test_local_links_lead_to_files(page):
+def test_local_links_lead_to_files_and_headings(page):
     for target in re.findall(r"\]\(([^)\s]+)\)", page.read_text()):
-        if not re.match(r"https?://|#", target):
-            assert (page.parent / target.split("#")[0]).exists(), target
+        if re.match(r"https?://", target):
+            continue
+        name, _, heading = target.partition("#")
+        file = page.parent / name if name else page
+        assert file.exists(), target
+        headings = re.findall(r"(?m)^#+ (.+)$", file.read_text()) if heading else []
+        slugs = [re.sub(r"[^\w -]", "", one.lower()).replace(" ", "-") for one in headings]
+        assert not heading or heading in slugs, target
 
 
 def test_pictures_have_alt_texts():

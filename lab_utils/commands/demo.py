@@ -1,4 +1,4 @@
-"""`lab demo`: the whole thing with one command, to show it to people."""
+"""`lab demo`: the model service, the app and a public link with one command."""
 
 from enum import StrEnum
 from pathlib import Path
@@ -10,7 +10,7 @@ from lab_utils.commands.tunnel import Auth, Domain, RemotePort, Ssh, SshConfig, 
 
 
 class Way(StrEnum):
-    """How a link from outside is made."""
+    """How the public link is made."""
 
     NGROK = "ngrok"
     SSH = "ssh"
@@ -20,7 +20,7 @@ class Way(StrEnum):
 def demo(
     tunnel: Annotated[
         Way | None,
-        typer.Option(help="How the link is made. Default: ngrok if NGROK_AUTHTOKEN is set."),
+        typer.Option(help="How to make the link. Default: ngrok if NGROK_AUTHTOKEN is set."),
     ] = None,
     auth: Auth = "made",
     domain: Domain = None,
@@ -46,14 +46,14 @@ def demo(
         typer.Option(min=0, max=65535, help="The service's. Default: 9000, or a free one."),
     ] = None,
 ) -> None:
-    """Show it to people: the model in a service, the app in front of it, and one link.
+    """Start a demo: the model in a service, the app in front of it, and one link.
 
     Serves the staged model with the alias production if the tracker has one, else the model that
-    `lab read` uses, in AWS's Lambda emulator (in this process if there is no emulator); reads a
-    page with it; starts the app; opens the tunnel; prints the link, in a terminal also as a QR
-    code. Without a token or a host, the link works on this machine only, and asks for a password
-    only if LAB_TUNNEL_AUTH sets one. What dies is started again if that can help, else all of it
-    ends with one line. Ctrl-C ends all of it.
+    `lab read` uses, in AWS's Lambda emulator (in this process if there is no emulator). Reads a
+    page with it, starts the app, opens the tunnel, and prints the link, in a terminal also as a QR
+    code. Without a token or a host, the link works only on this machine, and asks for a password
+    only if LAB_TUNNEL_AUTH sets one. A part that dies is restarted if that can help; otherwise the
+    demo ends with one line. Ctrl-C ends all of it.
 
     Example: lab demo
 

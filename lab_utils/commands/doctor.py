@@ -1,4 +1,4 @@
-"""`lab doctor`: what this machine has of what the lab needs."""
+"""`lab doctor`: what the lab needs, and whether this machine has it."""
 
 import dataclasses
 import json
@@ -10,19 +10,18 @@ import typer
 def doctor(
     as_json: Annotated[bool, typer.Option("--json", help="As JSON: ok, and the findings.")] = False,
 ) -> None:
-    """Look over this machine, and say what to do where something is missing.
+    """Check this machine, and say what to do if something is missing.
 
-    One line for each thing: ok; note, for what is optional or will be made; fix, for what keeps
-    `lab run` or another command that needs no account from working. The command after the arrow
-    mends it. Changes nothing, asks no network, shows no password and no token. The exit code is 2
-    where something is to be fixed, else 0.
+    Prints one line for each check: ok; note, for what is optional or will be created; fix, for what
+    stops `lab run` or another command that needs no account. The command after the arrow fixes it.
+    Changes nothing, uses no network, and shows no password and no token. The exit code is 2 if
+    something must be fixed, else 0.
 
-    Where `lab` itself does not start, `python -m lab_utils.doctor` says why.
+    If `lab` itself does not start, run `python -m lab_utils.doctor`.
 
     Example: lab doctor --json
     """
-    from lab_utils.doctor import examine, report
-    from lab_utils.doctor.examination import exit_code
+    from lab_utils.doctor import examine, exit_code, report
 
     findings = examine()
     code = exit_code(findings)

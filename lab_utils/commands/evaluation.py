@@ -1,4 +1,4 @@
-"""`lab evaluate`: how well pages whose text is known are read."""
+"""`lab evaluate`: how well the recognizer reads pages whose text is known."""
 
 import json
 from dataclasses import asdict
@@ -25,9 +25,9 @@ def evaluate(
         list[Path] | None,
         typer.Argument(metavar="LABELS", help="Labels files, or folders with a labels.json."),
     ] = None,
-    kind: Annotated[Kind | None, typer.Option(help="Read these alone.")] = None,
-    split: Annotated[str | None, typer.Option(help="Read the items of this split alone.")] = None,
-    limit: Annotated[int | None, typer.Option(min=1, help="At most so many of each.")] = None,
+    kind: Annotated[Kind | None, typer.Option(help="Read only these.")] = None,
+    split: Annotated[str | None, typer.Option(help="Read only this split.")] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="At most this many of each.")] = None,
     batch_size: Annotated[int, typer.Option(min=1, help="Pages at a time.")] = 8,
     model: Model = None,
     out: Annotated[
@@ -39,12 +39,12 @@ def evaluate(
         int | None,
         typer.Option(
             min=1,
-            help="Read made photos instead of LABELS: so many pages of each kind.",
+            help="Read generated photos instead of LABELS: this many pages of each kind.",
             metavar="N",
         ),
     ] = None,
     fonts: Annotated[
-        bool, typer.Option(help="With --kinds: fonts in place of real handwriting.")
+        bool, typer.Option(help="With --kinds: fonts instead of real handwriting.")
     ] = False,
     sheet: Annotated[
         Path | None,
@@ -53,9 +53,9 @@ def evaluate(
 ) -> None:
     """Measure CER and WER by group; the last line is JSON.
 
-    Examples:
-    lab evaluate data/pages --split show --out .lab/evaluation
-    lab evaluate --kinds 4
+    Example: lab evaluate data/pages --split show --out .lab/evaluation
+
+    Example: lab evaluate --kinds 4
     """
     if bool(sources) == bool(kinds):
         raise RecognizerError("Give LABELS, or --kinds with a number of pages; not both.")
@@ -86,7 +86,7 @@ def evaluate(
 def _evaluate_kinds(
     count: int, fonts: bool, sheet: Path | None, model: Path | None, language_model: str
 ) -> None:
-    """Prints how each kind of picture is read that people bring; the last line is JSON."""
+    """Prints the error rate for each kind of picture that people send; the last line is JSON."""
     from text_recognizer.evaluate.kinds import contact_sheet, kind_rates, make_items
     from text_recognizer.paragraph_text_recognizer import ParagraphTextRecognizer
 
@@ -97,7 +97,7 @@ def _evaluate_kinds(
                 contact_sheet(items).save(whole, "PNG")
         except OSError as error:
             raise RecognizerError(
-                f"{sheet} cannot be written ({error.strerror}); give --sheet another name."
+                f"{sheet} cannot be written ({error.strerror}); give another name to --sheet."
             ) from None
         print(sheet)
         return

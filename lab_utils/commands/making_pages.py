@@ -1,4 +1,4 @@
-"""`lab pages` and `lab fonts`: made pages to look at and to train on, and the fonts they need."""
+"""`lab pages` and `lab fonts`: generated pages to look at and to train on, and their fonts."""
 
 from enum import StrEnum
 from pathlib import Path
@@ -15,7 +15,7 @@ class Split(StrEnum):
 
 
 class Kind(StrEnum):
-    """What the writing on a made page comes from."""
+    """Where the writing on a generated page comes from."""
 
     font = "font"
     pen = "pen"
@@ -39,20 +39,20 @@ def pages(
         Split, typer.Option(help="Validation has writers and fonts that training never sees.")
     ] = Split.train,
     paths: Annotated[
-        bool, typer.Option("--paths", help="Draw the known lines into the contact sheet.")
+        bool, typer.Option("--paths", help="Draw the known lines on the contact sheet.")
     ] = False,
     label_split: Annotated[
-        str | None, typer.Option(help="Split to note in labels.json; else that of --split.")
+        str | None, typer.Option(help="Split to note in labels.json. Default: that of --split.")
     ] = None,
     max_lines: Annotated[
         int | None, typer.Option(min=1, help="Lines on the fullest page of --out.")
     ] = None,
     to_show: Annotated[
         bool,
-        typer.Option("--to-show", help="For --out: whole sentences in fonts, little wear."),
+        typer.Option("--to-show", help="For --out: whole sentences in fonts, with little wear."),
     ] = False,
 ) -> None:
-    """Make pages whose text is known.
+    """Generate pages whose text is known.
 
     Example: lab pages --sheet sheet.png --kind font --count 12
     """

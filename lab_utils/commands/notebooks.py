@@ -1,4 +1,4 @@
-"""`lab notebooks`: build notebooks from their sources, check them, start one, grade students'."""
+"""`lab notebooks`: build notebooks from their sources, check them, start one, grade students."""
 
 import sys
 import time
@@ -20,7 +20,7 @@ app = typer.Typer(
 @app.command()
 def build(
     names: Annotated[
-        list[str] | None, typer.Argument(metavar="NAME", help="Numbers or names; else all.")
+        list[str] | None, typer.Argument(metavar="NAME", help="Numbers or names. Default: all.")
     ] = None,
 ) -> None:
     """Make both notebooks of each source: the student's, and the solution with its outputs.
@@ -44,21 +44,21 @@ def build(
 
 @app.command()
 def check() -> None:
-    """Tell where a generated notebook differs from its source; runs nothing."""
+    """List generated notebooks that differ from their source; run nothing."""
     from lab_authoring.freshness import check_notebooks
     from lab_authoring.source import SOURCES
 
     with _line_by_line():
-        _tell(check_notebooks(SOURCES))
+        _report(check_notebooks(SOURCES))
 
 
 @app.command()
 def mutate(
     names: Annotated[
-        list[str] | None, typer.Argument(metavar="NAME", help="Numbers or names; else all.")
+        list[str] | None, typer.Argument(metavar="NAME", help="Numbers or names. Default: all.")
     ] = None,
 ) -> None:
-    """Say which small changes of the official solutions the checks let pass.
+    """List small changes to the official solutions that the checks fail to reject.
 
     Exit code 1 if fewer than 95 % of a notebook's mutants are rejected.
 
@@ -80,7 +80,7 @@ def mutate(
             print(f"{source.name}: {mutant.exercise.name}: {mutant.change}")
         print(
             f"{source.name}: {found.rejected:.1%} of {found.mutants - found.equivalent} mutants "
-            f"rejected; {found.equivalent} more do the same as the solution"
+            f"rejected; {found.equivalent} more behave like the solution"
         )
         weak = weak or found.rejected < LEAST_REJECTED
     if weak:
@@ -90,9 +90,11 @@ def mutate(
 @app.command()
 def new(
     name: Annotated[str, typer.Argument(help="Two digits and a module's name: 08_two_words.")],
-    title: Annotated[str | None, typer.Option(help="The heading; else made of the name.")] = None,
+    title: Annotated[
+        str | None, typer.Option(help="The heading. Default: made from the name.")
+    ] = None,
 ) -> None:
-    """Start a notebook: a source, its checks and wrong answers to them, ready to build.
+    """Start a notebook: a source, its checks, and right and wrong answers, ready to build.
 
     Example: lab notebooks new 08_two_words --title "Two words"
     """
@@ -115,17 +117,36 @@ def grade(
 ) -> None:
     """Run students' notebooks within limits and write a table of the checks passed.
 
-    Each runs in a process of its own; what one does wrong does not stop the others. A file that is
-    no notebook gives exit code 2.
+    Each runs in its own process; an error in one does not stop the others. If a file is not a
+    notebook, the exit code is 2.
 
     Example: lab notebooks grade handed_in/one.ipynb handed_in/two.ipynb --out grades.csv
     """
-    from lab_authoring.grade import UNREADABLE, grade_notebooks
+    from lab_authoring.grade import UNREADABLE, Limits, grade_notebooks
 
-    results = grade_notebooks(notebooks, out, cell_timeout, timeout, memory, progress=_progress)
+    limits = Limits(cell_timeout, timeout, memory)
+    results = grade_notebooks(notebooks, out, limits, _progress)
     print(out)
     if any(result.result == UNREADABLE for result in results):
         raise typer.Exit(2)
+
+
+def publish(
+    repository: Annotated[str, typer.Option(help="https://github.com/OWNER/NAME.")],
+    tag: Annotated[str, typer.Option(help="v and the version: v1.2.3.")],
+) -> None:
+    """Set the repository and the tag that badges and set-up cells lead to.
+
+    Rewrites pyproject.toml, the README and the notebooks, and prints their names. Commit them, then
+    make the tag.
+
+    Example: lab publish --repository https://github.com/ada/lab --tag v0.2.0
+    """
+    from lab_authoring.publish import publish as rewrite
+    from text_recognizer.places import PROJECT
+
+    for path in rewrite(repository, tag):
+        print(path.relative_to(PROJECT))
 
 
 def _progress(line: str) -> None:
@@ -134,16 +155,16 @@ def _progress(line: str) -> None:
 
 @contextmanager
 def _line_by_line() -> Iterator[None]:
-    """Tells each problem of sources in a line of its own: an error has just one."""
+    """Prints each problem of the sources on its own line, where an error has only one."""
     from lab_authoring.cells import SourceError
 
     try:
         yield
     except SourceError as error:
-        _tell(error.problems)
+        _report(error.problems)
 
 
-def _tell(problems: list[str]) -> None:
+def _report(problems: list[str]) -> None:
     """Writes the problems to stderr; ends with exit code 2 if there are any."""
     for problem in problems:
         print(f"lab: {problem}", file=sys.stderr)

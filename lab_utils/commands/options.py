@@ -9,12 +9,11 @@ LanguageModel = Annotated[
     str,
     typer.Option(
         metavar="NAME",
-        help="english, none, or a file of a character model; auto: LAB_LANGUAGE_MODEL's, or "
-        "english.",
+        help="english, none, or a character model file; auto: LAB_LANGUAGE_MODEL, or english.",
     ),
 ]
 
 Model = Annotated[
     Path | None,
-    typer.Option(help="TorchScript file; else LAB_MODEL's, the one fetched last, or the packaged."),
+    typer.Option(help="TorchScript file. Default: LAB_MODEL, the last fetched, or the packaged."),
 ]

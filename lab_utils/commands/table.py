@@ -42,6 +42,7 @@ COMMANDS = {
     "profile": profile,
     "wandb-server": tracking.wandb_server,
     "notebooks": notebooks.app,
+    "publish": notebooks.publish,
     "service": service.app,
     "deploy": deploy.app,
 }

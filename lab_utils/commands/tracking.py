@@ -8,14 +8,14 @@ import typer
 
 def wandb_server(
     folder: Annotated[
-        Path | None, typer.Option(help="Where it keeps its data (default: .lab/wandb).")
+        Path | None, typer.Option(help="Folder for its data. Default: .lab/wandb.")
     ] = None,
     host: Annotated[
-        str, typer.Option(help="Address to listen on; another one opens it to the network.")
+        str, typer.Option(help="Address to listen on; any other opens it to the network.")
     ] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free port.")] = 8080,
 ) -> None:
-    """Serve the lab's own tracker, which the wandb SDK takes for W&B.
+    """Serve the lab's own tracker, which the wandb SDK can use instead of W&B.
 
     Prints the page's address and the two variables that point other programs to it. Notebooks don't
     need it: they start their own server over the same data.

@@ -1,8 +1,8 @@
-"""`python -m lab_utils.doctor`: the report, also where `lab` lacks the packages to start."""
+"""`python -m lab_utils.doctor`: the report, also if `lab` lacks the packages to start."""
 
 import sys
 
-from lab_utils.doctor.examination import examine, exit_code, report
+from lab_utils.doctor import examine, exit_code, report
 
 findings = examine()
 print(report(findings))

@@ -16,7 +16,7 @@ from text_recognizer.places import project_folder
 
 
 def model_path() -> Path:
-    """The file that is read with; the packaged one may not be there yet."""
+    """The file that reads; the packaged one may not be there yet."""
     if named := os.environ.get("LAB_MODEL"):
         return Path(named)
     fetched = fetched_model_path()
@@ -34,7 +34,7 @@ def check_weights() -> Finding:
 
 
 def check_model(told: Told) -> Finding:
-    """The TorchScript file that is read with: there, of these weights and this code, and loads."""
+    """The TorchScript file that reads: is it there, current, and does it load?"""
     path = model_path()
     if named := os.environ.get("LAB_MODEL"):
         if not path.is_file():
@@ -43,15 +43,16 @@ def check_model(told: Told) -> Finding:
     else:
         remedy = "lab compile"
         if not path.is_file():
-            return note("model", f"{path} is not made yet", f"{remedy}, or the first use does it")
+            return note(
+                "model", f"{path} is not compiled yet", f"{remedy}, or the first use compiles it"
+            )
     if told.model:
         return fix("model", told.model, remedy)
     if told.error:
-        return note("model", f"{path} was not loaded, since torch does not start", "see torch")
+        return note("model", f"{path} was not loaded, since PyTorch does not start", "see torch")
     if path == compiled_model_path() and not is_current(path):
-        return note(
-            "model", f"{path} is older than its code", f"{remedy}, or the first use does it"
-        )
+        found = f"{path} is older than its code"
+        return note("model", found, f"{remedy}, or the first use compiles it")
     return ok("model", f"{path} loads")
 
 
@@ -68,14 +69,14 @@ def check_torch(told: Told) -> Finding:
 
 
 def check_fonts() -> Finding:
-    """The handwriting fonts, which made pages need."""
+    """The handwriting fonts, which generated pages need."""
     from text_recognizer.pages import fonts
 
     names = fonts.TRAINING_FONTS + fonts.UNSEEN_FONTS
     missing = [name for name in names if not fonts.font_path(name).is_file()]
     if missing:
         count = f"{len(missing)} of {len(names)} are not in {fonts.fonts_folder()}"
-        return note("fonts", count, "lab fonts (needs npm); making pages asks for them")
+        return note("fonts", count, "lab fonts (needs npm), before you generate pages")
     return ok("fonts", f"{len(names)} in {fonts.fonts_folder()}")
 
 
@@ -87,27 +88,24 @@ def check_emulator() -> Finding:
     try:
         architecture = machine()
     except ServiceError as error:
-        return note("emulator", str(error), "lab demo serves the model without it")
+        return note("emulator", str(error), "lab demo works without it")
     path = cached_path(architecture)
     if not path.exists():
-        return note("emulator", "it is not fetched yet", "lab service lambda fetches it (network)")
+        return note("emulator", "not downloaded yet", "lab service lambda downloads it (network)")
     if hashlib.sha256(path.read_bytes()).hexdigest() != SHA256[architecture]:
-        return note("emulator", f"{path} is not whole", "lab service lambda fetches it again")
+        return note("emulator", f"{path} is incomplete", "lab service lambda downloads it again")
     return ok("emulator", str(path))
 
 
 def check_handwriting() -> Finding:
-    """The real handwriting, which is no part of the project."""
+    """The real handwriting, which is not part of the project."""
     from text_recognizer.pages.handwriting import HandwritingMissingError, handwriting_folder
 
     try:
         return ok("handwriting", str(handwriting_folder()))
     except HandwritingMissingError:
-        return note(
-            "handwriting",
-            "the real handwriting is not here; sample pages and fonts do without",
-            "for a long training, point LAB_HANDWRITING at its folder",
-        )
+        found = "the real handwriting is not here; sample pages and fonts don't need it"
+        return note("handwriting", found, "for a long training, set LAB_HANDWRITING to its folder")
 
 
 def _short(text: str) -> str:

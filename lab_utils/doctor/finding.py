@@ -1,11 +1,11 @@
-"""What a look at one thing found: a mark that reads without colour, a fact, and what to do."""
+"""The result of one check: a mark that reads without colour, a fact, and what to do."""
 
 from dataclasses import dataclass
 from typing import Literal
 
 Mark = Literal["ok", "note", "fix"]
-"""note: the lab runs, and something that it can use is missing, or is made when it is needed.
-fix: `lab run`, or something else that needs no account, does not work so."""
+"""note: the lab runs, but something optional is missing, or will be created when it is needed.
+fix: `lab run`, or something else that needs no account, does not work."""
 
 
 @dataclass(frozen=True)
@@ -13,11 +13,11 @@ class Finding:
     """One line of the report."""
 
     check: str
-    """What was looked at."""
+    """What was checked."""
     mark: Mark
     found: str
     remedy: str = ""
-    """What to do, a command where there is one; empty for ok alone."""
+    """What to do, a command if there is one; empty only for ok."""
 
 
 def ok(check: str, found: str) -> Finding:

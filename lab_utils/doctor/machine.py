@@ -12,7 +12,7 @@ from text_recognizer.places import lab_folder
 
 GIB = 2**30
 LEAST_MEMORY, ENOUGH_MEMORY = 1.0, 3.0
-"""GiB that are free: for `lab run`, and for the notebooks and the tests beside each other."""
+"""GiB free: for `lab run`, and for notebooks and tests at the same time."""
 LEAST_DISK, ENOUGH_DISK = 0.5, 5.0
 """GiB: for what `lab run` writes, and for caches, a training and an image."""
 
@@ -22,7 +22,7 @@ PORTS = {
     9000: "lab service lambda",
     9100: "lab service ray",
 }
-"""The ports of commands where none is named: a test compares them with the commands' own."""
+"""The default ports of commands: a test compares them with the commands' own."""
 
 _CGROUP = Path("/sys/fs/cgroup")
 _HOME = (".config/wandb", ".cache/wandb", ".local/share/wandb", ".config/ngrok", ".ngrok2")
@@ -32,7 +32,9 @@ def check_memory() -> Finding:
     """Memory that programs can still have, within the container's limit."""
     free = free_memory()
     if free is None:
-        return note("memory", "how much is free cannot be told here", "have 3 GiB free")
+        return note(
+            "memory", "this system does not say how much is free", "make sure that 3 GiB are free"
+        )
     found = f"{free:.1f} GiB are free"
     if free < LEAST_MEMORY:
         return fix("memory", found, f"end other programs: `lab run` needs {LEAST_MEMORY:.0f} GiB")
@@ -42,13 +44,13 @@ def check_memory() -> Finding:
 
 
 def free_memory() -> float | None:
-    """GiB, or None where the system does not tell (Linux does)."""
+    """GiB, or None if the system does not report it (Linux does)."""
     found = []
     with suppress(OSError, ValueError, IndexError):
         lines = Path("/proc/meminfo").read_text().splitlines()
         [available] = [line.split()[1] for line in lines if line.startswith("MemAvailable:")]
         found.append(int(available) * 1024 / GIB)
-    with suppress(OSError, ValueError):  # "max" where the container has no limit
+    with suppress(OSError, ValueError):  # "max" if the container has no limit
         limit = int((_CGROUP / "memory.max").read_text())
         used = int((_CGROUP / "memory.current").read_text())
         stat = (line.split() for line in (_CGROUP / "memory.stat").read_text().splitlines())
@@ -62,12 +64,12 @@ def check_folder() -> Finding:
     folder = lab_folder()
     existing = _existing(folder)
     if not existing.is_dir() or not os.access(existing, os.W_OK | os.X_OK):
-        return fix("folder", f"{folder} cannot be written", "name another folder in LAB_HOME")
-    return ok("folder", f"all is kept in {folder}")
+        return fix("folder", f"{folder} is not writable", "set LAB_HOME to another folder")
+    return ok("folder", f"everything is written to {folder}")
 
 
 def check_disk() -> Finding:
-    """Room on the disk of that folder."""
+    """Space on the disk of that folder."""
     free = shutil.disk_usage(_existing(lab_folder())).free / GIB
     found = f"{free:.1f} GiB are free"
     if free < LEAST_DISK:
@@ -78,14 +80,12 @@ def check_disk() -> Finding:
 
 
 def check_ports() -> list[Finding]:
-    """The ports that commands take when none is named; each has another way where it is taken."""
+    """The default ports of commands; one that is taken comes with another way."""
     taken = [port for port in PORTS if not _is_free(port)]
     if not taken:
         return [ok("ports", f"{', '.join(map(str, PORTS))} are free")]
     return [
-        note(
-            "ports", f"{port}, which `{PORTS[port]}` would use, is taken", f"{PORTS[port]} --port 0"
-        )
+        note("ports", f"{port}, the port of `{PORTS[port]}`, is taken", f"{PORTS[port]} --port 0")
         for port in taken
     ]
 
@@ -96,26 +96,25 @@ def check_gpu(told: Told) -> Finding:
         return ok("gpu", f"{', '.join(told.gpus)} (CUDA {told.cuda})")
     driver = shutil.which("nvidia-smi") is not None or Path("/dev/nvidiactl").exists()
     if driver and told.torch and told.cuda is None:
-        return note(
-            "gpu",
-            f"one may be here, but PyTorch {told.torch} is built for CPUs",
-            "install PyTorch's CUDA build to use it",
-        )
+        found = f"there may be one, but PyTorch {told.torch} is built for CPUs"
+        return note("gpu", found, "install PyTorch's CUDA build to use it")
     if driver and told.torch:
-        return note("gpu", "PyTorch finds none, with a driver installed", "look at `nvidia-smi`")
-    return ok("gpu", "none: all runs on the CPU")
+        return note(
+            "gpu", "a driver is installed, but PyTorch finds no GPU", "look at `nvidia-smi`"
+        )
+    return ok("gpu", "none: everything runs on the CPU")
 
 
 def check_home() -> Finding:
-    """What the tools that the lab uses would leave in the home folder without it."""
+    """What wandb and ngrok leave in the home folder if they run outside the lab."""
     there = [f"~/{name}" for name in _HOME if (Path.home() / name).exists()]
     if there:
         return note(
             "home",
-            f"{', '.join(there)} is from another program; the lab writes nothing there",
-            f"leave it, or look what it is: ls -A {there[0]}",
+            f"{', '.join(there)}: from another program; the lab writes nothing there",
+            f"keep it, or see what it is: ls -A {there[0]}",
         )
-    return ok("home", "nothing of wandb or ngrok lies in the home folder")
+    return ok("home", "wandb and ngrok have left nothing in the home folder")
 
 
 def _existing(path: Path) -> Path:

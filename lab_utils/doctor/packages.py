@@ -1,6 +1,6 @@
-"""The interpreter and its packages: what the project asks for, against what is installed.
+"""The interpreter and its packages: what the project needs, and what is installed.
 
-Read from the packages' metadata, so that one that cannot be imported is looked at all the same.
+Read from the packages' metadata, so that packages which cannot be imported are checked as well.
 """
 
 import re
@@ -29,16 +29,18 @@ def check_python(version: tuple[int, ...] = tuple(sys.version_info[:3])) -> Find
         return note(
             "python",
             f"{shown}; constraints.txt was tested with 3.11",
-            "make test PYTHON=python3.11 where something does not work",
+            "if something does not work: make test PYTHON=python3.11",
         )
-    where = "an environment" if sys.prefix != sys.base_prefix else "no environment of its own"
-    return ok("python", f"{shown}, in {where}")
+    where = "a virtual environment" if sys.prefix != sys.base_prefix else "the system's Python"
+    return ok("python", f"{shown}, {where}")
 
 
 def check_packages() -> list[Finding]:
     """The base installation, the versions, and the extras."""
     if not (project_folder() / "pyproject.toml").is_file():
-        return [note("packages", "the project's files are not here", "run it in the checkout")]
+        return [
+            note("packages", "the project's files are not here", "run `lab doctor` in the checkout")
+        ]
     base = [look_up(line) for line in project.dependencies()]
     extras = {
         name: [found for line in lines if (found := look_up(line))]
@@ -68,7 +70,7 @@ def _versions(packages: Iterable[Package]) -> Finding:
         if _plain(one.installed) != _plain(version := tested[_canonical(one.name)])
     ]
     if other:
-        return note("versions", _listed(other), f"{_INSTALL} . brings the tested ones")
+        return note("versions", _listed(other), f"{_INSTALL} . installs the tested ones")
     return ok("versions", f"{len(there)} packages are as in constraints.txt")
 
 
@@ -94,7 +96,7 @@ def _canonical(name: str) -> str:
 
 
 def _plain(version: str | None) -> str:
-    """Without what says how it was built: 2.13.0+cpu is 2.13.0."""
+    """Without the build label: 2.13.0+cpu is 2.13.0."""
     return (version or "").partition("+")[0]
 
 

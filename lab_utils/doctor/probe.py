@@ -1,6 +1,6 @@
-"""What only PyTorch can tell: does it start, does the model load, is there a GPU.
+"""What only PyTorch can answer: does it start, does the model load, is there a GPU.
 
-In a process of its own, beside the other looks: a PyTorch that crashes or hangs is found, too.
+A separate process, so that a PyTorch that crashes or hangs is found too.
 """
 
 import json
@@ -39,7 +39,7 @@ print(json.dumps(told))
 
 @dataclass(frozen=True)
 class Told:
-    """What the process said before it ended."""
+    """What the process reported."""
 
     torch: str | None = None
     """PyTorch's version."""
@@ -52,38 +52,26 @@ class Told:
     """Why PyTorch did not start."""
 
 
-class Probe:
-    """The process, started at once; `told` waits for it.
+def ask_torch(model: Path | None, program: str = _CODE, seconds: float = SECONDS) -> Told:
+    """Runs the process; one that takes longer than `seconds` is ended.
 
     Args:
         model: TorchScript file to load; None to load none.
+        program: the Python code to run.
     """
-
-    def __init__(self, model: Path | None, command: tuple[str, ...] = ()) -> None:
-        self._process = subprocess.Popen(
-            [*(command or (sys.executable, "-B", "-c", _CODE)), *([str(model)] if model else [])],
+    try:
+        done = subprocess.run(
+            [sys.executable, "-B", "-c", program, *([str(model)] if model else [])],
             cwd=project_folder(),
             env=os.environ | {"OMP_NUM_THREADS": "1"},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             text=True,
+            timeout=seconds,
         )
-
-    def told(self, seconds: float = SECONDS) -> Told:
-        """Waits until the process has ended; one that takes longer is ended."""
-        try:
-            out, _ = self._process.communicate(timeout=seconds)
-            return Told(**json.loads(out.splitlines()[-1]))
-        except subprocess.TimeoutExpired:
-            return Told(error=f"it did not answer within {seconds:.0f} s")
-        except (ValueError, IndexError, TypeError):
-            return Told(error=f"its process ended with code {self._process.returncode}")
-        finally:
-            self.close()
-
-    def close(self) -> None:
-        """Ends the process where it still runs."""
-        if self._process.poll() is None:
-            self._process.kill()
-            self._process.communicate()
+        return Told(**json.loads(done.stdout.splitlines()[-1]))
+    except subprocess.TimeoutExpired:
+        return Told(error=f"no answer within {seconds:.0f} s")
+    except (ValueError, IndexError, TypeError):
+        return Told(error=f"its process ended with code {done.returncode}")

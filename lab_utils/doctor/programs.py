@@ -14,16 +14,13 @@ def check_browser() -> Finding:
     path = next(filter(None, map(shutil.which, (named,) if named else CHROMIUM)), None)
     if path is None:
         found = f"CHROMIUM names {named}, which is not there" if named else "no Chromium"
-        return note(
-            "browser",
-            f"{found}; its tests are skipped",
-            "apt-get install chromium, or set CHROMIUM",
-        )
+        found = f"{found}; tests that need it are skipped"
+        return note("browser", found, "apt-get install chromium, or set CHROMIUM")
     return ok("browser", path)
 
 
 def check_ssh() -> Finding:
-    """OpenSSH, for a public link through a host of one's own."""
+    """OpenSSH, for a public link through your own host."""
     path = shutil.which("ssh")
     if path is None:
         return note("ssh", "no OpenSSH for `lab tunnel --ssh`", "apt-get install openssh-client")
@@ -45,29 +42,23 @@ def check_ngrok() -> Finding:
     named = os.environ.get(AGENT_VARIABLE)
     path = named or cached_agent()
     if named and not os.path.isfile(named):
-        return note(
-            "ngrok",
-            f"{AGENT_VARIABLE} names {named}, which is not there",
-            f"unset {AGENT_VARIABLE}",
-        )
+        found = f"{AGENT_VARIABLE} names {named}, which is not there"
+        return note("ngrok", found, f"unset {AGENT_VARIABLE}")
     if not os.path.isfile(path):
-        return note("ngrok", "its agent is not fetched yet", "lab tunnel fetches it (network)")
+        return note("ngrok", "its agent is not downloaded yet", "lab tunnel downloads it (network)")
     if not os.access(path, os.X_OK):
-        return note("ngrok", f"its agent {path} may not be executed", f"chmod +x '{path}'")
+        return note("ngrok", f"its agent {path} is not executable", f"chmod +x '{path}'")
     return ok("ngrok", str(path))
 
 
 def check_token() -> Finding:
-    """ngrok's token: whether there is one, and nothing of it."""
+    """Whether there is an ngrok token; it is never shown."""
     from lab_utils.tunnel.token import TOKEN_PAGE, VARIABLE, is_token
 
     token = os.environ.get(VARIABLE, "").strip()
     if not token:
-        return note(
-            "token",
-            f"{VARIABLE} is not set; `lab tunnel` asks for a token",
-            f"set it to the one from {TOKEN_PAGE}, or use lab tunnel --ssh user@host",
-        )
+        remedy = f"set it to the one from {TOKEN_PAGE}, or use lab tunnel --ssh user@host"
+        return note("token", f"{VARIABLE} is not set; `lab tunnel` asks for a token", remedy)
     if not is_token(token):
         return note("token", f"{VARIABLE} does not hold a token", f"copy yours from {TOKEN_PAGE}")
-    return ok("token", f"{VARIABLE} is set (not shown, not tried)")
+    return ok("token", f"{VARIABLE} is set (not shown, not tested)")

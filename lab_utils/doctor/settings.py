@@ -1,4 +1,4 @@
-"""Variables of the environment that keep the lab, or a library that it uses, from working."""
+"""Environment variables that stop the lab, or a library that it uses, from working."""
 
 import importlib.util
 import os
@@ -15,11 +15,11 @@ def check_wandb() -> Finding:
     """The variables of the wandb SDK."""
     if (found := settings.problem()) is not None:
         return fix("wandb", *found)
-    return ok("wandb", "no variable keeps runs from the tracker")
+    return ok("wandb", "no variable stops runs from reaching the tracker")
 
 
 def check_proxies() -> Finding:
-    """The proxies that what goes out passes through; addresses may hold passwords."""
+    """The proxies for outgoing requests; their addresses may contain passwords."""
     named = [name for name in PROXIES if os.environ.get(name) or os.environ.get(name.lower())]
     if not named:
         return ok("proxies", "none are set")
@@ -30,7 +30,7 @@ def check_proxies() -> Finding:
         return fix("proxies", found, "pip install socksio, or unset it")
     return note(
         "proxies",
-        f"{', '.join(named)}: only what leaves this machine goes through it",
+        f"{', '.join(named)}: used only for requests that leave this machine",
         "NO_PROXY=localhost,127.0.0.1 if something local can't be reached",
     )
 
@@ -40,9 +40,9 @@ def check_threads() -> Finding:
     try:
         check_thread_settings()
     except RecognizerError as error:
-        return fix("threads", str(error), "set it so, or unset it")
+        return fix("threads", str(error), "change it, or unset it")
     waits = os.environ.get("OMP_WAIT_POLICY", "passive")
     if waits.strip().lower() == "active":
-        found = "OMP_WAIT_POLICY=active: threads spin, which is slow beside other programs"
+        found = "OMP_WAIT_POLICY=active: threads spin, which is slow next to other programs"
         return note("threads", found, "unset OMP_WAIT_POLICY")
     return ok("threads", "threads sleep while they wait for each other")

@@ -1,4 +1,4 @@
-"""The tracker that runs would be logged to: W&B's, or the lab's own with its data."""
+"""The tracker that runs are logged to: W&B's, or the lab's own with its data."""
 
 import os
 import sqlite3
@@ -13,12 +13,11 @@ DATABASE = "tracking.sqlite"
 
 
 def check_tracker() -> Finding:
-    """Which tracker it would be; of the lab's own, whether its database can be read."""
+    """Which tracker is used; for the lab's own, whether its database can be read."""
     if environment.has_real_key():
         address = os.environ.get("WANDB_BASE_URL", "https://wandb.ai")
-        return ok(
-            "tracker", f"{_shown(address)}, since WANDB_API_KEY is set (not shown, not tried)"
-        )
+        found = f"{_shown(address)}, since WANDB_API_KEY is set (not shown, not tested)"
+        return ok("tracker", found)
     folder = environment.tracker_folder() or lab_folder() / "wandb"
     database = folder / DATABASE
     if not database.exists():
@@ -26,19 +25,16 @@ def check_tracker() -> Finding:
     try:
         runs = _count_runs(database)
     except (sqlite3.Error, OSError) as error:
-        return fix(
-            "tracker",
-            f"the lab's own cannot read {database} ({error})",
-            f"move it away: mv '{folder}' '{folder}-broken'",
-        )
+        found = f"the lab's own cannot read {database} ({error})"
+        return fix("tracker", found, f"move it away: mv '{folder}' '{folder}-broken'")
     if not os.access(folder, os.W_OK):
         return fix("tracker", f"the lab's own cannot write {folder}", f"chmod u+w '{folder}'")
     return ok("tracker", f"the lab's own, {runs} runs in {folder}")
 
 
 def _count_runs(database: Path) -> int:
-    # Where no server runs, it is opened as a file that nobody writes, so that nothing is written
-    # beside it; SQLite would make the files of its write-ahead log.
+    # If no server runs, it is opened as immutable. Otherwise SQLite would create the files of its
+    # write-ahead log next to it.
     in_use = database.with_name(f"{DATABASE}-wal").exists()
     address = f"{database.absolute().as_uri()}?mode=ro{'' if in_use else '&immutable=1'}"
     with closing(sqlite3.connect(address, uri=True, timeout=1)) as connection:
@@ -47,6 +43,6 @@ def _count_runs(database: Path) -> int:
 
 
 def _shown(address: str) -> str:
-    """Without the user and the password that an address may hold."""
+    """Without the user and the password that an address may contain."""
     scheme, mark, rest = address.partition("://")
     return f"{scheme}{mark}{rest.rpartition('@')[2]}"

@@ -1,7 +1,7 @@
-"""What the checks of exercises share: one module of checks a notebook, one function an exercise.
+"""What the checks of exercises share: a module of checks per notebook, a function per exercise.
 
-A check calls the student's function on inputs of its own, seeded, and says what is wrong and what
-to look at, never the answer. If everything is right it returns what now holds, and `check` prints
+A check calls the student's function on its own seeded inputs, and says what is wrong and what to
+look at, never the answer. If everything is right it returns what now holds, and `check` prints
 that as one line that is always the same.
 """
 
@@ -59,7 +59,7 @@ class Answer:
         except _TimeIsUp:
             raise _Stopped(
                 f"{self.name} took longer than {self._call_seconds:g} s for one call, or its "
-                "calls together took too long: look for a loop that never ends."
+                "calls together took too long: look for an endless loop."
             ) from None
         except SystemExit:
             raise _Stopped(f"{self.name} called sys.exit(): return the result instead.") from None
@@ -142,7 +142,7 @@ def expect_raises(
 ) -> BaseException:
     """The error of the type `wanted` with which the student's function stops.
 
-    Raises CheckFailed, which tells `when` and `why`, if it does not.
+    Raises CheckFailed, which says `when` and `why`, if it does not.
     """
     name, why = name_of(function), f": {why}" if why else ""
     try:
@@ -165,8 +165,8 @@ def expect(right: bool, message: str) -> None:
 def expect_type(result: Any, wanted: type | tuple[type, ...], name: str) -> Any:
     """The result as one of the wanted types.
 
-    Scalars of NumPy and PyTorch become Python's, also within lists and tuples, and a list does for
-    a tuple and the other way round. Raises CheckFailed if the result is of another type.
+    Scalars of NumPy and PyTorch become Python's, also within lists and tuples, and lists and
+    tuples are accepted for each other. Raises CheckFailed if the result is of another type.
     """
     kinds = wanted if isinstance(wanted, tuple) else (wanted,)
     if not isinstance(result, kinds):

@@ -14,38 +14,48 @@ BEGIN, END = "### BEGIN SOLUTION", "### END SOLUTION"
 
 def official_function(module: str, name: str) -> Callable:
     """The solution of the exercise `name` of a lesson. Raises CheckFailed if there is none."""
-    paths = sorted((PROJECT / "notebooks" / "source").glob(f"[0-9][0-9]_{module}.py"))
-    cells = paths[0].read_text(encoding="utf-8").split("\n# %%") if paths else []
-    for cell in cells:
-        code = "\n".join(cell.split("\n")[1:])
-        if f"\ndef {name}(" in f"\n{code}" and BEGIN in code:
-            text = f"{_imports(cells, code)}\n{code}"
-            file = f"<official {name}>"
-            # As IPython does: torch.jit.script reads a function's text.
-            linecache.cache[file] = (len(text), None, text.splitlines(keepends=True), file)
-            names: dict = {"__name__": f"lab_utils.lessons.{module}.official"}
-            exec(compile(text, file, "exec"), names)
-            return names[name]
-    raise CheckFailed(f"There is no exercise {name!r} in this notebook: look at its spelling.")
+    imports = ""
+    for path in (PROJECT / "notebooks" / "source").glob(f"[0-9][0-9]_{module}.py"):
+        for cell in path.read_text(encoding="utf-8").split("\n# %%"):
+            kind, _, code = cell.partition("\n")
+            if f"\ndef {name}(" in f"\n{code}" and BEGIN in code:
+                return _function(module, name, f"{imports}{code}")
+            if "[markdown]" not in kind and BEGIN not in code:
+                imports += imports_of(code)
+    raise CheckFailed(f"There is no exercise {name!r} in this notebook: check the spelling.")
 
 
-def _imports(cells: list[str], code: str) -> str:
-    """The import statements of the code cells that bind a name which `code` uses."""
-    used = {node.id for node in ast.walk(ast.parse(code)) if isinstance(node, ast.Name)}
-    found = []
-    for cell in cells:
-        kind, _, text = cell.partition("\n")
-        if "[markdown]" in kind or BEGIN in text or not text.strip():
-            continue
-        code = re.sub(r"^( *)[!%].*$", r"\1pass", text, flags=re.MULTILINE)
-        try:
-            statements = ast.parse(code).body
-        except SyntaxError:
-            continue
-        found += [
-            ast.unparse(one)
-            for one in statements
-            if isinstance(one, ast.Import | ast.ImportFrom)
-            and used & {(a.asname or a.name).split(".")[0] for a in one.names}
-        ]
-    return "\n".join(found)
+def _function(module: str, name: str, text: str) -> Callable:
+    names: dict = {"__name__": f"lab_utils.lessons.{module}.official"}
+    run_with_source(text, f"<official {name}>", names)
+    return names[name]
+
+
+def run_with_source(text: str, file: str, names: dict) -> None:
+    """Runs code so that its source is found, as IPython does: torch.jit.script and tracebacks
+    read it.
+
+    Args:
+        file: a name for the text, in angle brackets.
+        names: the namespace to run it in.
+    """
+    linecache.cache[file] = (len(text), None, text.splitlines(keepends=True), file)
+    exec(compile(text, file, "exec", dont_inherit=True), names)
+
+
+def without_magics(code: str) -> str:
+    """Code of a cell with `pass` in place of `!command` and `%magic` lines."""
+    return re.sub(r"^([ \t]*)[!%].*$", r"\1pass", code, flags=re.MULTILINE)
+
+
+def imports_of(code: str) -> str:
+    """The import statements at the top level of a cell's code, one a line; none of broken code."""
+    try:
+        statements = ast.parse(without_magics(code)).body
+    except SyntaxError:
+        return ""
+    return "".join(
+        f"{ast.unparse(statement)}\n"
+        for statement in statements
+        if isinstance(statement, ast.Import | ast.ImportFrom)
+    )

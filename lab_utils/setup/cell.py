@@ -1,7 +1,7 @@
 """The text of the set-up cell, the same in all notebooks, and of a notebook's Colab badge.
 
-A notebook opened on Colab lies there alone and can import nothing of the lab, so
-`lab notebooks build` writes out the cell, with the repository's address and tag.
+A notebook opened on Colab comes without the lab and can import nothing of it, so
+`lab notebooks build` writes the whole cell, with the repository's address and tag.
 """
 
 from lab_utils.setup import project

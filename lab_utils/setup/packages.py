@@ -1,7 +1,7 @@
-"""What the notebooks need and this Python lacks, and pip on Colab.
+"""What the notebooks need and this Python lacks, and installing it with pip on Colab.
 
-On Colab the large packages stay at their versions, whatever pip finds: the session has imported
-some of them already, and others that moved would fit these only after a restart.
+On Colab the large packages keep their versions, whatever pip finds: the session has already
+imported some of them, and new versions of others would fit these only after a restart.
 """
 
 import importlib
@@ -18,11 +18,14 @@ from lab_utils.setup import project
 from lab_utils.setup.project import SetupError
 
 NEVER_MOVED = ("torch", "torchvision", "torchaudio", "numpy", "pillow", "ipython", "ipykernel")
-"""Colab's own: where one of these is too old, a newer runtime is the way.
+"""Colab's own: if one of these is too old, choose a newer runtime.
 
-Not all that is installed: Colab's packages don't quite fit each other, and pip would refuse a set
-of pins that disagree.
+Not everything that is installed: Colab's packages don't quite fit each other, and pip would refuse
+pins that disagree.
 """
+
+BOUNDED = ("fastapi", "gradio", "wandb")
+"""Installed in no newer version than the one in constraints.txt."""
 
 
 class Package(NamedTuple):
@@ -87,7 +90,7 @@ def install(root: Path) -> None:
     if missing:
         with tempfile.TemporaryDirectory() as folder:
             pins = Path(folder, "pins.txt")
-            pins.write_text("\n".join(_pins()), encoding="utf-8")
+            pins.write_text("\n".join([*_pins(), *_bounds(root, names)]), encoding="utf-8")
             _pip("--constraint", str(pins), *[gap.line for gap in missing])
     if not command:
         _pip("--no-deps", "--editable", str(root))
@@ -106,7 +109,7 @@ def _refuse_moves(missing: list[Package]) -> None:
         arguments = " ".join(f"'{requirement}'" for requirement in imported)
         raise SetupError(
             f"This session has imported packages that are too old: run `%pip install {arguments}` "
-            "in a cell of its own, then Runtime > Restart session, and run this cell again."
+            "in a separate cell, then Runtime > Restart session, and run this cell again."
         )
 
 
@@ -123,6 +126,12 @@ def _is_imported(gap: Package) -> bool:
 def _pins() -> list[str]:
     installed = {name: installed_version(name) for name in NEVER_MOVED}
     return [f"{name}=={version}" for name, version in installed.items() if version]
+
+
+def _bounds(root: Path, names: list[str]) -> list[str]:
+    """Of the packages to install, the newest tested versions of those that change often."""
+    tested = re.findall(r"(?m)^([\w-]+)==(\S+)", (root / "constraints.txt").read_text())
+    return [f"{one}<={version}" for one, version in tested if one in BOUNDED and one in names]
 
 
 def _pip(*arguments: str) -> None:

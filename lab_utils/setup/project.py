@@ -1,5 +1,5 @@
-"""What pyproject.toml says about the project: the address of the repository, the tag of this
-version, and what the notebooks need."""
+"""What pyproject.toml says about the project: the repository's address, the tag of this version,
+and what the notebooks need."""
 
 import importlib.util
 

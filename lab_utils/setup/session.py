@@ -1,7 +1,7 @@
-"""Makes a running notebook at home in the project: its folder, its imports, its commands.
+"""Prepares a running notebook: the project's folder, its imports and its commands.
 
-Everything can be done twice, and what is printed is the same on every machine, because stored
-notebooks are compared with it.
+Running it twice is fine. It prints the same on every machine, because stored notebooks are compared
+with that.
 """
 
 import os
@@ -24,7 +24,7 @@ def prepare() -> None:
 
     Changes to the project's folder, puts this at the front of `sys.path` and the `lab` command's
     folder at the front of PATH. On Colab it also installs what is missing; elsewhere it installs
-    nothing. Raises SetupError, with the command that helps, where something can't be had.
+    nothing. Raises SetupError, with the command that helps, if something is missing.
     """
     if sys.version_info < OLDEST_PYTHON:
         raise SetupError(
@@ -36,7 +36,7 @@ def prepare() -> None:
     sys.path[:] = dict.fromkeys([str(root), *sys.path])
     _lead_path_with(sysconfig.get_path("scripts"))
     keep_home_clean()
-    # Gradio's `launch` asks 127.0.0.1 whether the app is there; a proxy could not say.
+    # Gradio's `launch` asks 127.0.0.1 whether the app is there; a proxy can't reach it.
     keep_local_direct()
     # tqdm warns at import that it can't draw a widget; it draws its bar as text, which is right.
     warnings.filterwarnings("ignore", message="IProgress not found")

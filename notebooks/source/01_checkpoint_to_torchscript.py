@@ -14,20 +14,21 @@
 # **You will learn**
 #
 # - what a training checkpoint holds, and how little of it inference needs;
-# - why a checkpoint from a stranger is a program, and which file is not;
+# - why loading a checkpoint can run code, and which file format can't;
 # - why a traced recognizer silently returns wrong text, and a scripted one does not;
-# - how to prove that a compiled model says what the original says;
+# - how to show that a compiled model gives the same results as the original;
 # - how to load it with only PyTorch, and what comes after TorchScript.
 
 # %% tags=["setup"]
 # The set-up cell: `lab notebooks build` fills it in.
 
 # %% [markdown]
-# ## What comes out in the end
+# ## What you will end up with
 #
-# Training leaves a *checkpoint*: a file to go on training from. A service wants something else: one
-# file that it loads and asks. This lab's recognizer is such a file. Here it is made from the
-# [packaged weights](../data/weights/README.md), loaded, and given a page.
+# Training leaves behind a *checkpoint*, a file to resume training from. A service needs something
+# else: one file that it loads once and sends pages to. This lab's recognizer is such a file. The
+# next cell makes it from the [packaged weights](../data/weights/README.md), loads it, and reads a
+# page with it.
 
 # %%
 from pathlib import Path
@@ -55,10 +56,10 @@ show(
 )
 
 # %% [markdown]
-# `language_model="none"` uses the network by itself. (The lab's commands and services also ask
-# what English looks like; [notebook 03](03_paragraph_text_recognizer.ipynb) comes to that.)
+# `language_model="none"` uses the network by itself. (The lab's commands and services also use a
+# language model of English; [notebook 03](03_paragraph_text_recognizer.ipynb) explains it.)
 #
-# In the next hour you make such a file yourself, from a checkpoint of your own training run, and
+# In this notebook you make such a file yourself, from a checkpoint of your own training run, and
 # find out what each step is for.
 
 # %% [markdown]
@@ -66,8 +67,8 @@ show(
 #
 # First you need one. `train_briefly` trains the line reader, the network that reads one line of
 # handwriting, for three steps on a few lines of the sample pages. That is far too short to learn
-# anything, but it is PyTorch Lightning's real training loop, and the checkpoint is of the kind that
-# a long run leaves.
+# anything, but it is PyTorch Lightning's real training loop, and the checkpoint has the same
+# contents as one from a long run.
 
 # %%
 import torch
@@ -88,12 +89,12 @@ print(*checkpoint, sep=", ")
 #
 # Difficulty ●●●○○ · Importance ●●●○○
 #
-# Given any nesting of dictionaries, lists and tuples, return how many bytes its tensors take in a
-# file that `torch.save` writes.
+# Given any nesting of dictionaries, lists and tuples, return how many bytes its tensors take up in
+# a file written by `torch.save`.
 #
-# There is a catch. A tensor is a *view* of a *storage*, the memory that holds the numbers, and
-# `torch.save` writes storages: each one once, however many tensors look into it, and each one
-# whole, even if a tensor shows a small part of it.
+# There is a catch. A tensor is a *view* of a *storage*, the memory that holds the numbers.
+# `torch.save` writes storages: each one once, however many tensors share it, and each one whole,
+# even if a tensor shows only a small part of it.
 
 # %% tags=["exercise"]
 from typing import Any
@@ -133,10 +134,10 @@ checks.stored_bytes(stored_bytes)
 # %% [markdown]
 # <details><summary>Hint</summary>
 #
-# `tensor.untyped_storage()` is the storage; it knows its address, `data_ptr()`, and its size,
+# `tensor.untyped_storage()` is the storage. It has an address, `data_ptr()`, and a size,
 # `nbytes()`. Two tensors share a storage if the addresses are equal, so collect the sizes in a
-# dictionary by address. Walk through the nesting with recursion, or with a list of values that are
-# still to be looked at.
+# dictionary keyed by address. Walk through the nesting with recursion, or keep a list of values
+# still to visit.
 #
 # </details>
 
@@ -148,9 +149,9 @@ rows = [
 show_table(rows, ["entry", "what it is there for", "bytes of tensors"], "Table 1. The checkpoint.")
 
 # %% [markdown]
-# Two entries hold all the tensors, and the optimizer's is twice as large as the network's. Adam
-# keeps two running means for every weight, of its gradient and of the gradient's square. Without
-# them training could not go on as if it had never stopped. Reading needs neither.
+# Two entries hold all the tensors, and the optimizer's entry is twice as large as the network's.
+# Adam keeps two running means for every weight: of its gradient, and of the gradient's square.
+# Training needs them to resume as if it had never stopped. Reading needs neither.
 
 # %%
 moments = checkpoint["optimizer_states"][0]["state"].values()
@@ -190,9 +191,9 @@ for instruction, argument, _ in pickletools.genops(pickle.dumps(Surprise(), prot
 
 # %% [markdown]
 # Read it from the top: take the function `print` of the module `builtins`, make a tuple of one
-# string, call (`REDUCE`). Nothing in there says "object of the class `Surprise`". A file that calls
-# `print` is a joke; one that calls `os.system` is not. Loading runs it, before you have seen
-# anything of the contents:
+# string, call (`REDUCE`). Nothing there says "object of the class `Surprise`". A file that calls
+# `print` is a joke; one that calls `os.system` is not. Loading the file runs the call before you
+# have seen any of the contents:
 
 # %%
 import io
@@ -204,8 +205,8 @@ loaded = torch.load(stream, weights_only=False)
 print("loaded:", loaded)
 
 # %% [markdown]
-# With `weights_only=True`, the default since PyTorch 2.6, another reader is at work. It knows the
-# few calls that tensors and plain containers need, and refuses all others.
+# With `weights_only=True`, the default since PyTorch 2.6, PyTorch uses a different unpickler. It
+# allows the few calls that tensors and plain containers need, and refuses all others.
 
 # %%
 stream.seek(0)
@@ -216,8 +217,8 @@ except pickle.UnpicklingError as error:
     print(reason.strip().split(". ")[0])
 
 # %% [markdown]
-# The weights that come with this lab are *safetensors* files, which leave no room for a program: a
-# length, a header in JSON with the place of each tensor, and bytes.
+# The weights that come with this lab are *safetensors* files, which have no room for a program: a
+# length, a JSON header with the position of each tensor, and the bytes.
 
 # %%
 import json
@@ -233,9 +234,9 @@ print("head.weight:", header["head.weight"])
 #
 # Difficulty ●○○○○ · Importance ●●●●○
 #
-# In `checkpoint["state_dict"]` the names begin with the attribute in which the training module
-# keeps the network: `reader.head.weight` is the `head.weight` of `ReaderTraining.reader`. Other
-# names may be beside them: a teacher, an average of the weights, metrics.
+# In `checkpoint["state_dict"]` each name begins with the attribute in which the training module
+# keeps the network: `reader.head.weight` is the `head.weight` of `ReaderTraining.reader`. There may
+# be other names too: a teacher, averaged weights, metrics.
 #
 # Given a checkpoint and a prefix such as `"reader."`, return the network's own state dict.
 
@@ -270,14 +271,14 @@ checks.inference_weights(inference_weights)
 # %% [markdown]
 # <details><summary>Hint</summary>
 #
-# A dictionary comprehension with a condition does it. For the names, mind that the prefix may occur
-# in the middle of a name, too, and that `str.lstrip` takes off a *set of characters*, not a prefix.
+# A dictionary comprehension with a condition is enough. Note that the prefix may also occur in the
+# middle of a name, and that `str.lstrip` removes a *set of characters*, not a prefix.
 #
 # </details>
 
 # %% [markdown]
-# Now the network can do without its training. `load_state_dict` is strict: a name too few or too
-# many is an error, so this one line tells that nothing is missing. `save_weights` stores the
+# Now the network no longer needs its training code. `load_state_dict` is strict: a missing or an
+# extra name is an error, so this one line shows that nothing is missing. `save_weights` stores the
 # numbers in half precision.
 
 # %%
@@ -293,20 +294,19 @@ print(f"{checkpoint_path.stat().st_size / 1e6:.1f} MB -> {small.stat().st_size /
 # %% [markdown]
 # ## 3. What inference needs besides weights
 #
-# A sixth of the size, but the file cannot read. Weights are numbers; somebody must know what to
-# compute with them, what to do with a page before, and what the result means.
+# The file is a sixth of the size, but it can't read by itself. Weights are numbers. Some code must
+# define what to compute with them, how to prepare a page, and what the result means.
 #
 # | what | where it is in training | what happens if a service gets it wrong |
 # |---|---|---|
 # | the network's layers | a Python class | the weights do not load |
 # | finding lines, normalizing, cutting strips | more Python | it reads noise |
-# | which number is which character | a list in a module | it reads another text |
+# | which number is which character | a list in a module | it returns a different text |
 # | joining characters and lines | more Python | letters are doubled, lines run together |
 #
 # All of it belongs in the one file. So all of it has to be *one module*: `ParagraphReader` takes
-# pages and returns **tokens**, the numbers of characters, and has the list of characters as an
-# attribute. Build it from the packaged line finder, the network that says where lines are, and your
-# line reader.
+# pages, returns **tokens** (the ids of characters), and has the list of characters as an attribute.
+# Build it from the packaged line finder, the network that finds the lines, and your line reader.
 
 # %%
 from text_recognizer.models.paragraph_reader import ParagraphReader
@@ -329,22 +329,22 @@ def read(module, page):
 print(read(reader, page))
 
 # %% [markdown]
-# (In a batch of one page there is no padding, so `read` need not leave anything out. Exercise 6
-# does it properly.)
+# (A batch of one page has no padding, so `read` doesn't have to skip anything. Exercise 6 handles
+# it properly.)
 #
 # `reader` is still Python: to run it, a service would need this repository in the right version.
-# The next step is a form that PyTorch runs without it.
+# The next step turns it into a form that PyTorch runs without the repository.
 
 # %% [markdown]
 # ## 4. Trace or script
 #
-# PyTorch has two ways to make *TorchScript*, its own small language, of Python.
+# PyTorch can turn Python into *TorchScript*, its own small language, in two ways.
 #
-# - `torch.jit.trace` **runs** the function on an example and writes down each tensor operation.
+# - `torch.jit.trace` **runs** the function on an example and records each tensor operation.
 # - `torch.jit.script` **reads** its source code and translates it, with branches and loops.
 #
-# Both have been deprecated since PyTorch 2.9 and say so at each call. Section 7 comes back to that;
-# here one such warning is shown, and the others are kept out of the outputs.
+# Both have been deprecated since PyTorch 2.9 and warn at each call. Section 7 comes back to that.
+# One such warning is shown here; the others are filtered out.
 
 # %%
 import warnings
@@ -370,8 +370,8 @@ print("--- traced\n" + traced_move.code)
 print("--- scripted\n" + scripted_move.code)
 
 # %% [markdown]
-# The trace has no `if`. The sum of the example was positive, so `x + 1` is what ran, and what ran
-# is all that a trace knows. On another input it is wrong:
+# The trace has no `if`. The sum of the example was positive, so `x + 1` ran, and that is all the
+# trace knows. On another input it is wrong:
 
 # %%
 x = -torch.ones(2)
@@ -385,7 +385,7 @@ show_table(
 # %% [markdown]
 # The recognizer has many such places: how many lines there are, where each one runs, how long it
 # is. The tracer notices when a tensor becomes a Python number, and warns. Trace the whole
-# recognizer on the page of figure 1, which has five lines:
+# recognizer on the page of Figure 1, which has five lines:
 
 # %%
 traced, complaints = routes.traced(reader, page)
@@ -394,7 +394,8 @@ print(complaints[0].split(". ")[0])
 print("The trace reads its own page right:", read(traced, page) == read(reader, page))
 
 # %% [markdown]
-# On its own page, it is perfect. A test with this one page would pass. Now three others:
+# On its own page, the trace is perfect. A test with only this page would pass. Now try three
+# others:
 
 
 # %% tags=["nbval-ignore-output"]
@@ -412,7 +413,7 @@ show_table(
 
 # %% [markdown]
 # Whatever the page, the trace finds five lines or stops with an error. The error is the lucky case.
-# The others look like text, and no exception tells that they are wrong:
+# The other results look like text, and no exception shows that they are wrong:
 
 # %%
 name = "show_font_005.jpg"
@@ -425,12 +426,12 @@ show(
 )
 
 # %% [markdown]
-# Lines are skipped or run into each other, and those that are read are cut off: the trace looks
-# where the lines of its own page were, and no further than they went.
+# Lines are skipped or run into each other, and the ones that are read are cut off: the trace looks
+# only where the lines of its own page were.
 #
 # So this recognizer must be *scripted*. That has a price. TorchScript is a small language with
-# fixed types, and takes no Python that it cannot type. For example, this function, which joins
-# lines of tokens to a text, is plain Python:
+# fixed types, and rejects Python code that it can't type. For example, this function, which joins
+# lines of tokens into a text, is plain Python:
 
 
 # %%
@@ -455,8 +456,8 @@ except RuntimeError as error:
 # Difficulty ●●●○○ · Importance ●●●○○
 #
 # Write `join_lines`, which does the same and can be scripted. The number of lines and the length of
-# each depend on the data, so a trace of it would be wrong. It must also return what `forward` of
-# the recognizer returns for a blank page: an empty tensor of whole numbers.
+# each depend on the data, so a trace of it would be wrong. For a blank page it must return what the
+# recognizer's `forward` returns: an empty tensor of integers.
 
 # %% tags=["exercise"]
 import torch
@@ -492,14 +493,14 @@ checks.join_lines(join_lines)
 # <details><summary>Hint</summary>
 #
 # Start from `join_in_python` and fix one complaint after the other. An empty list needs its type,
-# `text: list[int] = []`, and so does the result of `.tolist()`. A list is no condition; its length
-# compared with 0 is one. There is no `*tokens`, but lists have `append` and `extend`. And of which
-# type is a tensor that is made of an empty list?
+# `text: list[int] = []`, and so does the result of `.tolist()`. A list can't be a condition, but
+# comparing its length with 0 can. There is no `*tokens`, but lists have `append` and `extend`. And
+# what is the dtype of a tensor made from an empty list?
 #
 # </details>
 
 # %% [markdown]
-# The recognizer's own loops are written in this style already. Give its lines to your function, as
+# The recognizer's own loops are already written in this style. Pass its lines to your function, as
 # a script: the result is the text of the page.
 
 # %%
@@ -509,7 +510,7 @@ same = torch.equal(scripted_join(lines, reader.newline, reader.padding), tokens[
 print(f"{len(lines)} lines, joined as in the recognizer: {same}")
 
 # %% [markdown]
-# ## 5. Parity: does it still say the same?
+# ## 5. Parity: does it still give the same results?
 #
 # Scripting the whole recognizer is one call. `script_paragraph_reader` is `torch.jit.script` in
 # evaluation mode, without the warning.
@@ -523,23 +524,23 @@ print(f"the same text on {sum(equal)} of {len(equal)} pages")
 
 # %% [markdown]
 # Equal texts are what counts, but they hide a lot. The line reader gets a **strip**, the picture of
-# one line, goes through it in narrow pieces, the **frames**, and gives each character, or class, a
-# score in each frame. The best class of each frame makes the text, which stays the same while the
-# scores (logits) drift, until one day one letter flips. So one compares the scores, too. Comparing
-# numbers has its own traps: `max(0.0, nan)` is `0.0` in Python, and two tensors of different
-# shapes may be subtracted without an error.
+# one line, goes through it in narrow pieces, the **frames**, and gives each class (character) a
+# score in each frame. The text comes from the best class of each frame. It stays the same while the
+# scores (logits) drift, until one day a letter changes. So compare the scores too. Comparing
+# numbers has its own traps: `max(0.0, nan)` is `0.0` in Python, and subtracting two tensors of
+# different shapes may work without an error.
 
 # %% [markdown]
 # ### Exercise 4: A parity report (15 minutes)
 #
 # Difficulty ●●●○○ · Importance ●●●●●
 #
-# Given two modules and some batches, return on how many batches they say the same, and the largest
-# absolute difference of any two scores. Outputs say the same if the best class is the same in every
-# frame. An output of another shape or dtype than the original's, and a NaN in either output, count
-# as *not* the same and as infinitely different.
+# Given two modules and some batches, return the number of batches on which they agree, and the
+# largest absolute difference between any two scores. Outputs agree if the best class is the same in
+# every frame. If an output's shape or dtype differs from the original's, or either output has a
+# NaN, count the batch as *not* in agreement and the difference as infinite.
 #
-# A module may change its input in place, so give each its own copy.
+# A module may change its input in place, so give each module its own copy.
 
 # %% tags=["exercise"]
 import math
@@ -562,7 +563,7 @@ def parity(
         batches: inputs, which are not changed.
 
     Returns:
-        The number of batches on which both say the same, and the largest absolute difference of
+        The number of batches on which both agree, and the largest absolute difference of
         two scores in all batches as a float, `math.inf` if outputs can't be compared.
     """
     ### BEGIN SOLUTION
@@ -585,15 +586,15 @@ checks.parity(parity)
 # %% [markdown]
 # <details><summary>Hint</summary>
 #
-# Inside the loop, compare shape and dtype first and look for NaN (`isnan().any()`) next; for such a
+# Inside the loop, compare shape and dtype first, then look for NaN (`isnan().any()`). For such a
 # batch set the difference to `math.inf` and `continue`. Only then subtract and take `argmax(2)`.
 # `torch.equal` is false for different shapes; `==` on tensors compares element by element.
 #
 # </details>
 
 # %% [markdown]
-# Your report on the line reader, with the strips of a page. The second row is for comparison: it
-# loads the weights of section 2, which were stored in half precision.
+# Run your report on the line reader, with the strips of a page. The second row is for comparison:
+# it uses the weights from section 2, which were stored in half precision.
 
 # %%
 from text_recognizer.train.sample_lines import sample_lines
@@ -609,31 +610,31 @@ for name, module in {"scripted": scripted.reader, "half precision": halved}.item
     same, largest = parity(line_reader, module, strips)
     rows.append([name, f"{same} of {len(strips)}", f"{largest:.1g}"])
     assert same == len(strips) and (largest > 0) == (name == "half precision")
-columns = ["line reader", "lines that say the same", "largest difference of two scores"]
+columns = ["line reader", "lines that agree", "largest difference of two scores"]
 show_table(rows, columns, "Table 4. Parity with the line reader in Python.")
 
 # %% [markdown]
-# Scripting changes nothing here. Half precision does: the scores move. On these few lines they
-# move too little to change the best class of any frame; on many more lines some will change. That
-# need not be a loss: by the [weights' card](../data/weights/README.md), the packaged weights make
-# as many errors in half precision as in single. But it is *another* model, and a parity report is
-# how you notice that before your users do.
+# Scripting changes nothing here. Half precision does: the scores move. On these few lines they move
+# too little to change the best class of any frame; over many more lines some will change. That
+# isn't necessarily worse: according to the [weights' card](../data/weights/README.md), the packaged
+# weights make as many errors in half precision as in single. But it is a *different* model, and a
+# parity report is how you notice that before your users do.
 
 # %% [markdown]
 # ## 6. One file, loaded with only PyTorch
 #
-# `script_paragraph_reader` hid two calls behind a name. Now make them yourself: what counts in the
-# end is not the script in memory, but the one that comes back out of the file.
+# `script_paragraph_reader` hid two calls behind a name. Now make them yourself. What counts in the
+# end is not the script in memory, but the one loaded back from the file.
 
 # %% [markdown]
 # ### Exercise 5: Compile, save, load (10 minutes)
 #
 # Difficulty ●○○○○ · Importance ●●●●●
 #
-# Script a module with `torch.jit.script`, save it at a path, and return what `torch.jit.load` makes
-# of the file. The file is for inference: it loads as a module in evaluation mode, even if
-# the module that you are given is still in training mode. The file may have been saved by a
-# machine with a GPU, so load it onto the CPU.
+# Script a module with `torch.jit.script`, save it at a path, and return what `torch.jit.load` loads
+# from the file. The file is for inference: it must load in evaluation mode, even if the module you
+# are given is still in training mode. The file may have been saved on a machine with a GPU, so load
+# it onto the CPU.
 
 # %% tags=["exercise"]
 from pathlib import Path
@@ -663,19 +664,19 @@ checks.compile_and_load(compile_and_load)
 # %% [markdown]
 # <details><summary>Hint</summary>
 #
-# `module.eval()` switches the mode and returns the module. The mode goes into the file with the
-# script, so switch before you save. `ScriptModule.save(path)` writes; `torch.jit.load(path,
+# `module.eval()` switches the mode and returns the module. The mode is saved with the script, so
+# switch before you save. `ScriptModule.save(path)` writes; `torch.jit.load(path,
 # map_location="cpu")` reads. Tracing would pass a test with one example and fail the next.
 #
 # </details>
 
 # %% [markdown]
-# Compile the recognizer with it, and put the file's size beside the others.
+# Compile the recognizer with your function, and compare the file's size with the others.
 
 # %%
 script_path = FOLDER / "paragraph_reader.pt"
 loaded = compile_and_load(reader, script_path)
-print("the file reads as the module does:", read(loaded, page) == read(reader, page))
+print("the file reads the same as the module:", read(loaded, page) == read(reader, page))
 finder_path = Path("data/weights/line_finder.safetensors")
 files = {
     "checkpoint": parts,
@@ -686,13 +687,13 @@ files = {
 # %%
 show(
     draw.megabytes(files),
-    "Figure 4. What is trained from, what is served, and what is stored.",
+    "Figure 4. What training resumes from, what is served, and what is stored.",
     "Checkpoint 36 MB, TorchScript 13 MB, safetensors in half precision 7 MB.",
 )
 
 # %% [markdown]
-# The safetensors files are smallest, which is why the repository has those. But TorchScript is the
-# only one of the three that can read. It is a zip archive:
+# The safetensors files are the smallest, which is why the repository stores those. But the
+# TorchScript file is the only one of the three that can read. It is a zip archive:
 
 # %%
 show_table(
@@ -705,16 +706,16 @@ print(draw.code_in_archive(script_path, "paragraph_reader", "forward", lines=14)
 # %% [markdown]
 # That is the `forward` of [paragraph_reader.py](../text_recognizer/models/paragraph_reader.py),
 # translated. Look at the `for` over the lines and at the `if`s: the control flow has survived. Code
-# in an archive is still code, though. Load scripts only from people whom you trust.
+# in an archive is still code, though. Load scripts only from people you trust.
 
 # %% [markdown]
-# ### Exercise 6: Read with what the file has (10 minutes)
+# ### Exercise 6: Read using only the file (10 minutes)
 #
 # Difficulty ●●○○○ · Importance ●●●●○
 #
-# Given a loaded script and one page, return the text. The script brings the meaning of its tokens
-# along: `script.tokens` is the string of each token id, and `script.ignored` lists the ids that
-# leave no trace in a text. Another script may have others, so take nothing for granted.
+# Given a loaded script and one page, return the text. The script says what its tokens mean:
+# `script.tokens` has the string of each token id, and `script.ignored` lists the ids that add
+# nothing to the text. Another script may use other ids, so don't hard-code any.
 
 # %% tags=["exercise"]
 import torch
@@ -744,17 +745,17 @@ checks.page_text(page_text)
 # %% [markdown]
 # <details><summary>Hint</summary>
 #
-# `page[None]` puts a dimension in front. The script returns a row of ids for each page of the
-# batch; you gave it one page. The newlines between the lines are tokens as well, so joining the
-# strings of the ids that are not ignored is all there is to do.
+# `page[None]` adds a dimension in front. The script returns a row of ids for each page of the
+# batch; you gave it one page. The newlines between the lines are tokens as well, so all you have to
+# do is join the strings of the ids that are not ignored.
 #
 # </details>
 
 # %% [markdown]
-# Now the proof. The next cell writes a program with your function in it, and runs it in another
-# process. There, `text_recognizer` and `pytorch_lightning` cannot be imported: what is written as
-# `None` in `sys.modules` is "not found". If the script needed anything of this repository, it would
-# stop.
+# Now the proof. The next cell writes a program that contains your function, and runs it in another
+# process. There, `text_recognizer` and `pytorch_lightning` can't be imported: a module set to
+# `None` in `sys.modules` is "not found". If the script needed anything from this repository, it
+# would stop with an error.
 
 # %%
 import inspect
@@ -776,24 +777,25 @@ print(subprocess.run(command, check=True, capture_output=True, text=True).stdout
 
 # %% [markdown]
 # One file, one dependency, and it reads. This is what the rest of the lab deploys. `lab compile`
-# makes it from the packaged weights, and the class `ParagraphTextRecognizer` is a shell around your
-# `page_text`: it adds all kinds of images, batches, error messages and the language model.
+# makes it from the packaged weights, and the class `ParagraphTextRecognizer` is a wrapper around
+# your `page_text`: it adds support for all kinds of images, batches, error messages and the
+# language model.
 
 # %% [markdown]
 # ## 7. TorchScript today
 #
-# Four other ways are open, and three of them leave a file:
+# There are four other ways, and three of them produce a file:
 #
 # - **torch.export** makes one graph of tensor operations, without Python and without its branches.
 #   Sizes may stay open, as in "any number of lines".
 # - **ONNX** is a graph in a format that other runtimes read, such as ONNX Runtime. The table uses
 #   PyTorch's older exporter (`dynamo=False`); the default one needs the package `onnxscript`.
-# - **AOTInductor** takes an exported graph and compiles it, by way of C++, to machine code.
-# - **torch.compile** speeds up a Python process while it runs. It leaves no file to ship.
+# - **AOTInductor** compiles an exported graph to machine code, by way of C++.
+# - **torch.compile** speeds up a running Python process. It produces no file to ship.
 #
 # What do they do with *this* recognizer? The functions in
 # [compile_routes.py](../text_recognizer/compile_routes.py) try it. They save, load, and compare on
-# inputs of another shape than those they exported with. The C++ compiler takes its time.
+# inputs of a different shape from the ones they exported with. The C++ compiler takes a while.
 
 # %% tags=["nbval-ignore-output"]
 outcomes = [
@@ -808,44 +810,45 @@ columns = ["route", "part", "result", "MB", "largest difference", "what stopped 
 show_table(draw.outcome_rows(outcomes), columns, "Table 6. Ways out of Python, tried here and now.")
 
 # %% [markdown]
-# The networks can leave, the line reader for any number of strips of any width. (Where a C++
-# compiler or `onnxruntime` is missing, the table says so.) The recognizer as a whole can leave one
-# way only.
+# The two networks can be exported, the line reader for any number of strips of any width. (If a C++
+# compiler or `onnxruntime` is missing, the table says so.) The whole recognizer can be exported
+# only as TorchScript.
 #
 # `torch.export` names the line that stops it. It is in
-# [normalization.py](../text_recognizer/models/normalization.py) and asks the pixels whether the
-# page is light on dark. Such a choice can be written as `torch.where`, which computes both. The
-# next stop is a `float(...)` of a tensor in the same function; it can stay a tensor. The third is
-# in [line_tracing.py](../text_recognizer/models/line_tracing.py): a list of all places where a line
-# was seen, as many as there are, and the loop that joins them. That loop *is* the following of
-# lines, and can't be rewritten as tensor operations. (ONNX stops at an operation that it does not
-# have. If it had it, the file would hold a trace, silently wrong: this exporter traces.)
+# [normalization.py](../text_recognizer/models/normalization.py) and checks from the pixels whether
+# the page is light on dark. Such a choice can be written as `torch.where`, which computes both
+# branches. The next obstacle is a `float(...)` of a tensor in the same function; it can stay a
+# tensor. The third is in [line_tracing.py](../text_recognizer/models/line_tracing.py): a list of
+# all the places where a line was seen, however many there are, and the loop that joins them. That
+# loop is the line-following algorithm itself; it can't be rewritten as tensor operations. (ONNX
+# stops at an operation that it doesn't support. If it did support it, the file would hold a trace
+# and be silently wrong: this exporter traces.)
 #
-# So the recognizer without TorchScript looks different: two exported networks, and between them a
-# program, in Python or C++, that normalizes, follows lines and cuts strips, shipped and versioned
-# with them. While `torch.jit` is there, one file is simpler. The price is known: no new features,
-# and one day a PyTorch that does not load it any more.
+# So without TorchScript the recognizer looks different: two exported networks, and between them a
+# program, in Python or C++, that normalizes, follows lines and cuts strips. The program is shipped
+# and versioned with the networks. As long as `torch.jit` exists, one file is simpler. The price is
+# known: no new features, and one day a PyTorch that no longer loads it.
 
 # %% [markdown]
 # ## Summary
 #
-# - A checkpoint is for training on: two thirds of it are the optimizer's, and only a state dict is
-#   the network's.
-# - A pickle is a program. `weights_only=True` refuses what is not plain data, and safetensors has
-#   no place for it.
+# - A checkpoint is for resuming training: two thirds of it belong to the optimizer, and only a
+#   state dict belongs to the network.
+# - A pickle is a program. `weights_only=True` refuses everything that isn't plain data, and
+#   safetensors has no place for a program.
 # - Inference needs weights *and* code, vocabulary, pre- and post-processing: make them one module.
-# - A trace keeps what happened on one example. Where data decides about branches and loops, it is
+# - A trace keeps what happened on one example. If branches and loops depend on the data, a trace is
 #   silently wrong; a script keeps them.
-# - Parity is a measurement: same tokens, largest difference, and no NaN, shape or dtype that slips
-#   through.
-# - TorchScript is deprecated. `torch.export` takes the networks, not the loops between them that
-#   depend on the data.
+# - Parity is a measurement: the same tokens, the largest difference, and no NaN, shape or dtype
+#   that slips through.
+# - TorchScript is deprecated. `torch.export` handles the networks, but not the data-dependent loops
+#   between them.
 
 # %% [markdown]
 # ## What to try next
 #
 # - Trace the recognizer on a page with ten lines and read pages with five. What comes out now?
 # - Write `move` with `torch.where` instead of `if`, and trace it again. Why is the trace right now?
-# - Round the line reader's weights to `bfloat16` and back. What does your `parity` say?
-# - **Next:** [Staging a model with Weights & Biases](02_staging_with_wandb.ipynb), which keeps on
-#   record where such a file comes from, and who may send it out.
+# - Round the line reader's weights to `bfloat16` and back. What does your `parity` report?
+# - **Next:** [Staging a model with Weights & Biases](02_staging_with_wandb.ipynb), which records
+#   where such a file comes from and who may release it.

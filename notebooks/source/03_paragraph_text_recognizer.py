@@ -13,11 +13,11 @@
 #
 # **You will learn**
 #
-# - what arrives when people send images, and how it all becomes one kind of page;
+# - what people send as images, and how all of it becomes one kind of page;
 # - how the lines of a paragraph are found, followed and straightened;
 # - how CTC turns frames of probabilities into characters;
-# - how to measure what was read: confidence without a label, the character error rate with one;
-# - what a language model adds, and what it may spoil;
+# - how to measure the result: confidence without a label, the character error rate with one;
+# - what a language model improves, and what it can make worse;
 # - how one class and one command hide all this, and how they read your own handwriting.
 
 # %% tags=["setup"]
@@ -26,8 +26,8 @@
 # %% [markdown]
 # ## A page goes in, its text comes out
 #
-# A service is judged by one thing: somebody sends a picture and gets its text. So start there. The
-# recognizer is one TorchScript file, compiled here from the [packaged
+# A service is judged by one thing: someone sends a picture and gets its text back. So start there.
+# The recognizer is one TorchScript file, compiled here from the [packaged
 # weights](../data/weights/README.md), and one class around it. (Without a language model for now;
 # section 8 adds it.)
 
@@ -56,22 +56,22 @@ figures.show(
 print(reading.text)
 
 # %% [markdown]
-# Compare it with the page: the lines climb to the right and do not start below each other, and none
-# of that shows in the text. What happened in between has five stages, and each is a section of this
-# notebook:
+# Compare it with the page: the lines climb to the right and don't start directly below each other,
+# and none of that shows in the text. What happens in between has five stages, and each is a section
+# of this notebook:
 #
 # 1. **Image in**: whatever was sent becomes one upright page in gray.
-# 2. **Normalize**: paper becomes 0 and ink 1, whatever the light was.
-# 3. **Find lines**: a network draws a ridge along each line, and the ridges are followed.
+# 2. **Normalize**: paper becomes 0 and ink 1, whatever the lighting was.
+# 3. **Find lines**: a network draws a ridge along each line, and a tracing step follows the ridges.
 # 4. **Cut strips**: the page is sampled along each line into a straight strip.
-# 5. **Read**: a second network reads all strips, and CTC makes characters of what it says.
+# 5. **Read**: a second network reads all strips, and CTC turns its output into characters.
 
 # %% [markdown]
 # ## 1. Image in
 #
-# A phone does not turn a photo: it stores the pixels as the sensor lay, and a note in the EXIF data
-# that says how to turn them. Viewers obey the note, so nobody sees it, but a program that takes the
-# only pixels gets a page that lies on its side. This cell makes such a photo.
+# A phone doesn't rotate a photo. It stores the pixels as the sensor recorded them, with a note in
+# the EXIF data that says how to rotate them. Viewers apply the note, so nobody sees it. But a
+# program that takes only the pixels gets a page lying on its side. This cell makes such a photo.
 
 # %%
 import io
@@ -95,19 +95,19 @@ figures.show(
 )
 
 # %% [markdown]
-# `load_image` does this for every image that comes in, and it knows more traps. One of them is a
-# picture with transparency, such as a note that was drawn on a tablet: its paper is not white, it
-# is *absent*, and the pixels there are usually black. Dropping the transparency then leaves black
-# ink on black paper.
+# `load_image` does this for every image that comes in, and it handles more traps. One of them is a
+# picture with transparency, such as a note drawn on a tablet: its paper isn't white, it is
+# *absent*, and the pixels there are usually black. Dropping the transparency then leaves black ink
+# on black paper.
 
 # %% [markdown]
 # ### Exercise 1: One kind of page (10 minutes)
 #
 # Difficulty ●●●○○ · Importance ●●●●○
 #
-# Make any PIL image one gray page: upright as its EXIF data says, white where it is transparent,
-# mode `"L"`. Half-transparent ink mixes with the paper. The image that you are given stays as it
-# is.
+# Turn any PIL image into one gray page: upright as its EXIF data says, white where it is
+# transparent, mode `"L"`. Half-transparent ink blends with the paper. Don't change the image you
+# are given.
 
 # %% tags=["exercise"]
 from PIL import Image, ImageOps
@@ -135,14 +135,14 @@ checks.gray_page(gray_page)
 # %% [markdown]
 # <details><summary>Hint</summary>
 #
-# `ImageOps.exif_transpose(image)` gives a turned copy. Convert it to `"RGBA"`, so that every
-# picture has an alpha channel, make white paper of the same size, and look at
-# `Image.alpha_composite`. The conversion to `"L"` comes last.
+# `ImageOps.exif_transpose(image)` returns a rotated copy. Convert it to `"RGBA"`, so that every
+# picture has an alpha channel, make white paper of the same size, and use `Image.alpha_composite`.
+# Convert to `"L"` last.
 #
 # </details>
 
 # %% [markdown]
-# Try it on a note without paper. The library's `load_image` goes one step further and looks at the
+# Try it on a note without paper. The library's `load_image` goes one step further and checks the
 # ink first: light ink without paper gets black paper, or white chalk would vanish on white.
 
 # %%
@@ -157,9 +157,8 @@ figures.show(
 )
 
 # %% [markdown]
-# Images also arrive in many wrappings: a path, bytes of an upload, a PIL image, and the **data
-# URI** in which browsers send images inside JSON. `load_image` takes them all, and they give one
-# page.
+# Images also come in many forms: a path, the bytes of an upload, a PIL image, and the **data URI**
+# in which browsers send images inside JSON. `load_image` takes them all and returns the same page.
 
 # %%
 import base64
@@ -173,10 +172,9 @@ pages = [load_image(source).page.tobytes() for source in sources]
 print("all four give the same pixels:", all(page == pages[0] for page in pages))
 
 # %% [markdown]
-# And then there is what should not have been sent. Each of these would be an exception from the
-# depths of some decoder, or worse: the last file is 10 kB small and holds 81 million pixels. A
-# service must answer with one sentence that says what to do, so all of these raise
-# `RecognizerError`.
+# And then there are files that nobody should have sent. Each of these would raise an exception deep
+# inside some decoder, or worse: the last file is only 10 kB and holds 81 million pixels. A service
+# must answer with one sentence that says what to do, so all of these raise `RecognizerError`.
 
 # %%
 from text_recognizer.errors import RecognizerError
@@ -190,16 +188,17 @@ for source in ["README.md", "no/such/page.png", b"", data[:2000], bomb.getvalue(
         print(error)
 
 # %% [markdown]
-# Pixels are counted in the file's header, before anything is decoded. All such limits are in one
-# module, [`text_recognizer/limits.py`](../text_recognizer/limits.py), and hold for the command line
-# and every service alike.
+# Pixels are counted from the file's header, before anything is decoded. All such limits are in one
+# module, [`text_recognizer/limits.py`](../text_recognizer/limits.py), and apply to the command line
+# and every service.
 
 # %% [markdown]
 # ## 2. One look for all pages
 #
-# A network can learn to ignore light and paper, but it is cheaper to take them away first. What is
-# left says how much ink is where: 0 is paper, 1 is full ink. The page becomes a tensor of the shape
-# (batch, channels, height, width), and the photographer's hand throws a shadow on it.
+# A network can learn to ignore lighting and paper, but it is cheaper to remove them first. What
+# remains says how much ink is at each pixel: 0 is paper, 1 is full ink. The page becomes a tensor
+# of shape (batch, channels, height, width). In this example, the photographer's hand throws a
+# shadow on it.
 
 # %%
 import numpy as np
@@ -214,17 +213,18 @@ for x in (60, 340):
     print(f"paper around x = {x}: gray level {level:.0f}")
 
 # %% [markdown]
-# No single threshold parts ink from paper here: one that keeps thin strokes in the light calls the
-# whole shadow ink. But near every stroke there is paper, and it is the brightest thing around.
+# No single threshold separates ink from paper here: one that keeps thin strokes in the light turns
+# the whole shadow into ink. But near every stroke there is paper, and it is the brightest thing
+# around.
 
 # %% [markdown]
 # ### Exercise 2: How bright is the paper here? (10 minutes)
 #
 # Difficulty ●●○○○ · Importance ●●●○○
 #
-# Estimate the paper's gray level at each pixel, also below the ink: take the brightest level of its
-# neighbourhood, then average these over the same neighbourhood, because light changes smoothly. At
-# the page's edges only what is on the page counts.
+# Estimate the paper's gray level at each pixel, including under the ink: take the brightest level
+# of its neighbourhood, then average these over the same neighbourhood, because light changes
+# smoothly. At the page's edges, count only what is on the page.
 
 
 # %% tags=["exercise"]
@@ -253,7 +253,7 @@ checks.paper_of(paper_of)
 #
 # Both steps are pooling with a window that moves by one pixel: `F.max_pool2d` and `F.avg_pool2d`
 # with `stride=1` and a padding of half the size keep the page's shape. Max pooling pads with minus
-# infinity, average pooling with zeros, which would darken the edges: see `count_include_pad`.
+# infinity; average pooling pads with zeros, which would darken the edges: see `count_include_pad`.
 #
 # </details>
 
@@ -269,10 +269,11 @@ figures.show(
 
 # %% [markdown]
 # The writing is as strong in the shadow as in the light. One assumption is left: that ink is darker
-# than paper. On a blackboard or in a phone's dark mode it is not. Which of the two a page is cannot
-# be told by how bright it is (below, a page in a dim room is darker than a board), but ink is rare:
-# compare each pixel with the mean around it, and the few that are far off are ink. The mean *cube*
-# of these differences is negative if the far ones are dark, positive if they are light.
+# than paper. On a blackboard or in a phone's dark mode it isn't. You can't tell the two kinds of
+# page apart by their brightness (below, a page in a dim room is darker than a board). But ink is
+# rare: compare each pixel with the mean around it, and the few that are far from it are ink. The
+# mean *cube* of these differences is negative if those pixels are dark, and positive if they are
+# light.
 
 # %%
 dim = 10 + 0.15 * page.float()
@@ -285,7 +286,7 @@ for name, gray in (("page", page), ("dim page", dim), ("blackboard", 255 - page)
 # %% [markdown]
 # The library's `normalize_page` does all this, and scales by the strongest ink on the page, so that
 # a hard pencil counts as much as a felt pen. It subtracts the paper where you divided by it: ink in
-# a shadow stays a little paler, but dark corners do not become noise. It returns the ink of the
+# a shadow stays a little paler, but dark corners don't become noise. It returns the ink of the
 # whole page, from which strips are cut, and a small *overview*, in which the lines are found.
 
 # %%
@@ -309,9 +310,9 @@ print("all three give the text of the page:", all(text == reading.text for text 
 # ## 3. Where are the lines?
 #
 # The `LineFinder` is a small network (0.25 million weights) that looks at the overview and draws a
-# **ridge** along the middle of each line: close to 1 on it, falling to 0 well before the next. It
-# answers on a coarse map with one cell for 4 x 8 px of the overview. Two more outputs say how far
-# the writing reaches above and below the ridge, in rows of the map.
+# **ridge** along the middle of each line: close to 1 on the line, falling to 0 well before the next
+# one. Its output is a coarse map with one cell for every 4 x 8 px of the overview. Two more outputs
+# say how far the writing reaches above and below the ridge, in rows of the map.
 
 # %%
 from text_recognizer.weights import load_paragraph_reader
@@ -344,7 +345,7 @@ figures.show(
 #
 # Return the rows in which a column of the map peaks. A row is a peak if its value is at least
 # `least`, greater than that of the row above, and not less than that of the row below, so that a
-# flat top of two equal rows counts once. Above the first row and below the last one all is 0.
+# flat top of two equal rows counts once. Outside the map, every value is 0.
 
 
 # %% tags=["exercise"]
@@ -372,7 +373,7 @@ checks.lines_in_column(lines_in_column)
 # %% [markdown]
 # <details><summary>Hint</summary>
 #
-# Put a 0 before and behind the values, then each row has two neighbours: row `r` is at `r + 1` now.
+# Put a 0 before and after the values. Then each row has two neighbours: row `r` is now at `r + 1`.
 #
 # </details>
 
@@ -389,9 +390,9 @@ counts = [len(lines_in_column(each)) for each in ridges.T]
 print("lines crossed by each column:", *counts)
 
 # %% [markdown]
-# No single column tells how many lines a page has: lines start late and end early. So ridges are
-# **traced**. From column to column a peak is joined to the line whose course it continues, and what
-# breaks off and goes on at the same height further right is one line. See
+# No single column shows how many lines a page has: lines start late and end early. So ridges are
+# **traced**. From column to column, a peak is joined to the line whose course it continues. A line
+# that breaks off and goes on at the same height further right is still one line. See
 # [`line_tracing.py`](../text_recognizer/models/line_tracing.py); it needs no training.
 
 # %%
@@ -407,15 +408,15 @@ figures.show(
 print("columns of the fourth line:", *edges[3].tolist())
 
 # %% [markdown]
-# That a loop runs as often as the page has lines is the reason why the model is *scripted* and not
-# traced by `torch.jit.trace`, which would freeze the loop of one example: [notebook
+# The tracing loop runs as many times as the page has lines. That is why the model is *scripted* and
+# not traced by `torch.jit.trace`, which would freeze the loop of one example: [notebook
 # 01](01_checkpoint_to_torchscript.ipynb) shows how that fails.
 
 # %% [markdown]
 # ## 4. Strips: a wavy line becomes straight
 #
-# The line reader wants strips 48 px high, in which the writing runs level. Paper that curls gives
-# wavy lines instead. Here is one, and the paths follow it:
+# The line reader expects strips 48 px high, in which the writing is level. Paper that curls gives
+# wavy lines instead. Here is one, with the paths that follow it:
 
 # %%
 wavy = draw.waved(Image.open("data/pages/show_font_003.jpg"), height=18, length=560)
@@ -428,13 +429,13 @@ figures.show(
 )
 
 # %% [markdown]
-# A box around such a line holds parts of its neighbours. So no box is cut out; the page is
-# **sampled** instead: for each pixel of the strip, say where on the page to look. `F.grid_sample`
-# takes these places as a *grid* and blends the four pixels around each.
+# A box around such a line contains parts of its neighbours. So instead of cutting out a box, we
+# **sample** the page: for each pixel of the strip, say where on the page to look. `F.grid_sample`
+# takes these positions as a *grid* and blends the four pixels around each.
 #
-# It wants the places in its own unit: -1 is the left or upper **edge** of the page, +1 the opposite
-# edge (with `align_corners=False`). So in pixels, pixel 0 covers 0 to 1 and its centre is at
-# **0.5**. If you forget this half pixel, every strip is shifted.
+# It expects positions in its own unit: -1 is the left or upper **edge** of the page, +1 the
+# opposite edge (with `align_corners=False`). So in pixels, pixel 0 covers 0 to 1 and its centre is
+# at **0.5**. If you forget this half pixel, every strip is shifted.
 
 # %% [markdown]
 # ### Exercise 4: The sampling grid along a path (20 minutes)
@@ -483,8 +484,8 @@ checks.strip_grid(strip_grid)
 # </details>
 
 # %% [markdown]
-# Try it on the fourth line. Its path comes as 16 points, so it is first drawn out to one point for
-# each column of the strip; the strip is as much wider than high as the line is.
+# Try it on the fourth line. Its path has 16 points, so first it is interpolated to one point for
+# each column of the strip; the strip has the same aspect ratio as the line.
 
 # %%
 line = wavy_reading.lines[3]
@@ -511,8 +512,8 @@ figures.show(
 
 # %% [markdown]
 # `cut_strips` in [`strips.py`](../text_recognizer/models/strips.py) does this for all lines at
-# once, and turns the rows with the path's slope, so that letters are upright. Strips of short
-# lines are filled up with white, because a batch is one tensor.
+# once, and tilts the rows with the path's slope, so that letters are upright. Strips of short lines
+# are padded with white, because a batch is one tensor.
 
 # %%
 from text_recognizer.models.strips import MARGIN, cut_strips
@@ -534,10 +535,10 @@ figures.show(
 # %% [markdown]
 # ## 5. From frames to characters: CTC
 #
-# The `LineReader` (3 million weights) looks at a strip and gives, for every 8 px of width, one
+# The `LineReader` (3 million weights) looks at a strip and outputs, for every 8 px of width, one
 # **frame**: a probability for each of 96 classes. 95 of them are the printable ASCII characters;
-# class 0 is the **blank**, which says "nothing new here". Training never said where which
-# letter is. CTC (Connectionist Temporal Classification, Graves et al. 2006) adds up all ways in
+# class 0 is the **blank**, which means "nothing new here". The training data never said where each
+# letter is. CTC (Connectionist Temporal Classification, Graves et al. 2006) adds up all the ways in
 # which the frames could spell the text, so the label of the line is enough.
 
 # %%
@@ -554,17 +555,17 @@ figures.show(
 
 # %% [markdown]
 # Read the lowest row: dots are blanks, open boxes are spaces. The network is sure almost
-# everywhere, and most letters are one dark cell with a blank behind. Some last two frames. And look
-# at *will*: between its two *l* there is a blank, and it must be there.
+# everywhere, and most letters are one dark cell followed by a blank. Some last two frames. And look
+# at *will*: there is a blank between its two *l*s, and it must be there.
 
 # %% [markdown]
 # ### Exercise 5: Greedy CTC decoding (10 minutes)
 #
 # Difficulty ●●○○○ · Importance ●●●●●
 #
-# **Greedy** means to take the best class of each frame and to look no further. Turn these into the
-# classes of the line: of neighbouring frames with the same class only the first counts, and blanks
-# leave no trace.
+# **Greedy** means taking the best class of each frame without looking any further. Turn these into
+# the classes of the line: of neighbouring frames with the same class only the first counts, and
+# blanks are dropped.
 
 
 # %% tags=["exercise"]
@@ -592,7 +593,7 @@ checks.greedy_decode(greedy_decode)
 # <details><summary>Hint</summary>
 #
 # Compare each frame with the frame before it, *including* blanks. If you remove the blanks first,
-# "ll" becomes one letter, because nothing keeps the two apart any more.
+# "ll" becomes one letter, because nothing separates the two any more.
 #
 # </details>
 
@@ -611,10 +612,10 @@ print("blanks dropped first:", "".join(TOKENS[t] for t in greedy_decode(no_blank
 # %% [markdown]
 # ## 6. From tokens to a text, and how sure it is
 #
-# The numbers that stand for characters are **tokens**. Two more join the classes of the reader when
-# lines become a page: a newline between lines, and a padding that fills short texts up, because a
-# batch of texts is one tensor, too. The network's `forward` takes several pages with their sizes
-# and returns tokens.
+# The numbers that represent characters are **tokens**. When lines become a page, two more are added
+# to the reader's classes: a newline between lines, and a padding token that fills up short texts,
+# because a batch of texts is one tensor too. The network's `forward` takes several pages with their
+# sizes and returns tokens.
 
 # %%
 names = ["data/pages/show_font_002.jpg", "data/pages/show_font_004.jpg"]
@@ -632,11 +633,11 @@ for row in ids.tolist():
     print(*row[18:30], "...", repr("".join(TOKENS[t] for t in row if TOKENS[t] != "<pad>")))
 
 # %% [markdown]
-# Token 96 is the newline, 97 the padding; a character's token is its ASCII code less 31. The script
-# carries `tokens` and `ignored` as attributes, so the file needs no other vocabulary.
+# Token 96 is the newline, 97 the padding; a character's token is its ASCII code minus 31. The
+# script has the attributes `tokens` and `ignored`, so the file needs no other vocabulary.
 #
-# A service should also say how far a line is to be trusted. The simplest measure that works: the
-# mean probability of the frames that gave a character.
+# A service should also say how much to trust a line. The simplest measure that works is the mean
+# probability of the frames that produced a character.
 
 # %%
 before = F.pad(classes[:-1], [1, 0])  # the first frame has a blank before it
@@ -657,28 +658,28 @@ figures.show(
 )
 
 # %% [markdown]
-# A cross to the right of a circle is a wrong line of which the network is surer than of a right
-# one. This hand writes *n* as a small capital, for example. Anyone reading an *N* there is sure of
-# what is on the paper; only the label says otherwise. **Confidence says how sure the network is,
-# not whether it is right.** It helps to choose which lines a person should look at first, and it is
-# no error rate.
+# A cross to the right of a circle is a wrong line that the network is more sure of than of a
+# correct one. For example, this writer draws *n* as a small capital. Anyone reading an *N* there is
+# sure of what is on the paper; only the label says otherwise. **Confidence says how sure the
+# network is, not whether it is right.** It helps you choose which lines a person should check
+# first, but it isn't an error rate.
 
 # %% [markdown]
 # ## 7. How good is it? The character error rate
 #
-# To know what is right takes a label. The **character error rate** (CER) is the least number of
-# edits that turn the reading into the label, over the label's length. An edit inserts, deletes or
-# replaces one character; a newline is a character like any other.
+# To know what is right you need a label. The **character error rate** (CER) is the smallest number
+# of edits that turn the reading into the label, divided by the label's length. An edit inserts,
+# deletes or replaces one character; a newline is a character like any other.
 
 # %% [markdown]
 # ### Exercise 6: Character error rate (20 minutes)
 #
 # Difficulty ●●●●○ · Importance ●●●●●
 #
-# Comparing position by position fails at the first character that is missing, since all that follow
-# are shifted. Fill a table instead (dynamic programming, Levenshtein distance): the cell for the
+# Comparing position by position fails at the first missing character, because everything after it
+# is shifted. Fill a table instead (dynamic programming, Levenshtein distance): the cell for the
 # first `i` characters of the reading and the first `j` of the label holds the fewest edits between
-# the two. It follows from its three neighbours, above, left, and above left.
+# the two. It follows from its three neighbours: above, left, and above left.
 
 
 # %% tags=["exercise"]
@@ -705,9 +706,8 @@ checks.character_error_rate(character_error_rate)
 # <details><summary>Hint</summary>
 #
 # Keep two rows of the table. The first row is 0, 1, 2, ...: with nothing read, all characters of
-# the label are to be inserted. Each next row starts with `i`. A cell is the least of: the cell
-# above + 1, the cell to the left + 1, and the cell above left + 1 if the two characters differ, + 0
-# if not.
+# the label must be inserted. Each further row starts with `i`. A cell is the smallest of: the cell
+# above + 1, the cell to the left + 1, and the cell above left, + 1 if the two characters differ.
 #
 # </details>
 
@@ -733,9 +733,9 @@ print(f"mean of the six rates: {sum(rates) / len(rates):.3f}")
 print(f"all edits over all characters: {sum(edits) / sum(lengths):.3f}")
 
 # %% [markdown]
-# The mean of rates lets a page of 19 characters count as much as one of 248. Papers and [`lab
+# In the mean of the rates, a page of 19 characters counts as much as one of 248. Papers and [`lab
 # evaluate`](../text_recognizer/metrics.py) therefore divide all edits by all characters. A number
-# says that something is wrong, and a picture says what. The worst page:
+# says that something is wrong; a picture says what. Here is the worst page:
 
 # %%
 worst = chosen[rates.index(max(rates))]
@@ -749,23 +749,23 @@ figures.show(
 print("label:  ", labels[worst])
 
 # %% [markdown]
-# Count the strokes. A line with two strokes, or with none, is an error of the *finder*: whatever is
-# read twice is too much, and so a CER may pass 1. Where each line has one stroke and letters are
-# wrong, it is an error of the *reader*. Two stages, two kinds of errors, two cures: that is why it
-# must be possible to look at each stage.
+# Count the strokes. A line with two strokes, or with none, is an error of the *finder*: a line that
+# is read twice adds extra text, which is how a CER can exceed 1. If each line has one stroke but
+# letters are wrong, it is an error of the *reader*. Two stages, two kinds of errors, two fixes:
+# that is why you must be able to look at each stage.
 
 # %% [markdown]
 # ## 8. What English knows
 #
-# A person who reads *sivce dinner* knows that it says *since*. The reader knows letters, and no
-# words. A **language model** says how likely each character is after those before it; the lab's
-# small one has counted that in English speeches and old books. It is asked while a line is decoded.
-# In place of the greedy way, a **beam search** keeps several beginnings of the line, adds up all
-# paths of frames that spell the same, and weighs each by what the language model thinks of it.
+# A person who reads *sivce dinner* knows that it means *since*. The reader knows letters but no
+# words. A **language model** says how likely each character is after the ones before it; the lab's
+# small one counted this in English speeches and old books. It is used while a line is decoded.
+# Instead of decoding greedily, a **beam search** keeps several beginnings of the line, adds up all
+# paths of frames that spell the same text, and weighs each with the language model's score.
 #
-# With a language model, a line of little confidence is also read a second time, from a strip with a
-# wider margin. There the same writing is smaller, and the network errs at other places. Each of the
-# two readings proposes texts, and the text that both find likely wins.
+# With a language model, a line with low confidence is also read a second time, from a strip with a
+# wider margin. There the same writing is smaller, and the network makes different errors. Each of
+# the two readings proposes texts, and the text that both find likely wins.
 
 # %%
 with_english = packaged_recognizer(language_model="english")
@@ -778,19 +778,19 @@ columns = ["page", "CER, letters only", "CER, with English"]
 figures.show_table(rows, columns, "Table 2. The same pages, read without and with English.")
 
 # %% [markdown]
-# The finder's errors stay: no language model removes a line that was found twice. And what it gives
-# has a price. It takes time, and it leans to what is usual: a name, a number or a rare sign that
-# was read right may become an English word, or vanish. (So the recognizer trusts it less on pages
-# that do not look like prose.) To keep every slip of the pen, turn it off.
-# Confidence is still that of the frames of the first reading; it knows nothing of words.
+# The finder's errors stay: no language model removes a line that was found twice. And the
+# improvement has a price. It takes time, and it favours what is usual: a name, a number or a rare
+# sign that was read correctly may become an English word, or vanish. (So the recognizer trusts the
+# language model less on pages that don't look like prose.) To keep every slip of the pen, turn it
+# off. Confidence still comes from the frames of the first reading; it knows nothing about words.
 
 # %% [markdown]
 # ## 9. The class and the command
 #
-# All of this is behind four methods of `ParagraphTextRecognizer`: `predict(image)` gives a text,
-# `read(image)` a `PageReading` with its lines, and `predict_batch` and `read_batch` do so for many
-# images. A batch may save time; what is read stays the same, one by one or together, because
-# padding is masked at every stage.
+# All of this is behind four methods of `ParagraphTextRecognizer`: `predict(image)` returns a text,
+# `read(image)` returns a `PageReading` with its lines, and `predict_batch` and `read_batch` do the
+# same for many images. A batch may save time; the result is the same one by one or together,
+# because padding is masked at every stage.
 
 # %%
 images = [PAGE, wavy, "data/pages/show_font_002.jpg"]
@@ -802,9 +802,10 @@ print("path:", len(line.path), "points, from", *[f"{round(v):d}" for v in line.p
 print("box:", *[f"{round(v):d}" for v in line.box], "height:", round(line.height))
 
 # %% [markdown]
-# Places are in px of the image that was sent, turned upright, so that a web page can draw them on
-# it. The command line is a thin edge over the same class. It reads with English, as the lab's app
-# and services do, unless you add `--language-model none`. Lines starting with `!` run in a shell:
+# Positions are in pixels of the image that was sent, turned upright, so that a web page can draw
+# them on it. The command line is a thin layer over the same class. It reads with the English
+# language model, as the lab's app and services do, unless you add `--language-model none`. Lines
+# starting with `!` run in a shell:
 
 # %%
 # !lab read data/pages/show_font_004.jpg --model {MODEL} --overlay .lab/lines.png
@@ -818,7 +819,7 @@ figures.show(
 )
 
 # %% [markdown]
-# `--json` is for programs: one object for each image.
+# `--json` is for programs: it prints one object for each image.
 
 # %%
 import json
@@ -829,9 +830,9 @@ print("keys:", *answer, "| of a line:", *answer["lines"][0])
 print([line["text"] for line in answer["lines"]])
 
 # %% [markdown]
-# A server that only reads should install no training library and no command line. So the class has
-# a small separate command, which needs only torch and Pillow. And a bad file costs one line on
-# stderr and the exit code 2, with either command:
+# A server that only reads doesn't need a training library or a command line. So the class has its
+# own small command, which needs only torch and Pillow. With either command, a bad file gives one
+# line on stderr and the exit code 2:
 
 # %%
 # !python -m text_recognizer.paragraph_text_recognizer data/pages/show_font_002.jpg
@@ -844,13 +845,13 @@ print([line["text"] for line in answer["lines"]])
 #
 # - one paragraph that fills the picture, no drawings and no tables;
 # - paper flat, phone above the middle of it, lines about level;
-# - daylight or two lamps, no flash; a shadow does no harm, blur does;
+# - daylight or two lamps, no flash; a shadow is fine, blur isn't;
 # - a pen rather than a hard pencil, and blank or ruled paper rather than squared.
 #
-# On Colab the next cell shows a button to upload it (cancel, and a sample page is read). In
-# JupyterLab, put the picture into the folder `notebooks/my_pages` first, which git ignores. iPhones
-# store photos as HEIC, which is not read: export as JPEG, or choose "Most Compatible" in the
-# camera's settings.
+# On Colab the next cell shows an upload button (cancel, and a sample page is read). In JupyterLab,
+# first put the picture into the folder `notebooks/my_pages`, which git ignores. HEIC photos from
+# iPhones need the package `pillow-heif`, which `make lab` installs. On Colab, export them as JPEG,
+# or choose "Most Compatible" in the camera's settings.
 
 # %% tags=["nbval-ignore-output"]
 from lab_utils.students_page import students_page
@@ -869,28 +870,30 @@ figures.show(
 print(mine_read.text)
 
 # %% [markdown]
-# Go through it as in section 7. Is every line numbered once? If not, light, squares or bleeding ink
-# disturb the finder. Are lines found and letters wrong? Then it is your hand that the reader does
-# not know yet. How often that happens with people whom it never saw, the [weights'
-# card](../data/weights/README.md) tells.
+# Check it as in section 7. Is every line numbered once? If not, the light, squared paper or
+# bleeding ink confuses the finder. Are the lines found but letters wrong? Then the reader doesn't
+# know your handwriting yet. The [weights' card](../data/weights/README.md) says how often that
+# happens with writers it has never seen.
 
 # %% [markdown]
 # ## Summary
 #
-# - What users send is turned upright, put on paper, bounded in size, or refused in one sentence.
-# - Normalizing takes light, paper and polarity away before any network looks.
-# - A network draws one ridge a line, tracing follows it, sampling straightens it: half a pixel
-#   counts.
+# - What users send is turned upright, put on white paper, limited in size, or refused in one
+#   sentence.
+# - Normalizing removes lighting, paper and polarity before any network looks.
+# - A network draws one ridge per line, tracing follows it, sampling straightens it, and half a
+#   pixel matters.
 # - CTC needs no positions in training; decoding collapses repeats first and drops blanks second.
-# - Confidence needs no label and is no error rate; the CER needs one and is edits over characters.
-# - A language model corrects what is hard to see, and leans to what is usual.
+# - Confidence needs no label but isn't an error rate; the CER needs one and is edits divided by
+#   characters.
+# - A language model corrects what is hard to see, and favours what is usual.
 # - Behind one class, all this is `predict(image)`: the same from Python, the shell, and in a batch.
 
 # %% [markdown]
 # ## What to try next
 #
-# - Wave the page of section 4 more strongly, `height=40`. From which height on do lines break into
-#   pieces, and what in figure 8 would you look at to understand why?
+# - Wave the page of section 4 more strongly with `height=40`. From which height on do lines break
+#   into pieces, and what in Figure 8 would you look at to understand why?
 # - Read `show_font_015.jpg` and `show_font_003.jpg` with and without English, and compare line by
 #   line. What did it correct, and what did it spoil?
 # - Read several of your own pages with `--json`, sort all their lines by confidence, and see how

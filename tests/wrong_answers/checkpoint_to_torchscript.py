@@ -1,5 +1,7 @@
 """Typical mistakes in the exercises of notebook 01, and what the check must say about each."""
 
+from answering import filled
+
 STORED_BYTES = """
 import torch
 
@@ -56,49 +58,42 @@ def compile_and_load(module, path):
 
 WRONG_ANSWERS: dict[str, list[tuple[str, str]]] = {
     "stored_bytes": [
-        (
-            STORED_BYTES.format(
-                body="return sum(tensor.nbytes for tensor in value.values())",
+        *filled(
+            STORED_BYTES,
+            (
+                "return sum(tensor.nbytes for tensor in value.values())",
+                "stopped with AttributeError: 'int' object has no attribute 'nbytes'",
             ),
-            "stopped with AttributeError: 'int' object has no attribute 'nbytes'",
-        ),
-        (
-            STORED_BYTES.format(
-                body="""if isinstance(value, torch.Tensor):
+            (
+                """if isinstance(value, torch.Tensor):
         return value.numel() * 4
     if isinstance(value, dict):
         return sum(map(stored_bytes, value.values()))
-    return 0"""
+    return 0""",
+                r"returned 40, not 20: .* torch.float16, 2 bytes each",
             ),
-            r"returned 40, not 20: .* torch.float16, 2 bytes each",
-        ),
-        (
-            STORED_BYTES.format(
-                body="""if isinstance(value, torch.Tensor):
+            (
+                """if isinstance(value, torch.Tensor):
         return value.nbytes
     if isinstance(value, dict):
         return sum(map(stored_bytes, value.values()))
     if isinstance(value, list):
         return sum(map(stored_bytes, value))
-    return 0"""
+    return 0""",
+                "tensors in tuples",
             ),
-            "tensors in tuples",
-        ),
-        (
-            STORED_BYTES.format(
-                body="""if isinstance(value, torch.Tensor):
+            (
+                """if isinstance(value, torch.Tensor):
         return value.nbytes
     if isinstance(value, dict):
         value = list(value.values())
     if isinstance(value, (list, tuple)):
         return sum(map(stored_bytes, value))
-    return 0"""
+    return 0""",
+                "returned 1200, not 400: three tensors share one storage",
             ),
-            "returned 1200, not 400: three tensors looked into one storage",
-        ),
-        (
-            STORED_BYTES.format(
-                body="""found = {}
+            (
+                """found = {}
     def visit(part):
         if isinstance(part, torch.Tensor):
             found[part.data_ptr()] = part.nbytes
@@ -107,122 +102,122 @@ WRONG_ANSWERS: dict[str, list[tuple[str, str]]] = {
         elif isinstance(part, (list, tuple)):
             [visit(one) for one in part]
     visit(value)
-    return sum(found.values())"""
+    return sum(found.values())""",
+                "returned 204, not 400: three tensors share",
             ),
-            "returned 204, not 400: three tensors looked",
+        ),
+        (
+            """
+import torch
+
+def stored_bytes(value):
+    found = {}
+    def walk(part):
+        if isinstance(part, torch.Tensor):
+            found[part.data_ptr()] = part.untyped_storage().nbytes()
+        elif isinstance(part, dict):
+            [walk(one) for one in part.values()]
+        elif isinstance(part, (list, tuple)):
+            [walk(one) for one in part]
+    walk(value)
+    return sum(found.values())
+""",
+            "returned 800, not 400: two tensors share one storage, at different places",
         ),
     ],
-    "inference_weights": [
+    "inference_weights": filled(
+        INFERENCE_WEIGHTS,
         (
-            INFERENCE_WEIGHTS.format(
-                body="""return {
+            """return {
         name: value
         for name, value in checkpoint["state_dict"].items()
         if name.startswith(prefix)
-    }"""
-            ),
+    }""",
             "still has its prefix",
         ),
         (
-            INFERENCE_WEIGHTS.format(
-                body="""return {
+            """return {
         name.lstrip(prefix): value
         for name, value in checkpoint["state_dict"].items()
         if name.startswith(prefix)
-    }"""
-            ),
-            '"reader.encoder.head.bias" should have become .* and there is "ncoder.head.bias"',
+    }""",
+            '"reader.encoder.head.bias" should have become .* but there is "ncoder.head.bias"',
         ),
         (
-            INFERENCE_WEIGHTS.format(
-                body="""return {
+            """return {
         name.replace(prefix, ""): value
         for name, value in checkpoint["state_dict"].items()
         if name.startswith(prefix)
-    }"""
-            ),
-            'should have become "inner.reader.weight", and there is "inner.weight"',
+    }""",
+            'should have become "inner.reader.weight", but there is "inner.weight"',
         ),
         (
-            INFERENCE_WEIGHTS.format(
-                body="""return {
+            """return {
         name.removeprefix(prefix): value for name, value in checkpoint["state_dict"].items()
-    }"""
-            ),
+    }""",
             "do not begin with",
         ),
         (
-            INFERENCE_WEIGHTS.format(
-                body="""state = checkpoint["state_dict"]
+            """state = checkpoint["state_dict"]
     for name in list(state):
         if name.startswith(prefix):
             state[name.removeprefix(prefix)] = state.pop(name)
         else:
             del state[name]
-    return state"""
-            ),
+    return state""",
             "changed the checkpoint",
         ),
-    ],
-    "join_lines": [
+    ),
+    "join_lines": filled(
+        JOIN_LINES,
         (
-            JOIN_LINES.format(
-                body="""text = []
+            """text = []
     for row in lines:
         tokens = row[row != padding].tolist()
         if tokens:
             text += [newline, *tokens]
-    return torch.tensor(text[1:], dtype=torch.long)"""
-            ),
+    return torch.tensor(text[1:], dtype=torch.long)""",
             r"torch.jit.script refuses join_lines, at `tokens = .*type hint for result of tolist",
         ),
         (
-            JOIN_LINES.format(
-                body="""text: list[int] = []
+            """text: list[int] = []
     for row in lines:
         tokens: list[int] = row[row != padding].tolist()
         text.append(newline)
         text.extend(tokens)
-    return torch.tensor(text[1:], dtype=torch.long)"""
-            ),
+    return torch.tensor(text[1:], dtype=torch.long)""",
             "two newlines in a row",
         ),
         (
-            JOIN_LINES.format(
-                body="""text: list[int] = []
+            """text: list[int] = []
     for row in lines:
         tokens: list[int] = row[row != padding].tolist()
         if len(tokens) > 0:
             text.extend(tokens)
             text.append(newline)
-    return torch.tensor(text, dtype=torch.long)"""
-            ),
+    return torch.tensor(text, dtype=torch.long)""",
             "has a newline at an end",
         ),
         (
-            JOIN_LINES.format(
-                body="""text: list[int] = []
+            """text: list[int] = []
     for row in lines:
         tokens: list[int] = row[row != padding].tolist()
         if len(tokens) > 0:
             text.append(newline)
             text.extend(tokens)
-    return torch.tensor(text[1:])"""
-            ),
-            "numbers of torch.float32, not torch.int64",
+    return torch.tensor(text[1:])""",
+            "torch.float32, not torch.int64",
         ),
         (
-            JOIN_LINES.format(
-                body="""parts: list[Tensor] = []
+            """parts: list[Tensor] = []
     for row in lines:
         if len(parts) > 0:
             parts.append(torch.full([1], newline))
         parts.append(row)
-    return torch.cat(parts)"""
-            ),
+    return torch.cat(parts)""",
             "still has padding",
         ),
-    ],
+    ),
     "parity": [
         (
             PARITY.format(outputs=COPIES, body=COMPARE.replace(".abs()", "")),
@@ -230,7 +225,7 @@ WRONG_ANSWERS: dict[str, list[tuple[str, str]]] = {
         ),
         (
             PARITY.format(outputs=COPIES, body=COMPARE.replace("max(largest, ", "float(")),
-            r"differ in the first batch alone, by 0.5, parity returned 3 and 0; .* is 0.5",
+            r"differ only in the first batch, by 0.5, parity returned 3 and 0; .* is 0.5",
         ),
         (
             PARITY.format(outputs=COPIES, body=COMPARE),
@@ -262,64 +257,53 @@ WRONG_ANSWERS: dict[str, list[tuple[str, str]]] = {
             PARITY.format(
                 outputs=COPIES, body=COMPARE.replace("torch.equal(one.argmax(2)", "torch.equal(one")
             ),
-            "one and the same, parity returned 0 and 0; 3 of 3 batches say the same",
+            "compared with itself, parity returned 0 and 0; 3 of 3 batches agree",
         ),
     ],
-    "compile_and_load": [
+    "compile_and_load": filled(
+        COMPILE_AND_LOAD,
         (
-            COMPILE_AND_LOAD.format(
-                body="""script = torch.jit.script(module)
+            """script = torch.jit.script(module)
     script.save(path)
-    return torch.jit.load(path)"""
-            ),
+    return torch.jit.load(path)""",
             "is in training mode",
         ),
         (
-            COMPILE_AND_LOAD.format(
-                body="""torch.jit.script(module).save(path)
-    return torch.jit.load(path).eval()"""
-            ),
+            """torch.jit.script(module).save(path)
+    return torch.jit.load(path).eval()""",
             "the file, loaded once more, is in training mode",
         ),
         (
-            COMPILE_AND_LOAD.format(
-                body="""script = torch.jit.trace(module.eval(), torch.ones(64))
+            """script = torch.jit.trace(module.eval(), torch.ones(64))
     script.save(path)
-    return torch.jit.load(path)"""
-            ),
+    return torch.jit.load(path)""",
             "has lost the list of tokens",
         ),
         (
-            COMPILE_AND_LOAD.format(
-                body="""script = torch.jit.script(module.eval())
+            """script = torch.jit.script(module.eval())
     script.save(path)
-    return script"""
-            ),
+    return script""",
             "return what torch.jit.load makes of the file",
         ),
         (
-            COMPILE_AND_LOAD.format(
-                body="""torch.save(module.eval(), path)
-    return torch.jit.script(module)"""
-            ),
+            """torch.save(module.eval(), path)
+    return torch.jit.script(module)""",
             "torch.jit.load refuses the file",
         ),
-        (
-            COMPILE_AND_LOAD.format(body="return torch.jit.script(module.eval())"),
-            "there is no file at the path",
-        ),
-    ],
+        ("return torch.jit.script(module.eval())", "there is no file at the path"),
+    ),
     "page_text": [
-        (
-            PAGE_TEXT.format(body='return "".join(script.tokens[i] for i in script(page)[0])'),
-            r"gave the script \(4, 12\); it takes pages of shape \(B, 1, H, W\)",
-        ),
-        (
-            PAGE_TEXT.format(
-                body="""ids = script(page[None, None])[0].tolist()
-    return "".join(script.tokens[i] for i in ids)"""
+        *filled(
+            PAGE_TEXT,
+            (
+                'return "".join(script.tokens[i] for i in script(page)[0])',
+                r"gave the script \(4, 12\); it takes pages of shape \(B, 1, H, W\)",
             ),
-            "<blank> <pad> should leave no trace|<pad> should leave no trace",
+            (
+                """ids = script(page[None, None])[0].tolist()
+    return "".join(script.tokens[i] for i in ids)""",
+                "<blank> <pad> should leave no trace|<pad> should leave no trace",
+            ),
         ),
         (
             """
@@ -330,40 +314,18 @@ def page_text(script, page):
 """,
             "with the tokens .*, the ids .* say 'ab b",
         ),
-        (
-            PAGE_TEXT.format(
-                body="""ids = script(page[None, None].float() / 255)[0].tolist()
-    return "".join(script.tokens[i] for i in ids if i not in script.ignored)"""
+        *filled(
+            PAGE_TEXT,
+            (
+                """ids = script(page[None, None].float() / 255)[0].tolist()
+    return "".join(script.tokens[i] for i in ids if i not in script.ignored)""",
+                "a page of torch.float32; it takes torch.uint8",
             ),
-            "a page of torch.float32; it takes torch.uint8",
-        ),
-        (
-            PAGE_TEXT.format(
-                body="""ids = script(page[None, None])[0].tolist()
-    return "".join(script.tokens[i] for i in ids if i not in (0, 5))"""
+            (
+                """ids = script(page[None, None])[0].tolist()
+    return "".join(script.tokens[i] for i in ids if i not in (0, 5))""",
+                "<end> should leave no trace",
             ),
-            "<end> should leave no trace",
         ),
     ],
 }
-
-WRONG_ANSWERS["stored_bytes"].append(
-    (
-        """
-import torch
-
-def stored_bytes(value):
-    found = {}
-    def walk(part):
-        if isinstance(part, torch.Tensor):
-            found[part.data_ptr()] = part.untyped_storage().nbytes()
-        elif isinstance(part, dict):
-            [walk(one) for one in part.values()]
-        elif isinstance(part, (list, tuple)):
-            [walk(one) for one in part]
-    walk(value)
-    return sum(found.values())
-""",
-        "returned 800, not 400: two tensors looked into one storage, each at another place",
-    )
-)

@@ -1,5 +1,7 @@
 """Typical mistakes in the exercises of notebook 03, and what the check must say about each."""
 
+from answering import filled
+
 GRAY_PAGE = """
 from PIL import Image, ImageOps
 
@@ -48,117 +50,107 @@ CHOICES = "above[j] + 1, row[j - 1] + 1, above[j - 1] + (read != wanted)"
 RATE = "above[-1] / max(len(label), 1)"
 
 WRONG_ANSWERS: dict[str, list[tuple[str, str]]] = {
-    "gray_page": [
-        (GRAY_PAGE.format(body='return image.convert("L")'), "as its pixels lie in the file"),
+    "gray_page": filled(
+        GRAY_PAGE,
+        ('return image.convert("L")', "was not rotated"),
         (
-            GRAY_PAGE.format(body='return ImageOps.exif_transpose(image).convert("L")'),
+            'return ImageOps.exif_transpose(image).convert("L")',
             "transparent part has the gray level 0, not 255",
         ),
         (
-            GRAY_PAGE.format(
-                body="""turned = ImageOps.exif_transpose(image).convert("RGBA")
+            """turned = ImageOps.exif_transpose(image).convert("RGBA")
     page = Image.new("L", turned.size, 255)
     page.paste(turned.convert("L"), mask=turned.getchannel("A").point(lambda a: 255 * (a > 0)))
-    return page"""
-            ),
-            "lets half of the paper through has the gray level 0",
+    return page""",
+            "is half transparent has the gray level 0",
         ),
         (
-            GRAY_PAGE.format(
-                body="""paper = Image.new("RGBA", image.size, "white")
-    return Image.alpha_composite(paper, image.convert("RGBA")).convert("L")"""
-            ),
+            """paper = Image.new("RGBA", image.size, "white")
+    return Image.alpha_composite(paper, image.convert("RGBA")).convert("L")""",
             "while it still has its EXIF data",
         ),
         (
-            GRAY_PAGE.format(
-                body="""angle = {3: 180, 6: 90, 8: 270}.get(image.getexif().get(274), 0)
+            """angle = {3: 180, 6: 90, 8: 270}.get(image.getexif().get(274), 0)
     rgba = image.convert("RGBA").rotate(angle, expand=True)
     paper = Image.new("RGBA", rgba.size, "white")
-    return Image.alpha_composite(paper, rgba).convert("L")"""
-            ),
-            "was turned the wrong way",
+    return Image.alpha_composite(paper, rgba).convert("L")""",
+            "was rotated the wrong way",
         ),
-        (GRAY_PAGE.format(body="return ImageOps.exif_transpose(image)"), 'the mode "RGB", not "L"'),
+        ("return ImageOps.exif_transpose(image)", 'the mode "RGB", not "L"'),
         (
-            GRAY_PAGE.format(
-                body="""ImageOps.exif_transpose(image, in_place=True)
-    return image.convert("L")"""
-            ),
+            """ImageOps.exif_transpose(image, in_place=True)
+    return image.convert("L")""",
             "changed the picture that it was given",
         ),
-    ],
+    ),
     "paper_of": [
-        (
-            PAPER_OF.format(body="return F.avg_pool2d(page, size, 1, half)"),
-            "must not be averaged in",
-        ),
-        (
-            PAPER_OF.format(
-                body="return F.avg_pool2d(page, size, 1, half, count_include_pad=False)"
+        *filled(
+            PAPER_OF,
+            ("return F.avg_pool2d(page, size, 1, half)", "must not be averaged in"),
+            (
+                "return F.avg_pool2d(page, size, 1, half, count_include_pad=False)",
+                "look for the brightest level",
             ),
-            "look for the brightest level",
-        ),
-        (
-            PAPER_OF.format(body="return F.max_pool2d(page, size, 1, half)"),
-            "the paper jumps by 80",
-        ),
-        (
-            PAPER_OF.format(body="return F.max_pool2d(page, size, padding=half)"),
-            r"has the shape \(1, 1, \d+, \d+\)",
-        ),
-        (
-            PAPER_OF.format(body="return torch.full_like(page, page.max())"),
-            "not over the whole page",
-        ),
-        (
-            PAPER_OF.format(
-                body="""mean = F.avg_pool2d(page, 3, 1, 1, count_include_pad=False)
+            ("return F.max_pool2d(page, size, 1, half)", "the paper jumps by 80"),
+            ("return F.max_pool2d(page, size, padding=half)", r"has the shape \(1, 1, \d+, \d+\)"),
+            ("return torch.full_like(page, page.max())", "not over the whole page"),
+            (
+                """mean = F.avg_pool2d(page, 3, 1, 1, count_include_pad=False)
     mean = F.max_pool2d(mean, size, 1, half)
-    return F.avg_pool2d(mean, size, 1, half, count_include_pad=False)"""
+    return F.avg_pool2d(mean, size, 1, half, count_include_pad=False)""",
+                "in this order",
             ),
-            "in this order",
+        ),
+        (
+            """
+import torch.nn.functional as F
+
+def paper_of(page, size=25):
+    half = size // 2
+    wide = F.max_pool2d(page, size, stride=1, padding=half)
+    return F.avg_pool2d(F.pad(wide, (half,) * 4, mode="replicate"), size, stride=1)
+""",
+            "wrong along its edges",
         ),
     ],
     "lines_in_column": [
-        (
-            LINES_IN_COLUMN.format(body="return [r for r, v in enumerate(column) if v >= least]"),
-            "if no neighbour is higher",
+        *filled(
+            LINES_IN_COLUMN,
+            ("return [r for r, v in enumerate(column) if v >= least]", "if no neighbour is higher"),
+            (
+                """return [r for r in range(len(column))
+            if values[r] < values[r + 1] > values[r + 2]  and values[r + 1] >= least]""",
+                "of equal neighbours only the first one counts",
+            ),
+            (
+                """return [r for r in range(len(column))
+            if values[r] <= values[r + 1] >= values[r + 2] and values[r + 1] >= least]""",
+                "of equal neighbours only the first one counts",
+            ),
+            (
+                """v = column.tolist()
+    return [r for r in range(1, len(v) - 1) if v[r - 1] < v[r] >= v[r + 1] and v[r] >= least]""",
+                "the first and the last row may be peaks",
+            ),
+            (
+                """return [r for r in range(len(column))
+            if values[r] < values[r + 1] >= values[r + 2] and values[r + 1] >= 0.4]""",
+                "compare with the argument",
+            ),
+            (
+                """return len([r for r in range(len(column))
+            if values[r] < values[r + 1] >= values[r + 2] and values[r + 1] >= least])""",
+                "returned an int, not list",
+            ),
         ),
         (
-            LINES_IN_COLUMN.format(
-                body="""return [r for r in range(len(column))
-            if values[r] < values[r + 1] > values[r + 2]  and values[r + 1] >= least]"""
-            ),
-            "of equal neighbours the first one counts",
-        ),
-        (
-            LINES_IN_COLUMN.format(
-                body="""return [r for r in range(len(column))
-            if values[r] <= values[r + 1] >= values[r + 2] and values[r + 1] >= least]"""
-            ),
-            "of equal neighbours the first one counts",
-        ),
-        (
-            LINES_IN_COLUMN.format(
-                body="""v = column.tolist()
-    return [r for r in range(1, len(v) - 1) if v[r - 1] < v[r] >= v[r + 1] and v[r] >= least]"""
-            ),
-            "the first and the last row may be peaks",
-        ),
-        (
-            LINES_IN_COLUMN.format(
-                body="""return [r for r in range(len(column))
-            if values[r] < values[r + 1] >= values[r + 2] and values[r + 1] >= 0.4]"""
-            ),
-            "compare with the argument",
-        ),
-        (
-            LINES_IN_COLUMN.format(
-                body="""return len([r for r in range(len(column))
-            if values[r] < values[r + 1] >= values[r + 2] and values[r + 1] >= least])"""
-            ),
-            "returned an int, not list",
+            """
+def lines_in_column(column, least=0.4):
+    v = [0.0, *column.tolist(), 0.0]
+    rows = range(1, len(v) - 1)
+    return [r - 1 for r in rows if v[r] > least and v[r] > v[r - 1] and v[r] >= v[r + 1]]
+""",
+            "a peak of just `least` counts",
         ),
     ],
     "strip_grid": [
@@ -238,6 +230,13 @@ def greedy_decode(classes, blank=0):
 """,
             "the blank is not always 0",
         ),
+        (
+            """
+def greedy_decode(classes, blank=0):
+    return [c for i, c in enumerate(classes) if c != classes[i - 1] and c != blank]
+""",
+            "index -1 means the last one",
+        ),
     ],
     "character_error_rate": [
         (
@@ -246,7 +245,7 @@ def character_error_rate(reading, label):
     wrong = sum(r != l for r, l in zip(reading, label)) + abs(len(reading) - len(label))
     return wrong / max(len(label), 1)
 """,
-            "one character was put in",
+            "one character was inserted",
         ),
         (
             CHARACTER_ERROR_RATE.format(choices=CHOICES, rate="above[-1]"),
@@ -283,32 +282,8 @@ def character_error_rate(reading, label):
             ),
             "upper and lower case differ",
         ),
-    ],
-}
-
-WRONG_ANSWERS["lines_in_column"].append(
-    (
-        """
-def lines_in_column(column, least=0.4):
-    v = [0.0, *column.tolist(), 0.0]
-    rows = range(1, len(v) - 1)
-    return [r - 1 for r in rows if v[r] > least and v[r] > v[r - 1] and v[r] >= v[r + 1]]
-""",
-        "a peak of just `least` counts",
-    )
-)
-WRONG_ANSWERS["greedy_decode"].append(
-    (
-        """
-def greedy_decode(classes, blank=0):
-    return [c for i, c in enumerate(classes) if c != classes[i - 1] and c != blank]
-""",
-        "index -1 means the last one",
-    )
-)
-WRONG_ANSWERS["character_error_rate"].append(
-    (
-        """
+        (
+            """
 def character_error_rate(reading, label):
     above = list(range(len(label) + 1))
     for i, one in enumerate(reading, start=1):
@@ -318,19 +293,7 @@ def character_error_rate(reading, label):
         above = row
     return min(1.0, above[-1] / max(len(label), 1)) if label else above[-1]
 """,
-        "a rate may be above 1",
-    )
-)
-WRONG_ANSWERS["paper_of"].append(
-    (
-        """
-import torch.nn.functional as F
-
-def paper_of(page, size=25):
-    half = size // 2
-    wide = F.max_pool2d(page, size, stride=1, padding=half)
-    return F.avg_pool2d(F.pad(wide, (half,) * 4, mode="replicate"), size, stride=1)
-""",
-        "wrong along its edges",
-    )
-)
+            "a rate may be above 1",
+        ),
+    ],
+}

@@ -47,27 +47,27 @@ def stored_bytes(function: Answer) -> str:
     expect_bytes(
         {"embedding": shared, "head": shared.view(10, 10), "once more": [shared.t()]},
         400,
-        "three tensors looked into one storage, which is written once.",
+        "three tensors share one storage, which is written once.",
     )
     expect_bytes(
         [shared[:50], shared[50:]],
         400,
-        "two tensors looked into one storage, each at another place of it, and it is written once.",
+        "two tensors share one storage, at different places, and it is written once.",
     )
     expect_bytes(
         {"last": shared[99:], "first": shared[:1], "steps": shared[::2]},
         400,
-        "three tensors looked into one storage, at different places, and it is written once.",
+        "three tensors share one storage, at different places, and it is written once.",
     )
     expect_bytes(
         [torch.zeros(1000)[:3]],
         4000,
-        "the tensor showed 3 numbers of a storage with 1000, and the whole storage is written.",
+        "the tensor shows 3 numbers of a storage with 1000, and the whole storage is written.",
     )
     expect_bytes(
         [torch.zeros(8), torch.zeros(8)],
         64,
-        "two tensors that are equal, but have a storage each, are written both.",
+        "two equal tensors with separate storages are both written.",
     )
     return "storages are found at any depth, and counted once and whole."
 
@@ -97,9 +97,9 @@ def inference_weights(function: Answer) -> str:
         for name, tensor in network.items():
             expect(
                 isinstance(result[name], Tensor) and torch.equal(result[name], tensor),
-                f'"{name}" has not the value of "{prefix}{name}".',
+                f'"{name}" does not have the value of "{prefix}{name}".',
             )
-    return "the network's weights come alone and by their own names."
+    return "only the network's weights are returned, under their own names."
 
 
 def _expect_names(found: set, network: dict, strangers: list[str], prefix: str) -> None:
@@ -113,8 +113,8 @@ def _expect_names(found: set, network: dict, strangers: list[str], prefix: str) 
     if missing and more:
         wanted = max(missing, key=lambda name: len(commonprefix([name[::-1], more[0][::-1]])))
         fail(
-            f'"{prefix}{wanted}" should have become "{wanted}", and there is "{more[0]}": look at '
-            "what is taken off a name, and where."
+            f'"{prefix}{wanted}" should have become "{wanted}", but there is "{more[0]}": look at '
+            "what is removed from a name, and where."
         )
     expect(not missing, f'"{missing[0] if missing else ""}" is missing from the result.')
     origin = [name for name in strangers if more and name.endswith(more[0].split(".")[-1])]
@@ -132,10 +132,10 @@ def join_lines(function: Answer) -> str:
     pages = {
         "a page of two lines": [[5, 6], [7, 8, 9]],
         "a page of one line": [[5, 6]],
-        "a page whose middle line is padding alone": [[5], [], [6, 7]],
-        "a page whose first line is padding alone": [[], [5, 6]],
+        "a page whose middle line is only padding": [[5], [], [6, 7]],
+        "a page whose first line is only padding": [[], [5, 6]],
         "a page of seven lines": [[n, n + 1] for n in range(1, 8)],
-        "a page whose lines are padding alone": [[], []],
+        "a page whose lines are only padding": [[], []],
         "a page without lines": [],
     }
     for name, lines in pages.items():
@@ -187,19 +187,19 @@ def _expect_joined(
     expect(result.dim() == 1, f"{said} a tensor of shape {tuple(result.shape)}, not (S,).")
     expect(
         result.dtype == torch.long,
-        f"{said} numbers of {result.dtype}, not torch.int64: what is a tensor of an empty list?",
+        f"{said} {result.dtype}, not torch.int64: check the dtype of an empty list's tensor.",
     )
     found = result.tolist()
     marks = f"with {newline} for the newline and {padding} for the padding"
     expect(padding not in found, f"{said} {found}, which still has padding ({marks}).")
     expect(
         found[:1] != [newline] and found[-1:] != [newline],
-        f"{said} {found}, which has a newline at an end: newlines stand between lines ({marks}).",
+        f"{said} {found}, which has a newline at an end: newlines go between lines ({marks}).",
     )
     pairs = zip(found, found[1:], strict=False)
     expect(
         all(pair != (newline, newline) for pair in pairs),
-        f"{said} {found}, which has two newlines in a row: a line of padding alone is left out.",
+        f"{said} {found}, which has two newlines in a row: a line of only padding is left out.",
     )
     expect(found == wanted, f"{said} {found}, not {wanted} ({marks}).")
 
@@ -242,16 +242,16 @@ def parity(function: Answer) -> str:
     swap = float(_top_gap(original(batches[1])))
     nan = float("nan")
     cases: list[tuple[Callable, Callable, tuple[int, float], str]] = [
-        (original, original, (3, 0.0), "two modules that are one and the same"),
+        (original, original, (3, 0.0), "one module compared with itself"),
         (original, altered(lambda out: out + 0.25), (3, 0.25), "scores that are all 0.25 higher"),
         (original, altered(lambda out: out - 0.25), (3, 0.25), "scores that are all 0.25 lower"),
         (
             original,
             altered(lambda out: out + 0.5, only=0),
             (3, 0.5),
-            "scores that differ in the first batch alone, by 0.5",
+            "scores that differ only in the first batch, by 0.5",
         ),
-        (original, altered(another_best, only=1), (2, swap), "another best class in one frame"),
+        (original, altered(another_best, only=1), (2, swap), "a different best class in one frame"),
         (original, altered(one_score(nan), 0), (2, math.inf), "a NaN in the first batch"),
         (original, altered(one_score(nan), 2), (2, math.inf), "a NaN in the last batch"),
         (altered(one_score(nan), 1), original, (2, math.inf), "a NaN from the original"),
@@ -289,14 +289,14 @@ def parity(function: Answer) -> str:
         told = f"for {name}, parity returned {found} and {difference:.4g}"
         expect(
             not math.isnan(difference),
-            f"{told}: a NaN is no difference; look for it before you compare.",
+            f"{told}: a NaN is not a difference; look for it before you compare.",
         )
         expect(
             abs(difference - largest) < 1e-3 if math.isfinite(largest) else difference == largest,
             f"{told}; the largest difference is {largest:.4g}.",
         )
-        expect(found == same, f"{told}; {same} of 3 batches say the same.")
-    return "small and large differences, NaNs, shapes and dtypes are told."
+        expect(found == same, f"{told}; {same} of 3 batches agree.")
+    return "small and large differences, NaNs, shapes and dtypes are reported."
 
 
 def _top_gap(out: Tensor) -> Tensor:
@@ -379,7 +379,7 @@ class _Script(torch.nn.Module):
         if pages.dtype != torch.uint8:
             fail(f"page_text gave the script a page of {pages.dtype}; it takes torch.uint8.")
         if pages.shape[2:] != (4, 12):
-            fail(f"a page of 4 x 12 px came to the script as {tuple(pages.shape[2:])}.")
+            fail(f"a page of 4 x 12 px reached the script as {tuple(pages.shape[2:])}.")
         return pages[:, 0, 0].long()
 
 

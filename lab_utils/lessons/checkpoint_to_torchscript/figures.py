@@ -20,14 +20,14 @@ if TYPE_CHECKING:
     from text_recognizer.compile_routes import Outcome
 
 PURPOSES = {
-    "epoch": "where the run stands",
-    "global_step": "where the run stands",
+    "epoch": "how far the run has come",
+    "global_step": "how far the run has come",
     "pytorch-lightning_version": "to load it with a later version",
     "state_dict": "the weights",
-    "loops": "where the run stands",
+    "loops": "how far the run has come",
     "callbacks": "what the callbacks remember",
     "optimizer_states": "two running means for each weight (Adam)",
-    "lr_schedulers": "where the learning rate stands",
+    "lr_schedulers": "how far the learning rate has come",
     "hparams_name": "how to build the module again",
     "hyper_parameters": "how to build the module again",
 }

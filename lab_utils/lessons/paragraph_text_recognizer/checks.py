@@ -34,19 +34,19 @@ def gray_page(function: Answer) -> str:
     result = _page_of(function, upright)
     expect(
         result.tobytes() == upright.tobytes(),
-        "gray_page changed a gray picture that was upright and opaque already.",
+        "gray_page changed a picture that was already gray, upright and opaque.",
     )
     for orientation, turn in TURNED.items():
         photo = _opened(upright.convert("RGB"), orientation)
         result, wanted = _page_of(function, photo), photo.convert("L").transpose(turn)
         expect(
             result.size == wanted.size and result.tobytes() != photo.convert("L").tobytes(),
-            f"a photo whose EXIF orientation is {orientation} came out as its pixels lie in the "
-            "file: turn the picture before anything else, while it still has its EXIF data.",
+            f"a photo whose EXIF orientation is {orientation} was not rotated: "
+            "rotate the picture before anything else, while it still has its EXIF data.",
         )
         expect(
             result.tobytes() == wanted.tobytes(),
-            f"a photo whose EXIF orientation is {orientation} was turned the wrong way.",
+            f"a photo whose EXIF orientation is {orientation} was rotated the wrong way.",
         )
     for orientation in (1, 6):
         ink = Image.new("RGBA", (24, 16), (0, 0, 0, 0))
@@ -57,19 +57,19 @@ def gray_page(function: Answer) -> str:
             result = result.transpose(TURNED[{6: 8}[orientation]])
         expect(
             result.size == ink.size,
-            "a picture that is transparent and has an EXIF orientation was not turned.",
+            "a picture that is transparent and has an EXIF orientation was not rotated.",
         )
         paper, black, half = (result.getpixel(place) for place in ((1, 1), (8, 8), (16, 8)))
         expect(
             paper == 255,
-            f"the transparent part has the gray level {paper}, not 255: lay the picture on white "
+            f"the transparent part has the gray level {paper}, not 255: put the picture on white "
             "paper before its transparency is lost.",
         )
         expect(black == 0, f"opaque black ink has the gray level {black}, not 0.")
         expect(
             120 <= half <= 135,
-            f"black ink that lets half of the paper through has the gray level {half}, "
-            "not about 127: let paper and ink mix.",
+            f"black ink that is half transparent has the gray level {half}, "
+            "not about 127: blend paper and ink.",
         )
     for kind in ("P", "LA"):
         _expect_transparent(function, kind)
@@ -134,7 +134,7 @@ def paper_of(function: Answer) -> str:
     lowest = float(result.min())
     expect(
         lowest > 199.9,
-        f"below a stroke of gray level 40 on paper of 200, the paper has {lowest:.1f}: look for "
+        f"under a stroke of gray level 40 on paper of 200, the paper has {lowest:.1f}: look for "
         "the brightest level around each pixel before anything is averaged.",
     )
     folded = blank.clone()
@@ -162,7 +162,7 @@ def paper_of(function: Answer) -> str:
             not wanted[inside].numel()
             or not torch.allclose(result[inside], wanted[inside], atol=0.01)
             or torch.allclose(result, wanted, atol=0.01),
-            f"with size {size}, the paper is right inside the page and wrong along its edges: only "
+            f"with size {size}, the paper is right inside the page but wrong along its edges: only "
             "what is on the page counts there, not copies or mirror images of it, and no zeros.",
         )
         expect(
@@ -174,7 +174,7 @@ def paper_of(function: Answer) -> str:
         torch.equal(attempt(function, page.clone()), attempt(function, page.clone(), 25)),
         "without a size given, paper_of does not look at 25 x 25 px.",
     )
-    return "the paper is known, also below the ink."
+    return "the paper's gray level is known, even under the ink."
 
 
 def _like(result: Tensor, page: Tensor) -> Tensor:
@@ -224,8 +224,8 @@ def lines_in_column(function: Answer) -> str:
 
 
 TWO_HILLS = "a row is a peak if no neighbour is higher, and if it reaches `least`."
-FLAT_HILL = "of equal neighbours the first one counts alone: `>` on one side and `>=` on the other."
-CUT_HILLS = "the first and the last row may be peaks, too: beyond the column all is 0."
+FLAT_HILL = "of equal neighbours only the first one counts: `>` on one side and `>=` on the other."
+CUT_HILLS = "the first and the last row may be peaks, too: outside the column everything is 0."
 
 
 def _expect_rows(
@@ -242,7 +242,7 @@ def _expect_rows(
 
 @check
 def strip_grid(function: Answer) -> str:
-    """A page whose gray levels are its own coordinates is sampled: the strip tells where it was
+    """A page whose gray levels are its own coordinates is sampled: the strip shows where it was
     taken from."""
     page_size, height, reach = (60, 100), 8, 12.0
     page = torch.stack(
@@ -263,7 +263,7 @@ def strip_grid(function: Answer) -> str:
         )
         expect(
             grid.is_floating_point() and float(grid.abs().max()) <= 1,
-            "these places lie on the page, so all numbers of the grid should be from -1 to 1: "
+            "these positions are on the page, so all numbers of the grid should be from -1 to 1: "
             "divide px by the page's size, and mind which of the sizes is the width.",
         )
         strip = F.grid_sample(page, grid.float(), padding_mode="border", align_corners=False)[0]
@@ -273,7 +273,7 @@ def strip_grid(function: Answer) -> str:
         _expect_place(name, "x", strip[0] - wanted_x)
         _expect_height(name, strip[1], 2 * reach * (height - 1) / height)
         _expect_place(name, "y", strip[1] - wanted_y)
-    return "the strip is taken from where the path runs, to a part of a pixel."
+    return "the strip follows the path, to a fraction of a pixel."
 
 
 def _expect_place(name: str, axis: str, off: Tensor) -> None:
@@ -297,7 +297,7 @@ def _expect_height(name: str, y: Tensor, wanted: float) -> None:
         abs(found - wanted) < 0.05,
         f"along a {name} path, the centres of the strip's first and last row are {found:.2f} px "
         f"of the page apart, not {wanted:.2f}: the strip is 2 * reach high from edge to edge, and "
-        "the centre of a row lies half a row below its upper edge.",
+        "the centre of a row is half a row below its upper edge.",
     )
 
 
@@ -306,7 +306,7 @@ def greedy_decode(function: Answer) -> str:
     """Repeats become one, blanks go, and the blank between two equal letters keeps both."""
     first = "before the first frame there is none, and the index -1 means the last one."
     cases = [
-        ([0, 8, 0, 9, 0], [8, 9], "blanks stand around two letters: leave the blanks out."),
+        ([0, 8, 0, 9, 0], [8, 9], "there are blanks around two letters: leave the blanks out."),
         ([8, 8, 8, 9, 9], [8, 9], "a letter may last several frames: take it once."),
         ([8, 9, 8], [8, 9, 8], "a letter may come back later: compare with the frame before."),
         (
@@ -314,7 +314,7 @@ def greedy_decode(function: Answer) -> str:
             [12, 12],
             "a blank between two equal letters keeps both: mind the order.",
         ),
-        ([0, 0, 0], [], "blanks alone are an empty line."),
+        ([0, 0, 0], [], "only blanks are an empty line."),
         ([], [], "no frames are an empty line."),
     ]
     for frames, wanted, advice in cases:
@@ -328,7 +328,7 @@ def greedy_decode(function: Answer) -> str:
     result = expect_type(attempt(function, [0, 4, 4, 0, 4]), list, "greedy_decode")
     expect(
         result == [4, 4],
-        f"the frames [0, 4, 4, 0, 4] without a blank given became {result}, not [4, 4]: it is 0.",
+        f"the frames [0, 4, 4, 0, 4] became {result}, not [4, 4], without a blank given: it is 0.",
     )
     result = expect_type(attempt(function, [5, 5, 7, 0, 0, 7, 5], 7), list, "greedy_decode")
     expect(
@@ -354,15 +354,15 @@ def character_error_rate(function: Answer) -> str:
         ("lime", "line", 0.25, "one character of four was replaced."),
         ("abcd", "ab", 1.0, "two edits: divide by the length of the label, not of another text."),
         ("abcdef", "ab", 2.0, "four edits for two characters: a rate may be above 1."),
-        ("the lline", "the line", 1 / 8, "one character was put in; what follows it is right."),
+        ("the lline", "the line", 1 / 8, "one character was inserted; what follows it is right."),
         ("he line", "the line", 1 / 8, "one character was left out; what follows it is right."),
-        ("sitting", "kitten", 3 / 6, "two were replaced and one was put in."),
+        ("sitting", "kitten", 3 / 6, "two were replaced and one was inserted."),
         ("ab", "abcd", 0.5, "the last two characters were left out."),
         ("", "abc", 1.0, "all characters were left out."),
         ("Line", "line", 0.25, "upper and lower case differ."),
         ("a b", "a\nb", 1 / 3, "a newline is a character, too."),
-        ("ab", "", 2.0, "where the label is empty, each invented character counts as one."),
-        ("", "", 0.0, "nothing was to be read, and nothing was."),
+        ("ab", "", 2.0, "if the label is empty, each extra character counts as one."),
+        ("", "", 0.0, "there was nothing to read, and nothing was read."),
     ]
     for reading, label, wanted, advice in cases:
         result = attempt(function, reading, label)
@@ -384,7 +384,7 @@ def character_error_rate(function: Answer) -> str:
             f"reading {reading!r} for {label!r} has the rate {result:.3f}, not {wanted:.3f}: look "
             "for the fewest edits, over all three kinds in each cell of the table.",
         )
-    return "edits are counted as few as possible, over the label's length."
+    return "the rate is the fewest possible edits, divided by the label's length."
 
 
 def _edits(reading: str, label: str) -> int:

@@ -150,7 +150,7 @@ def traced_ridges(ridges: Tensor, paths: Tensor, edges: Tensor) -> "Figure":
 
 
 def strip_sheet(strips: Tensor, widths: Sequence[int], names: Sequence[str]) -> Image.Image:
-    """Strips (N, 1, 48, W) in [-1, 1] below each other, each of its own width, named at left."""
+    """Strips (N, 1, 48, W) in [-1, 1] below each other, with their widths and names."""
     font = ImageFont.load_default(15)
     margin = 12 + math.ceil(max(font.getlength(name) for name in names))
     height = strips.shape[2]

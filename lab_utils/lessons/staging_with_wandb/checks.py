@@ -584,7 +584,7 @@ def deletable(function: Answer) -> str:
     )
     history.aliases["staged:v0"].append("the-one-for-the-fair")
     _expect_deletable(
-        function, history, [], "any alias keeps a version, whoever gave it and whatever it says."
+        function, history, [], "any alias keeps a version, no matter who gave it and what it says."
     )
     history.aliases["staged:v0"].clear()
     history.run("t3", "train", ["reader:v0", "pages:v1"], {"reader:v2": "model"})
