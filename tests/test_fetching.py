@@ -164,11 +164,6 @@ def test_redirects_end(serve):
     assert len(server.requests) == 6
 
 
-def test_redirect_to_a_file_is_refused(serve):
-    with pytest.raises(AddressError, match="Only http"):
-        local(serve(redirect("file:///etc/passwd")).url)
-
-
 @pytest.mark.parametrize(
     "url, what",
     [

@@ -43,16 +43,6 @@ def test_weights_come_back_in_half_precision(tmp_path):
             torch.testing.assert_close(one, another, atol=5e-3, rtol=5e-3)
 
 
-def test_batch_norm_counters_keep_their_type(tmp_path):
-    module = torch.nn.BatchNorm2d(2)
-    module(torch.rand(4, 2, 3, 3))
-    path = save_weights(module.state_dict(), tmp_path / "norm.safetensors")
-    other = torch.nn.BatchNorm2d(2)
-    load_weights(other, path)
-    assert other.num_batches_tracked.dtype == torch.int64
-    assert other.num_batches_tracked == 1
-
-
 @pytest.mark.parametrize("content", [None, b"", b"no weights at all", "cut short"])
 def test_a_file_that_is_missing_or_damaged_is_told(tmp_path, content):
     path = tmp_path / "line_finder.safetensors"

@@ -376,27 +376,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         description="Read handwritten English paragraphs from images.",
         epilog="Exit code 2 if an image or the model cannot be read.",
     )
-    parser.add_argument(
-        "images", nargs="+", metavar="IMAGE", help="file, http(s) URL, base64 text or data URI"
-    )
-    parser.add_argument(
-        "--model",
-        metavar="PATH",
-        help="TorchScript file (default: $LAB_MODEL, the fetched or packaged one)",
-    )
-    parser.add_argument("--device", default="cpu", help="cpu, cuda, cuda:1, ... (default: cpu)")
-    parser.add_argument("--json", action="store_true", help="one JSON object a line for each image")
-    parser.add_argument(
-        "--allow-private-addresses",
-        action="store_true",
-        help="also fetch URLs inside private networks",
-    )
-    parser.add_argument(
-        "--language-model",
-        metavar="NAME",
-        default="auto",
-        help="english, none, or a file (default: $LAB_LANGUAGE_MODEL, or english)",
-    )
+    add = parser.add_argument
+    add("images", nargs="+", metavar="IMAGE", help="file, http(s) URL, base64 text or data URI")
+    add("--model", metavar="PATH", help="TorchScript file; else $LAB_MODEL, fetched or packaged")
+    add("--device", default="cpu", help="cpu, cuda, cuda:1, ... (default: cpu)")
+    add("--json", action="store_true", help="one JSON object a line for each image")
+    add("--allow-private-addresses", action="store_true", help="also URLs in private networks")
+    add("--language-model", default="auto", help="english, none, or a file")
     options = parser.parse_args(arguments)
     try:
         recognizer = ParagraphTextRecognizer(
@@ -422,18 +408,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _print_reading(
     recognizer: ParagraphTextRecognizer, image: str, options: argparse.Namespace
 ) -> int:
-    try:
-        with warnings.catch_warnings(record=True) as notes:
-            warnings.simplefilter("always", FirstPageWarning)
+    with warnings.catch_warnings(record=True) as raised:
+        warnings.simplefilter("always", FirstPageWarning)
+        try:
             reading = recognizer.read(image)
-    except RecognizerError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    for note in notes:
-        if issubclass(note.category, FirstPageWarning):
-            print(f"note: {note.message}", file=sys.stderr)
-    if reading.note:
-        print(f"note: {reading.note}", file=sys.stderr)
+        except RecognizerError as error:
+            print(f"error: {error}", file=sys.stderr)
+            return 2
+    notes = [str(one.message) for one in raised if one.category is FirstPageWarning]
+    for note in filter(None, [*notes, reading.note]):
+        print(f"note: {note}", file=sys.stderr)
     name = image if len(image) <= 200 else f"{image[:60]}..."
     if options.json:
         print(json.dumps({"image": name, **dataclasses.asdict(reading)}))
