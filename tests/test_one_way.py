@@ -75,8 +75,12 @@ def own_private_names() -> frozenset[str]:
 
 
 def is_private(name: str) -> bool:
-    """Whether a name is somebody's own; `os._exit` is documented."""
-    return name.startswith("_") and not name.startswith("__") and name not in ("_", "_exit")
+    """Whether a name is somebody's own; `os._exit` and a named tuple's `_replace` are documented."""
+    return (
+        name.startswith("_")
+        and not name.startswith("__")
+        and name not in ("_", "_exit", "_replace")
+    )
 
 
 def imported(node: ast.AST) -> list[str]:
