@@ -766,7 +766,7 @@ plan = staging.cleanup()
 print("staging.cleanup says the same:", [one.name for one in plan.to_delete] == deletable(versions))
 
 # %% [markdown]
-# `staging.cleanup()` only tells what it would do, and why the rest stays:
+# `staging.cleanup()` only reports what it would do, and why the rest stays:
 
 # %%
 show_table(

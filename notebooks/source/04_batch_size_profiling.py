@@ -231,7 +231,7 @@ show(
 # %% [markdown]
 # ## 3. Where do the milliseconds go?
 #
-# A **trace** tells what ran when: each operator of PyTorch with its start and its duration. The
+# A **trace** records what ran when: each operator of PyTorch with its start and its duration. The
 # recognizer adds **marks** for its parts, so that you need not guess which convolution belongs to
 # which. Below is a batch of one page. Which part will take most of it, finding the lines or reading
 # them, and which operator?
@@ -558,10 +558,13 @@ for size, trace in traces.items():
 
 # %% [markdown]
 # On the H200 it is `forward` for one page as for sixteen: the line-following loop of the finder. So
-# no larger batch and no faster GPU will help this recognizer much. What would: following the lines
-# of all pages at once with operators on the GPU, fetching results in one copy instead of thousands,
-# or several processes that share the GPU, so that one reads while another follows lines. None of
-# these has been measured here.
+# no larger batch and no faster GPU will help this recognizer much.
+#
+# This recording led to one change. In today's code, only pictures and networks are on the GPU, and
+# the results of a network come back in one copy instead of thousands. A test counts those waits on
+# a simulated device; no GPU has timed the new code yet. What else could help: following the lines
+# of all pages at once with operators on the GPU, or several processes that share the GPU, so that
+# one reads while another follows lines.
 
 # %% [markdown]
 # ### What to do about launches
@@ -793,7 +796,7 @@ for max_batch, max_wait in ((1, 0.0), (8, 0.0), (8, 2 * on_cpu(1))):
     print(f"{rate:.1f} a second, {setting}: p95 {one.p95:.2f} s, busy {one.busy:.0%}")
 
 # %% [markdown]
-# So the rule of thumb, put right: *batch where a batch costs little more than a page, and measure
+# So the rule of thumb, corrected: *batch where a batch costs little more than a page, and measure
 # whether it does.* The notebook on the [model service](06_model_service.ipynb) puts both numbers
 # into a server that gathers batches, and asks what else belongs to it.
 

@@ -516,7 +516,7 @@ print(ask(url + "gradio_api/run/predict_base64", bare).split("\n")[0], "...")
 # ## 4. Two steps and a stream
 #
 # One step has a weakness: the connection is silent while the page is read. A second of silence is
-# no problem, but a minute is: proxies close silent connections, and the client can't tell whether
+# no problem, but a minute is: proxies close silent connections, and the client can't know whether
 # the app is still working. So Gradio's page calls in two steps, and so can you. The first request
 # sends the page and gets an **event id** at once. The second one receives the events.
 

@@ -478,7 +478,7 @@ print(there.note, "Address:", there.url)
 # POST of the JSON object `{"image": base64 text}`, and return what comes back. A 422 or 503 is an
 # answer like any other: the caller looks at the status. Only where no answer comes at all (nobody
 # listens, the connection breaks off, 60 s pass) raise `ConnectionError`. Use the library that you
-# like, such as `httpx`, which this environment has. The check runs a Function URL of its own, and
+# like, such as `httpx`, which this environment has. The check runs its own Function URL, and
 # looks at the event that your request becomes.
 
 # %% tags=["exercise"]
