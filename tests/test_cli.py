@@ -143,16 +143,6 @@ def test_one_bad_image_does_not_stop_the_others(lab, page, stand_in_path, tmp_pa
     assert "320x120" in out
 
 
-def test_pages_left_out_are_noted_on_stderr(lab, page, stand_in_path, tmp_path):
-    with Image.open(page) as first:
-        first.save(tmp_path / "two.tiff", save_all=True, append_images=[first.copy()])
-    code, out, err = lab("read", tmp_path / "two.tiff", "--model", stand_in_path)
-    assert code == 0
-    assert_one_line(err)
-    assert "first" in err and "note" not in out
-    assert out.startswith("320x120")
-
-
 # Overlays
 
 
