@@ -31,8 +31,8 @@ test: $(TEST_STAMP) ## check style, run the tests and every solution notebook
 	$(PY) -m ruff format --check .
 	OMP_NUM_THREADS=1 $(PY) -m pytest $(SIDE_BY_SIDE) -m 'not alone and not nightly'
 	$(PY) -m pytest -m 'alone and not nightly'
-	$(PY) -m pytest --nbval --nbval-current-env --nbval-sanitize-with tests/nbval_sanitize.cfg \
-		--nbval-cell-timeout 300 notebooks/solutions
+	$(PY) -m pytest -n auto --maxprocesses 2 --dist loadfile --nbval --nbval-current-env \
+		--nbval-sanitize-with tests/nbval_sanitize.cfg --nbval-cell-timeout 300 notebooks/solutions
 
 test-all: test ## run `make test`, then the tests that take minutes
 	$(PY) -m pytest -m nightly
