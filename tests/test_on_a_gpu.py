@@ -140,7 +140,7 @@ def test_a_large_trace_is_pruned_and_keeps_its_figures(tmp_path):
     events = [trace_making.step(1, 0, 100), trace_making.operator("aten::conv2d", 0, 15)]
     events += [{"ph": "s", "id": n, "cat": "ac2g", "name": "ac2g", "ts": n} for n in range(9000)]
     path = tmp_path / "a.pt.trace.json.gz"
-    document = trace_making.document(events) | {"traceName": "/root/secret/trace.json"}
+    document = trace_making.document(events) | {"traceName": "/elsewhere/secret/trace.json"}
     path.write_bytes(gzip.compress(json.dumps(document).encode()))
     size = path.stat().st_size
     assert prune(path, size)
@@ -153,7 +153,7 @@ def test_a_large_trace_is_pruned_and_keeps_its_figures(tmp_path):
 
 def test_the_command_names_no_place_of_its_machine(script, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
-    places = [f"--pack={tmp_path / 'data' / 'pack.npz'}", "--out", "/root/out/brought"]
+    places = [f"--pack={tmp_path / 'data' / 'pack.npz'}", "--out", "/elsewhere/out/brought"]
     monkeypatch.setattr(sys, "argv", ["benchmarks/on_a_gpu.py", "--minutes", "7", *places])
     wanted = "benchmarks/on_a_gpu.py --minutes 7 --pack=data/pack.npz --out brought"
     assert script._command() == wanted

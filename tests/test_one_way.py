@@ -75,7 +75,7 @@ def own_private_names() -> frozenset[str]:
 
 
 def is_private(name: str) -> bool:
-    """Whether a name is somebody's own; `os._exit` and a named tuple's `_replace` are documented."""
+    """Whether a name is somebody's own; `os._exit` and a tuple's `_replace` are documented."""
     return (
         name.startswith("_")
         and not name.startswith("__")
