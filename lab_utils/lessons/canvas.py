@@ -52,9 +52,15 @@ def box(
 
 
 def arrow(
-    axes: "Axes", here: tuple[float, float], there: tuple[float, float], dashed: bool = False
+    axes: "Axes",
+    here: tuple[float, float],
+    there: tuple[float, float],
+    *,
+    dashed: bool = False,
+    both_ways: bool = False,
 ) -> None:
     """An arrow between two points."""
-    style = {"arrowstyle": "-|>", "color": "black", "shrinkA": 0, "shrinkB": 0}
+    heads = "<|-|>" if both_ways else "-|>"
+    style = {"arrowstyle": heads, "color": "black", "shrinkA": 0, "shrinkB": 0}
     line = {"linestyle": "--" if dashed else "-"}
     axes.annotate("", xy=there, xytext=here, arrowprops=style | line)

@@ -9,10 +9,10 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from lab_utils.figures import COLOURS, HATCHES, MARKERS
+from lab_utils.lessons.canvas import arrow, box, canvas
 from lab_utils.lessons.curves import draw_curves
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 START_SECONDS = {
@@ -32,48 +32,18 @@ over all sixteen; least of three rounds."""
 
 def two_places() -> "Figure":
     """Browsers, the front end, and copies of the model service, joined by what is sent."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(7.5, 2.6))
-    axes = figure.add_axes((0, 0, 1, 1))
-    axes.set(xlim=(0, 7.5), ylim=(0, 2.6))
-    axes.set_axis_off()
-    for y in (1.75, 0.25):
-        _box(axes, 0.1, y, 1.3, 0.6, "browser, phone,\nprogram")
-    _box(axes, 2.5, 0.75, 1.7, 1.1, "front end\n\nsmall, always on,\nno model", "#f2f2f2")
-    for number, y in enumerate((1.8, 1.0, 0.2), start=1):
-        _box(axes, 5.7, y, 1.7, 0.6, f"model service\ncopy {number}", "white", dashed=number > 1)
+    figure, axes = canvas(7.5, 2.6)
+    for y in (2.05, 0.55):
+        box(axes, "browser, phone,\nprogram", 0.75, y, 1.3, 0.6)
+    box(axes, "front end\n\nsmall, always on,\nno model", 3.35, 1.3, 1.7, 1.1, ground="#f2f2f2")
+    for number, y in enumerate((2.1, 1.3, 0.5), start=1):
+        box(axes, f"model service\ncopy {number}", 6.55, y, 1.7, 0.6, dashed=number > 1)
+        arrow(axes, (4.2, 1.3), (5.7, y), both_ways=True)
     for start, end in (((1.4, 2.05), (2.5, 1.5)), ((1.4, 0.55), (2.5, 1.1))):
-        _arrow(axes, start, end)
-    for y in (2.1, 1.3, 0.5):
-        _arrow(axes, (4.2, 1.3), (5.7, y))
+        arrow(axes, start, end, both_ways=True)
     axes.text(1.95, 2.05, "picture", ha="center", fontsize=8)
     axes.text(4.75, 2.05, "POST, JSON", ha="center", fontsize=8)
     return figure
-
-
-def _box(
-    axes: "Axes",
-    x: float,
-    y: float,
-    width: float,
-    height: float,
-    text: str,
-    colour: str = "white",
-    dashed: bool = False,
-) -> None:
-    from matplotlib.patches import Rectangle
-
-    style = "--" if dashed else "-"
-    axes.add_patch(
-        Rectangle((x, y), width, height, facecolor=colour, edgecolor="black", linestyle=style)
-    )
-    axes.text(x + width / 2, y + height / 2, text, ha="center", va="center", fontsize=9)
-
-
-def _arrow(axes: "Axes", start: tuple[float, float], end: tuple[float, float]) -> None:
-    style = {"arrowstyle": "<|-|>", "color": "black", "shrinkA": 2, "shrinkB": 2}
-    axes.annotate("", xy=end, xytext=start, arrowprops=style)
 
 
 def starts(seconds: Mapping[str, float] = START_SECONDS) -> "Figure":
