@@ -149,11 +149,12 @@ def test_unusable_data_is_told_and_starts_no_run(lab, project, tmp_path, data):
         Tracker(project).versions(names.CHECKPOINT, names.CHECKPOINT_TYPE)
 
 
-def test_an_interrupted_training_is_marked_and_logs_nothing(lab, project, monkeypatch):
+@pytest.mark.parametrize("step", ["validation_step", "training_step"])
+def test_an_interrupted_training_is_marked_and_logs_nothing(lab, project, monkeypatch, step):
     def interrupted(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("text_recognizer.train.fine_tune.fine_tune", interrupted)
+    monkeypatch.setattr(f"text_recognizer.train.reader.ReaderTraining.{step}", interrupted)
     done = lab("train", "--steps", 1, "--pages", 1, "--max-width", 256, "--project", project)
     assert done[0] == 130
     [run] = Tracker(project).api.runs(Tracker(project).path)

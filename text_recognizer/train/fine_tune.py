@@ -102,16 +102,23 @@ def fine_tune(
             use_distributed_sampler=False,  # EpochSampler shares the batches out itself
         )
         before = None
-        if score_packaged:
-            [scores] = trainer.validate(training, data, verbose=False)
-            before = scores["cer"]
-        try:
+        with interruptible(trainer):
+            if score_packaged:
+                [scores] = trainer.validate(training, data, verbose=False)
+                before = scores["cer"]
             trainer.fit(training, data)
-        except SystemExit:  # Lightning's answer to Ctrl-C
-            if trainer.interrupted:
-                raise KeyboardInterrupt from None
-            raise
     return FineTuned(out, best.cer, best.step, before)
+
+
+@contextlib.contextmanager
+def interruptible(trainer: pl.Trainer) -> Iterator[None]:
+    """Raises KeyboardInterrupt at Ctrl-C, where Lightning ends the process with code 1."""
+    try:
+        yield
+    except SystemExit:
+        if trainer.interrupted:
+            raise KeyboardInterrupt from None
+        raise
 
 
 @contextlib.contextmanager

@@ -18,6 +18,7 @@ from pytorch_lightning.loggers import CSVLogger
 
 from text_recognizer.errors import RecognizerError
 from text_recognizer.pages.generator import KINDS, TRAINING_MIX
+from text_recognizer.train.fine_tune import interruptible
 from text_recognizer.train.finder import FinderTraining
 from text_recognizer.train.pages_data import PagesData
 from text_recognizer.train.reader import ReaderTraining
@@ -159,14 +160,10 @@ def fit(
         enable_model_summary=False,
     )
     checkpoint = out / "last.ckpt"
-    if not checkpoint.exists():
-        trainer.validate(module, data, verbose=progress)  # where it started from
-    try:
+    with interruptible(trainer):
+        if not checkpoint.exists():
+            trainer.validate(module, data, verbose=progress)  # where it started from
         trainer.fit(module, data, ckpt_path=checkpoint if checkpoint.exists() else None)
-    except SystemExit:  # Lightning's answer to Ctrl+C
-        if trainer.interrupted:
-            raise KeyboardInterrupt from None
-        raise
     if not (out / "best.ckpt").exists():
         raise RecognizerError(
             f"The run ended before its first validation, and nothing was kept: let it validate at "
