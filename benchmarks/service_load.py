@@ -168,13 +168,13 @@ def measure_contestant(
 ) -> tuple[list[Step], float]:
     """Its steps, and the s that the way adds to a page that comes alone."""
     bodies = [body(page) for page in pages]
-    with serving(contestant.settings, allow_open_ports=True) as service:
+    with serving(contestant.settings, allow_open_ports=True) as url:
         for _ in range(2 * contestant.settings.replicas):  # the first pages compile the script
-            measure_step(service.url, bodies, rate=20.0, seconds=0.4)
-        way = measure_way(service.url, pages, count=max(3, round(seconds / 3)))
+            measure_step(url, bodies, rate=20.0, seconds=0.4)
+        way = measure_way(url, pages, count=max(3, round(seconds / 3)))
         steps = []
         for rate in rates:
-            steps.append(measure_step(service.url, bodies, rate, seconds))
+            steps.append(measure_step(url, bodies, rate, seconds))
             print_step(contestant.name, steps[-1])
     return steps, way
 

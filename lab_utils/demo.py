@@ -4,7 +4,6 @@ Each part is what its own command starts. They end together and in order, so tha
 app without a reader; what runs outside this process ends with it, however it ends.
 """
 
-import importlib.util
 import os
 import socket
 import threading
@@ -134,6 +133,7 @@ def _fetch(version: str) -> Path:
 @contextmanager
 def _service(settings: Settings, model: Path, say: Say) -> Iterator[tuple["Gateway", str]]:
     """The gateway before the model, answering, and what the model runs in."""
+    from lab_utils.service.emulator import check_emulator
     from lab_utils.service.errors import ServiceError
     from lab_utils.service.gateway import DEFAULT_PORT
     from lab_utils.service.local import lambda_service
@@ -142,7 +142,7 @@ def _service(settings: Settings, model: Path, say: Say) -> Iterator[tuple["Gatew
     workers = settings.workers
     with ExitStack() as stack:
         try:
-            _check_emulator()
+            check_emulator()
         except ServiceError as error:
             say(f"The model runs in this process, without Lambda's emulator. {error}")
             gateway = stack.enter_context(_in_process(model, workers, port))
@@ -156,28 +156,14 @@ def _service(settings: Settings, model: Path, say: Say) -> Iterator[tuple["Gatew
         yield gateway, kind
 
 
-def _check_emulator() -> None:
-    from lab_utils.service.emulator_binary import emulator_binary
-    from lab_utils.service.errors import ServiceError
-
-    emulator_binary()
-    if importlib.util.find_spec("awslambdaric") is None:
-        raise ServiceError("Lambda's runtime is missing: `pip install awslambdaric` brings it.")
-
-
-@contextmanager
-def _in_process(model: Path, workers: int, port: int) -> Iterator["Gateway"]:
+def _in_process(model: Path, workers: int, port: int) -> "Gateway":
     """The same address and queue, with the handler in this process."""
-    from lab_utils.service.gateway import Gateway
-    from lab_utils.service.in_process import InProcessFunction
+    from lab_utils.service.gateway import Gateway, InProcessFunction
     from lab_utils.service.lambda_handler import LambdaHandler
-    from lab_utils.service.pool import EmulatorPool
     from text_recognizer.paragraph_text_recognizer import ParagraphTextRecognizer
 
     handler = LambdaHandler(ParagraphTextRecognizer(model), model, log=lambda line: None)
-    functions = [InProcessFunction(handler) for _ in range(workers)]
-    with EmulatorPool(functions, QUEUE_SIZE) as pool, Gateway(pool, port) as gateway:
-        yield gateway
+    return Gateway([InProcessFunction(handler)] * workers, port, QUEUE_SIZE)
 
 
 def _characters_of_a_page(url: str) -> int:

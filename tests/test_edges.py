@@ -29,10 +29,8 @@ from hypothesis import strategies as st
 
 from lab_utils.net import http_client
 from lab_utils.predictors import LocalPredictor
-from lab_utils.service.gateway import Gateway
-from lab_utils.service.in_process import InProcessFunction
+from lab_utils.service.gateway import Gateway, InProcessFunction
 from lab_utils.service.lambda_handler import LambdaHandler
-from lab_utils.service.pool import EmulatorPool
 from text_recognizer.paragraph_text_recognizer import ParagraphTextRecognizer
 from text_recognizer.places import project_folder
 
@@ -92,7 +90,7 @@ def app_edge(client: httpx.Client) -> Edge:
 def gateway(stand_in_path):
     """The gateway, with the handler in this process."""
     handler = LambdaHandler(ParagraphTextRecognizer(stand_in_path), stand_in_path, log=str)
-    with EmulatorPool([InProcessFunction(handler)]) as pool, Gateway(pool) as running:
+    with Gateway([InProcessFunction(handler)]) as running:
         running.start()
         with http_client(60, local=True, base_url=running.url) as client:
             yield service_edge(client)

@@ -12,10 +12,8 @@ from lab_utils.lessons.public_url.loopback import FarEnd, LoopbackWay
 from lab_utils.net import NetworkError, http_client, listening_socket
 from lab_utils.predictors import LocalPredictor, RemotePredictor
 from lab_utils.predictors.errors import ServiceError
-from lab_utils.service.gateway import Gateway
-from lab_utils.service.in_process import InProcessFunction
+from lab_utils.service.gateway import Gateway, InProcessFunction
 from lab_utils.service.lambda_handler import LambdaHandler
-from lab_utils.service.pool import EmulatorPool
 from lab_utils.tunnel import Tunnel
 from lab_utils.tunnel.login import Login
 from text_recognizer.paragraph_text_recognizer import ParagraphTextRecognizer
@@ -64,12 +62,9 @@ def proxy(scheme, exceptions, monkeypatch):
 def gateway(stand_in_path):
     recognizer = ParagraphTextRecognizer(stand_in_path)
     handler = LambdaHandler(recognizer, stand_in_path, log=lambda line: None)
-    with EmulatorPool([InProcessFunction(handler)], 1) as pool, Gateway(pool, 0) as made:
+    with Gateway([InProcessFunction(handler)]) as made:
         made.start()
-        try:
-            yield made
-        finally:
-            made.stop()
+        yield made
 
 
 def reads_with_a_service(stand_in_path, tmp_path) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from lab_utils.predictors import RemotePredictor
 from lab_utils.predictors.errors import ServiceUnreachableError
-from lab_utils.service import in_process
+from lab_utils.service import local
 from lab_utils.service.errors import ServiceError
 from lab_utils.service.lambda_handler import LambdaHandler
 from lab_utils.service.open_loop import send_open_loop
@@ -90,12 +90,12 @@ def test_without_the_emulator_the_handler_answers_in_this_process(monkeypatch, s
     def missing(*_: object, **__: object) -> None:
         raise ServiceError("The emulator is missing; connect to the network.")
 
-    monkeypatch.setattr(in_process, "lambda_service", missing)
+    monkeypatch.setattr(local, "lambda_service", missing)
     recognizer = ParagraphTextRecognizer(stand_in_path)
     lines: list[str] = []
     handler = LambdaHandler(recognizer, stand_in_path, log=lines.append)
     page = Path(__file__).parent.parent / "data" / "pages" / "show_font_002.jpg"
-    service = in_process.NotebookService(handler, stand_in_path, workers=2)
+    service = local.NotebookService(handler, stand_in_path)
     try:
         assert "The emulator is missing" in service.note
         with RemotePredictor(service.url) as remote:

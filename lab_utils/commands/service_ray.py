@@ -1,17 +1,12 @@
 """`lab service ray`: the model behind Ray Serve, with replicas and dynamic batching."""
 
-import queue
-import signal
+import threading
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-from text_recognizer.errors import RecognizerError
 from text_recognizer.limits import MAX_BATCH
-
-if TYPE_CHECKING:
-    from lab_utils.service.ray_service import RayService
 
 
 def ray(
@@ -45,7 +40,7 @@ def ray(
     """Serve the model with Ray Serve: pages that come at the same time are read in one batch.
 
     Listens on 127.0.0.1; each replica of Ray Serve also opens a port on all addresses, for which
-    Ray has no option. SIGHUP loads the model file again, without losing a request.
+    Ray has no option.
 
     Example: lab service ray --replicas 2 --max-batch 8
     """
@@ -56,21 +51,8 @@ def ray(
     settings = RaySettings(
         file, replicas, max_batch, max_wait_ms, queue_size, threads, allow_private
     )
-    reloads: queue.SimpleQueue[None] = queue.SimpleQueue()
     print("Ray starts (10 s, more on a busy machine) ...", flush=True)
-    with serving(settings, port, allow_open_ports) as service:
-        signal.signal(signal.SIGHUP, lambda *_: reloads.put(None))
-        print(f"The model service: {service.url}")
+    with serving(settings, port, allow_open_ports) as url:
+        print(f"The model service: {url}")
         print("Ctrl-C ends it.", flush=True)
-        while True:
-            reloads.get()
-            print(_reload(service), flush=True)
-
-
-def _reload(service: "RayService") -> str:
-    """Loads the model file again, and says what came of it."""
-    try:
-        service.update()
-    except RecognizerError as error:
-        return f"The model stays as it is: {error}"
-    return "The model file was loaded again."
+        threading.Event().wait()

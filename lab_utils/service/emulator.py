@@ -1,5 +1,5 @@
-"""One emulated Lambda function: AWS's emulator, with the real runtime and our handler in it.
-It serves one request at a time; a second one at once would crash it."""
+"""Emulated Lambda functions: AWS's emulator, with the real runtime and our handler in it.
+One serves one request at a time; a second one at once would crash it."""
 
 import importlib.util
 import json
@@ -9,13 +9,13 @@ import subprocess
 import sys
 import threading
 import time
-from contextlib import AbstractContextManager, nullcontext, suppress
+from contextlib import suppress
 from pathlib import Path
-from typing import IO, NamedTuple
+from typing import NamedTuple
 
 import httpx
 
-from lab_utils.net import LOOPBACK, http_client, listening_socket
+from lab_utils.net import LOOPBACK, free_port, http_client
 from lab_utils.process import end_kept, start_kept
 from lab_utils.service.emulator_binary import emulator_binary
 from lab_utils.service.errors import ServiceError
@@ -27,13 +27,7 @@ DEFAULT_TIMEOUT = 30
 """s for one request."""
 
 HEALTH_EVENT = json.dumps(
-    {
-        "version": "2.0",
-        "rawPath": "/health",
-        "headers": {},
-        "requestContext": {"http": {"method": "GET", "path": "/health"}},
-        "isBase64Encoded": False,
-    }
+    {"version": "2.0", "rawPath": "/health", "requestContext": {"http": {"method": "GET"}}}
 ).encode()
 
 _INVOCATIONS = "/2015-03-31/functions/function/invocations"
@@ -53,8 +47,18 @@ class EmulatorDownError(Exception):
     """The emulator gave no answer: it is not running, or crashed on the request."""
 
 
+def check_emulator() -> Path:
+    """The emulator's program, downloaded on first use.
+
+    Raises ServiceError if it can't run here.
+    """
+    if importlib.util.find_spec("awslambdaric") is None:
+        raise ServiceError("Lambda's runtime is missing; run `pip install awslambdaric`.")
+    return emulator_binary()
+
+
 class Emulator:
-    """An emulated function over a model, not yet running; a context manager that runs it.
+    """An emulated function over a model; a context manager runs it.
 
     Args:
         model: TorchScript file.
@@ -74,13 +78,9 @@ class Emulator:
         environment: dict[str, str] | None = None,
         handler: str = HANDLER,
     ) -> None:
-        self.timeout = timeout
-        self._model = model
-        self._memory = memory
-        self._log = log
-        self._environment = environment or {}
-        self._handler = handler
-        self._client = http_client(self.timeout + _GRACE_SECONDS, local=True)
+        self._model, self._memory, self._timeout = model, memory, timeout
+        self._log, self._environment, self._handler = log, environment or {}, handler
+        self._client = http_client(timeout + _GRACE_SECONDS, local=True)
         self._process: subprocess.Popen | None = None
         self._port = 0
         self._one_at_a_time = threading.Lock()
@@ -97,44 +97,34 @@ class Emulator:
         self.stop()
 
     @property
-    def is_running(self) -> bool:
-        return self._process is not None and self._process.poll() is None
-
-    @property
     def session(self) -> int:
         """The id of the session that its processes run in, and no other ones do."""
         return self._process.pid if self._process else 0
 
     def start(self) -> None:
-        """Starts it and returns once the function has loaded its model.
+        """Starts it, again if it runs, and returns once the function has loaded its model.
 
-        Raises ServiceError where that fails; the last lines of its log say why.
+        Raises ServiceError if that fails; the last lines of its log say why.
         """
-        binary = emulator_binary()
+        program = check_emulator()
         if not self._model.is_file():
             raise ServiceError(f"There is no model file at {self._model}; give another one.")
-        if importlib.util.find_spec("awslambdaric") is None:
-            raise ServiceError(
-                "Lambda's runtime is missing; install it with `pip install awslambdaric`."
-            )
         for _ in range(_ATTEMPTS):  # another process may take a port in between
             self.stop()
-            self._spawn(binary)
+            self._spawn(program)
             if self._listens():
                 break
-        else:
-            raise ServiceError(f"The Lambda emulator did not start{self._last_words()}")
-        self.warm()
-
-    def warm(self) -> None:
-        """Lets the function start, which it does on a first request; raises as `start`."""
-        try:
-            reply = self.invoke(HEALTH_EVENT, self.timeout + _START_SECONDS)
+        # The function itself starts on a first request.
+        with suppress(EmulatorDownError, TimeoutError, ValueError, KeyError, TypeError):
+            reply = self.invoke(HEALTH_EVENT, self._timeout + _START_SECONDS)
             if json.loads(reply.body)["statusCode"] == 200:
                 return
-        except (EmulatorDownError, TimeoutError, ValueError, KeyError, TypeError):
-            pass
         raise ServiceError(f"The function in the Lambda emulator did not start{self._last_words()}")
+
+    def stop(self) -> None:
+        """Ends the emulator and all that it has started; returns when they are gone."""
+        process, self._process = self._process, None
+        end_kept(process)
 
     def invoke(self, event: bytes, seconds: float | None = None) -> Reply:
         """Passes an event to the function and returns what the emulator answers.
@@ -143,9 +133,9 @@ class Emulator:
             event: JSON, at most 6 MB: the emulator would silently cut off more.
             seconds: how long to wait; None for the function's time and a little more.
 
-        Raises EmulatorDownError where no answer came, TimeoutError where none came in time.
+        Raises EmulatorDownError if no answer came, TimeoutError if none came in time.
         """
-        seconds = self.timeout + _GRACE_SECONDS if seconds is None else seconds
+        seconds = self._timeout + _GRACE_SECONDS if seconds is None else seconds
         url = f"http://{LOOPBACK}:{self._port}{_INVOCATIONS}"
         # Not kept alive: the process behind the port may be another one by the next request.
         headers = {"Connection": "close"}
@@ -158,42 +148,19 @@ class Emulator:
                 raise EmulatorDownError(str(error)) from error
         return Reply(answer.status_code, answer.content)
 
-    def revive(self) -> None:
-        """Makes it ready again after a request that it did not survive; raises as `start`."""
-        if self.is_running:
-            with suppress(ServiceError):
-                return self.warm()
-        self.start()
-
-    def stop(self) -> None:
-        """Ends the emulator and all that it has started; returns when they are gone."""
-        process, self._process = self._process, None
-        end_kept(process)
-
-    def _spawn(self, binary: Path) -> None:
-        with listening_socket() as one, listening_socket() as other:
-            self._port, runtime_port = one.getsockname()[1], other.getsockname()[1]
-        runtime = [sys.executable, "-m", "awslambdaric", self._handler]
+    def _spawn(self, program: Path) -> None:
+        self._port = free_port()
         # Both addresses always: the emulator's own choice is every address of the machine.
-        emulator = [
-            str(binary),
-            "--runtime-interface-emulator-address",
-            f"{LOOPBACK}:{self._port}",
-            "--runtime-api-address",
-            f"{LOOPBACK}:{runtime_port}",
-            "--log-level",
-            "error",
-        ]
-        with self._output() as output:
-            self._process = start_kept(
-                [*emulator, *runtime], stdout=output, stderr=output, env=self._variables()
-            )
-
-    def _output(self) -> AbstractContextManager[IO[bytes] | int]:
+        command = [str(program), "--log-level", "error"]
+        command += ["--runtime-interface-emulator-address", f"{LOOPBACK}:{self._port}"]
+        command += ["--runtime-api-address", f"{LOOPBACK}:{free_port()}"]
+        command += [sys.executable, "-m", "awslambdaric", self._handler]
         if self._log is None:
-            return nullcontext(2)
+            self._process = start_kept(command, stdout=2, stderr=2, env=self._variables())
+            return
         self._log.parent.mkdir(parents=True, exist_ok=True)
-        return self._log.open("ab")
+        with self._log.open("ab") as file:
+            self._process = start_kept(command, stdout=file, stderr=file, env=self._variables())
 
     def _variables(self) -> dict[str, str]:
         # The user's keys and settings stay out: a function in the cloud doesn't have them either.
@@ -206,20 +173,20 @@ class Emulator:
             "LAMBDA_TASK_ROOT": root,
             "LAB_MODEL": str(self._model.resolve()),
             "AWS_LAMBDA_FUNCTION_NAME": "function",
-            "AWS_LAMBDA_FUNCTION_TIMEOUT": str(self.timeout),
+            "AWS_LAMBDA_FUNCTION_TIMEOUT": str(self._timeout),
             "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": str(self._memory),
         }
 
     def _listens(self) -> bool:
         deadline = time.monotonic() + _START_SECONDS
-        while self.is_running and time.monotonic() < deadline:
+        while self._process.poll() is None and time.monotonic() < deadline:
             with suppress(OSError), socket.create_connection((LOOPBACK, self._port), timeout=1):
-                return self.is_running
+                return self._process.poll() is None
             time.sleep(0.01)
         return False
 
     def _last_words(self) -> str:
-        if self._log is None or not self._log.is_file():
+        if self._log is None:
             return "; the reason is above."
         lines = self._log.read_text(errors="replace").splitlines()
         # The function's own errors come first, then what the emulator says about them.

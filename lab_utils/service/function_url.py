@@ -5,7 +5,6 @@ https://docs.aws.amazon.com/lambda/latest/dg/urls-invocation.html
 """
 
 import base64
-import binascii
 import json
 import time
 import uuid
@@ -14,8 +13,10 @@ from urllib.parse import parse_qsl
 
 from starlette.responses import JSONResponse, Response
 
+TIMED_OUT = b"Task timed out after"
+"""How the emulator's sentence about a function out of time begins."""
+
 _TEXT_TYPES = ("application/json", "application/javascript", "application/xml")
-_TIMED_OUT = b"Task timed out after"
 _OWN_HEADERS = {"content-length", "transfer-encoding", "connection", "date", "server"}
 
 
@@ -30,7 +31,7 @@ def event_of(
         body: whole.
         client: the address that the request came from.
     """
-    headers = _joined(pair for pair in pairs if pair[0] != "cookie")
+    headers = _joined(pairs)
     text, is_base64 = _text(body, headers.get("content-type", ""))
     host = headers.get("host", "localhost")
     now = time.time()
@@ -62,8 +63,6 @@ def event_of(
     }
     if query:
         event["queryStringParameters"] = _joined(parse_qsl(query, keep_blank_values=True))
-    if cookies := [value for name, value in pairs if name == "cookie"]:
-        event["cookies"] = [one.strip() for value in cookies for one in value.split(";")]
     if body:
         event["body"] = text
     return json.dumps(event).encode()
@@ -79,21 +78,18 @@ def answer_of(status: int, body: bytes) -> Response:
         status: of the emulator's answer.
         body: of the same.
     """
-    if body.startswith(_TIMED_OUT):
+    if body.startswith(TIMED_OUT):
         return error(504, "The function ran out of its time; send a smaller image or fewer.")
     try:
         returned = json.loads(body)
     except ValueError:
-        return error(502, "The function gave no answer; try again.")
-    if isinstance(returned, dict) and "errorType" in returned and "statusCode" not in returned:
-        # An end of the process may have had another reason than this request.
-        if str(returned["errorType"]).startswith("Runtime.Exit"):
-            return error(502, "The function ended on this request; try again.")
-        return error(500, "The function failed on this request; the reason is in its log.")
-    if status != 200:
-        return error(502, "The function gave no answer; try again.")
-    if not isinstance(returned, dict) or "statusCode" not in returned:
+        returned = None
+    if status != 200 or returned is None:
+        return error(502, "The function ended on this request; try again.")
+    if not isinstance(returned, dict) or returned.keys().isdisjoint(("statusCode", "errorType")):
         return Response(body, media_type="application/json")
+    if "statusCode" not in returned:
+        return error(500, "The function failed on this request; the reason is in its log.")
     try:
         content = returned.get("body") or ""
         data = base64.b64decode(content) if returned.get("isBase64Encoded") else content.encode()
@@ -101,10 +97,8 @@ def answer_of(status: int, body: bytes) -> Response:
         for name, value in (returned.get("headers") or {}).items():
             if name.lower() not in _OWN_HEADERS:
                 answer.headers[name] = str(value)
-        for cookie in returned.get("cookies") or []:
-            answer.headers.append("set-cookie", str(cookie))
         return answer
-    except (AttributeError, TypeError, ValueError, binascii.Error):
+    except (AttributeError, TypeError, ValueError):
         return error(502, "The function's answer is not of the form that a URL needs.")
 
 

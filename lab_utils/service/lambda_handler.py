@@ -156,7 +156,7 @@ class LambdaHandler:
         if _is_http(event):
             method, path = _route(event)
             if method in ("GET", "HEAD"):
-                return 200, self._health(path)
+                return 200, schema.health(path, self._model)
             if method != "POST":
                 raise schema.wrong_method()
             body = _body(event)
@@ -188,12 +188,6 @@ class LambdaHandler:
         if self._log_text:
             record["texts"] = [reading.text for reading in readings]
         return schema.encode_answer(request, readings)
-
-    def _health(self, path: str) -> dict[str, Any]:
-        # An API Gateway puts its stage in front of the path.
-        if path not in ("", "/") and not path.endswith("/health"):
-            raise RequestError(404, "There is nothing here; send a POST with an image to /.")
-        return {"status": "ok", "model": schema.model_fingerprint(self._model)}
 
 
 def _is_http(event: Event) -> bool:

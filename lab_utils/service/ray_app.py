@@ -7,15 +7,12 @@ starts Ray and runs them.
 
 import asyncio
 import logging
-import time
 from concurrent.futures import ThreadPoolExecutor
-from typing import NamedTuple
 
-import ray
 import torch
 from fastapi import FastAPI
 from ray import serve
-from ray.exceptions import RayActorError
+from ray.exceptions import RayActorError, RayTaskError
 from ray.serve.exceptions import BackPressureError, DeploymentUnavailableError
 from ray.serve.handle import DeploymentHandle
 from starlette.requests import Request
@@ -31,26 +28,10 @@ from text_recognizer.images import LoadedImage, load_image
 from text_recognizer.limits import MAX_BATCH
 from text_recognizer.paragraph_text_recognizer import PageReading, ParagraphTextRecognizer
 
-APPLICATION = "pages"
 REQUEST_SECONDS = 60.0
 """A request is answered by then, waiting included, or refused."""
-STUCK_SECONDS = 120.0
-"""A batch that takes longer than this never ends: Serve then starts another replica."""
 _MOST_REQUESTS = 256
 """Requests that are taken in at once."""
-
-
-class Answer(NamedTuple):
-    """What a replica says about one page. A refusal is a value: raised, Ray would wrap it up."""
-
-    reading: PageReading | None
-    refusal: RecognizerError | None
-    batch: int
-    """Pages in the batch that this one was read with; 0 if it was refused."""
-    model: str
-    """Fingerprint of the model that read it."""
-    node: str
-    """Ray's id of the machine, its first 8 hexadecimal digits."""
 
 
 @serve.deployment
@@ -62,8 +43,6 @@ class PageReader:
     """
 
     def __init__(self, settings: RaySettings) -> None:
-        self._node = ray.get_runtime_context().get_node_id()[:8]
-        self._model = schema.model_fingerprint(settings.model)
         decoding.start()
         self._recognizer = ParagraphTextRecognizer(settings.model)
         # PyTorch keeps the number of threads for each thread that calls it.
@@ -72,41 +51,29 @@ class PageReader:
         )
         self._is_free = asyncio.Event()
         self._is_free.set()
-        self._batch_began: float | None = None
         self._read_batch.set_max_batch_size(settings.max_batch)
         self._read_batch.set_batch_wait_timeout_s(settings.max_wait_ms / 1000)
 
-    def check_health(self) -> None:
-        """Raises if the replica should be replaced; Serve calls it every ten seconds."""
-        began = self._batch_began
-        if began is not None and time.monotonic() - began > STUCK_SECONDS:
-            raise RuntimeError(f"a batch has not ended within {STUCK_SECONDS:g} s")
-
-    async def read(self, source: str | bytes) -> Answer:
-        """Reads one image: a data URI or the bytes of a file."""
-        try:
-            page = await asyncio.to_thread(load_image, source)
-        except RecognizerError as error:
-            return Answer(None, error, 0, self._model, self._node)
+    async def read(self, source: str | bytes) -> tuple[PageReading, int]:
+        """Reads one image, a data URI or the bytes of a file; also returns its batch's size."""
+        page = await asyncio.to_thread(load_image, source)
         # Serve closes a batch when its wait is over, also if the one before is still being read.
         # Waiting here, pages that come meanwhile gather in one batch.
         await self._is_free.wait()
         reading, batch = await self._read_batch(page)
         if isinstance(reading, Exception):
             raise reading
-        return Answer(reading, None, batch, self._model, self._node)
+        return reading, batch
 
     @serve.batch(max_batch_size=MAX_BATCH, batch_wait_timeout_s=0.01)
     async def _read_batch(
         self, pages: list[LoadedImage]
     ) -> list[tuple[PageReading | Exception, int]]:
         self._is_free.clear()
-        self._batch_began = time.monotonic()
         try:
             loop = asyncio.get_running_loop()
             readings = await loop.run_in_executor(self._reading, self._read_all, pages)
         finally:
-            self._batch_began = None
             self._is_free.set()
         return [(reading, len(pages)) for reading in readings]
 
@@ -121,14 +88,6 @@ class PageReader:
 
 
 # Above `Edge`: Serve copies its methods when it decorates the class, with the names they know then.
-def _how_read(answers: list[Answer]) -> dict[str, str]:
-    return {
-        "x-batch": ",".join(str(answer.batch) for answer in answers),
-        "x-model": ",".join(answer.model for answer in answers),
-        "x-node": ",".join(answer.node for answer in answers),
-    }
-
-
 def _for_the_client(error: Exception) -> Exception:
     """Ray's errors as requests to try again; unforeseen ones go to the log."""
     if isinstance(error, BackPressureError):
@@ -157,8 +116,7 @@ app.add_middleware(
 class Edge:
     """Answers POST with readings, and GET with the health of the service.
 
-    Response headers say how a page was read: `x-batch` the pages in its batch, `x-model` the
-    model's fingerprint, `x-node` the machine; for several images, a list.
+    The header `x-batch` says how many pages were in a page's batch; for several images, a list.
     """
 
     def __init__(self, reader: DeploymentHandle, settings: RaySettings) -> None:
@@ -169,55 +127,44 @@ class Edge:
         headers = {"cache-control": "no-store"}
         try:
             if request.method != "POST":
-                status, document = await self._health(request.url.path)
+                status, document = 200, schema.health(request.url.path, self._settings.model)
             else:
                 question = schema.parse_request(await request.body())
-                answers = await asyncio.wait_for(self._read(question), REQUEST_SECONDS)
-                readings = [answer.reading for answer in answers]
+                found = await asyncio.wait_for(self._read(question), REQUEST_SECONDS)
+                readings, batches = zip(*found, strict=True)
                 status, document = 200, schema.encode_answer(question, readings)
-                headers |= _how_read(answers)
+                headers["x-batch"] = ",".join(map(str, batches))
         except Exception as error:
             error = _for_the_client(error)
             status, document = schema.error_answer(error)
             headers |= error.headers if isinstance(error, RequestError) else {}
         return JSONResponse(document, status, headers)
 
-    async def _health(self, path: str) -> tuple[int, dict[str, str | int]]:
-        if path not in ("/", "/health"):
-            raise RequestError(404, "There is nothing here; send a POST with an image to /.")
-        status = await asyncio.to_thread(serve.status)
-        reader = status.applications[APPLICATION].deployments["PageReader"]
-        running = reader.replica_states.get("RUNNING", 0)
-        return (200 if running else 503), {
-            "status": "ok" if running else "starting",
-            "model": schema.model_fingerprint(self._settings.model),
-            "replicas": running,
-        }
-
-    async def _read(self, question: schema.Request) -> list[Answer]:
+    async def _read(self, question: schema.Request) -> list[tuple[PageReading, int]]:
         sources = await asyncio.to_thread(
             schema.image_sources,
             question,
             allow_private_addresses=self._settings.allow_private_addresses,
         )
-        answers = await asyncio.gather(*(self._read_one(source) for source in sources))
-        for number, answer in enumerate(answers, 1):
-            if answer.refusal is not None:
-                where = f"Image {number} of {len(answers)}: " if len(answers) > 1 else ""
-                raise type(answer.refusal)(f"{where}{answer.refusal}")
-        return answers
+        found = await asyncio.gather(*map(self._read_one, sources), return_exceptions=True)
+        for number, one in enumerate(found, 1):
+            if isinstance(one, RecognizerError) and len(found) > 1:
+                raise type(one)(f"Image {number} of {len(found)}: {one}")
+            if isinstance(one, BaseException):
+                raise one
+        return found
 
-    async def _read_one(self, source: str | bytes) -> Answer:
-        return await self._reader.read.remote(source)
+    async def _read_one(self, source: str | bytes) -> tuple[PageReading, int]:
+        try:
+            return await self._reader.read.remote(source)
+        except RayTaskError as error:
+            raise error.cause from None  # as the replica raised it
 
 
 def deploy(settings: RaySettings) -> None:
-    """Runs the application on the cluster that this process is connected to, or updates it.
+    """Runs the application on the cluster that this process is connected to.
 
-    An update is a rolling one: the old replicas answer until the new ones have loaded their model,
-    and end when they have answered what they have taken. Returns when only new replicas take pages.
-
-    Raises ModelFileError for a model that can't be used; what runs then stays as it is.
+    Raises ModelFileError for a model that can't be used.
     """
     # Found here, a bad file costs one sentence; found by the replicas, it costs the replicas.
     ParagraphTextRecognizer(settings.model)
@@ -228,11 +175,8 @@ def deploy(settings: RaySettings) -> None:
         max_ongoing_requests=2 * settings.max_batch,
         max_queued_requests=settings.queue_size,
         graceful_shutdown_wait_loop_s=0.2,
-        max_surge_percent=100,
     ).bind(settings)
     # Beside the proxy: another node may go away.
     beside = {"num_cpus": 0, "resources": {"node:__internal_head__": 0.001}}
-    edge = Edge.options(
-        ray_actor_options=beside, graceful_shutdown_wait_loop_s=0.2, max_surge_percent=100
-    )
-    serve.run(edge.bind(reader, settings), name=APPLICATION, route_prefix="/")
+    edge = Edge.options(ray_actor_options=beside, graceful_shutdown_wait_loop_s=0.2)
+    serve.run(edge.bind(reader, settings), name="pages", route_prefix="/")

@@ -8,20 +8,17 @@ import importlib.util
 import logging
 import os
 import secrets
-import shutil
 import signal
 import socket
 import sys
 import tempfile
 import threading
-import time
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from lab_utils.net import LOOPBACK, listening_socket
 from lab_utils.service.errors import ServiceError
-from text_recognizer.errors import ModelFileError
 from text_recognizer.limits import MAX_BATCH
 
 OBJECT_STORE_BYTES = 200 * 2**20
@@ -52,35 +49,11 @@ class RaySettings:
     """Also fetch an image_url inside a private network."""
 
 
-class RayService:
-    """A running service; see `serving`."""
-
-    def __init__(self, settings: RaySettings, url: str, folder: Path) -> None:
-        self.url, self._settings, self._folder = url, settings, folder
-
-    def update(self, **changes: object) -> None:
-        """Serves with other settings or a new model file, without losing a request.
-
-        The file is copied, so that replicas which start later read with the same model. Raises
-        ModelFileError; what was served before then goes on.
-        """
-        from lab_utils.service.ray_app import deploy
-
-        settings = replace(self._settings, **changes)
-        if not Path(settings.model).is_file():
-            raise ModelFileError(
-                f"There is no model file at {settings.model}; make one with `lab compile`."
-            )
-        copy = shutil.copyfile(settings.model, self._folder / f"{time.time_ns()}.pt")
-        deploy(replace(settings, model=str(copy)))
-        self._settings = settings
-
-
 @contextlib.contextmanager
-def serving(
-    settings: RaySettings, port: int = 0, allow_open_ports: bool = False
-) -> Iterator[RayService]:
+def serving(settings: RaySettings, port: int = 0, allow_open_ports: bool = False) -> Iterator[str]:
     """Starts Ray and runs the application behind Serve's proxy on 127.0.0.1; ends both.
+
+    Gives the service's address.
 
     The proxy listens on 127.0.0.1, and so do Ray's own processes on a node with that address. Only
     the port through which each replica of Serve gets its calls is open on all addresses, and has
@@ -102,15 +75,16 @@ def serving(
         import ray
         from ray import serve
 
+        from lab_utils.service.ray_app import deploy
+
         # Serve gives its logger a level of its own when it is imported.
         for name in ("ray", "ray.serve"):
             logging.getLogger(name).setLevel(logging.ERROR)
         try:
-            _start_ray(2 * settings.replicas * settings.threads)
+            _start_ray(settings.replicas * settings.threads)
             serve.start(proxy_location="HeadOnly", http_options={"host": LOOPBACK, "port": port})
-            service = RayService(settings, f"http://{LOOPBACK}:{port}", folder)
-            service.update()
-            yield service
+            deploy(settings)
+            yield f"http://{LOOPBACK}:{port}"
         finally:
             if ray.is_initialized():
                 serve.shutdown()
@@ -123,10 +97,9 @@ def _reaches_other_machines() -> bool:
 
 
 def _start_ray(cpus: int) -> None:
-    """Starts Ray with room for twice the replicas: during an update, old and new ones live.
+    """Starts Ray; raises ServiceError if it doesn't start.
 
-    Raises ServiceError if it doesn't start. A busy machine may miss the time that Ray gives a node,
-    so it is tried again.
+    A busy machine may miss the time that Ray gives a node, so it is tried again.
     """
     import ray
 

@@ -176,6 +176,14 @@ def error_answer(error: BaseException) -> tuple[int, dict[str, str]]:
     return 500, {"error": _INTERNAL}
 
 
+def health(path: str, model: str | Path) -> dict[str, str]:
+    """The document that answers a GET; raises RequestError 404 for any other path."""
+    # An API Gateway puts its stage in front of the path.
+    if path not in ("", "/") and not path.endswith("/health"):
+        raise RequestError(404, "There is nothing here; send a POST with an image to /.")
+    return {"status": "ok", "model": model_fingerprint(model)}
+
+
 @cache
 def model_fingerprint(path: str | Path) -> str:
     """The first 12 hexadecimal digits of a model file's SHA-256, for health answers."""

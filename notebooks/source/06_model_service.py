@@ -464,7 +464,7 @@ show(
 # so.)
 
 # %% tags=["timing"]
-from lab_utils.service.in_process import NotebookService
+from lab_utils.service.local import NotebookService
 
 there = NotebookService(service, packaged_model(), workers=2)
 print(there.note, "Address:", there.url)

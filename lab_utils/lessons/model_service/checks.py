@@ -361,13 +361,11 @@ class _Function:
 @check
 def ask_service(function: Answer) -> str:
     """One request becomes the right event; every status is an answer, and silence is an error."""
-    from lab_utils.service.gateway import Gateway
-    from lab_utils.service.in_process import InProcessFunction
-    from lab_utils.service.pool import EmulatorPool
+    from lab_utils.service.gateway import Gateway, InProcessFunction
 
     function.uses_a_tool()
     behind = _Function()
-    with EmulatorPool([InProcessFunction(behind)]) as pool, Gateway(pool) as url:
+    with Gateway([InProcessFunction(behind)]) as url:
         url.start()
         for status, headers, body in (DONE, (422, {}, '{"error": "no image"}'), LIMITED):
             behind.events.clear()
