@@ -16,7 +16,6 @@ app = typer.Typer(
 Name = Annotated[str, typer.Option(help="Of the function; all other names begin with it.")]
 Region = Annotated[str | None, typer.Option(help="AWS region; else AWS_REGION's or the profile's.")]
 Memory = Annotated[int | None, typer.Option(help="MB of the function; 1769 buy a core (3008).")]
-Tool = Annotated[str | None, typer.Option(help="docker or buildah; else the first that is usable.")]
 Model = Annotated[
     Path | None,
     typer.Option(help="TorchScript file below the project; else what `lab compile` made."),
@@ -53,7 +52,6 @@ def aws_lambda(
         typer.Option(help="Tag or digest of a pushed image to run, instead of building one."),
     ] = None,
     model: Model = None,
-    tool: Tool = None,
 ) -> None:
     """Deploy the model service as a function with a URL: the stack of deploy/template.yaml.
 
@@ -62,7 +60,7 @@ def aws_lambda(
 
     Example: lab deploy lambda --plan --region eu-central-1
     """
-    from lab_utils.deploy.image import Build, check_model, find_tool, model_below_project
+    from lab_utils.deploy.image import Build, model_below_project
     from lab_utils.deploy.stack import Stack, deploy, session
     from lab_utils.deploy.template import parameters
 
@@ -78,33 +76,38 @@ def aws_lambda(
     )
     build = None if image else Build(model=model_below_project(model))
     if plan:
-        _show_plan(values, region, image, build, tool or "docker")
+        _show_plan(values, region, image, build)
         return
     stack = Stack(name, session(region), say=_progress)
     if build:
-        check_model(build.model)
-        tool = find_tool(tool)
+        build.check()
     try:
-        print(deploy(stack, values, image, tool or "docker", build))
+        print(deploy(stack, values, image, build))
     except KeyboardInterrupt:
-        _progress("Interrupted. CloudFormation finishes its step; the same command continues.")
+        _progress("CloudFormation finishes its step; then the same command continues.")
         raise
 
 
-def _show_plan(values: dict[str, str], region: str | None, image: str | None, build, tool: str):
-    """Prints the plan, with the change set where AWS can be asked."""
-    from lab_utils.deploy.plan import changes_of_template, plan_text
-    from lab_utils.deploy.stack import Stack, can_ask, session
+def _show_plan(values: dict[str, str], region: str | None, image: str | None, build) -> None:
+    """Prints the plan, with the change set if AWS can be asked."""
+    from lab_utils.deploy.plan import plan_text
+    from lab_utils.deploy.stack import IMAGE_TAG, Stack, can_ask, change_line, outputs, session
+    from lab_utils.deploy.template import resources
 
     if not can_ask(region):
         where = "AWS was not asked: there are no credentials, no region, or no boto3."
-        print(plan_text(values, changes_of_template(values), where, build, tool))
+        made = resources(values | {"Image": "the image"})
+        changes = [change_line("Add", name, kind) for name, kind in made.items()]
+        print(plan_text(values, changes, where, build))
         return
     aws = session(region)
     where = f"Region {aws.region_name}; changes as CloudFormation sees them, nothing is executed."
     stack = Stack(values["Name"], aws, say=_progress)
-    proposal = stack.propose(values | {"Image": stack.planned_image(image)})
-    print(plan_text(values, proposal.changes if proposal else [], where, build, tool))
+    repository = outputs(stack.find() or {}).get("RepositoryUri", values["Name"])
+    tag = image or IMAGE_TAG
+    separator = "@" if tag.startswith("sha256:") else ":"
+    proposal = stack.propose(values | {"Image": f"{repository}{separator}{tag}"})
+    print(plan_text(values, proposal.changes if proposal else [], where, build))
     if proposal:
         stack.withdraw(proposal)
 
@@ -139,46 +142,20 @@ def image(
     app_image: Annotated[
         bool, typer.Option("--app", help="The front end instead of the model service.")
     ] = False,
-    base: Annotated[
-        str | None, typer.Option(help="Image with Python 3.11; else the Dockerfile's.")
-    ] = None,
-    builder: Annotated[
-        str | None, typer.Option(help="The same Python with pip; else the base.")
-    ] = None,
-    wheels: Annotated[
-        Path | None,
-        typer.Option(help="Folder of wheels to install from, instead of an index (buildah)."),
-    ] = None,
     model: Model = None,
-    tool: Tool = None,
 ) -> None:
-    """Build the image of the model service, or of the front end.
+    """Build the image of the model service, or of the front end, with docker.
 
     PIP_EXTRA_INDEX_URL tells pip in the image where PyTorch's CPU wheels are.
 
     Example: lab deploy image --tag text-recognizer:1
     """
-    from lab_utils.deploy.image import (
-        APP_DOCKERFILE,
-        LAMBDA_DOCKERFILE,
-        Build,
-        build_command,
-        check_model,
-        find_tool,
-        model_below_project,
-        run,
-    )
+    from lab_utils.deploy.image import Build, model_below_project, run
 
-    build = Build(
-        dockerfile=APP_DOCKERFILE if app_image else LAMBDA_DOCKERFILE,
-        tag=tag,
-        model=model_below_project(model),
-        base=base,
-        builder=builder,
-        wheels=wheels,
-    )
-    check_model(build.model)
-    run(build_command(find_tool(tool), build))
+    dockerfile = "deploy/app.Dockerfile" if app_image else Build.dockerfile
+    build = Build(dockerfile, tag, model_below_project(model))
+    build.check()
+    run(build.command())
     print(tag)
 
 

@@ -1,4 +1,4 @@
-"""What AWS or the machine refuses while deploying, as one sentence that says what to do."""
+"""What AWS refuses while deploying, as one sentence that says what to do."""
 
 import re
 from collections.abc import Iterator
@@ -13,37 +13,36 @@ class DeployError(RecognizerError):
 
 _SIGN_IN = "run `aws configure` or `aws sso login`, or set AWS_PROFILE"
 
-_REFUSALS = {
-    "AccessDenied|UnauthorizedOperation|AuthorizationError": (
+_SENTENCES = {
+    "AccessDenied|UnauthorizedOperation": (
         "These AWS credentials may not call {action}: have it allowed, or use others."
     ),
-    "Expired|TokenRefreshRequired": f"The AWS credentials have expired: {_SIGN_IN}.",
-    "AuthFailure|Signature|InvalidAccessKeyId|InvalidClientTokenId|UnrecognizedClient": (
-        f"AWS does not know these credentials ({{code}}): {_SIGN_IN}."
-    ),
-    "RequestLimitExceeded|ServiceUnavailable|Throttling|TooManyRequests": (
+    "Throttling|TooManyRequests|RequestLimitExceeded": (
         "AWS asks to slow down at {action}: run the command again in a minute."
     ),
-    "LimitExceeded|QuotaExceeded|CodeStorageExceeded": (
+    "LimitExceeded|QuotaExceeded": (
         "A quota of the account is used up at {action} ({message}): ask AWS to raise it."
+    ),
+    "NoCredentials|Expired|Token|SSO|InvalidAccessKeyId|Signature|AuthFailure|ProfileNotFound": (
+        f"The AWS credentials are missing or not valid ({{message}}): {_SIGN_IN}."
+    ),
+    "EndpointConnection|ConnectTimeout|ReadTimeout|SSLError": (
+        "AWS can't be reached for {action}: check the network, --region and AWS_ENDPOINT_URL."
     ),
     "": "AWS refused {action}: {code}: {message}.",
 }
-"""Sentences for AWS's error codes: the first pattern that is found in a code has it."""
+"""Sentences for AWS's error codes and for the names of boto3's own errors: the first pattern that
+is found has it."""
 
-_NO_ANSWERS = {
-    "NoCredentials|PartialCredentials": f"There are no AWS credentials: {_SIGN_IN}.",
-    "ProfileNotFound": "{message}: see `aws configure list-profiles`.",
-    "NoRegion": "There is no AWS region: pass --region, or set AWS_REGION.",
-    "SSO|Token|CredentialRetrieval": (
-        f"The AWS credentials cannot be had ({{message}}): {_SIGN_IN}."
+_FAILURES = {
+    "UnreservedConcurrentExecution": (
+        "The account has too few concurrent executions left to reserve some: pass "
+        "`--concurrency 0` to reserve none, or ask AWS for a higher quota."
     ),
-    "EndpointConnection|ConnectTimeout|ReadTimeout|SSLError": (
-        "AWS cannot be reached for {action}: check the network, --region and AWS_ENDPOINT_URL."
-    ),
-    "": "{action} failed: {message}.",
+    "MemorySize": "AWS refuses so much memory: lower --memory, or ask for a higher quota.",
+    "": "{resource} failed: {reason}.",
 }
-"""The same for the names of boto3's own errors."""
+"""The same for the reasons of resources that CloudFormation could not make."""
 
 
 @contextmanager
@@ -57,29 +56,22 @@ def explained(action: str) -> Iterator[None]:
 
     try:
         yield
-    except ClientError as error:
-        answer = error.response.get("Error", {})
-        message = answer.get("Message") or str(error)
-        raise _error(_REFUSALS, answer.get("Code", ""), message, action) from error
-    except BotoCoreError as error:
-        raise _error(_NO_ANSWERS, type(error).__name__, str(error), action) from error
-
-
-def _error(sentences: dict[str, str], code: str, message: str, action: str) -> DeployError:
-    sentence = next(sentences[pattern] for pattern in sentences if re.search(pattern, code))
-    message = " ".join(message.split()).rstrip(".")
-    return DeployError(sentence.format(code=code, message=message, action=action))
+    except (ClientError, BotoCoreError) as error:
+        answer = getattr(error, "response", {}).get("Error", {})
+        code = answer.get("Code") or type(error).__name__
+        message = _line(answer.get("Message") or str(error))
+        sentence = _first(_SENTENCES, code)
+        raise DeployError(sentence.format(code=code, message=message, action=action)) from error
 
 
 def failed_resource(resource: str, reason: str) -> str:
     """The sentence for a resource that CloudFormation could not make."""
-    if "UnreservedConcurrentExecution" in reason:
-        return (
-            "The account has too few concurrent executions left to reserve some: pass "
-            "`--concurrency 0` to reserve none, or ask AWS for a higher quota."
-        )
-    if "MemorySize" in reason:
-        return f"AWS refuses so much memory ({reason}): lower --memory, or ask for a higher quota."
-    if "already exists" in reason:
-        return f"{resource} failed ({reason}): remove it, or pass another --name."
-    return f"{resource} failed: {reason}."
+    return _first(_FAILURES, reason).format(resource=resource, reason=_line(reason))
+
+
+def _first(sentences: dict[str, str], text: str) -> str:
+    return next(sentences[pattern] for pattern in sentences if re.search(pattern, text))
+
+
+def _line(text: str) -> str:
+    return " ".join(text.split()).rstrip(".")

@@ -8,48 +8,35 @@ server that stands in for AWS.
 import base64
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from lab_utils.deploy.errors import DeployError, explained, failed_resource
-from lab_utils.deploy.image import Build, build_command, login_command, push_commands, run
+from lab_utils.deploy.image import Build, push_commands, run
 from lab_utils.deploy.template import template_body
 
 PROJECT_TAG = "text-recognizer-deployment-lab"
 IMAGE_TAG = "latest"
 """The tag of pushed images. The function names its image by digest: a tag may move."""
 
-_POLL_SECONDS = 2
-_MOST_POLLS = 900
-
-Say = Callable[[str], None]
-
-
-class Change(NamedTuple):
-    """What happens to one resource."""
-
-    action: str
-    """Add, Modify, Remove, Import or Dynamic."""
-    name: str
-    """In the template."""
-    kind: str
-    """Such as AWS::Lambda::Function."""
-
-    def __str__(self) -> str:
-        return f"{self.action:7} {self.name:18} {self.kind}"
+WAIT = {"Delay": 2, "MaxAttempts": 900}
+"""How boto3 waits for CloudFormation: s between two looks, and how many."""
 
 
 class Proposal(NamedTuple):
     """A change set that waits to be executed."""
 
     id: str
-    changes: list[Change]
-    is_new: bool
-    """Whether it makes the stack."""
+    stack: str
+    """The stack's id, by which AWS knows it also when it is deleted."""
+    kind: str
+    """CREATE or UPDATE."""
+    changes: list[str]
+    """A line for each resource."""
 
 
 def session(region: str | None = None) -> Any:
-    """A boto3 session with a region; raises DeployError where boto3 or the region is missing."""
+    """A boto3 session with a region; raises DeployError if boto3 or the region is missing."""
     try:
         import boto3
     except ImportError:
@@ -58,8 +45,7 @@ def session(region: str | None = None) -> Any:
             "'text-recognizer-deployment-lab[deploy]'`, or look at the template with --plan."
         ) from None
     with explained("the settings"):
-        region = region or os.environ.get("AWS_REGION")
-        found = boto3.Session(region_name=region)
+        found = boto3.Session(region_name=region or os.environ.get("AWS_REGION"))
     if not found.region_name:
         raise DeployError("There is no AWS region: pass --region, or set AWS_REGION.")
     return found
@@ -84,120 +70,95 @@ class Stack:
         say: receives a line for each step.
     """
 
-    def __init__(self, name: str, aws: Any, say: Say = print) -> None:
-        self.name = name
-        self._id = name
-        self._say = say
+    def __init__(self, name: str, aws: Any, say: Callable[[str], None] = print) -> None:
+        self.name, self.say = name, say
         self._clients = {service: aws.client(service) for service in ("cloudformation", "ecr")}
 
+    def find(self) -> dict[str, Any] | None:
+        """What CloudFormation knows of the stack; None if there is none.
+
+        Raises DeployError for a stack of this name that another project made.
+        """
+        try:
+            found = self._cloudformation("DescribeStacks", StackName=self.name)
+        except DeployError as error:
+            if "does not exist" in str(error):
+                return None
+            raise
+        (stack,) = found["Stacks"]
+        if stack["StackStatus"] == "REVIEW_IN_PROGRESS":  # only a change set was ever made
+            return None
+        tags = {tag["Key"]: tag["Value"] for tag in stack.get("Tags", [])}
+        if tags.get("project") != PROJECT_TAG:
+            raise DeployError(
+                f"There is a stack {self.name} that this lab did not make: pass another --name."
+            )
+        return stack
+
     def propose(self, values: dict[str, str]) -> Proposal | None:
-        """A change set with these parameters, or None where nothing would change."""
-        found = self.settled()
-        is_new = found is None
-        made = self._call(
-            "cloudformation",
+        """A change set with these parameters, or None if nothing would change.
+
+        Raises DeployError for a stack that can't be changed now.
+        """
+        found = self.find()
+        if found and found["StackStatus"].endswith("_IN_PROGRESS"):
+            raise DeployError(
+                f"The stack {self.name} is {found['StackStatus']}: run the command again when that "
+                "is done."
+            )
+        kind = "UPDATE" if found else "CREATE"
+        parameters = [{"ParameterKey": k, "ParameterValue": v} for k, v in values.items()]
+        tags = {"project": PROJECT_TAG, "deployment": self.name}
+        made = self._cloudformation(
             "CreateChangeSet",
             StackName=self.name,
             ChangeSetName=f"lab-{time.time_ns()}",
-            ChangeSetType="CREATE" if is_new else "UPDATE",
+            ChangeSetType=kind,
             TemplateBody=template_body(),
-            Parameters=[
-                {"ParameterKey": key, "ParameterValue": value} for key, value in values.items()
-            ],
+            Parameters=parameters,
             Capabilities=["CAPABILITY_IAM"],
-            Tags=[
-                {"Key": "project", "Value": PROJECT_TAG},
-                {"Key": "deployment", "Value": self.name},
-            ],
+            Tags=[{"Key": key, "Value": value} for key, value in tags.items()],
             # A stack that could not be made leaves nothing, so the next attempt starts afresh.
-            **({"OnStackFailure": "DELETE"} if is_new else {}),
+            **({} if found else {"OnStackFailure": "DELETE"}),
         )
-        self._id = made["StackId"]
-        return self._proposed(made["Id"], is_new)
-
-    def _proposed(self, id: str, is_new: bool) -> Proposal | None:
-        for _ in self._polls():
-            found = self._call("cloudformation", "DescribeChangeSet", ChangeSetName=id)
-            if found["Status"] not in ("CREATE_PENDING", "CREATE_IN_PROGRESS"):
-                break
-        if found["Status"] == "CREATE_COMPLETE":
-            changes = [one["ResourceChange"] for one in found.get("Changes", [])]
-            return Proposal(
-                id,
-                [Change(c["Action"], c["LogicalResourceId"], c["ResourceType"]) for c in changes],
-                is_new,
-            )
-        reason = found.get("StatusReason", "no reason given").rstrip(".")
-        self._call("cloudformation", "DeleteChangeSet", ChangeSetName=id)
+        self._wait("change_set_create_complete", ChangeSetName=made["Id"])
+        change_set = self._cloudformation("DescribeChangeSet", ChangeSetName=made["Id"])
+        if change_set["Status"] == "CREATE_COMPLETE":
+            changes = [one["ResourceChange"] for one in change_set.get("Changes", [])]
+            lines = [
+                change_line(one["Action"], one["LogicalResourceId"], one["ResourceType"])
+                for one in changes
+            ]
+            return Proposal(made["Id"], made["StackId"], kind, lines)
+        reason = change_set.get("StatusReason", "no reason given").rstrip(".")
+        self._cloudformation("DeleteChangeSet", ChangeSetName=made["Id"])
         if "didn't contain changes" in reason or "No updates" in reason:
             return None
         raise DeployError(f"CloudFormation refuses the change set: {reason}.")
 
     def withdraw(self, proposal: Proposal) -> None:
         """Removes a change set, and the empty stack that AWS makes for the first one."""
-        self._call("cloudformation", "DeleteChangeSet", ChangeSetName=proposal.id)
-        if proposal.is_new:
-            self._call("cloudformation", "DeleteStack", StackName=self.name)
+        self._cloudformation("DeleteChangeSet", ChangeSetName=proposal.id)
+        if proposal.kind == "CREATE":
+            self._cloudformation("DeleteStack", StackName=self.name)
 
     def update(self, values: dict[str, str]) -> dict[str, str]:
         """Brings the stack to these parameters; returns its outputs."""
         proposal = self.propose(values)
         if proposal is None:
-            self._say(f"stack {self.name}: nothing to change")
-        else:
-            for change in proposal.changes:
-                self._say(str(change))
-            self._call("cloudformation", "ExecuteChangeSet", ChangeSetName=proposal.id)
-        found = self.settled(has_begun=proposal is not None)
-        if found is None or found["StackStatus"] not in ("CREATE_COMPLETE", "UPDATE_COMPLETE"):
-            raise DeployError(self._why_it_failed())
-        return outputs(found)
-
-    def settled(self, has_begun: bool = False) -> dict[str, Any] | None:
-        """The stack once nothing is under way in it; None where there is none.
-
-        Args:
-            has_begun: whether a change set was executed, so that a stack in review is under way.
-
-        Raises DeployError for a stack of this name that another project made, and for one that
-        can only be deleted.
-        """
-        told = ""
-        for _ in self._polls():
-            found = self.find()
-            status = found["StackStatus"] if found else ""
-            if not found or (status == "REVIEW_IN_PROGRESS" and not has_begun):
-                return None
-            if not status.endswith("_IN_PROGRESS"):
-                break
-            if status != told:
-                self._say(f"stack {self.name}: {status}")
-                told = status
-        if status in ("ROLLBACK_COMPLETE", "ROLLBACK_FAILED", "CREATE_FAILED", "DELETE_FAILED"):
-            raise DeployError(
-                f"The stack {self.name} is {status}: remove it with `lab deploy destroy`."
-            )
-        return found
-
-    def find(self) -> dict[str, Any] | None:
-        """What CloudFormation knows of the stack; None where there is none."""
-        try:
-            found = self._call("cloudformation", "DescribeStacks", StackName=self.name)
-        except DeployError as error:
-            if "does not exist" in str(error):
-                return None
-            raise
-        (stack,) = found["Stacks"]
-        tags = {tag["Key"]: tag["Value"] for tag in stack.get("Tags", [])}
-        if stack["StackStatus"] != "REVIEW_IN_PROGRESS" and tags.get("project") != PROJECT_TAG:
-            raise DeployError(
-                f"There is a stack {self.name} that this lab did not make: pass another --name."
-            )
-        return stack
+            self.say(f"stack {self.name}: nothing to change")
+            return outputs(self.find())
+        for change in proposal.changes:
+            self.say(change)
+        self._cloudformation("ExecuteChangeSet", ChangeSetName=proposal.id)
+        done = f"stack_{proposal.kind.lower()}_complete"
+        if not self._wait(done, StackName=proposal.stack):
+            raise DeployError(self._why_it_failed(proposal.stack))
+        return outputs(self.find())
 
     def resources(self) -> list[str]:
         """Type and name of each resource that the stack has made."""
-        found = self._call("cloudformation", "DescribeStackResources", StackName=self.name)
+        found = self._cloudformation("DescribeStackResources", StackName=self.name)
         return [
             f"{one['ResourceType']} {one['PhysicalResourceId']}"
             for one in found["StackResources"]
@@ -206,32 +167,29 @@ class Stack:
 
     def delete(self) -> None:
         """Deletes the stack with all that it made; returns when it is gone."""
-        self._call("cloudformation", "DeleteStack", StackName=self.name)
-        for _ in self._polls():
-            found = self.find()
-            if found is None:
-                self._say(f"stack {self.name}: deleted")
-                return
-            if found["StackStatus"] == "DELETE_FAILED":
-                raise DeployError(self._why_it_failed())
+        id = self.find()["StackId"]
+        self._cloudformation("DeleteStack", StackName=id)
+        if not self._wait("stack_delete_complete", StackName=id):
+            raise DeployError(self._why_it_failed(id))
+        self.say(f"stack {self.name}: deleted")
 
-    def push(self, repository: str, tool: str, build: Build) -> None:
+    def push(self, repository: str, build: Build) -> None:
         """Builds the image and pushes it; layers that the registry has are not sent again."""
         token = self._call("ecr", "GetAuthorizationToken")["authorizationData"][0]
         password = base64.b64decode(token["authorizationToken"]).decode().split(":", 1)[1]
-        run(build_command(tool, build))
-        run(login_command(tool, repository.split("/")[0]), password=password)
-        for command in push_commands(tool, build.tag, f"{repository}:{IMAGE_TAG}"):
-            self._say(f"image: {' '.join(command)}")
+        run(build.command())
+        login, *commands = push_commands(build.tag, f"{repository}:{IMAGE_TAG}")
+        run(login, stdin=password)
+        for command in commands:
+            self.say(f"image: {' '.join(command)}")
             run(command)
 
     def image(self, repository: str, image: str) -> str:
         """A pushed image by its digest; `image` is its tag or digest."""
         key = "imageDigest" if image.startswith("sha256:") else "imageTag"
+        arguments = {"repositoryName": self.name, "imageIds": [{key: image}]}
         try:
-            found = self._call(
-                "ecr", "DescribeImages", repositoryName=self.name, imageIds=[{key: image}]
-            )
+            found = self._call("ecr", "DescribeImages", **arguments)
         except DeployError as error:
             if "NotFound" not in str(error):
                 raise
@@ -241,38 +199,33 @@ class Stack:
             ) from None
         return f"{repository}@{found['imageDetails'][0]['imageDigest']}"
 
-    def planned_image(self, image: str | None) -> str:
-        """What a plan says of the image, which may not be there yet."""
-        uri = outputs(self.find() or {}).get("RepositoryUri", self.name)
-        if image is None:
-            return f"{uri}:{IMAGE_TAG}"
-        return f"{uri}{'@' if image.startswith('sha256:') else ':'}{image}"
-
     def _call(self, service: str, operation: str, **arguments: Any) -> dict[str, Any]:
         from botocore import xform_name
 
         with explained(f"{service}:{operation}"):
             return getattr(self._clients[service], xform_name(operation))(**arguments)
 
-    def _polls(self) -> Iterator[int]:
-        """Turns of a loop that waits for AWS; raises DeployError after the last one."""
-        for turn in range(_MOST_POLLS):
-            yield turn
-            time.sleep(_POLL_SECONDS)
-        raise DeployError(
-            f"CloudFormation still works on the stack {self.name}: run the command again to go on "
-            "waiting."
-        )
+    def _cloudformation(self, operation: str, **arguments: Any) -> dict[str, Any]:
+        return self._call("cloudformation", operation, **arguments)
 
-    def _why_it_failed(self) -> str:
+    def _wait(self, name: str, **arguments: str) -> bool:
+        """Waits as boto3's waiter of that name does; whether it ended well."""
+        from botocore.exceptions import WaiterError
+
+        with explained(f"cloudformation:{name}"):
+            waiter = self._clients["cloudformation"].get_waiter(name)
+            try:
+                waiter.wait(**arguments, WaiterConfig=WAIT)
+            except WaiterError:
+                return False
+        return True
+
+    def _why_it_failed(self, stack: str) -> str:
         """The first failure since a change of the stack was asked for."""
-        # By its id: also a stack that has been deleted since has its events.
-        arguments = {"StackName": self._id}
-        events = self._call("cloudformation", "DescribeStackEvents", **arguments)["StackEvents"]
+        events = self._cloudformation("DescribeStackEvents", StackName=stack)["StackEvents"]
         first = f"The stack {self.name} failed: see its events in the CloudFormation console."
         for event in events:  # the newest comes first
             reason = event.get("ResourceStatusReason", "no reason given")
-            reason = " ".join(reason.split()).rstrip(".")
             if event["ResourceStatus"].endswith("_FAILED"):
                 first = failed_resource(event["LogicalResourceId"], reason)
             elif reason == "User Initiated":
@@ -280,32 +233,28 @@ class Stack:
         return first
 
 
+def change_line(action: str, name: str, kind: str) -> str:
+    """What happens to a resource: Add, Modify or Remove, its name and its type."""
+    return f"{action:7} {name:18} {kind}"
+
+
 def outputs(stack: dict[str, Any]) -> dict[str, str]:
     """The outputs of a stack, by name."""
     return {one["OutputKey"]: one["OutputValue"] for one in stack.get("Outputs", [])}
 
 
-def deploy(
-    stack: Stack,
-    values: dict[str, str],
-    image: str | None = None,
-    tool: str = "docker",
-    build: Build | None = None,
-) -> str:
+def deploy(stack: Stack, values: dict[str, str], image: str | None, build: Build | None) -> str:
     """Makes the stack or changes it, with an image in it; returns the Function URL.
 
     Args:
         values: the template's parameters.
         image: tag or digest of an image that is in the repository; None to build and push one.
-        tool: docker or buildah.
-        build: how the image is built.
+        build: how the image is built, without `image`.
     """
-    found = stack.settled()
+    found = stack.find()
     # The image goes into a repository that the stack makes, so a new stack is made in two steps.
-    repository = (outputs(found) if found else stack.update(values | {"Image": ""}))[
-        "RepositoryUri"
-    ]
-    if image is None:
-        stack.push(repository, tool, build or Build())
-    made = stack.update(values | {"Image": stack.image(repository, image or IMAGE_TAG)})
-    return made["Url"]
+    made = outputs(found) if found else stack.update(values | {"Image": ""})
+    repository = made["RepositoryUri"]
+    if build:
+        stack.push(repository, build)
+    return stack.update(values | {"Image": stack.image(repository, image or IMAGE_TAG)})["Url"]

@@ -1,5 +1,6 @@
 """`deploy/template.yaml`, which describes all that is made at AWS: its settings and resources."""
 
+import math
 import re
 from functools import cache
 from typing import Any
@@ -61,27 +62,24 @@ def parameters(**given: Any) -> dict[str, str]:
     values = {}
     for name, rule in template()["Parameters"].items():
         value = rule["Default"] if given.get(name) is None else given[name]
-        _check(name, rule, value)
+        for one in value if isinstance(value, list) else [value]:
+            _check(OPTIONS.get(name, name), rule, one)
         values[name] = ",".join(value) if isinstance(value, list) else str(value)
     # CloudFormation can't calculate.
     values["SlowMilliseconds"] = str(int(values["RequestSeconds"]) * 500)
     return values
 
 
-def _check(name: str, rule: dict[str, Any], value: Any) -> None:
-    option = OPTIONS.get(name, name)
-    if "MinValue" in rule and "MaxValue" in rule:
-        least, most = rule["MinValue"], rule["MaxValue"]
-        if not least <= value <= most:
-            raise DeployError(f"{option} is {value}; it must be {least} to {most}.")
-    if "AllowedValues" in rule and value not in rule["AllowedValues"]:
+def _check(option: str, rule: dict[str, Any], value: Any) -> None:
+    least, most = rule.get("MinValue", -math.inf), rule.get("MaxValue", math.inf)
+    if rule["Type"] == "Number" and not least <= value <= most:
+        raise DeployError(f"{option} is {value}; it must be {least} to {most}.")
+    if value not in rule.get("AllowedValues", [value]):
         allowed = ", ".join(map(str, rule["AllowedValues"]))
         raise DeployError(f"{option} is {value}; it must be one of {allowed}.")
-    for text in value if isinstance(value, list) else [value]:
-        if not re.fullmatch(rule.get("AllowedPattern", "(?s:.*)"), str(text)) or (
-            len(str(text)) > rule.get("MaxLength", 4096)
-        ):
-            raise DeployError(f'{option} is "{text}": {rule["ConstraintDescription"]}.')
+    pattern, length = rule.get("AllowedPattern", "(?s:.*)"), rule.get("MaxLength", 4096)
+    if not re.fullmatch(pattern, str(value)) or len(str(value)) > length:
+        raise DeployError(f'{option} is "{value}": {rule["ConstraintDescription"]}.')
 
 
 def resources(values: dict[str, str]) -> dict[str, str]:

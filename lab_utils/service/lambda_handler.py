@@ -18,7 +18,7 @@ import time
 import traceback
 import warnings
 from collections.abc import Callable
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -59,9 +59,8 @@ def handler(event: Event, context: object = None) -> dict[str, Any]:
 def load() -> "LambdaHandler":
     """The handler with the model that LAB_MODEL names, loaded once for the process.
 
-    With LAB_LOG_TEXT=1 the text that was read goes into the log. With LAB_ALLOW_PRIVATE=1 an
-    image_url inside a private network is fetched. Raises ModelFileError if the file is missing or
-    damaged.
+    With LAB_ALLOW_PRIVATE=1 an image_url inside a private network is fetched. Raises ModelFileError
+    if the file is missing or damaged.
     """
     start = time.perf_counter()
     decoding.start()
@@ -75,12 +74,7 @@ def load() -> "LambdaHandler":
     recognizer = ParagraphTextRecognizer(
         path, allow_private_addresses=os.environ.get("LAB_ALLOW_PRIVATE") == "1"
     )
-    return LambdaHandler(
-        recognizer,
-        path,
-        load_seconds=time.perf_counter() - start,
-        log_text=os.environ.get("LAB_LOG_TEXT") == "1",
-    )
+    return LambdaHandler(recognizer, path, load_seconds=time.perf_counter() - start)
 
 
 def set_threads() -> None:
@@ -94,11 +88,6 @@ def set_threads() -> None:
         torch.set_num_threads(max(1, min(cores, round(int(memory) / MEMORY_OF_A_CORE))))
 
 
-def print_line(line: str) -> None:
-    """Writes a line to stdout, which Lambda keeps as the function's log."""
-    print(line, flush=True)
-
-
 class LambdaHandler:
     """A recognizer that answers Lambda's events, and logs one JSON line for each.
 
@@ -106,8 +95,8 @@ class LambdaHandler:
         recognizer: reads the images.
         model: its file, whose fingerprint is in health answers.
         load_seconds: what loading it took, for the log.
-        log_text: whether the text goes into the log; it may be private.
-        log: takes the lines.
+        log: takes the lines; None for stdout, which Lambda keeps. The text that was read is never
+            in them: it may be private.
     """
 
     def __init__(
@@ -115,14 +104,12 @@ class LambdaHandler:
         recognizer: ParagraphTextRecognizer,
         model: Path,
         load_seconds: float = 0.0,
-        log_text: bool = False,
-        log: Callable[[str], None] = print_line,
+        log: Callable[[str], None] | None = None,
     ) -> None:
         self._recognizer = recognizer
         self._model = model
         self.load_seconds = load_seconds
-        self._log_text = log_text
-        self._log = log
+        self._log = log or partial(print, flush=True)
         self._is_cold = True
 
     def __call__(self, event: Event, context: object = None) -> dict[str, Any]:
@@ -135,18 +122,19 @@ class LambdaHandler:
         }
         self._is_cold = False
         answer_form = _http_answer if _is_http(event) else _direct_answer
-        headers = {}
         try:
             status, document = self._serve(event, record)
-            answer = answer_form(status, document, headers)
-            _check_answer(answer)
+            answer = answer_form(status, document, {})
+            if len(json.dumps(answer)) > MAX_ANSWER_BYTES:
+                raise RequestError(
+                    413, "The answer would be too large; send fewer images, or ask without lines."
+                )
         except Exception as error:
             status, document = schema.error_answer(error)
             record["error"] = document["error"]
             if status >= 500:
                 record["traceback"] = traceback.format_exc()[-_TRACEBACK_CHARACTERS:]
-            if isinstance(error, RequestError):
-                headers = error.headers
+            headers = error.headers if isinstance(error, RequestError) else {}
             answer = answer_form(status, document, headers)
         record |= {"status": status, "seconds": round(time.perf_counter() - start, 4)}
         self._log(json.dumps(record))
@@ -158,7 +146,7 @@ class LambdaHandler:
             if method in ("GET", "HEAD"):
                 return 200, schema.health(path, self._model)
             if method != "POST":
-                raise schema.wrong_method()
+                raise RequestError(405, "Send a POST with a JSON body, or a GET for its health.")
             body = _body(event)
             record["bytes"] = len(body)
             request = schema.parse_request(body)
@@ -185,8 +173,6 @@ class LambdaHandler:
             "lines": sum(len(reading.lines) for reading in readings),
             "characters": sum(len(reading.text) for reading in readings),
         }
-        if self._log_text:
-            record["texts"] = [reading.text for reading in readings]
         return schema.encode_answer(request, readings)
 
 
@@ -207,7 +193,7 @@ def _route(event: dict[str, Any]) -> tuple[str, str]:
     return method.upper(), path
 
 
-def _body(event: dict[str, Any]) -> bytes | str:
+def _body(event: dict[str, Any]) -> bytes:
     body, is_base64 = event.get("body"), event.get("isBase64Encoded", False)
     if not body:
         raise RequestError(
@@ -218,7 +204,7 @@ def _body(event: dict[str, Any]) -> bytes | str:
             400, "In the event, `body` must be a string and `isBase64Encoded` a boolean."
         )
     if not is_base64:
-        return body
+        return body.encode(errors="replace")
     if len(body) > schema.MAX_BODY_BYTES // 3 * 4 + 4:  # before there is a copy of it
         raise schema.too_large()
     try:
@@ -238,10 +224,3 @@ def _http_answer(status: int, document: dict[str, Any], headers: dict[str, str])
 
 def _direct_answer(status: int, document: dict[str, Any], headers: object) -> dict[str, Any]:
     return document if status == 200 else {**document, "status": status}
-
-
-def _check_answer(answer: dict[str, Any]) -> None:
-    if len(json.dumps(answer)) > MAX_ANSWER_BYTES:
-        raise RequestError(
-            413, "The answer would be too large; send fewer images, or ask without lines."
-        )

@@ -71,14 +71,13 @@ class Request:
     """Whether a list was sent; then the answer is a list too, even for one image."""
 
 
-def parse_request(body: bytes | str) -> Request:
+def parse_request(body: bytes) -> Request:
     """The request in a JSON body.
 
     Raises RequestError: 400 for a body of another form, 413 for one that is too large.
     """
-    check_body_size(body)
-    if isinstance(body, str):
-        body = body.removeprefix("\ufeff")  # a byte order mark; of bytes, json removes it
+    if len(body) > MAX_BODY_BYTES:
+        raise too_large()
     try:
         # NaN and Infinity are not JSON, though Python reads them.
         document = json.loads(body, parse_constant=_refuse_constant)
@@ -103,24 +102,17 @@ def parse_document(document: object) -> Request:
     if len(given) != 1:
         raise RequestError(400, "Send exactly one of image, image_url and images.")
     lines = document.get("lines")
-    if lines is not None and not isinstance(lines, bool):
+    if lines is None:
+        lines = False
+    if not isinstance(lines, bool):
         raise RequestError(400, "`lines` must be true or false.")
     (source,) = given
     value = document[source]
     if source == "image_url":
-        return Request(image_url=_url(value), lines=bool(lines))
+        return Request(image_url=_url(value), lines=lines)
     if source == "image":
-        return Request([_data_uri(value, "image")], lines=bool(lines))
-    return Request(_data_uris(value), lines=bool(lines), many=True)
-
-
-def check_body_size(body: bytes | str) -> None:
-    """Raises RequestError 413 for a body that is too large to be looked at."""
-    size = len(body)
-    if isinstance(body, str) and size <= MAX_BODY_BYTES:
-        size = len(body.encode(errors="replace"))
-    if size > MAX_BODY_BYTES:
-        raise too_large()
+        return Request([_data_uri(value, "image")], lines=lines)
+    return Request(_data_uris(value), lines=lines, many=True)
 
 
 def too_large() -> RequestError:
@@ -130,11 +122,6 @@ def too_large() -> RequestError:
         f"The request has more than {MAX_BODY_BYTES} bytes; send a smaller image or fewer, or an "
         "image_url.",
     )
-
-
-def wrong_method() -> RequestError:
-    """The error of a request that is neither a POST nor a health check."""
-    return RequestError(405, "Send a POST with a JSON body, or a GET to check the service.")
 
 
 def image_sources(request: Request, *, allow_private_addresses: bool = False) -> list[str | bytes]:
