@@ -33,7 +33,7 @@ from lab_utils.app.feedback import FeedbackError, FeedbackFolder, RecentReadings
 from lab_utils.app.reading import document, notice, read_page
 from lab_utils.app.routes import ENDPOINTS
 from lab_utils.predictors import LocalPredictor
-from lab_utils.predictors.errors import ServiceUnreachableError
+from lab_utils.predictors.errors import ServiceError
 from lab_utils.tables import read_table
 from text_recognizer.overlay import DOUBTFUL
 from text_recognizer.paragraph_text_recognizer import Line, PageReading
@@ -137,7 +137,7 @@ def test_a_sample_is_put_into_the_picture_and_served(app):
 
 class Away:
     def read(self, image):
-        raise ServiceUnreachableError("The model service at http://10.0.0.7:9000/secret is gone.")
+        raise ServiceError("The model service at http://10.0.0.7:9000/secret is gone.")
 
 
 @pytest.mark.parametrize(

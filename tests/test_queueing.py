@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from lab_utils.predictors import RemotePredictor
-from lab_utils.predictors.errors import ServiceUnreachableError
+from lab_utils.predictors.errors import ServiceError as NoAnswerError
 from lab_utils.service import local
 from lab_utils.service.errors import ServiceError
 from lab_utils.service.lambda_handler import LambdaHandler
@@ -104,5 +104,5 @@ def test_without_the_emulator_the_handler_answers_in_this_process(monkeypatch, s
         assert len(lines) == 2
     finally:
         service.close()
-    with pytest.raises(ServiceUnreachableError):
+    with pytest.raises(NoAnswerError):
         RemotePredictor(service.url, retries=0).predict(page)

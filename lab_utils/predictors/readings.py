@@ -2,13 +2,22 @@
 
 from typing import TYPE_CHECKING, Annotated, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, FiniteFloat, ValidationError
 
 if TYPE_CHECKING:
     from text_recognizer.paragraph_text_recognizer import PageReading
 
 _Pixels = Annotated[int, Field(gt=0, lt=2**31)]
 _Point = Annotated[list[FiniteFloat], Field(min_length=2, max_length=2)]
+
+
+def _whole(text: str) -> str:
+    if any("\ud800" <= character <= "\udfff" for character in text):
+        raise ValueError("the text holds halves of characters")  # JSON can write them
+    return text
+
+
+_Characters = Annotated[str, AfterValidator(_whole)]
 
 
 class _Strict(BaseModel):
@@ -18,12 +27,12 @@ class _Strict(BaseModel):
 
 
 class _Text(_Strict):
-    pred: str
-    note: str = ""
+    pred: _Characters
+    note: _Characters = ""
 
 
 class _Line(_Strict):
-    text: str
+    text: _Characters
     confidence: FiniteFloat
     path: list[_Point]
     height: FiniteFloat

@@ -12,14 +12,7 @@ import httpx
 
 from lab_utils.net import DeadlineClient, ReplyTooLargeError, is_loopback
 from lab_utils.predictors.answers import document_in
-from lab_utils.predictors.errors import (
-    ServiceAddressError,
-    ServiceBusyError,
-    ServiceError,
-    ServiceFailedError,
-    ServiceTimeoutError,
-    ServiceUnreachableError,
-)
+from lab_utils.predictors.errors import ServiceError
 from lab_utils.predictors.pages_to_send import page_to_send
 from lab_utils.predictors.readings import decode_reading, decode_text
 from lab_utils.predictors.retrying import Clock, TransientError, retry
@@ -41,18 +34,24 @@ MAX_ANSWER_BYTES = 8_000_000
 """More than AWS Lambda answers with, and far more than the lines of any page."""
 
 _BROKEN_OFF = (ssl.SSLEOFError, ssl.SSLZeroReturnError)
+_HEADERS = {
+    "User-Agent": "text-recognizer",
+    "Content-Type": "application/json",
+    "Accept": "application/json",
+    "Accept-Encoding": "identity",
+}
 
 
 class RemotePredictor:
     """Reads pages with the model service at a URL; see `lab_utils.service.schema` for what is sent.
 
     Safe to call from several threads at once. Connections are kept for the next page; `close`
-    lets them go. Reading a page changes nothing in the service, so a request is repeated where
+    lets them go. Reading a page changes nothing in the service, so a request is repeated if
     that may help: after a failed or broken connection, and after the statuses 429, 502 and 503,
     with growing, random waits, and not before a Retry-After. Certificates of https are verified
     against the system's authorities (or those that SSL_CERT_FILE names). A proxy that the
     environment names is used, but not for this machine. Requests to a Lambda Function URL are
-    signed where there are AWS credentials and boto3.
+    signed if there are AWS credentials and boto3.
 
     Args:
         url: http or https address of the service, without user name and password.
@@ -62,7 +61,7 @@ class RemotePredictor:
         clock: where time and chance come from; for tests.
 
     Raises:
-        ServiceAddressError: the URL is not of that form.
+        ServiceError: the URL is not of that form.
     """
 
     def __init__(
@@ -79,13 +78,8 @@ class RemotePredictor:
         place = _parse(url)
         self.address = str(place).partition("?")[0]
         """The service's address without its query, which may hold a key."""
+        self._service = f"The model service at {self.address}"
         self._url, self._target = str(place), place.raw_path.decode()
-        self._headers = {
-            "User-Agent": "text-recognizer",
-            "Content-Type": "application/json",
-            "Accept": "application/json",
-            "Accept-Encoding": "identity",
-        }
         self._sign = signer_for(place.scheme, place.host)
         self._client = DeadlineClient(connect_timeout, local=is_loopback(place.host))
         self._timeout, self._retries = timeout, retries
@@ -108,15 +102,13 @@ class RemotePredictor:
         """Returns the text of an image, its lines joined by newlines; "" for a blank page.
 
         Raises:
-            ImageError, ImageTooLargeError, AddressError: the image is none that can be sent.
+            ImageError, ImageTooLargeError, AddressError: the image is not one that can be sent.
             RequestRefusedError: the service refuses it; with the service's sentence.
-            ServiceUnreachableError, ServiceBusyError: the retries were of no use.
-            ServiceTimeoutError: there was no answer in time, here or in the service.
-            ServiceFailedError: the service has a fault, or is no model service.
+            ServiceError: there is no answer, no answer in time, or not one of a model service.
         """
         answer = self._ask(page_to_send(image).fields)
         try:
-            return _text(decode_text(answer))
+            return decode_text(answer)
         except ValueError as error:
             raise self._strange(error) from None
 
@@ -128,11 +120,9 @@ class RemotePredictor:
         page = page_to_send(image)
         answer = self._ask(page.fields | {"lines": True})
         try:
-            reading = decode_reading(answer)
-            _text(reading.text + "".join(line.text for line in reading.lines))
+            return page.in_px_of_image(decode_reading(answer))
         except ValueError as error:
             raise self._strange(error) from None
-        return page.in_px_of_image(reading)
 
     def _ask(self, fields: dict[str, str | bool]) -> dict:
         body = json.dumps(fields).encode()
@@ -145,24 +135,29 @@ class RemotePredictor:
                 clock=self._clock,
             )
         except TransientError as error:
-            raise self._given_up(error) from None
+            tries = "" if error.attempts == 1 else f", {error.attempts} times in a row"
+            cure = "check the address and that the service runs, then try again"
+            if error.busy:
+                wait = error.retry_after
+                cure = f"try again {'later' if wait is None else f'in {math.ceil(wait)} s'}"
+            raise ServiceError(f"{self._service} {error}{tries}; {cure}.") from None
 
     def _ask_once(self, body: bytes, deadline: float) -> dict:
-        headers = self._headers
+        headers = _HEADERS
         if self._sign is not None:
             headers = self._sign(self._target, body, headers)
         seconds = deadline - self._clock.monotonic()
         try:
             reply = self._client.post(self._url, body, headers, seconds, MAX_ANSWER_BYTES)
         except ReplyTooLargeError:
-            raise ServiceFailedError(
+            raise ServiceError(
                 f"{self._service} sent more than {MAX_ANSWER_BYTES / 1e6:g} MB; "
                 "check that the address is a model service's."
             ) from None
         except httpx.ConnectTimeout:
             raise TransientError("made no connection in time") from None
         except (TimeoutError, httpx.TimeoutException):
-            raise ServiceTimeoutError(
+            raise ServiceError(
                 f"{self._service} did not answer within {self._timeout:g} s; "
                 "try a smaller image or a longer timeout."
             ) from None
@@ -172,65 +167,37 @@ class RemotePredictor:
 
     def _unanswered(self, error: Exception) -> Exception:
         """What no answer means, by what happened below httpx."""
-        cause = _cause(error, ssl.SSLError)
-        if isinstance(cause, ssl.SSLCertVerificationError):
-            return ServiceUnreachableError(
-                f"{self._service} has a TLS certificate that could not be verified "
-                f"({cause.verify_message}); check the address and the certificate."
+        tls, name = _cause(error, ssl.SSLError), _cause(error, socket.gaierror)
+        if tls and not isinstance(tls, _BROKEN_OFF):
+            why = getattr(tls, "verify_message", None) or "it does not speak TLS"
+            cure = f"can't be asked over https ({why}); check the address and the certificate"
+        elif name and name.errno != socket.EAI_AGAIN:
+            cure = "was not found by its name; check the address and the network connection"
+        elif isinstance(error, httpx.ProxyError):
+            cure = (
+                f"could not be reached through the proxy ({error}); check the proxy, or name the "
+                "service's host in NO_PROXY"
             )
-        if isinstance(cause, ssl.SSLError) and not isinstance(cause, _BROKEN_OFF):
-            return ServiceUnreachableError(
-                f"{self._service} does not speak TLS; check whether its address begins with "
-                "http:// or https://."
-            )
-        unknown = _cause(error, socket.gaierror)
-        if isinstance(unknown, socket.gaierror):
-            if unknown.errno == socket.EAI_AGAIN:
-                return TransientError("was not found by its name")
-            return ServiceUnreachableError(
-                f"{self._service} was not found by its name; "
-                "check the address and the network connection."
-            )
-        if isinstance(error, httpx.ProxyError):
-            return ServiceUnreachableError(
-                f"{self._service} could not be reached through the proxy ({error}); check the "
-                "proxy, or name the service's host in NO_PROXY."
-            )
-        if _cause(error, ConnectionRefusedError):
-            return TransientError("refuses connections")
         # httpx has one error for a connection that ends early and for bytes that are not HTTP.
-        if isinstance(error, httpx.ProtocolError) and not re.search("disconn|closed", str(error)):
-            return ServiceFailedError(
-                f"{self._service} does not speak HTTP; check the address and the port."
-            )
-        if isinstance(error, httpx.ConnectError):
+        elif isinstance(error, httpx.ProtocolError) and not re.search("disconn|close", str(error)):
+            cure = "does not speak HTTP; check the address and the port"
+        elif _cause(error, ConnectionRefusedError):
+            return TransientError("refuses connections")
+        elif isinstance(error, httpx.ConnectError):
             return TransientError(f"could not be reached ({error})")
-        return TransientError("broke the connection off")
+        else:
+            return TransientError("broke the connection off")
+        return ServiceError(f"{self._service} {cure}.")
 
-    @property
-    def _service(self) -> str:
-        return f"The model service at {self.address}"
-
-    def _given_up(self, error: TransientError) -> ServiceError:
-        tries = "" if error.attempts == 1 else f", {error.attempts} times in a row"
-        sentence = f"{self._service} {error}{tries}"
-        if error.busy:
-            wait = error.retry_after
-            when = "later" if wait is None else f"in {math.ceil(wait)} s"
-            return ServiceBusyError(f"{sentence}; try again {when}.")
-        return ServiceUnreachableError(
-            f"{sentence}; check the address and that the service runs, then try again."
-        )
-
-    def _strange(self, error: ValueError) -> ServiceFailedError:
-        return ServiceFailedError(
+    def _strange(self, error: ValueError) -> ServiceError:
+        return ServiceError(
             f"{self._service} sent an answer of another form ({error}); "
             "check that the address is a model service's of this version."
         )
 
 
 def _cause(error: BaseException | None, kind: type[BaseException]) -> BaseException | None:
-    """The error of a kind that led to an error; None where there is none."""
+    """The error of a kind that led to an error; None if there is none."""
     while error is not None and not isinstance(error, kind):
         if isinstance(error, BaseExceptionGroup):
             return next(filter(None, (_cause(one, kind) for one in error.exceptions)), None)
@@ -239,38 +206,21 @@ def _cause(error: BaseException | None, kind: type[BaseException]) -> BaseExcept
 
 
 def _parse(url: str) -> httpx.URL:
-    if not isinstance(url, str):
-        raise ServiceAddressError(
-            f"Give the model service's address as text, not as {type(url).__name__}."
-        )
+    """The service's address. It is never in these messages: it may hold a password."""
     try:
         place = httpx.URL(url.strip())
         place = place.copy_with(path=place.path or "/", fragment=None)
-    except httpx.InvalidURL:
-        place = httpx.URL("http:")
-    # The address itself is never in these messages: it may hold a password.
-    if place.scheme not in ("http", "https"):
-        raise ServiceAddressError(
-            "A model service's address begins with http:// or https://; "
-            "give one like http://127.0.0.1:9000."
-        )
+    except (httpx.InvalidURL, AttributeError):
+        place = httpx.URL("")
     is_host = re.fullmatch(r"[\w.-]+|[\da-f:.]+(%\w+)?", place.raw_host.decode(), re.A | re.I)
-    if not is_host or (place.port is not None and not 0 < place.port < 2**16):
-        raise ServiceAddressError(
-            "The model service's address is not complete; give one like http://127.0.0.1:9000."
+    has_port = place.port is None or 0 < place.port < 2**16
+    if place.scheme not in ("http", "https") or not is_host or not has_port:
+        raise ServiceError(
+            "That is not a model service's address; give one like http://127.0.0.1:9000."
         )
     if place.userinfo:
-        raise ServiceAddressError(
+        raise ServiceError(
             "The model service's address holds a user name or password, which would end up in "
             "logs; give it without."
         )
     return place
-
-
-def _text(text: str) -> str:
-    """The text itself; ValueError for half a character, which JSON can write and nobody print."""
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        raise ValueError("the text holds halves of characters") from None
-    return text
