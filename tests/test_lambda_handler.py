@@ -80,15 +80,10 @@ NOTED = {"note": "The text is doubtful: little of it was read with confidence."}
 """What the stand-in's low confidences lead to."""
 
 
-def test_one_image(call):
+def test_one_image_and_its_lines_when_asked(call, handler, recognizer):
     assert call(GOOD) == (200, {"pred": "300x200\ngray 127", **NOTED})
-    assert call({"image": f"data:image/png;base64,{PNG}"})[1]["pred"] == "300x200\ngray 127"
-
-
-def test_lines_are_given_when_asked(handler, recognizer):
-    answer = handler({**GOOD, "lines": True})
     reading = recognizer.read(png(300, 200))
-    decoded = decode_reading(json.loads(json.dumps(answer)))
+    decoded = decode_reading(json.loads(json.dumps(handler({**GOOD, "lines": True}))))
     assert decoded.lines == reading.lines
     assert (decoded.width, decoded.height, decoded.text) == (300, 200, reading.text)
 
@@ -100,12 +95,6 @@ def test_several_images_in_their_order(call):
     texts = [one["pred"].splitlines()[0] for one in answer["preds"]]
     assert (status, texts) == (200, [f"{width}x{height}" for width, height in sizes])
     assert call({"images": images[:1]})[1]["preds"][0]["pred"].startswith("100x90")
-
-
-def test_a_damaged_image_among_several_is_named(call):
-    status, answer = call({"images": [PNG, "aGVsbG8gd29ybGQ="]})
-    assert status == 422
-    assert answer["error"].startswith("Image 2 of 2: ")
 
 
 def test_url_event_plain_and_base64(handler):
@@ -126,7 +115,6 @@ def test_url_event_plain_and_base64(handler):
     ("event", "status"),
     [
         (url_event(), 400),
-        (url_event(body=""), 400),
         (url_event(body="ü\x00\ud800"), 400),
         (url_event(GOOD, isBase64Encoded=True), 400),
         (url_event(body="////", isBase64Encoded=True), 400),
@@ -134,7 +122,6 @@ def test_url_event_plain_and_base64(handler):
         (url_event(body="A" * (schema.MAX_BODY_BYTES * 2), isBase64Encoded=True), 413),
         (url_event(GOOD, method=None), 400),
         (url_event(GOOD, rawPath=5), 400),
-        (url_event(GOOD, requestContext=None), 400),
         (url_event(GOOD, requestContext={"http": "POST"}), 400),
         (url_event(GOOD, version="1.0"), 400),
         ({"version": "2.0"}, 400),
@@ -152,8 +139,6 @@ def test_url_events_that_are_refused(event, status, handler):
     ("event", "status"),
     [
         (None, 400),
-        ([], 400),
-        ("text", 400),
         ({"httpMethod": "POST"}, 400),
         ({"image": "A" * (schema.MAX_BODY_BYTES + 1)}, 413),
         ({"images": ["A" * (schema.MAX_BODY_BYTES // 8)] * 9}, 413),
@@ -184,10 +169,7 @@ def test_a_url_is_read_and_a_private_one_only_where_that_is_allowed(
     assert json.loads(log[-1])["bytes"] == len(png(300, 200))
 
 
-@pytest.mark.parametrize(
-    "error",
-    [RuntimeError("CUDA: /secret/place"), MemoryError(), RecursionError("deep"), KeyError("a")],
-)
+@pytest.mark.parametrize("error", [RuntimeError("CUDA: /secret/place"), MemoryError()])
 def test_an_exception_in_the_model_is_a_500_and_the_worker_lives(
     error, recognizer, handler, monkeypatch, log
 ):
@@ -208,13 +190,12 @@ def test_an_answer_that_lambda_would_not_pass_on_is_refused(handler, monkeypatch
     many = {"images": [PNG] * 16, "lines": True}
     size = len(json.dumps(handler(url_event(many))))
     monkeypatch.setattr(lambda_handler, "MAX_ANSWER_BYTES", size - 500)
-    for answer in (handler(url_event(many)), handler(url_event(many))):
-        assert answer["statusCode"] == 413
-        assert "without lines" in answer["body"]
+    answer = handler(url_event(many))
+    assert answer["statusCode"] == 413 and "without lines" in answer["body"]
     assert handler(url_event(GOOD))["statusCode"] == 200
 
 
-def test_the_log_is_one_json_line_a_request(handler, recognizer, stand_in_path, log):
+def test_the_log_is_one_json_line_a_request_without_the_text(handler, log):
     handler(url_event({"images": [PNG, PNG]}), CONTEXT)
     handler({"image": "%"}, CONTEXT)
     handler(url_event(method="GET"))
@@ -237,11 +218,6 @@ def test_the_log_is_one_json_line_a_request(handler, recognizer, stand_in_path, 
     assert second["error"] and "traceback" not in second
     assert (third["request_id"], third["status"]) == (None, 200)
     assert "gray" not in "".join(log)
-    LambdaHandler(recognizer, stand_in_path, log_text=True, log=log.append)(GOOD)
-    assert json.loads(log[-1])["texts"] == ["300x200\ngray 127"]
-
-
-def test_pages_that_were_left_out_are_noted(handler, log):
     handler({"image": text(animated("GIF", 2))})
     assert "first" in json.loads(log[-1])["notes"][0]
 
@@ -263,8 +239,8 @@ def test_the_model_loads_once_and_from_the_environment(stand_in_path, monkeypatc
 
 @pytest.mark.parametrize(
     ("memory", "openmp", "cores", "threads"),
-    [("1769", None, 4, 1), ("512", None, 4, 1), ("3538", None, 4, 2), ("10240", None, 4, 4),
-     ("10240", None, 1, 1), ("10240", "1", 4, 7), ("", None, 4, 7)],
+    [("512", None, 4, 1), ("3538", None, 4, 2), ("10240", None, 4, 4), ("10240", "1", 4, 7),
+     ("", None, 4, 7)],
 )  # fmt: skip
 def test_threads_follow_the_memory(memory, openmp, cores, threads, monkeypatch):
     monkeypatch.setenv("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", memory)

@@ -1,5 +1,5 @@
 """RemotePredictor against services that work, that are busy, broken, slow or none at all: it gives
-the service's text or a sentence, and never waits longer than it was told."""
+the service's text or a sentence, and never waits longer than it may."""
 
 import base64
 import email.utils
@@ -16,7 +16,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from bad_requests import png
+from bad_requests import png as page
 from hostile_images import encoded
 from PIL import Image
 from starlette.applications import Starlette
@@ -27,25 +27,14 @@ from tunnel_serving import write_certificate
 
 from lab_utils.net import LocalServer, keep_local_direct, listening_socket
 from lab_utils.predictors import RemotePredictor, remote
-from lab_utils.predictors.errors import (
-    RequestRefusedError,
-    ServiceAddressError,
-    ServiceBusyError,
-    ServiceError,
-    ServiceFailedError,
-    ServiceTimeoutError,
-    ServiceUnreachableError,
-)
+from lab_utils.predictors.errors import RequestRefusedError, ServiceError
 from lab_utils.predictors.retrying import Clock
 from lab_utils.service import schema
 from text_recognizer.errors import ImageError, RecognizerError
 from text_recognizer.paragraph_text_recognizer import Line, ParagraphTextRecognizer
 
 GOOD = json.dumps({"pred": "the text"})
-
-
-def page(width: int = 60, height: int = 40) -> bytes:
-    return png(width, height)
+PAGE = page(60, 40)
 
 
 def answer(body: str | bytes = GOOD, status: int = 200, length: int | None = None, **headers):
@@ -81,21 +70,13 @@ def sends(*answers: bytes):
 class FakeClock(Clock):
     """Sleeps take no time but are written down; every wait is drawn as long as it may be."""
 
-    def __init__(self, during=lambda _: None) -> None:
+    def __init__(self) -> None:
         self.waits: list[float] = []
-        self.passed = 0.0
 
-        def sleep(seconds: float) -> None:
-            self.waits.append(seconds)
-            self.passed += seconds
-            during(len(self.waits))
+        def uniform(low: float, high: float) -> float:
+            return low + high
 
-        super().__init__(
-            monotonic=lambda: self.passed,
-            sleep=sleep,
-            now=lambda: 1.8e9,
-            uniform=lambda low, high: low + high,
-        )
+        super().__init__(lambda: sum(self.waits), self.waits.append, lambda: 1.8e9, uniform)
 
     __setattr__ = object.__setattr__
 
@@ -106,7 +87,7 @@ def recognizer(stand_in_path):
 
 
 class Service(Starlette):
-    """A model service with nothing but the wire's format and a recognizer."""
+    """A model service with nothing but the format of requests and a recognizer."""
 
     def __init__(self, recognizer) -> None:
         super().__init__(routes=[Route("/{path:path}", self.answer, methods=["POST"])])
@@ -138,12 +119,13 @@ def service(recognizer):
     server.stop()
 
 
-def failure(url: str, kind: type[Exception], **options) -> str:
+def failure(url: str, kind: type[Exception] = ServiceError, **options) -> str:
     """The message of the error that reading a page ends in."""
     with pytest.raises(kind) as error:
-        RemotePredictor(url, **{"retries": 0, "timeout": 5, **options}).predict(page())
+        RemotePredictor(url, **{"retries": 0, "timeout": 5, **options}).predict(PAGE)
     message = str(error.value)
     assert message.endswith(".") and "\n" not in message
+    assert isinstance(error.value, RequestRefusedError) == (kind is RequestRefusedError)
     return message
 
 
@@ -155,12 +137,10 @@ def test_remote_and_local_read_the_same(service, recognizer, serve):
     exif = Image.Exif()
     exif[0x0112] = 8
     photo = encoded(Image.open(io.BytesIO(page(200, 90))), "JPEG", exif=exif)
-    text = base64.b64encode(photo).decode()
     sources = [
-        page(),
+        PAGE,
         photo,
-        text,
-        f"data:image/jpeg;base64,{text}",
+        base64.b64encode(photo).decode(),
         Image.open(io.BytesIO(photo)),
         Image.open(io.BytesIO(page(3300, 2000))),
         Image.new("L", (30, 30), 255),
@@ -170,72 +150,55 @@ def test_remote_and_local_read_the_same(service, recognizer, serve):
             assert predictor.predict(source) == recognizer.predict(source)
             far, near = predictor.read(source), recognizer.read(source)
             assert far.text == near.text
-            assert [flat(line) for line in far.lines] == [
-                # A scaled page's coordinates are rounded to 0.1 px of its own first.
-                pytest.approx(flat(line), abs=0.2)
-                for line in near.lines
-            ]
+            # A scaled page's coordinates are rounded to 0.1 px of its own first.
+            expected = [pytest.approx(flat(line), abs=0.2) for line in near.lines]
+            assert [flat(line) for line in far.lines] == expected
             assert (far.width, far.height, far.note) == (near.width, near.height, near.note)
             assert [line.block for line in far.lines] == [line.block for line in near.lines]
-            assert 0 < far.seconds < 10
-        picture = serve(page())
-        assert predictor.predict(f"{picture.url}/page.png") == recognizer.predict(page())
+        url = f"{serve(PAGE).url}/page.png"
+        assert predictor.predict(url) == recognizer.predict(PAGE)
 
 
 def test_what_is_sent(service):
-    RemotePredictor(f"{service.url}/a b?key=ü").predict(page())
+    RemotePredictor(f"{service.url}/a b?key=ü").predict(PAGE)
     path, headers, body = service.requests[0]
     assert path == "/read/a%20b?key=%C3%BC"
     assert headers["Host"] == service.url.split("/")[2]
     assert headers["Content-Type"] == "application/json"
-    assert json.loads(body) == {"image": base64.b64encode(page()).decode()}
-    RemotePredictor(service.url).read(page())
+    assert json.loads(body) == {"image": base64.b64encode(PAGE).decode()}
+    RemotePredictor(service.url).read(PAGE)
     assert json.loads(service.requests[1][2])["lines"] is True
+    with pytest.raises(ImageError, match="was not found"):
+        RemotePredictor(service.url).predict("no/such/page.png")
+    assert len(service.requests) == 2
 
 
-def test_connections_are_kept_and_shared_by_threads_without_mixing_texts(service):
+def test_connections_are_kept_and_shared_by_threads_but_not_after_a_fork(service, monkeypatch):
     predictor = RemotePredictor(service.url)
-    sizes = [(40 + i, 30) for i in range(60)]
+    sizes = [(40 + i, 30) for i in range(30)]
     with ThreadPoolExecutor(6) as threads:
         texts = list(threads.map(lambda size: predictor.predict(page(*size)), sizes))
     assert [text.split("\n")[0] for text in texts] == [f"{w}x{h}" for w, h in sizes]
-    assert 1 <= len(service.connections) <= 6
-    predictor.close()
-    predictor.predict(page())
-    assert len(service.connections) <= 7
+    count = len(service.connections)
+    assert 1 <= count <= 6
+    monkeypatch.setattr(os, "getpid", lambda: -1)
+    predictor.predict(PAGE)
+    assert len(service.connections) == count + 1
 
 
 def test_what_is_local_is_asked_without_the_proxy(service, monkeypatch):
     for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
         monkeypatch.setenv(name, "socks5://127.0.0.1:9")
-    assert RemotePredictor(service.url).predict(page())
+    assert RemotePredictor(service.url).predict(PAGE)
     monkeypatch.setenv("NO_PROXY", "intranet.example")
     monkeypatch.setenv("no_proxy", "")
     keep_local_direct()
     assert os.environ["NO_PROXY"] == "intranet.example,127.0.0.1,localhost"
 
 
-def test_a_forked_process_makes_connections_of_its_own(service, monkeypatch):
-    predictor = RemotePredictor(service.url)
-    predictor.predict(page())
-    monkeypatch.setattr(os, "getpid", lambda: -1)
-    predictor.predict(page())
-    assert len(service.connections) == 2
-
-
-def test_a_kept_connection_that_the_service_closed_costs_no_wait(serve):
-    clock = FakeClock()
-    server = serve(sends(answer()))  # a RawServer closes after each answer
-    predictor = RemotePredictor(server.url, clock=clock)
-    for _ in range(5):
-        assert predictor.predict(page()) == "the text"
-    assert clock.waits == [] and len(server.requests) == 5
-
-
 NOT_JSON = "something other than a JSON object"
 NO_TEXTS = {
     "proxy's page": (answer("<html>Welcome</html>", Content_Type="text/html"), "text/html"),
-    "half JSON": (answer(GOOD[:-4]), NOT_JSON),
     "nothing": (answer(""), "0 bytes"),
     "list": (answer(f"[{GOOD}]"), NOT_JSON),
     "NaN": (answer('{"pred": "a", "seconds": NaN}'), NOT_JSON),
@@ -251,9 +214,15 @@ NO_TEXTS = {
     "endless headers": (b"HTTP/1.1 200 OK\r\n" + b"A: b\r\n" * 40_000, "does not speak HTTP"),
     "Lambda's exception": (
         answer('{"errorMessage": "boom", "errorType": "ValueError", "pred": "a"}'),
-        "failed inside with ValueError",
+        "failed with ValueError",
     ),
     "fault of a direct call": (answer('{"error": "It failed.", "status": 500}'), "status 500"),
+    "time-out": (answer('{"error": "too slow"}', 504), "ran out of its time"),
+    "emulator's time-out": (answer("2025-01-01 a Task timed out after 3.00 seconds\n"), "its time"),
+    "Lambda's time-out": (
+        answer('{"errorMessage": "2025-01-01 abc Task timed out after 3.00 seconds"}'),
+        "ran out of its time",
+    ),
 }
 
 
@@ -261,21 +230,25 @@ NO_TEXTS = {
 def test_what_is_no_answer_is_never_a_text(serve, name):
     data, words = NO_TEXTS[name]
     server = serve(sends(data))
-    message = failure(server.url, ServiceFailedError, retries=3, clock=FakeClock())
+    message = failure(server.url, retries=3, clock=FakeClock())
     assert words in message and server.url in message
     assert len(server.requests) == 1  # the same would come again
 
 
 def test_a_reading_of_another_form_is_refused(serve):
-    with pytest.raises(ServiceFailedError, match="another form"):
-        RemotePredictor(serve(sends(answer())).url).read(page())
+    with pytest.raises(ServiceError, match="another form"):
+        RemotePredictor(serve(sends(answer())).url).read(PAGE)
+
+
+def test_a_page_may_say_what_a_time_out_says(serve):
+    text = "Task timed out after 3.00 seconds"
+    server = serve(sends(answer(json.dumps({"pred": text}))))
+    assert RemotePredictor(server.url).predict(PAGE) == text
 
 
 def test_a_redirect_is_not_followed(serve):
     other = serve(sends(answer()))
-    for status in (303, 308):
-        server = serve(sends(answer("", status, Location=other.url)))
-        failure(server.url, ServiceFailedError)
+    failure(serve(sends(answer("", 308, Location=other.url))).url)
     assert other.requests == []
 
 
@@ -290,109 +263,69 @@ def test_a_huge_answer_is_cut_off(serve, monkeypatch):
             connection.sendall(b"10000\r\n" + b" " * 65536 + b"\r\n")
             sent.append(65536)
 
-    assert "sent more than 0.1 MB" in failure(serve(endless).url, ServiceFailedError)
+    assert "sent more than 0.1 MB" in failure(serve(endless).url)
     assert sum(sent) < 20_000_000
 
 
-def test_the_services_own_sentence_reaches_the_caller(service):
-    with pytest.raises(RequestRefusedError, match="is damaged or cut off; save or copy it"):
-        RemotePredictor(service.url).predict(page()[:80])
-    assert len(service.requests) == 1
-
-
-@pytest.mark.parametrize("status", [400, 408, 422])
-def test_other_4xx_are_the_requests_fault_and_not_repeated(serve, status):
-    server = serve(sends(answer('{"error": "Send  a\\nsmaller\\u001b[31m image."}', status)))
+def test_4xx_are_the_requests_fault_with_the_services_sentence(serve, service):
+    server = serve(sends(answer('{"error": "Send  a\\nsmaller\\u001b[31m image."}', 422)))
     message = failure(server.url, RequestRefusedError, retries=3, clock=FakeClock())
     assert message == "Send a smaller [31m image."
     assert len(server.requests) == 1
-    server = serve(sends(answer("<h1>nginx</h1>", status)))
-    message = failure(server.url, RequestRefusedError)
-    assert f"status {status}" in message and "check the address" in message
-
-
-def test_errors_of_a_function_that_is_invoked_directly(serve):
-    for document in ({"status": 400}, {"pred": "a"}):
-        refused = answer(json.dumps(document | {"error": "Send one image."}))
-        assert failure(serve(sends(refused)).url, RequestRefusedError) == "Send one image."
-    busy = answer('{"error": "Busy.", "status": 503}')
-    predictor = RemotePredictor(serve(sends(busy, answer())).url, clock=FakeClock())
-    assert predictor.predict(page()) == "the text"
-
-
-def test_a_missing_permission_is_told_and_a_long_message_cut(serve):
-    message = failure(serve(sends(answer('{"Message": "x"}', 403))).url, RequestRefusedError)
-    assert "asks for a permission (status 403 Forbidden)" in message
+    for status, words in ((404, "status 404 Not Found; check the address"), (403, "permission")):
+        server = serve(sends(answer("<h1>nginx</h1>", status)))
+        assert words in failure(server.url, RequestRefusedError)
     long = answer(json.dumps({"error": "a" * 100_000}), 400)
     assert len(failure(serve(sends(long)).url, RequestRefusedError)) < 400
+    direct = answer('{"status": 400, "error": "Send one image."}')
+    assert failure(serve(sends(direct)).url, RequestRefusedError) == "Send one image."
+    with pytest.raises(RequestRefusedError, match="is damaged or cut off; save or copy it"):
+        RemotePredictor(service.url).predict(PAGE[:80])
 
 
-TIMED_OUT = {
-    "status": answer('{"error": "too slow"}', 504),
-    "gateway's page": answer("<html>", 504),
-    "emulator": answer("2025-01-01T00:00:00Z abc Task timed out after 3.00 seconds\n\n"),
-    "Lambda": answer('{"errorMessage": "2025-01-01 abc Task timed out after 3.00 seconds"}'),
-}
-
-
-@pytest.mark.parametrize("name", TIMED_OUT)
-def test_a_time_out_in_the_service_is_told_and_not_repeated(serve, name):
-    server = serve(sends(TIMED_OUT[name]))
-    message = failure(server.url, ServiceTimeoutError, retries=3, clock=FakeClock())
-    assert "ran out of its time" in message and len(server.requests) == 1
-
-
-@pytest.mark.parametrize("status", [429, 502, 503])
-def test_busy_services_are_asked_again_after_growing_waits(serve, status):
+@pytest.mark.parametrize(
+    "busy",
+    [*(answer('{"error": "busy"}', status) for status in (429, 502, 503)),
+     answer('{"error": "Busy.", "status": 503}')],
+    ids=["429", "502", "503", "direct"],
+)  # fmt: skip
+def test_busy_services_are_asked_again_after_growing_waits(serve, busy):
     clock = FakeClock()
-    busy = answer('{"error": "busy"}', status)
     server = serve(sends(*[busy] * 3, answer()))
-    assert RemotePredictor(server.url, clock=clock).predict(page()) == "the text"
+    assert RemotePredictor(server.url, clock=clock).predict(PAGE) == "the text"
     assert clock.waits == [0.25, 0.5, 1.0]
 
 
-def test_retries_end_and_the_error_says_how_many_there_were(serve):
+def test_retries_end_by_their_number_or_by_the_time(serve):
     server = serve(sends(answer("", 503)))
-    message = failure(server.url, ServiceBusyError, retries=3, clock=FakeClock())
+    message = failure(server.url, retries=3, clock=FakeClock())
     assert len(server.requests) == 4
     assert "busy or restarting (status 503 Service Unavailable), 4 times in a row" in message
     assert message.endswith("try again later.")
-    server = serve(sends(answer("", 503)))
-    assert "in a row" not in failure(server.url, ServiceBusyError)
-    assert len(server.requests) == 1
-
-
-def test_the_time_limit_ends_the_retries(serve):
+    assert "in a row" not in failure(server.url)
     clock = FakeClock()
-    server = serve(sends(answer("", 503)))
-    failure(server.url, ServiceBusyError, retries=1000, timeout=60, clock=clock)
-    assert 40 < clock.passed < 60
+    failure(server.url, retries=1000, timeout=60, clock=clock)
+    assert 40 < sum(clock.waits) < 60
     assert clock.waits == [min(0.25 * 2**n, 8.0) for n in range(len(clock.waits))]
 
 
 def test_retry_after_is_waited_for(serve):
     date = email.utils.formatdate(1.8e9 + 20, usegmt=True)
-    for value, expected in (("7", 7.0), ("1.5", 1.5), (date, 20.0), ("-3", 0.0), ("soon", 0.0)):
+    for value, expected in (("1.5", 1.5), (date, 20.0), ("-3", 0.0), ("soon", 0.0), ("1e400", 0)):
         clock = FakeClock()
         server = serve(sends(answer("", 429, Retry_After=value), answer()))
-        assert RemotePredictor(server.url, clock=clock).predict(page()) == "the text"
+        assert RemotePredictor(server.url, clock=clock).predict(PAGE) == "the text"
         assert clock.waits == [expected + 0.25]
-
-
-def test_a_retry_after_beyond_the_time_limit_ends_at_once(serve):
     clock = FakeClock()
-    for value, words in (("3600", "try again in 3600 s"), ("1e400", "try again later")):
-        server = serve(sends(answer("", 503, Retry_After=value)))
-        assert words in failure(server.url, ServiceBusyError, clock=clock, retries=0)
     server = serve(sends(answer("", 503, Retry_After="3600")))
-    failure(server.url, ServiceBusyError, clock=clock, retries=5)
+    assert "try again in 3600 s" in failure(server.url, clock=clock, retries=5)
     assert clock.waits == [] and len(server.requests) == 1
 
 
-def test_nobody_there_is_told_with_the_address():
+def test_nobody_there_is_said_with_the_address_but_not_its_key():
     with socket.create_server(("127.0.0.1", 0)) as listener:
         url = f"http://127.0.0.1:{listener.getsockname()[1]}/path?key=secret"
-    message = failure(url, ServiceUnreachableError, retries=2, clock=FakeClock())
+    message = failure(url, retries=2, clock=FakeClock())
     assert "refuses connections, 3 times in a row; check the address" in message
     assert "/path" in message and "secret" not in message
 
@@ -409,11 +342,10 @@ BROKEN_OFF = {
 @pytest.mark.parametrize("name", BROKEN_OFF)
 def test_a_connection_that_breaks_off_is_tried_again(serve, name):
     clock = FakeClock()
-    server = serve(sends(BROKEN_OFF[name], BROKEN_OFF[name], answer()))
-    assert RemotePredictor(server.url, clock=clock).predict(page()) == "the text"
-    assert clock.waits == [0.25, 0.5]
-    server = serve(sends(BROKEN_OFF[name]))
-    message = failure(server.url, ServiceUnreachableError, retries=1, clock=clock)
+    server = serve(sends(BROKEN_OFF[name], answer(), BROKEN_OFF[name]))
+    assert RemotePredictor(server.url, clock=clock).predict(PAGE) == "the text"
+    assert clock.waits == [0.25]
+    message = failure(server.url, retries=1, clock=clock)
     assert "broke the connection off, 2 times in a row" in message
 
 
@@ -442,34 +374,30 @@ def hangs(connection, request):
 @pytest.mark.parametrize("slow", [drips, hangs])
 def test_the_time_limit_holds_over_all_bytes_together(serve, slow):
     server = serve(slow)
-    start = time.monotonic()
-    message = failure(server.url, ServiceTimeoutError, timeout=0.4, retries=3)
-    assert 0.3 < time.monotonic() - start < 15
+    message = failure(server.url, timeout=0.4, retries=3)
     assert "did not answer within 0.4 s" in message
     assert len(server.requests) == 1
 
 
-def test_a_connection_that_never_comes_is_given_up(monkeypatch):
+def test_a_connection_that_never_comes_is_given_up():
     """A listener whose queue is full answers no one, as a firewall that drops packets."""
     with socket.socket() as listener, socket.socket() as filler:
         listener.bind(("127.0.0.1", 0))
         listener.listen(0)
         filler.connect(listener.getsockname())
         url = f"http://127.0.0.1:{listener.getsockname()[1]}"
-        options = {"connect_timeout": 0.2, "retries": 2, "clock": FakeClock()}
-        message = failure(url, ServiceUnreachableError, **options)
+        message = failure(url, connect_timeout=0.2, retries=2, clock=FakeClock())
     assert "made no connection in time, 3 times in a row" in message
 
 
-def test_a_name_that_is_not_there_is_told_and_a_slow_look_up_left(monkeypatch):
-    message = failure("http://no-such-host.invalid/", ServiceUnreachableError, clock=FakeClock())
+def test_a_name_that_is_not_there_is_said_and_a_slow_look_up_left(monkeypatch):
+    message = failure("http://no-such-host.invalid/", clock=FakeClock())
     assert "was not found by its name" in message
     over = threading.Event()
     monkeypatch.setattr(socket, "getaddrinfo", lambda *_args, **_options: [][: over.wait(30)])
-    start = time.monotonic()
-    message = failure("http://slow.example/", ServiceUnreachableError, connect_timeout=0.2)
+    message = failure("http://slow.example/", connect_timeout=0.2)
     over.set()
-    assert time.monotonic() - start < 15 and "made no connection in time" in message
+    assert "made no connection in time" in message
 
 
 @pytest.mark.parametrize("where", ["answer", "wait"])
@@ -478,18 +406,15 @@ def test_ctrl_c_ends_a_wait(serve, where):
     predictor = RemotePredictor(server.url)
 
     def press() -> None:
-        deadline = time.monotonic() + 10
-        while not server.requests and time.monotonic() < deadline:
+        while not server.requests:
             time.sleep(0.01)
         time.sleep(0.1)
         os.kill(os.getpid(), signal.SIGINT)
 
-    start = time.monotonic()
     with pytest.raises(KeyboardInterrupt):
         threading.Thread(target=press, daemon=True).start()
-        predictor.predict(page())
+        predictor.predict(PAGE)
         time.sleep(30)
-    assert time.monotonic() - start < 15
 
 
 def test_https_certificates_are_verified(serve, tmp_path, monkeypatch):
@@ -505,45 +430,31 @@ def test_https_certificates_are_verified(serve, tmp_path, monkeypatch):
         socket, "getaddrinfo", lambda _host, *args, **kwargs: real("127.0.0.1", *args, **kwargs)
     )
     url = f"https://model.tunnel.localhost:{server.port}/"
-    message = failure(url, ServiceUnreachableError, retries=3, clock=FakeClock())
+    message = failure(url, retries=3, clock=FakeClock())
     assert "self-signed certificate" in message and "check the address" in message
     monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
     predictor = RemotePredictor(url)
-    assert [predictor.predict(page()) for _ in range(2)] == ["the text"] * 2
-    message = failure(f"https://other.example:{server.port}/", ServiceUnreachableError)
-    assert "Hostname mismatch" in message
+    assert [predictor.predict(PAGE) for _ in range(2)] == ["the text"] * 2
+    assert "Hostname mismatch" in failure(f"https://other.example:{server.port}/")
     plain = serve(
         sends(answer()), wrap=lambda connection: connection.sendall(answer()) or connection
     )
-    message = failure(plain.url.replace("http:", "https:"), ServiceUnreachableError)
-    assert "does not speak TLS" in message
+    assert "does not speak TLS" in failure(plain.url.replace("http:", "https:"))
 
 
-WRONG_ADDRESSES = {
-    "": "begins with http",
-    "model.example": "begins with http",
-    "ftp://model.example/": "begins with http",
-    "file:///etc/passwd": "begins with http",
-    "http://": "not complete",
-    "http:///path": "not complete",
-    "http://host:99999/": "not complete",
-    "http://host:0/": "not complete",
-    "http://ho st/": "not complete",
-    "http://[::1/": "not complete",
-    "https://user:hunter2@model.example/": "user name or password",
-}
+NO_ADDRESSES = [
+    *("", "model.example", "ftp://model.example/", "file:///etc/passwd", "http:///path"),
+    *("http://host:99999/", "http://host:0/", "http://ho st/", "http://[::1/", None),
+]
 
 
-@pytest.mark.parametrize("url", WRONG_ADDRESSES)
-def test_wrong_addresses_are_refused_at_once_and_not_repeated_in_the_message(url):
-    with pytest.raises(ServiceAddressError, match=WRONG_ADDRESSES[url]) as error:
-        RemotePredictor(url)
+def test_wrong_addresses_and_limits_are_refused_at_once():
+    for url in NO_ADDRESSES:
+        with pytest.raises(ServiceError, match="give one like"):
+            RemotePredictor(url)
+    with pytest.raises(ServiceError, match="user name or password") as error:
+        RemotePredictor("https://user:hunter2@model.example/")
     assert "hunter2" not in str(error.value)
-    with pytest.raises(ServiceAddressError, match="not as NoneType"):
-        RemotePredictor(None)
-
-
-def test_wrong_limits_are_refused():
     for options in ({"timeout": 0}, {"timeout": float("inf")}, {"retries": -1}):
         with pytest.raises(ServiceError, match="positive"):
             RemotePredictor("http://host/", **options)
@@ -553,9 +464,3 @@ def test_shown_addresses_hold_no_query():
     predictor = RemotePredictor("https://model.example/read?key=secret#part")
     assert repr(predictor) == "RemotePredictor('https://model.example/read')"
     assert RemotePredictor("http://[::1]:9000").address == "http://[::1]:9000/"
-
-
-def test_what_is_no_image_reaches_no_service(service):
-    with pytest.raises(ImageError, match="was not found"):
-        RemotePredictor(service.url).predict("no/such/page.png")
-    assert service.requests == []
