@@ -12,8 +12,10 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 PYTHON=${PYTHON:-.venv/bin/python}
 IMAGES=$(realpath -m "${IMAGES:-.lab/images}")
-packages=(awslambdaric pillow torch) tag=text-recognizer:latest
-[ "${1-}" != --app ] || { packages=(gradio pillow torch typer) tag=text-recognizer-app:latest; }
+packages=(awslambdaric pillow torch) tag=text-recognizer:latest dockerfile=lambda.Dockerfile
+if [ "${1-}" = --app ]; then
+    packages=(gradio pillow torch typer) tag=text-recognizer-app:latest dockerfile=app.Dockerfile
+fi
 
 for command in mmdebstrap buildah "$PYTHON"; do
     command -v "$command" >/dev/null || { echo "install $command first" >&2; exit 2; }
@@ -51,5 +53,7 @@ fi
 
 "$PYTHON" -m pip download --quiet --only-binary=:all: --constraint constraints.txt \
     --dest "$IMAGES/wheels" "${packages[@]}"
-"$PYTHON" -m lab_utils.cli deploy image --tool buildah --base localhost/lab-base \
-    --builder localhost/lab-builder --wheels "$IMAGES/wheels" --tag "$tag" "$@"
+buildah build --format docker --platform linux/amd64 --file "deploy/$dockerfile" --tag "$tag" \
+    --build-arg BASE=localhost/lab-base --build-arg BUILDER=localhost/lab-builder \
+    --volume "$IMAGES/wheels:/wheels:ro" --build-arg PIP_FIND_LINKS=/wheels \
+    --build-arg PIP_NO_INDEX=1 .

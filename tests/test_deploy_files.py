@@ -164,6 +164,7 @@ print(json.dumps({"text": LocalPredictor().predict("data/pages/show_font_000.jpg
 """
 
 
+@pytest.mark.nightly  # Gradio takes long to import
 def test_the_front_end_works_with_what_its_image_holds(tmp_path, stand_in_path):
     place = like_image("app.Dockerfile", tmp_path / "app", "/app", stand_in_path)
     link_packages(installed("app.Dockerfile"), tmp_path / "python")
@@ -179,6 +180,9 @@ def test_the_front_end_works_with_what_its_image_holds(tmp_path, stand_in_path):
     done = run_alone(SHOW, tmp_path / "python", place, **options)
     assert done.returncode == 0, done.stderr
     assert "x" in json.loads(done.stdout.splitlines()[-1])["text"]
+
+
+def test_the_front_ends_command_is_one_of_the_labs():
     (entry,) = (rest for name, rest in instructions("app.Dockerfile") if name == "ENTRYPOINT")
     shell, option, script, zero = json.loads(entry)
     done = subprocess.run(

@@ -2,8 +2,8 @@
 events, the gateway before it, and the app. Each gets an answer, none a 5xx, and the good request
 after it is read. (`ray_cases.py` sends the table of bad requests to Ray.)
 
-LAB_GENERATED_REQUESTS sets how many are generated for each edge, LAB_SOAK_SECONDS how long the
-soak takes; the nightly run sends 5,000, and for ten minutes.
+A few are generated for each edge here, and 5,000 in the nightly run (LAB_GENERATED_REQUESTS sets
+another number), which also asks for ten minutes (LAB_SOAK_SECONDS) and looks for what has grown.
 """
 
 import itertools
@@ -34,8 +34,9 @@ from lab_utils.service.lambda_handler import LambdaHandler
 from text_recognizer.paragraph_text_recognizer import ParagraphTextRecognizer
 from text_recognizer.places import project_folder
 
-COUNT = int(os.environ.get("LAB_GENERATED_REQUESTS", 50))
-NIGHTLY = 5_000
+FEW = 12
+NIGHTLY = int(os.environ.get("LAB_GENERATED_REQUESTS", 5_000))
+COUNTS = pytest.mark.parametrize("count", [FEW, pytest.param(NIGHTLY, marks=pytest.mark.nightly)])
 SOAK_SECONDS = float(os.environ.get("LAB_SOAK_SECONDS", 600))
 SOAK_MEMORY = 150e6
 """Bytes by which an edge may have grown in a soak: a decoder may be there more or less."""
@@ -200,14 +201,9 @@ def generated(strategy: st.SearchStrategy, count: int, test: Callable[[object], 
 
 
 @EDGES
-def test_generated_requests(edge, request):
-    generated(BODIES[edge], COUNT, request.getfixturevalue(edge).survives)
-
-
-@EDGES
-@pytest.mark.nightly
-def test_many_generated_requests(edge, request):
-    generated(BODIES[edge], NIGHTLY, request.getfixturevalue(edge).survives)
+@COUNTS
+def test_generated_requests(edge, count, request):
+    generated(BODIES[edge], count, request.getfixturevalue(edge).survives)
 
 
 @EDGES
@@ -245,7 +241,7 @@ events = st.one_of(
 )
 
 
-@pytest.mark.parametrize("count", [COUNT, pytest.param(NIGHTLY, marks=pytest.mark.nightly)])
+@COUNTS
 def test_generated_events(stand_in_path, count):
     """What no HTTP request becomes, a direct invocation may still be."""
     log: list[str] = []

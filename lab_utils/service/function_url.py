@@ -23,7 +23,7 @@ _OWN_HEADERS = {"content-length", "transfer-encoding", "connection", "date", "se
 def event_of(
     method: str, path: str, query: str, pairs: list[tuple[str, str]], body: bytes, client: str
 ) -> bytes:
-    """The JSON event for a request.
+    """The JSON event for a request, with those of AWS's fields that mean something here.
 
     Args:
         method, path, query: as they came in.
@@ -33,8 +33,6 @@ def event_of(
     """
     headers = _joined(pairs)
     text, is_base64 = _text(body, headers.get("content-type", ""))
-    host = headers.get("host", "localhost")
-    now = time.time()
     event = {
         "version": "2.0",
         "routeKey": "$default",
@@ -42,10 +40,7 @@ def event_of(
         "rawQueryString": query,
         "headers": headers,
         "requestContext": {
-            "accountId": "anonymous",
-            "apiId": "local",
-            "domainName": host,
-            "domainPrefix": host.partition(".")[0],
+            "domainName": headers.get("host", "localhost"),
             "http": {
                 "method": method,
                 "path": path,
@@ -54,10 +49,7 @@ def event_of(
                 "userAgent": headers.get("user-agent", ""),
             },
             "requestId": str(uuid.uuid4()),
-            "routeKey": "$default",
-            "stage": "$default",
-            "time": time.strftime("%d/%b/%Y:%H:%M:%S +0000", time.gmtime(now)),
-            "timeEpoch": int(now * 1000),
+            "timeEpoch": int(time.time() * 1000),
         },
         "isBase64Encoded": is_base64,
     }
@@ -84,12 +76,13 @@ def answer_of(status: int, body: bytes) -> Response:
         returned = json.loads(body)
     except ValueError:
         returned = None
-    if status != 200 or returned is None:
-        return error(502, "The function ended on this request; try again.")
-    if not isinstance(returned, dict) or returned.keys().isdisjoint(("statusCode", "errorType")):
-        return Response(body, media_type="application/json")
-    if "statusCode" not in returned:
+    kind = str(returned.get("errorType", "")) if isinstance(returned, dict) else ""
+    if kind and not kind.startswith("Runtime.Exit"):
         return error(500, "The function failed on this request; the reason is in its log.")
+    if status != 200 or returned is None or kind:
+        return error(502, "The function ended on this request; try again.")
+    if not isinstance(returned, dict) or "statusCode" not in returned:
+        return Response(body, media_type="application/json")
     try:
         content = returned.get("body") or ""
         data = base64.b64decode(content) if returned.get("isBase64Encoded") else content.encode()

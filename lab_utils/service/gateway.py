@@ -9,7 +9,7 @@ import json
 import logging
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Protocol
+from typing import Any
 
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
@@ -20,7 +20,7 @@ from starlette.routing import Route
 from lab_utils.middleware import RequestLimits
 from lab_utils.net import LOOPBACK, LocalServer, listening_socket
 from lab_utils.service import schema
-from lab_utils.service.emulator import EmulatorDownError, Reply
+from lab_utils.service.emulator import Emulator, EmulatorDownError, Reply
 from lab_utils.service.errors import ServiceError
 from lab_utils.service.function_url import TIMED_OUT, answer_of, error, event_of
 from lab_utils.service.schema import RequestError
@@ -39,21 +39,11 @@ _log = logging.getLogger(__name__)
 Handler = Callable[[Any], dict[str, Any]]
 
 
-class Function(Protocol):
-    """Serves one event at a time, such as an `Emulator`."""
-
-    def start(self) -> None:
-        """Returns once it can serve, also after a failure; raises ServiceError."""
-
-    def stop(self) -> None:
-        """Ends it, busy or not."""
-
-    def invoke(self, event: bytes) -> Reply:
-        """Raises EmulatorDownError or TimeoutError without an answer."""
-
-
 class InProcessFunction:
-    """A handler in this process. What JSON can't carry fails here as it does on Lambda."""
+    """A handler in this process in place of an `Emulator`, without a limit of time.
+
+    What JSON can't carry fails here as it does on Lambda.
+    """
 
     def __init__(self, handler: Handler) -> None:
         self._handler = handler
@@ -65,8 +55,11 @@ class InProcessFunction:
         """Nothing was started."""
 
     def invoke(self, event: bytes) -> Reply:
-        """Calls the handler; there is no limit of time."""
+        """Calls the handler."""
         return Reply(200, json.dumps(self._handler(json.loads(event))).encode())
+
+
+Function = Emulator | InProcessFunction
 
 
 class Gateway(LocalServer):
