@@ -1,11 +1,12 @@
 """`lab service`: the model as a service of its own, which the app and others call."""
 
-from pathlib import Path
+import threading
 from typing import Annotated
 
 import typer
 
-from lab_utils.commands import service_ray
+from lab_utils.commands.options import Model
+from text_recognizer.limits import MAX_BATCH
 
 app = typer.Typer(
     name="service",
@@ -13,7 +14,11 @@ app = typer.Typer(
     rich_markup_mode=None,
     help="Serve the model for others to call.",
 )
-app.command(name="ray")(service_ray.ray)
+
+Port = Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.")]
+AllowPrivate = Annotated[
+    bool, typer.Option("--allow-private", help="Also fetch URLs inside private networks.")
+]
 
 
 @app.command(name="lambda")
@@ -21,10 +26,8 @@ def serve_lambda(
     workers: Annotated[
         int, typer.Option(min=1, max=64, help="Functions that read at the same time.")
     ] = 1,
-    port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.")] = 9000,
-    model: Annotated[
-        Path | None, typer.Option(help="TorchScript file; else the packaged weights.")
-    ] = None,
+    port: Port = 9000,
+    model: Model = None,
     memory: Annotated[
         int, typer.Option(min=128, max=10240, help="MB of a function; a thread for each 1769.")
     ] = 1769,
@@ -34,9 +37,7 @@ def serve_lambda(
     queue_size: Annotated[
         int, typer.Option(min=0, help="Requests that wait; more are refused with 503.")
     ] = 16,
-    allow_private: Annotated[
-        bool, typer.Option("--allow-private", help="Also fetch URLs inside private networks.")
-    ] = False,
+    allow_private: AllowPrivate = False,
     verbose: Annotated[
         bool, typer.Option("--verbose", help="Show the functions' logs on stderr.")
     ] = False,
@@ -50,7 +51,6 @@ def serve_lambda(
     from lab_utils.model import model_file
     from lab_utils.service.local import lambda_service, log_file
 
-    environment = {"LAB_ALLOW_PRIVATE": "1"} if allow_private else {}
     with lambda_service(
         model_file(model),
         workers,
@@ -59,10 +59,56 @@ def serve_lambda(
         timeout=timeout,
         queue_size=queue_size,
         verbose=verbose,
-        environment=environment,
+        environment={"LAB_ALLOW_PRIVATE": "1"} if allow_private else {},
     ) as gateway:
         print(f"The service answers at {gateway.url} (lab app --model-url {gateway.url})")
         if not verbose:
             print(f"Its log: {log_file(port, 1)}")
         print("Ctrl-C ends it.", flush=True)
         gateway.run()
+
+
+@app.command()
+def ray(
+    port: Port = 9100,
+    replicas: Annotated[int, typer.Option(min=1, help="Processes with a copy of the model.")] = 1,
+    threads: Annotated[int, typer.Option(min=1, help="Cores that each of them uses.")] = 1,
+    max_batch: Annotated[
+        int, typer.Option(min=1, max=MAX_BATCH, help="Pages read at once; 1 for no batching.")
+    ] = MAX_BATCH,
+    max_wait_ms: Annotated[
+        float,
+        typer.Option(min=0, max=10_000, help="How long an idle replica waits for a second page."),
+    ] = 10.0,
+    queue_size: Annotated[
+        int, typer.Option(min=1, help="Pages that wait; more are answered with 503.")
+    ] = 32,
+    model: Model = None,
+    allow_private: AllowPrivate = False,
+    allow_open_ports: Annotated[
+        bool,
+        typer.Option(
+            "--allow-open-ports",
+            help="Let Ray's replicas listen on all addresses, behind a token.",
+        ),
+    ] = False,
+) -> None:
+    """Serve the model with Ray Serve: pages that come at the same time are read in one batch.
+
+    Listens on 127.0.0.1; each replica of Ray Serve also opens a port on all addresses, for which
+    Ray has no option.
+
+    Example: lab service ray --replicas 2 --max-batch 8
+    """
+    from lab_utils.model import model_file
+    from lab_utils.service.ray_service import RaySettings, serving
+
+    file = str(model_file(model))
+    settings = RaySettings(
+        file, replicas, max_batch, max_wait_ms, queue_size, threads, allow_private
+    )
+    print("Ray starts (10 s, more on a busy machine) ...", flush=True)
+    with serving(settings, port, allow_open_ports) as url:
+        print(f"The model service: {url}")
+        print("Ctrl-C ends it.", flush=True)
+        threading.Event().wait()

@@ -50,14 +50,10 @@ def document_in(reply: Reply, service: str, now: float) -> dict:
             f"{service} ran out of its time for the page; "
             "try a smaller image, or give the service more time."
         )
-    if 300 <= status < 400:
-        where = _printable(reply.headers.get("Location", "nowhere"))
-        raise ServiceError(
-            f"{service} redirects to {where}, which is not followed; give the final address."
-        )
     if status != 200 or "errorType" in document:
         kind = document.get("errorType") or f"status {_name(status)}"
-        raise ServiceError(f"{service} failed with {_printable(kind)}; see the service's log.")
+        where = "the address" if status < 400 else "the service's log"  # a redirect
+        raise ServiceError(f"{service} failed with {_printable(kind)}; check {where}.")
     if not document:
         kind = _printable(reply.headers.get("Content-Type", "of no type"))
         raise ServiceError(
@@ -84,11 +80,6 @@ def _refuse_constant(name: str) -> None:
 def _refusal(status: int, document: dict, service: str) -> str:
     if sentence := _printable(document.get("error") or ""):
         return sentence
-    if status in (401, 403, 407):
-        return (
-            f"{service} asks for a permission (status {_name(status)}); "
-            "give the address of a service that is open to you."
-        )
     return f"{service} refused the request with status {_name(status)}; check the address."
 
 

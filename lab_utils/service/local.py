@@ -23,14 +23,10 @@ def lambda_service(
     """A gateway before emulated functions, which have loaded the model inside a `with` block.
 
     Args:
-        model: TorchScript file.
+        model, memory, timeout, environment: see `Emulator`.
         workers: functions that read at the same time.
-        port: 0 takes a free one.
-        memory: MB of each function; a thread for each 1769, see `lambda_handler.set_threads`.
-        timeout: s that a function has for a request.
-        queue_size: requests that may wait; more are refused with 503.
+        port, queue_size: see `Gateway`.
         verbose: show on stderr what the functions write; else it goes into `log_file`.
-        environment: further variables for the functions.
 
     Raises ServiceError if the port can't be used.
     """

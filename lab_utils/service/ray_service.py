@@ -26,8 +26,6 @@ OBJECT_STORE_BYTES = 200 * 2**20
 
 _STARTS = 4
 """Ray gives a node 30 s to find itself, and has no setting for that."""
-_MOST_FOLDER_CHARACTERS = 36
-"""Ray's sockets have paths that are up to 70 characters longer than this, and may have 107."""
 
 
 @dataclass(frozen=True)
@@ -55,9 +53,8 @@ def serving(settings: RaySettings, port: int = 0, allow_open_ports: bool = False
 
     Gives the service's address.
 
-    The proxy listens on 127.0.0.1, and so do Ray's own processes on a node with that address. Only
-    the port through which each replica of Serve gets its calls is open on all addresses, and has
-    no option. It asks for a token that only this process and its children know.
+    All of it listens on 127.0.0.1 but the port of each replica: that is open on all addresses, has
+    no option, and asks for a token that only this process and its children know.
     `allow_open_ports` accepts that; without it, Ray starts only if no other machine can reach it.
 
     Raises ServiceError without Ray, if the port is taken, or if others could reach Ray's ports;
@@ -96,7 +93,7 @@ def _reaches_other_machines() -> bool:
     return any(not name.startswith("lo") for _, name in socket.if_nameindex())
 
 
-def _start_ray(cpus: int) -> None:
+def _start_ray(cpus: int, tries: int = _STARTS) -> None:
     """Starts Ray; raises ServiceError if it doesn't start.
 
     A busy machine may miss the time that Ray gives a node, so it is tried again.
@@ -104,22 +101,21 @@ def _start_ray(cpus: int) -> None:
     import ray
 
     ends = signal.getsignal(signal.SIGTERM)
-    for tries_left in reversed(range(_STARTS)):
-        try:
-            ray.init(
-                num_cpus=cpus,
-                object_store_memory=OBJECT_STORE_BYTES,
-                include_dashboard=False,
-                log_to_driver=False,
-                logging_level=logging.ERROR,
-                _node_ip_address=LOOPBACK,
-            )
-            break
-        except Exception as error:  # Ray raises nothing more particular
-            ray.shutdown()
-            if not tries_left:
-                reason = (str(error).splitlines() or [type(error).__name__])[0]
-                raise ServiceError(f"Ray did not start: {reason[:300]} Try again.") from error
+    try:
+        ray.init(
+            num_cpus=cpus,
+            object_store_memory=OBJECT_STORE_BYTES,
+            include_dashboard=False,
+            log_to_driver=False,
+            logging_level=logging.ERROR,
+            _node_ip_address=LOOPBACK,
+        )
+    except Exception as error:  # Ray raises nothing more particular
+        ray.shutdown()
+        if tries == 1:
+            reason = " ".join(str(error).split())[:300]
+            raise ServiceError(f"Ray did not start ({reason}); try again.") from error
+        _start_ray(cpus, tries - 1)
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, ends)  # Ray has put a handler of its own there
 
@@ -152,11 +148,7 @@ def prepare_environment(folder: Path) -> None:
 
 @contextlib.contextmanager
 def ray_folder() -> Iterator[Path]:
-    """A folder for Ray's sockets and logs, and for copies of the model."""
-    parent = min(tempfile.gettempdir(), "/tmp", key=len)
-    if len(parent) > _MOST_FOLDER_CHARACTERS - len("/lab-ray-12345678"):
-        raise ServiceError(f"Ray needs a short path, and {parent} is too long; set TMPDIR=/tmp.")
-    with tempfile.TemporaryDirectory(
-        prefix="lab-ray-", dir=parent, ignore_cleanup_errors=True
-    ) as folder:
+    """A folder for Ray's sockets and logs; the paths of sockets may have only 107 characters."""
+    options = {"prefix": "lab-ray-", "dir": "/tmp", "ignore_cleanup_errors": True}
+    with tempfile.TemporaryDirectory(**options) as folder:
         yield Path(folder)
