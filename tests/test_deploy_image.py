@@ -15,7 +15,6 @@ import sys
 import time
 import urllib.error
 import urllib.request
-import zipfile
 from pathlib import Path
 
 import pytest
@@ -147,43 +146,3 @@ def test_nobody_runs_it_and_nothing_to_build_or_train_with_is_in_it(container):
     # Nobody can write there, as on Lambda.
     listed = run("sh", "-c", "touch /var/task/new 2>&-; ls /var/task").split()
     assert listed == ["LICENSE", "NOTICE", "lab_utils", "model.pt", "text_recognizer"]
-
-
-def test_the_image_is_no_larger_than_its_parts(container):
-    """Its parts: the base, the model, and the wheels of what the handler needs, unpacked."""
-    root = Path(buildah("mount", container))
-    base = buildah("from", "--pull-never", "localhost/lab-base:latest")
-    try:
-        parts = {"base": folder_bytes(Path(buildah("mount", base)))}
-    finally:
-        buildah("rm", base)
-    for wheel in (IMAGES / "wheels").glob("*.whl"):
-        name = wheel.name.split("-")[0].lower()
-        if name in ("torch", "pillow", "awslambdaric"):
-            with zipfile.ZipFile(wheel) as file:
-                parts[name] = sum(entry.file_size for entry in file.infolist())
-    parts["model"] = (root / "var/task/model.pt").stat().st_size
-    image = folder_bytes(root)
-    inside = {
-        name: folder_bytes(root / place)
-        for name, place in {"packages": "opt/python", "torch": "opt/python/torch"}.items()
-    }
-    print(
-        f"\nMB: image {image / 1e6:.0f}, its parts {megabytes(parts)}: "
-        f"{sum(parts.values()) / 1e6:.0f}; in the image {megabytes(inside)}"
-    )
-    assert image <= sum(parts.values())
-
-
-def megabytes(sizes: dict[str, int]) -> dict[str, int]:
-    return {name: round(size / 1e6) for name, size in sizes.items()}
-
-
-def folder_bytes(folder: Path) -> int:
-    """Bytes of the files below a folder, links not followed and hard links counted once."""
-    seen = {}
-    for place, _, names in os.walk(folder):
-        for name in names:
-            status = os.lstat(os.path.join(place, name))
-            seen[status.st_dev, status.st_ino] = status.st_size
-    return sum(seen.values())

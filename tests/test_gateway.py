@@ -110,21 +110,9 @@ def test_the_event_is_that_of_a_function_url(gateway, function):
     assert (http_context["method"], http_context["path"]) == ("POST", "/a%20b/c")
     assert (http_context["sourceIp"], http_context["userAgent"]) == ("127.0.0.1", "me")
     assert "body" not in health
-
-
-@pytest.mark.parametrize(
-    ("kind", "body", "is_base64"),
-    [
-        ("text/plain; charset=utf-8", b"{}", False),
-        ("application/json", b"\xff", True),
-        ("application/octet-stream", b"{}", True),
-    ],
-)
-def test_a_body_that_is_no_text_is_base64(kind, body, is_base64):
-    event = json.loads(event_of("POST", "/", "", [("content-type", kind)], body, "127.0.0.1"))
-    assert event["isBase64Encoded"] is is_base64
-    content = base64.b64decode(event["body"]) if is_base64 else event["body"].encode()
-    assert content == body
+    for kind, body in (("application/json", b"\xff"), ("application/octet-stream", b"{}")):
+        event = json.loads(event_of("POST", "/", "", [("content-type", kind)], body, ""))
+        assert event["isBase64Encoded"] and base64.b64decode(event["body"]) == body
 
 
 @pytest.mark.parametrize(
@@ -135,10 +123,8 @@ def test_a_body_that_is_no_text_is_base64(kind, body, is_base64):
         (200, b"Task timed out after 3.00 seconds", 504),
         (200, b"", 502),
         (500, b"{}", 502),
-        (200, b'{"statusCode": "many"}', 502),
         (200, b'{"statusCode": 200, "body": 5}', 502),
         (200, b'{"statusCode": 200, "body": "a", "isBase64Encoded": true}', 502),
-        (200, b'{"statusCode": 200, "headers": 5}', 502),
     ],
 )
 def test_failures_of_the_function_get_a_status(status, body, expected):
@@ -230,17 +216,6 @@ def test_nobody_works_for_a_client_that_has_gone(gateway, function):
     until(lambda: gateway.present == 0)
     assert len(function.events) == 1
     assert ask(gateway).status_code == 200
-
-
-def test_a_client_that_leaves_gives_its_function_back_when_the_work_is_done(gateway, function):
-    function.gate.clear()
-    with socket.create_connection(("127.0.0.1", gateway.port)) as gone:
-        gone.sendall(b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2\r\n\r\n{}")
-        until(lambda: function.busy == 1)
-    with later(gateway, 1) as (second,):
-        until(lambda: gateway.present == 2)
-        function.gate.set()
-    assert second.result() == 200 and len(function.events) == 2
 
 
 def test_bytes_that_are_no_http_get_an_answer_or_an_end(gateway):

@@ -90,7 +90,6 @@ def test_urls_are_left_to_the_service():
 
 PICTURES = {
     "large": lambda: noise(1900, 500),
-    "cmyk": lambda: noise(90, 60, "CMYK"),
     "transparent": lambda: noise(90, 60, "RGBA"),
     "16 bits": lambda: Image.linear_gradient("L").convert("I").point(lambda v: v * 250),
 }
@@ -132,21 +131,17 @@ def test_small_writing_in_a_large_photo_arrives_in_all_its_px():
     assert page_to_send(direct) == page_to_send(photo)
 
 
-@pytest.mark.parametrize("size", [(1600, 1600), (2400, 2400), (4000, 3000)])
-def test_even_the_worst_page_fits_into_a_request(size):
-    worst = page_to_send(noise(*size, "L"))
+def test_even_the_worst_page_fits_into_a_request():
+    worst = page_to_send(noise(4000, 3000, "L"))
     assert len(worst.fields["image"]) <= MAX_TEXT_BYTES
 
 
 REFUSED = {
-    "missing": ("no/such/page.png", ImageError, "was not found"),
     "folder": (Path(SAMPLE_PAGES), ImageError, "is a folder"),
-    "nothing": (b"", ImageError, "is empty"),
     "text": (b"private notes", ImageError, "not an image in PNG"),
     "file": (Path(__file__), ImageError, "not an image in PNG"),
     "name of a file": (__file__, ImageError, "not an image in PNG"),
     "damaged base64": ("iVBORw0KGgoAAAANSUhEUgAA***", ImageError, "damaged"),
-    "too small": (Image.new("L", (3, 3)), ImageError, "too few"),
     "file address": ("file:///etc/passwd", AddressError, "Only http"),
 }
 

@@ -15,22 +15,20 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 
+import psutil
 import pytest
 from bad_requests import png as page
 from hostile_images import encoded
 from PIL import Image
-from starlette.applications import Starlette
-from starlette.requests import Request
-from starlette.responses import JSONResponse
-from starlette.routing import Route
 from tunnel_serving import write_certificate
 
-from lab_utils.net import LocalServer, keep_local_direct, listening_socket
+from lab_utils.net import keep_local_direct
 from lab_utils.predictors import RemotePredictor, remote
 from lab_utils.predictors.errors import RequestRefusedError, ServiceError
 from lab_utils.predictors.retrying import Clock
-from lab_utils.service import schema
-from text_recognizer.errors import ImageError, RecognizerError
+from lab_utils.service.gateway import Gateway, InProcessFunction
+from lab_utils.service.lambda_handler import LambdaHandler
+from text_recognizer.errors import ImageError
 from text_recognizer.paragraph_text_recognizer import Line, ParagraphTextRecognizer
 
 GOOD = json.dumps({"pred": "the text"})
@@ -83,40 +81,22 @@ class FakeClock(Clock):
 
 @pytest.fixture(scope="module")
 def recognizer(stand_in_path):
-    return ParagraphTextRecognizer(stand_in_path)
-
-
-class Service(Starlette):
-    """A model service with nothing but the format of requests and a recognizer."""
-
-    def __init__(self, recognizer) -> None:
-        super().__init__(routes=[Route("/{path:path}", self.answer, methods=["POST"])])
-        self.recognizer, self.connections, self.requests = recognizer, set(), []
-
-    async def answer(self, request: Request) -> JSONResponse:
-        body = await request.body()
-        path = request.scope["raw_path"].decode() + f"?{request.url.query}"
-        self.requests.append((path, request.headers, body))
-        self.connections.add(request.client)
-        try:
-            question = schema.parse_request(body)
-            sources = schema.image_sources(question, allow_private_addresses=True)
-            status = 200
-            document = schema.encode_answer(question, self.recognizer.read_batch(sources))
-        except RecognizerError as error:
-            status, document = schema.error_answer(error)
-        return JSONResponse(document, status)
+    return ParagraphTextRecognizer(stand_in_path, allow_private_addresses=True)
 
 
 @pytest.fixture
-def service(recognizer):
-    service = Service(recognizer)
-    listening = listening_socket()
-    service.url = f"http://127.0.0.1:{listening.getsockname()[1]}/read"
-    server = LocalServer("service", service.url, service, listening, ServiceError)
-    server.start()
-    yield service
-    server.stop()
+def service(recognizer, stand_in_path):
+    """The lab's own service in this process; `events` holds what has reached it."""
+    handler, events = LambdaHandler(recognizer, stand_in_path, log=str), []
+
+    def answer_event(event: dict) -> dict:
+        events.append(event)
+        return handler(event)
+
+    with Gateway([InProcessFunction(answer_event)]) as gateway:
+        gateway.start()
+        gateway.events = events
+        yield gateway
 
 
 def failure(url: str, kind: type[Exception] = ServiceError, **options) -> str:
@@ -161,29 +141,38 @@ def test_remote_and_local_read_the_same(service, recognizer, serve):
 
 def test_what_is_sent(service):
     RemotePredictor(f"{service.url}/a b?key=ü").predict(PAGE)
-    path, headers, body = service.requests[0]
-    assert path == "/read/a%20b?key=%C3%BC"
-    assert headers["Host"] == service.url.split("/")[2]
-    assert headers["Content-Type"] == "application/json"
-    assert json.loads(body) == {"image": base64.b64encode(PAGE).decode()}
     RemotePredictor(service.url).read(PAGE)
-    assert json.loads(service.requests[1][2])["lines"] is True
     with pytest.raises(ImageError, match="was not found"):
         RemotePredictor(service.url).predict("no/such/page.png")
-    assert len(service.requests) == 2
+    text, lines = service.events
+    assert (text["rawPath"], text["rawQueryString"]) == ("/a%20b", "key=%C3%BC")
+    assert text["headers"]["host"] == service.url.split("/")[2]
+    assert text["headers"]["content-type"] == "application/json"
+    assert json.loads(text["body"]) == {"image": base64.b64encode(PAGE).decode()}
+    assert json.loads(lines["body"])["lines"] is True
 
 
-def test_connections_are_kept_and_shared_by_threads_but_not_after_a_fork(service, monkeypatch):
+def test_connections_are_kept_but_not_after_a_fork(service, monkeypatch):
+    process, predictor = psutil.Process(), RemotePredictor(service.url)
+
+    def connections() -> int:
+        found = [one for one in process.net_connections("tcp") if one.raddr]
+        return sum(one.raddr.port == service.port for one in found)
+
+    predictor.predict(PAGE)
+    predictor.predict(PAGE)
+    assert connections() == 1
+    monkeypatch.setattr(os, "getpid", lambda: -1)
+    predictor.predict(PAGE)
+    assert connections() == 2
+
+
+def test_threads_share_a_predictor_without_mixing_texts(service):
     predictor = RemotePredictor(service.url)
     sizes = [(40 + i, 30) for i in range(30)]
     with ThreadPoolExecutor(6) as threads:
         texts = list(threads.map(lambda size: predictor.predict(page(*size)), sizes))
     assert [text.split("\n")[0] for text in texts] == [f"{w}x{h}" for w, h in sizes]
-    count = len(service.connections)
-    assert 1 <= count <= 6
-    monkeypatch.setattr(os, "getpid", lambda: -1)
-    predictor.predict(PAGE)
-    assert len(service.connections) == count + 1
 
 
 def test_what_is_local_is_asked_without_the_proxy(service, monkeypatch):
@@ -199,22 +188,12 @@ def test_what_is_local_is_asked_without_the_proxy(service, monkeypatch):
 NOT_JSON = "something other than a JSON object"
 NO_TEXTS = {
     "proxy's page": (answer("<html>Welcome</html>", Content_Type="text/html"), "text/html"),
-    "nothing": (answer(""), "0 bytes"),
-    "list": (answer(f"[{GOOD}]"), NOT_JSON),
     "NaN": (answer('{"pred": "a", "seconds": NaN}'), NOT_JSON),
-    "not UTF-8": (answer(b'{"pred": "\xff"}'), NOT_JSON),
     "deep": (answer("[" * 200_000), NOT_JSON),
     "no text": (answer('{"text": "the text"}'), "another form"),
-    "number": (answer('{"pred": 17}'), "another form"),
     "half a character": (answer('{"pred": "\\ud800"}'), "halves of characters"),
-    "redirect": (
-        answer(GOOD, 302, Location="http://elsewhere/"),
-        "status 302 Found; check the address",
-    ),
-    "no content": (answer("", 204), "status 204"),
     "fault with a text": (answer(GOOD, 500), "status 500 Internal Server Error"),
     "other protocol": (b"SSH-2.0-OpenSSH_9.2p1\r\n\r\n", "does not speak HTTP"),
-    "endless headers": (b"HTTP/1.1 200 OK\r\n" + b"A: b\r\n" * 40_000, "does not speak HTTP"),
     "Lambda's exception": (
         answer('{"errorMessage": "boom", "errorType": "ValueError", "pred": "a"}'),
         "failed with ValueError",
@@ -238,6 +217,13 @@ def test_what_is_no_answer_is_never_a_text(serve, name):
     assert len(server.requests) == 1  # the same would come again
 
 
+def test_a_redirect_is_not_followed(serve):
+    other = serve(sends(answer()))
+    server = serve(sends(answer("", 308, Location=other.url)))
+    assert "308 Permanent Redirect; check the address" in failure(server.url)
+    assert other.requests == []
+
+
 def test_a_reading_of_another_form_is_refused(serve):
     with pytest.raises(ServiceError, match="another form"):
         RemotePredictor(serve(sends(answer())).url).read(PAGE)
@@ -247,12 +233,6 @@ def test_a_page_may_say_what_a_time_out_says(serve):
     text = "Task timed out after 3.00 seconds"
     server = serve(sends(answer(json.dumps({"pred": text}))))
     assert RemotePredictor(server.url).predict(PAGE) == text
-
-
-def test_a_redirect_is_not_followed(serve):
-    other = serve(sends(answer()))
-    failure(serve(sends(answer("", 308, Location=other.url))).url)
-    assert other.requests == []
 
 
 def test_a_huge_answer_is_cut_off(serve, monkeypatch):
@@ -278,8 +258,6 @@ def test_4xx_are_the_requests_fault_with_the_services_sentence(serve, service):
     server = serve(sends(answer("<h1>nginx</h1>", 403)))
     words = "status 403 Forbidden; check the address"
     assert words in failure(server.url, RequestRefusedError)
-    long = answer(json.dumps({"error": "a" * 100_000}), 400)
-    assert len(failure(serve(sends(long)).url, RequestRefusedError)) < 400
     direct = answer('{"status": 400, "error": "Send one image."}')
     assert failure(serve(sends(direct)).url, RequestRefusedError) == "Send one image."
     with pytest.raises(RequestRefusedError, match="is damaged or cut off; save or copy it"):
@@ -335,7 +313,6 @@ def test_nobody_there_is_said_with_the_address_but_not_its_key():
 
 BROKEN_OFF = {
     "at once": b"",
-    "within the head": b"HTTP/1.1 200 OK\r\nContent-Le",
     "within the body": answer(GOOD, length=500),
     "within a chunk": b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n40\r\n"
     + GOOD.encode(),
@@ -352,16 +329,6 @@ def test_a_connection_that_breaks_off_is_tried_again(serve, name):
     assert "broke the connection off, 2 times in a row" in message
 
 
-def test_an_early_refusal_of_a_large_request_is_understood(serve):
-    def refuse(connection, _request):
-        connection.sendall(answer('{"error": "Send a smaller image."}', 413))
-
-    large = encoded(Image.effect_noise((1500, 1500), 90), "PNG", compress_level=0)
-    predictor = RemotePredictor(serve(refuse).url, retries=0)
-    with pytest.raises(RequestRefusedError, match=r"^Send a smaller image\.$"):
-        predictor.predict(large)
-
-
 def drips(connection, request):
     read_body(connection, request)
     for byte in answer(" " * 10_000 + GOOD):
@@ -374,9 +341,8 @@ def hangs(connection, request):
     connection.recv(1)
 
 
-@pytest.mark.parametrize("slow", [drips, hangs])
-def test_the_time_limit_holds_over_all_bytes_together(serve, slow):
-    server = serve(slow)
+def test_the_time_limit_holds_over_all_bytes_together(serve):
+    server = serve(drips)
     message = failure(server.url, timeout=0.4, retries=3)
     assert "did not answer within 0.4 s" in message
     assert len(server.requests) == 1
@@ -403,9 +369,8 @@ def test_a_name_that_is_not_there_is_said_and_a_slow_look_up_left(monkeypatch):
     assert "made no connection in time" in message
 
 
-@pytest.mark.parametrize("where", ["answer", "wait"])
-def test_ctrl_c_ends_a_wait(serve, where):
-    server = serve(hangs if where == "answer" else sends(answer("", 503, Retry_After="30")))
+def test_ctrl_c_ends_a_wait(serve):
+    server = serve(hangs)
     predictor = RemotePredictor(server.url)
 
     def press() -> None:
@@ -461,9 +426,3 @@ def test_wrong_addresses_and_limits_are_refused_at_once():
     for options in ({"timeout": 0}, {"timeout": float("inf")}, {"retries": -1}):
         with pytest.raises(ServiceError, match="positive"):
             RemotePredictor("http://host/", **options)
-
-
-def test_shown_addresses_hold_no_query():
-    predictor = RemotePredictor("https://model.example/read?key=secret#part")
-    assert repr(predictor) == "RemotePredictor('https://model.example/read')"
-    assert RemotePredictor("http://[::1]:9000").address == "http://[::1]:9000/"

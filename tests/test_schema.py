@@ -1,12 +1,9 @@
 """The JSON between clients and services: requests, answers, and what an error says."""
 
-import base64
 import dataclasses
 import json
 
 import pytest
-from hostile_images import encoded
-from PIL import Image
 
 from lab_utils.predictors.readings import decode_reading, decode_text
 from lab_utils.service import schema
@@ -15,7 +12,6 @@ from lab_utils.service.schema import (
     RequestError,
     encode_answer,
     error_answer,
-    image_sources,
     parse_request,
 )
 from text_recognizer.errors import (
@@ -25,7 +21,6 @@ from text_recognizer.errors import (
     ImageTooLargeError,
     ModelFileError,
 )
-from text_recognizer.images import load_image
 from text_recognizer.paragraph_text_recognizer import Line, PageReading
 
 READING = PageReading(
@@ -57,18 +52,6 @@ def test_a_list_of_images_is_answered_with_a_list():
     assert request.many and len(request.images) == 1
     assert len(parsed({"images": ["aGVs"] * 16}).images) == 16
     assert encode_answer(request, [READING]) == {"preds": [{"pred": "two\nlines"}]}
-
-
-@pytest.mark.parametrize("path", ["/etc/hosts", "page.png", "file:///etc/hosts", ""])
-def test_text_is_never_a_path(path, tmp_path, monkeypatch):
-    Image.new("L", (64, 64)).save(tmp_path / "page.png")
-    monkeypatch.chdir(tmp_path)
-    for document in ({"image": path}, {"images": [path]}):
-        (source,) = image_sources(parsed(document))
-        with pytest.raises(ImageError, match="data URI|base64"):
-            load_image(source)
-    with pytest.raises(AddressError):
-        image_sources(parsed({"image_url": path}))
 
 
 def test_a_body_of_just_the_limit_is_looked_at():
@@ -144,16 +127,3 @@ def test_an_error_of_the_request_is_passed_on_and_a_fault_inside_stays_inside(er
     assert found == status
     assert document == {"error": str(error)} or "secret" in str(error)
     assert "secret" not in document["error"]
-
-
-def test_headers_go_with_an_error():
-    assert RequestError(503, "Busy.", retry_after=2).headers == {"retry-after": "2"}
-    assert RequestError(405, "No.").headers == {"allow": "GET, HEAD, POST"}
-    assert RequestError(400, "No.").headers == {}
-
-
-@pytest.mark.parametrize("encode", [base64.b64encode, base64.urlsafe_b64encode])
-def test_base64_of_both_alphabets_is_read(encode):
-    page = encoded(Image.effect_noise((40, 30), 90), "PNG")
-    (source,) = image_sources(parsed({"image": encode(page).decode()}))
-    assert load_image(source).width == 40
