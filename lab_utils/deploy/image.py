@@ -65,13 +65,11 @@ def push_commands(tag: str, remote: str) -> list[list[str]]:
 
 def run(command: Sequence[str], stdin: str = "") -> None:
     """Runs a command in the project's folder; what it says is shown. Raises DeployError."""
-    try:
-        subprocess.run(command, cwd=project_folder(), input=stdin, text=True, check=True)
-    except (OSError, subprocess.CalledProcessError) as error:
-        code = getattr(error, "returncode", error)
+    done = subprocess.run(command, cwd=project_folder(), input=stdin, text=True, check=False)
+    if done.returncode:
         raise DeployError(
-            f"`{' '.join(command[:2])}` failed with exit code {code}: see above."
-        ) from None
+            f"`{' '.join(command[:2])}` failed with exit code {done.returncode}: see above."
+        )
 
 
 def model_below_project(model: Path | None) -> str:

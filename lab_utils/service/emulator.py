@@ -178,10 +178,11 @@ class Emulator:
         }
 
     def _listens(self) -> bool:
+        process = self._process  # another thread may stop it meanwhile
         deadline = time.monotonic() + _START_SECONDS
-        while self._process.poll() is None and time.monotonic() < deadline:
+        while process.poll() is None and time.monotonic() < deadline:
             with suppress(OSError), socket.create_connection((LOOPBACK, self._port), timeout=1):
-                return self._process.poll() is None
+                return process.poll() is None
             time.sleep(0.01)
         return False
 
