@@ -20,7 +20,7 @@ from lab_utils.net import http_client
 from lab_utils.predictors import LocalPredictor, RemotePredictor
 from lab_utils.process import session_members
 from lab_utils.service import emulator_binary
-from lab_utils.service.emulator import HEALTH_EVENT, Emulator
+from lab_utils.service.emulator import Emulator
 from lab_utils.service.emulator_binary import MEMBER, cached_path
 from lab_utils.service.errors import ServiceError
 from lab_utils.service.gateway import Gateway
@@ -213,23 +213,6 @@ def is_running(pid: int) -> bool:
         return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
         return False
-
-
-def test_stop_leaves_nothing_also_of_a_busy_function(function):
-    emulator = Emulator(**{**function, "timeout": 60})
-    emulator.start()
-    pids = session_members(emulator.session)
-    assert len(pids) == 3
-    with concurrent.futures.ThreadPoolExecutor(1) as thread:
-        event = json.dumps({**json.loads(HEALTH_EVENT), "body": "sleep"}).encode()
-        begun = function["log"].read_text().count("START")
-        busy = thread.submit(emulator.invoke, event)
-        while function["log"].read_text().count("START") == begun and not busy.done():
-            time.sleep(0.01)
-        emulator.stop()
-        assert busy.exception() is not None
-    assert not any(map(is_running, pids))
-    emulator.stop()  # once more does nothing
 
 
 def test_nothing_is_left_when_the_program_is_killed(function):
