@@ -139,11 +139,10 @@ def test_the_app_refuses_bad_requests(app, request_):
     assert "Traceback" not in answer.text and "/etc/" not in answer.text
 
 
-@pytest.mark.parametrize("headers", [{}, {"content-type": "text/plain"}, JSON])
-def test_json_is_read_whatever_it_is_called_and_its_own_page_may_send_it(gateway, headers):
+def test_json_is_read_whatever_it_is_called_and_its_own_page_may_send_it(gateway):
     own = {"origin": str(gateway.client.base_url).rstrip("/")}
-    for more in ({}, own):
-        answer = gateway.client.post("", content=GOOD_BODY_WITH_MARK, headers=headers | more)
+    for headers in ({}, {"content-type": "text/plain"}, JSON, own):
+        answer = gateway.client.post("", content=GOOD_BODY_WITH_MARK, headers=headers)
         assert (answer.status_code, answer.json()["pred"]) == (200, "60x40\ngray 127")
 
 

@@ -30,7 +30,7 @@ def test_arrivals_come_at_the_rate_and_at_random():
     assert poisson_arrivals(5.0, 50, seed=2) == arrivals[:50] != poisson_arrivals(5.0, 50, seed=3)
 
 
-@pytest.mark.parametrize("use", [0.3, 0.6, 0.8])
+@pytest.mark.parametrize("use", [0.3, 0.8])
 def test_the_mean_wait_is_that_of_pollaczek_and_khinchine(use):
     seconds = 0.2
     arrivals = poisson_arrivals(use / seconds, count=60_000, seed=4)
