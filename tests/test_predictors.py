@@ -3,6 +3,8 @@
 import base64
 import io
 import random
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -12,9 +14,8 @@ from PIL import Image, ImageDraw
 
 from lab_utils.predictors import LocalPredictor
 from lab_utils.predictors.pages_to_send import MAX_TEXT_BYTES, page_to_send
-from text_recognizer.errors import AddressError, ImageError, ModelFileError
+from text_recognizer.errors import AddressError, ImageError
 from text_recognizer.images import load_image
-from text_recognizer.paragraph_text_recognizer import ParagraphTextRecognizer
 from text_recognizer.places import SAMPLE_PAGES
 
 PAGE = SAMPLE_PAGES / "show_font_002.jpg"
@@ -41,26 +42,11 @@ def sent_bytes(source) -> bytes:
     return base64.b64decode(text.partition(",")[2] or text)
 
 
-def test_local_predictor_reads_whatever_the_recognizer_reads(stand_in_path, photo):
-    predictor = LocalPredictor(stand_in_path)
-    recognizer = ParagraphTextRecognizer(stand_in_path)
-    text = base64.b64encode(photo).decode()
-    for source in (PAGE, str(PAGE), photo, text, f"data:image/jpeg;base64,{text}"):
-        assert predictor.predict(source) == recognizer.predict(source)
-        assert predictor.read(source).lines == recognizer.read(source).lines
-    assert predictor.predict(Image.open(PAGE)) == recognizer.predict(PAGE)
-    assert predictor.predict(Image.new("L", (50, 50), 255)) == ""
-    with pytest.raises(ImageError, match="was not found"):
-        predictor.predict("no/such/page.png")
-
-
-def test_local_predictor_says_which_command_makes_a_model_and_takes_the_environments(
-    tmp_path, stand_in_path, monkeypatch
-):
-    with pytest.raises(ModelFileError, match="There is no model file at .*missing.pt.*lab compile"):
-        LocalPredictor(tmp_path / "missing.pt")
-    monkeypatch.setenv("LAB_MODEL", stand_in_path)
-    assert LocalPredictor().predict(noise(40, 30)).startswith("40x30")
+def test_the_local_predictor_is_imported_when_it_is_asked_for(stand_in_path):
+    code = "import sys, lab_utils.predictors; print('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "False\n"
+    assert LocalPredictor(stand_in_path).predict(noise(40, 30)).startswith("40x30")
 
 
 def test_threads_that_share_a_model_from_its_first_page_on_get_the_texts_of_one(model_path):

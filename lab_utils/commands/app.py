@@ -86,9 +86,11 @@ def app(
 
 
 def _predictor(model: Path | None, model_url: str | None) -> "Predictor":
-    from lab_utils.predictors import LocalPredictor, RemotePredictor
+    from lab_utils import predictors
     from text_recognizer.errors import RecognizerError
 
     if model is not None and model_url is not None:
         raise RecognizerError("Give --model or --model-url, not both.")
-    return RemotePredictor(model_url) if model_url is not None else LocalPredictor(model)
+    if model_url is not None:
+        return predictors.RemotePredictor(model_url)
+    return predictors.LocalPredictor(model)
