@@ -144,14 +144,14 @@ def test_the_function_reads_with_what_its_image_holds_and_imports_all_of_it(
         },
     )
     assert done.returncode == 0, done.stderr
-    told = json.loads(done.stdout.splitlines()[-1])
-    assert told["answer"]["statusCode"] == 200
-    assert json.loads(told["answer"]["body"])["pred"].startswith("256x256")
+    result = json.loads(done.stdout.splitlines()[-1])
+    assert result["answer"]["statusCode"] == 200
+    assert json.loads(result["answer"]["body"])["pred"].startswith("256x256")
     modules = {
         ".".join(path.relative_to(task).with_suffix("").parts).removesuffix(".__init__")
         for path in task.rglob("*.py")
     }
-    assert modules == set(told["modules"])
+    assert modules == set(result["modules"])
 
 
 SHOW = """

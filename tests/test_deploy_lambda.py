@@ -1,4 +1,4 @@
-"""`lab deploy lambda` and `destroy` against moto's server, which stands in for AWS.
+"""`lab deploy lambda` and `destroy` against moto's server, in place of AWS.
 
 moto's CloudFormation makes the repository, the role, the log group and the function of a new
 stack. It neither makes the Function URL and the alarms, nor adds the function to a stack that was

@@ -1,5 +1,5 @@
 """The lab's whole way as one test: data, gradient steps, checkpoint, TorchScript, upload, download
-in a process that has torch and Pillow alone, text. A link that breaks fails it by its name."""
+in a process that has only torch and Pillow, text. A link that breaks fails it by its name."""
 
 import os
 import re

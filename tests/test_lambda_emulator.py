@@ -166,7 +166,7 @@ def handler(event, context):
 
 @pytest.fixture
 def function(tmp_path):
-    """Arguments of an emulator with a function that does what it is told, and has no model."""
+    """Arguments of an emulator with a function that does what the body says, and has no model."""
     (tmp_path / "function.py").write_text(FUNCTION)
     (tmp_path / "model.pt").touch()
     return {
@@ -253,9 +253,9 @@ def test_the_command_tells_its_address_and_ends_on_ctrl_c(stand_in_path, tmp_pat
         env={**os.environ, "PYTHONPATH": str(project_folder())},
     )
     try:
-        told = program.stdout.readline()
-        url = told.split()[4]
-        assert f"lab app --model-url {url}" in told
+        said = program.stdout.readline()
+        url = said.split()[4]
+        assert f"lab app --model-url {url}" in said
         assert "Ctrl-C" in program.stdout.readline()
         assert RemotePredictor(url).predict(PAGE).endswith("\ngray 248")
         pids = [child.pid for child in psutil.Process(program.pid).children(recursive=True)]

@@ -1,4 +1,4 @@
-"""Signed requests: AWS's signature with botocore, and for Function URLs alone."""
+"""Signed requests: AWS's signature with botocore, and only for Function URLs."""
 
 import re
 
@@ -13,7 +13,7 @@ HOST = "abc123.lambda-url.eu-central-1.on.aws"
 
 @pytest.fixture(autouse=True)
 def credentials(monkeypatch, tmp_path):
-    """Made-up ones, and none of whoever runs the tests."""
+    """Made-up ones, and none of your own."""
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIDEXAMPLE")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
     monkeypatch.delenv("AWS_SESSION_TOKEN", raising=False)

@@ -2,7 +2,7 @@
 
 CloudFormation does the work: it knows what is missing, undoes what failed, and goes on when this
 process ends. boto3's standard variables hold: AWS_PROFILE, AWS_REGION, and AWS_ENDPOINT_URL for a
-server that stands in for AWS.
+server that takes AWS's place.
 """
 
 import base64

@@ -2,18 +2,14 @@
 way, else its pixels as the recognizer would load them, without loss if that fits."""
 
 import base64
-import dataclasses
 import io
 import os
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import NamedTuple
 
 from lab_utils.service.schema import MAX_BODY_BYTES
 from text_recognizer.images import FORMATS, ImageSource, LoadedImage, format_of, load_image
-
-if TYPE_CHECKING:
-    from text_recognizer.paragraph_text_recognizer import PageReading
 
 MAX_TEXT_BYTES = MAX_BODY_BYTES - 64 * 1024
 """Characters of an image's base64 text: what a request may have, less the JSON around it and what
@@ -22,20 +18,13 @@ a gateway puts around that."""
 MAX_IMAGE_BYTES = MAX_TEXT_BYTES // 4 * 3
 
 
-@dataclasses.dataclass(frozen=True)
-class PageToSend:
+class PageToSend(NamedTuple):
     """One image in the form that a service takes."""
 
     fields: dict[str, str]
     """`image` or `image_url` of the request."""
     scaled: LoadedImage | None = None
-    """The page that is sent in place of the image, if that is another picture."""
-
-    def in_px_of_image(self, reading: "PageReading") -> "PageReading":
-        """The service's reading with its coordinates in px of the image that the caller gave."""
-        if self.scaled is None:
-            return reading
-        return reading.in_px_of(self.scaled.width, self.scaled.height)
+    """The image, if another picture is sent in its place; its px are the caller's."""
 
 
 def page_to_send(source: ImageSource) -> PageToSend:

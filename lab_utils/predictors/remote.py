@@ -117,12 +117,13 @@ class RemotePredictor:
 
         `seconds` is the time of the work in the service, without the way there and back.
         """
-        page = page_to_send(image)
-        answer = self._ask(page.fields | {"lines": True})
+        fields, scaled = page_to_send(image)
+        answer = self._ask(fields | {"lines": True})
         try:
-            return page.in_px_of_image(decode_reading(answer))
+            reading = decode_reading(answer)
         except ValueError as error:
             raise self._strange(error) from None
+        return reading if scaled is None else reading.in_px_of(scaled.width, scaled.height)
 
     def _ask(self, fields: dict[str, str | bool]) -> dict:
         body = json.dumps(fields).encode()

@@ -51,7 +51,7 @@ def retry(attempt: Callable[[], Answer], *, retries: int, deadline: float, clock
     The wait before retry n is drawn evenly from 0 to 0.25 s * 2**n, at most 8 s, so that clients
     which failed together do not come back together ("full jitter": Marc Brooker, Exponential
     Backoff and Jitter, AWS Architecture Blog, 2015). A Retry-After is waited for first. Where that
-    would end after the deadline, there is no use in waiting, and the error comes at once.
+    would end after the deadline, waiting is useless, and the error comes at once.
 
     Args:
         attempt: asks once.

@@ -1,4 +1,4 @@
-"""Signs requests to a Function URL that takes signed calls alone (AWS_IAM), with AWS's own library.
+"""Signs requests to a Function URL that takes only signed calls (AWS_IAM), with AWS's own library.
 
 Credentials come from where all of AWS's tools take them. Only addresses of Function URLs get a
 signature, and only over https: no other server learns whose requests these are.
@@ -14,7 +14,7 @@ _FUNCTION_URL = re.compile(r"[0-9a-z]+\.lambda-url\.([0-9a-z-]+)\.on\.aws")
 
 
 def signer_for(scheme: str, host: str) -> Signer | None:
-    """A signer for a service's address; None where it is no Function URL, or nobody is logged in.
+    """A signer for a service's address; None if it is not a Function URL's, or nobody is logged in.
 
     A Function URL that is open to everybody (NONE) takes signed requests as well as others.
     """
@@ -33,7 +33,7 @@ def signer_for(scheme: str, host: str) -> Signer | None:
 
     def sign(target: str, body: bytes, headers: dict[str, str]) -> dict[str, str]:
         request = AWSRequest("POST", f"https://{host}{target}", headers=dict(headers), data=body)
-        # Frozen anew for each request: temporary credentials are renewed in between.
+        # Frozen for each request: temporary credentials are renewed in between.
         signature = SigV4Auth(credentials.get_frozen_credentials(), "lambda", function_url[1])
         signature.add_auth(request)
         return dict(request.headers)

@@ -141,7 +141,7 @@ def image_sources(request: Request, *, allow_private_addresses: bool = False) ->
 def encode_answer(request: Request, readings: Sequence["PageReading"]) -> dict[str, Any]:
     """The JSON document that answers a request with the readings of its images, in order.
 
-    `note` is in it only where there is something to say about a page.
+    `note` is in it only if there is something to say about a page.
     """
     answers = [encode_reading(reading, request.lines) for reading in readings]
     return {"preds": answers} if request.many else answers[0]
