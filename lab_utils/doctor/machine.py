@@ -1,4 +1,4 @@
-"""The machine: memory, disk, the folder that is written to, ports, the GPU, the home folder."""
+"""The machine: memory, disk, the folder that is written to, ports, the GPU."""
 
 import os
 import shutil
@@ -22,10 +22,9 @@ PORTS = {
     9000: "lab service lambda",
     9100: "lab service ray",
 }
-"""The default ports of commands: a test compares them with the commands' own."""
+"""The default ports of commands."""
 
 _CGROUP = Path("/sys/fs/cgroup")
-_HOME = (".config/wandb", ".cache/wandb", ".local/share/wandb", ".config/ngrok", ".ngrok2")
 
 
 def check_memory() -> Finding:
@@ -103,18 +102,6 @@ def check_gpu(told: Told) -> Finding:
             "gpu", "a driver is installed, but PyTorch finds no GPU", "look at `nvidia-smi`"
         )
     return ok("gpu", "none: everything runs on the CPU")
-
-
-def check_home() -> Finding:
-    """What wandb and ngrok leave in the home folder if they run outside the lab."""
-    there = [f"~/{name}" for name in _HOME if (Path.home() / name).exists()]
-    if there:
-        return note(
-            "home",
-            f"{', '.join(there)}: from another program; the lab writes nothing there",
-            f"keep it, or see what it is: ls -A {there[0]}",
-        )
-    return ok("home", "wandb and ngrok have left nothing in the home folder")
 
 
 def _existing(path: Path) -> Path:
