@@ -21,7 +21,7 @@ from lab_utils.net import LOOPBACK, listening_socket
 from lab_utils.signals import ignore_signals
 from lab_utils.tunnel.opening import LinkSettings, open_link
 from text_recognizer.errors import RecognizerError
-from text_recognizer.places import lab_folder, project_folder
+from text_recognizer.places import project_folder
 
 if TYPE_CHECKING:
     from lab_utils.service.gateway import Gateway
@@ -48,13 +48,9 @@ class Settings:
     way: Way | None = None
     """None for ngrok if there is a token, and else for no link from outside."""
     model: Path | None = None
-    """TorchScript file; None for the staged model of that version, or the default."""
-    version: str | None = None
-    """Staged model at the tracker; None for `production`, if there is one."""
+    """TorchScript file; None for the default, see `lab_utils.model`."""
     port: int | None = None
     """The app's; None for its usual one, or a free one if that is taken."""
-    service_port: int | None = None
-    """The service's, likewise."""
     workers: int = 1
 
 
@@ -71,20 +67,24 @@ def run_demo(settings: Settings, ready: Callable[[str, "Tunnel | None"], None], 
         RecognizerError: a part can't be started, or has ended; all others are ended then.
         KeyboardInterrupt: at the signals, once all is ended.
     """
+    from lab_utils.app.server import DEFAULT_PORT
+    from lab_utils.model import model_file
+
     way = _way(settings, say)
+    port = _port(settings.port, DEFAULT_PORT, "app", say)
     with ExitStack() as stack:
         parts = stack.enter_context(ExitStack())
         # A second Ctrl-C would cut off the cleaning up, which takes a bounded time by itself.
         stack.callback(ignore_signals)
         done = _steps(say)
         _load_app_meanwhile()
-        model = find_model(settings.model, settings.version, say)
+        model = model_file(settings.model)
         done("model", _short(model))
         gateway, kind = parts.enter_context(_service(settings, model, say))
         done("service", f"{gateway.url}, {kind}")
         done("check", f"a page of {_characters_of_a_page(gateway.url)} characters was read")
         app_auth = settings.link.auth if way == "none" else None
-        local_url, port = parts.enter_context(_app(gateway.url, settings.port, app_auth, say))
+        local_url = parts.enter_context(_app(gateway.url, port, app_auth))
         done("app", local_url)
         tunnel = None
         if way != "none":
@@ -94,43 +94,6 @@ def run_demo(settings: Settings, ready: Callable[[str, "Tunnel | None"], None], 
         _watch(tunnel, {"The service": gateway.port, "The app": port})
 
 
-def find_model(model: Path | None, version: str | None, say: Say) -> Path:
-    """The file to serve: `model`, LAB_MODEL's, that of the staged version, or the default.
-
-    Without a name, the tracker is asked for `production` if it has anything; the default, see
-    `lab_utils.model`, is taken if it has none. Raises RecognizerError if what is named isn't there.
-    """
-    from lab_utils.model import model_file
-    from lab_utils.staging.names import PRODUCTION
-
-    if model is not None and version is not None:
-        raise DemoError("Give --model or --version, not both.")
-    if version is None and (model is not None or os.environ.get("LAB_MODEL")):
-        return model_file(model)
-    if version is not None:
-        return _fetch(version)
-    if _tracker_has_data():
-        try:
-            return _fetch(PRODUCTION)
-        except RecognizerError as error:
-            say(f"The default model is served. {error} (`lab stage --promote` makes one.)")
-    return model_file()
-
-
-def _tracker_has_data() -> bool:
-    from lab_tracker import environment
-
-    folder = environment.tracker_folder() or lab_folder() / "wandb"
-    return environment.has_real_key() or (folder / "tracking.sqlite").is_file()
-
-
-def _fetch(version: str) -> Path:
-    """A staged model, in a file of the demo's own: `lab fetch` may change its one meanwhile."""
-    from lab_utils import staging
-
-    return staging.fetch(version, (lab_folder() / "staged" / "demo.pt").absolute())
-
-
 @contextmanager
 def _service(settings: Settings, model: Path, say: Say) -> Iterator[tuple["Gateway", str]]:
     """The gateway before the model, answering, and what the model runs in."""
@@ -138,7 +101,7 @@ def _service(settings: Settings, model: Path, say: Say) -> Iterator[tuple["Gatew
     from lab_utils.service.gateway import DEFAULT_PORT
     from lab_utils.service.local import lambda_service
 
-    port = _port(settings.service_port, DEFAULT_PORT, "service", say)
+    port = _port(None, DEFAULT_PORT, "service", say)
     workers = settings.workers
     with ExitStack() as stack:
         try:
@@ -200,17 +163,13 @@ def _load_app_meanwhile() -> None:
 
 
 @contextmanager
-def _app(
-    model_url: str, wanted_port: int | None, auth: str | None, say: Say
-) -> Iterator[tuple[str, int]]:
-    """Address and port of the app, with the service at `model_url` as its reader."""
+def _app(model_url: str, port: int, auth: str | None) -> Iterator[str]:
+    """The address of the app, with the service at `model_url` as its reader."""
     from lab_utils.app import make_frontend
-    from lab_utils.app.server import DEFAULT_PORT
     from lab_utils.predictors import RemotePredictor
     from lab_utils.tunnel.login import MADE, login_of
 
     login = login_of(auth) if auth != MADE else None
-    port = _port(wanted_port, DEFAULT_PORT, "app", say)
     frontend = make_frontend(RemotePredictor(model_url))
     try:
         with redirect_stdout(StringIO()):  # Gradio's own lines
@@ -221,7 +180,7 @@ def _app(
                 server_port=port,
                 auth=(login.user, login.password) if login else None,
             )
-        yield frontend.local_url, port
+        yield frontend.local_url
     finally:
         frontend.close()
 

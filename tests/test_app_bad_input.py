@@ -224,10 +224,12 @@ def test_what_is_too_large_is_refused_before_it_is_read(app):
         data_uri("A" * (limits.MAX_UPLOAD_BYTES * 3 // 2 + 1))
 
 
-def test_uploads_do_not_fill_the_disk():
-    recent = routes.RecentBytes(100, seconds=60)
-    assert recent.add(60) and not recent.add(60) and recent.add(40)
-    assert all(routes.RecentBytes(100, seconds=-1).add(60) for _ in range(3))
+def test_uploads_do_not_fill_the_disk(app, monkeypatch):
+    _, client = app
+    upload(client, "page.png", png(63, 40))
+    monkeypatch.setattr(routes, "MAX_CACHE_BYTES", limits.LEAST_UPLOAD_BYTES)
+    answer = client.post("gradio_api/upload", files={"files": ("page.png", png())})
+    assert answer.status_code == 503 and answer.headers["retry-after"]
 
 
 def test_an_upload_has_one_file(app):

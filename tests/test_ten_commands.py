@@ -193,7 +193,7 @@ def test_they_lead_to_a_link_under_which_a_page_is_read(edge, tmp_path):
         assert there, shown
         assert token not in shown and "CER 0." in shown
         read_under(edge, shown, lab / "data" / "pages" / "show_font_000.jpg")
-        assert ".lab/staged/demo.pt" in shown, "it serves what was staged"
+        assert ".lab/staged/paragraph_reader.pt" in shown, "it serves what was staged"
         os.killpg(terminal.bash.pid, signal.SIGINT)
         assert terminal.ended_with() == 130
     assert "Traceback" not in terminal.shown.read_text()

@@ -1,11 +1,11 @@
 """`lab service`: the model as a service of its own, which the app and others call."""
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from lab_utils.commands import service_ray
+from lab_utils.commands.options import Model
 
 app = typer.Typer(
     name="service",
@@ -22,9 +22,7 @@ def serve_lambda(
         int, typer.Option(min=1, max=64, help="Functions that read at the same time.")
     ] = 1,
     port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.")] = 9000,
-    model: Annotated[
-        Path | None, typer.Option(help="TorchScript file; else the packaged weights.")
-    ] = None,
+    model: Model = None,
     memory: Annotated[
         int, typer.Option(min=128, max=10240, help="MB of a function; a thread for each 1769.")
     ] = 1769,

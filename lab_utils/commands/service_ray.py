@@ -2,11 +2,11 @@
 
 import queue
 import signal
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from lab_utils.commands.options import Model
 from text_recognizer.errors import RecognizerError
 from text_recognizer.limits import MAX_BATCH
 
@@ -28,9 +28,7 @@ def ray(
     queue_size: Annotated[
         int, typer.Option(min=1, help="Pages that wait; more are answered with 503.")
     ] = 32,
-    model: Annotated[
-        Path | None, typer.Option(help="TorchScript file; else the packaged weights.")
-    ] = None,
+    model: Model = None,
     allow_private: Annotated[
         bool, typer.Option("--allow-private", help="Also fetch URLs inside private networks.")
     ] = False,
