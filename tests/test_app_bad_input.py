@@ -56,13 +56,10 @@ def png_header(width: int, height: int) -> bytes:
 
 SVG = b"<svg xmlns='http://www.w3.org/2000/svg'><script>alert(1)</script></svg>"
 FILES = {
-    "text": (b"just some text", "is not an image"),
     "empty": (b"", "empty"),
     "cut": (png()[:-30], "damaged"),
     "bomb": (png_header(30_000, 30_000), "make it smaller"),
     "svg": (SVG, "is not an image"),
-    "html": (b"<html><script>alert(1)</script></html>", "is not an image"),
-    "nulls": (b"\0" * 100, "is not an image"),
     "tiny": (png_header(3, 3), "too few"),
 }
 
@@ -102,16 +99,11 @@ def test_files_that_are_no_images(app, name):
         file_data("data/pages/show_font_000.jpg"),
         file_data("no\0thing"),
         file_data("http://127.0.0.1:1/page.png"),
-        file_data("file:///etc/passwd"),
-        {"url": "http://169.254.169.254/latest/meta-data"},
         {"url": "file:///etc/passwd"},
         {"url": 5},
         {"path": {"path": "/etc/passwd"}},
         {},
-        {"image": uri(png())},
         None,
-        5,
-        "",
         uri(png()),
         [[]],
     ],
@@ -140,18 +132,12 @@ def test_values_that_are_no_picture(app, value):
     [
         "/etc/passwd",
         str(ROOT / "data/pages/show_font_000.jpg"),
-        "data/pages/show_font_000.jpg",
         "http://127.0.0.1:1/page.png",
-        "file:///etc/passwd",
-        "data:,",
         "data:image/png;base64,!!!",
         "A" * 5001,
-        "null\0byte",
         "\ud800",
         "",
         None,
-        5,
-        {"url": uri(png())},
         file_data("/etc/passwd"),
     ],
     ids=lambda value: repr(value)[:40],
@@ -170,13 +156,9 @@ def test_texts_that_are_no_base64(app, value):
     "body",
     [
         b"",
-        b"[]",
-        b"{}",
         b'{"data": {"0": 1}}',
-        b'{"data": []}',
         b'{"data": [1, 2]}',
         b'{"data": [1], "fn_index": 1000}',
-        b'{"data": [1], "fn_index": "x"}',
         b'{"data": [1], "session_hash": {}}',
         b'{"data": [1], "batched": true}',
         b"\xff\xfe\x00",
@@ -251,16 +233,10 @@ def test_an_upload_has_one_file(app):
         f"file={ROOT}/pyproject.toml",
         f"file={ROOT}/data/pages/../../pyproject.toml",
         "file=http://127.0.0.1:1/",
-        "file=file:///etc/passwd",
         "proxy=http://127.0.0.1:1/",
         "component_server",
-        "deep_link",
-        "stream/a/b/c/playlist-file",
         "info%0A",
-        "file=http://127.0.0.1:1/%0A",
-        "../%0A",
         "../monitoring",
-        "../nothing",
     ],
 )
 def test_nothing_else_is_served(app, path):
@@ -279,7 +255,7 @@ def test_an_uploaded_page_is_no_page_of_the_app(app, name, data):
     assert answer.headers["x-content-type-options"] == "nosniff"
 
 
-@pytest.mark.parametrize("name", ["../../x.png", "/etc/x.png", "a\nb.png", "x" * 300 + ".png"])
+@pytest.mark.parametrize("name", ["../../x.png", "a\nb.png", "x" * 300 + ".png"])
 def test_an_uploads_name_leads_nowhere(app, name):
     frontend, client = app
     path = upload(client, name, png(62, 40))
@@ -287,10 +263,9 @@ def test_an_uploads_name_leads_nowhere(app, name):
     assert run(client, "predict", file_data(path)).json()["data"][0].startswith("62x40")
 
 
-@pytest.mark.parametrize("name", ["host", "origin"])  # test_middleware.py has the others
-def test_another_sites_page_gets_nothing(app, name):
+def test_another_sites_page_gets_nothing(app):  # test_middleware.py has the other cases
     _, client = app
-    headers = {name: f"{'http://' * (name == 'origin')}evil.example"}
+    headers = {"origin": "http://evil.example"}
     body = {"data": [text_of(png())]}
     answer = client.post("gradio_api/run/predict_base64", json=body, headers=headers)
     assert answer.status_code == 403

@@ -75,13 +75,6 @@ def test_what_cannot_be_read_is_named_and_the_next_one_is_taken(pages, capsys):
     assert taken == "Your page: good.png"
 
 
-def test_pictures_of_which_none_can_be_read_leave_the_sample_page(pages, capsys):
-    pages("IMG_1.heif", b"\0\0\0\x18ftypheic")
-    assert students_page(pages.folder) == SAMPLE
-    heic, sample = capsys.readouterr().out.splitlines()
-    assert "IMG_1.heif" in heic and "sample page" in sample
-
-
 @pytest.fixture
 def colab(monkeypatch, tmp_path):
     """A stand-in for google.colab whose upload gives what is in `uploads`, as Colab's does: the
@@ -113,8 +106,3 @@ def test_on_colab_an_uploaded_picture_is_taken_and_lies_in_the_folder_alone(
     assert students_page(pages.folder) == pages.folder / "me.png"
     assert not (tmp_path / "me.png").exists()
     assert capsys.readouterr().out == "Your page: me.png\n"
-
-
-def test_on_colab_a_cancelled_upload_leaves_the_sample_page(colab, tmp_path, capsys):
-    assert students_page(tmp_path / "my_pages") == SAMPLE
-    assert "sample page" in capsys.readouterr().out
