@@ -17,7 +17,6 @@ from lab_utils import logins
 from lab_utils.app.login import LoginFirst
 from lab_utils.app.routes import ENDPOINTS
 from lab_utils.predictors import LocalPredictor
-from text_recognizer.paragraph_text_recognizer import Line, PageReading
 
 DOCUMENT = ROOT / "lab_utils" / "app" / "API.md"
 
@@ -81,26 +80,8 @@ def test_each_endpoint_reads_in_one_step_and_in_two(app):
     ):
         answer = run(client, endpoint, value)
         assert answer.status_code == 200 and answer.json()["data"][0].startswith("64x48")
+        assert "doubtful" in answer.json()["note"]
         assert call(client, endpoint, value) == ("complete", answer.json()["data"])
-
-
-def test_a_whole_reading_has_its_note_and_the_blocks_of_its_lines(tmp_path):
-    class Columns:
-        def read(self, image):
-            lines = [
-                Line(name, 0.5, [(0.0, 10.0), (50.0, 12.0)], 8.0, (0.0, 6.0, 50.0, 16.0), block)
-                for block, name in enumerate(("left", "right"))
-            ]
-            return PageReading("left\nright", lines, 0.1, 60, 40, "The text is doubtful.")
-
-    with serving(Columns(), tmp_path) as (_, client):
-        answer = run(client, "read_base64", uri(png()))
-        (reading,) = answer.json()["data"]
-        assert call(client, "read_base64", uri(png())) == ("complete", [reading])
-        plain = run(client, "predict_base64", uri(png())).json()
-    assert (reading["pred"], reading["note"]) == ("left\nright", "The text is doubtful.")
-    assert [line["block"] for line in reading["lines"]] == [0, 1]
-    assert plain == {"data": ["left\nright"], "note": "The text is doubtful."}
 
 
 def test_the_original_bytes_are_read_with_their_orientation(app, tmp_path):

@@ -178,9 +178,7 @@ def test_a_sample_is_one_click_away(open_page, stand_in_url):
     assert "gray" in wait_for_text(page)
 
 
-def test_the_text_is_copied_and_feedback_is_kept(
-    open_page, stand_in_url, feedback_folder
-):
+def test_the_text_is_copied_and_feedback_is_kept(open_page, stand_in_url, feedback_folder):
     from playwright.sync_api import expect
 
     page = open_page(stand_in_url)

@@ -76,9 +76,7 @@ def test_a_command_has_help_whose_examples_parse(lab, name):
         parses(line)
 
 
-@pytest.mark.parametrize(
-    "pattern", ["*.md", "*.yml", "data/*/*.md", "docs/*.md", "notebooks/*.md", "Makefile"]
-)
+@pytest.mark.parametrize("pattern", ["*.md", "*.yml", "data/*/*.md", "notebooks/*.md", "Makefile"])
 def test_commands_in_the_texts_parse(pattern):
     """A flag that the parser does not know would be found by the first reader otherwise."""
     text = "\n".join(path.read_text() for path in sorted(ROOT.glob(pattern)))
@@ -237,9 +235,9 @@ def test_what_the_system_refuses_is_one_line_and_code_2(line, words, page, stand
 
 
 def test_a_reader_of_the_pipe_that_leaves_or_a_closed_output_is_no_error(page, stand_in_path):
-    line = "{ $LAB read $PAGE $PAGE --model $MODEL; echo $? >&2; } | :; $LAB --help >&-"
+    line = "$LAB read $PAGE $PAGE --model $MODEL | :; $LAB read $PAGE --model $MODEL >&-"
     done = shell(line, PAGE=str(page), MODEL=stand_in_path)
-    assert (done.returncode, told(done.stderr)) == (0, "0\n")
+    assert (done.returncode, told(done.stderr)) == (0, "")
 
 
 @pytest.mark.parametrize("number", [errno.EROFS, errno.ENOSPC, errno.EIO])

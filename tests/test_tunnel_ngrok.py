@@ -12,7 +12,6 @@ import ssl
 import subprocess
 import sys
 import tarfile
-import time
 import types
 from pathlib import Path
 
@@ -31,7 +30,6 @@ from tunnel_serving import (
 )
 
 from lab_utils.tunnel import TunnelError, ngrok, token
-from lab_utils.tunnel import tunnel as tunnel_module
 from lab_utils.tunnel.ngrok import agent_path
 from lab_utils.tunnel.qr import qr_picture, qr_text
 from lab_utils.tunnel.target import check_port
@@ -112,21 +110,6 @@ def test_an_agent_that_is_killed_in_use_is_replaced(edge, app_port):
         assert "broke off" in said[0] and said[1].endswith(f"open again: {tunnel.url}")
         assert page_of(edge, tunnel, auth=login).status_code == 200, "and the password holds"
         assert edge.agents() != [agent]
-
-
-def test_a_machine_that_slept_looks_whether_its_link_still_leads_here(edge, app_port, monkeypatch):
-    clock = [0.0]
-    stopwatch = types.SimpleNamespace(time=lambda: clock[0] + time.monotonic())
-    monkeypatch.setattr(tunnel_module, "time", stopwatch)
-    monkeypatch.setattr(tunnel_module, "FIRST_WAIT_SECONDS", 0.1)
-    said, asked = [], []
-    with open_tunnel(app_port, domain=DOMAIN, say=said.append) as tunnel:
-        tunnel.answers = lambda: asked.append(0) or True
-        clock[0] += 3600
-        assert until(lambda: asked) and said == [], "the link was still good"
-        tunnel.answers = lambda: False
-        clock[0] += 3600
-        assert until(lambda: len(said) == 2), said
 
 
 def test_a_token_that_is_revoked_in_use_ends_the_link(edge, app_port):

@@ -15,7 +15,6 @@ from lab_utils.app.feedback import FeedbackFolder
 from lab_utils.app.pictures import NO_IMAGE, Picture, data_uri, pages_in, picture_bytes, picture_in
 from lab_utils.app.reading import Shown, document, notice, read_page
 from lab_utils.predictors.errors import RequestRefusedError, ServiceError
-from lab_utils.service.schema import encode_reading
 from text_recognizer.documents import is_pdf
 from text_recognizer.errors import ImageError, RecognizerError
 
@@ -72,18 +71,6 @@ class Events:
             The text, its lines joined by newlines; empty where there is no writing.
         """
         return (await _for_gradio(self.reading_of_base64(image))).text
-
-    async def read_base64(self, image: str) -> dict:
-        """Reads a page of handwriting from base64 text, with what there is to say about it.
-
-        Args:
-            image: The page, as base64 text or a data URI, as for `predict_base64`.
-
-        Returns:
-            `pred`, the text; `note`, if the page was hard to read; `width` and `height` in px;
-            `lines`, each with `text`, `confidence`, `block`, `path`, `height` and `box` in px.
-        """
-        return encode_reading(await _for_gradio(self.reading_of_base64(image)), lines=True)
 
     async def reading_of_image(self, image: Any) -> "PageReading":
         """Reads what Gradio's clients send as an image; raises RecognizerError."""

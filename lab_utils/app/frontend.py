@@ -146,4 +146,3 @@ def add_api(events: Events) -> None:
         text, button = gr.Textbox(label="Text"), gr.Button()
     button.click(events.predict, image, text, api_name="predict", preprocess=False)
     gr.api(events.predict_base64, api_name="predict_base64")
-    gr.api(events.read_base64, api_name="read_base64")

@@ -19,10 +19,9 @@ from lab_utils.app.events import Events, InternalError, ReaderAwayError
 from lab_utils.app.limits import CACHE_CHECK_SECONDS, MAX_CACHE_BYTES
 from lab_utils.app.pictures import check_payload, check_texts
 from lab_utils.middleware import RETRY_SECONDS, again, json_refusal
-from lab_utils.service.schema import encode_reading
 from text_recognizer.errors import ImageTooLargeError, RecognizerError
 
-ENDPOINTS = ("predict", "predict_base64", "read_base64")
+ENDPOINTS = ("predict", "predict_base64")
 
 FORM = 'Send JSON of the form {"data": [IMAGE]} with the header Content-Type: application/json.'
 
@@ -103,15 +102,12 @@ def add_one_step_calls(app: FastAPI, events: Events, inputs: Inputs) -> None:
     read = {
         "predict": events.reading_of_image,
         "predict_base64": events.reading_of_base64,
-        "read_base64": events.reading_of_base64,
     }
 
     async def call(request: Request, endpoint: str) -> dict:
         (value,) = data_in(await request.body(), inputs, endpoint)
         reading = await read[endpoint](value)
-        whole = endpoint == "read_base64"
-        answer = encode_reading(reading, lines=True) if whole else reading.text
-        return {"data": [answer]} | ({"note": reading.note} if reading.note else {})
+        return {"data": [reading.text]} | ({"note": reading.note} if reading.note else {})
 
     async def refused(_: Request, error: RecognizerError) -> Response:
         return json_refusal(_STATUSES.get(type(error), 422), str(error))

@@ -5,7 +5,6 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lab_utils.app.limits import QUEUE_SIZE
 from lab_utils.commands.options import Model
 
 if TYPE_CHECKING:
@@ -41,7 +40,7 @@ def app(
     ] = None,
     queue_size: Annotated[
         int, typer.Option(min=0, help="Pages that may wait; further ones are refused.")
-    ] = QUEUE_SIZE,
+    ] = 16,
     feedback: Annotated[
         Path | None, typer.Option(help="Folder for users' corrections; else .lab/feedback.")
     ] = None,
