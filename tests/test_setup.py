@@ -50,14 +50,6 @@ def project_files() -> list[str]:
 # What is written into notebooks and READMEs.
 
 
-def test_the_cell_is_python_with_one_comment_on_top():
-    cell = setup.setup_cell()
-    compile(cell, "cell", "exec")
-    assert [line[0] == "#" for line in cell.splitlines() if "#" in line] == [True]
-    assert cell.startswith("# ")
-    assert max(map(len, cell.splitlines())) <= 100
-
-
 def test_nothing_else_states_the_address_or_a_tag_of_it():
     owner = ADDRESS.split("/")[-2]
     stating = set()
@@ -315,16 +307,6 @@ def test_a_clone_that_fails_is_told_in_one_line_and_leaves_nothing(place, git, r
     assert error.startswith("The lab was not fetched (")
     assert f"{reason})" in error
     assert list(colab.content.iterdir()) == []
-
-
-def test_a_folder_in_the_way_is_told_and_left_as_it_is(place):
-    colab = place(colab=True)
-    (colab.content / CLONE).mkdir()
-    (colab.content / CLONE / "mine.txt").write_text("mine")
-    (error,) = colab.run(setup.setup_cell()).splitlines()
-    assert f"no other folder named {CLONE}" in error
-    assert [path.name for path in colab.content.iterdir()] == [CLONE]
-    assert (colab.content / CLONE / "mine.txt").read_text() == "mine"
 
 
 # JupyterLab and continuous integration.
