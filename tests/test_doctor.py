@@ -2,7 +2,6 @@
 out, and nothing is written."""
 
 import os
-import socket
 import subprocess
 import sys
 from importlib import metadata
@@ -56,7 +55,7 @@ def test_the_report_has_a_line_for_each_thing_and_writes_nothing(own_folder, sta
     lines = done.stdout.splitlines()
     assert {line.split()[0] for line in lines} <= {"ok", "note", "fix"}
     checks = [line.split()[1] for line in lines]
-    for name in "python packages torch gpu model weights tracker disk memory".split():
+    for name in "python packages torch model weights tracker disk memory".split():
         assert name in checks
     for line in lines:
         assert line.startswith("ok") != (" -> " in line), "all but ok say what to do"
@@ -80,7 +79,7 @@ def test_it_runs_where_packages_cannot_be_imported(own_folder):
     (torch,) = (line for line in done.stdout.splitlines() if line.split()[1] == "torch")
     assert torch.startswith("fix") and "torch is broken" in torch and "pip install" in torch
     assert "Traceback" not in done.stdout
-    assert " tracker " in done.stdout and " ports " in done.stdout
+    assert " tracker " in done.stdout and " memory " in done.stdout
 
 
 def test_a_look_that_fails_is_a_line_and_the_others_are_taken(monkeypatch, own_folder):
@@ -217,12 +216,3 @@ def test_memory_and_disk(monkeypatch):
         usage = SimpleNamespace(free=free * machine.GIB)
         monkeypatch.setattr(machine.shutil, "disk_usage", lambda path, usage=usage: usage)
         assert machine.check_disk().mark == mark
-
-
-def test_a_port_that_is_taken_is_told_with_another_way(monkeypatch):
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = taken.getsockname()[1]
-        monkeypatch.setattr(machine, "PORTS", {port: "lab app", 0: "lab other"})
-        (found,) = machine.check_ports()
-    assert found.mark == "note" and str(port) in found.found
-    assert found.remedy == "lab app --port 0"

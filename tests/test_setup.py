@@ -50,18 +50,6 @@ def project_files() -> list[str]:
 # What is written into notebooks and READMEs.
 
 
-def test_nothing_else_states_the_address_or_a_tag_of_it():
-    owner = ADDRESS.split("/")[-2]
-    stating = set()
-    for name in project_files():
-        if name.endswith((".ipynb", ".jpg", ".png", ".safetensors")):
-            continue
-        text = (ROOT / name).read_text(encoding="utf-8", errors="replace")
-        if f"{owner}/" in BADGE.sub("", text).replace(f"git clone {ADDRESS}\n", ""):
-            stating.add(name)
-    assert stating == {"pyproject.toml"}
-
-
 def test_the_readme_has_a_badge_for_each_notebook():
     names = sorted(path.stem for path in (ROOT / "notebooks" / "source").glob("*.py"))
     in_readme = BADGE.findall((ROOT / "README.md").read_text())

@@ -22,7 +22,6 @@ LOOKS = {
     "folder": machine.check_folder,
     "disk": machine.check_disk,
     "memory": machine.check_memory,
-    "ports": machine.check_ports,
 }
 """By name, in the order of the report; the looks that wait for PyTorch come before these."""
 
@@ -35,7 +34,6 @@ def examine() -> list[Finding]:
         "python": software.check_python,
         "packages": software.check_packages,
         "torch": partial(software.check_torch, told),
-        "gpu": partial(machine.check_gpu, told),
         "model": partial(software.check_model, told),
         **LOOKS,
     }

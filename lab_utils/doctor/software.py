@@ -106,7 +106,7 @@ def check_torch(told: Told) -> Finding:
             "pip install --force-reinstall --constraint constraints.txt torch",
         )
     kind = f"built for CUDA {told.cuda}" if told.cuda else "built for CPUs"
-    return ok("torch", f"{told.torch} starts, {kind}")
+    return ok("torch", f"{told.torch} starts, {kind}; GPU: {told.gpu or 'none'}")
 
 
 def model_path() -> Path:
