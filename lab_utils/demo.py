@@ -13,7 +13,7 @@ from contextlib import ExitStack, contextmanager, redirect_stdout, suppress
 from dataclasses import dataclass, field
 from io import StringIO
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from lab_utils.net import LOOPBACK, listening_socket
 from lab_utils.signals import ignore_signals
@@ -30,7 +30,6 @@ LOOK_SECONDS = 1.0
 """How often the demo looks whether its parts still answer."""
 
 Say = Callable[[str], None]
-Way = Literal["ngrok", "ssh", "none"]
 
 
 class DemoError(RecognizerError):
@@ -42,9 +41,8 @@ class Settings:
     """What is asked for; the defaults need no account and no network."""
 
     link: LinkSettings = field(default_factory=LinkSettings)
-    """Without a link, its login is what the app asks for, unless it is a made one."""
-    way: Way | None = None
-    """None for ngrok if there is a token, and else for no link from outside."""
+    """Through ssh if it names a host, else through ngrok if there is a token. Without a link, its
+    login is what the app asks for, unless it is a made one."""
     model: Path | None = None
     """TorchScript file; None for the default, see `lab_utils.model`."""
     port: int | None = None
@@ -68,7 +66,7 @@ def run_demo(settings: Settings, ready: Callable[[str, "Tunnel | None"], None], 
     from lab_utils.app.server import DEFAULT_PORT
     from lab_utils.model import model_file
 
-    way = _way(settings, say)
+    has_link = _has_link(settings.link, say)
     port = _port(settings.port, DEFAULT_PORT, "app", say)
     with ExitStack() as stack:
         parts = stack.enter_context(ExitStack())
@@ -80,11 +78,11 @@ def run_demo(settings: Settings, ready: Callable[[str, "Tunnel | None"], None], 
         gateway, kind = parts.enter_context(_service(settings, model, say))
         done("service", f"{gateway.url}, {kind}")
         done("check", f"a page of {_characters_of_a_page(gateway.url)} characters was read")
-        app_auth = settings.link.auth if way == "none" else None
+        app_auth = None if has_link else settings.link.auth
         local_url = parts.enter_context(_app(gateway.url, port, app_auth))
         done("app", local_url)
         tunnel = None
-        if way != "none":
+        if has_link:
             tunnel = parts.enter_context(open_link(port, settings.link, say=say))
             done("link", tunnel.url)
         ready(tunnel.url if tunnel else local_url, tunnel)
@@ -173,32 +171,26 @@ def _app(model_url: str, port: int, auth: str | None) -> Iterator[str]:
         frontend.close()
 
 
-def _way(settings: Settings, say: Say) -> Way:
-    """How the link is made, settled before anything is started."""
+def _has_link(link: LinkSettings, say: Say) -> bool:
+    """Whether there is a way for a link from outside, settled before anything is started."""
     from lab_utils.tunnel.login import login_of
     from lab_utils.tunnel.ngrok import agent_path
     from lab_utils.tunnel.token import VARIABLE, find_token
 
-    link, way = settings.link, settings.way
     login_of(link.auth)
-    if way is None and link.ssh is not None:
-        way = "ssh"
-    if way is None and os.environ.get(VARIABLE, "").strip():
-        way = "ngrok"
-    if way is None:
-        if link.domain is not None:
-            raise DemoError(f"--domain needs a link: set {VARIABLE}, or give --ssh USER@HOST.")
-        say(
-            f"The demo stays on this machine: for a public link set {VARIABLE}, or give "
-            "--ssh USER@HOST for a host of your own."
-        )
-        way = "none"
-    if (way == "ssh") != (link.ssh is not None):
-        raise DemoError("--tunnel ssh and --ssh USER@HOST go together.")
-    if way == "ngrok":
+    if link.ssh is not None:
+        return True
+    if os.environ.get(VARIABLE, "").strip():
         find_token()
         agent_path()
-    return way
+        return True
+    if link.domain is not None:
+        raise DemoError(f"--domain needs a link: set {VARIABLE}, or give --ssh USER@HOST.")
+    say(
+        f"The demo stays on this machine: for a public link set {VARIABLE}, or give "
+        "--ssh USER@HOST for a host of your own."
+    )
+    return False
 
 
 def _watch(tunnel: "Tunnel | None", ports: dict[str, int]) -> None:

@@ -19,13 +19,10 @@ from app_serving import png, run, uri
 from conftest import parses
 from tunnel_serving import DOMAIN, Edge, resolve_localhost, until, usual_ports_taken
 
-from lab_utils import demo
 from lab_utils.app import server
-from lab_utils.demo import Settings
 from lab_utils.service import gateway
 from lab_utils.service.emulator_binary import emulator_binary
 from lab_utils.service.errors import ServiceError
-from lab_utils.tunnel import LinkSettings
 
 ROOT = Path(__file__).resolve().parents[1]
 MOST_SECONDS = 120  # on a machine that does other things besides
@@ -201,11 +198,10 @@ def test_without_network_token_and_free_ports_it_runs_on_this_machine(edge, stan
 @pytest.mark.parametrize(
     "arguments, said",
     [
-        (["--tunnel", "ssh"], "go together"),
         (["--domain", "example.ngrok.app"], "NGROK_AUTHTOKEN"),
         (["--auth", "no-colon"], "NAME:PASSWORD"),
-        (["--tunnel", "none", "--model", "none.pt"], "no model file"),
-        (["--tunnel", "none", "--model", "MODEL", "--port", "TAKEN"], "can't be used"),
+        (["--model", "none.pt"], "no model file"),
+        (["--model", "MODEL", "--port", "TAKEN"], "can't be used"),
     ],
 )
 def test_what_cannot_be_is_one_line(lab, monkeypatch, tmp_path, stand_in_path, arguments, said):
@@ -220,22 +216,6 @@ def test_what_cannot_be_is_one_line(lab, monkeypatch, tmp_path, stand_in_path, a
     (line,) = (line for line in err.splitlines() if line.startswith("lab: "))
     assert said in line
     assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == handlers
-
-
-# Which model, and which way
-
-
-def test_the_way_follows_from_what_is_there(monkeypatch):
-    said = []
-    through_host = LinkSettings(ssh="ada@example.org")
-    monkeypatch.delenv("NGROK_AUTHTOKEN", raising=False)
-    assert demo._way(Settings(), said.append) == "none" and len(said) == 1
-    assert demo._way(Settings(through_host), said.append) == "ssh"
-    monkeypatch.setenv("NGROK_AUTHTOKEN", "token")
-    monkeypatch.setenv("PYNGROK_NGROK_PATH", shutil.which("true"))
-    assert demo._way(Settings(), said.append) == "ngrok"
-    assert demo._way(Settings(way="none"), said.append) == "none"
-    assert len(said) == 1
 
 
 # The demo that stays: deploy/compose.yaml

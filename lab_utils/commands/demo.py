@@ -1,6 +1,5 @@
 """`lab demo`: the model service, the app and a public link with one command."""
 
-from enum import StrEnum
 from typing import Annotated
 
 import typer
@@ -9,19 +8,7 @@ from lab_utils.commands.options import Model
 from lab_utils.commands.tunnel import Auth, Domain, RemotePort, Ssh, SshConfig, say, show_link
 
 
-class Way(StrEnum):
-    """How the public link is made."""
-
-    NGROK = "ngrok"
-    SSH = "ssh"
-    NONE = "none"
-
-
 def demo(
-    tunnel: Annotated[
-        Way | None,
-        typer.Option(help="How to make the link. Default: ngrok if NGROK_AUTHTOKEN is set."),
-    ] = None,
     auth: Auth = "made",
     domain: Domain = None,
     ssh: Ssh = None,
@@ -40,14 +27,14 @@ def demo(
 
     Serves the model that `lab read` uses (`lab fetch production` brings a staged one), in AWS's
     Lambda emulator (in this process if there is no emulator). Reads a page with it, starts the app,
-    opens the tunnel, and prints the link, in a terminal also as a QR code. Without a token or a
-    host, the link works only on this machine, and asks for a password only if LAB_TUNNEL_AUTH sets
-    one. A part that dies is restarted if that can help; otherwise the demo ends with one line.
-    Ctrl-C ends all of it.
+    opens the tunnel, and prints the link, in a terminal also as a QR code. Without a token in
+    NGROK_AUTHTOKEN or a host, the link works only on this machine, and asks for a password only if
+    LAB_TUNNEL_AUTH sets one. A part that dies is restarted if that can help; otherwise the demo
+    ends with one line. Ctrl-C ends all of it.
 
     Example: lab demo
 
-    Example: LAB_TUNNEL_AUTH=ada:secret lab demo --tunnel ngrok --domain example.ngrok.app
+    Example: LAB_TUNNEL_AUTH=ada:secret lab demo --domain example.ngrok.app
 
     Example: lab demo --ssh ada@example.org --workers 2
     """
@@ -56,7 +43,6 @@ def demo(
 
     settings = Settings(
         link=LinkSettings(auth, domain, ssh, remote_port, ssh_config),
-        way=tunnel,
         model=model,
         port=port,
         workers=workers,
