@@ -13,7 +13,6 @@ import os
 import re
 import shutil
 import subprocess
-import sys
 import sysconfig
 import tomllib
 import venv
@@ -25,8 +24,6 @@ import pytest
 from packaging.version import Version
 
 from lab_utils import setup
-from lab_utils.setup import session
-from lab_utils.setup.project import SetupError
 
 ROOT = Path(__file__).resolve().parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
@@ -353,10 +350,3 @@ def test_missing_weights_are_told_with_a_command_that_brings_them_back(place, re
     subprocess.run(command, shell=True, check=True)
     assert weights.is_file()
     assert jupyter.run(setup.setup_cell(), cwd=clone) == READY
-
-
-def test_an_older_python_is_told_in_one_line(monkeypatch):
-    assert f">={session._dotted(session.OLDEST_PYTHON)}" == PROJECT["requires-python"]
-    monkeypatch.setattr(sys, "version_info", (3, 10, 13))
-    with pytest.raises(SetupError, match=r"3\.11 or newer.* 3\.10:"):
-        setup.prepare()

@@ -129,16 +129,6 @@ def test_another_name_is_refused(proxy, host):
     assert proxy.requests == []
 
 
-def test_before_the_address_is_known_nobody_gets_in(serve):
-    proxy = AuthProxy(serve(b"app").port, None)
-    proxy.start()
-    try:
-        answer = ask(proxy)
-        assert answer.status == 503 and b"not ready" in answer.read()
-    finally:
-        proxy.stop()
-
-
 # What the app is sent
 
 

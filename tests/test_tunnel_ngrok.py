@@ -3,17 +3,13 @@
 The last test takes the real agent, where NGROK_AUTHTOKEN holds a token.
 """
 
-import io
 import json
 import os
 import re
 import signal
-import ssl
 import subprocess
 import sys
-import tarfile
 import types
-from pathlib import Path
 
 import httpx
 import pytest
@@ -30,7 +26,6 @@ from tunnel_serving import (
 )
 
 from lab_utils.tunnel import TunnelError, ngrok, token
-from lab_utils.tunnel.ngrok import agent_path
 from lab_utils.tunnel.qr import qr_picture, qr_text
 from lab_utils.tunnel.target import check_port
 from lab_utils.tunnel.token import find_token
@@ -234,49 +229,9 @@ def test_an_agent_that_is_missing_or_does_not_run(lab, edge, app_port, tmp_path,
     assert "did not start" in one_line(lab, "--port", app_port)
 
 
-def archive_of(agent: Path, name: str) -> bytes:
-    stream = io.BytesIO()
-    with tarfile.open(fileobj=stream, mode="w:gz") as archive:
-        archive.add(agent, name)
-    return stream.getvalue()
-
-
-@pytest.fixture
-def download(edge, serve, monkeypatch, tmp_path):
-    """ngrok's download page, by way of a proxy: call it with the file that it has."""
+def test_an_agent_that_cannot_be_downloaded(lab, edge, app_port, tmp_path, monkeypatch):
     monkeypatch.delenv("PYNGROK_NGROK_PATH")
-    monkeypatch.setattr(ngrok, "_DOWNLOAD_SECONDS", 5)
-
-    def start(data: bytes):
-        def answer(connection, request):
-            assert request.startswith(b"CONNECT bin.ngrok.com:443 ")
-            connection.sendall(b"HTTP/1.1 200 OK\r\n\r\n")
-            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-            context.load_cert_chain(edge.certificate)
-            with context.wrap_socket(connection, server_side=True) as visitor:
-                visitor.recv(65536)
-                length = f"Content-Length: {len(data)}"
-                visitor.sendall(f"HTTP/1.1 200 OK\r\n{length}\r\n\r\n".encode() + data)
-
-        server = serve(answer)
-        monkeypatch.setenv("HTTPS_PROXY", server.url)
-        return server
-
-    return start
-
-
-def test_the_agent_is_downloaded_once_into_the_labs_cache(edge, app_port, download, tmp_path):
-    page = download(archive_of(edge.agent, "ngrok"))
-    for _ in range(2):
-        assert agent_path() == tmp_path / "lab/cache/ngrok/ngrok"
-    assert [path.name for path in (tmp_path / "lab/cache/ngrok").iterdir()] == ["ngrok"]
-    assert len(page.requests) == 1
-    os.environ.pop("HTTPS_PROXY")
-    open_tunnel(app_port).close()
-
-
-def test_what_is_not_the_agent_is_not_kept(lab, edge, app_port, download, tmp_path):
-    download(archive_of(edge.certificate, "other"))
+    monkeypatch.setenv("HTTPS_PROXY", f"http://127.0.0.1:{free_port()}")
     line = one_line(lab, "--port", app_port)
     assert "could not be downloaded" in line and "--share" in line and "--ssh" in line
     assert list((tmp_path / "lab/cache/ngrok").iterdir()) == []
