@@ -16,6 +16,7 @@ from app_serving import ROOT, call, event, file_data, png, run, serving, text_of
 from lab_utils import logins
 from lab_utils.app.routes import ENDPOINTS
 from lab_utils.predictors import LocalPredictor
+from text_recognizer.paragraph_text_recognizer import PageReading
 
 DOCUMENT = ROOT / "lab_utils" / "app" / "API.md"
 
@@ -79,8 +80,17 @@ def test_each_endpoint_reads_in_one_step_and_in_two(app):
     ):
         answer = run(client, endpoint, value)
         assert answer.status_code == 200 and answer.json()["data"][0].startswith("64x48")
-        assert "doubtful" in answer.json()["note"]
         assert call(client, endpoint, value) == ("complete", answer.json()["data"])
+
+
+def test_what_is_wrong_with_a_page_is_its_note(tmp_path):
+    class Noted:
+        def read(self, image):
+            return PageReading("text", [], 0.1, 60, 40, "The text is doubtful.")
+
+    with serving(Noted(), tmp_path) as (_, client):
+        answer = run(client, "predict_base64", uri(png())).json()
+    assert answer == {"data": ["text"], "note": "The text is doubtful."}
 
 
 # A password
