@@ -94,6 +94,7 @@ def test_a_folder_with_one_image_names_it_and_one_without_is_an_error(lab, folde
     assert (code, out) == (2, "") and "no files in the folder" in err
 
 
+@pytest.mark.nightly
 def test_a_model_that_no_process_can_load_is_one_line(lab, folder, tmp_path):
     code, out, err = lab("read", folder, "--model", tmp_path / "none.pt", "--jobs", 2)
     assert (code, out, err.count("\n")) == (2, "", 1)

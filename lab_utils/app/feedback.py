@@ -6,8 +6,6 @@ formula.
 
 import contextlib
 import hashlib
-import os
-import tempfile
 import threading
 from datetime import UTC, datetime
 from pathlib import Path
@@ -79,18 +77,11 @@ class FeedbackFolder:
         if is_new:
             with replacing(path) as whole:
                 whole.write_bytes(image)
-        if not self.table.exists():
-            self._begin_table()
+        with contextlib.suppress(FileExistsError), self.table.open("xb", buffering=0) as file:
+            file.write(csv_row(COLUMNS).encode())
         # One write at the file's end: rows of several processes do not mix.
         with self.table.open("ab", buffering=0) as file:
             file.write(row)
-
-    def _begin_table(self) -> None:
-        with tempfile.NamedTemporaryFile(dir=self.path, prefix=".new-") as whole:
-            whole.write(csv_row(COLUMNS).encode())
-            whole.flush()
-            with contextlib.suppress(FileExistsError):  # another process was first
-                os.link(whole.name, self.table)
 
     def _size(self) -> int:
         images = (file for file in (self.path / IMAGES).iterdir() if file.name[0] != ".")
