@@ -63,9 +63,7 @@ def tunnel(
     with open_link(port, settings, any_program=any_program, say=say) as link:
         show_link(link.url, link, "it")
         if ssh is not None and not link.answers():
-            say(
-                "The link does not answer yet; lab_utils/tunnel/README.md says what the host needs."
-            )
+            say("The link does not answer yet; see lab_utils/tunnel/README.md for the host's part.")
         link.wait()
 
 
