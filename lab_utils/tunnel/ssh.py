@@ -124,8 +124,8 @@ class Ssh(ProgramWay):
             )
         if _NOT_LET_IN.search(said):
             return TunnelError(
-                f"{host} and ssh don't trust each other ({_last(said)}); let `ssh "
-                f"ssh://{destination}` connect once without asking for a password."
+                f"ssh can't log in to {host} ({_last(said)}): first connect once by hand with "
+                f"`ssh ssh://{destination}`, and set up a key, so that it asks for nothing."
             )
         return TunnelDownError(f"ssh did not reach {destination} ({_last(said) or 'no answer'}).")
 
