@@ -8,7 +8,10 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from lab_utils.lessons.public_url.loopback import FarEnd, LoopbackWay
 from lab_utils.predictors import LocalPredictor
+from lab_utils.tunnel import Tunnel
+from lab_utils.tunnel.login import Login
 from text_recognizer.places import SAMPLE_PAGES
 
 PAGE = SAMPLE_PAGES / "show_font_002.jpg"
@@ -61,9 +64,11 @@ def open_page(browser):
     """Opens the app; afterwards no page has asked another host, or had an error."""
     contexts, hosts, errors = [], set(), []
 
-    def start(url: str, width: int = 1000, height: int = 900, scheme: str = "light"):
+    def start(url: str, width: int = 1000, height: int = 900, scheme: str = "light", login=None):
         context = browser.new_context(
-            viewport={"width": width, "height": height}, color_scheme=scheme
+            viewport={"width": width, "height": height},
+            color_scheme=scheme,
+            http_credentials=login,
         )
         contexts.append(context)
         page = context.new_page()
@@ -144,6 +149,20 @@ def written(word: str) -> list[list[tuple[float, float]]]:
         for place, letter in enumerate(word)
         for stroke in LETTERS[letter]
     ]
+
+
+def test_a_page_is_read_through_a_link_with_a_password(open_page, stand_in_url):
+    far_end, port = FarEnd(), urlsplit(stand_in_url).port
+    with Tunnel(port, LoopbackWay(far_end), Login("ada", "secret")) as tunnel:
+        page = open_page(tunnel.url, login={"username": "ada", "password": "secret"})
+        asked = []
+        page.on("request", lambda request: asked.append(request.url))
+        page.locator("#samples button").first.click()
+        assert "gray" in wait_for_text(page)
+    far_end.close()
+    assert {urlsplit(url).port for url in asked if url.startswith("http")} == {
+        urlsplit(tunnel.url).port
+    }, "the page asked under an address that is not the link's"
 
 
 @pytest.mark.nightly
