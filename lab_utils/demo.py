@@ -6,21 +6,19 @@ app without a reader; what runs outside this process ends with it, however it en
 
 import os
 import socket
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, redirect_stdout, suppress
 from dataclasses import dataclass, field
-from importlib import import_module
 from io import StringIO
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from lab_utils.net import LOOPBACK, listening_socket
 from lab_utils.signals import ignore_signals
 from lab_utils.tunnel.opening import LinkSettings, open_link
 from text_recognizer.errors import RecognizerError
-from text_recognizer.places import lab_folder, project_folder
+from text_recognizer.places import project_folder
 
 if TYPE_CHECKING:
     from lab_utils.service.gateway import Gateway
@@ -31,7 +29,6 @@ LOOK_SECONDS = 1.0
 """How often the demo looks whether its parts still answer."""
 
 Say = Callable[[str], None]
-Way = Literal["ngrok", "ssh", "none"]
 
 
 class DemoError(RecognizerError):
@@ -43,17 +40,12 @@ class Settings:
     """What is asked for; the defaults need no account and no network."""
 
     link: LinkSettings = field(default_factory=LinkSettings)
-    """Without a link, its login is what the app asks for, unless it is a made one."""
-    way: Way | None = None
-    """None for ngrok if there is a token, and else for no link from outside."""
+    """Through ssh if it names a host, else through ngrok if there is a token. Without a link, its
+    login is what the app asks for, unless it is a made one."""
     model: Path | None = None
-    """TorchScript file; None for the staged model of that version, or the default."""
-    version: str | None = None
-    """Staged model at the tracker; None for `production`, if there is one."""
+    """TorchScript file; None for the default, see `lab_utils.model`."""
     port: int | None = None
     """The app's; None for its usual one, or a free one if that is taken."""
-    service_port: int | None = None
-    """The service's, likewise."""
     workers: int = 1
 
 
@@ -70,64 +62,30 @@ def run_demo(settings: Settings, ready: Callable[[str, "Tunnel | None"], None], 
         RecognizerError: a part can't be started, or has ended; all others are ended then.
         KeyboardInterrupt: at the signals, once all is ended.
     """
-    way = _way(settings, say)
+    from lab_utils.app.server import DEFAULT_PORT
+    from lab_utils.model import model_file
+
+    has_link = _has_link(settings.link, say)
+    port = _port(settings.port, DEFAULT_PORT, "app", say)
     with ExitStack() as stack:
         parts = stack.enter_context(ExitStack())
         # A second Ctrl-C would cut off the cleaning up, which takes a bounded time by itself.
         stack.callback(ignore_signals)
         done = _steps(say)
-        _load_app_meanwhile()
-        model = find_model(settings.model, settings.version, say)
+        model = model_file(settings.model)
         done("model", _short(model))
         gateway, kind = parts.enter_context(_service(settings, model, say))
         done("service", f"{gateway.url}, {kind}")
         done("check", f"a page of {_characters_of_a_page(gateway.url)} characters was read")
-        app_auth = settings.link.auth if way == "none" else None
-        local_url, port = parts.enter_context(_app(gateway.url, settings.port, app_auth, say))
+        app_auth = None if has_link else settings.link.auth
+        local_url = parts.enter_context(_app(gateway.url, port, app_auth))
         done("app", local_url)
         tunnel = None
-        if way != "none":
+        if has_link:
             tunnel = parts.enter_context(open_link(port, settings.link, say=say))
             done("link", tunnel.url)
         ready(tunnel.url if tunnel else local_url, tunnel)
         _watch(tunnel, {"The service": gateway.port, "The app": port})
-
-
-def find_model(model: Path | None, version: str | None, say: Say) -> Path:
-    """The file to serve: `model`, LAB_MODEL's, that of the staged version, or the default.
-
-    Without a name, the tracker is asked for `production` if it has anything; the default, see
-    `lab_utils.model`, is taken if it has none. Raises RecognizerError if what is named isn't there.
-    """
-    from lab_utils.model import model_file
-    from lab_utils.staging.names import PRODUCTION
-
-    if model is not None and version is not None:
-        raise DemoError("Give --model or --version, not both.")
-    if version is None and (model is not None or os.environ.get("LAB_MODEL")):
-        return model_file(model)
-    if version is not None:
-        return _fetch(version)
-    if _tracker_has_data():
-        try:
-            return _fetch(PRODUCTION)
-        except RecognizerError as error:
-            say(f"The default model is served. {error} (`lab stage --promote` makes one.)")
-    return model_file()
-
-
-def _tracker_has_data() -> bool:
-    from lab_tracker import environment
-
-    folder = environment.tracker_folder() or lab_folder() / "wandb"
-    return environment.has_real_key() or (folder / "tracking.sqlite").is_file()
-
-
-def _fetch(version: str) -> Path:
-    """A staged model, in a file of the demo's own: `lab fetch` may change its one meanwhile."""
-    from lab_utils import staging
-
-    return staging.fetch(version, (lab_folder() / "staged" / "demo.pt").absolute())
 
 
 @contextmanager
@@ -138,7 +96,7 @@ def _service(settings: Settings, model: Path, say: Say) -> Iterator[tuple["Gatew
     from lab_utils.service.gateway import DEFAULT_PORT
     from lab_utils.service.local import lambda_service
 
-    port = _port(settings.service_port, DEFAULT_PORT, "service", say)
+    port = _port(None, DEFAULT_PORT, "service", say)
     workers = settings.workers
     with ExitStack() as stack:
         try:
@@ -176,27 +134,14 @@ def _characters_of_a_page(url: str) -> int:
         return len(predictor.predict(page))
 
 
-def _load_app_meanwhile() -> None:
-    """Imports Gradio, which takes seconds, while the main thread waits for the service."""
-    from lab_utils.app.server import prepare_environment
-
-    prepare_environment()
-    name = "lab_utils.app.frontend"
-    threading.Thread(target=import_module, args=(name,), name="import", daemon=True).start()
-
-
 @contextmanager
-def _app(
-    model_url: str, wanted_port: int | None, auth: str | None, say: Say
-) -> Iterator[tuple[str, int]]:
-    """Address and port of the app, with the service at `model_url` as its reader."""
+def _app(model_url: str, port: int, auth: str | None) -> Iterator[str]:
+    """The address of the app, with the service at `model_url` as its reader."""
     from lab_utils.app import make_frontend
-    from lab_utils.app.server import DEFAULT_PORT
     from lab_utils.predictors import RemotePredictor
     from lab_utils.tunnel.login import MADE, login_of
 
     login = login_of(auth) if auth != MADE else None
-    port = _port(wanted_port, DEFAULT_PORT, "app", say)
     frontend = make_frontend(RemotePredictor(model_url))
     try:
         with redirect_stdout(StringIO()):  # Gradio's own lines
@@ -207,37 +152,31 @@ def _app(
                 server_port=port,
                 auth=(login.user, login.password) if login else None,
             )
-        yield frontend.local_url, port
+        yield frontend.local_url
     finally:
         frontend.close()
 
 
-def _way(settings: Settings, say: Say) -> Way:
-    """How the link is made, settled before anything is started."""
+def _has_link(link: LinkSettings, say: Say) -> bool:
+    """Whether there is a way for a link from outside, settled before anything is started."""
     from lab_utils.tunnel.login import login_of
     from lab_utils.tunnel.ngrok import agent_path
     from lab_utils.tunnel.token import VARIABLE, find_token
 
-    link, way = settings.link, settings.way
     login_of(link.auth)
-    if way is None and link.ssh is not None:
-        way = "ssh"
-    if way is None and os.environ.get(VARIABLE, "").strip():
-        way = "ngrok"
-    if way is None:
-        if link.domain is not None:
-            raise DemoError(f"--domain needs a link: set {VARIABLE}, or give --ssh USER@HOST.")
-        say(
-            f"The demo stays on this machine: for a public link set {VARIABLE}, or give "
-            "--ssh USER@HOST for a host of your own."
-        )
-        way = "none"
-    if (way == "ssh") != (link.ssh is not None):
-        raise DemoError("--tunnel ssh and --ssh USER@HOST go together.")
-    if way == "ngrok":
+    if link.ssh is not None:
+        return True
+    if os.environ.get(VARIABLE, "").strip():
         find_token()
         agent_path()
-    return way
+        return True
+    if link.domain is not None:
+        raise DemoError(f"--domain needs a link: set {VARIABLE}, or give --ssh USER@HOST.")
+    say(
+        f"The demo stays on this machine: for a public link set {VARIABLE}, or give "
+        "--ssh USER@HOST for a host of your own."
+    )
+    return False
 
 
 def _watch(tunnel: "Tunnel | None", ports: dict[str, int]) -> None:

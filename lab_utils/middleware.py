@@ -104,7 +104,7 @@ class RequestLimits:
             if refused is not None:
                 await self._answer(*refused, scope, receive, send)
             elif not body.is_cut:
-                await self._app(scope, _again(body.pieces, receive), send)
+                await self._app(scope, again(body.pieces, receive), send)
         finally:
             self._open_bytes -= body.bytes
 
@@ -244,11 +244,11 @@ def _client(scope: Scope) -> str:
     return reported if is_proxy and reported else address
 
 
-def _again(pieces: deque[Message], receive: Receive) -> Receive:
-    """Gives the pieces once more, and then what else comes."""
+def again(messages: deque[Message], receive: Receive) -> Receive:
+    """Gives messages that were received once more, and then what else comes."""
 
     async def give() -> Message:
-        return pieces.popleft() if pieces else await receive()
+        return messages.popleft() if messages else await receive()
 
     return give
 

@@ -15,11 +15,7 @@ MY_PAGES = PROJECT / "notebooks" / "my_pages"
 """Git ignores this folder: handwriting is personal."""
 
 SAMPLE = SAMPLE_PAGES / "show_font_014.jpg"
-SUFFIXES = (
-    *(".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff"),
-    *(".heic", ".heif"),  # named in a message, not read
-)
-HEIC_SUFFIXES = (".heic", ".heif")
+SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".heic", ".heif")
 
 
 def students_page(folder: Path = MY_PAGES) -> Path:
@@ -68,11 +64,6 @@ def _problem(path: Path) -> str | None:
     """Why a picture can't be read and what to do, in a sentence; None if it can."""
     from text_recognizer.images import load_image
 
-    if path.suffix.lower() in HEIC_SUFFIXES:
-        return (
-            f"{path.name} is a HEIC photo, which the recognizer doesn't read: export it as JPEG, "
-            'or set the iPhone\'s camera to "Most Compatible" under Settings, Camera, Formats.'
-        )
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", FirstPageWarning)  # shown when the page is read

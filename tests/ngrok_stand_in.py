@@ -4,10 +4,8 @@ It is started as pyngrok starts the real one, prints the lines that pyngrok wait
 part of the agent's API that it asks, and takes the place of ngrok's servers, too: it listens with
 TLS on 127.0.0.1 and relays what comes, byte for byte, to where the endpoint leads.
 
-What it does is up to the token: `revoked`, `wrong`, `crowded`, `unreachable` and `silent` do
-as ngrok does; any other one is good. Its domains end in `.tunnel.localhost`; one that
-begins with `foreign` belongs to somebody else. After SIGUSR1 it runs on without relaying, as after
-a long sleep.
+What it does is up to the token: `revoked`, `unreachable` and `silent` do as ngrok does; any other
+one is good. Its domains end in `.tunnel.localhost`.
 
 Variables: STAND_IN_CERTIFICATE, a PEM file with key and certificate for those names; STAND_IN_PORT,
 the port of reserved domains; STAND_IN_FOLDER, where domains that are open leave a file.
@@ -30,14 +28,10 @@ from urllib.parse import urlsplit
 import yaml
 
 PIECE_BYTES = 256 * 1024
-REFUSED = {
-    "wrong": "The authtoken you specified does not look like a proper ngrok authtoken.\\r\\n"
-    "Your authtoken: wrong\\r\\n\\r\\nERR_NGROK_105",
-    "revoked": "The authtoken you specified is properly formed, but it is invalid.\\r\\n"
-    "Your authtoken: revoked\\r\\n\\r\\nERR_NGROK_107",
-    "crowded": "Your account is limited to 1 simultaneous ngrok agent sessions.\\r\\n\\r\\n"
-    "ERR_NGROK_108",
-}
+REVOKED = (
+    "authentication failed: The authtoken you specified is properly formed, but it is invalid."
+    "\\r\\nYour authtoken: revoked\\r\\n\\r\\nERR_NGROK_107\\r\\n"
+)
 
 
 def log(text: str) -> None:
@@ -53,10 +47,8 @@ class Endpoint:
         port = int(os.environ.get("STAND_IN_PORT", 0)) if domain else 0
         domain = domain or f"{secrets.token_hex(6)}.tunnel.localhost"
         folder = Path(os.environ["STAND_IN_FOLDER"])
-        if domain.startswith("foreign"):
-            raise RefusedError(f"This domain is reserved for another account: {domain}", 320)
         if (folder / domain).exists() and is_running(int((folder / domain).read_text())):
-            raise RefusedError(f"The endpoint https://{domain} is already online.", 334)
+            raise OnlineError(f"The endpoint https://{domain} is already online.")
         (folder / domain).write_text(str(os.getpid()))
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(os.environ["STAND_IN_CERTIFICATE"])
@@ -64,11 +56,6 @@ class Endpoint:
         self._listening = socket.create_server(("127.0.0.1", port), backlog=64)
         self.url = f"https://{domain}:{self._listening.getsockname()[1]}"
         threading.Thread(target=self._accept, daemon=True).start()
-
-    def close(self) -> None:
-        with suppress(OSError):
-            self._listening.shutdown(socket.SHUT_RDWR)
-        self._listening.close()
 
     def as_json(self) -> dict:
         return {"name": self.name, "url": self.url, "upstream": {"url": self.upstream.geturl()}}
@@ -104,8 +91,8 @@ def is_running(process: int) -> bool:
     return False
 
 
-class RefusedError(Exception):
-    """ngrok's servers say no."""
+class OnlineError(Exception):
+    """The domain is in use."""
 
 
 class Api(BaseHTTPRequestHandler):
@@ -122,9 +109,8 @@ class Api(BaseHTTPRequestHandler):
             return
         try:
             endpoint = Endpoint(asked["name"], asked["url"], asked["upstream"]["url"])
-        except RefusedError as refused:
-            sentence, code = refused.args
-            why = f"failed to start tunnel: {sentence}\r\n\r\nERR_NGROK_{code}\r\n"
+        except OnlineError as error:
+            why = f"failed to start tunnel: {error}\r\n\r\nERR_NGROK_334\r\n"
             body = {"error_code": 103, "status_code": 502, "msg": "failed to start tunnel"}
             self._answer(502, body | {"details": {"err": why}})
             return
@@ -155,9 +141,8 @@ def main() -> None:
     api = ThreadingHTTPServer(("127.0.0.1", 0), Api)
     threading.Thread(target=api.serve_forever, daemon=True).start()
     log(f'lvl=info msg="starting web service" obj=web addr=127.0.0.1:{api.server_port}')
-    if token in REFUSED:
-        why = f"authentication failed: {REFUSED[token]}\\r\\n"
-        log(f'lvl=eror msg="failed to reconnect session" obj=tunnels.session err="{why}"')
+    if token == "revoked":
+        log(f'lvl=eror msg="failed to reconnect session" obj=tunnels.session err="{REVOKED}"')
         signal.pause()  # the real one goes on trying
     while token == "unreachable":
         why = 'failed to dial ngrok server with address \\"connect.ngrok-agent.com:443\\": dial tcp'
@@ -165,12 +150,8 @@ def main() -> None:
         time.sleep(0.5)
     log('lvl=info msg="client session established" obj=tunnels.session')
     log('lvl=info msg="tunnel session started" obj=tunnels.session')
-    while True:
-        signal.sigwait({signal.SIGUSR1})
-        for endpoint in Api.endpoints.values():
-            endpoint.close()
+    signal.pause()
 
 
 if __name__ == "__main__":
-    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR1})
     main()

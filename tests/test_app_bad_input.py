@@ -1,8 +1,8 @@
-"""Whatever comes in, the app answers with a sentence, tells nothing of its insides, and goes on."""
+"""Whatever comes in, the app answers with a sentence, tells nothing of its insides, and goes on.
+
+`test_edges.py` sends the table of bad requests, here is what only the app takes."""
 
 import json
-import struct
-import zlib
 
 import pytest
 from app_serving import (
@@ -17,6 +17,7 @@ from app_serving import (
     upload,
     uri,
 )
+from bad_requests import bomb
 
 from lab_utils.app import limits, routes
 from lab_utils.app.cache import cache_folder
@@ -41,29 +42,11 @@ def the_next_request_works(request):
     assert run(client, "predict", {"url": uri(png())}).json()["data"][0].startswith("60x40")
 
 
-def png_header(width: int, height: int) -> bytes:
-    """A PNG that says it is this large, with hardly any data."""
-
-    def chunk(kind: bytes, data: bytes) -> bytes:
-        return (
-            struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
-        )
-
-    header = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
-    start = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header)
-    return start + chunk(b"IDAT", zlib.compress(b"\0" * 1000)) + chunk(b"IEND", b"")
-
-
 SVG = b"<svg xmlns='http://www.w3.org/2000/svg'><script>alert(1)</script></svg>"
 FILES = {
-    "text": (b"just some text", "is not an image"),
-    "empty": (b"", "empty"),
     "cut": (png()[:-30], "damaged"),
-    "bomb": (png_header(30_000, 30_000), "make it smaller"),
+    "bomb": (bomb(30_000, 30_000), "make it smaller"),
     "svg": (SVG, "is not an image"),
-    "html": (b"<html><script>alert(1)</script></html>", "is not an image"),
-    "nulls": (b"\0" * 100, "is not an image"),
-    "tiny": (png_header(3, 3), "too few"),
 }
 
 
@@ -78,19 +61,13 @@ def assert_told(message: object, said: str = "") -> None:
 def test_files_that_are_no_images(app, name):
     frontend, client = app
     data, said = FILES[name]
-    for answer in (
-        run(client, "predict", {"url": uri(data)}),
-        run(client, "predict_base64", uri(data)),
-    ):
+    path = upload(client, f"{name}.png", data)
+    for given in ({"url": uri(data)}, file_data(path)):
+        answer = run(client, "predict", given)
         assert answer.status_code in (413, 422)
         assert_told(answer.json()["error"], said)
-    if data:  # an upload without a byte is Gradio's to refuse
-        path = upload(client, f"{name}.png", data)
-        answer = run(client, "predict", file_data(path))
-        assert answer.status_code in (413, 422)
-        assert_told(answer.json()["error"], said)
-        shown = event(frontend, client, frontend.functions.read, file_data(path))["data"]
-        assert said in shown[1] and "class='line'" not in shown[0]
+    shown = event(frontend, client, frontend.functions.read, file_data(path))["data"]
+    assert said in shown[1] and "class='line'" not in shown[0]
     shown = event(frontend, client, frontend.functions.read_drawing, uri(data))["data"]
     assert said in shown[1]
 
@@ -102,16 +79,11 @@ def test_files_that_are_no_images(app, name):
         file_data("data/pages/show_font_000.jpg"),
         file_data("no\0thing"),
         file_data("http://127.0.0.1:1/page.png"),
-        file_data("file:///etc/passwd"),
-        {"url": "http://169.254.169.254/latest/meta-data"},
         {"url": "file:///etc/passwd"},
         {"url": 5},
         {"path": {"path": "/etc/passwd"}},
         {},
-        {"image": uri(png())},
         None,
-        5,
-        "",
         uri(png()),
         [[]],
     ],
@@ -136,47 +108,12 @@ def test_values_that_are_no_picture(app, value):
 
 
 @pytest.mark.parametrize(
-    "value",
-    [
-        "/etc/passwd",
-        str(ROOT / "data/pages/show_font_000.jpg"),
-        "data/pages/show_font_000.jpg",
-        "http://127.0.0.1:1/page.png",
-        "file:///etc/passwd",
-        "data:,",
-        "data:image/png;base64,!!!",
-        "A" * 5001,
-        "null\0byte",
-        "\ud800",
-        "",
-        None,
-        5,
-        {"url": uri(png())},
-        file_data("/etc/passwd"),
-    ],
-    ids=lambda value: repr(value)[:40],
-)
-def test_texts_that_are_no_base64(app, value):
-    _, client = app
-    body = json.dumps({"data": [value]})
-    answer = client.post(
-        "gradio_api/run/predict_base64", content=body, headers={"content-type": "application/json"}
-    )
-    assert 400 <= answer.status_code < 500
-    assert_told(answer.json()["error"])
-
-
-@pytest.mark.parametrize(
     "body",
     [
         b"",
-        b"[]",
-        b"{}",
         b'{"data": {"0": 1}}',
-        b'{"data": []}',
         b'{"data": [1, 2]}',
         b'{"data": [1], "fn_index": 1000}',
-        b'{"data": [1], "fn_index": "x"}',
         b'{"data": [1], "session_hash": {}}',
         b'{"data": [1], "batched": true}',
         b"\xff\xfe\x00",
@@ -224,10 +161,12 @@ def test_what_is_too_large_is_refused_before_it_is_read(app):
         data_uri("A" * (limits.MAX_UPLOAD_BYTES * 3 // 2 + 1))
 
 
-def test_uploads_do_not_fill_the_disk():
-    recent = routes.RecentBytes(100, seconds=60)
-    assert recent.add(60) and not recent.add(60) and recent.add(40)
-    assert all(routes.RecentBytes(100, seconds=-1).add(60) for _ in range(3))
+def test_uploads_do_not_fill_the_disk(app, monkeypatch):
+    _, client = app
+    upload(client, "page.png", png(63, 40))
+    monkeypatch.setattr(routes, "MAX_CACHE_BYTES", limits.LEAST_UPLOAD_BYTES)
+    answer = client.post("gradio_api/upload", files={"files": ("page.png", png())})
+    assert answer.status_code == 503 and answer.headers["retry-after"]
 
 
 def test_an_upload_has_one_file(app):
@@ -249,16 +188,10 @@ def test_an_upload_has_one_file(app):
         f"file={ROOT}/pyproject.toml",
         f"file={ROOT}/data/pages/../../pyproject.toml",
         "file=http://127.0.0.1:1/",
-        "file=file:///etc/passwd",
         "proxy=http://127.0.0.1:1/",
         "component_server",
-        "deep_link",
-        "stream/a/b/c/playlist-file",
         "info%0A",
-        "file=http://127.0.0.1:1/%0A",
-        "../%0A",
         "../monitoring",
-        "../nothing",
     ],
 )
 def test_nothing_else_is_served(app, path):
@@ -277,22 +210,12 @@ def test_an_uploaded_page_is_no_page_of_the_app(app, name, data):
     assert answer.headers["x-content-type-options"] == "nosniff"
 
 
-@pytest.mark.parametrize("name", ["../../x.png", "/etc/x.png", "a\nb.png", "x" * 300 + ".png"])
+@pytest.mark.parametrize("name", ["../../x.png", "a\nb.png", "x" * 300 + ".png"])
 def test_an_uploads_name_leads_nowhere(app, name):
     frontend, client = app
     path = upload(client, name, png(62, 40))
     assert path.startswith(str(cache_folder())) and ".." not in path
     assert run(client, "predict", file_data(path)).json()["data"][0].startswith("62x40")
-
-
-@pytest.mark.parametrize("name", ["host", "origin"])  # test_middleware.py has the others
-def test_another_sites_page_gets_nothing(app, name):
-    _, client = app
-    headers = {name: f"{'http://' * (name == 'origin')}evil.example"}
-    body = {"data": [text_of(png())]}
-    answer = client.post("gradio_api/run/predict_base64", json=body, headers=headers)
-    assert answer.status_code == 403
-    assert_told(answer.json()["error"])
 
 
 def test_the_apps_own_page_and_names_may_ask(app, stand_in_path, tmp_path):

@@ -16,17 +16,13 @@ import httpx
 import pytest
 import yaml
 from app_serving import png, run, uri
-from conftest import free_port, parses
+from conftest import parses
 from tunnel_serving import DOMAIN, Edge, resolve_localhost, until, usual_ports_taken
 
-from lab_utils import demo
 from lab_utils.app import server
-from lab_utils.demo import DemoError, Settings
 from lab_utils.service import gateway
 from lab_utils.service.emulator_binary import emulator_binary
 from lab_utils.service.errors import ServiceError
-from lab_utils.staging.errors import StagingError
-from lab_utils.tunnel import LinkSettings
 
 ROOT = Path(__file__).resolve().parents[1]
 MOST_SECONDS = 120  # on a machine that does other things besides
@@ -116,7 +112,7 @@ def test_a_page_is_read_through_link_app_and_service_and_ctrl_c_ends_all(
     edge, emulator, stand_in_path
 ):
     with_emulator(edge, emulator)
-    options = ("--model", stand_in_path, "--port", 0, "--service-port", 0)
+    options = ("--model", stand_in_path, "--port", 0)
     with Demo(edge, *options, "--domain", DOMAIN) as lab:
         url, login = lab.link()
         assert url.startswith(f"https://{DOMAIN}") and login
@@ -150,11 +146,12 @@ def test_a_page_is_read_through_link_app_and_service_and_ctrl_c_ends_all(
     assert "Traceback" not in lab.err.read_text()
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
 def test_nothing_is_left_however_it_ends(edge, emulator, stand_in_path, number):
     """kill -9 when all is open, SIGTERM while it starts."""
     with_emulator(edge, emulator)
-    options = ("--model", stand_in_path, "--port", 0, "--service-port", 0)
+    options = ("--model", stand_in_path, "--port", 0)
     with Demo(edge, *options) as lab:
         if number == signal.SIGKILL:
             lab.link()
@@ -176,6 +173,7 @@ def test_without_network_token_and_free_ports_it_runs_on_this_machine(edge, stan
         "PIP_FIND_LINKS": "",
         "PIP_EXTRA_INDEX_URL": "",
         "PIP_NO_INDEX": "",
+        "PIP_RETRIES": "0",
         "NGROK_AUTHTOKEN": "",
     }
     options = ("--model", stand_in_path, "--auth", "ada:secret")
@@ -200,97 +198,24 @@ def test_without_network_token_and_free_ports_it_runs_on_this_machine(edge, stan
 @pytest.mark.parametrize(
     "arguments, said",
     [
-        (["--tunnel", "ssh"], "go together"),
-        (["--ssh", "ada@example.org", "--tunnel", "none"], "go together"),
         (["--domain", "example.ngrok.app"], "NGROK_AUTHTOKEN"),
-        (["--tunnel", "ngrok"], "NGROK_AUTHTOKEN"),
         (["--auth", "no-colon"], "NAME:PASSWORD"),
-        (["--tunnel", "none", "--model", "none.pt"], "no model file"),
-        (["--tunnel", "none", "--model", "none.pt", "--version", "v3"], "not both"),
+        (["--model", "none.pt"], "no model file"),
+        (["--model", "MODEL", "--port", "TAKEN"], "can't be used"),
     ],
 )
-def test_what_cannot_be_is_one_line_before_anything_is_started(
-    lab, monkeypatch, tmp_path, arguments, said
-):
+def test_what_cannot_be_is_one_line(lab, monkeypatch, tmp_path, stand_in_path, arguments, said):
     monkeypatch.setenv("LAB_HOME", str(tmp_path))
     monkeypatch.delenv("NGROK_AUTHTOKEN", raising=False)
     monkeypatch.delenv("LAB_TUNNEL_AUTH", raising=False)
-    monkeypatch.setattr(demo, "_load_app_meanwhile", lambda: None)
     handlers = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
-    code, out, err = lab("demo", *arguments)
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        values = {"MODEL": stand_in_path, "TAKEN": taken.getsockname()[1]}
+        code, out, err = lab("demo", *(values.get(word, word) for word in arguments))
     assert (code, out) == (2, "")
     (line,) = (line for line in err.splitlines() if line.startswith("lab: "))
     assert said in line
     assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == handlers
-
-
-def test_a_port_that_was_asked_for_has_to_be_free(lab, stand_in_path, monkeypatch):
-    monkeypatch.setattr(demo, "_load_app_meanwhile", lambda: None)
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = taken.getsockname()[1]
-        options = ("--tunnel", "none", "--model", stand_in_path)
-        code, _, err = lab("demo", *options, "--service-port", port)
-    assert code == 2 and f"Port {port}" in err.splitlines()[-1]
-
-
-def test_a_part_that_is_gone_ends_the_demo_with_its_name():
-    with pytest.raises(DemoError, match="The app at .* has ended"):
-        demo._watch(None, {"The app": free_port()})
-
-
-# Which model, and which way
-
-
-def test_production_is_served_if_there_is_one_else_the_default(
-    monkeypatch, tmp_path, stand_in_path
-):
-    from lab_utils import model
-
-    monkeypatch.delenv("LAB_MODEL", raising=False)
-    monkeypatch.setenv("LAB_HOME", str(tmp_path))
-    monkeypatch.setattr(model, "model_file", lambda named=None: named or Path("packaged.pt"))
-    asked, said = [], []
-
-    def fetch(version):
-        asked.append(version)
-        if version == "production":
-            raise DemoError("There is none.")
-        return Path("staged.pt")
-
-    monkeypatch.setattr(demo, "_fetch", fetch)
-    monkeypatch.setattr(demo, "_tracker_has_data", lambda: False)
-    assert demo.find_model(None, None, said.append) == Path("packaged.pt")
-    assert asked == [] and said == []
-    monkeypatch.setattr(demo, "_tracker_has_data", lambda: True)
-    assert demo.find_model(None, None, said.append) == Path("packaged.pt")
-    assert asked == ["production"] and "There is none" in said[0]
-    assert demo.find_model(None, "v3", said.append) == Path("staged.pt")
-    assert demo.find_model(Path(stand_in_path), None, said.append) == Path(stand_in_path)
-    monkeypatch.setenv("LAB_MODEL", stand_in_path)
-    demo.find_model(None, None, said.append)
-    assert asked == ["production", "v3"]
-
-
-def test_a_version_that_is_not_there_is_refused_as_by_lab_fetch(monkeypatch, tmp_path):
-    monkeypatch.setenv("LAB_HOME", str(tmp_path))
-    for name in [name for name in os.environ if name.startswith(("WANDB_", "LAB_TRACKING_"))]:
-        monkeypatch.delenv(name)
-    with pytest.raises(StagingError, match="no project"):
-        demo.find_model(None, "v3", print)
-    assert not list(tmp_path.rglob("*.pt"))
-
-
-def test_the_way_follows_from_what_is_there(monkeypatch):
-    said = []
-    through_host = LinkSettings(ssh="ada@example.org")
-    monkeypatch.delenv("NGROK_AUTHTOKEN", raising=False)
-    assert demo._way(Settings(), said.append) == "none" and len(said) == 1
-    assert demo._way(Settings(through_host), said.append) == "ssh"
-    monkeypatch.setenv("NGROK_AUTHTOKEN", "token")
-    monkeypatch.setenv("PYNGROK_NGROK_PATH", shutil.which("true"))
-    assert demo._way(Settings(), said.append) == "ngrok"
-    assert demo._way(Settings(way="none"), said.append) == "none"
-    assert len(said) == 1
 
 
 # The demo that stays: deploy/compose.yaml
@@ -345,35 +270,3 @@ def test_each_container_is_bounded_comes_back_and_is_open_to_this_machine_only(s
     secrets = services["tunnel"]["environment"]
     for name in ("NGROK_AUTHTOKEN", "LAB_TUNNEL_AUTH"):
         assert secrets[name].startswith(f"${{{name}:?"), "no start without it"
-
-
-@pytest.mark.parametrize("name, port", [("service", 9000), ("app", 7860)])
-def test_the_health_checks_tell_a_part_that_answers_from_one_that_does_not(
-    services, serve, name, port
-):
-    kind, python, option, code = services[name]["healthcheck"]["test"]
-    assert (kind, python, option) == ("CMD", "python3", "-c")
-
-    def exit_code(own_port: int) -> int:
-        line = [sys.executable, "-c", code.replace(str(port), str(own_port))]
-        return subprocess.run(line, capture_output=True, check=False).returncode
-
-    assert exit_code(serve(b"{}").port) == 0
-    assert exit_code(free_port()) != 0
-
-
-def test_compose_itself_takes_the_file():
-    if (
-        shutil.which("docker") is None
-        or subprocess.run(
-            ["docker", "compose", "version"], capture_output=True, check=False
-        ).returncode
-    ):
-        pytest.skip("docker compose is not installed here")
-    command = ["docker", "compose", "--file", str(COMPOSE), "config", "--quiet"]
-    given = os.environ | {"NGROK_AUTHTOKEN": "token", "LAB_TUNNEL_AUTH": "ada:secret"}
-    done = subprocess.run(command, env=given, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    del given["NGROK_AUTHTOKEN"]
-    done = subprocess.run(command, env=given, capture_output=True, text=True, check=False)
-    assert done.returncode and "the token of your ngrok account" in done.stderr

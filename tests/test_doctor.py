@@ -1,26 +1,20 @@
 """`lab doctor`: a thing of each kind that is broken is told with what to do, nothing secret gets
 out, and nothing is written."""
 
-import json
 import os
-import socket
-import sqlite3
 import subprocess
 import sys
 from importlib import metadata
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
-from conftest import COMMANDS
 
 from lab_tracker.storage import Store
 from lab_utils import doctor
-from lab_utils.app import server
-from lab_utils.doctor import files, machine, packages, programs, settings
+from lab_utils.doctor import machine, settings, software
 from lab_utils.doctor.finding import Finding
 from lab_utils.doctor.probe import Told, ask_torch
-from lab_utils.doctor.tracker import check_tracker
-from lab_utils.service import gateway
 from text_recognizer import model_file
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -30,21 +24,19 @@ SECRET = "2secret3token4"
 @pytest.fixture(autouse=True)
 def own_folder(tmp_path, monkeypatch):
     """The lab's folder and the home folder are empty ones, and no variable is set."""
-    for name in ("LAB_HOME", "LAB_FONTS", "LAB_MODEL", "LAB_HANDWRITING", "NGROK_AUTHTOKEN"):
+    for name in ("LAB_HOME", "LAB_MODEL", "NGROK_AUTHTOKEN"):
         monkeypatch.delenv(name, raising=False)
     for name in [name for name in os.environ if name.startswith(("WANDB_", "LAB_TRACKING_"))]:
         monkeypatch.delenv(name)
-    monkeypatch.delenv("PYNGROK_NGROK_PATH", raising=False)
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     monkeypatch.setenv("LAB_HOME", str(tmp_path / "lab"))
     (tmp_path / "home").mkdir()
     return tmp_path
 
 
-def doctor_process(*arguments, module="lab_utils.cli", command="doctor", **variables):
-    words = [command] if command else []
+def doctor_process(*words, **variables):
     return subprocess.run(
-        [sys.executable, "-m", module, *words, *arguments],
+        [sys.executable, "-m", *words],
         cwd=ROOT,
         env=os.environ | {"OMP_NUM_THREADS": "1"} | variables,
         capture_output=True,
@@ -53,22 +45,17 @@ def doctor_process(*arguments, module="lab_utils.cli", command="doctor", **varia
     )
 
 
-def told_in(done: subprocess.CompletedProcess) -> dict[str, dict]:
-    findings = json.loads(done.stdout)["findings"]
-    return {one["check"]: one for one in findings}
-
-
 # The whole report
 
 
 def test_the_report_has_a_line_for_each_thing_and_writes_nothing(own_folder, stand_in_path):
     variables = {"LAB_MODEL": stand_in_path, "NGROK_AUTHTOKEN": SECRET, "WANDB_API_KEY": SECRET}
-    done = doctor_process(**variables)
+    done = doctor_process("lab_utils.cli", "doctor", **variables)
     assert done.stderr == ""
     lines = done.stdout.splitlines()
     assert {line.split()[0] for line in lines} <= {"ok", "note", "fix"}
     checks = [line.split()[1] for line in lines]
-    for name in "python packages torch gpu model weights fonts tracker disk memory".split():
+    for name in "python packages torch model weights tracker disk memory".split():
         assert name in checks
     for line in lines:
         assert line.startswith("ok") != (" -> " in line), "all but ok say what to do"
@@ -78,37 +65,21 @@ def test_the_report_has_a_line_for_each_thing_and_writes_nothing(own_folder, sta
     assert not (own_folder / "lab").exists() and not list((own_folder / "home").iterdir())
 
 
-def test_json_says_the_same_and_a_damaged_model_is_to_be_fixed(own_folder):
-    model = own_folder / "model.pt"
-    model.write_bytes(b"no model")
-    done = doctor_process("--json", LAB_MODEL=str(model))
-    assert done.returncode == 2
-    assert json.loads(done.stdout)["ok"] is False
-    found = told_in(done)
-    assert found["model"]["mark"] == "fix" and "unset LAB_MODEL" in found["model"]["remedy"]
-    assert found["torch"]["mark"] == "ok"
-
-
-@pytest.mark.parametrize("how", ["lab", "module"])
-def test_it_runs_where_packages_cannot_be_imported(own_folder, how):
+def test_it_runs_where_packages_cannot_be_imported(own_folder):
     """A folder before all others holds packages of the same names that fail."""
-    broken = "torch numpy PIL gradio wandb pyngrok fastapi uvicorn starlette packaging".split()
-    broken += ["typer"] if how == "module" else []
+    broken = "torch numpy PIL gradio wandb fastapi uvicorn starlette packaging typer".split()
     folder = own_folder / "broken"
     for name in broken:
         (folder / name).mkdir(parents=True)
         (folder / name / "__init__.py").write_text(
             f"raise ImportError('{name} is broken', name='{name}')"
         )
-    if how == "lab":
-        done = doctor_process(PYTHONPATH=str(folder))
-    else:
-        done = doctor_process(module="lab_utils.doctor", command="", PYTHONPATH=str(folder))
+    done = doctor_process("lab_utils.doctor", PYTHONPATH=str(folder))
     assert done.stderr == "" and done.returncode == 2
     (torch,) = (line for line in done.stdout.splitlines() if line.split()[1] == "torch")
     assert torch.startswith("fix") and "torch is broken" in torch and "pip install" in torch
     assert "Traceback" not in done.stdout
-    assert " tracker " in done.stdout and " ports " in done.stdout
+    assert " tracker " in done.stdout and " memory " in done.stdout
 
 
 def test_a_look_that_fails_is_a_line_and_the_others_are_taken(monkeypatch, own_folder):
@@ -119,18 +90,11 @@ def test_a_look_that_fails_is_a_line_and_the_others_are_taken(monkeypatch, own_f
     monkeypatch.setattr(doctor, "ask_torch", lambda model: ask_torch(None, "pass"))
     found = {one.check: one for one in doctor.examine()}
     assert found["disk"].mark == "fix" and "the disk is gone" in found["disk"].found
-    assert found["home"].mark == "ok"
+    assert found["folder"].mark == "ok"
     assert found["torch"].mark == "fix", "the process that imports it said nothing"
 
 
 # Python and packages
-
-
-@pytest.mark.parametrize(
-    ("version", "mark"), [((3, 10, 2), "fix"), ((3, 11, 7), "ok"), ((3, 13, 0), "note")]
-)
-def test_python(version, mark):
-    assert packages.check_python(version).mark == mark
 
 
 def packages_with(monkeypatch, **versions) -> dict[str, Finding]:
@@ -145,29 +109,17 @@ def packages_with(monkeypatch, **versions) -> dict[str, Finding]:
         return versions[name]
 
     monkeypatch.setattr(metadata, "version", version)
-    return {one.check: one for one in packages.check_packages()}
+    return {one.check: one for one in software.check_packages()}
 
 
 def test_packages_that_are_missing_or_of_another_version(monkeypatch):
     found = packages_with(monkeypatch, torch=None, typer="0.1", gradio="6.999")
     assert found["packages"].mark == "fix"
-    assert "torch is missing" in found["packages"].found
-    assert "typer 0.1 does not fit" in found["packages"].found
+    assert "torch>=2.9 (none is installed)" in found["packages"].found
+    assert "(0.1 is installed)" in found["packages"].found
     assert "constraints.txt" in found["packages"].remedy
     assert found["versions"].mark == "note"
     assert "gradio 6.999 (tested: " in found["versions"].found
-
-
-def test_an_extra_that_is_not_installed_is_a_note(monkeypatch):
-    found = packages_with(monkeypatch, ray=None)
-    assert found["extras"].mark == "note"
-    assert "ray lacks ray" in found["extras"].found and "ray" in found["extras"].remedy
-
-
-def test_how_a_package_was_built_is_no_other_version(monkeypatch):
-    pinned = packages._tested(ROOT / "constraints.txt")["torch"]
-    found = packages_with(monkeypatch, torch=f"{pinned}+cu130")["versions"]
-    assert "torch" not in found.found
 
 
 # PyTorch, the model and the GPU
@@ -176,7 +128,6 @@ def test_how_a_package_was_built_is_no_other_version(monkeypatch):
 @pytest.mark.parametrize(
     "code, said",
     [
-        ("import os; os.kill(os.getpid(), 11)", "ended with code -11"),
         ("print('not JSON')", "ended with code 0"),
         ("import time; time.sleep(60)", "no answer within"),
     ],
@@ -184,36 +135,28 @@ def test_how_a_package_was_built_is_no_other_version(monkeypatch):
 def test_a_torch_that_crashes_or_hangs_is_told(code, said):
     told = ask_torch(None, code, seconds=1.0)
     assert said in told.error
-    assert files.check_torch(told).mark == "fix"
+    assert software.check_torch(told).mark == "fix"
 
 
 def test_the_model(own_folder, monkeypatch):
     fine = Told(torch="2.13.0")
-    assert files.check_model(fine).mark == "note", "not compiled yet"
-    path = files.model_path()
+    assert software.check_model(fine).mark == "note", "not compiled yet"
+    path = software.model_path()
     assert path.is_relative_to(own_folder)
     path.parent.mkdir(parents=True)
     path.write_bytes(b"")
-    assert files.check_model(fine).mark == "ok"
+    assert software.check_model(fine).mark == "ok"
     os.utime(path, (0, 0))
-    assert "older" in files.check_model(fine).found
-    assert files.check_model(Told(torch="2.13.0", model="It is damaged.")).mark == "fix"
+    assert "older" in software.check_model(fine).found
+    assert software.check_model(Told(torch="2.13.0", model="It is damaged.")).mark == "fix"
     monkeypatch.setenv("LAB_MODEL", str(own_folder / "none.pt"))
-    assert files.check_model(fine).mark == "fix"
+    assert software.check_model(fine).mark == "fix"
 
 
 def test_the_weights(monkeypatch, tmp_path):
-    assert files.check_weights().mark == "ok"
+    assert software.check_weights().mark == "ok"
     monkeypatch.setattr(model_file, "project_folder", lambda: tmp_path)
-    assert files.check_weights().mark == "fix"
-
-
-def test_the_gpu(monkeypatch):
-    shown = machine.check_gpu(Told(torch="2.13.0", cuda="13.0", gpus=["NVIDIA H200"]))
-    assert shown.mark == "ok" and "H200" in shown.found
-    monkeypatch.setattr(machine.shutil, "which", lambda name: f"/usr/bin/{name}")
-    assert "built for CPUs" in machine.check_gpu(Told(torch="2.13.0")).found
-    assert machine.check_gpu(Told(torch="2.13.0", cuda="13.0")).mark == "note"
+    assert software.check_weights().mark == "fix"
 
 
 @pytest.mark.parametrize(
@@ -242,65 +185,16 @@ def test_variables_that_would_bite_later_are_found(monkeypatch, name, value, che
     assert mark == "ok" or found.remedy
 
 
-# Data and programs
-
-
-def test_fonts_and_emulator_and_handwriting_that_are_not_there(own_folder, monkeypatch):
-    monkeypatch.setenv("LAB_HANDWRITING", str(own_folder / "none"))
-    assert files.check_handwriting().mark == "note"
-    assert "lab fonts" in files.check_fonts().remedy
-    assert files.check_emulator().mark == "note"
-
-
-def test_a_damaged_emulator(own_folder):
-    from lab_utils.service.emulator_binary import cached_path
-    from lab_utils.service.emulator_binary import machine as architecture
-
-    path = cached_path(architecture())
-    path.parent.mkdir(parents=True)
-    path.write_bytes(b"half of it")
-    assert "incomplete" in files.check_emulator().found
-
-
-def test_programs_that_are_not_there(monkeypatch, own_folder):
-    monkeypatch.setenv("PATH", str(own_folder))
-    for check in (programs.check_browser, programs.check_ssh, programs.check_npm):
-        assert check().mark == "note" and "install" in check().remedy
-
-
-def test_ngrok_and_its_token(monkeypatch, own_folder):
-    assert programs.check_ngrok().mark == "note"
-    agent = own_folder / "agent"
-    monkeypatch.setenv("PYNGROK_NGROK_PATH", str(agent))
-    assert "not there" in programs.check_ngrok().found
-    agent.write_text("#!/bin/sh\n")
-    agent.chmod(0o755)
-    assert programs.check_ngrok().mark == "ok"
-    assert programs.check_token().mark == "note"
-    monkeypatch.setenv("NGROK_AUTHTOKEN", f"{SECRET} and more")
-    assert programs.check_token().mark == "note" and SECRET not in str(programs.check_token())
-    monkeypatch.setenv("NGROK_AUTHTOKEN", SECRET)
-    assert programs.check_token().mark == "ok" and SECRET not in str(programs.check_token())
-
-
 # The tracker
 
 
-def test_the_tracker_is_wandb_with_a_key(monkeypatch):
-    monkeypatch.setenv("WANDB_API_KEY", SECRET)
-    monkeypatch.setenv("WANDB_BASE_URL", f"https://ada:{SECRET}@wandb.example.org")
-    found = check_tracker()
-    assert found.mark == "ok" and "https://wandb.example.org" in found.found
-    assert SECRET not in str(found)
-
-
 def test_the_labs_own_tracker(own_folder):
-    assert "will keep" in check_tracker().found
+    assert "will keep" in settings.check_tracker().found
     store = Store(own_folder / "lab" / "wandb")
-    assert "0 runs" in check_tracker().found, "also while it is in use"
+    assert "0 runs" in settings.check_tracker().found, "also while it is in use"
     store.close()
     files_before = sorted((own_folder / "lab" / "wandb").iterdir())
-    assert check_tracker().mark == "ok"
+    assert settings.check_tracker().mark == "ok"
     assert sorted((own_folder / "lab" / "wandb").iterdir()) == files_before
 
 
@@ -308,61 +202,17 @@ def test_a_tracker_that_is_damaged(own_folder):
     folder = own_folder / "lab" / "wandb"
     folder.mkdir(parents=True)
     (folder / "tracking.sqlite").write_bytes(b"no database" * 100)
-    assert check_tracker().mark == "fix" and "mv " in check_tracker().remedy
-    (folder / "tracking.sqlite").unlink()
-    sqlite3.connect(folder / "tracking.sqlite").execute(
-        "CREATE TABLE other (id)"
-    ).connection.close()
-    assert check_tracker().mark == "fix"
+    assert settings.check_tracker().mark == "fix" and "mv " in settings.check_tracker().remedy
 
 
 # The machine
 
 
 def test_memory_and_disk(monkeypatch):
+    assert machine.free_memory() > 0
     for free, mark in ((0.2, "fix"), (2.0, "note"), (8.0, "ok")):
         monkeypatch.setattr(machine, "free_memory", lambda free=free: free)
         assert machine.check_memory().mark == mark
-        usage = (100 * machine.GIB, 0, int(free * machine.GIB))
-        monkeypatch.setattr(
-            machine.shutil, "disk_usage", lambda path, usage=usage: type("", (), {"free": usage[2]})
-        )
-        assert machine.check_disk().mark == {0.2: "fix", 2.0: "note", 8.0: "ok"}[free]
-
-
-def test_free_memory_is_a_part_of_the_machines():
-    total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / machine.GIB
-    assert 0 < machine.free_memory() <= total
-
-
-def test_a_folder_that_is_a_file(own_folder, monkeypatch):
-    assert machine.check_folder().mark == "ok"
-    (own_folder / "lab").write_text("in the way")
-    assert machine.check_folder().mark == "fix"
-
-
-def test_a_port_that_is_taken_is_told_with_another_way(monkeypatch):
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = taken.getsockname()[1]
-        monkeypatch.setattr(machine, "PORTS", {port: "lab app", 0: "lab other"})
-        (found,) = machine.check_ports()
-    assert found.mark == "note" and str(port) in found.found
-    assert found.remedy == "lab app --port 0"
-
-
-def test_the_ports_are_the_commands_own():
-    def port_of(command: str) -> int:
-        (option,) = (one for one in COMMANDS[command].params if one.name == "port")
-        return option.default
-
-    ports = {command.removeprefix("lab "): port for port, command in machine.PORTS.items()}
-    assert ports.pop("app") == server.DEFAULT_PORT
-    assert ports["service lambda"] == gateway.DEFAULT_PORT
-    for command, port in ports.items():
-        assert port_of(command) == port
-
-
-def test_what_other_programs_left_at_home_is_a_note(own_folder):
-    assert machine.check_home().mark == "ok"
-    (own_folder / "home" / ".config" / "wandb").mkdir(parents=True)
-    assert "~/.config/wandb" in machine.check_home().found
+        usage = SimpleNamespace(free=free * machine.GIB)
+        monkeypatch.setattr(machine.shutil, "disk_usage", lambda path, usage=usage: usage)
+        assert machine.check_disk().mark == mark

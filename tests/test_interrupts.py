@@ -19,7 +19,7 @@ ROOT = Path(__file__).resolve().parents[1]
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 COMMANDS = {
     "app": ["app", "--port", "PORT"],
-    "demo": ["demo", "--tunnel", "none", "--port", "PORT", "--service-port", "PORT"],
+    "demo": ["demo", "--port", "PORT"],
     "run": ["run"],
     "train": ["train", "--steps", "1", "--pages", "1"],
 }

@@ -25,19 +25,10 @@ VARIABLES = [
 ]
 
 
-@pytest.fixture(params=["http", "socks5"])
-def scheme(request):
-    return request.param
-
-
-@pytest.fixture(params=[None, "intranet.example,10.0.0.0/8,::1"])
-def exceptions(request):
-    return request.param
-
-
-@pytest.fixture
-def proxy(scheme, exceptions, monkeypatch):
+@pytest.fixture(params=[("http", None), ("socks5", "intranet.example,10.0.0.0/8,::1")])
+def proxy(request, monkeypatch):
     """A proxy that the environment names for everything: the connections that were made to it."""
+    scheme, exceptions = request.param
     asked = []
     with listening_socket() as listening:
 

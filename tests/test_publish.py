@@ -47,8 +47,6 @@ def test_the_address_and_the_tag_are_set_everywhere_and_back(checkout):
     ("repository", "tag", "message"),
     [
         ("https://example.org/ada/lab", "v1.0.0", "OWNER/NAME"),
-        ("https://github.com/ada", "v1.0.0", "OWNER/NAME"),
-        (NEW, "1.0.0", "v1.2.3"),
         (NEW, "main", "v1.2.3"),
     ],
 )

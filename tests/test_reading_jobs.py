@@ -3,7 +3,6 @@
 import json
 import os
 import signal
-import subprocess
 import sys
 import threading
 import time
@@ -64,23 +63,11 @@ def test_a_folder_is_read_in_order(lab, folder, stand_in_path, jobs):
     assert [line for line in lines if "x200" in line] == [f"{300 + n}x200" for n in (0, 1, 2, 4, 5)]
 
 
-def test_processes_draw_pictures_and_write_json(lab, folder, stand_in_path, tmp_path):
-    pictures = ["--overlay", tmp_path / "drawn", "--json"]
-    code, out, _ = lab("read", folder, "--model", stand_in_path, "--jobs", 3, *pictures)
-    assert code == 0
-    texts = [json.loads(line)["text"] for line in out.splitlines()]
-    assert [text[:7] for text in texts] == [f"{300 + number}x200" for number in range(6)]
-    assert len(list((tmp_path / "drawn").iterdir())) == 6
-
-
-@pytest.mark.parametrize("format", ["PDF", "TIFF"])
-def test_all_pages_of_a_document_are_read(lab, stand_in_path, tmp_path, format):
-    if format == "PDF":
-        pytest.importorskip("pypdfium2")
+def test_all_pages_of_a_document_are_read(lab, stand_in_path, tmp_path):
     first, *rest = (Image.new("L", (300, 200 + 20 * number), 220) for number in range(3))
     for page in (first, *rest):
         ImageDraw.Draw(page).line((75, 100, 260, 100), 20, 3)
-    letter = tmp_path / f"letter.{format.lower()}"
+    letter = tmp_path / "letter.tiff"
     first.save(letter, save_all=True, append_images=rest)
     options = ["--model", stand_in_path, "--overlay", tmp_path / "lines.png"]
     code, out, err = lab("read", letter, *options)
@@ -107,6 +94,7 @@ def test_a_folder_with_one_image_names_it_and_one_without_is_an_error(lab, folde
     assert (code, out) == (2, "") and "no files in the folder" in err
 
 
+@pytest.mark.nightly
 def test_a_model_that_no_process_can_load_is_one_line(lab, folder, tmp_path):
     code, out, err = lab("read", folder, "--model", tmp_path / "none.pt", "--jobs", 2)
     assert (code, out, err.count("\n")) == (2, "", 1)
@@ -114,7 +102,13 @@ def test_a_model_that_no_process_can_load_is_one_line(lab, folder, tmp_path):
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="looks at the processes in /proc")
-@pytest.mark.parametrize("ended", ["interrupted", "killed", "worker killed"])
+@pytest.mark.parametrize(
+    "ended",
+    [
+        "interrupted",
+        *(pytest.param(o, marks=pytest.mark.nightly) for o in ("killed", "worker killed")),
+    ],
+)
 def test_what_was_read_is_printed_and_no_process_stays(folder, stand_in_path, serve, ended):
     over = threading.Event()
     server = serve(lambda *_: over.wait(SECONDS))
@@ -141,17 +135,3 @@ def test_what_was_read_is_printed_and_no_process_stays(folder, stand_in_path, se
     elif ended == "worker killed":
         assert process.returncode == 2
         assert told(err).count("\n") == 1 and "fewer --jobs" in err
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="needs a terminal of POSIX")
-def test_progress_is_shown_in_a_terminal(folder, stand_in_path):
-    import termios
-
-    ours, theirs = os.openpty()
-    termios.tcsetwinsize(theirs, (24, 80))
-    command = [sys.executable, "-m", "lab_utils.cli", "read", folder, "--model", stand_in_path]
-    streams = {"stdout": subprocess.PIPE, "stderr": theirs}
-    done = subprocess.run([*command, "--jobs", "2"], text=True, timeout=SECONDS, **streams)
-    shown = os.read(ours, 100_000).decode()
-    assert done.returncode == 0 and "0/6" in shown
-    assert done.stdout.count("x200") == 6 and "0/6" not in done.stdout

@@ -68,22 +68,6 @@ def test_they_are_ten_each_with_what_it_does_and_shows():
         parses(line)
 
 
-def test_the_set_up_is_what_the_makefile_does(tmp_path):
-    assert (STEPS[0].command, STEPS[2].command) == (CLONE, SET_UP)
-    copy_checkout(tmp_path / "lab")
-    done = subprocess.run(
-        ["bash", "-c", SET_UP.replace("make", "make --dry-run", 1)],
-        cwd=tmp_path / "lab",
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    assert "pip install --constraint constraints.txt --editable" in done.stdout
-    assert done.stdout.index("pip install") < done.stdout.index("pip check"), "it shows the last"
-    assert STEPS[3].command in (ROOT / "README.md").read_text()
-
-
 def copy_checkout(folder: Path) -> None:
     ignored = shutil.ignore_patterns(*NOT_COPIED, "__pycache__", "my_pages", "solutions", "tests")
     shutil.copytree(ROOT, folder, ignore=ignored)
@@ -193,7 +177,7 @@ def test_they_lead_to_a_link_under_which_a_page_is_read(edge, tmp_path):
         assert there, shown
         assert token not in shown and "CER 0." in shown
         read_under(edge, shown, lab / "data" / "pages" / "show_font_000.jpg")
-        assert ".lab/staged/demo.pt" in shown, "it serves what was staged"
+        assert ".lab/staged/paragraph_reader.pt" in shown, "it serves what was staged"
         os.killpg(terminal.bash.pid, signal.SIGINT)
         assert terminal.ended_with() == 130
     assert "Traceback" not in terminal.shown.read_text()

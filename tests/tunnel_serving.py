@@ -93,7 +93,6 @@ def write_certificate(path: Path) -> None:
     names = [
         x509.DNSName("*.tunnel.localhost"),
         x509.DNSName("localhost"),
-        x509.DNSName("bin.ngrok.com"),  # where pyngrok downloads the agent
         x509.IPAddress(ipaddress.ip_address("127.0.0.1")),
     ]
     certificate = (

@@ -8,7 +8,10 @@ import atexit
 import os
 import shutil
 import tempfile
+from contextlib import suppress
 from pathlib import Path
+
+from lab_utils.app.limits import LEAST_UPLOAD_BYTES
 
 _VARIABLE = "GRADIO_TEMP_DIR"
 _PREFIX = "lab-app-"
@@ -22,9 +25,7 @@ def use_cache_folder() -> None:
     given = Path(os.environ.get(_VARIABLE, _PREFIX)).name
     prefix = f"{_PREFIX}{os.getpid()}-"
     if given.startswith(_PREFIX) and not given.startswith(prefix):
-        _sweep()
-        folder = tempfile.mkdtemp(prefix=prefix)
-        os.environ[_VARIABLE] = folder
+        os.environ[_VARIABLE] = folder = tempfile.mkdtemp(prefix=prefix)
         atexit.register(shutil.rmtree, folder, ignore_errors=True)
 
 
@@ -33,21 +34,11 @@ def cache_folder() -> Path:
     return Path(os.environ[_VARIABLE])
 
 
-def _sweep() -> None:
-    """Deletes the folders of processes that were killed."""
-    for folder in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*-*"):
-        process = folder.name.removeprefix(_PREFIX).partition("-")[0]
-        if process.isdecimal() and not _is_running(int(process)):
-            shutil.rmtree(folder, ignore_errors=True)
-
-
-def _is_running(process: int) -> bool:
-    if os.name != "posix":  # elsewhere, this call ends the process
-        return True
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except (OSError, OverflowError):
-        pass
-    return True
+def cache_bytes() -> int:
+    """Bytes that are kept there; a small file counts as LEAST_UPLOAD_BYTES."""
+    kept = 0
+    for folder, _, names in os.walk(cache_folder()):
+        for name in names:
+            with suppress(FileNotFoundError):  # Gradio deletes old ones
+                kept += max(LEAST_UPLOAD_BYTES, os.stat(Path(folder, name)).st_size)
+    return kept

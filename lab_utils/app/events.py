@@ -11,11 +11,10 @@ from typing import TYPE_CHECKING, Any
 import gradio as gr
 
 from lab_utils.app.admission import Admission
-from lab_utils.app.feedback import FeedbackFolder, RecentReadings
+from lab_utils.app.feedback import FeedbackFolder
 from lab_utils.app.pictures import NO_IMAGE, Picture, data_uri, pages_in, picture_bytes, picture_in
 from lab_utils.app.reading import Shown, document, notice, read_page
 from lab_utils.predictors.errors import RequestRefusedError, ServiceError
-from lab_utils.service.schema import encode_reading
 from text_recognizer.documents import is_pdf
 from text_recognizer.errors import ImageError, RecognizerError
 
@@ -48,7 +47,6 @@ class Events:
         self.predictor = predictor
         self.feedback = feedback
         self.admission = admission
-        self._recent = RecentReadings()
 
     async def predict(self, image: dict | None) -> str:
         """Reads a page of handwriting.
@@ -74,18 +72,6 @@ class Events:
         """
         return (await _for_gradio(self.reading_of_base64(image))).text
 
-    async def read_base64(self, image: str) -> dict:
-        """Reads a page of handwriting from base64 text, with what there is to say about it.
-
-        Args:
-            image: The page, as base64 text or a data URI, as for `predict_base64`.
-
-        Returns:
-            `pred`, the text; `note`, if the page was hard to read; `width` and `height` in px;
-            `lines`, each with `text`, `confidence`, `block`, `path`, `height` and `box` in px.
-        """
-        return encode_reading(await _for_gradio(self.reading_of_base64(image)), lines=True)
-
     async def reading_of_image(self, image: Any) -> "PageReading":
         """Reads what Gradio's clients send as an image; raises RecognizerError."""
         picture = picture_in(image)
@@ -106,12 +92,16 @@ class Events:
         """Reads what was written on the canvas, a data URI."""
         return await self._shown(lambda: drawing and data_uri(drawing), "The canvas is empty.")
 
-    def keep_feedback(self, key: str | None, corrected: str | None) -> str:
-        """Keeps a reading that was wrong, with the right text; returns what the page answers."""
-        found = self._recent.find(str(key))
-        if found is None:
+    def keep_feedback(self, reading: tuple[bytes, str] | None, corrected: str | None) -> str:
+        """Keeps a reading that was wrong, with the right text; returns what the page answers.
+
+        Args:
+            reading: the image and its text, as `read` left them in the page's state.
+            corrected: the text as it should be.
+        """
+        if reading is None:
             return notice("This reading is no longer kept.", "Read the page again, then tell us.")
-        image, text = found
+        image, text = reading
         try:
             right = str(corrected or "")
             self.feedback.add(image, text, "" if right == text else right)
@@ -146,9 +136,9 @@ class Events:
         shown, image = document(read, trouble), picture_bytes(picture)
         # Feedback is about one picture with its text.
         is_one = len(read) == 1 and not is_pdf(image)
-        key = self._recent.keep(image, shown.text) if is_one else None
+        reading = (image, shown.text) if is_one else None
         feedback = gr.update(visible=is_one, open=False)
-        return shown.lines, shown.message, shown.found, feedback, key, shown.text, ""
+        return shown.lines, shown.message, shown.found, feedback, reading, shown.text, ""
 
     async def _work(self, work: Callable[[], Any]) -> Any:
         """What a predictor returns; whatever it raises becomes a RecognizerError."""

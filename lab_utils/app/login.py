@@ -25,12 +25,12 @@ class LoginFirst:
 
     Args:
         app: the application.
-        users: names with their passwords.
+        login: name and password.
         hosts: names under which the form may be asked, see RequestLimits.
     """
 
-    def __init__(self, app: ASGIApp, users: dict[str, str], hosts: Collection[str] = ()) -> None:
-        self._app, self._users = app, users
+    def __init__(self, app: ASGIApp, login: tuple[str, str], hosts: Collection[str] = ()) -> None:
+        self._app, self._login = app, ":".join(login).encode()
         self._form = RequestLimits(self._answer, most_bytes=LOGIN_BYTES, hosts=hosts)
         self._sessions: OrderedDict[str, None] = OrderedDict()
         self._queue = LoginQueue()
@@ -59,7 +59,8 @@ class LoginFirst:
         name, password = str(form.get("username") or ""), str(form.get("password") or "")
         wants_page = "text/html" in request.headers.get("accept", "")
         try:
-            is_right = await self._queue.check(lambda: self._is_right(name, password))
+            given = f"{name}:{password}".encode()
+            is_right = await self._queue.check(lambda: hmac.compare_digest(given, self._login))
         except LoginQueueFullError:
             return json_refusal(429, TOO_MANY, RETRY)
         if not is_right:
@@ -71,11 +72,6 @@ class LoginFirst:
         response = RedirectResponse("./", 303) if wants_page else JSONResponse({"success": True})
         response.set_cookie(COOKIE, session, httponly=True, samesite="lax")
         return response
-
-    def _is_right(self, name: str, password: str) -> bool:
-        expected = self._users.get(name)
-        is_right = hmac.compare_digest((expected or "").encode(), password.encode())
-        return expected is not None and is_right
 
 
 def _form(wrong: str = "") -> Response:

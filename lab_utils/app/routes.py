@@ -3,7 +3,6 @@ checked. The requests themselves were checked by `lab_utils.middleware` before."
 
 import json
 import re
-import time
 from collections import deque
 from typing import Annotated, Any, Literal
 
@@ -15,20 +14,14 @@ from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from lab_utils.app.admission import BusyError
-from lab_utils.app.cache import cache_folder
+from lab_utils.app.cache import cache_bytes, cache_folder
 from lab_utils.app.events import Events, InternalError, ReaderAwayError
-from lab_utils.app.limits import (
-    CACHE_CHECK_SECONDS,
-    CACHE_SECONDS,
-    LEAST_UPLOAD_BYTES,
-    MAX_CACHE_BYTES,
-)
+from lab_utils.app.limits import CACHE_CHECK_SECONDS, MAX_CACHE_BYTES
 from lab_utils.app.pictures import check_payload, check_texts
-from lab_utils.middleware import RETRY_SECONDS, json_refusal
-from lab_utils.service.schema import encode_reading
+from lab_utils.middleware import RETRY_SECONDS, again, json_refusal
 from text_recognizer.errors import ImageTooLargeError, RecognizerError
 
-ENDPOINTS = ("predict", "predict_base64", "read_base64")
+ENDPOINTS = ("predict", "predict_base64")
 
 FORM = 'Send JSON of the form {"data": [IMAGE]} with the header Content-Type: application/json.'
 
@@ -109,15 +102,12 @@ def add_one_step_calls(app: FastAPI, events: Events, inputs: Inputs) -> None:
     read = {
         "predict": events.reading_of_image,
         "predict_base64": events.reading_of_base64,
-        "read_base64": events.reading_of_base64,
     }
 
     async def call(request: Request, endpoint: str) -> dict:
         (value,) = data_in(await request.body(), inputs, endpoint)
         reading = await read[endpoint](value)
-        whole = endpoint == "read_base64"
-        answer = encode_reading(reading, lines=True) if whole else reading.text
-        return {"data": [answer]} | ({"note": reading.note} if reading.note else {})
+        return {"data": [reading.text]} | ({"note": reading.note} if reading.note else {})
 
     async def refused(_: Request, error: RecognizerError) -> Response:
         return json_refusal(_STATUSES.get(type(error), 422), str(error))
@@ -132,7 +122,6 @@ class GradioRoutes:
 
     def __init__(self, app: ASGIApp, inputs: Inputs) -> None:
         self._app, self._inputs = app, inputs
-        self._uploads = RecentBytes(MAX_CACHE_BYTES, CACHE_SECONDS + CACHE_CHECK_SECONDS)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -143,13 +132,13 @@ class GradioRoutes:
             request = Request(scope, receive)
             body = await request.body()
             refusal = self._refused_body(request, body)
-            receive = _with_body(body, receive)
+            receive = again(deque([{"type": "http.request", "body": body}]), receive)
         await (refusal or self._app)(scope, receive, _with_headers(send))
 
     def _refused_body(self, request: Request, body: bytes) -> Response | None:
         path = request.scope["path"]
         if _UPLOAD.fullmatch(path):
-            return self._refused_upload(request.headers.get("content-type", ""), body)
+            return _refused_upload(request.headers.get("content-type", ""), body)
         if _MCP.fullmatch(path):
             return _refused_tools(body)
         if not _WITH_DATA.fullmatch(path):
@@ -161,34 +150,6 @@ class GradioRoutes:
             return json_refusal(422, str(error))
         return None
 
-    def _refused_upload(self, content_type: str, body: bytes) -> Response | None:
-        found = _BOUNDARY.fullmatch(content_type)
-        # A boundary is not in what it separates: one file has it before and after.
-        if found is None or body.count(b"--" + found[1].encode()) != 2:
-            return json_refusal(422, "Upload one file with each request, as multipart/form-data.")
-        if not self._uploads.add(max(len(body), LEAST_UPLOAD_BYTES)):
-            later = {"retry-after": str(CACHE_CHECK_SECONDS)}
-            return json_refusal(503, "The app holds too many pictures; try again later.", later)
-        return None
-
-
-class RecentBytes:
-    """Counts what came within some time, which is at least what is still on the disk."""
-
-    def __init__(self, most: int, seconds: float) -> None:
-        self._most, self._seconds = most, seconds
-        self._came: deque[tuple[float, int]] = deque()
-
-    def add(self, count: int) -> bool:
-        """Counts some bytes; False, and not counted, where there would be too many."""
-        now = time.monotonic()
-        while self._came and self._came[0][0] < now - self._seconds:
-            self._came.popleft()
-        if sum(came for _, came in self._came) + count > self._most:
-            return False
-        self._came.append((now, count))
-        return True
-
 
 def _closed(path: str) -> Response | None:
     call = _CALL.fullmatch(path)
@@ -197,6 +158,17 @@ def _closed(path: str) -> Response | None:
     known = " and ".join(f"/{name}" for name in ENDPOINTS)
     there_are = f"There is no such endpoint; there are {known}."
     return json_refusal(404, there_are if call else "There is nothing here.")
+
+
+def _refused_upload(content_type: str, body: bytes) -> Response | None:
+    found = _BOUNDARY.fullmatch(content_type)
+    # A boundary is not in what it separates: one file has it before and after.
+    if found is None or body.count(b"--" + found[1].encode()) != 2:
+        return json_refusal(422, "Upload one file with each request, as multipart/form-data.")
+    if cache_bytes() + len(body) > MAX_CACHE_BYTES:
+        later = {"retry-after": str(CACHE_CHECK_SECONDS)}
+        return json_refusal(503, "The app holds too many pictures; try again later.", later)
+    return None
 
 
 def _refused_tools(body: bytes) -> Response | None:
@@ -215,16 +187,6 @@ def _refused_tools(body: bytes) -> Response | None:
         result = {"isError": True, "content": [{"type": "text", "text": str(error)}]}
         return JSONResponse({"jsonrpc": "2.0", "id": message.get("id"), "result": result})
     return None
-
-
-def _with_body(body: bytes, receive: Receive) -> Receive:
-    """Gives the body that was read once more, and then what else comes."""
-    messages = [{"type": "http.request", "body": body, "more_body": False}]
-
-    async def give() -> Message:
-        return messages.pop() if messages else await receive()
-
-    return give
 
 
 def _with_headers(send: Send) -> Send:

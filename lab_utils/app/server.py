@@ -7,7 +7,7 @@ import os
 import secrets
 import sys
 import threading
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -111,7 +111,7 @@ class Frontend:
         server_name: str = LOOPBACK,
         server_port: int | None = None,
         share: bool = False,
-        auth: tuple[str, str] | Sequence[tuple[str, str]] | None = None,
+        auth: tuple[str, str] | None = None,
         hosts: Collection[str] | None = None,
         mcp_server: bool = False,
         inline: bool = True,
@@ -127,7 +127,7 @@ class Frontend:
         Args:
             server_port: 0 takes a free one, and None DEFAULT_PORT, or a free one where that is
                 taken.
-            auth: name and password that page and API ask for; or several such pairs.
+            auth: name and password that page and API ask for.
             hosts: names under which browsers reach the app, besides localhost and addresses in
                 numbers; "*" for any. None: any where a tunnel or a hosted notebook's proxy chooses
                 the name (`share=True`, Colab, ...) or another address than this machine's own is
@@ -224,8 +224,7 @@ class Frontend:
             allowed_paths=[str(SAMPLE_PAGES)],
         )
         served = RequestLimits(GradioRoutes(app, inputs), most_bytes=MAX_REQUEST_BYTES, hosts=hosts)
-        users = dict([auth] if isinstance(auth[0], str) else auth) if auth else {}
-        return LoginFirst(served, users, hosts) if users else served
+        return LoginFirst(served, auth, hosts) if auth else served
 
     def _shared(self) -> str:
         from gradio import networking

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lab_utils.app.limits import QUEUE_SIZE
+from lab_utils.commands.options import Model
 
 if TYPE_CHECKING:
     from lab_utils.predictors import Predictor
@@ -28,9 +28,7 @@ def app(
     model_url: Annotated[
         str | None, typer.Option(help="Read with the model service at this address.")
     ] = None,
-    model: Annotated[
-        Path | None, typer.Option(help="TorchScript file; else the packaged weights.")
-    ] = None,
+    model: Model = None,
     auth: Annotated[
         str | None,
         typer.Option(
@@ -42,7 +40,7 @@ def app(
     ] = None,
     queue_size: Annotated[
         int, typer.Option(min=0, help="Pages that may wait; further ones are refused.")
-    ] = QUEUE_SIZE,
+    ] = 16,
     feedback: Annotated[
         Path | None, typer.Option(help="Folder for users' corrections; else .lab/feedback.")
     ] = None,

@@ -1,39 +1,20 @@
 """`lab demo`: the model service, the app and a public link with one command."""
 
-from enum import StrEnum
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from lab_utils.commands.options import Model
 from lab_utils.commands.tunnel import Auth, Domain, RemotePort, Ssh, SshConfig, say, show_link
 
 
-class Way(StrEnum):
-    """How the public link is made."""
-
-    NGROK = "ngrok"
-    SSH = "ssh"
-    NONE = "none"
-
-
 def demo(
-    tunnel: Annotated[
-        Way | None,
-        typer.Option(help="How to make the link. Default: ngrok if NGROK_AUTHTOKEN is set."),
-    ] = None,
     auth: Auth = "made",
     domain: Domain = None,
     ssh: Ssh = None,
     remote_port: RemotePort = 8080,
     ssh_config: SshConfig = None,
-    model: Annotated[
-        Path | None, typer.Option(help="TorchScript file. Default: the one in LAB_MODEL.")
-    ] = None,
-    version: Annotated[
-        str | None,
-        typer.Option(help="ALIAS, v3 or NAME:ALIAS of a staged model. Default: production."),
-    ] = None,
+    model: Model = None,
     workers: Annotated[
         int, typer.Option(min=1, max=64, help="Functions that read at the same time.")
     ] = 1,
@@ -41,23 +22,19 @@ def demo(
         int | None,
         typer.Option(min=0, max=65535, help="The app's. Default: 7860, or a free one."),
     ] = None,
-    service_port: Annotated[
-        int | None,
-        typer.Option(min=0, max=65535, help="The service's. Default: 9000, or a free one."),
-    ] = None,
 ) -> None:
     """Start a demo: the model in a service, the app in front of it, and one link.
 
-    Serves the staged model with the alias production if the tracker has one, else the model that
-    `lab read` uses, in AWS's Lambda emulator (in this process if there is no emulator). Reads a
-    page with it, starts the app, opens the tunnel, and prints the link, in a terminal also as a QR
-    code. Without a token or a host, the link works only on this machine, and asks for a password
-    only if LAB_TUNNEL_AUTH sets one. A part that dies is restarted if that can help; otherwise the
-    demo ends with one line. Ctrl-C ends all of it.
+    Serves the model that `lab read` uses (`lab fetch production` brings a staged one), in AWS's
+    Lambda emulator (in this process if there is no emulator). Reads a page with it, starts the app,
+    opens the tunnel, and prints the link, in a terminal also as a QR code. Without a token in
+    NGROK_AUTHTOKEN or a host, the link works only on this machine, and asks for a password only if
+    LAB_TUNNEL_AUTH sets one. A part that dies is restarted if that can help; otherwise the demo
+    ends with one line. Ctrl-C ends all of it.
 
     Example: lab demo
 
-    Example: LAB_TUNNEL_AUTH=ada:secret lab demo --tunnel ngrok --domain example.ngrok.app
+    Example: LAB_TUNNEL_AUTH=ada:secret lab demo --domain example.ngrok.app
 
     Example: lab demo --ssh ada@example.org --workers 2
     """
@@ -66,11 +43,8 @@ def demo(
 
     settings = Settings(
         link=LinkSettings(auth, domain, ssh, remote_port, ssh_config),
-        way=tunnel,
         model=model,
-        version=version,
         port=port,
-        service_port=service_port,
         workers=workers,
     )
     run_demo(settings, lambda url, link: show_link(url, link, "it all"), say)

@@ -1,15 +1,9 @@
 """`lab doctor`: what the lab needs, and whether this machine has it."""
 
-import dataclasses
-import json
-from typing import Annotated
-
 import typer
 
 
-def doctor(
-    as_json: Annotated[bool, typer.Option("--json", help="As JSON: ok, and the findings.")] = False,
-) -> None:
+def doctor() -> None:
     """Check this machine, and say what to do if something is missing.
 
     Prints one line for each check: ok; note, for what is optional or will be created; fix, for what
@@ -19,15 +13,10 @@ def doctor(
 
     If `lab` itself does not start, run `python -m lab_utils.doctor`.
 
-    Example: lab doctor --json
+    Example: lab doctor
     """
     from lab_utils.doctor import examine, exit_code, report
 
     findings = examine()
-    code = exit_code(findings)
-    if as_json:
-        found = [dataclasses.asdict(one) for one in findings]
-        print(json.dumps({"ok": code == 0, "findings": found}, indent=2))
-    else:
-        print(report(findings))
-    raise typer.Exit(code)
+    print(report(findings))
+    raise typer.Exit(exit_code(findings))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from lab_utils.tunnel import LinkSettings, Tunnel
+    from lab_utils.tunnel import Tunnel
 
 # The options of a link, which `lab demo` has as well.
 Auth = Annotated[
@@ -63,7 +63,7 @@ def tunnel(
     with open_link(port, settings, any_program=any_program, say=say) as link:
         show_link(link.url, link, "it")
         if ssh is not None and not link.answers():
-            say(_no_answer(settings))
+            say("The link does not answer yet; see lab_utils/tunnel/README.md for the host's part.")
         link.wait()
 
 
@@ -84,15 +84,3 @@ def show_link(url: str, link: "Tunnel | None", ended: str) -> None:
 def say(line: str) -> None:
     """Prints at once what is going on, apart from the command's result."""
     print(line, file=sys.stderr, flush=True)
-
-
-def _no_answer(settings: "LinkSettings") -> str:
-    if settings.domain:
-        return (
-            "The link does not answer yet: the host's proxy has to pass "
-            f"https://{settings.domain} on to its 127.0.0.1:{settings.remote_port}."
-        )
-    return (
-        "The link does not answer from here: the host's sshd needs `GatewayPorts clientspecified`, "
-        f"and its firewall has to let port {settings.remote_port} in."
-    )

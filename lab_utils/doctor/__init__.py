@@ -9,43 +9,32 @@ library, since missing packages are one of the things that it reports:
 from collections.abc import Callable, Iterable
 from functools import partial
 
-from lab_utils.doctor import files, machine, packages, programs, settings, tracker
+from lab_utils.doctor import machine, settings, software
 from lab_utils.doctor.finding import Finding, fix, note
 from lab_utils.doctor.probe import ask_torch
 
 LOOKS = {
-    "weights": files.check_weights,
-    "fonts": files.check_fonts,
-    "tracker": tracker.check_tracker,
+    "weights": software.check_weights,
+    "tracker": settings.check_tracker,
     "wandb": settings.check_wandb,
     "threads": settings.check_threads,
     "proxies": settings.check_proxies,
     "folder": machine.check_folder,
     "disk": machine.check_disk,
     "memory": machine.check_memory,
-    "ports": machine.check_ports,
-    "emulator": files.check_emulator,
-    "ngrok": programs.check_ngrok,
-    "token": programs.check_token,
-    "ssh": programs.check_ssh,
-    "browser": programs.check_browser,
-    "npm": programs.check_npm,
-    "handwriting": files.check_handwriting,
-    "home": machine.check_home,
 }
 """By name, in the order of the report; the looks that wait for PyTorch come before these."""
 
 
 def examine() -> list[Finding]:
     """Looks at everything, in about the time that PyTorch takes to start. Raises nothing."""
-    path = files.model_path()
+    path = software.model_path()
     told = ask_torch(path if path.is_file() else None)
     looks = {
-        "python": packages.check_python,
-        "packages": packages.check_packages,
-        "torch": partial(files.check_torch, told),
-        "gpu": partial(machine.check_gpu, told),
-        "model": partial(files.check_model, told),
+        "python": software.check_python,
+        "packages": software.check_packages,
+        "torch": partial(software.check_torch, told),
+        "model": partial(software.check_model, told),
         **LOOKS,
     }
     return [finding for name, look in looks.items() for finding in _look(name, look)]

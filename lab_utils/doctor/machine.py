@@ -1,4 +1,4 @@
-"""The machine: memory, disk, the folder that is written to, ports, the GPU, the home folder."""
+"""The machine: memory, disk, and the folder that is written to."""
 
 import os
 import shutil
@@ -6,8 +6,6 @@ from contextlib import suppress
 from pathlib import Path
 
 from lab_utils.doctor.finding import Finding, fix, note, ok
-from lab_utils.doctor.probe import Told
-from lab_utils.net import listening_socket
 from text_recognizer.places import lab_folder
 
 GIB = 2**30
@@ -16,16 +14,7 @@ LEAST_MEMORY, ENOUGH_MEMORY = 1.0, 3.0
 LEAST_DISK, ENOUGH_DISK = 0.5, 5.0
 """GiB: for what `lab run` writes, and for caches, a training and an image."""
 
-PORTS = {
-    7860: "lab app",
-    8080: "lab wandb-server",
-    9000: "lab service lambda",
-    9100: "lab service ray",
-}
-"""The default ports of commands: a test compares them with the commands' own."""
-
 _CGROUP = Path("/sys/fs/cgroup")
-_HOME = (".config/wandb", ".cache/wandb", ".local/share/wandb", ".config/ngrok", ".ngrok2")
 
 
 def check_memory() -> Finding:
@@ -79,54 +68,8 @@ def check_disk() -> Finding:
     return ok("disk", found)
 
 
-def check_ports() -> list[Finding]:
-    """The default ports of commands; one that is taken comes with another way."""
-    taken = [port for port in PORTS if not _is_free(port)]
-    if not taken:
-        return [ok("ports", f"{', '.join(map(str, PORTS))} are free")]
-    return [
-        note("ports", f"{port}, the port of `{PORTS[port]}`, is taken", f"{PORTS[port]} --port 0")
-        for port in taken
-    ]
-
-
-def check_gpu(told: Told) -> Finding:
-    """A GPU that PyTorch can use."""
-    if told.gpus:
-        return ok("gpu", f"{', '.join(told.gpus)} (CUDA {told.cuda})")
-    driver = shutil.which("nvidia-smi") is not None or Path("/dev/nvidiactl").exists()
-    if driver and told.torch and told.cuda is None:
-        found = f"there may be one, but PyTorch {told.torch} is built for CPUs"
-        return note("gpu", found, "install PyTorch's CUDA build to use it")
-    if driver and told.torch:
-        return note(
-            "gpu", "a driver is installed, but PyTorch finds no GPU", "look at `nvidia-smi`"
-        )
-    return ok("gpu", "none: everything runs on the CPU")
-
-
-def check_home() -> Finding:
-    """What wandb and ngrok leave in the home folder if they run outside the lab."""
-    there = [f"~/{name}" for name in _HOME if (Path.home() / name).exists()]
-    if there:
-        return note(
-            "home",
-            f"{', '.join(there)}: from another program; the lab writes nothing there",
-            f"keep it, or see what it is: ls -A {there[0]}",
-        )
-    return ok("home", "wandb and ngrok have left nothing in the home folder")
-
-
 def _existing(path: Path) -> Path:
     """The path, or the first of the folders around it that is there."""
     while not path.exists() and path != path.parent:
         path = path.parent
     return path
-
-
-def _is_free(port: int) -> bool:
-    try:
-        listening_socket(port).close()
-        return True
-    except OSError:
-        return False

@@ -1,4 +1,4 @@
-"""What only PyTorch can answer: does it start, does the model load, is there a GPU.
+"""What only PyTorch can answer: does it start, and does the model load.
 
 A separate process, so that a PyTorch that crashes or hangs is found too.
 """
@@ -7,7 +7,7 @@ import json
 import os
 import subprocess
 import sys
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from text_recognizer.places import project_folder
@@ -22,8 +22,7 @@ try:
     import torch
     told["torch"] = torch.__version__
     told["cuda"] = torch.version.cuda
-    if torch.cuda.is_available():
-        told["gpus"] = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
+    told["gpu"] = torch.cuda.get_device_name() if torch.cuda.is_available() else None
     if len(sys.argv) > 1:
         from text_recognizer.errors import RecognizerError
         from text_recognizer.paragraph_text_recognizer import ParagraphTextRecognizer
@@ -45,7 +44,8 @@ class Told:
     """PyTorch's version."""
     cuda: str | None = None
     """The version of CUDA that PyTorch was built for; None for a CPU build."""
-    gpus: list[str] = field(default_factory=list)
+    gpu: str | None = None
+    """The first GPU that PyTorch can use."""
     model: str | None = None
     """Why the model did not load."""
     error: str | None = None

@@ -24,9 +24,6 @@ Not everything that is installed: Colab's packages don't quite fit each other, a
 pins that disagree.
 """
 
-BOUNDED = ("fastapi", "gradio", "wandb")
-"""Installed in no newer version than the one in constraints.txt."""
-
 
 class Package(NamedTuple):
     """A package that the project asks for, and what is installed of it."""
@@ -104,23 +101,13 @@ def _refuse_moves(missing: list[Package]) -> None:
             f"The lab needs {_listed(fixed)}: choose a newer version under Runtime > Change "
             "runtime type, and run this cell again."
         )
-    imported = [gap.line for gap in missing if gap.installed and _is_imported(gap)]
-    if imported:
-        arguments = " ".join(f"'{requirement}'" for requirement in imported)
+    old = [gap.line for gap in missing if gap.installed]
+    if old:  # the session may have imported them
+        arguments = " ".join(f"'{requirement}'" for requirement in old)
         raise SetupError(
-            f"This session has imported packages that are too old: run `%pip install {arguments}` "
-            "in a separate cell, then Runtime > Restart session, and run this cell again."
+            f"This session has packages that are too old: run `%pip install {arguments}` in a "
+            "separate cell, then Runtime > Restart session, and run this cell again."
         )
-
-
-def _is_imported(gap: Package) -> bool:
-    from packaging.utils import canonicalize_name
-
-    wanted = canonicalize_name(gap.name)
-    return any(
-        module in sys.modules and wanted in map(canonicalize_name, owners)
-        for module, owners in metadata.packages_distributions().items()
-    )
 
 
 def _pins() -> list[str]:
@@ -129,9 +116,9 @@ def _pins() -> list[str]:
 
 
 def _bounds(root: Path, names: list[str]) -> list[str]:
-    """Of the packages to install, the newest tested versions of those that change often."""
+    """Of the packages to install, the newest versions that were tested."""
     tested = re.findall(r"(?m)^([\w-]+)==(\S+)", (root / "constraints.txt").read_text())
-    return [f"{one}<={version}" for one, version in tested if one in BOUNDED and one in names]
+    return [f"{one}<={version}" for one, version in tested if one in names]
 
 
 def _pip(*arguments: str) -> None:

@@ -11,11 +11,6 @@ class SetupError(RecognizerError):
     """A notebook can't run here, and the message says what to do."""
 
 
-def name() -> str:
-    """The name under which pip knows the project."""
-    return _table()["name"]
-
-
 def address() -> str:
     """The address of the repository, without an ending: https://github.com/OWNER/REPOSITORY."""
     return _table()["urls"]["Repository"].rstrip("/")

@@ -20,7 +20,7 @@ from pathlib import Path
 from lab_utils.net import LOOPBACK
 from lab_utils.tunnel.errors import OTHER_WAYS, TunnelDownError, TunnelError
 from lab_utils.tunnel.program import ProgramWay
-from lab_utils.tunnel.token import TOKEN_PAGE, VARIABLE
+from lab_utils.tunnel.token import VARIABLE
 from text_recognizer.files import replacing
 from text_recognizer.places import lab_folder
 
@@ -41,32 +41,8 @@ installer.install_ngrok(sys.argv[1], timeout=float(sys.argv[2]))
 """
 
 _CODE = re.compile(r"ERR_NGROK_(\d+)")
-_REFUSALS: list[tuple[set[int] | range, type[TunnelError], str]] = [
-    # https://ngrok.com/docs/errors: codes, the error, and its sentence
-    (
-        {105, 106, 107, 4018},
-        TunnelError,
-        "ngrok does not accept this token: it is wrong, reset or revoked ({code}); copy yours from "
-        f"{TOKEN_PAGE}.",
-    ),
-    (
-        {108, 334},
-        TunnelDownError,
-        "Another tunnel of this ngrok account is open ({code}), and its plan allows only one; "
-        "close that one first.",
-    ),
-    (
-        range(307, 332),  # every code of a domain that can't be bound
-        TunnelError,
-        "{domain} is not a domain of this ngrok account ({code}); reserve it on ngrok's "
-        "dashboard, or leave --domain out.",
-    ),
-    (
-        range(100_000),
-        TunnelError,
-        "ngrok refused the tunnel: {said} ({code}).",
-    ),
-]
+_TAKEN = {"108", "334"}
+"""Another tunnel is open: https://ngrok.com/docs/errors has all codes."""
 
 
 class Ngrok(ProgramWay):
@@ -115,11 +91,10 @@ class Ngrok(ProgramWay):
         said = logged or failed.get("error") or "no answer"
         said = " ".join(said.replace("\\r", " ").replace("\\n", " ").split())
         said = said.replace(self._token, "(the token)")
-        code, said = _CODE.search(said), said[:160]
+        code, said = _CODE.search(said), said[:300]
         if code:
-            error, sentence = next((e, s) for codes, e, s in _REFUSALS if int(code[1]) in codes)
-            domain = self._domain or "The address"
-            return error(sentence.format(code=code[0], domain=domain, said=said))
+            error = TunnelDownError if code[1] in _TAKEN else TunnelError
+            return error(f"ngrok refused the tunnel: {said} (https://ngrok.com/docs/errors).")
         if failed.get("status"):
             return TunnelError(f"ngrok's agent {agent} refused the tunnel: {said}")
         what = "reach its servers" if logged else "start"

@@ -35,6 +35,9 @@ _OPTIONS = (
 )
 _FORWARDED = "remote forward success"
 _NOT_FORWARDED = re.compile(r"remote port forwarding failed|remote forward failure", re.IGNORECASE)
+_NOT_LET_IN = re.compile(
+    "Host key verification failed|Permission denied|Too many authentication failures"
+)
 
 
 class Ssh(ProgramWay):
@@ -119,15 +122,10 @@ class Ssh(ProgramWay):
                 f"Port {self._remote_port} of {host} is taken, or its sshd doesn't allow you to "
                 "forward it; give another --remote-port, or see AllowTcpForwarding there."
             )
-        if "Host key verification failed" in said:
+        if _NOT_LET_IN.search(said):
             return TunnelError(
-                f"ssh does not know {host}'s key, or the host sent another one; connect once with "
-                f"`ssh ssh://{destination}` and compare its fingerprint."
-            )
-        if "Permission denied" in said or "Too many authentication failures" in said:
-            return TunnelError(
-                f"{host} does not let you in without a password; set up a key with ssh-copy-id, or "
-                "add it to the agent with ssh-add."
+                f"ssh can't log in to {host} ({_last(said)}): first connect once by hand with "
+                f"`ssh ssh://{destination}`, and set up a key, so that it asks for nothing."
             )
         return TunnelDownError(f"ssh did not reach {destination} ({_last(said) or 'no answer'}).")
 

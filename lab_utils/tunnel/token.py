@@ -31,11 +31,6 @@ def find_token() -> str:
         raise TunnelError(
             f"ngrok needs a token: put the one from {TOKEN_PAGE} into {VARIABLE}; {OTHER_WAYS}"
         )
-    if not is_token(token):
+    if not (token.isascii() and token.isprintable() and " " not in token):
         raise TunnelError(f"{VARIABLE} does not hold a token; copy yours from {TOKEN_PAGE}.")
     return token
-
-
-def is_token(text: str) -> bool:
-    """Whether a text could be a token."""
-    return text.isascii() and text.isprintable() and " " not in text

@@ -1,8 +1,7 @@
-"""A link that stays open: it is opened again when its program dies or the machine has slept, and
-closed with the process at the latest."""
+"""A link that stays open: it is opened again when its program dies, and closed with the process at
+the latest."""
 
 import threading
-import time
 from collections.abc import Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING
@@ -22,12 +21,8 @@ if TYPE_CHECKING:
 LOOK_SECONDS = 0.5
 """How often the tunnel looks whether its program still runs."""
 
-SLEPT_SECONDS = 15.0
-"""A look that comes so much too late means that the machine has slept."""
-
 FIRST_WAIT_SECONDS, LONGEST_WAIT_SECONDS = 1.0, 60.0
 _ANSWER_SECONDS = 5.0
-_ANSWER_ATTEMPTS = 3
 
 
 class Tunnel:
@@ -111,12 +106,9 @@ class Tunnel:
     def _keep_open(self) -> None:
         """Runs in a thread of its own until the tunnel is closed, and then ends all of it."""
         try:
-            looked = time.time()  # unlike a monotonic clock, it goes on while the machine sleeps
             while not self._closing.wait(LOOK_SECONDS):
-                slept, looked = time.time() - looked > SLEPT_SECONDS, time.time()
-                if not self._way.is_running() or (slept and not self._still_answers()):
+                if not self._way.is_running():
                     self._reopen()
-                    looked = time.time()
         except TunnelError as error:
             self._failure = error
             self._closing.set()
@@ -124,13 +116,6 @@ class Tunnel:
             self._way.close()
             self._proxy.stop()
             self._ended.set()
-
-    def _still_answers(self) -> bool:
-        """After a sleep, the network takes a moment to come back."""
-        for _ in range(_ANSWER_ATTEMPTS):
-            if self.answers() or self._closing.wait(FIRST_WAIT_SECONDS):
-                return True
-        return False
 
     def _reopen(self) -> None:
         """Opens the link again, as often as it takes; raises TunnelError if that can't work."""
