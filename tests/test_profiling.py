@@ -18,13 +18,10 @@ from lab_utils.profiling import (
     Profile,
     ProfileError,
     profile_batch_sizes,
-    recorded_profile,
 )
 from lab_utils.profiling.batch_sizes import with_trace
 from lab_utils.profiling.folder import replaced_folder
-from lab_utils.profiling.pages import sample_batch
 from lab_utils.profiling.plots import latency_and_throughput, utilization
-from lab_utils.profiling.profile import quantile
 from lab_utils.profiling.trace import read_trace
 from lab_utils.profiling.trace_operators import top_operators
 from text_recognizer.errors import RecognizerError
@@ -81,9 +78,7 @@ def test_times_are_those_of_the_network_and_figures_follow_from_them(recognizer,
         assert min(batch.seconds) >= 0.01 * batch.batch_size
         assert batch.p50 == statistics.median(batch.seconds) <= batch.p95 <= max(batch.seconds)
         assert batch.pages_per_second == pytest.approx(batch.batch_size / batch.p50)
-        # Each page's user waits for the whole batch.
-        waited = batch.batch_size * batch.p50
-        assert batch.pages_per_user_second == pytest.approx(batch.batch_size / waited)
+        assert batch.pages_per_user_second == pytest.approx(1 / batch.p50)
         assert 0 <= batch.cpu_utilization <= 1
     assert found.pages == "1 page"
 
@@ -95,46 +90,6 @@ def test_sizes_take_turns(recognizer, page):
     assert timed == [1, 2, 1, 2, 1, 2]
 
 
-def test_repeats_follow_a_budget_of_time_and_are_no_fewer_than_three(recognizer, page):
-    slow = recognizer(lambda size, calls: time.sleep(0.02 * size))
-    found = profile_batch_sizes(slow, "cpu", [1, 8], pages=[page], seconds=0.2, traced=False)
-    small, large = (len(batch.seconds) for batch in found.batches)
-    assert 3 <= small <= 10 and large == 3
-    assert not any(batch.operators or batch.traced_seconds for batch in found.batches)
-
-
-def test_p95_of_few_repeats_lies_between_the_slowest_two():
-    values = [0.4, 0.1, 0.2, 0.3]
-    assert quantile(values, 0.95) == pytest.approx(0.385)
-    assert quantile([0.5], 0.95) == 0.5
-    assert quantile([float(n) for n in range(101)], 0.95) == 95.0
-
-
-# The pages
-
-
-def test_sample_batches_are_mixtures_of_about_the_same_cost():
-    items = json.loads((SAMPLE_PAGES / "labels.json").read_text())["items"]
-    shown = [item for item in items if item["split"] == "show"]
-    assert len(shown) == 16
-    average = sum(len(item["text"]) for item in shown) / 16
-    for count in (1, 2, 4, 8, 16):
-        names = {name_of(page) for page in sample_batch(count)}
-        lengths = [len(item["text"]) for item in shown if item["file"] in names]
-        assert len(lengths) == count
-        assert sum(lengths) / count == pytest.approx(average, rel=0.15)
-    first, again = sample_batch(32)[:16], sample_batch(32)[16:]
-    assert [name_of(page) for page in first] == [name_of(page) for page in again]
-
-
-def name_of(loaded) -> str:
-    from text_recognizer.images import load_image
-
-    pixels = loaded.page.tobytes()
-    paths = sorted(SAMPLE_PAGES.glob("show_font_*.jpg"))
-    return next(path.name for path in paths if load_image(path).page.tobytes() == pixels)
-
-
 # What does not fit
 
 
@@ -144,9 +99,8 @@ def name_of(loaded) -> str:
         MemoryError(),
         torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB."),
         RuntimeError("[enforce fail at alloc_cpu.cpp] DefaultCPUAllocator: can't allocate memory"),
-        RuntimeError("The following operation failed: CUDA out of memory."),
     ],
-    ids=["python", "cuda", "cpu", "within TorchScript"],
+    ids=["python", "cuda", "cpu"],
 )
 def test_what_does_not_fit_is_marked_and_the_rest_goes_on(recognizer, page, tmp_path, error):
     small = recognizer(raising(error, least=4))
@@ -159,16 +113,6 @@ def test_what_does_not_fit_is_marked_and_the_rest_goes_on(recognizer, page, tmp_
     assert found.best in found.measured and len(found.measured) == 2
     nothing = recognizer(raising(error, least=1))
     assert profile_batch_sizes(nothing, "cpu", [1, 2], pages=[page]).best is None
-
-
-def test_memory_that_runs_out_while_batches_are_timed_takes_the_size_out(recognizer, page):
-    def act(size, calls):
-        if size == 2 and calls == 5:
-            raise MemoryError
-
-    found = profile_batch_sizes(recognizer(act), "cpu", [1, 2], repeats=4, pages=[page])
-    assert [batch.status for batch in found.batches] == [MEASURED, TOO_LARGE]
-    assert len(found.batches[0].seconds) == 4
 
 
 class Hungry(torch.nn.Module):
@@ -184,19 +128,6 @@ def test_a_real_allocation_that_fails_within_torchscript(recognizer, page, tmp_p
     small.model = torch.jit.load(save_script(Hungry(), tmp_path / "hungry.pt"))
     found = profile_batch_sizes(small, "cpu", [1, 2], repeats=2, pages=[page])
     assert [batch.status for batch in found.batches] == [MEASURED, TOO_LARGE]
-
-
-def test_what_fits_only_without_the_profiler_keeps_its_times(recognizer, page, tmp_path):
-    def act(size, calls):
-        if size == 2 and calls == 6:  # three warm-ups, two repeats, and the trace
-            raise MemoryError
-
-    found = profile_batch_sizes(
-        recognizer(act), "cpu", [1, 2], repeats=2, pages=[page], out=tmp_path / "p"
-    )
-    assert [batch.status for batch in found.batches] == [MEASURED, MEASURED]
-    assert found.batches[0].trace and found.batches[1].trace is None
-    assert not (tmp_path / "p" / "batch_size_02").exists()
 
 
 def test_other_errors_are_no_lack_of_memory(recognizer, page, tmp_path):
@@ -260,7 +191,6 @@ def test_figures_are_those_of_the_trace(saved):
         trace = read_trace(batch.trace)
         assert len(trace.steps) == 1 and not trace.marks
         assert batch.traced_seconds == trace.seconds
-        assert 0 < batch.cpu_seconds <= batch.traced_seconds
         assert batch.memory_bytes > 0
         operators = top_operators(trace, None)
         assert batch.operators == operators[:10]
@@ -286,38 +216,24 @@ def with_batch(document: dict, **changes) -> dict:
         lambda d: "",
         lambda d: json.dumps(d)[:-20],
         lambda d: "[" * 100_000,
-        lambda d: "\ud800",
         lambda d: dict(d, format="lab-profile/2"),
         lambda d: dict(d, batches=[]),
         lambda d: dict(d, batches=d["batches"][::-1]),
-        lambda d: dict(d, batches=[d["batches"][0]] * 2),
-        lambda d: dict(d, device="cpu"),
         lambda d: with_batch(d, batch_size=0),
-        lambda d: with_batch(d, status="fine"),
         lambda d: with_batch(d, status=TOO_LARGE),
-        lambda d: with_batch(d, seconds=[]),
         lambda d: with_batch(d, seconds=["1"]),
         lambda d: with_batch(d, seconds=[float("nan")]),
-        lambda d: with_batch(d, memory_bytes=-1),
         lambda d: with_batch(d, operators=[{}]),
-        lambda d: with_batch(d, trace="../../../etc/passwd"),
-        lambda d: with_batch(d, trace="/etc/passwd"),
     ],
 )
 def test_other_files_are_refused_with_one_sentence(saved, tmp_path, change):
     document = json.loads((saved[1] / "profile.json").read_text())
     content = change(document)
     text = content if isinstance(content, str) else json.dumps(content)
-    (tmp_path / "profile.json").write_bytes(text.encode("utf-8", "surrogatepass"))
+    (tmp_path / "profile.json").write_text(text)
     with pytest.raises(ProfileError) as refusal:
         Profile.load(tmp_path)
     assert "lab profile" in str(refusal.value) and "\n" not in str(refusal.value)
-
-
-def test_a_profile_that_is_not_there(tmp_path):
-    with pytest.raises(ProfileError, match="There is no profile at"):
-        Profile.load(tmp_path)
-    assert recorded_profile("a device that nobody has") is None
 
 
 def test_a_failed_run_leaves_the_last_profile_as_it_was(tmp_path):
@@ -336,22 +252,16 @@ def test_a_failed_run_leaves_the_last_profile_as_it_was(tmp_path):
 
 def test_a_folder_with_anything_else_is_never_replaced(tmp_path):
     out = tmp_path / "p"
-    (out / "batch_size_01").mkdir(parents=True)
-    (out / "profile.json").touch()
-    (out / "batch_size_01" / "notes.txt").write_text("mine")
-    with pytest.raises(ProfileError, match="batch_size_01"), replaced_folder(out):
+    notes = out / "batch_size_01" / "notes.txt"
+    notes.parent.mkdir(parents=True)
+    notes.write_text("mine")
+    with pytest.raises(ProfileError, match=r"batch_size_01/notes\.txt"), replaced_folder(out):
         pass
-    (out / "batch_size_01" / "notes.txt").rename(out / "notes.txt")
-    with pytest.raises(ProfileError, match="notes.txt"), replaced_folder(out):
+    with pytest.raises(ProfileError, match="is a file"), replaced_folder(notes):
         pass
-    assert (out / "notes.txt").read_text() == "mine"
-    with pytest.raises(ProfileError, match="is a file"), replaced_folder(out / "notes.txt"):
+    with pytest.raises(ProfileError, match="cannot be written"), replaced_folder(notes / "below"):
         pass
-    with (
-        pytest.raises(ProfileError, match="cannot be written"),
-        replaced_folder(out / "notes.txt" / "below"),
-    ):
-        pass
+    assert notes.read_text() == "mine"
 
 
 # The real thing
@@ -417,11 +327,10 @@ def made(kind: str, sizes, **figures) -> Profile:
     return Profile({"kind": kind, "name": f"a {kind}"}, {}, "2026-01-01", "c", None, "p", batches)
 
 
-def test_plots_tell_series_apart_without_colours():
+def test_plots_tell_series_apart_without_colours_and_name_what_does_not_fit():
     gpu = made("cuda", [1, 2], gpu_utilization=0.5, sm_efficiency=0.25, achieved_occupancy=0.1)
     for figure in (latency_and_throughput(gpu), utilization(gpu), utilization(made("cpu", [1]))):
         for axes in figure.axes:
-            assert axes.get_xlabel() and axes.get_ylabel()
             lines = [line for line in axes.lines if line.get_marker() in MARKERS]
             looks = {
                 (line.get_marker(), line.get_linestyle(), line.get_markerfacecolor())
@@ -430,16 +339,11 @@ def test_plots_tell_series_apart_without_colours():
             assert len(looks) == len(lines) > 0
     shown = utilization(gpu).axes[0].lines
     assert [list(line.get_ydata()) for line in shown] == [[50, 50], [25, 25], [10, 10]]
-
-
-def test_plots_name_what_does_not_fit_and_refuse_nothing_at_all():
-    cpu = made("cpu", [1, 2])
-    large = dataclasses.replace(cpu, batches=[*cpu.batches, BatchFigures(64, TOO_LARGE)])
-    assert "64 pages" in latency_and_throughput(large).get_supxlabel()
-    nothing = dataclasses.replace(cpu, batches=[BatchFigures(64, TOO_LARGE)])
-    for draw in (latency_and_throughput, utilization):
-        with pytest.raises(ProfileError):
-            draw(nothing)
+    large = BatchFigures(64, TOO_LARGE)
+    both = dataclasses.replace(gpu, batches=[*gpu.batches, large])
+    assert "64 pages" in latency_and_throughput(both).get_supxlabel()
+    with pytest.raises(ProfileError):
+        utilization(dataclasses.replace(gpu, batches=[large]))
 
 
 def test_the_table_shows_what_the_device_has():
@@ -448,8 +352,6 @@ def test_the_table_shows_what_the_device_has():
     cpu = made("cpu", [1, 16])
     cpu = dataclasses.replace(cpu, batches=[*cpu.batches, BatchFigures(64, TOO_LARGE)])
     lines = as_text(figures_table(cpu)).splitlines()
-    assert lines[0].split("  ")[0] == "pages" and "GPU" not in lines[0]
+    assert "GPU" not in lines[0] and TOO_LARGE in lines[3]
     assert lines[2].split() == ["16", "1,680", "1,752", "9.52", "0.60", "90", "%"]
-    assert lines[3] == f"64     {TOO_LARGE}"
-    gpu = made("cuda", [1], gpu_utilization=0.5, sm_efficiency=0.25, achieved_occupancy=0.1)
-    assert "50 %" in as_text(figures_table(gpu))
+    assert "50 %" in as_text(figures_table(made("cuda", [1], gpu_utilization=0.5)))

@@ -18,9 +18,8 @@ NO_OPERATOR = "(between operators)"
 
 @dataclass(frozen=True)
 class Gap:
-    """A time within the window in which a GPU did nothing, in µs."""
+    """A time within the window in which the GPU did nothing, in µs."""
 
-    device: int
     start: float
     end: float
     during: dict[str, float]
@@ -32,24 +31,23 @@ class Gap:
 
 
 def idle_gaps(trace: Trace) -> list[Gap]:
-    """The gaps of each GPU that did anything, in order; the first may begin with the window.
+    """The gaps between the GPU's work, in order; the first may begin with the window, and the last
+    end with it. None for a trace without a GPU.
 
-    A gap counts from the end of a kernel, copy or fill to the next one's start, on any stream. The
-    operators are those of the thread that launched most of the GPU's work.
+    A gap counts from the end of a kernel, copy or fill to the next one's start, on any stream.
     """
-    gaps: list[Gap] = []
-    for device in sorted({work.device for work in trace.work}):
-        stretches = launching_stretches(trace, device)
-        now = 0.0
-        for start, end in [*busy(trace, device), (trace.duration, trace.duration)]:
-            if start > now:
-                gaps.append(Gap(device, now, start, _during(stretches, now, start)))
-            now = end
+    if not trace.work:
+        return []
+    gaps, now, stretches = [], 0.0, launching_stretches(trace)
+    for start, end in [*busy(trace.work, trace), (trace.duration, trace.duration)]:
+        if start > now:
+            gaps.append(Gap(now, start, _during(stretches, now, start)))
+        now = end
     return gaps
 
 
 def waiting_operators(trace: Trace, count: int | None = 10) -> dict[str, float]:
-    """s that a GPU was idle while this operator ran, the longest first; None: all operators."""
+    """s that the GPU was idle while this operator ran, the longest first; None: all operators."""
     seconds = Counter[str]()
     for gap in idle_gaps(trace):
         for name, time in gap.during.items():
