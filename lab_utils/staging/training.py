@@ -18,7 +18,7 @@ from lab_utils.staging.names import (
     PROJECT,
     TRAIN_JOB,
 )
-from lab_utils.staging.tracker import Tracker, named_aliases, sdk, versioned
+from lab_utils.staging.tracker import Tracker, named_aliases, sdk
 from text_recognizer.files import sha256
 
 if TYPE_CHECKING:
@@ -48,8 +48,6 @@ class TrainedCheckpoint:
     step: int
     """Optimizer steps up to the checkpoint."""
     bytes: int
-    is_new: bool
-    """False where an earlier version has the very same bytes: then that is the one named here."""
 
     @property
     def is_best(self) -> bool:
@@ -126,21 +124,19 @@ def train(
             **origin,
         }
         artifact = log_file(run, CHECKPOINT, CHECKPOINT_TYPE, tuned.checkpoint, metadata)
-        run.summary.update({"score": tuned.cer, "checkpoint": versioned(artifact)})
+        run.summary.update({"score": tuned.cer, "checkpoint": artifact.source_name})
         size = tuned.checkpoint.stat().st_size
     with sdk(tracker.connection.url):
         mark_best(tracker)
-        logged = tracker.artifact(versioned(artifact), CHECKPOINT_TYPE)
-        is_new = is_by(run, logged)
+        logged = tracker.artifact(artifact.source_name, CHECKPOINT_TYPE)
     return TrainedCheckpoint(
-        name=versioned(logged),
+        name=logged.source_name,
         aliases=named_aliases(logged),
         run_id=run.id,
         cer=tuned.cer,
         cer_before=tuned.cer_before,
         step=tuned.step,
         bytes=size,
-        is_new=is_new,
     )
 
 
@@ -204,12 +200,6 @@ def log_file(run: Any, name: str, type: str, path: Path, metadata: dict[str, Any
     # The file stays where it is until the upload ends: no copy is needed, and none is cached.
     artifact.add_file(str(path), name=path.name, skip_cache=True, policy="immutable")
     return run.log_artifact(artifact).wait()
-
-
-def is_by(run: "Run", artifact: "Artifact") -> bool:
-    """Whether a run made a version; the very same bytes may have been logged before it."""
-    maker = artifact.logged_by()
-    return maker is not None and maker.id == run.id
 
 
 def versions() -> dict[str, str]:
