@@ -303,7 +303,6 @@ def test_figures_of_a_gpu_come_from_its_trace(tmp_path):
     assert found.gpu_utilization == pytest.approx(0.3)
     assert found.sm_efficiency == pytest.approx((0.5 * 20 + 1 * 10) / 100)
     assert found.achieved_occupancy == pytest.approx((0.25 * 20 + 1 * 10) / 30)
-    assert found.waiting["aten::sort"] == pytest.approx((5 + 20) * 1e-6)
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU here")
@@ -313,7 +312,7 @@ def test_a_gpu_is_measured(model_path):
     assert found.device["kind"] == "cuda" and found.device["driver"]
     for batch in found.batches:
         assert 0 < batch.gpu_utilization <= 1 and 0 < batch.device_seconds <= batch.traced_seconds
-        assert batch.memory_bytes > 0 and batch.waiting
+        assert batch.memory_bytes > 0
 
 
 # Plots and tables

@@ -119,11 +119,9 @@ def _print_tables(found: "Profile") -> None:
         return
     if found.device.get("kind") == "cuda" and not best.device_seconds:
         print("\nThe profiler recorded nothing of the GPU: CUPTI is missing, or not allowed here.")
-    size = best.batch_size
     for title, table in {
         "Share of a batch's time, by its pages": tables.parts_table(found),
-        f"Top operators, batch of {size}": tables.operators_table(best),
-        f"While the GPU was idle, batch of {size}": tables.waiting_table(best),
+        f"Top operators, batch of {best.batch_size}": tables.operators_table(best),
     }.items():
         if table[1]:
             print(f"\n{title}\n{tables.as_text(table)}")

@@ -3,13 +3,12 @@
 The profiler makes a batch slower, so what is timed runs without it.
 """
 
-import contextlib
 import os
 import shutil
 import statistics
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -36,7 +35,6 @@ from lab_utils.profiling.pages import SAMPLES, load_pages, repeated, sample_batc
 from lab_utils.profiling.profile import TOO_LARGE, BatchFigures, Profile
 from lab_utils.profiling.trace import TraceError, read_trace
 from lab_utils.profiling.trace_operators import parts, top_operators
-from lab_utils.profiling.waiting import waiting_operators
 from text_recognizer.errors import is_out_of_memory
 from text_recognizer.images import ImageSource, LoadedImage
 
@@ -170,7 +168,6 @@ def with_trace(timed: BatchFigures, path: Path) -> BatchFigures:
         achieved_occupancy=achieved_occupancy(trace),
         memory_bytes=trace.memory_bytes if timed.memory_bytes is None else timed.memory_bytes,
         operators=top_operators(trace),
-        waiting=waiting_operators(trace),
         parts=parts(trace),
         trace=path,
     )
@@ -257,7 +254,9 @@ class _Network:
 
     def trace(self, run: Run, folder: Path, first: Run) -> None:
         """Runs a batch under the profiler, which writes the trace to the folder."""
-        with _quiet_profiler(), self._profiler(folder) as profiler:
+        # The profiler's library looks once, at its first start, and would write its log to stderr.
+        os.environ.setdefault("KINETO_LOG_LEVEL", "6")
+        with self._profiler(folder) as profiler:
             # The profiler's own first step costs time that is no batch's.
             self.read(first)
             if self.read(run, begin=profiler.step):
@@ -296,17 +295,3 @@ class _Network:
             ),
             profile_memory=True,
         )
-
-
-@contextlib.contextmanager
-def _quiet_profiler() -> Iterator[None]:
-    """Keeps the profiler's library from writing its own log to stderr, unless you ask for it with
-    this variable; it looks once, at its first start in a process."""
-    name = "KINETO_LOG_LEVEL"
-    is_set = name in os.environ
-    os.environ.setdefault(name, "6")  # above all levels that it has
-    try:
-        yield
-    finally:
-        if not is_set:
-            del os.environ[name]

@@ -49,6 +49,16 @@ def achieved_occupancy(trace: Trace) -> float | None:
     return sum(occupancy * time for occupancy, time in known) / total if total else None
 
 
+def idle_gaps(trace: Trace) -> list[Interval]:
+    """The times of the window in which the GPU did nothing, in order; none without a GPU.
+
+    A gap counts from the end of a kernel, copy or fill to the next one's start, on any stream.
+    """
+    worked = busy(trace.work, trace) if trace.work else [(0.0, trace.duration)]
+    edges = [0.0, *(edge for interval in worked for edge in interval), trace.duration]
+    return [(start, end) for start, end in zip(edges[::2], edges[1::2], strict=True) if end > start]
+
+
 def covered(spans: Iterable[Span | Work], trace: Trace) -> float:
     """µs of the window in which at least one of them ran."""
     return sum(end - start for start, end in busy(spans, trace))

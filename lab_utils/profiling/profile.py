@@ -52,8 +52,6 @@ class BatchFigures:
     """The most that the batch held at once, besides the weights and the pages themselves."""
     operators: list[OperatorTime] = field(default_factory=list)
     """The operators that took most of the processor's time, the longest first."""
-    waiting: dict[str, Amount] = field(default_factory=dict)
-    """s that the GPU was idle while this operator ran on the processor, the longest first."""
     parts: dict[str, Amount] = field(default_factory=dict)
     """Share of the window in each part of the model; "reader" holds those within it."""
     trace: Annotated[Path | None, Field(exclude=True)] = None

@@ -69,14 +69,6 @@ def operators_table(batch: BatchFigures) -> Table:
     ]
 
 
-def waiting_table(batch: BatchFigures) -> Table:
-    """What the processor did while the GPU had nothing to do, in one batch."""
-    window = batch.traced_seconds or 1.0
-    return ["GPU idle during", "ms", "share"], [
-        [name, _ms(seconds), _percent(seconds / window)] for name, seconds in batch.waiting.items()
-    ]
-
-
 def as_text(table: Table) -> str:
     """The table with its columns below each other: the first to the left, the others right."""
     columns, rows = table

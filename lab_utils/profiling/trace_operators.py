@@ -12,7 +12,7 @@ from typing import Annotated, Any, NamedTuple
 
 from pydantic import Field, FiniteFloat
 
-from lab_utils.profiling.gpu_figures import covered, union
+from lab_utils.profiling.gpu_figures import covered
 from lab_utils.profiling.trace import Span, Trace, Work
 
 RESOLUTION = 0.002
@@ -114,43 +114,14 @@ def top_operators(trace: Trace, count: int | None = 10) -> list[OperatorTime]:
     return sorted(found, key=lambda one: (-one.self_seconds, one.name))[:count]
 
 
-def parts(trace: Trace, on_device: bool | None = None) -> dict[str, float]:
-    """The share of the window in each `record_function` mark, by name, in the order of their start.
-
-    Marks nest: the share of "reader" holds those of "backbone" and "encoder". With the GPU's time,
-    it is that of the work which was launched within the mark; what is missing to 1 is then the time
-    in which the GPU did nothing for any mark.
-
-    Args:
-        on_device: the GPU's time instead of the processor's; None: the GPU's if it worked.
-    """
+def parts(trace: Trace) -> dict[str, float]:
+    """The share of the window in which the processor was in each `record_function` mark, by name,
+    in the order of their start. Marks nest: "reader" holds "backbone" and "encoder"."""
     marks: dict[str, list[Span]] = {}
     for mark in trace.marks:
         if mark.end > 0 and mark.start < trace.duration:
             marks.setdefault(mark.name, []).append(mark)
-    if on_device or (on_device is None and trace.work):
-        return {
-            name: covered(_launched_within(spans, trace), trace) / trace.duration
-            for name, spans in marks.items()
-        }
-    return {
-        name: sum(covered(own, trace) for own in by_thread(spans).values()) / trace.duration
-        for name, spans in marks.items()
-    }
-
-
-def _launched_within(marks: list[Span], trace: Trace) -> list[Work]:
-    """What the GPU did that was launched within the marks."""
-    calls = launching_calls(trace)
-    threads = {
-        thread: union((mark.start, mark.end) for mark in own)
-        for thread, own in by_thread(marks).items()
-    }
-    return [
-        work
-        for work in trace.work
-        if (call := calls.get(work.correlation)) and _at(threads.get(call.thread, []), call.start)
-    ]
+    return {name: covered(spans, trace) / trace.duration for name, spans in marks.items()}
 
 
 def _at(intervals: Sequence[tuple], time: float) -> Any:
