@@ -106,7 +106,7 @@ def train(
         max_width=max_width,
         validate_every=validate_every,
         project=project,
-        progress=True,
+        progress=sys.stderr.isatty(),
     )
     print(
         f"{_named(done.name, done.aliases)}: CER {done.cer:.4f} on the validation lines "

@@ -49,11 +49,6 @@ class TrainedCheckpoint:
     """Optimizer steps up to the checkpoint."""
     bytes: int
 
-    @property
-    def is_best(self) -> bool:
-        """Whether no other version reads the same validation lines better."""
-        return BEST in self.aliases
-
 
 def train(
     steps: int = 8,
@@ -82,7 +77,7 @@ def train(
         validation_pages: of the split `validation`; None for all.
         validate_every: steps between two validations; None for one, after the last step.
         project: `NAME` or `ENTITY/NAME` at the tracker.
-        progress: shows a bar on stderr, if that is a terminal.
+        progress: shows a bar.
 
     The version gets the alias `latest` as it becomes whole, and then `best` if its CER is lower
     than that of every other version measured on the same validation lines. Raises RecognizerError
@@ -146,18 +141,13 @@ def _fine_tune(
     """The training itself; raises StagingError if it diverged."""
     from pytorch_lightning.loggers import WandbLogger
 
-    from lab_utils.staging.progress import StepBar
     from text_recognizer.train.fine_tune import fine_tune
 
+    # The checkpoint is logged by `train`, with metadata that Lightning does not know.
+    logger = WandbLogger(experiment=run, log_model=False, save_dir=str(folder))
+    out = folder / CHECKPOINT_FILE
     tuned = fine_tune(
-        lines,
-        folder / CHECKPOINT_FILE,
-        steps,
-        rate,
-        # The checkpoint is logged by `train`, with metadata that Lightning does not know.
-        logger=WandbLogger(experiment=run, log_model=False, save_dir=str(folder)),
-        callbacks=[StepBar(steps)] if progress else [],
-        score_packaged=True,
+        lines, out, steps, rate, logger=logger, progress=progress, score_packaged=True
     )
     if tuned.step == 0:
         raise StagingError(
