@@ -160,7 +160,8 @@ class Nodes:
         def files(names=None, pattern=None, first=None, after=None, **_: Any) -> Node:
             found = _named(store.all("files", "name", run_id=number), "name", names)
             if pattern and not names:
-                found = [file for file in found if _fits_like(pattern, file["name"])]
+                glob = _glob(pattern)
+                found = [file for file in found if fnmatchcase(file["name"], glob)]
             return connection(found, self.run_file, first, after)
 
         def log_lines(first=None, after=None, last=None, **_: Any) -> Node:
@@ -253,13 +254,13 @@ class Nodes:
         store, number = self.store, row["id"]
 
         def versions(first=None, after=None, **_: Any) -> Node:
-            listed = connection(artifacts.Versions(store, number), self.artifact, first, after)
+            listed = connection(artifacts.versions(store, number), self.artifact, first, after)
             for edge in listed["edges"]:
                 edge["version"] = f"v{edge['node'][ROW]['version_index']}"
             return listed
 
         def latest(**_: Any) -> Node | None:
-            return _maybe(self.artifact, next(iter(artifacts.Versions(store, number)[:1]), None))
+            return _maybe(self.artifact, next(iter(artifacts.versions(store, number)), None))
 
         def member(alias_name: str, **_: Any) -> Node | None:
             return _maybe(self.member, artifacts.version_of(store, number, alias_name))
@@ -397,12 +398,13 @@ def _named(rows: list[sqlite3.Row], column: str, names: list[str] | None) -> lis
     return [row for row in rows if row[column] in wanted] if wanted else rows
 
 
-def _fits_like(pattern: str, text: str) -> bool:
-    """SQL's LIKE: `%` is any text, `_` any character. fnmatch does not go back over a `*`."""
+def _glob(pattern: str) -> str:
+    """SQL's LIKE, whose `%` is any text and `_` any character, for fnmatch, which does not go back
+    over a `*`."""
     if len(pattern) > MAX_NAME:
         raise RequestError(f"A pattern may have at most {MAX_NAME} characters.")
     special = {"[": "[[]", "*": "[*]", "?": "[?]", "%": "*", "_": "?"}
-    return fnmatchcase(text, "".join(special.get(letter, letter) for letter in pattern))
+    return "".join(special.get(letter, letter) for letter in pattern)
 
 
 def _own_config(config: str, keys: list[str] | None) -> dict[str, Any]:

@@ -73,25 +73,19 @@ def made(handed_off, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("function", "link", "error", "kind", "said"),
+    ("function", "link", "error", "kind"),
     [
-        ("train", "train", RecognizerError("no lines"), staging.StagingError, "^train: no lines"),
-        (
-            "stage",
-            "compile",
-            ZeroDivisionError("0"),
-            RuntimeError,
-            "^compile: ZeroDivisionError: 0",
-        ),
+        ("train", "train", RecognizerError("no lines"), staging.StagingError),
+        ("stage", "compile", ZeroDivisionError("0"), RuntimeError),
     ],
 )
-def test_a_broken_link_is_named(made, monkeypatch, function, link, error, kind, said):
+def test_a_broken_link_is_named(made, monkeypatch, function, link, error, kind):
     def broken(*_, on_step, **__):
         on_step(link)
         raise error
 
     monkeypatch.setattr(pipeline, function, broken)
-    with pytest.raises(kind, match=said):
+    with pytest.raises(kind, match=f"^{link}: .*{error}"):
         staging.hand_off()
 
 
@@ -122,12 +116,6 @@ def test_a_file_that_is_no_model_is_named(made, home, monkeypatch, tmp_path):
     )
     with pytest.raises(staging.StagingError, match="^read: .*not a model file"):
         staging.hand_off(project="broken", out=tmp_path / "out.pt")
-
-
-def test_a_far_end_that_dies_is_named(made, monkeypatch, tmp_path):
-    monkeypatch.setattr(sys, "executable", "/bin/false")
-    with pytest.raises(RuntimeError, match="^download: "):
-        staging.hand_off(out=tmp_path / "out.pt")
 
 
 # The command

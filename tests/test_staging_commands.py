@@ -20,7 +20,6 @@ from lab_utils.staging.training import log_file, mark_best
 from text_recognizer.files import sha256
 from text_recognizer.paragraph_text_recognizer import ParagraphTextRecognizer
 from text_recognizer.train.checkpoint import load_reader_checkpoint
-from text_recognizer.train.finder import FinderTraining
 
 ROOT = Path(__file__).resolve().parents[1]
 SHORT = {"steps": 2, "pages": 2, "validation_pages": 1, "max_width": 256}
@@ -140,12 +139,12 @@ def test_unusable_data_is_told_and_starts_no_run(lab, project, tmp_path):
         Tracker(project).versions(names.CHECKPOINT, names.CHECKPOINT_TYPE)
 
 
-@pytest.mark.parametrize("step", ["validation_step", "training_step"])
-def test_an_interrupted_training_is_marked_and_logs_nothing(lab, project, monkeypatch, step):
+def test_an_interrupted_training_is_marked_and_logs_nothing(lab, project, monkeypatch):
     def interrupted(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(f"text_recognizer.train.reader.ReaderTraining.{step}", interrupted)
+    step = "text_recognizer.train.reader.ReaderTraining.validation_step"
+    monkeypatch.setattr(step, interrupted)
     done = lab("train", "--steps", 1, "--pages", 1, "--max-width", 256, "--project", project)
     assert done[0] == 130
     [run] = Tracker(project).api.runs(Tracker(project).path)
@@ -177,17 +176,6 @@ def test_a_model_that_reads_otherwise_is_not_staged(lab, trained, staged, monkey
     assert (newest.job_type, newest.state) == ("stage", "failed")
 
 
-def test_a_checkpoint_of_another_model_is_told_and_nothing_changes(lab, project, tmp_path):
-    path = tmp_path / names.CHECKPOINT_FILE
-    torch.save({"state_dict": FinderTraining().state_dict(), "hyper_parameters": {}}, path)
-    with Tracker(project).new_run(names.TRAIN_JOB) as run:
-        log_file(run, names.CHECKPOINT, names.CHECKPOINT_TYPE, path, {"score": 0.1})
-    runs = len(list(Tracker(project).api.runs(Tracker(project).path)))
-    assert_told(lab("stage", "--checkpoint", "latest", "--project", project), "another model")
-    assert len(list(Tracker(project).api.runs(Tracker(project).path))) == runs
-    assert aliases(project, names.STAGED) == {}
-
-
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
@@ -213,7 +201,6 @@ def test_what_is_not_there_is_told_in_one_line(lab, staged, arguments, words):
     [
         ("train", "WANDB_MODE", "offline"),
         ("run", "WANDB_RUN_ID", "abc123"),
-        ("train", "WANDB_RESUME", "allow"),
         ("stage", "WANDB_DISABLED", "true"),
     ],
 )

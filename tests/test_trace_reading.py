@@ -8,7 +8,7 @@ from copy import deepcopy
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from trace_making import BUSY_GPU, document, event, kernel, operator, step, write
+from trace_making import BUSY_GPU, document, kernel, operator, step, write
 
 from lab_utils.profiling import trace as trace_module
 from lab_utils.profiling.batch_sizes import with_trace
@@ -130,12 +130,3 @@ def test_a_wrong_value_anywhere(tmp_path, number, key, inner, value, picture):
         with_trace(BatchFigures(1, seconds=[1.0]), path)
         if picture:  # it takes most of the time
             timeline(read_trace(path))
-
-
-def test_events_come_in_any_order_and_steps_alone_count_as_steps(tmp_path):
-    annotation = event("user_annotation", "ProfilerStep#x", 0, 30)
-    events = [annotation, step(2, 30, 40), step(1, 0, 30)]
-    trace = read_trace(write(tmp_path / "trace.json", events))
-    assert [one.name for one in trace.steps] == ["ProfilerStep#1", "ProfilerStep#2"]
-    assert [one.name for one in trace.marks] == ["ProfilerStep#x"]
-    assert trace.seconds == pytest.approx(40e-6)

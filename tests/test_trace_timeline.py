@@ -4,7 +4,7 @@ import random
 
 import numpy as np
 import pytest
-from trace_making import BUSY_GPU, kernel, mark, operator, record_cpu_trace, step, write
+from trace_making import BUSY_GPU, kernel, mark, operator, step, write
 
 from lab_utils.profiling.timeline import shares, short_name, timeline
 from lab_utils.profiling.trace import TraceError, read_trace
@@ -34,12 +34,6 @@ def test_rows_for_marks_processor_and_gpu(tmp_path):
     labels = {text.get_text() for axes in figure.axes for text in axes.texts}
     assert {"reader", "encoder"} <= labels
     assert figure.axes[-1].get_xlim() == pytest.approx((0, 1.0))  # ms, the processor's end
-
-
-def test_without_a_gpu_there_is_no_row_for_one(tmp_path):
-    record_cpu_trace(tmp_path / "tiny.json")
-    figure = timeline(read_trace(tmp_path / "tiny.json"))
-    assert titles(figure) == ["parts", "", "processor"]
 
 
 def test_looks_differ_without_colours(tmp_path):

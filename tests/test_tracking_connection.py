@@ -73,14 +73,6 @@ def test_a_key_that_comes_later_wins(monkeypatch):
     assert tracking.connect().url == local.url
 
 
-def test_calling_again_gives_the_same_tracker(tmp_path):
-    first = tracking.connect(tmp_path / "mine")
-    assert tracking.connect() == first
-    assert tracking.connect(tmp_path / "mine") == first
-    other = tracking.connect(tmp_path / "other")
-    assert other.url != first.url and os.environ["WANDB_BASE_URL"] == other.url
-
-
 def test_a_proxy_is_not_asked_for_this_machine(monkeypatch):
     monkeypatch.setenv("HTTP_PROXY", "http://proxy.example:3128")
     monkeypatch.setenv("NO_PROXY", "intranet.example")

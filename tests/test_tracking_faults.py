@@ -117,43 +117,6 @@ def test_killed_between_any_two_instructions_of_commits(tmp_path, seed):
         assert len(client.versions("model")) == before + 1
 
 
-@pytest.mark.parametrize("seed", SEEDS)
-def test_killed_in_a_stream(tmp_path, seed):
-    chance = random.Random(seed)
-    lines = [json.dumps({"_step": i, "loss": i / 7}) for i in range(4000)]
-
-    def send(client: Client, start: int) -> int:
-        """Sends the lines from `start` on; returns how many are acknowledged."""
-        while start < len(lines):
-            part = lines[start : start + 20]
-            try:
-                files = {"wandb-history.jsonl": {"offset": start, "content": part}}
-                client.stream("run", files=files)
-            except GONE:
-                return start
-            start += len(part)
-        return start
-
-    def stored(client: Client) -> list[str]:
-        query = 'query H { project(name: "p") { run(name: "run") { history(samples: 99999) } } }'
-        return client.graphql(query)["project"]["run"]["history"]
-
-    done = 0
-    server = ServerProcess(tmp_path)
-    client = Client(server.url, server.key)
-    client.run()
-    for _ in range(2):
-        threading.Timer(0.1 + chance.random() * 0.3, server.kill).start()
-        done = send(client, done)
-        server._process.wait()
-        server, client = reopened(tmp_path, server)
-        found = stored(client)
-        assert found == lines[: len(found)] and done <= len(found) <= done + 20
-    with server:
-        assert send(client, done) == len(lines)
-        assert stored(client) == lines
-
-
 _TRAINING = """
 import sys
 from pathlib import Path
