@@ -11,7 +11,6 @@ import trace_making
 
 from lab_utils.figures import MARKERS
 from lab_utils.profiling import (
-    MEASURED,
     TOO_LARGE,
     BatchFigures,
     Profile,
@@ -72,7 +71,7 @@ def test_times_are_those_of_the_network_and_figures_follow_from_them(recognizer,
     found = profile_batch_sizes(slow, "cpu", [4, 1, 1], repeats=5, pages=[page])
     assert [batch.batch_size for batch in found.batches] == [1, 4]
     for batch in found.batches:
-        assert batch.status == MEASURED and len(batch.seconds) == 5
+        assert len(batch.seconds) == 5
         assert min(batch.seconds) >= 0.01 * batch.batch_size
         assert batch.p50 == statistics.median(batch.seconds) <= batch.p95 <= max(batch.seconds)
         assert batch.pages_per_second == pytest.approx(batch.batch_size / batch.p50)
@@ -104,8 +103,7 @@ def test_what_does_not_fit_is_marked_and_the_rest_goes_on(recognizer, page, tmp_
     found = profile_batch_sizes(
         small, "cpu", [1, 4, 2], repeats=3, pages=[page], out=tmp_path / "p"
     )
-    assert [batch.status for batch in found.batches] == [MEASURED, MEASURED, TOO_LARGE]
-    assert not found.batches[2].seconds and found.batches[2].p50 is None
+    assert [batch.p50 is None for batch in found.batches] == [False, False, True]
     assert [batch.trace is not None for batch in found.batches] == [True, True, False]
     assert found.best in found.measured and len(found.measured) == 2
     nothing = recognizer(raising(error, least=1))
@@ -190,7 +188,6 @@ def with_batch(document: dict, **changes) -> dict:
         lambda d: dict(d, format="lab-profile/2"),
         lambda d: dict(d, batches=d["batches"][::-1]),
         lambda d: with_batch(d, batch_size=0),
-        lambda d: with_batch(d, status=TOO_LARGE),
         lambda d: with_batch(d, seconds=[float("nan")]),
         lambda d: with_batch(d, operators=[{}]),
     ],
@@ -303,7 +300,7 @@ def test_plots_tell_series_apart_without_colours_and_name_what_does_not_fit():
             assert len(looks) == len(lines) > 0
     shown = utilization(gpu).axes[0].lines
     assert [list(line.get_ydata()) for line in shown] == [[50, 50], [25, 25], [10, 10]]
-    large = BatchFigures(64, TOO_LARGE)
+    large = BatchFigures(64)
     both = dataclasses.replace(gpu, batches=[*gpu.batches, large])
     assert "64 pages" in latency_and_throughput(both).get_supxlabel()
     with pytest.raises(ProfileError):
@@ -314,7 +311,7 @@ def test_the_table_shows_what_the_device_has():
     from lab_utils.profiling.tables import as_text, figures_table
 
     cpu = made("cpu", [1, 16])
-    cpu = dataclasses.replace(cpu, batches=[*cpu.batches, BatchFigures(64, TOO_LARGE)])
+    cpu = dataclasses.replace(cpu, batches=[*cpu.batches, BatchFigures(64)])
     lines = as_text(figures_table(cpu)).splitlines()
     assert "GPU" not in lines[0] and TOO_LARGE in lines[3]
     assert lines[2].split() == ["16", "1,680", "1,752", "9.52", "0.60", "90", "%"]

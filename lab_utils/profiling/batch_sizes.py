@@ -32,7 +32,7 @@ from lab_utils.profiling.gpu_figures import (
     sm_efficiency,
 )
 from lab_utils.profiling.pages import SAMPLES, load_pages, repeated, sample_batch
-from lab_utils.profiling.profile import TOO_LARGE, BatchFigures, Profile
+from lab_utils.profiling.profile import BatchFigures, Profile
 from lab_utils.profiling.trace import TraceError, read_trace
 from lab_utils.profiling.trace_operators import parts, top_operators
 from text_recognizer.errors import is_out_of_memory
@@ -175,7 +175,7 @@ def with_trace(timed: BatchFigures, path: Path) -> BatchFigures:
 
 def _figures(run: Run) -> BatchFigures:
     if not run.fits:
-        return BatchFigures(run.size, TOO_LARGE)
+        return BatchFigures(run.size)
     timed = BatchFigures(
         run.size,
         seconds=run.seconds,

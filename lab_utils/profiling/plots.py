@@ -50,8 +50,8 @@ def latency_and_throughput(profile: Profile) -> "Figure":
         axes.set_yscale("log")
         _plain_ticks(axes)
         axes.legend(fontsize=8, frameon=False, loc="lower left", bbox_to_anchor=(-0.02, 1.0))
-    if too_large := [str(b.batch_size) for b in profile.batches if b.status == TOO_LARGE]:
-        figure.supxlabel(f"does not fit the memory: {', '.join(too_large)} pages", fontsize=9)
+    if too_large := [str(b.batch_size) for b in profile.batches if not b.seconds]:
+        figure.supxlabel(f"{TOO_LARGE}: {', '.join(too_large)} pages", fontsize=9)
     return figure
 
 

@@ -17,7 +17,6 @@ from text_recognizer.places import PROJECT
 
 PROFILE_FORMAT = "lab-profile/1"
 
-MEASURED = "measured"
 TOO_LARGE = "does not fit the memory"
 
 RECORDINGS = PROJECT / "data" / "traces"
@@ -35,9 +34,9 @@ class BatchFigures:
     """
 
     batch_size: Annotated[int, Field(gt=0)]
-    status: Literal[MEASURED, TOO_LARGE] = MEASURED
     seconds: list[Annotated[FiniteFloat, Field(gt=0)]] = field(default_factory=list)
-    """s of each batch that was timed: from the pages on the device to the text's tokens."""
+    """s of each batch that was timed: from the pages on the device to the text's tokens. Without
+    any, the size does not fit the memory."""
     cpu_utilization: Amount | None = None
     """The time in which PyTorch's threads were at work, out of what they had, in [0, 1]: a median
     over the timed batches. A thread that waits in a busy loop for others counts as at work."""
@@ -56,12 +55,6 @@ class BatchFigures:
     """Share of the window in each part of the model; "reader" holds those within it."""
     trace: Annotated[Path | None, Field(exclude=True)] = None
     """The trace, if it lies in the profile's folder; profiles travel without."""
-
-    @model_validator(mode="after")
-    def _is_measured_or_not(self) -> "BatchFigures":
-        if bool(self.seconds) != (self.status == MEASURED):
-            raise ValueError('"status" and "seconds" do not fit together')
-        return self
 
     @property
     def p50(self) -> float | None:
@@ -120,7 +113,7 @@ class Profile:
     @property
     def measured(self) -> list[BatchFigures]:
         """The batch sizes that fit the memory."""
-        return [batch for batch in self.batches if batch.status == MEASURED]
+        return [batch for batch in self.batches if batch.seconds]
 
     @property
     def best(self) -> BatchFigures | None:

@@ -27,7 +27,7 @@ def figures_table(profile: Profile) -> Table:
     rows = [[text(batch) for text in columns.values()] for batch in profile.batches]
     used = [any(row[i] != NOTHING for row in rows) for i in range(len(columns))]
     for row, batch in zip(rows, profile.batches, strict=True):
-        if batch.status == TOO_LARGE:
+        if not batch.seconds:
             row[1] = TOO_LARGE
     return (
         [name for name, keep in zip(columns, used, strict=True) if keep],
