@@ -401,7 +401,7 @@ def runs_of(tracker: Tracker) -> int:
         *(
             pytest.param(step, delay, marks=pytest.mark.nightly)
             for step in ("compile", "parity", "upload", "verify", "promote")
-            for delay in (0.0, 0.3)
+            for delay in (0.1, 0.4)
         ),
     ],
 )
