@@ -254,13 +254,13 @@ class Nodes:
         store, number = self.store, row["id"]
 
         def versions(first=None, after=None, **_: Any) -> Node:
-            listed = connection(artifacts.versions(store, number), self.artifact, first, after)
+            listed = connection(artifacts.Versions(store, number), self.artifact, first, after)
             for edge in listed["edges"]:
                 edge["version"] = f"v{edge['node'][ROW]['version_index']}"
             return listed
 
         def latest(**_: Any) -> Node | None:
-            return _maybe(self.artifact, next(iter(artifacts.versions(store, number)), None))
+            return _maybe(self.artifact, next(iter(artifacts.Versions(store, number)[:1]), None))
 
         def member(alias_name: str, **_: Any) -> Node | None:
             return _maybe(self.member, artifacts.version_of(store, number, alias_name))
