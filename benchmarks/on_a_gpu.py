@@ -306,14 +306,13 @@ def _make_pages(group: str, scratch: Path) -> int:
 
 def record(job: Job) -> dict[str, Any]:
     """`profile.json` and the traces of two batch sizes."""
-    from lab_utils.profiling.folder import trace_paths
     from lab_utils.profiling.trace_pruning import prune
 
-    profile = _profile(job, SIZES[job.device], "profile").keep_traces(TRACED[job.device])
-    profile.save(job.scratch / "profile" / "profile.json")
+    profile = _profile(job, SIZES[job.device], "profile")
     shutil.copyfile(job.scratch / "profile" / "profile.json", job.out / "profile.json")
-    for trace in trace_paths(job.scratch / "profile"):
-        if prune(trace, MOST_TRACE_BYTES):
+    traced = [batch.trace for batch in profile.batches if batch.batch_size in TRACED[job.device]]
+    for trace in traced:
+        if trace and prune(trace, MOST_TRACE_BYTES):
             shutil.copyfile(trace, job.out / f"{trace.parent.name}.{trace.name}")
     best = profile.best
     rates = {str(b.batch_size): round(b.pages_per_second, 2) for b in profile.measured}
@@ -341,7 +340,9 @@ def large(job: Job) -> dict[str, Any]:
 
 
 def _statuses(profile: Any) -> dict[str, str]:
-    return {str(batch.batch_size): batch.status for batch in profile.batches}
+    from lab_utils.profiling import TOO_LARGE
+
+    return {str(b.batch_size): "measured" if b.seconds else TOO_LARGE for b in profile.batches}
 
 
 def _profile(job: Job, sizes: tuple[int, ...], name: str, traced: bool = True) -> Any:

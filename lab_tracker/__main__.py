@@ -18,17 +18,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--folder", type=Path, help="of its data (default: wandb below LAB_HOME, else .lab/wandb)"
     )
-    parser.add_argument(
-        "--host",
-        default="127.0.0.1",
-        help="address to listen on (127.0.0.1); another one opens it to the network, with a login",
-    )
     parser.add_argument("--port", type=int, default=8080, help="0 takes a free one (8080)")
     options = parser.parse_args(arguments)
     from lab_tracker.server import serve
 
     try:
-        serve(options.folder or default_folder(), options.host, options.port)
+        serve(options.folder or default_folder(), options.port)
     except TrackingError as error:
         print(f"lab_tracker: {error}", file=sys.stderr)
         return 2

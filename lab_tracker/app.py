@@ -33,24 +33,16 @@ class _Download(FileResponse):
     chunk_size = _PIECE
 
 
-def create_app(
-    store: Store,
-    database: Worker,
-    files: Worker,
-    host: str = "127.0.0.1",
-    pages_are_open: bool = True,
-) -> FastAPI:
+def create_app(store: Store, database: Worker, files: Worker) -> FastAPI:
     """The application over a store.
 
     Args:
         database: the thread that uses the store from now on.
         files: the thread that writes what is uploaded.
-        host: the name that clients may call the server by.
-        pages_are_open: whether the pages are shown without the key.
     """
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
     signer = Signer(store.key)
-    app.add_middleware(Guard, key=store.key, host=host, pages_are_open=pages_are_open)
+    app.add_middleware(Guard, key=store.key)
 
     async def do(function: Callable[..., Any], *given: Any) -> Any:
         """The result of a function that uses the store, within the budget of one request."""

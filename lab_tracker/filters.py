@@ -9,7 +9,6 @@ from typing import Any
 
 from lab_tracker.errors import RequestError
 from lab_tracker.limits import spend
-from lab_tracker.patterns import fits_regex
 from lab_tracker.runs import plain_config, state_of
 
 _NAMES = ("name", "display_name", "job_type", "group_name", "created_at", "heartbeat_at")
@@ -91,8 +90,6 @@ def _compare(value: Any, wanted: Any) -> bool:
 
 def _holds(value: Any, operator: str, operand: Any) -> bool:
     spend(1 + (len(operand) if isinstance(operand, list) else 0))
-    if operator == "$regex":
-        return isinstance(value, str) and fits_regex(operand, value)
     if operator not in _OPERATORS:
         raise RequestError(f"The operator {operator} is not known here.")
     try:

@@ -17,7 +17,6 @@ from lab_tracker.errors import RequestError
 from lab_tracker.serving import is_local_host
 
 _log = logging.getLogger(__name__)
-_OPEN = ("/-/", "/healthz")  # signed addresses, the style sheet, and whether the server lives
 _KEYED = ("/graphql", "/files/")
 _HEADERS = {
     "X-Content-Type-Options": "nosniff",
@@ -29,17 +28,12 @@ _HEADERS = {
 
 
 class Guard(BaseHTTPMiddleware):
-    """`pages_are_open` if only this machine can reach the server.
+    """Turns every exception into an answer below 500: after a 5xx, the SDK would repeat the request
+    until it times out."""
 
-    It also turns every exception into an answer below 500: after a 5xx, the SDK would repeat the
-    request until it times out.
-    """
-
-    def __init__(self, app: ASGIApp, key: str, host: str, pages_are_open: bool) -> None:
+    def __init__(self, app: ASGIApp, key: str) -> None:
         super().__init__(app)
         self._key = key
-        self._host = host.lower()
-        self._pages_are_open = pages_are_open
 
     async def dispatch(self, request: Request, call_next: RequestResponseEndpoint) -> Response:
         try:
@@ -47,22 +41,18 @@ class Guard(BaseHTTPMiddleware):
             response = await call_next(request)
         except Exception as error:
             response = PlainTextResponse(str(error), _status(error))
-            if response.status_code == 401 and not request.url.path.startswith(_KEYED):
-                # A browser may ask its user for the key.
-                response.headers["WWW-Authenticate"] = 'Basic realm="tracker"'
         response.headers.update(_HEADERS)
         return response
 
     def _check(self, request: Request) -> None:
-        path, host = request.url.path, request.headers.get("host", "")
-        if not is_local_host(host, (self._host,)):
+        host = request.headers.get("host", "")
+        if not is_local_host(host):
             raise RequestError(f"{host[:100]!r} is not this server.", 403)
         origin = request.headers.get("origin")
         if request.method not in ("GET", "HEAD") and origin not in (None, f"http://{host}"):
             raise RequestError("Another site's page may not write here.", 403)
-        is_page = not path.startswith(_KEYED)
-        if path.startswith(_OPEN) or (is_page and self._pages_are_open):
-            return
+        if not request.url.path.startswith(_KEYED):
+            return  # pages, and signed addresses
         kind, _, value = request.headers.get("authorization", "").partition(" ")
         if not hmac.compare_digest(_key_in(kind, value).encode(), self._key.encode()):
             raise RequestError("The tracker's key is missing or wrong.", 401)

@@ -9,6 +9,7 @@ import sqlite3
 from base64 import b64encode
 from collections.abc import Callable
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from functools import partial
 from typing import Any
 
@@ -16,9 +17,8 @@ from lab_tracker import artifacts, runs, streams
 from lab_tracker.errors import RequestError
 from lab_tracker.filters import matching, ordered
 from lab_tracker.graphql import ROW, TYPENAME, Node
-from lab_tracker.limits import MAX_PAGE
+from lab_tracker.limits import MAX_NAME, MAX_PAGE
 from lab_tracker.names import load_json, to_id
-from lab_tracker.patterns import fits_like
 from lab_tracker.signing import Signer
 from lab_tracker.storage import Store
 
@@ -160,7 +160,8 @@ class Nodes:
         def files(names=None, pattern=None, first=None, after=None, **_: Any) -> Node:
             found = _named(store.all("files", "name", run_id=number), "name", names)
             if pattern and not names:
-                found = [file for file in found if fits_like(pattern, file["name"])]
+                glob = _glob(pattern)
+                found = [file for file in found if fnmatchcase(file["name"], glob)]
             return connection(found, self.run_file, first, after)
 
         def log_lines(first=None, after=None, last=None, **_: Any) -> Node:
@@ -395,6 +396,15 @@ def _named(rows: list[sqlite3.Row], column: str, names: list[str] | None) -> lis
     """The rows with these names; without names, all of them."""
     wanted = set(names or ())
     return [row for row in rows if row[column] in wanted] if wanted else rows
+
+
+def _glob(pattern: str) -> str:
+    """SQL's LIKE, whose `%` is any text and `_` any character, for fnmatch, which does not go back
+    over a `*`."""
+    if len(pattern) > MAX_NAME:
+        raise RequestError(f"A pattern may have at most {MAX_NAME} characters.")
+    special = {"[": "[[]", "*": "[*]", "?": "[?]", "%": "*", "_": "?"}
+    return "".join(special.get(letter, letter) for letter in pattern)
 
 
 def _own_config(config: str, keys: list[str] | None) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse, Response
 
 from lab_tracker import artifacts, lineage, runs, streams
-from lab_tracker.charts import MAX_SERIES, Points, chart
+from lab_tracker.charts import chart
 from lab_tracker.errors import NotFoundError
 from lab_tracker.signing import Signer
 from lab_tracker.storage import Store
@@ -74,15 +74,9 @@ def _projects(store: Store, entity: str | None = None) -> Values:
 
 
 def _project(store: Store, entity: str, project: str) -> Values:
-    """The runs of a project, their metrics beside each other, and the artifacts."""
+    """The runs of a project with their numbers beside each other, and the artifacts."""
     parent = runs.find_project(store, entity, project)
     found = store.all("runs", project_id=parent["id"])[::-1]
-    lines: dict[str, list[tuple[str, Points]]] = {}
-    compared = found[: 4 * MAX_SERIES]
-    for run in compared:
-        for key, points in streams.metric_series(store, run["id"], len(compared)).items():
-            if len(points) > 1 and len(lines.setdefault(key, [])) < MAX_SERIES:
-                lines[key].append((run["display_name"], points))
     summaries = [_numbers(run["summary"]) for run in found[:MAX_ROWS]]
     keys = dict.fromkeys(key for summary in summaries for key in summary)
     return {
@@ -91,7 +85,6 @@ def _project(store: Store, entity: str, project: str) -> Values:
         "run_count": len(found),
         "listed": list(zip(found[:MAX_ROWS], summaries, strict=True)),
         "keys": list(keys)[:5],
-        "charts": [chart(key, lines[key]) for key in sorted(lines) if lines[key]][:MAX_CHARTS],
         "collections": artifacts.collections_of(store, parent["id"]),
     }
 
@@ -99,14 +92,14 @@ def _project(store: Store, entity: str, project: str) -> Values:
 def _run(store: Store, entity: str, project: str, run: str) -> Values:
     """One run: state, metrics, summary, config, lineage, pictures, files and console."""
     row = runs.find_run(store, entity, project, run)
-    series = streams.metric_series(store, row["id"], 1)
+    series = streams.metric_series(store, row["id"])
     files = store.all("files", "name", run_id=row["id"])
     summary = json.loads(row["summary"]).items()
     return {
         "title": row["display_name"],
         "project": runs.find_project(store, entity, project),
         "run": row,
-        "charts": [chart(key, [(key, series[key])]) for key in sorted(series)][:MAX_CHARTS],
+        "charts": [chart(key, series[key]) for key in sorted(series)[:MAX_CHARTS]],
         "inputs": store.all("inputs", user_id=row["id"])[:MAX_ROWS],
         "outputs": store.all("outputs", created_by=row["id"])[:MAX_ROWS],
         "summary": {key: value for key, value in summary if not key.startswith("_")},

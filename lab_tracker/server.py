@@ -5,32 +5,32 @@ from pathlib import Path
 
 from lab_tracker.app import create_app
 from lab_tracker.errors import TrackingError
-from lab_tracker.serving import LOOPBACK, LocalServer, is_loopback, listening_socket
+from lab_tracker.serving import LOOPBACK, LocalServer, listening_socket
 from lab_tracker.storage import Store
 from lab_tracker.worker import Worker
 
 
 class TrackingServer(LocalServer):
-    """A server over `folder`. It listens as soon as it is made, and answers after `start` or `run`.
+    """A server over `folder`, for this machine alone. It listens as soon as it is made, and answers
+    after `start` or `run`.
 
     `port` 0 takes a free one. Raises TrackingError if the folder or the port can't be used.
     """
 
-    def __init__(self, folder: Path, host: str = LOOPBACK, port: int = 0) -> None:
+    def __init__(self, folder: Path, port: int = 0) -> None:
         self._store = Store(folder)
         try:
-            listening = listening_socket(port, host, TrackingError)
+            listening = listening_socket(port, error=TrackingError)
         except BaseException:
             self._store.close()
             raise
         self.folder, self.key = self._store.folder, self._store.key
         self.port: int = listening.getsockname()[1]
-        self.pages_are_open = is_loopback(host)  # otherwise they ask for the key
         self._workers = Worker("tracker-database"), Worker("tracker-files")
         super().__init__(
             "tracker",
-            f"http://{f'[{host}]' if ':' in host else host}:{self.port}",
-            create_app(self._store, *self._workers, host, self.pages_are_open),
+            f"http://{LOOPBACK}:{self.port}",
+            create_app(self._store, *self._workers),
             listening,
             TrackingError,
             timeout_keep_alive=120,  # the SDK keeps its connections between two metrics
@@ -46,14 +46,12 @@ class TrackingServer(LocalServer):
             self._store.close()
 
 
-def serve(folder: Path, host: str = LOOPBACK, port: int = 8080) -> None:
+def serve(folder: Path, port: int = 8080) -> None:
     """Serves in a terminal until Ctrl-C, after printing how programs reach the tracker."""
-    server = TrackingServer(folder, host, port)
+    server = TrackingServer(folder, port)
     print(f"The tracker's page: {server.url}")
     print("To track a program's runs here, set these before it starts:")
     print(f"  export WANDB_BASE_URL={shlex.quote(server.url)}")
     print(f"  export WANDB_API_KEY={server.key}")
-    if not server.pages_are_open:
-        print("The page asks for a name and a password: any name, and this key.")
     print("Press Ctrl-C to stop it; the data stays.", flush=True)
     server.run()

@@ -20,7 +20,7 @@ HISTORY = "wandb-history.jsonl"
 EVENTS = "wandb-events.jsonl"
 OUTPUT = "output.log"
 SUMMARY = "wandb-summary.json"
-_MOST_READ = 100_000  # lines of all the histories on one page
+_MOST_READ = 100_000  # lines of a history on a page
 _MAX_STEP = 2**53
 _TYPES = {
     bool: "boolean",
@@ -200,13 +200,11 @@ def thinned(items: Any, count: int) -> list[Any]:
     return [items[min(len(items) - 1, int((i + 1) * step) - 1)] for i in range(count)]
 
 
-def metric_series(store: Store, run_id: int, runs: int) -> dict[str, list[tuple[float, float]]]:
-    """Points (step, value) of every number that a run logged, by key, without W&B's own keys.
-
-    `runs` is how many share a page; of a long history, evenly spread lines are read.
-    """
+def metric_series(store: Store, run_id: int) -> dict[str, list[tuple[float, float]]]:
+    """Points (step, value) of every number that a run logged, by key, without W&B's own keys; of a
+    long history, evenly spread lines are read."""
     series: dict[str, list[tuple[float, float]]] = {}
-    for line in sampled_lines(store, run_id, HISTORY, max(1000, _MOST_READ // runs)):
+    for line in sampled_lines(store, run_id, HISTORY, _MOST_READ):
         row = json.loads(line)
         step = row.get("_step")
         for key, value in row.items():

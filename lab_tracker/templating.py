@@ -5,7 +5,7 @@ Everything that is put into them is escaped: a run called `<script>` is text."""
 import json
 import math
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import datetime
 from functools import cache
 from typing import Any
 from urllib.parse import quote
@@ -36,20 +36,6 @@ def number(value: float) -> str:
     return str(int(value)) if is_whole else f"{value:.4g}"
 
 
-def _size(count: float) -> str:
-    """Bytes in the unit that suits: 12 B, 3.4 kB, 56 MB."""
-    units = iter(("B", "kB", "MB", "GB"))
-    unit = next(units)
-    while count >= 1000 and unit != "GB":
-        count, unit = count / 1000, next(units)
-    return f"{count:.3g} {unit}" if count < 1000 else f"{count:.0f} {unit}"
-
-
-def _moment(time: str) -> str:
-    """A stored time for people, in UTC: 2026-11-22 14:03."""
-    return datetime.fromisoformat(time).astimezone(UTC).strftime("%Y-%m-%d %H:%M UTC")
-
-
 def _lasted(run: Mapping[str, Any]) -> str:
     """How long a run went on: 45 s, 3 min, 2.5 h."""
     start, end = (datetime.fromisoformat(run[key]) for key in ("created_at", "heartbeat_at"))
@@ -78,8 +64,6 @@ def _environment() -> Environment:
     )
     made.globals |= {"address": address, "version_address": version_address}
     made.filters |= {
-        "bytes": _size,
-        "moment": _moment,
         "lasted": _lasted,
         "shown": _shown,
         "parsed": json.loads,

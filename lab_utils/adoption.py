@@ -101,7 +101,6 @@ def adopt_traces(folder: Path, result: Result, recordings: Path = RECORDINGS) ->
             shutil.copyfile(path, partial / place / name)
         shutil.copyfile(folder / PROFILE_NAME, partial / PROFILE_NAME)
         found = Profile.load(partial)  # with the traces that have come along
-        found.save(partial / PROFILE_NAME)
         if ways := result.steps.get("launches", {}).get("ways"):
             (partial / LAUNCHES).write_text(json.dumps(ways, indent=1) + "\n", encoding="utf-8")
         (partial / "README.md").write_text(card(found, result), encoding="utf-8")

@@ -8,26 +8,20 @@ import time
 import pytest
 import torch
 import trace_making
-from conftest import save_script
 
 from lab_utils.figures import MARKERS
 from lab_utils.profiling import (
-    MEASURED,
     TOO_LARGE,
     BatchFigures,
     Profile,
     ProfileError,
     profile_batch_sizes,
-    recorded_profile,
 )
 from lab_utils.profiling.batch_sizes import with_trace
 from lab_utils.profiling.folder import replaced_folder
-from lab_utils.profiling.pages import sample_batch
 from lab_utils.profiling.plots import latency_and_throughput, utilization
-from lab_utils.profiling.profile import quantile
 from lab_utils.profiling.trace import read_trace
 from lab_utils.profiling.trace_operators import top_operators
-from text_recognizer.errors import RecognizerError
 from text_recognizer.paragraph_text_recognizer import ParagraphTextRecognizer
 from text_recognizer.places import SAMPLE_PAGES
 
@@ -77,13 +71,11 @@ def test_times_are_those_of_the_network_and_figures_follow_from_them(recognizer,
     found = profile_batch_sizes(slow, "cpu", [4, 1, 1], repeats=5, pages=[page])
     assert [batch.batch_size for batch in found.batches] == [1, 4]
     for batch in found.batches:
-        assert batch.status == MEASURED and len(batch.seconds) == 5
+        assert len(batch.seconds) == 5
         assert min(batch.seconds) >= 0.01 * batch.batch_size
         assert batch.p50 == statistics.median(batch.seconds) <= batch.p95 <= max(batch.seconds)
         assert batch.pages_per_second == pytest.approx(batch.batch_size / batch.p50)
-        # Each page's user waits for the whole batch.
-        waited = batch.batch_size * batch.p50
-        assert batch.pages_per_user_second == pytest.approx(batch.batch_size / waited)
+        assert batch.pages_per_user_second == pytest.approx(1 / batch.p50)
         assert 0 <= batch.cpu_utilization <= 1
     assert found.pages == "1 page"
 
@@ -95,46 +87,6 @@ def test_sizes_take_turns(recognizer, page):
     assert timed == [1, 2, 1, 2, 1, 2]
 
 
-def test_repeats_follow_a_budget_of_time_and_are_no_fewer_than_three(recognizer, page):
-    slow = recognizer(lambda size, calls: time.sleep(0.02 * size))
-    found = profile_batch_sizes(slow, "cpu", [1, 8], pages=[page], seconds=0.2, traced=False)
-    small, large = (len(batch.seconds) for batch in found.batches)
-    assert 3 <= small <= 10 and large == 3
-    assert not any(batch.operators or batch.traced_seconds for batch in found.batches)
-
-
-def test_p95_of_few_repeats_lies_between_the_slowest_two():
-    values = [0.4, 0.1, 0.2, 0.3]
-    assert quantile(values, 0.95) == pytest.approx(0.385)
-    assert quantile([0.5], 0.95) == 0.5
-    assert quantile([float(n) for n in range(101)], 0.95) == 95.0
-
-
-# The pages
-
-
-def test_sample_batches_are_mixtures_of_about_the_same_cost():
-    items = json.loads((SAMPLE_PAGES / "labels.json").read_text())["items"]
-    shown = [item for item in items if item["split"] == "show"]
-    assert len(shown) == 16
-    average = sum(len(item["text"]) for item in shown) / 16
-    for count in (1, 2, 4, 8, 16):
-        names = {name_of(page) for page in sample_batch(count)}
-        lengths = [len(item["text"]) for item in shown if item["file"] in names]
-        assert len(lengths) == count
-        assert sum(lengths) / count == pytest.approx(average, rel=0.15)
-    first, again = sample_batch(32)[:16], sample_batch(32)[16:]
-    assert [name_of(page) for page in first] == [name_of(page) for page in again]
-
-
-def name_of(loaded) -> str:
-    from text_recognizer.images import load_image
-
-    pixels = loaded.page.tobytes()
-    paths = sorted(SAMPLE_PAGES.glob("show_font_*.jpg"))
-    return next(path.name for path in paths if load_image(path).page.tobytes() == pixels)
-
-
 # What does not fit
 
 
@@ -142,61 +94,20 @@ def name_of(loaded) -> str:
     "error",
     [
         MemoryError(),
-        torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB."),
         RuntimeError("[enforce fail at alloc_cpu.cpp] DefaultCPUAllocator: can't allocate memory"),
-        RuntimeError("The following operation failed: CUDA out of memory."),
     ],
-    ids=["python", "cuda", "cpu", "within TorchScript"],
+    ids=["python", "cpu"],
 )
 def test_what_does_not_fit_is_marked_and_the_rest_goes_on(recognizer, page, tmp_path, error):
     small = recognizer(raising(error, least=4))
     found = profile_batch_sizes(
         small, "cpu", [1, 4, 2], repeats=3, pages=[page], out=tmp_path / "p"
     )
-    assert [batch.status for batch in found.batches] == [MEASURED, MEASURED, TOO_LARGE]
-    assert not found.batches[2].seconds and found.batches[2].p50 is None
+    assert [batch.p50 is None for batch in found.batches] == [False, False, True]
     assert [batch.trace is not None for batch in found.batches] == [True, True, False]
     assert found.best in found.measured and len(found.measured) == 2
     nothing = recognizer(raising(error, least=1))
     assert profile_batch_sizes(nothing, "cpu", [1, 2], pages=[page]).best is None
-
-
-def test_memory_that_runs_out_while_batches_are_timed_takes_the_size_out(recognizer, page):
-    def act(size, calls):
-        if size == 2 and calls == 5:
-            raise MemoryError
-
-    found = profile_batch_sizes(recognizer(act), "cpu", [1, 2], repeats=4, pages=[page])
-    assert [batch.status for batch in found.batches] == [MEASURED, TOO_LARGE]
-    assert len(found.batches[0].seconds) == 4
-
-
-class Hungry(torch.nn.Module):
-    """Asks for a petabyte once it gets two pages."""
-
-    def forward(self, pages: torch.Tensor, sizes: torch.Tensor) -> torch.Tensor:
-        return torch.zeros([1 if pages.size(0) < 2 else 1 << 50], dtype=torch.uint8)
-
-
-@pytest.mark.filterwarnings("ignore:.*torch.jit.load:DeprecationWarning")
-def test_a_real_allocation_that_fails_within_torchscript(recognizer, page, tmp_path):
-    small = recognizer()
-    small.model = torch.jit.load(save_script(Hungry(), tmp_path / "hungry.pt"))
-    found = profile_batch_sizes(small, "cpu", [1, 2], repeats=2, pages=[page])
-    assert [batch.status for batch in found.batches] == [MEASURED, TOO_LARGE]
-
-
-def test_what_fits_only_without_the_profiler_keeps_its_times(recognizer, page, tmp_path):
-    def act(size, calls):
-        if size == 2 and calls == 6:  # three warm-ups, two repeats, and the trace
-            raise MemoryError
-
-    found = profile_batch_sizes(
-        recognizer(act), "cpu", [1, 2], repeats=2, pages=[page], out=tmp_path / "p"
-    )
-    assert [batch.status for batch in found.batches] == [MEASURED, MEASURED]
-    assert found.batches[0].trace and found.batches[1].trace is None
-    assert not (tmp_path / "p" / "batch_size_02").exists()
 
 
 def test_other_errors_are_no_lack_of_memory(recognizer, page, tmp_path):
@@ -209,24 +120,20 @@ def test_other_errors_are_no_lack_of_memory(recognizer, page, tmp_path):
 # Wrong requests
 
 
-@pytest.mark.parametrize("sizes", [[], [0], [1.5], ["2"], [True], [513], [10**30]])
-def test_what_is_no_batch_size_is_refused(recognizer, sizes):
-    with pytest.raises(ProfileError, match="batch size"):
-        profile_batch_sizes(recognizer(), "cpu", sizes)
-
-
 @pytest.mark.parametrize(
-    ("device", "options", "said"),
+    ("options", "said"),
     [
-        ("cuda", {}, 'load it with device="cuda"'),
-        ("cpu", {"repeats": 0}, "repeats"),
-        ("cpu", {"pages": []}, "no pages"),
-        ("cpu", {"pages": ["nowhere.png"]}, "nowhere"),
+        ({"device": "cuda"}, 'load it with device="cuda"'),
+        ({"repeats": 0}, "repeats"),
+        ({"pages": []}, "no pages"),
+        ({"batch_sizes": []}, "no batch sizes"),
+        ({"batch_sizes": [True]}, "no batch size"),
+        ({"batch_sizes": [513]}, "no batch size"),
     ],
 )
-def test_what_cannot_be_measured_is_refused(recognizer, device, options, said):
-    with pytest.raises(RecognizerError, match=said):
-        profile_batch_sizes(recognizer(), device, [1], **options)
+def test_what_cannot_be_measured_is_refused(recognizer, options, said):
+    with pytest.raises(ProfileError, match=said):
+        profile_batch_sizes(recognizer(), **options)
 
 
 # Files
@@ -254,19 +161,12 @@ def test_a_profile_is_the_same_from_its_file(saved):
 
 def test_figures_are_those_of_the_trace(saved):
     found, folder = saved
-    calls = {}
     for batch in found.batches:
         assert batch.trace.parent == folder / f"batch_size_{batch.batch_size:02}"
         trace = read_trace(batch.trace)
-        assert len(trace.steps) == 1 and not trace.marks
-        assert batch.traced_seconds == trace.seconds
-        assert 0 < batch.cpu_seconds <= batch.traced_seconds
-        assert batch.memory_bytes > 0
-        operators = top_operators(trace, None)
-        assert batch.operators == operators[:10]
-        calls[batch.batch_size] = next(o.calls for o in operators if o.name == "aten::mean")
+        assert batch.traced_seconds == trace.seconds and batch.memory_bytes > 0
+        assert batch.operators == top_operators(trace)
         assert batch.gpu_utilization is batch.device_seconds is None
-    assert calls[2] == 2 * calls[1] > 0, "the stand-in takes the mean of each page"
 
 
 def test_without_a_folder_nothing_is_kept(recognizer, page, tmp_path, monkeypatch):
@@ -285,39 +185,21 @@ def with_batch(document: dict, **changes) -> dict:
     [
         lambda d: "",
         lambda d: json.dumps(d)[:-20],
-        lambda d: "[" * 100_000,
-        lambda d: "\ud800",
         lambda d: dict(d, format="lab-profile/2"),
-        lambda d: dict(d, batches=[]),
         lambda d: dict(d, batches=d["batches"][::-1]),
-        lambda d: dict(d, batches=[d["batches"][0]] * 2),
-        lambda d: dict(d, device="cpu"),
         lambda d: with_batch(d, batch_size=0),
-        lambda d: with_batch(d, status="fine"),
-        lambda d: with_batch(d, status=TOO_LARGE),
-        lambda d: with_batch(d, seconds=[]),
-        lambda d: with_batch(d, seconds=["1"]),
         lambda d: with_batch(d, seconds=[float("nan")]),
-        lambda d: with_batch(d, memory_bytes=-1),
         lambda d: with_batch(d, operators=[{}]),
-        lambda d: with_batch(d, trace="../../../etc/passwd"),
-        lambda d: with_batch(d, trace="/etc/passwd"),
     ],
 )
 def test_other_files_are_refused_with_one_sentence(saved, tmp_path, change):
     document = json.loads((saved[1] / "profile.json").read_text())
     content = change(document)
     text = content if isinstance(content, str) else json.dumps(content)
-    (tmp_path / "profile.json").write_bytes(text.encode("utf-8", "surrogatepass"))
+    (tmp_path / "profile.json").write_text(text)
     with pytest.raises(ProfileError) as refusal:
         Profile.load(tmp_path)
     assert "lab profile" in str(refusal.value) and "\n" not in str(refusal.value)
-
-
-def test_a_profile_that_is_not_there(tmp_path):
-    with pytest.raises(ProfileError, match="There is no profile at"):
-        Profile.load(tmp_path)
-    assert recorded_profile("a device that nobody has") is None
 
 
 def test_a_failed_run_leaves_the_last_profile_as_it_was(tmp_path):
@@ -326,32 +208,25 @@ def test_a_failed_run_leaves_the_last_profile_as_it_was(tmp_path):
         with replaced_folder(out) as partial:
             (partial / "profile.json").write_text(text)
     assert (out / "profile.json").read_text() == "second"
-    for error in (KeyboardInterrupt, RuntimeError, ProfileError):
-        with pytest.raises(error), replaced_folder(out) as partial:
-            (partial / "profile.json").write_text("half")
-            raise error("stop")
+    with pytest.raises(KeyboardInterrupt), replaced_folder(out) as partial:
+        (partial / "profile.json").write_text("half")
+        raise KeyboardInterrupt
     assert (out / "profile.json").read_text() == "second"
     assert list(tmp_path.iterdir()) == [out]
 
 
 def test_a_folder_with_anything_else_is_never_replaced(tmp_path):
     out = tmp_path / "p"
-    (out / "batch_size_01").mkdir(parents=True)
-    (out / "profile.json").touch()
-    (out / "batch_size_01" / "notes.txt").write_text("mine")
-    with pytest.raises(ProfileError, match="batch_size_01"), replaced_folder(out):
+    notes = out / "batch_size_01" / "notes.txt"
+    notes.parent.mkdir(parents=True)
+    notes.write_text("mine")
+    with pytest.raises(ProfileError, match=r"batch_size_01/notes\.txt"), replaced_folder(out):
         pass
-    (out / "batch_size_01" / "notes.txt").rename(out / "notes.txt")
-    with pytest.raises(ProfileError, match="notes.txt"), replaced_folder(out):
+    with pytest.raises(ProfileError, match="is a file"), replaced_folder(notes):
         pass
-    assert (out / "notes.txt").read_text() == "mine"
-    with pytest.raises(ProfileError, match="is a file"), replaced_folder(out / "notes.txt"):
+    with pytest.raises(ProfileError, match="cannot be written"), replaced_folder(notes / "below"):
         pass
-    with (
-        pytest.raises(ProfileError, match="cannot be written"),
-        replaced_folder(out / "notes.txt" / "below"),
-    ):
-        pass
+    assert notes.read_text() == "mine"
 
 
 # The real thing
@@ -393,17 +268,13 @@ def test_figures_of_a_gpu_come_from_its_trace(tmp_path):
     assert found.gpu_utilization == pytest.approx(0.3)
     assert found.sm_efficiency == pytest.approx((0.5 * 20 + 1 * 10) / 100)
     assert found.achieved_occupancy == pytest.approx((0.25 * 20 + 1 * 10) / 30)
-    assert found.waiting["aten::sort"] == pytest.approx((5 + 20) * 1e-6)
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU here")
 def test_a_gpu_is_measured(model_path):
     recognizer = ParagraphTextRecognizer(model_path, device="cuda")
-    found = profile_batch_sizes(recognizer, "cuda", [1, 16], repeats=3)
-    assert found.device["kind"] == "cuda" and found.device["driver"]
-    for batch in found.batches:
-        assert 0 < batch.gpu_utilization <= 1 and 0 < batch.device_seconds <= batch.traced_seconds
-        assert batch.memory_bytes > 0 and batch.waiting
+    [found] = profile_batch_sizes(recognizer, "cuda", [16], repeats=3).batches
+    assert 0 < found.gpu_utilization <= 1 and found.memory_bytes > 0
 
 
 # Plots and tables
@@ -417,11 +288,10 @@ def made(kind: str, sizes, **figures) -> Profile:
     return Profile({"kind": kind, "name": f"a {kind}"}, {}, "2026-01-01", "c", None, "p", batches)
 
 
-def test_plots_tell_series_apart_without_colours():
+def test_plots_tell_series_apart_without_colours_and_name_what_does_not_fit():
     gpu = made("cuda", [1, 2], gpu_utilization=0.5, sm_efficiency=0.25, achieved_occupancy=0.1)
     for figure in (latency_and_throughput(gpu), utilization(gpu), utilization(made("cpu", [1]))):
         for axes in figure.axes:
-            assert axes.get_xlabel() and axes.get_ylabel()
             lines = [line for line in axes.lines if line.get_marker() in MARKERS]
             looks = {
                 (line.get_marker(), line.get_linestyle(), line.get_markerfacecolor())
@@ -430,26 +300,19 @@ def test_plots_tell_series_apart_without_colours():
             assert len(looks) == len(lines) > 0
     shown = utilization(gpu).axes[0].lines
     assert [list(line.get_ydata()) for line in shown] == [[50, 50], [25, 25], [10, 10]]
-
-
-def test_plots_name_what_does_not_fit_and_refuse_nothing_at_all():
-    cpu = made("cpu", [1, 2])
-    large = dataclasses.replace(cpu, batches=[*cpu.batches, BatchFigures(64, TOO_LARGE)])
-    assert "64 pages" in latency_and_throughput(large).get_supxlabel()
-    nothing = dataclasses.replace(cpu, batches=[BatchFigures(64, TOO_LARGE)])
-    for draw in (latency_and_throughput, utilization):
-        with pytest.raises(ProfileError):
-            draw(nothing)
+    large = BatchFigures(64)
+    both = dataclasses.replace(gpu, batches=[*gpu.batches, large])
+    assert "64 pages" in latency_and_throughput(both).get_supxlabel()
+    with pytest.raises(ProfileError):
+        utilization(dataclasses.replace(gpu, batches=[large]))
 
 
 def test_the_table_shows_what_the_device_has():
     from lab_utils.profiling.tables import as_text, figures_table
 
     cpu = made("cpu", [1, 16])
-    cpu = dataclasses.replace(cpu, batches=[*cpu.batches, BatchFigures(64, TOO_LARGE)])
+    cpu = dataclasses.replace(cpu, batches=[*cpu.batches, BatchFigures(64)])
     lines = as_text(figures_table(cpu)).splitlines()
-    assert lines[0].split("  ")[0] == "pages" and "GPU" not in lines[0]
+    assert "GPU" not in lines[0] and TOO_LARGE in lines[3]
     assert lines[2].split() == ["16", "1,680", "1,752", "9.52", "0.60", "90", "%"]
-    assert lines[3] == f"64     {TOO_LARGE}"
-    gpu = made("cuda", [1], gpu_utilization=0.5, sm_efficiency=0.25, achieved_occupancy=0.1)
-    assert "50 %" in as_text(figures_table(gpu))
+    assert "50 %" in as_text(figures_table(made("cuda", [1], gpu_utilization=0.5)))

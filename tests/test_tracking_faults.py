@@ -19,6 +19,7 @@ from lab_tracker.storage import STALE_SECONDS, Store
 from text_recognizer.places import project_folder
 
 GONE = (OSError, Refused)
+SEEDS = [0, *(pytest.param(seed, marks=pytest.mark.nightly) for seed in (1, 2))]
 
 
 def reopened(folder: Path, server: ServerProcess) -> tuple[ServerProcess, Client]:
@@ -66,7 +67,7 @@ def test_a_half_upload_is_swept_away_later(tmp_path):
     assert not old.exists() and fresh.exists() and not orphan.exists()
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", SEEDS)
 def test_killed_between_any_two_instructions_of_commits(tmp_path, seed):
     """Four writers log versions of two files until the server is killed, at a random moment."""
     chance = random.Random(seed)
@@ -116,43 +117,6 @@ def test_killed_between_any_two_instructions_of_commits(tmp_path, seed):
         assert len(client.versions("model")) == before + 1
 
 
-@pytest.mark.parametrize("seed", range(3))
-def test_killed_in_a_stream(tmp_path, seed):
-    chance = random.Random(seed)
-    lines = [json.dumps({"_step": i, "loss": i / 7}) for i in range(4000)]
-
-    def send(client: Client, start: int) -> int:
-        """Sends the lines from `start` on; returns how many are acknowledged."""
-        while start < len(lines):
-            part = lines[start : start + 20]
-            try:
-                files = {"wandb-history.jsonl": {"offset": start, "content": part}}
-                client.stream("run", files=files)
-            except GONE:
-                return start
-            start += len(part)
-        return start
-
-    def stored(client: Client) -> list[str]:
-        query = 'query H { project(name: "p") { run(name: "run") { history(samples: 99999) } } }'
-        return client.graphql(query)["project"]["run"]["history"]
-
-    done = 0
-    server = ServerProcess(tmp_path)
-    client = Client(server.url, server.key)
-    client.run()
-    for _ in range(3):
-        threading.Timer(0.1 + chance.random() * 0.3, server.kill).start()
-        done = send(client, done)
-        server._process.wait()
-        server, client = reopened(tmp_path, server)
-        found = stored(client)
-        assert found == lines[: len(found)] and done <= len(found) <= done + 20
-    with server:
-        assert send(client, done) == len(lines)
-        assert stored(client) == lines
-
-
 _TRAINING = """
 import sys
 from pathlib import Path
@@ -198,7 +162,7 @@ def test_the_sdk_goes_on_after_a_restart(tmp_path):
         server.kill()
         training.stdin.write("go\n")
         training.stdin.flush()
-        time.sleep(1.5)
+        time.sleep(0.5)
         again, client = reopened(tmp_path / "tracker", server)
         with again:
             training.communicate(timeout=90)

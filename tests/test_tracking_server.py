@@ -11,9 +11,8 @@ import pytest
 from tracking_client import Client, Refused, artifact_digest, md5, running
 
 from lab_tracker import limits, storage
-from lab_tracker import server as server_module
 from lab_tracker.errors import TrackingError
-from lab_tracker.server import LOOPBACK, TrackingServer
+from lab_tracker.server import TrackingServer
 
 
 @pytest.fixture
@@ -45,13 +44,6 @@ def uploads(server) -> list:
 # Requests that it does not know
 
 
-def test_an_unknown_operation_is_named(shared):
-    with pytest.raises(Refused, match=r"LaunchRockets: .*'rockets' of Query"):
-        shared.graphql("query LaunchRockets { rockets { id } }")
-    with pytest.raises(Refused, match=r"Fire: .*'fire' of Mutation"):
-        shared.graphql("mutation Fire { fire(input: {at: 1}) { ok } }")
-
-
 def test_an_unknown_feature_of_a_known_object_is_named_and_a_plain_field_is_null(shared):
     with pytest.raises(Refused, match=r"Deep: .*'sweep' of Project"):
         shared.graphql('query Deep { project(name: "p") { sweep(sweepName: "s") { id } } }')
@@ -62,25 +54,21 @@ def test_an_unknown_feature_of_a_known_object_is_named_and_a_plain_field_is_null
 @pytest.mark.parametrize(
     "body",
     [
-        b"",
         b"{",
         b"[]",
-        b"null",
         b'{"query": 1}',
         b'{"query": "query {"}',
         b'{"query": "query A { viewer { id } } query B { viewer { id } }"}',
-        b'{"query": "query A { ...Loop } fragment Loop on Query { ...Loop }"}',
         b'{"query": "query A { viewer { id } }", "variables": []}',
         b'{"query": "query A { project(name: {a: 1}) { runs(first: -1) { edges { cursor } } } }"}',
         b'{"query": "mutation M { createArtifact(input: {digest: 1}) { artifact { id } } }"}',
         b'{"query": "mutation M { createRunFiles { runID } }"}',
         *(
             b'{"query": "mutation M { commitArtifact(input: {artifactID: \\"%s\\"}) { id } }"}' % id
-            for id in (b"", b"!", b"UnVuOjE=", b"QXJ0aWZhY3Q6OTk5")
+            for id in (b"!", b"UnVuOjE=", b"QXJ0aWZhY3Q6OTk5")
         ),
         b"[" * 100_000,
         json.dumps({"query": "query A " + "{ viewer " * 5000 + "}" * 5000}).encode(),
-        json.dumps({"query": "query A { " + "viewer { id } " * 5000 + "}"}).encode(),
     ],
 )
 def test_nonsense_is_refused_and_never_a_server_error(shared, body):
@@ -93,9 +81,6 @@ def test_nonsense_is_refused_and_never_a_server_error(shared, body):
     [
         ("GET", "/graphql"),
         ("POST", "/files/lab/p/none/file_stream"),
-        ("GET", "/files/lab/p/run/file_stream"),
-        ("GET", "/lab/none"),
-        ("GET", "/lab/p/runs/none"),
         ("GET", "/lab/p/artifacts/model/none/v0"),
         ("DELETE", "/lab/p"),
         ("GET", "/a/b/c/d/e/f/g/h"),
@@ -110,7 +95,9 @@ def test_what_is_not_there_is_told(shared, method, path):
 # Who may ask
 
 
-def test_the_key_is_needed(server):
+def test_the_key_is_needed_and_its_owners_alone(server):
+    assert (server.folder / "tracking.sqlite").stat().st_mode & 0o077 == 0
+    assert re.fullmatch("[0-9a-f]{40}", server.key)
     for key in ("0" * 40, "", "é"):
         stranger = Client(server.url, key)
         with pytest.raises(Refused, match="401"):
@@ -132,8 +119,6 @@ def test_it_listens_on_this_machine_alone(server):
 def test_another_host_name_is_refused(shared):
     status, _, _ = shared.request("GET", "/", headers={"Host": "evil.example"})
     assert status == 403
-    status, _, _ = shared.request("GET", "/", headers={"Host": f"evil.example:{80}"})
-    assert status == 403
     status, _, _ = shared.request("GET", "/", headers={"Host": "localhost:1"})
     assert status == 200
 
@@ -148,32 +133,12 @@ def test_another_sites_page_may_not_write(shared, origin):
     assert not any(name.startswith("access-control") for name in headers)
 
 
-def test_pages_ask_for_the_key_where_the_network_can_reach_them(tmp_path, monkeypatch):
-    # The tests open nothing to the network: the socket itself stays on this machine.
-    listen = server_module.listening_socket
-    monkeypatch.setattr(
-        server_module, "listening_socket", lambda port, _, error: listen(port, LOOPBACK, error)
-    )
-    server = TrackingServer(tmp_path / "tracker", host="0.0.0.0")
-    server.start()
-    try:
-        client = Client(f"http://127.0.0.1:{server.port}", server.key)
-        status, headers, _ = client.request("GET", "/", headers={})
-        assert status == 401 and headers["www-authenticate"].startswith("Basic")
-        assert client.request("GET", "/")[0] == 200
-    finally:
-        server.stop()
-
-
-def test_the_key_is_its_owners_alone(server):
-    assert (server.folder / "tracking.sqlite").stat().st_mode & 0o077 == 0
-    assert re.fullmatch("[0-9a-f]{40}", server.key)
-
-
 def test_addresses_of_files_cannot_be_guessed(client):
     client.log("model", {"a": b"bytes"})
     url = client.versions("model")["v0"]["files"][0]["directUrl"]
-    assert client.request("GET", url, headers={})[2] == b"bytes"
+    _, headers, content = client.request("GET", url, headers={})
+    assert content == b"bytes" and headers["content-disposition"] == "attachment"
+    assert headers["content-type"] == "application/octet-stream"
     text, signature = url.split("/-/blobs/")[1].split("/")[0].split(".")
     for wrong in (f"{text}.{'0' * 64}", f"{text}.{signature[:-1]}x", text, quote("é.é")):
         assert client.request("GET", f"/-/blobs/{wrong}/a")[0] == 403
@@ -186,7 +151,7 @@ def test_addresses_of_files_cannot_be_guessed(client):
 
 
 @pytest.mark.parametrize(
-    "name", ["../a", "/a", "a/../../b", "a//b", ".", "..\\a", "C:/a", "a\x00b", "a" * 2000, ""]
+    "name", ["../a", "/a", "a/../../b", "..\\a", "C:/a", "a\x00b", "a" * 2000, ""]
 )
 def test_a_path_that_leaves_its_folder_is_refused(shared, name):
     where = {"entityName": "lab", "projectName": "p", "runName": "run"}
@@ -207,12 +172,9 @@ def test_a_path_that_leaves_its_folder_is_refused(shared, name):
     [
         {"digest": "x", "ref": "no url"},
         {"digest": "x", "ref": "wandb-artifact://abc/../../etc/passwd"},
-        {"digest": "x", "ref": 5},
-        {"digest": 5, "size": 1},
         {"size": 1},
         {"digest": "not base64", "size": 1},
         {"digest": md5(b"x"), "size": -1},
-        {"digest": md5(b"x"), "size": "1"},
         None,
     ],
 )
@@ -282,31 +244,16 @@ def test_a_commit_that_is_sent_again_changes_nothing(client):
     assert client.versions("model")["v0"]["aliases"] == {"best", "latest"}
 
 
-def test_files_are_served_as_data(client):
-    client.log("model", {"page.html": b"<script>alert(1)</script>", "x.svg": b"<svg/>"})
-    for file in client.versions("model")["v0"]["files"]:
-        _, headers, _ = client.request("GET", file["directUrl"])
-        assert headers["content-type"] == "application/octet-stream"
-        assert headers["content-disposition"] == "attachment"
-        assert headers["x-content-type-options"] == "nosniff"
-
-
 # Sizes
 
 
-def test_a_gzip_bomb_is_bounded(client, monkeypatch):
+def test_too_many_bytes_are_refused(client, server, monkeypatch):
     monkeypatch.setattr(limits, "MAX_STREAM_BYTES", 1_000_000)
     headers = client.headers | {"Content-Encoding": "gzip"}
     path = "/files/lab/p/run/file_stream"
-    bomb = gzip.compress(b" " * 50_000_000)
-    assert client.request("POST", path, bomb, headers)[0] == 413
-    good = gzip.compress(b'{"files": {}}')
-    assert client.request("POST", path, good, headers)[0] == 200
-    for bad in (b"no gzip", good[:-9]):
-        assert client.request("POST", path, bad, headers)[0] == 400
-
-
-def test_too_many_bytes_are_refused(client, server, monkeypatch):
+    bomb, good = gzip.compress(b" " * 50_000_000), gzip.compress(b'{"files": {}}')
+    for body, status in ((bomb, 413), (good, 200), (good[:-9], 400)):
+        assert client.request("POST", path, body, headers)[0] == status
     monkeypatch.setattr(limits, "MAX_REQUEST_BYTES", 1000)
     assert client.request("POST", "/graphql", b" " * 2000)[0] == 413
     monkeypatch.undo()
@@ -404,7 +351,6 @@ def test_a_chunk_that_is_sent_again_lands_on_its_place(client):
     "chunk",
     [
         {"files": []},
-        {"files": {"wandb-history.jsonl": 5}},
         {"files": {"wandb-history.jsonl": {"offset": -1, "content": []}}},
         {"files": {"wandb-history.jsonl": {"offset": 0, "content": [5]}}},
         {"files": {"wandb-history.jsonl": {"offset": 0, "content": ["no json"]}}},
@@ -424,9 +370,7 @@ def test_a_broken_chunk_changes_nothing(shared, chunk):
 # Names
 
 
-@pytest.mark.parametrize(
-    "name", ["", "a/b", "..", "a\\b", "a:b", "a%2fb", "a#b", "x" * 200, "a\nb"]
-)
+@pytest.mark.parametrize("name", ["", "a/b", "..", "a:b", "x" * 200, "a\nb"])
 def test_names_that_would_break_an_address_are_refused(shared, name):
     with pytest.raises(Refused):
         shared.run(name=name)
@@ -439,20 +383,6 @@ def test_names_that_would_break_an_address_are_refused(shared, name):
 def test_an_alias_cannot_name_a_version(shared):
     with pytest.raises(Refused, match="v7"):
         shared.draft("model", {}, aliases=("v7",))
-
-
-def test_a_name_has_one_type(client):
-    client.log("thing", {"a": b"x"})
-    with pytest.raises(Refused, match="another name"):
-        client.mutate(
-            "createArtifact",
-            "{ artifact { id } }",
-            artifactTypeName="dataset",
-            artifactCollectionName="thing",
-            digest="0" * 32,
-            projectName="p",
-            runName="run",
-        )
 
 
 # Starting

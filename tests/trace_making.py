@@ -31,9 +31,8 @@ def step(number: int, start: float, end: float) -> dict:
     return event("user_annotation", f"ProfilerStep#{number}", start, end)
 
 
-def device_step(number: int, start: float, end: float, device: int = 0, stream: int = 7) -> dict:
-    name = f"ProfilerStep#{number}"
-    return event("gpu_user_annotation", name, start, end, pid=device, tid=stream)
+def device_step(number: int, start: float, end: float) -> dict:
+    return event("gpu_user_annotation", f"ProfilerStep#{number}", start, end, pid=0, tid=7)
 
 
 def mark(name: str, start: float, end: float) -> dict:
@@ -72,28 +71,22 @@ def kernel(
     return event("kernel", name, start, end, pid=device, tid=stream, args=arguments)
 
 
-def copy(start: float, end: float, device: int = 0, stream: int = 7, correlation: int = 0) -> dict:
-    arguments = {"device": device, "stream": stream, "correlation": correlation, "bytes": 4096}
+def copy(start: float, end: float, correlation: int = 0) -> dict:
+    arguments = {"device": 0, "stream": 7, "correlation": correlation, "bytes": 4096}
     name = "Memcpy DtoH (Device -> Pageable)"
-    return event("gpu_memcpy", name, start, end, pid=device, tid=stream, args=arguments)
+    return event("gpu_memcpy", name, start, end, pid=0, tid=7, args=arguments)
 
 
-def allocation(time: float, change: int, allocated: int, device: int | None = None) -> dict:
-    """What the profiler writes for `profile_memory=True`; device None is the CPU."""
-    arguments = {
-        "Total Allocated": allocated,
-        "Bytes": change,
-        "Device Type": 0 if device is None else 1,
-        "Device Id": -1 if device is None else device,
-    }
+def allocation(time: float, allocated: int, on_gpu: bool = False) -> dict:
+    """What the profiler writes for `profile_memory=True`."""
+    arguments = {"Total Allocated": allocated, "Device Type": int(on_gpu)}
     place = {"s": "t", "pid": PROCESS, "tid": THREAD, "args": arguments}
     return {"ph": "i", "cat": "cpu_instant_event", "name": "[memory]", "ts": BASE + time} | place
 
 
 def document(events: list[dict]) -> dict:
     device = {"id": 0, "name": "made GPU", "numSms": 128, "totalGlobalMem": 2**34}
-    properties = [device, device | {"id": 1}]
-    return {"schemaVersion": 1, "deviceProperties": properties, "traceEvents": events}
+    return {"schemaVersion": 1, "deviceProperties": [device], "traceEvents": events}
 
 
 def write(path: Path, events: list[dict]) -> Path:
@@ -102,7 +95,7 @@ def write(path: Path, events: list[dict]) -> Path:
     return path
 
 
-TWO_GPUS = [
+BUSY_GPU = [
     step(3, 0, 1000),
     device_step(3, 100, 900),
     mark("finder", 10, 120),
@@ -125,13 +118,11 @@ TWO_GPUS = [
     kernel("softmax", 200, 400, blocks=0.8, occupancy=60, stream=20, correlation=2),
     copy(400, 450, correlation=4),
     kernel("over the end", 850, 950, blocks=2.0, occupancy=80, correlation=3),
-    kernel("elsewhere", 0, 450, blocks=1.0, occupancy=100, device=1, correlation=78),
-    allocation(30, 512, 512),
-    allocation(40, 4096, 5000, device=0),
-    allocation(50, -512, 0),
-    allocation(60, -4096, 904, device=0),
+    allocation(30, 512),
+    allocation(40, 5000, on_gpu=True),
+    allocation(50, 0),
 ]
-"""One step of 1000 µs whose work on GPU 0 ends after 900: the window has 900 µs."""
+"""One step of 1000 µs whose work on the GPU ends after 900: the window has 900 µs."""
 
 
 def record_cpu_trace(path: Path, steps: int = 2) -> object:

@@ -257,11 +257,11 @@ def a_file_of_another_artifact_is_referred_to(lab: Lab) -> None:
 def an_empty_file_and_a_large_one_are_logged(lab: Lab) -> None:
     import wandb
 
-    lab.large = os.urandom(20_000_000)
+    lab.large = os.urandom(5_000_000)
     artifact = wandb.Artifact("sizes", type="dataset")
     artifact.add_file(file(lab, "sizes/empty", b""))
     artifact.add_file(file(lab, "sizes/large", lab.large))
-    assert lab.run.log_artifact(artifact).wait().size == 20_000_000
+    assert lab.run.log_artifact(artifact).wait().size == 5_000_000
 
 
 @step

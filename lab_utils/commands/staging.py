@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from lab_utils.staging.names import LATEST, PROJECT
+from lab_utils.staging.names import BEST, LATEST, PROJECT
 from text_recognizer.places import PROJECT as PROJECT_FOLDER
 from text_recognizer.places import lab_folder
 
@@ -106,12 +106,12 @@ def train(
         max_width=max_width,
         validate_every=validate_every,
         project=project,
-        progress=True,
+        progress=sys.stderr.isatty(),
     )
     print(
         f"{_named(done.name, done.aliases)}: CER {done.cer:.4f} on the validation lines "
         f"({done.cer_before:.4f} before), step {done.step}, {done.bytes / 1e6:.1f} MB, "
-        f"run {done.run_id}{'' if done.is_new else '; the same bytes were there before'}"
+        f"run {done.run_id}"
     )
 
 
@@ -131,12 +131,7 @@ def _follow_recipe(context: typer.Context, file: Path, out: Path | None) -> None
 
 
 def stage(
-    run: Annotated[
-        str | None, typer.Option(help="Id or name of the run that logged the checkpoint.")
-    ] = None,
-    checkpoint: Annotated[
-        str | None, typer.Option(help="ALIAS, v3 or NAME:ALIAS; else best.")
-    ] = None,
+    checkpoint: Annotated[str, typer.Option(help="ALIAS, v3 or NAME:ALIAS.")] = BEST,
     promote: Annotated[
         bool, typer.Option("--promote", help="Give it the alias production, too.")
     ] = False,
@@ -148,12 +143,11 @@ def stage(
     """
     from lab_utils import staging
 
-    done = staging.stage(run, checkpoint, promote=promote, project=project, on_step=_say)
-    again = "" if done.is_new else "; the same bytes were there before"
+    done = staging.stage(checkpoint, promote=promote, project=project, on_step=_say)
     print(
         f"{_named(done.name, done.aliases)}: from {done.checkpoint}, {done.bytes / 1e6:.1f} MB "
         f"({done.ratio:.2f} of the checkpoint), the same tokens on {done.parity.pages} pages, "
-        f"logits within {done.parity.largest_logit_difference:.1g}{again}"
+        f"logits within {done.parity.largest_logit_difference:.1g}"
     )
 
 
@@ -179,8 +173,7 @@ def lineage(
     version: Annotated[
         str, typer.Argument(help="ALIAS, v3 or NAME:ALIAS of a staged model.")
     ] = LATEST,
-    as_json: Annotated[bool, typer.Option("--json", help="All that is known, as JSON.")] = False,
-    picture: Annotated[Path | None, typer.Option(help="Also draw it into this PNG or SVG.")] = None,
+    picture: Annotated[Path | None, typer.Option(help="Also draw it into this SVG.")] = None,
     project: Project = PROJECT,
 ) -> None:
     """Show where a staged model comes from: runs, checkpoint, data, with settings and metrics.
@@ -188,14 +181,11 @@ def lineage(
     Example: lab lineage production --picture lineage.svg
     """
     from lab_utils import staging
-    from lab_utils.staging.lineage_picture import check_picture
 
-    if picture is not None:
-        check_picture(picture)
     found = staging.lineage(version, project=project)
-    print(found.json() if as_json else found.table())
     if picture is not None:
         staging.save_picture(found, picture)
+    print(found.table())
 
 
 def cleanup(
@@ -204,9 +194,6 @@ def cleanup(
     ] = None,
     keep: Annotated[int, typer.Option(min=0, help="The newest so many of each artifact stay.")] = 0,
     yes: Annotated[bool, typer.Option("--yes", help="Delete them; else only list them.")] = False,
-    force: Annotated[
-        bool, typer.Option("--force", help="Also what has an alias or descendants.")
-    ] = False,
     project: Project = PROJECT,
 ) -> None:
     """List the versions that nobody needs, and delete them with --yes.
@@ -217,7 +204,7 @@ def cleanup(
     """
     from lab_utils import staging
 
-    plan = staging.cleanup(names or (), keep=keep, yes=yes, force=force, project=project)
+    plan = staging.cleanup(names or (), keep=keep, yes=yes, project=project)
     for one in plan.versions:
         if one.kept_because is None:
             print(f"{'deleted' if plan.deleted else 'delete':<8}{one.name}")

@@ -10,9 +10,6 @@ def wandb_server(
     folder: Annotated[
         Path | None, typer.Option(help="Folder for its data. Default: .lab/wandb.")
     ] = None,
-    host: Annotated[
-        str, typer.Option(help="Address to listen on; any other opens it to the network.")
-    ] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free port.")] = 8080,
 ) -> None:
     """Serve the lab's own tracker, which the wandb SDK can use instead of W&B.
@@ -25,4 +22,4 @@ def wandb_server(
     from lab_tracker.server import serve
     from text_recognizer.places import lab_folder
 
-    serve(folder or lab_folder() / "wandb", host, port)
+    serve(folder or lab_folder() / "wandb", port)

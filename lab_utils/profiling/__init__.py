@@ -5,7 +5,6 @@
 
 from lab_utils.profiling.batch_sizes import profile_batch_sizes
 from lab_utils.profiling.profile import (
-    MEASURED,
     TOO_LARGE,
     BatchFigures,
     Profile,
@@ -15,7 +14,6 @@ from lab_utils.profiling.profile import (
 from lab_utils.profiling.trace import Trace, TraceError, read_trace
 
 __all__ = [
-    "MEASURED",
     "TOO_LARGE",
     "BatchFigures",
     "Profile",

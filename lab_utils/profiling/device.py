@@ -1,6 +1,5 @@
 """What a profile was taken on: without it, its figures are numbers about nothing."""
 
-import importlib.metadata
 import os
 import platform
 import re
@@ -20,7 +19,7 @@ _SECONDS = 10
 def describe_device(device: "torch.device") -> dict[str, Any]:
     """What the figures are about, ready for JSON.
 
-    A processor has kind "cpu", name, cores, threads, interop_threads and memory_bytes; a GPU kind
+    A processor has kind "cpu", name, cores, threads and memory_bytes; a GPU kind
     "cuda", name, driver, multiprocessors, compute_capability and memory_bytes, and the processor
     beside it as `host`. What can't be found out is None.
     """
@@ -46,7 +45,6 @@ def describe_versions() -> dict[str, str | None]:
 
     cudnn = torch.backends.cudnn.version() if torch.cuda.is_available() else None
     return {
-        "text-recognizer-deployment-lab": _installed("text-recognizer-deployment-lab"),
         "python": platform.python_version(),
         "torch": torch.__version__,
         "cuda": torch.version.cuda,
@@ -78,8 +76,7 @@ def _processor() -> dict[str, Any]:
         "name": _processor_name(),
         "cores": usable_processors(),
         "threads": torch.get_num_threads(),
-        "interop_threads": torch.get_num_interop_threads(),
-        "memory_bytes": _memory_bytes(),
+        "memory_bytes": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
     }
 
 
@@ -92,23 +89,9 @@ def _processor_name() -> str:
     return " ".join(found[1].split()) if found else platform.processor() or platform.machine()
 
 
-def _memory_bytes() -> int | None:
-    try:
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    except (AttributeError, OSError, ValueError):
-        return None
-
-
 def _driver() -> str | None:
     versions = _output("nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader")
     return versions.splitlines()[0].strip() if versions else None
-
-
-def _installed(package: str) -> str | None:
-    try:
-        return importlib.metadata.version(package)
-    except importlib.metadata.PackageNotFoundError:
-        return None
 
 
 def _output(*command: str) -> str:

@@ -3,19 +3,18 @@ that is broken off leaves the last profile as it was."""
 
 import contextlib
 import re
-import secrets
-import shutil
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 from text_recognizer.errors import RecognizerError
 
 PROFILE_NAME = "profile.json"
-_OWN_FILES = re.compile(
+_OWN = re.compile(
     r"(profile|launches)\.json|README\.md|(latency_and_throughput|utilization|timeline_\d+)\.png"
+    r"|batch_size_\d+(/.+\.pt\.trace\.json(\.gz)?)?"
 )
-_OWN_FOLDERS = re.compile(r"batch_size_\d+")
-_TRACES = re.compile(r".+\.pt\.trace\.json(\.gz)?")
+"""Paths within the folder of a profile."""
 
 
 class ProfileError(RecognizerError):
@@ -29,20 +28,20 @@ def batch_folder(folder: Path, batch_size: int) -> Path:
 
 def trace_paths(folder: Path) -> list[Path]:
     """All traces below a folder."""
-    return sorted(path for path in folder.rglob("*") if _TRACES.fullmatch(path.name))
+    return sorted([*folder.rglob("*.pt.trace.json"), *folder.rglob("*.pt.trace.json.gz")])
 
 
 def check_replaceable(out: Path) -> None:
     """Raises ProfileError where `out` is a file, or a folder that holds more than a profile."""
-    if not out.exists():
-        return
-    if not out.is_dir():
+    if out.exists() and not out.is_dir():
         raise ProfileError(f"{out} is a file; name a folder for the profile.")
-    if foreign := next((path for path in out.iterdir() if not _is_own(path)), None):
-        raise ProfileError(
-            f"{out} holds {foreign.name}, which is no part of a profile and would be lost; name "
-            "another folder."
-        )
+    for path in out.rglob("*"):
+        name = path.relative_to(out).as_posix()
+        if path.is_symlink() or not _OWN.fullmatch(name):
+            raise ProfileError(
+                f"{out} holds {name}, which is no part of a profile and would be lost; name "
+                "another folder."
+            )
 
 
 @contextlib.contextmanager
@@ -56,33 +55,21 @@ def replaced_folder(out: Path) -> Iterator[Path]:
     """
     out = out.resolve()  # of a link, the folder that it leads to is replaced
     check_replaceable(out)
-    mark = secrets.token_hex(4)
-    partial, old = (out.with_name(f".{out.name}.{kind}-{mark}") for kind in ("partial", "old"))
     try:
-        partial.mkdir(parents=True)
-        yield partial
-        try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.") as scratch:
+            new, old = Path(scratch, "new"), Path(scratch, "old")
+            new.mkdir()
+            yield new
             if out.exists():
                 out.rename(old)
-            partial.rename(out)
-        except BaseException:
-            if old.exists() and not out.exists():
-                old.rename(out)
-            raise
+            try:
+                new.rename(out)
+            except BaseException:
+                if old.exists():
+                    old.rename(out)
+                raise
     except OSError as error:
         raise ProfileError(
             f"{out} cannot be written ({error.strerror or error}); name another folder."
         ) from None
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
-        shutil.rmtree(old, ignore_errors=True)
-
-
-def _is_own(path: Path) -> bool:
-    if path.is_symlink():
-        return False
-    if not path.is_dir():
-        return _OWN_FILES.fullmatch(path.name) is not None
-    return _OWN_FOLDERS.fullmatch(path.name) is not None and all(
-        _TRACES.fullmatch(inner.name) and inner.is_file() for inner in path.iterdir()
-    )

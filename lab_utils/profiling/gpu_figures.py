@@ -4,48 +4,69 @@ The formulas are those of torch-tb-profiler 0.4.3 (`gpu_metrics_parser.py`), whi
 two estimates: they follow from the kernels' grids, not from counters of the GPU.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 
-from lab_utils.profiling.trace import Trace
-from lab_utils.profiling.trace_events import Work
+from lab_utils.profiling.trace import Span, Trace, Work
 
 Interval = tuple[float, float]
 """Start and end, in µs."""
 
 
 def gpu_utilization(trace: Trace) -> float | None:
-    """The share of the window in which at least one kernel ran, as a mean over the GPUs that ran
-    one; None if no GPU did anything."""
-    return _mean(trace, _utilization)
+    """The share of the window in which at least one kernel ran; None without a kernel."""
+    return covered(trace.kernels, trace) / trace.duration if trace.kernels else None
 
 
 def sm_efficiency(trace: Trace) -> float | None:
-    """The mean share, over the window, of a GPU's multiprocessors that had work.
+    """The mean share, over the window, of the GPU's multiprocessors that had work.
 
     At each moment this is the number of blocks a multiprocessor of all the kernels that run, but at
-    most 1. None if the trace has no blocks. Of several GPUs, their mean.
+    most 1. None if the trace has no blocks.
     """
-    return _mean(trace, _efficiency)
+    changes = []
+    for kernel, start, end in _inside(trace):
+        if kernel.blocks_per_sm is not None:
+            changes += [(start, kernel.blocks_per_sm), (end, -kernel.blocks_per_sm)]
+    if not changes:
+        return None
+    integral, blocks, before = 0.0, 0.0, 0.0
+    for time, change in sorted(changes):
+        integral += min(max(blocks, 0.0), 1.0) * (time - before)
+        blocks += change
+        before = time
+    return integral / trace.duration
 
 
 def achieved_occupancy(trace: Trace) -> float | None:
     """The mean over the kernels, weighted by their time, of the warps that were active out of those
     that a multiprocessor can hold, in [0, 1]; the plugin shows it in percent.
 
-    None if the trace has no occupancy. Of several GPUs, their mean.
+    None if the trace has no occupancy.
     """
-    return _mean(trace, _occupancy)
+    known = [(one.occupancy, end - start) for one, start, end in _inside(trace)]
+    known = [(occupancy, time) for occupancy, time in known if occupancy is not None]
+    total = sum(time for _, time in known)
+    return sum(occupancy * time for occupancy, time in known) / total if total else None
 
 
-def device_seconds(trace: Trace) -> float:
-    """s of the window in which GPUs ran kernels, copied or filled memory; 0 without a GPU."""
-    return sum(length(busy(trace, one)) for one in {work.device for work in trace.work}) / 1e6
+def idle_gaps(trace: Trace) -> list[Interval]:
+    """The times of the window in which the GPU did nothing, in order; none without a GPU.
+
+    A gap counts from the end of a kernel, copy or fill to the next one's start, on any stream.
+    """
+    worked = busy(trace.work, trace) if trace.work else [(0.0, trace.duration)]
+    edges = [0.0, *(edge for interval in worked for edge in interval), trace.duration]
+    return [(start, end) for start, end in zip(edges[::2], edges[1::2], strict=True) if end > start]
 
 
-def busy(trace: Trace, device: int) -> list[Interval]:
-    """When the GPU worked within the window, as intervals that neither touch nor overlap, in µs."""
-    own = ((work.start, work.end) for work in trace.work if work.device == device)
-    return clipped(union(own), 0, trace.duration)
+def covered(spans: Iterable[Span | Work], trace: Trace) -> float:
+    """µs of the window in which at least one of them ran."""
+    return sum(end - start for start, end in busy(spans, trace))
+
+
+def busy(spans: Iterable[Span | Work], trace: Trace) -> list[Interval]:
+    """When at least one of them ran within the window: intervals in order, none of which touch."""
+    return clipped(union((span.start, span.end) for span in spans), 0, trace.duration)
 
 
 def union(intervals: Iterable[Interval]) -> list[Interval]:
@@ -65,46 +86,7 @@ def clipped(intervals: Iterable[Interval], start: float, end: float) -> list[Int
     return [(first, last) for first, last in cut if first < last]
 
 
-def length(intervals: Iterable[Interval]) -> float:
-    return sum(end - start for start, end in intervals)
-
-
-def _mean(trace: Trace, figure: Callable[[Trace, list[Work]], float | None]) -> float | None:
-    kernels: dict[int, list[Work]] = {}
-    for kernel in trace.kernels:
-        kernels.setdefault(kernel.device, []).append(kernel)
-    values = [figure(trace, own) for own in kernels.values()]
-    known = [value for value in values if value is not None]
-    return sum(known) / len(known) if known else None
-
-
-def _utilization(trace: Trace, kernels: list[Work]) -> float:
-    intervals = union((kernel.start, kernel.end) for kernel in kernels)
-    return length(clipped(intervals, 0, trace.duration)) / trace.duration
-
-
-def _efficiency(trace: Trace, kernels: list[Work]) -> float | None:
-    changes = []
-    for kernel in kernels:
-        start, end = max(kernel.start, 0.0), min(kernel.end, trace.duration)
-        if kernel.blocks_per_sm is not None and start < end:
-            changes.append((start, kernel.blocks_per_sm))
-            changes.append((end, -kernel.blocks_per_sm))
-    if not changes:
-        return None
-    integral, blocks, before = 0.0, 0.0, 0.0
-    for time, change in sorted(changes):
-        integral += min(max(blocks, 0.0), 1.0) * (time - before)
-        blocks += change
-        before = time
-    return integral / trace.duration
-
-
-def _occupancy(trace: Trace, kernels: list[Work]) -> float | None:
-    weighted, total = 0.0, 0.0
-    for kernel in kernels:
-        inside = min(kernel.end, trace.duration) - max(kernel.start, 0.0)
-        if kernel.occupancy is not None and inside > 0:
-            weighted += kernel.occupancy * inside
-            total += inside
-    return weighted / total if total else None
+def _inside(trace: Trace) -> list[tuple[Work, float, float]]:
+    """The kernels with what of their start and end lies within the window."""
+    cut = [(one, max(one.start, 0.0), min(one.end, trace.duration)) for one in trace.kernels]
+    return [(one, start, end) for one, start, end in cut if start < end]

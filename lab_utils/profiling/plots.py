@@ -31,19 +31,14 @@ def latency_and_throughput(profile: Profile) -> "Figure":
     Raises:
         ProfileError: no batch size fits the memory.
     """
-    _check(profile)
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(10, 3.9), layout="constrained")
+    figure, (times, rates) = _figure(profile, (10, 3.9), 2)
     figure.get_layout_engine().set(wspace=0.06)
-    times, rates = figure.subplots(1, 2)
     sizes = [batch.batch_size for batch in profile.measured]
     p50 = [1000 * batch.p50 for batch in profile.measured]
     # With very few repeats an interpolated p95 can't be below the median, but for rounding.
     up = [max(1000 * (batch.p95 - batch.p50), 0.0) for batch in profile.measured]
     look = {"color": COLOURS[0], "marker": MARKERS[0], "markersize": 6}
-    bars = [[0.0] * len(up), up]
-    times.errorbar(sizes, p50, bars, capsize=4, label="p50, bar up to p95", **look)
+    times.errorbar(sizes, p50, [[0.0] * len(up), up], capsize=4, label="p50, bar up to p95", **look)
     times.set_ylabel("time of a batch in ms")
     given = [batch.pages_per_second for batch in profile.measured]
     rates.plot(sizes, given, label="pages a second", **look)
@@ -52,12 +47,11 @@ def latency_and_throughput(profile: Profile) -> "Figure":
     rates.plot(sizes, waited, label="pages a second that users wait", **look)
     rates.set_ylabel("pages a second")
     for axes in (times, rates):
-        _finish(axes, sizes)
         axes.set_yscale("log")
         _plain_ticks(axes)
         axes.legend(fontsize=8, frameon=False, loc="lower left", bbox_to_anchor=(-0.02, 1.0))
-    if too_large := [str(b.batch_size) for b in profile.batches if b.status == TOO_LARGE]:
-        figure.supxlabel(f"does not fit the memory: {', '.join(too_large)} pages", fontsize=9)
+    if too_large := [str(b.batch_size) for b in profile.batches if not b.seconds]:
+        figure.supxlabel(f"{TOO_LARGE}: {', '.join(too_large)} pages", fontsize=9)
     return figure
 
 
@@ -68,11 +62,7 @@ def utilization(profile: Profile) -> "Figure":
     Raises:
         ProfileError: no batch size fits the memory.
     """
-    _check(profile)
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(6.5, 3.6), layout="constrained")
-    axes = figure.subplots()
+    figure, (axes,) = _figure(profile, (6.5, 3.6), 1)
     kind = profile.device.get("kind")
     for number, (label, name) in enumerate(_BUSY.get(kind, {}).items()):
         shares = {batch.batch_size: getattr(batch, name) for batch in profile.measured}
@@ -83,7 +73,6 @@ def utilization(profile: Profile) -> "Figure":
     axes.set_ylim(0, 105)
     axes.set_title(str(profile.device.get("name") or kind), fontsize=10)
     axes.set_ylabel("share of the time or the device in %")
-    _finish(axes, [batch.batch_size for batch in profile.measured])
     if axes.lines:
         axes.legend(fontsize=8)
     else:
@@ -91,24 +80,27 @@ def utilization(profile: Profile) -> "Figure":
     return figure
 
 
-def _check(profile: Profile) -> None:
+def _figure(profile: Profile, size: tuple[float, float], count: int) -> "tuple[Figure, list[Axes]]":
+    """A figure whose axes have the batch sizes to the right, each twice as far as half of it."""
     if not profile.measured:
         raise ProfileError(
             "There is nothing to draw: no batch size fits the memory; take a profile with smaller "
             "ones."
         )
-
-
-def _finish(axes: "Axes", sizes: list[int]) -> None:
+    from matplotlib.figure import Figure
     from matplotlib.ticker import NullLocator
 
-    axes.set_xscale("log", base=2)
-    axes.set_xticks(sizes, [str(size) for size in sizes])
-    axes.xaxis.set_minor_locator(NullLocator())
-    if len(sizes) == 1:
-        axes.set_xlim(sizes[0] / 2, sizes[0] * 2)
-    axes.set_xlabel("pages in a batch")
-    axes.grid(alpha=0.3)
+    sizes = [batch.batch_size for batch in profile.measured]
+    figure = Figure(figsize=size, layout="constrained")
+    every = list(figure.subplots(1, count, squeeze=False)[0])
+    for axes in every:
+        axes.set_xscale("log", base=2)
+        axes.set_xticks(sizes, [str(size) for size in sizes])
+        axes.xaxis.set_minor_locator(NullLocator())
+        axes.set_xlim(sizes[0] / 1.2, sizes[-1] * 1.2)
+        axes.set_xlabel("pages in a batch")
+        axes.grid(alpha=0.3)
+    return figure, every
 
 
 def _plain_ticks(axes: "Axes") -> None:

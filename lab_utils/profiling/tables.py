@@ -17,7 +17,6 @@ def figures_table(profile: Profile) -> Table:
         "p95 ms": lambda b: _ms(b.p95),
         "pages/s": lambda b: _number(b.pages_per_second),
         "pages/user-s": lambda b: _number(b.pages_per_user_second),
-        "CPU s": lambda b: _number(b.cpu_seconds),
         "GPU s": lambda b: _number(b.device_seconds),
         "threads busy": lambda b: _percent(b.cpu_utilization),
         "GPU util.": lambda b: _percent(b.gpu_utilization),
@@ -28,7 +27,7 @@ def figures_table(profile: Profile) -> Table:
     rows = [[text(batch) for text in columns.values()] for batch in profile.batches]
     used = [any(row[i] != NOTHING for row in rows) for i in range(len(columns))]
     for row, batch in zip(rows, profile.batches, strict=True):
-        if batch.status == TOO_LARGE:
+        if not batch.seconds:
             row[1] = TOO_LARGE
     return (
         [name for name, keep in zip(columns, used, strict=True) if keep],
@@ -70,28 +69,14 @@ def operators_table(batch: BatchFigures) -> Table:
     ]
 
 
-def waiting_table(batch: BatchFigures) -> Table:
-    """What the processor did while the GPU had nothing to do, in one batch."""
-    window = batch.traced_seconds or 1.0
-    return ["GPU idle during", "ms", "share"], [
-        [name, _ms(seconds), _percent(seconds / window)] for name, seconds in batch.waiting.items()
-    ]
-
-
 def as_text(table: Table) -> str:
-    """The table with its columns below each other: the first to the left, the others to the right.
-
-    A batch size that did not fit the memory has that text in place of its figures.
-    """
+    """The table with its columns below each other: the first to the left, the others right."""
     columns, rows = table
-    wide = [columns, *[row for row in rows if TOO_LARGE not in row]]
-    widths = [max(len(row[i]) for row in wide) for i in range(len(columns))]
-    lines = []
-    for row in [columns, *rows]:
-        cells = row[:2] if TOO_LARGE in row else row
-        cells = [cells[0].ljust(widths[0]), *map(str.rjust, cells[1:], widths[1:])]
-        lines.append("  ".join(cells).rstrip())
-    return "\n".join(lines)
+    widths = [max(len(row[i]) for row in [columns, *rows]) for i in range(len(columns))]
+    lines = [
+        [row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])] for row in [columns, *rows]
+    ]
+    return "\n".join("  ".join(line).rstrip() for line in lines)
 
 
 def _ms(seconds: float | None) -> str:
@@ -102,12 +87,8 @@ def _number(value: float | None) -> str:
     """Three digits, or the whole number where it has more."""
     if value is None:
         return NOTHING
-    if value == 0:
-        return "0"
-    for digits, limit in ((0, 99.5), (1, 9.95), (2, 0.0995), (4, 0)):
-        if value >= limit:
-            return f"{value:,.{digits}f}"
-    return NOTHING
+    digits = 0 if value >= 99.5 else 1 if value >= 9.95 else 2
+    return f"{value:,.{digits}f}"
 
 
 def _percent(share: float | None) -> str:

@@ -15,7 +15,7 @@ from lab_utils.staging.compiling import StagedModel, stage
 from lab_utils.staging.errors import StagingError
 from lab_utils.staging.fetching import fetch, staged_path
 from lab_utils.staging.lineage import ArtifactNode, Lineage, RunNode, lineage
-from lab_utils.staging.lineage_picture import alt_text, draw, save_picture
+from lab_utils.staging.lineage_picture import save_picture
 from lab_utils.staging.names import PROJECT
 from lab_utils.staging.parity import Parity
 from lab_utils.staging.pipeline import HandOff, hand_off
@@ -33,9 +33,7 @@ __all__ = [
     "StagingError",
     "TrainedCheckpoint",
     "Version",
-    "alt_text",
     "cleanup",
-    "draw",
     "fetch",
     "hand_off",
     "lineage",

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 from lab_utils.staging.errors import StagingError
 from lab_utils.staging.names import (
     BEST,
-    CHECKPOINT,
     CHECKPOINT_TYPE,
     PRODUCTION,
     PROJECT,
@@ -18,11 +17,10 @@ from lab_utils.staging.names import (
     STAGED,
     STAGED_FILE,
     STAGED_TYPE,
-    with_alias,
 )
 from lab_utils.staging.parity import Parity, compare
-from lab_utils.staging.tracker import Tracker, named_aliases, sdk, versioned
-from lab_utils.staging.training import OnStep, is_by, log_file, versions
+from lab_utils.staging.tracker import Tracker, named_aliases
+from lab_utils.staging.training import OnStep, log_file, versions
 from text_recognizer.files import sha256
 
 if TYPE_CHECKING:
@@ -47,8 +45,6 @@ class StagedModel:
     bytes: int
     checkpoint_bytes: int
     parity: Parity
-    is_new: bool
-    """False where the very same bytes were staged before: then that version is named here."""
 
     @property
     def ratio(self) -> float:
@@ -57,8 +53,7 @@ class StagedModel:
 
 
 def stage(
-    run: str | None = None,
-    checkpoint: str | None = None,
+    checkpoint: str = BEST,
     *,
     promote: bool = False,
     project: str = PROJECT,
@@ -68,8 +63,7 @@ def stage(
     """Compiles a checkpoint and logs the TorchScript file.
 
     Args:
-        run: id or name of the run that logged the checkpoint.
-        checkpoint: `ALIAS`, `v3` or `NAME:ALIAS`; with neither, the alias `best`.
+        checkpoint: `ALIAS`, `v3` or `NAME:ALIAS`.
         promote: also gives the version the alias `production`, once it is verified.
         project: `NAME` or `ENTITY/NAME` at the tracker.
         pages: sample pages on which script and module are compared.
@@ -83,12 +77,7 @@ def stage(
     """
     on_step("find")
     tracker = Tracker(project)
-    if run and checkpoint:
-        raise StagingError("Give the run or the checkpoint, not both.")
-    if run:
-        found = checkpoint_of_run(tracker, run)
-    else:
-        found = tracker.artifact(with_alias(checkpoint or BEST, CHECKPOINT), CHECKPOINT_TYPE)
+    found = tracker.artifact(checkpoint, CHECKPOINT_TYPE)
     with tempfile.TemporaryDirectory(prefix="lab-stage-") as folder:
         on_step("download checkpoint")
         file = Path(folder, "checkpoint.ckpt")
@@ -96,37 +85,34 @@ def stage(
         from text_recognizer.train.checkpoint import load_reader_checkpoint
 
         training = load_reader_checkpoint(file)
-        with tracker.new_run(STAGE_JOB, config={"checkpoint": versioned(found)}) as stage_run:
+        with tracker.new_run(STAGE_JOB, config={"checkpoint": found.source_name}) as stage_run:
             stage_run.use_artifact(found.source_qualified_name)  # an alias may move meanwhile
             on_step("compile")
             script = Path(folder, STAGED_FILE)
             training.to_torchscript(script)
             on_step("parity")
-            parity = _compare(versioned(found), training, script, pages, stage_run)
+            parity = _compare(found.source_name, training, script, pages, stage_run)
             metadata = _metadata(found, training.hparams, parity, script, file.stat().st_size)
             on_step("upload")
             logged = log_file(stage_run, STAGED, STAGED_TYPE, script, metadata)
             on_step("verify")
             # As the tracker gives it to others, checked against the file that was logged.
-            whole = tracker.artifact(versioned(logged), STAGED_TYPE)
+            whole = tracker.artifact(logged.source_name, STAGED_TYPE)
             tracker.download(whole, STAGED_FILE, Path(folder, "again.pt"), metadata["sha256"])
-            stage_run.summary["staged"] = versioned(whole)
+            stage_run.summary["staged"] = whole.source_name
             if promote:
                 on_step("promote")
                 whole.aliases.append(PRODUCTION)
                 whole.save()
-    with sdk(tracker.connection.url):
-        is_new = is_by(stage_run, whole)
     return StagedModel(
-        name=versioned(whole),
+        name=whole.source_name,
         aliases=named_aliases(whole),
         run_id=stage_run.id,
-        checkpoint=versioned(found),
+        checkpoint=found.source_name,
         sha256=metadata["sha256"],
         bytes=metadata["bytes"]["torchscript"],
         checkpoint_bytes=metadata["bytes"]["checkpoint"],
         parity=parity,
-        is_new=is_new,
     )
 
 
@@ -147,26 +133,6 @@ def _compare(name: str, training: "ReaderTraining", script: Path, pages: int, ru
             "train again, or stage with another version of PyTorch."
         )
     return parity
-
-
-def checkpoint_of_run(tracker: Tracker, name: str) -> "Artifact":
-    """The checkpoint that a run logged: the only one, or the one that is `best`.
-
-    Raises StagingError where there is none, or which one is meant cannot be told.
-    """
-    run = tracker.run(name)
-    with sdk(tracker.connection.url):
-        logged = [one for one in run.logged_artifacts() if one.type == CHECKPOINT_TYPE]
-        if not logged and (same := run.summary.get("checkpoint")):
-            # The run's bytes were those of an earlier version.
-            return tracker.artifact(same, CHECKPOINT_TYPE)
-    if not logged:
-        raise StagingError(f"The run {name} logged no checkpoint; name one with --checkpoint.")
-    best = [one for one in logged if BEST in one.aliases] if len(logged) > 1 else logged
-    if len(best) != 1:
-        names = ", ".join(versioned(one) for one in logged)
-        raise StagingError(f"The run {name} logged {names}; name one with --checkpoint.")
-    return best[0]
 
 
 def _checkpoint_file(artifact: "Artifact") -> str:

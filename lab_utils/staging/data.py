@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lab_utils.staging.names import DATA, DATA_FILE, DATA_TYPE
-from lab_utils.staging.tracker import versioned
 from text_recognizer.files import sha256
 
 if TYPE_CHECKING:
@@ -55,7 +54,7 @@ def use_data(run: "Run", data: DataSet, folder: Path) -> str:
     path.write_bytes(data.labels)
     artifact = wandb.Artifact(DATA, type=DATA_TYPE, metadata=data.metadata)
     artifact.add_file(str(path), name=DATA_FILE, skip_cache=True, policy="immutable")
-    return versioned(run.use_artifact(artifact).wait())
+    return run.use_artifact(artifact).wait().source_name
 
 
 def _described(items: Sequence["Item"]) -> list[dict[str, str]]:

@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lab_utils.staging.errors import StagingError
-from lab_utils.staging.names import LATEST, PROJECT, STAGED, STAGED_FILE, STAGED_TYPE, with_alias
-from lab_utils.staging.tracker import Tracker, labelled, versioned
+from lab_utils.staging.names import LATEST, PROJECT, STAGED_FILE, STAGED_TYPE
+from lab_utils.staging.tracker import Tracker, labelled
 from lab_utils.staging.training import OnStep
 from text_recognizer.model_file import fetched_model_path
 
@@ -42,8 +42,8 @@ def fetch(
     if target.is_dir():
         target = target / STAGED_FILE
     tracker = Tracker(project)
-    artifact = tracker.artifact(with_alias(version, STAGED), STAGED_TYPE)
-    on_step(f"download {versioned(artifact).rpartition(':')[0]} {labelled(artifact)}")
+    artifact = tracker.artifact(version, STAGED_TYPE)
+    on_step(f"download {artifact.source_name.partition(':')[0]} {labelled(artifact)}")
     tracker.download(artifact, STAGED_FILE, target, digest_of(artifact))
     return target
 

@@ -5,19 +5,11 @@ Nothing is taken from names: each step asks which run made an artifact, or what 
 
 import json
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from lab_utils.staging.names import (
-    CHECKPOINT_TYPE,
-    DATA_TYPE,
-    LATEST,
-    PROJECT,
-    STAGED,
-    STAGED_TYPE,
-    with_alias,
-)
-from lab_utils.staging.tracker import Tracker, named_aliases, sdk, versioned
+from lab_utils.staging.names import CHECKPOINT_TYPE, DATA_TYPE, LATEST, PROJECT, STAGED_TYPE
+from lab_utils.staging.tracker import Tracker, named_aliases, sdk
 
 if TYPE_CHECKING:
     from wandb import Artifact
@@ -26,10 +18,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ArtifactNode:
-    """A version of an artifact."""
+    """A version of an artifact, `line-reader:v3`."""
 
     name: str
-    """`line-reader:v3`."""
     type: str
     aliases: list[str]
     created_at: str
@@ -42,13 +33,11 @@ class RunNode:
     """A run, with the settings and metrics that the lab or Lightning gave it."""
 
     id: str
-    name: str
     job_type: str
     state: str
     created_at: str
     config: dict[str, Any]
     metrics: dict[str, Any]
-    url: str
 
 
 Node = ArtifactNode | RunNode
@@ -79,22 +68,15 @@ class Lineage:
     def is_complete(self) -> bool:
         return all(node for _, node in self.steps)
 
-    def json(self) -> str:
-        """All of it, indented."""
-        return json.dumps(asdict(self), indent=2, default=str)
-
-    def rows(self) -> list[tuple[str, str, str, str]]:
-        """(what it is, name, when, what to know) for a table."""
-        return [
-            (what, name_of(node), node.created_at[:16].replace("T", " "), "; ".join(facts(node)))
-            if node
-            else (what, "not there", "", "deleted, or never recorded")
-            for what, node in self.steps
-        ]
-
     def table(self) -> str:
-        """The rows as plain text, in columns."""
-        rows = [("", "name", "made (UTC)", "what to know"), *self.rows()]
+        """What each is, its name, when it was made, and what to know, in columns."""
+        rows = [("", "name", "made (UTC)", "what to know")]
+        for what, node in self.steps:
+            if node is None:
+                rows.append((what, "not there", "", "deleted, or never recorded"))
+            else:
+                made = node.created_at[:16].replace("T", " ")
+                rows.append((what, name_of(node), made, "; ".join(facts(node))))
         widths = [max(len(row[column]) for row in rows) for column in range(3)]
         return "\n".join("  ".join([*map(str.ljust, row, widths), row[3]]).rstrip() for row in rows)
 
@@ -105,7 +87,7 @@ def lineage(version: str = LATEST, *, project: str = PROJECT) -> Lineage:
     Raises StagingError where there is no such version.
     """
     tracker = Tracker(project)
-    staged = tracker.artifact(with_alias(version, STAGED), STAGED_TYPE)
+    staged = tracker.artifact(version, STAGED_TYPE)
     with sdk(tracker.connection.url):
         staging_run = staged.logged_by()
         checkpoint = _used(staging_run, CHECKPOINT_TYPE)
@@ -124,9 +106,7 @@ def facts(node: Node) -> list[str]:
     """What a reader wants to know of a node first, in a few words each."""
     if isinstance(node, ArtifactNode):
         found = [", ".join(node.aliases)] if node.aliases else []
-        score = node.metadata.get("score")
-        if score is None:
-            score = (node.metadata.get("metrics") or {}).get("score")
+        score = node.metadata.get("score", node.metadata.get("metrics", {}).get("score"))
         if isinstance(score, int | float):
             found.append(f"CER {score:.4f}")
         lines = node.metadata.get("lines") if node.type == DATA_TYPE else None
@@ -158,7 +138,7 @@ def _used(run: "Run | None", type: str) -> "Artifact | None":
 
 def _artifact_node(artifact: "Artifact | None") -> ArtifactNode | None:
     return artifact and ArtifactNode(
-        name=versioned(artifact),
+        name=artifact.source_name,
         type=artifact.type,
         aliases=named_aliases(artifact),
         created_at=artifact.created_at,
@@ -173,13 +153,11 @@ def _run_node(run: "Run | None") -> RunNode | None:
     run.load()
     return RunNode(
         id=run.id,
-        name=run.name,
         job_type=run.job_type or "",
         state=run.state,
         created_at=run.created_at,
         config=_own(run.config.items()),
         metrics=_own(run.summary.items()),
-        url=run.url,
     )
 
 

@@ -27,9 +27,6 @@ BEST = "best"
 """The checkpoint with the lowest CER on the validation lines."""
 PRODUCTION = "production"
 """The staged model that services load."""
-SERVED = (BEST, LATEST, PRODUCTION)
 
-
-def with_alias(reference: str, collection: str) -> str:
-    """`v3` or `best` as `collection:v3`; `other:best` and `entity/project/other:best` stay."""
-    return reference if ":" in reference else f"{collection}:{reference}"
+COLLECTIONS = {STAGED_TYPE: STAGED, CHECKPOINT_TYPE: CHECKPOINT, DATA_TYPE: DATA}
+"""The name of the lab's artifact of each type."""

@@ -5,9 +5,8 @@ import json
 import os
 import subprocess
 import sys
-import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -55,16 +54,16 @@ class HandOff:
     """Of each link."""
 
 
-class Links:
+class _Links:
     """Notes which link is being made, and how long each took."""
 
     def __init__(self, on_link: Callable[[str, float], None]) -> None:
         self.seconds: dict[str, float] = {}
         self.name, self._began, self._on_link = "", 0.0, on_link
 
-    def begin(self, name: str) -> None:
-        """Ends the link before, and begins one; the name "" begins none."""
-        now = time.perf_counter()
+    def begin(self, name: str, ago: float = 0.0) -> None:
+        """Ends the link before, and begins one, so many seconds ago; the name "" begins none."""
+        now = time.perf_counter() - ago
         if self.name:
             self.seconds[self.name] = now - self._began
             self._on_link(self.name, self.seconds[self.name])
@@ -93,23 +92,19 @@ def hand_off(
 
     from text_recognizer.evaluate.labels import load_items
 
-    links = Links(on_link)
+    links = _Links(on_link)
     threads = torch.get_num_threads()
     torch.set_num_threads(THREADS)
     try:
         trained = train(steps, pages=3, project=project, on_step=links.begin)
-        staged = stage(checkpoint=trained.name, project=project, on_step=links.begin)
+        staged = stage(trained.name, project=project, on_step=links.begin)
         links.begin("download")
         out = out or staged_path()
         items = load_items(SAMPLE_PAGES, kind="paragraph", split="show", limit=pages)
-        read, modules = [], []
-        for message in _read_with_torch_only(_request(staged.name, project, items, out)):
-            if "page" in message:
-                read.append(_read_page(items[len(read)], message))
-            elif "modules" in message:
-                modules = message["modules"]
-            elif message["step"] != "download":
-                links.begin(message["step"])
+        told = _read_with_torch_only(_request(staged.name, project, items, out))
+        links.begin("read", ago=told["seconds"])
+        if "error" in told:
+            raise StagingError(told["error"])
         links.begin("")
     except RecognizerError as error:
         raise StagingError(f"{links.name}: {error}") from error
@@ -117,7 +112,8 @@ def hand_off(
         raise RuntimeError(f"{links.name}: {type(error).__name__}: {error}") from error
     finally:
         torch.set_num_threads(threads)
-    return HandOff(trained, staged, out, read, modules, links.seconds)
+    read = [_read_page(item, one) for item, one in zip(items, told["pages"], strict=True)]
+    return HandOff(trained, staged, out, read, told["modules"], links.seconds)
 
 
 def _request(name: str, project: str, items: "list[Item]", out: Path) -> dict[str, Any]:
@@ -134,39 +130,26 @@ def _request(name: str, project: str, items: "list[Item]", out: Path) -> dict[st
     }
 
 
-def _read_with_torch_only(request: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """Runs `lab_utils.staging.torch_only` and gives its messages as they come."""
-    with (
-        tempfile.TemporaryFile("w+") as log,
-        subprocess.Popen(
-            [sys.executable, "-m", "lab_utils.staging.torch_only"],
-            cwd=project_folder(),
-            env=os.environ | {"OMP_NUM_THREADS": str(THREADS)},
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=log,
-            text=True,
-        ) as process,
-    ):
-        try:
-            process.stdin.write(json.dumps(request))
-            process.stdin.close()
-            for line in process.stdout:
-                message = json.loads(line)
-                if "error" in message:
-                    raise StagingError(message["error"])
-                yield message
-        except BaseException:
-            process.kill()
-            raise
-        if process.wait():
-            log.seek(0)
-            last = log.read().strip().rpartition("\n")[2] or f"exit code {process.returncode}"
-            raise RuntimeError(f"the process with torch and Pillow only ended: {last}")
+def _read_with_torch_only(request: dict[str, Any]) -> dict[str, Any]:
+    """Runs `lab_utils.staging.torch_only`, and gives its answer once the model is downloaded."""
+    done = subprocess.run(
+        [sys.executable, "-m", "lab_utils.staging.torch_only"],
+        cwd=project_folder(),
+        env=os.environ | {"OMP_NUM_THREADS": str(THREADS)},
+        input=json.dumps(request),
+        capture_output=True,
+        text=True,
+    )
+    if not done.stdout:
+        last = done.stderr.strip().rpartition("\n")[2] or f"exit code {done.returncode}"
+        raise RuntimeError(f"the process with torch and Pillow only ended: {last}")
+    told = json.loads(done.stdout)
+    if "seconds" not in told:
+        raise StagingError(told["error"])
+    return told
 
 
-def _read_page(item: "Item", message: dict[str, Any]) -> ReadPage:
+def _read_page(item: "Item", told: dict[str, Any]) -> ReadPage:
     from text_recognizer.metrics import character_edits
 
-    cer = character_edits(message["text"], item.text).rate
-    return ReadPage(item, message["text"], message["lines"], message["seconds"], cer)
+    return ReadPage(item, cer=character_edits(told["text"], item.text).rate, **told)

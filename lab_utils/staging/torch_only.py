@@ -8,6 +8,7 @@ It downloads a staged model, checks it, puts it in place and reads pages, as a s
 import importlib.abc
 import json
 import sys
+import time
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -34,45 +35,43 @@ class TorchAndPillowOnly(importlib.abc.MetaPathFinder):
 
 
 def main() -> int:
-    """Does what the JSON on stdin asks, with one JSON object a line for each step.
+    """Does what the JSON on stdin asks, and answers in JSON.
 
-    In: `url`, `bytes`, `sha256`, `out`, `pages`. Out: {"step": ...} as each begins, for each page
-    {"page", "text", "lines", "seconds"}, and at the end {"modules": [what was imported]}, or
-    {"error": ...} and exit code 2.
+    In: `url`, `bytes`, `sha256`, `out`, `pages`. Out: `pages` with `text`, `lines` and `seconds`
+    of each, `modules` (what was imported) and `seconds` (since the download); `error` where it
+    failed, without `seconds` if that was the download.
     """
     sys.meta_path.insert(0, TorchAndPillowOnly())
     # torch notes that it finds no NumPy.
     warnings.filterwarnings("ignore", message="Failed to initialize NumPy")
     from text_recognizer.errors import RecognizerError
 
-    request = json.load(sys.stdin)
+    told: dict[str, Any] = {}
     try:
-        _fetch_and_read(request)
+        _fetch_and_read(json.load(sys.stdin), told)
     except RecognizerError as error:
-        _tell(error=str(error))
-        return 2
+        told["error"] = str(error)
     own_or_standard = sys.stdlib_module_names | {"text_recognizer", "lab_utils", "__main__"}
-    _tell(modules=sorted({name.partition(".")[0] for name in sys.modules} - own_or_standard))
+    told["modules"] = sorted({name.partition(".")[0] for name in sys.modules} - own_or_standard)
+    if "began" in told:
+        told["seconds"] = time.perf_counter() - told.pop("began")
+    print(json.dumps(told))
     return 0
 
 
-def _fetch_and_read(request: dict[str, Any]) -> None:
+def _fetch_and_read(request: dict[str, Any], told: dict[str, Any]) -> None:
     from lab_utils.staging.files import download
 
-    _tell(step="download")
     out = Path(request["out"])
     download(request["url"], out, request["bytes"], request["sha256"])
-    _tell(step="read")
+    told["began"] = time.perf_counter()
     from text_recognizer.paragraph_text_recognizer import ParagraphTextRecognizer
 
     recognizer = ParagraphTextRecognizer(out, language_model="none")
-    for page in request["pages"]:
-        reading = recognizer.read(page)
-        _tell(page=page, text=reading.text, lines=len(reading.lines), seconds=reading.seconds)
-
-
-def _tell(**message: Any) -> None:
-    print(json.dumps(message), flush=True)
+    readings = [recognizer.read(page) for page in request["pages"]]
+    told["pages"] = [
+        {"text": one.text, "lines": len(one.lines), "seconds": one.seconds} for one in readings
+    ]
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from lab_utils.staging.errors import StagingError
 from lab_utils.staging.files import check_paths, download
-from lab_utils.staging.names import PROJECT
+from lab_utils.staging.names import COLLECTIONS, PROJECT
 from lab_utils.staging.settings import check_settings, own_settings
 from lab_utils.staging.settings import tags as wandb_tags
 from text_recognizer.errors import RecognizerError
@@ -19,7 +19,6 @@ from text_recognizer.places import lab_folder
 
 if TYPE_CHECKING:
     from wandb import Artifact, Run
-    from wandb.apis.public import Run as FinishedRun
 
 API_TIMEOUT = 20  # s
 INIT_TIMEOUT = 60  # s
@@ -75,13 +74,15 @@ class Tracker:
         return reference if "/" in reference else f"{self.path}/{reference}"
 
     def artifact(self, reference: str, type: str) -> "Artifact":
-        """The version that `NAME:ALIAS` or `NAME:v3` names, of one type."""
+        """The version that `NAME:ALIAS` names, of one type; `ALIAS` or `v3` alone is one of the
+        lab's own artifact of this type."""
         name, _, alias = reference.rpartition(":")
+        name = name or COLLECTIONS[type]
         with sdk(self.connection.url):
             with _if_there():
-                return self.api.artifact(self.qualified(reference), type=type)
+                return self.api.artifact(self.qualified(f"{name}:{alias}"), type=type)
             known = self.versions(name, type)
-        has = ", ".join(labelled(version) for version in known[:SHOWN]) or "no version at all"
+        has = ", ".join(map(labelled, known[:SHOWN])) or "no version at all"
         raise StagingError(
             f"{self.project} has no {name}:{alias} of type {type}; {name} has {has}."
         )
@@ -93,36 +94,16 @@ class Tracker:
         """
         with sdk(self.connection.url):
             path = self.qualified(name)
-            if not self.api.artifact_collection_exists(path, type):
-                if "/" not in name:
-                    self._check_project()
-                return []
-            return list(self.api.artifacts(type, path, per_page=1000))
-
-    def _check_project(self) -> None:
-        try:
-            len(self.api.runs(self.path, per_page=1))
-        except ValueError:
-            raise StagingError(
-                f"There is no project {self.path} at {self.connection.url}; "
-                "`lab train` starts one, --project names another."
-            ) from None
-
-    def run(self, name: str) -> "FinishedRun":
-        """The run with this id or, where there is just one, with this name."""
-        with sdk(self.connection.url):
-            self._check_project()
-            with _if_there():
-                run = self.api.run(f"{self.path}/{name}")
-                run.load()
-                return run
-            found = list(self.api.runs(self.path, {"display_name": name}))
-        if len(found) > 1:
-            ids = ", ".join(run.id for run in found[:SHOWN])
-            raise StagingError(f"{len(found)} runs are named {name}; give the id: {ids}.")
-        if not found:
-            raise StagingError(f"{self.path} has no run {name}; give the id that its page shows.")
-        return found[0]
+            if self.api.artifact_collection_exists(path, type):
+                return list(self.api.artifacts(type, path, per_page=1000))
+            try:
+                len(self.api.runs(self.path, per_page=1))
+            except ValueError:
+                raise StagingError(
+                    f"There is no project {self.path} at {self.connection.url}; "
+                    "`lab train` starts one, --project names another."
+                ) from None
+            return []
 
     def download(
         self, artifact: "Artifact", name: str, target: Path, sha256: str | None = None
@@ -145,7 +126,7 @@ class Tracker:
             entry = entries.get(name)
             if entry is None or entry.ref is not None:
                 raise StagingError(
-                    f"{versioned(artifact)} holds no file {name}; "
+                    f"{artifact.source_name} holds no file {name}; "
                     "take a version that `lab train` or `lab stage` logged."
                 )
             [file] = [file for file in artifact.files(per_page=1000) if file.name == name]
@@ -188,11 +169,6 @@ class Tracker:
                 run.finish(exit_code=130 if interrupted else 1)
                 raise
             run.finish()
-
-
-def versioned(artifact: "Artifact") -> str:
-    """`line-reader:v3`, by whatever alias it was found."""
-    return artifact.source_name
 
 
 def labelled(artifact: "Artifact") -> str:

@@ -18,7 +18,7 @@ from lab_utils.staging.names import (
     PROJECT,
     TRAIN_JOB,
 )
-from lab_utils.staging.tracker import Tracker, named_aliases, sdk, versioned
+from lab_utils.staging.tracker import Tracker, named_aliases, sdk
 from text_recognizer.files import sha256
 
 if TYPE_CHECKING:
@@ -48,13 +48,6 @@ class TrainedCheckpoint:
     step: int
     """Optimizer steps up to the checkpoint."""
     bytes: int
-    is_new: bool
-    """False where an earlier version has the very same bytes: then that is the one named here."""
-
-    @property
-    def is_best(self) -> bool:
-        """Whether no other version reads the same validation lines better."""
-        return BEST in self.aliases
 
 
 def train(
@@ -84,7 +77,7 @@ def train(
         validation_pages: of the split `validation`; None for all.
         validate_every: steps between two validations; None for one, after the last step.
         project: `NAME` or `ENTITY/NAME` at the tracker.
-        progress: shows a bar on stderr, if that is a terminal.
+        progress: shows a bar.
 
     The version gets the alias `latest` as it becomes whole, and then `best` if its CER is lower
     than that of every other version measured on the same validation lines. Raises RecognizerError
@@ -126,21 +119,19 @@ def train(
             **origin,
         }
         artifact = log_file(run, CHECKPOINT, CHECKPOINT_TYPE, tuned.checkpoint, metadata)
-        run.summary.update({"score": tuned.cer, "checkpoint": versioned(artifact)})
+        run.summary.update({"score": tuned.cer, "checkpoint": artifact.source_name})
         size = tuned.checkpoint.stat().st_size
     with sdk(tracker.connection.url):
         mark_best(tracker)
-        logged = tracker.artifact(versioned(artifact), CHECKPOINT_TYPE)
-        is_new = is_by(run, logged)
+        logged = tracker.artifact(artifact.source_name, CHECKPOINT_TYPE)
     return TrainedCheckpoint(
-        name=versioned(logged),
+        name=logged.source_name,
         aliases=named_aliases(logged),
         run_id=run.id,
         cer=tuned.cer,
         cer_before=tuned.cer_before,
         step=tuned.step,
         bytes=size,
-        is_new=is_new,
     )
 
 
@@ -150,18 +141,13 @@ def _fine_tune(
     """The training itself; raises StagingError if it diverged."""
     from pytorch_lightning.loggers import WandbLogger
 
-    from lab_utils.staging.progress import StepBar
     from text_recognizer.train.fine_tune import fine_tune
 
+    # The checkpoint is logged by `train`, with metadata that Lightning does not know.
+    logger = WandbLogger(experiment=run, log_model=False, save_dir=str(folder))
+    out = folder / CHECKPOINT_FILE
     tuned = fine_tune(
-        lines,
-        folder / CHECKPOINT_FILE,
-        steps,
-        rate,
-        # The checkpoint is logged by `train`, with metadata that Lightning does not know.
-        logger=WandbLogger(experiment=run, log_model=False, save_dir=str(folder)),
-        callbacks=[StepBar(steps)] if progress else [],
-        score_packaged=True,
+        lines, out, steps, rate, logger=logger, progress=progress, score_packaged=True
     )
     if tuned.step == 0:
         raise StagingError(
@@ -204,12 +190,6 @@ def log_file(run: Any, name: str, type: str, path: Path, metadata: dict[str, Any
     # The file stays where it is until the upload ends: no copy is needed, and none is cached.
     artifact.add_file(str(path), name=path.name, skip_cache=True, policy="immutable")
     return run.log_artifact(artifact).wait()
-
-
-def is_by(run: "Run", artifact: "Artifact") -> bool:
-    """Whether a run made a version; the very same bytes may have been logged before it."""
-    maker = artifact.logged_by()
-    return maker is not None and maker.id == run.id
 
 
 def versions() -> dict[str, str]:

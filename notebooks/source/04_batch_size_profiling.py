@@ -548,13 +548,13 @@ checks.waiting_operator(waiting_operator)
 # </details>
 
 # %% tags=["nbval-ignore-output"]
-from lab_utils.profiling.waiting import idle_gaps
+from lab_utils.profiling.gpu_figures import idle_gaps
 
 for size, trace in traces.items():
     kernels = [(kernel.start, kernel.end) for kernel in trace.kernels]
     name = waiting_operator(kernels, draw.operators_of(trace))
-    longest = max(gap.seconds for gap in idle_gaps(trace))
-    print(f"batch of {size:2}: {1000 * longest:.1f} of {1000 * trace.seconds:.0f} ms, in {name}")
+    longest = max(end - start for start, end in idle_gaps(trace)) / 1000
+    print(f"batch of {size:2}: {longest:.1f} of {1000 * trace.seconds:.0f} ms, in {name}")
 
 # %% [markdown]
 # On the H200 it is `forward` for one page as for sixteen: the line-following loop of the finder. So

@@ -1,13 +1,13 @@
 """Fine-tunes the packaged line reader on lines of sample pages: the training behind `lab train`.
 
-Whoever calls it brings the logger and the callbacks: nothing here knows where metrics go.
+The caller brings the logger: nothing here knows where metrics go.
 """
 
 import contextlib
 import logging
 import math
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -58,7 +58,7 @@ def fine_tune(
     learning_rate: float,
     *,
     logger: Logger | None = None,
-    callbacks: Sequence[pl.Callback] = (),
+    progress: bool = False,
     score_packaged: bool = False,
 ) -> FineTuned:
     """Trains for `steps` optimizer steps from the packaged weights, quietly, on the processor.
@@ -70,6 +70,7 @@ def fine_tune(
             validation is not kept.
         learning_rate: AdamW's peak; it falls as a cosine.
         logger: gets the loss of every step and the CER of every validation.
+        progress: shows Lightning's bar.
         score_packaged: validates before the first step, too.
 
     The same arguments give the same bytes on the same machine. Raises KeyboardInterrupt at Ctrl-C,
@@ -93,9 +94,9 @@ def fine_tune(
             default_root_dir=out.parent,
             logger=logger or False,
             log_every_n_steps=max(1, steps // 1000),
-            callbacks=[best, *callbacks],
+            callbacks=[best],
             enable_checkpointing=False,  # `best` does it
-            enable_progress_bar=False,
+            enable_progress_bar=progress,
             enable_model_summary=False,
             num_sanity_val_steps=0,
             inference_mode=False,  # metrics go on counting after a first `validate`

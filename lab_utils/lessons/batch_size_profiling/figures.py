@@ -78,7 +78,7 @@ def milliseconds_of_a_page(trace: "Trace", pages: int) -> dict[str, float]:
     those within the reader."""
     from lab_utils.profiling.trace_operators import parts
 
-    shares = parts(trace, on_device=False)
+    shares = parts(trace)
     outer = {name: share for name, share in shares.items() if name not in ("backbone", "encoder")}
     outer["outside all marks"] = max(0.0, 1 - sum(outer.values()))
     return {name: 1000 * trace.seconds * share / pages for name, share in outer.items()}
