@@ -3,11 +3,8 @@
 Whoever calls it brings the logger and the callbacks: nothing here knows where metrics go.
 """
 
-import contextlib
-import logging
 import math
-import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +13,7 @@ from pytorch_lightning.loggers import Logger
 
 from text_recognizer.train.reader import ReaderTraining
 from text_recognizer.train.sample_lines import SampleLines
+from text_recognizer.train.trainer import interruptible, make_trainer, quiet
 from text_recognizer.weights import READER, load_weights, packaged_weights
 
 MAX_WARMUP = 100  # steps
@@ -85,21 +83,15 @@ def fine_tune(
     out.parent.mkdir(parents=True, exist_ok=True)
     best = BestCheckpoint(out)
     with quiet():
-        trainer = pl.Trainer(
+        trainer = make_trainer(
+            out.parent,
             accelerator="cpu",
-            devices=1,
             max_steps=steps,
-            gradient_clip_val=1.0,
-            default_root_dir=out.parent,
             logger=logger or False,
             log_every_n_steps=max(1, steps // 1000),
             callbacks=[best, *callbacks],
             enable_checkpointing=False,  # `best` does it
             enable_progress_bar=False,
-            enable_model_summary=False,
-            num_sanity_val_steps=0,
-            inference_mode=False,  # metrics go on counting after a first `validate`
-            use_distributed_sampler=False,  # EpochSampler shares the batches out itself
         )
         before = None
         with interruptible(trainer):
@@ -108,30 +100,3 @@ def fine_tune(
                 before = scores["cer"]
             trainer.fit(training, data)
     return FineTuned(out, best.cer, best.step, before)
-
-
-@contextlib.contextmanager
-def interruptible(trainer: pl.Trainer) -> Iterator[None]:
-    """Raises KeyboardInterrupt at Ctrl-C, where Lightning ends the process with code 1."""
-    try:
-        yield
-    except SystemExit:
-        if trainer.interrupted:
-            raise KeyboardInterrupt from None
-        raise
-
-
-@contextlib.contextmanager
-def quiet() -> Iterator[None]:
-    """Keeps Lightning's notes on hardware, and its advice on worker counts, from the output."""
-    loggers = [logging.getLogger(name) for name in ("pytorch_lightning", "lightning")]
-    levels = [logger.level for logger in loggers]
-    for logger in loggers:
-        logger.setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        for logger, level in zip(loggers, levels, strict=True):
-            logger.setLevel(level)

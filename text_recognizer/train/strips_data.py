@@ -1,5 +1,6 @@
 """Batches of strips for the reader: cut from made pages as the finder would, but less exactly."""
 
+import dataclasses
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,22 +20,34 @@ GROUP = 8  # batches to train on that are made at once
 
 @dataclass
 class StripBatch:
-    """strips (N, 1, 48, W) in [-1, 1]; widths (N,) px; targets (N, T) token ids, padded with 0;
-    lengths (N,) of the targets; kind: which pages they were cut from."""
+    """Lines of text as the reader takes them.
+
+    strips: (N, 1, 48, W) in [-1, 1]; or (N, 48, W) uint8, to be moved before they become floats.
+    widths: (N,) px. targets: (N, T) token ids, padded with 0.
+    frames, lengths: (N,) of the strips and of the targets. They stay on the processor, where CTC
+        needs them: it would wait for the GPU to bring them back.
+    used: (N,) whether an earlier batch had the line; None if that is not known.
+    """
 
     strips: Tensor
     widths: Tensor
     targets: Tensor
+    frames: Tensor
     lengths: Tensor
-    kind: str
+    used: Tensor | None = None
 
     def to(self, device: torch.device | str, non_blocking: bool = False) -> "StripBatch":
-        return StripBatch(
-            self.strips.to(device, non_blocking=non_blocking),
-            self.widths.to(device, non_blocking=non_blocking),
-            self.targets.to(device, non_blocking=non_blocking),
-            self.lengths.to(device, non_blocking=non_blocking),
-            self.kind,
+        """What the reader computes with, on a device."""
+
+        def moved(tensor: Tensor) -> Tensor:
+            return tensor.to(device, non_blocking=non_blocking)
+
+        return dataclasses.replace(
+            self,
+            strips=moved(self.strips),
+            widths=moved(self.widths),
+            targets=moved(self.targets),
+            used=None if self.used is None else moved(self.used),
         )
 
 
@@ -79,10 +92,10 @@ def page_lines(page: Page, rng: np.random.Generator | None) -> list[tuple[int, T
 
 
 class StripBatches(Dataset[StripBatch]):
-    """Batch number i, always the same for the same seed and the same number of `workers`.
+    """Batch number i, always the same for the same seed.
 
     `group` batches are made at once: as many strips are cut as they hold, and a batch more; a run
-    of neighbours in width is taken and parted in its order, so that little of a batch is padding.
+    of neighbours in width is taken and split in its order, so that little of a batch is padding.
 
     Args:
         mix, split: of the pages.
@@ -90,7 +103,6 @@ class StripBatches(Dataset[StripBatch]):
         seed: of the pages.
         jitter: cuts with a finder's errors.
         group: batches; more of them waste less of what is cut and pad less.
-        workers: processes that share the numbers out by turns; each makes groups of its own.
     """
 
     def __init__(
@@ -101,22 +113,17 @@ class StripBatches(Dataset[StripBatch]):
         seed: int,
         jitter: bool = True,
         group: int = 1,
-        workers: int = 1,
     ) -> None:
         self.mix, self.split, self.lines, self.seed, self.jitter = mix, split, lines, seed, jitter
-        self.group, self.workers = group, max(workers, 1)
-        self.generator: PageGenerator | None = (
-            None  # made in the worker: a writer's strokes are not sent between processes
-        )
+        self.group = group
+        self.generator: PageGenerator | None = None  # made in the worker: strokes are not sent
         self.made: tuple[int, list[StripBatch]] = (-1, [])
 
     def __len__(self) -> int:
         return 2**31
 
     def __getitem__(self, index: int) -> StripBatch:
-        turn, worker = divmod(index, self.workers)
-        group, part = divmod(turn, self.group)
-        group = group * self.workers + worker
+        group, part = divmod(index, self.group)
         if self.made[0] != group:
             self.made = (group, self._make_group(group))
         return self.made[1][part]
@@ -134,7 +141,7 @@ class StripBatches(Dataset[StripBatch]):
         strips.sort(key=lambda one: one[0])
         first = int(rng.integers(len(strips) - self.group * self.lines + 1))
         starts = first + self.lines * rng.permutation(self.group)
-        return [collate(strips[s : s + self.lines], page.kind) for s in starts.tolist()]
+        return [collate(strips[start : start + self.lines]) for start in starts.tolist()]
 
 
 def frames_needed(target: list[int]) -> int:
@@ -142,7 +149,7 @@ def frames_needed(target: list[int]) -> int:
     return len(target) + sum(a == b for a, b in zip(target, target[1:], strict=False))
 
 
-def collate(strips: list[tuple[int, Tensor, list[int]]], kind: str) -> StripBatch:
+def collate(strips: list[tuple[int, Tensor, list[int]]]) -> StripBatch:
     """One batch from (width, strip (1, 48, width), target) triples, padded with paper."""
     widest = -(-max(width for width, _, _ in strips) // 64) * 64  # few shapes: kernels are reused
     longest = max(len(target) for _, _, target in strips)
@@ -153,7 +160,7 @@ def collate(strips: list[tuple[int, Tensor, list[int]]], kind: str) -> StripBatc
         targets[row, : len(target)] = torch.tensor(target)
     widths = torch.tensor([width for width, _, _ in strips])
     lengths = torch.tensor([len(target) for _, _, target in strips])
-    return StripBatch(batch, widths, targets, lengths, kind)
+    return StripBatch(batch, widths, targets, widths // STRIDE, lengths)
 
 
 class StripsData(MadeData):
@@ -171,6 +178,6 @@ class StripsData(MadeData):
         def made(mix: dict[str, float], split: str) -> StripBatches:
             if split != "train":
                 return StripBatches(mix, split, lines, seed=0, jitter=False)
-            return StripBatches(mix, split, lines, seed, group=GROUP, workers=num_workers)
+            return StripBatches(mix, split, lines, seed, group=GROUP)
 
         super().__init__(mix, made, batches_per_epoch, validation_batches, num_workers)
