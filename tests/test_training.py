@@ -32,7 +32,7 @@ def train(network: str, out, steps: int = STEPS, workers: int = 0) -> None:
     settings = Settings(
         steps=steps, batch=2, validate_every=EVERY, mix={"font": 1.0}, validation_batches=1
     )
-    fitting.fit(network, settings, out, progress=False, precision="32-true", workers=workers)
+    fitting.fit(network, settings, out, progress=False, workers=workers)
 
 
 def stop_at(monkeypatch, module: type, step: int, error: type[BaseException]) -> None:

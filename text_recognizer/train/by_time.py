@@ -279,7 +279,7 @@ def train_for(
         rate = min(RATE * math.sqrt(batch / RATE_BATCH), MOST_RATE)
         training = TimedTraining(rate, kinds=tuple(pages.kinds))
         training.reader, training.clock = reader, clock
-        batch = _train(training, keeper, batch, is_gpu)
+        batch = _train(training, keeper, batch, device)
     best = min(keeper.validations, key=lambda one: one.cer)
     return Trained(keeper.weights, best.cer, keeper.validations, batch, keeper.notes)
 
@@ -293,12 +293,12 @@ def _gather(lines: LinesAhead, settings: TimedSettings, clock: Clock) -> None:
     lines.waited = clock.seconds
 
 
-def _train(training: TimedTraining, keeper: Keeper, batch: int, is_gpu: bool) -> int:
+def _train(training: TimedTraining, keeper: Keeper, batch: int, device: str) -> int:
     """Trains until the time is over, in several runs if need be; returns the last batch's size."""
     clock, is_done = training.clock, False
     while not is_done:
         keeper.batch = batch
-        trainer = _timed_trainer(training, keeper, is_gpu)
+        trainer = _timed_trainer(training, keeper, device)
         with interruptible(trainer):
             if not keeper.validations:
                 trainer.validate(training, _validation(keeper.lines, batch), verbose=False)
@@ -317,17 +317,15 @@ def _train(training: TimedTraining, keeper: Keeper, batch: int, is_gpu: bool) ->
                 batch //= 2
                 keeper.note(f"out of memory: batches of {batch} lines from here on")
         # Not within the handler: there, the error's traceback keeps the tensors alive.
-        if is_gpu:
+        if device == "cuda":
             torch.cuda.empty_cache()
     return batch
 
 
-def _timed_trainer(training: TimedTraining, keeper: Keeper, is_gpu: bool) -> pl.Trainer:
-    # bfloat16 on a GPU only: many processors have no instructions for it and take much longer.
+def _timed_trainer(training: TimedTraining, keeper: Keeper, device: str) -> pl.Trainer:
     return make_trainer(
         keeper.out,
-        accelerator="gpu" if is_gpu else "cpu",
-        precision="bf16-mixed" if is_gpu else "32-true",
+        device,
         max_epochs=-1,
         max_time=timedelta(seconds=training.clock.left),
         val_check_interval=timedelta(seconds=keeper.settings.validate_every),

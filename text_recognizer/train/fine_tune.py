@@ -85,7 +85,7 @@ def fine_tune(
     with quiet():
         trainer = make_trainer(
             out.parent,
-            accelerator="cpu",
+            "cpu",
             max_steps=steps,
             logger=logger or False,
             log_every_n_steps=max(1, steps // 1000),

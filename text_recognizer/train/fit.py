@@ -85,7 +85,6 @@ def fit(
     *,
     callbacks: Sequence[pl.Callback] = (),
     progress: bool = True,
-    precision: str = "bf16-mixed",
     workers: int = 1,
 ) -> Fitted:
     """Trains, and goes on from the last validation where `out` holds a run that was stopped.
@@ -97,7 +96,6 @@ def fit(
         start: safetensors file to start from; None for random weights.
         callbacks: Lightning's, besides those that keep and average the weights.
         progress: shows bars, and the scores of the start weights.
-        precision: Lightning's.
         workers: 1 for a process that makes pages beside the training, 0 for none.
 
     Raises KeyboardInterrupt at Ctrl-C, ModelFileError where `start` does not fit, RecognizerError
@@ -129,7 +127,7 @@ def fit(
     bar = [TQDMProgressBar(refresh_rate=5)] if progress else []
     trainer = make_trainer(
         out,
-        precision=precision,
+        "cuda" if torch.cuda.is_available() else "cpu",
         max_steps=settings.steps,
         logger=CSVLogger(out, name="log"),  # a folder a start: none is written over
         log_every_n_steps=10,
