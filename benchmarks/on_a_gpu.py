@@ -2,7 +2,7 @@
 
 On a machine without a network, with nothing but this checkout and a data pack (`lab pack`):
 
-    python benchmarks/on_a_gpu.py --minutes 9 --pack handwriting.npz --out brought
+    python benchmarks/on_a_gpu.py --minutes 9 --pack handwriting.zip --out brought
 
 Each step is a process with a limit of its own: one that fails or hangs stops no other. The folder
 gets at most eight files of less than 16 MiB, which `lab adopt` reads on the machine at home. What

@@ -83,7 +83,7 @@ def packed_arrays(unipen: Arrays) -> bytes:
     """UNIPEN with the points that are SPACING apart, on a grid of GRID units, as differences from
     point to point, which compress well: `unipen.read_arrays` reads them."""
     points, strokes = thinned(unipen.points.astype(np.int32), unipen.strokes)
-    steps = np.diff(np.round(points / GRID).astype(np.int32), axis=0, prepend=0)
+    steps = np.diff(np.round(points.T / GRID).astype(np.int32), prepend=0)
     buffer = io.BytesIO()
     np.savez_compressed(
         buffer,

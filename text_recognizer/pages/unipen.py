@@ -187,7 +187,10 @@ def read_arrays(folder: Path) -> Arrays:
         _write_cache(folder, cache)
     with np.load(cache, allow_pickle=False) as arrays:
         if "steps" in arrays:
-            points = (np.cumsum(arrays["steps"], axis=0, dtype=np.int32) * GRID).astype(np.int16)
+            steps = arrays["steps"]
+            points = np.empty((steps.shape[1], 2), np.int16)
+            np.cumsum(steps, axis=1, out=points.T)
+            points *= GRID
         else:
             points = arrays["points"]
         rows = json.loads(arrays["rows"].tobytes())
