@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -46,6 +47,36 @@ def test_boxes_are_joined_in_reading_order(benchmarks):
     boxes = [box(200, 12, 300, 42), box(0, 60, 300, 90), box(0, 10, 150, 40)]
     assert join_in_reading_order(boxes, ["right", "below", "left"]) == "left right\nbelow"
     assert join_in_reading_order([], []) == ""
+
+
+def test_lines_are_paired_in_their_order(benchmarks):
+    from calibration import score_lines
+
+    def read(*texts: str) -> list:
+        return [SimpleNamespace(text=text, confidence=0.5) for text in texts]
+
+    whole = score_lines(read("first line", "second line"), "first line\nsecond line")
+    assert [one.right for one in whole] == [1, 1]
+    missed = score_lines(read("frst line", "third one"), "first line\nsecond line\nthird one")
+    assert [one.label for one in missed] == ["first line", "third one"]
+    assert missed[0].right == pytest.approx(0.9)
+    besides = score_lines(read("~~~", "first line"), "first line")
+    assert [(one.label, one.right) for one in besides] == [(None, 0), ("first line", 1)]
+    assert score_lines([], "first line") == [] and score_lines(read("a"), "")[0].label is None
+
+
+def test_calibration_error_is_the_gap_between_confidence_and_what_is_right(benchmarks):
+    from calibration import LineScore, calibration
+
+    def scores(*pairs: tuple[float, float]) -> list:
+        return [LineScore(confidence, right, "", "") for confidence, right in pairs]
+
+    right = calibration(scores((0.85, 0.8), (0.85, 0.9), (0.25, 0.25)))
+    assert right.ece == pytest.approx(0) and right.lines == 3
+    # Two of four lines say 0.95 and are half right, two say 0.15 and are right.
+    wrong = calibration(scores((0.95, 0.5), (0.95, 0.5), (0.15, 1), (0.15, 1)))
+    assert wrong.ece == pytest.approx((0.45 + 0.85) / 2)
+    assert [one.lines for one in wrong.bins] == [0, 2, 0, 0, 0, 0, 0, 0, 0, 2]
 
 
 def test_lines_are_found_missed_or_false(benchmarks):

@@ -14,7 +14,7 @@ from text_recognizer.errors import RecognizerError
 from text_recognizer.models.widening import widened
 from text_recognizer.train import by_time
 from text_recognizer.train.by_time import TimedSettings, train_for, varied
-from text_recognizer.train.lines_ahead import TRAIN, MadeLines, MadePages, StripPool
+from text_recognizer.train.lines_ahead import TRAIN, MadePages, StripPool
 from text_recognizer.train.strips_data import MAX_TRAINING_WIDTH
 from text_recognizer.vocabulary import encode
 from text_recognizer.weights import load_line_reader, packaged_weights, save_weights
@@ -22,10 +22,10 @@ from text_recognizer.weights import load_line_reader, packaged_weights, save_wei
 START = packaged_weights() / "line_reader.safetensors"
 
 
-def made_lines(count: int, width: int = 120) -> MadeLines:
+def made_lines(count: int, width: int = 120) -> list:
     """Lines that all say the same, each of a gray of its own."""
-    strips = [np.full((48, width), 100 + number % 100, np.uint8) for number in range(count)]
-    return MadeLines(np.concatenate(strips, axis=1), [width] * count, [encode("ab")] * count)
+    grays = [np.full((48, width), 100 + number % 100, np.uint8) for number in range(count)]
+    return [(strip, encode("ab")) for strip in grays]
 
 
 # The wider reader

@@ -12,7 +12,6 @@ import multiprocessing
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -34,19 +33,13 @@ FEWEST = 4
 """Lines in a batch, whatever its width."""
 
 
-@dataclass(frozen=True)
-class MadeLines:
-    """The lines of one page: strips (48, sum of widths) uint8, 255 the white of paper; widths in
-    px; token ids of each line."""
-
-    strips: np.ndarray
-    widths: list[int]
-    targets: list[list[int]]
+Line = tuple[np.ndarray, list[int]]
+"""A strip (48, width) uint8, 255 the white of paper, and its token ids."""
 
 
 class MadePages(IterableDataset):
-    """The lines of pages without end, as (name, MadeLines): those of the validation pages first,
-    which are named by their kind, then those of training pages, named TRAIN.
+    """Pages without end, as (name, lines): first the validation pages, named by their kind, then
+    training pages, named TRAIN.
 
     Args:
         mix: kind of page -> share.
@@ -61,7 +54,7 @@ class MadePages(IterableDataset):
         self._train = page_generator(dict(mix))
         self._validation = {kind: page_generator({kind: 1.0}, "validation") for kind in self.kinds}
 
-    def __iter__(self) -> Iterator[tuple[str, MadeLines]]:
+    def __iter__(self) -> Iterator[tuple[str, list[Line]]]:
         worker = get_worker_info()
         number, workers = (worker.id, worker.num_workers) if worker else (0, 1)
         for kind in self.kinds:
@@ -69,21 +62,16 @@ class MadePages(IterableDataset):
                 yield kind, as_bytes(self._validation[kind].make([0, page], MAX_LINES), None)
         for page in itertools.count():
             seed = [self.seed, number, page]
-            made = as_bytes(self._train.make(seed, MAX_LINES), np.random.default_rng([*seed, 1]))
-            if made.widths:
-                yield TRAIN, made
+            rng = np.random.default_rng([*seed, 1])
+            yield TRAIN, as_bytes(self._train.make(seed, MAX_LINES), rng)
 
 
-def as_bytes(page: Page, rng: np.random.Generator | None) -> MadeLines:
-    """A page's lines as bytes; cut with a finder's errors if a generator is given."""
-    lines = page_lines(page, rng)
-    strips = [_to_bytes(strip[0]) for _, strip, _ in lines] or [np.zeros((48, 0), np.uint8)]
-    widths = [width for width, _, _ in lines]
-    return MadeLines(np.concatenate(strips, axis=1), widths, [target for _, _, target in lines])
-
-
-def _to_bytes(strip: Tensor) -> np.ndarray:
-    return ((strip.clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8).numpy()
+def as_bytes(page: Page, rng: np.random.Generator | None) -> list[Line]:
+    """A page's lines; cut with a finder's errors if a generator is given."""
+    return [
+        (((strip[0].clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8).numpy(), target)
+        for _, strip, target in page_lines(page, rng)
+    ]
 
 
 class LinesAhead:
@@ -128,22 +116,22 @@ class LinesAhead:
     def _take_in(self) -> None:
         """The work of the thread. The processes end with it, and with this process."""
         try:
-            for name, made in self._loader:
+            for name, lines in self._loader:
                 if self._is_over:
                     return
                 with self._changed:
-                    self._add(name, made)
+                    self._add(name, lines)
                     self._changed.notify_all()
         except Exception as error:  # of a page, or of a process that was killed
             self._error = error
             with self._changed:
                 self._changed.notify_all()
 
-    def _add(self, name: str, made: MadeLines) -> None:
+    def _add(self, name: str, lines: list[Line]) -> None:
         if name == TRAIN:
-            self.train.add(made)
+            self.train.add(lines)
         else:
-            self.validation[name].add(made)
+            self.validation[name].add(lines)
             self.validation_pages_left -= 1
 
     def wait(self, is_enough: Callable[[], bool], until: float) -> None:
@@ -174,49 +162,11 @@ def _last_line(error: Exception) -> str:
     return str(error).strip().rpartition("\n")[2].rstrip(".") or type(error).__name__
 
 
-class _Shelf:
-    """Lines of about one width."""
-
-    def __init__(self, width: int) -> None:
-        self.width, self.count, self.fresh = width, 0, 0
-        self.strips = torch.empty(0, STRIP_HEIGHT, width, dtype=torch.uint8)
-        self.targets = torch.empty(0, width // STRIDE, dtype=torch.uint8)
-        self.sizes = torch.empty(0, 2, dtype=torch.int64)  # width, length of the target
-
-    def add(self, strip: np.ndarray, target: list[int], place: int | None = None) -> None:
-        """Adds a line, or puts it into the place of another one."""
-        if place is None:
-            if self.count == len(self.strips):
-                self._grow()
-            place, self.count = self.count, self.count + 1
-        width = strip.shape[1]
-        self.strips[place, :, :width] = torch.from_numpy(strip)
-        self.strips[place, :, width:] = 255
-        self.targets[place, : len(target)] = torch.tensor(target, dtype=torch.uint8)
-        self.targets[place, len(target) :] = 0
-        self.sizes[place, 0], self.sizes[place, 1] = width, len(target)
-
-    def _grow(self) -> None:
-        for name in ("strips", "targets", "sizes"):
-            old = getattr(self, name)
-            new = torch.empty(max(64, 2 * len(old)), *old.shape[1:], dtype=old.dtype)
-            new[: len(old)] = old
-            setattr(self, name, new)
-
-    def take(self, places: Tensor, used: Tensor, pin: bool) -> StripBatch:
-        widths, lengths = self.sizes[places].unbind(1)
-        targets = self.targets[places][:, : int(lengths.max())].long()
-        strips = self.strips[places]
-        if pin:
-            strips, targets = strips.pin_memory(), targets.pin_memory()
-        return StripBatch(strips, widths, targets, widths // STRIDE, lengths, used)
-
-
 class StripPool:
-    """All lines that were made, up to a number.
+    """Lines on shelves by width, up to a number.
 
     Args:
-        most: lines that are kept; beyond it a new line takes the place of an old one.
+        most: lines that are kept; beyond it, the oldest of a shelf go.
         seed: of the choice.
         pin: whether batches lie in pinned memory, from which a GPU copies without waiting.
     """
@@ -225,22 +175,21 @@ class StripPool:
         self.most, self.pin = most, pin
         self.made = self.taken = 0
         self._rng = np.random.default_rng(seed)
-        self._shelves = [_Shelf(width) for width in WIDTHS]
+        self._shelves: list[list[Line]] = [[] for _ in WIDTHS]
+        self._fresh = [0] * len(WIDTHS)
+        """The last lines of each shelf that no batch had yet."""
 
     def __len__(self) -> int:
-        return sum(shelf.count for shelf in self._shelves)
+        return sum(map(len, self._shelves))
 
-    def add(self, made: MadeLines) -> None:
+    def add(self, lines: list[Line]) -> None:
         """Adds the lines of a page."""
-        ends = np.cumsum(made.widths)
-        full = len(self) >= self.most
-        for end, width, target in zip(ends.tolist(), made.widths, made.targets, strict=True):
-            shelf = self._shelves[bisect.bisect_left(WIDTHS, width)]
-            used = shelf.count - shelf.fresh
-            # Used lines come first on a shelf, so an old one is replaced by a line that waits.
-            place = int(self._rng.integers(used)) if full and used else None
-            shelf.add(made.strips[:, end - width : end], target, place)
-            shelf.fresh += place is None
+        for line in lines:
+            number = bisect.bisect_left(WIDTHS, line[0].shape[1])
+            if len(self) >= self.most:
+                del self._shelves[number][:1]
+            self._shelves[number].append(line)
+            self._fresh[number] = min(self._fresh[number] + 1, len(self._shelves[number]))
             self.made += 1
 
     def batch(self, pixels: int) -> StripBatch:
@@ -252,29 +201,42 @@ class StripPool:
         be empty.
         """
         sizes = [max(pixels // width, FEWEST) for width in WIDTHS]
-        counts = np.array([shelf.count for shelf in self._shelves], dtype=np.float64)
+        counts = np.array([len(shelf) for shelf in self._shelves], dtype=np.float64)
         enough = counts >= sizes
         if not enough.any():
             enough = counts == counts.max()
         batches = enough * counts / sizes
         number = self._rng.choice(len(counts), p=batches / batches.sum())
         shelf, size = self._shelves[number], sizes[number]
-        fresh = min(size, shelf.fresh)
-        old, missing = shelf.count - shelf.fresh, size - fresh
+        fresh = min(size, self._fresh[number])
+        old, missing = len(shelf) - self._fresh[number], size - fresh
         # Of a shelf that was never used, the fresh lines are all there are.
         others = self._rng.choice(old or fresh, missing, replace=missing > (old or fresh))
-        places = np.concatenate([np.arange(old, old + fresh), others]).astype(np.int64)
-        shelf.fresh -= fresh
+        lines = shelf[old : old + fresh] + [shelf[place] for place in others]
+        self._fresh[number] -= fresh
         self.taken += size
-        used = torch.from_numpy(np.arange(size) >= fresh)
-        return shelf.take(torch.from_numpy(places), used, self.pin)
+        return _stacked(lines, WIDTHS[number], torch.arange(size) >= fresh, self.pin)
 
     def every(self, pixels: int) -> list[StripBatch]:
         """All lines once, in batches and as they are: for a validation."""
         batches = []
-        for shelf in self._shelves:
-            size = max(pixels // shelf.width, FEWEST)
-            for first in range(0, shelf.count, size):
-                places = torch.arange(first, min(first + size, shelf.count))
-                batches.append(shelf.take(places, torch.zeros(len(places)).bool(), self.pin))
+        for width, shelf in zip(WIDTHS, self._shelves, strict=True):
+            size = max(pixels // width, FEWEST)
+            for first in range(0, len(shelf), size):
+                lines = shelf[first : first + size]
+                batches.append(_stacked(lines, width, torch.zeros(len(lines)).bool(), self.pin))
         return batches
+
+
+def _stacked(lines: list[Line], width: int, used: Tensor, pin: bool) -> StripBatch:
+    """One batch of strips `width` px wide, padded with paper."""
+    strips = torch.full((len(lines), STRIP_HEIGHT, width), 255, dtype=torch.uint8)
+    targets = torch.zeros(len(lines), max(len(target) for _, target in lines), dtype=torch.long)
+    for row, (strip, target) in enumerate(lines):
+        strips[row, :, : strip.shape[1]] = torch.from_numpy(strip)
+        targets[row, : len(target)] = torch.tensor(target)
+    if pin:
+        strips, targets = strips.pin_memory(), targets.pin_memory()
+    widths = torch.tensor([strip.shape[1] for strip, _ in lines])
+    lengths = torch.tensor([len(target) for _, target in lines])
+    return StripBatch(strips, widths, targets, widths // STRIDE, lengths, used)
