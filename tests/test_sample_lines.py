@@ -11,7 +11,7 @@ from text_recognizer.errors import RecognizerError
 from text_recognizer.evaluate.labels import load_items
 from text_recognizer.models.line_reader import LineReader
 from text_recognizer.places import project_folder
-from text_recognizer.train.brief import train_briefly
+from text_recognizer.train.fine_tune import train_briefly
 from text_recognizer.train.sample_lines import (
     LineBatches,
     SampleLine,

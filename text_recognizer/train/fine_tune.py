@@ -17,6 +17,7 @@ from text_recognizer.train.trainer import interruptible, make_trainer, quiet
 from text_recognizer.weights import READER, load_weights, packaged_weights
 
 MAX_WARMUP = 100  # steps
+BRIEF_WIDTH = 384  # px of a strip: short lines take seconds where long ones take half a minute
 
 
 @dataclass(frozen=True)
@@ -100,3 +101,36 @@ def fine_tune(
                 before = scores["cer"]
             trainer.fit(training, data)
     return FineTuned(out, best.cer, best.step, before)
+
+
+def train_briefly(
+    out: Path,
+    steps: int = 3,
+    pages: int = 3,
+    lines: int = 3,
+    learning_rate: float = 1e-5,
+    seed: int = 1,
+) -> Path:
+    """A training of a few seconds on the sample pages, for a checkpoint to look at.
+
+    It is the real training, cut short: the network reads as it did before, and the file holds all
+    that a long run's does.
+
+    Args:
+        out: the Lightning checkpoint to write; its folder is made.
+        steps: of the optimizer, with a validation after the last.
+        pages: sample pages to cut the lines from; one more is for validation.
+        lines: in a batch.
+        learning_rate: AdamW's peak; it falls as a cosine.
+
+    Returns `out`. The same arguments give the same weights on the same machine.
+    """
+    data = SampleLines(
+        lines=lines,
+        batches_per_epoch=steps,
+        train_pages=pages,
+        validation_pages=1,
+        max_width=BRIEF_WIDTH,
+        seed=seed,
+    )
+    return fine_tune(data, out, steps, learning_rate).checkpoint

@@ -1,12 +1,19 @@
 """What both trainings feed on: numbered batches of made pages, and fixed ones to validate."""
 
+import functools
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytorch_lightning as pl
 import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from text_recognizer.pages.generator import KINDS, TRAINING_MIX
+from text_recognizer.pages.generator import (
+    KINDS,
+    TRAINING_MIX,
+    PageGenerator,
+    page_generator,
+)
 
 
 class EpochSampler(Sampler[int]):
@@ -29,6 +36,40 @@ class EpochSampler(Sampler[int]):
     def __iter__(self) -> Iterator[int]:
         first = self.epoch * self.batches_per_epoch
         yield from range(first, first + self.batches_per_epoch)
+
+
+class MadeBatches(Dataset):
+    """Batch number i of made pages, always the same for the same seed; `group` batches are made at
+    once.
+
+    Args:
+        mix, split: of the pages.
+        size: strips or pages in a batch.
+    """
+
+    def __init__(
+        self, mix: dict[str, float], split: str, size: int, seed: int, group: int = 1
+    ) -> None:
+        self.mix, self.split, self.size, self.seed, self.group = mix, split, size, seed, group
+        self._made: tuple[int, list] = (-1, [])
+
+    def __len__(self) -> int:
+        return 2**31
+
+    def __getitem__(self, index: int) -> Any:
+        group, part = divmod(index, self.group)
+        if self._made[0] != group:
+            self._made = (group, self.make_group(group))
+        return self._made[1][part]
+
+    @functools.cached_property
+    def generator(self) -> PageGenerator:
+        """Made in the worker: strokes are not sent between processes."""
+        return page_generator(self.mix, self.split)
+
+    def make_group(self, group: int) -> list:
+        """The `group` batches of that number."""
+        raise NotImplementedError
 
 
 class MadeData(pl.LightningDataModule):

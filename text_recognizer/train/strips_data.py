@@ -6,12 +6,11 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import Dataset
 
 from text_recognizer.models.normalization import normalize_page
 from text_recognizer.models.strips import STRIDE, cut_strips
-from text_recognizer.pages.generator import Page, PageGenerator, page_generator
-from text_recognizer.train.made_data import MadeData
+from text_recognizer.pages.generator import Page
+from text_recognizer.train.made_data import MadeBatches, MadeData
 from text_recognizer.vocabulary import encode
 
 MAX_TRAINING_WIDTH = 1400  # px; longer strips cost more than they teach
@@ -91,57 +90,24 @@ def page_lines(page: Page, rng: np.random.Generator | None) -> list[tuple[int, T
     return found
 
 
-class StripBatches(Dataset[StripBatch]):
-    """Batch number i, always the same for the same seed.
+class StripBatches(MadeBatches):
+    """As many strips are cut as a group holds, and a batch more; a run of neighbours in width is
+    taken and split in its order, so that little of a batch is padding. Larger groups waste less of
+    what is cut and pad less."""
 
-    `group` batches are made at once: as many strips are cut as they hold, and a batch more; a run
-    of neighbours in width is taken and split in its order, so that little of a batch is padding.
-
-    Args:
-        mix, split: of the pages.
-        lines: strips in a batch.
-        seed: of the pages.
-        jitter: cuts with a finder's errors.
-        group: batches; more of them waste less of what is cut and pad less.
-    """
-
-    def __init__(
-        self,
-        mix: dict[str, float],
-        split: str,
-        lines: int,
-        seed: int,
-        jitter: bool = True,
-        group: int = 1,
-    ) -> None:
-        self.mix, self.split, self.lines, self.seed, self.jitter = mix, split, lines, seed, jitter
-        self.group = group
-        self.generator: PageGenerator | None = None  # made in the worker: strokes are not sent
-        self.made: tuple[int, list[StripBatch]] = (-1, [])
-
-    def __len__(self) -> int:
-        return 2**31
-
-    def __getitem__(self, index: int) -> StripBatch:
-        group, part = divmod(index, self.group)
-        if self.made[0] != group:
-            self.made = (group, self._make_group(group))
-        return self.made[1][part]
-
-    def _make_group(self, group: int) -> list[StripBatch]:
-        if self.generator is None:
-            self.generator = page_generator(self.mix, self.split)
+    def make_group(self, group: int) -> list[StripBatch]:
+        """For training, strips are cut with a finder's errors."""
         rng = np.random.default_rng([self.seed, group])
         strips: list[tuple[int, Tensor, list[int]]] = []
         part = 0
-        while len(strips) < (self.group + 1) * self.lines:
+        while len(strips) < (self.group + 1) * self.size:
             page = self.generator.make([self.seed, group, part], max_lines=8)
             part += 1
-            strips += page_lines(page, rng if self.jitter else None)
+            strips += page_lines(page, rng if self.split == "train" else None)
         strips.sort(key=lambda one: one[0])
-        first = int(rng.integers(len(strips) - self.group * self.lines + 1))
-        starts = first + self.lines * rng.permutation(self.group)
-        return [collate(strips[start : start + self.lines]) for start in starts.tolist()]
+        first = int(rng.integers(len(strips) - self.group * self.size + 1))
+        starts = first + self.size * rng.permutation(self.group)
+        return [collate(strips[start : start + self.size]) for start in starts.tolist()]
 
 
 def frames_needed(target: list[int]) -> int:
@@ -177,7 +143,7 @@ class StripsData(MadeData):
     ) -> None:
         def made(mix: dict[str, float], split: str) -> StripBatches:
             if split != "train":
-                return StripBatches(mix, split, lines, seed=0, jitter=False)
-            return StripBatches(mix, split, lines, seed, group=GROUP)
+                return StripBatches(mix, split, lines, seed=0)
+            return StripBatches(mix, split, lines, seed, GROUP)
 
         super().__init__(mix, made, batches_per_epoch, validation_batches, num_workers)
