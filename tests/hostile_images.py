@@ -13,7 +13,7 @@ from functools import cache
 from PIL import Image
 
 
-def encoded(image: Image.Image, format: str, **options) -> bytes:
+def encoded(image: Image.Image, format: str = "PNG", **options) -> bytes:
     stream = io.BytesIO()
     image.save(stream, format, **options)
     return stream.getvalue()
@@ -64,16 +64,16 @@ def jpeg_of_many_scans(count: int = 3000, side: int = 4000) -> bytes:
 
 
 def jpeg_of_markers() -> bytes:
-    """4 MB of application markers that hold nothing."""
+    """1 MB of application markers that hold nothing."""
     data = encoded(gray(), "JPEG")
-    return data[:2] + b"\xff\xed\0\x02" * 1_000_000 + data[2:]
+    return data[:2] + b"\xff\xed\0\x02" * 250_000 + data[2:]
 
 
 def gif_of_comments() -> bytes:
-    """4 MB of comment blocks of one byte."""
+    """1 MB of comment blocks of one byte."""
     data = encoded(gray(), "GIF")
     at = 13 + 3 * 2 ** (1 + data[10] % 8)  # after the header and the palette
-    return data[:at] + b"!\xfe\x01a\0" * 800_000 + data[at:]
+    return data[:at] + b"!\xfe\x01a\0" * 200_000 + data[at:]
 
 
 def png_chunk(kind: bytes, data: bytes) -> bytes:
@@ -127,8 +127,8 @@ HOSTILE_IMAGES: dict[str, Callable[[], bytes]] = {
     "TIFF: a directory that is its own next": tiff_whose_directory_is_its_own_next,
     "TIFF: a giant tile": giant_tile,
     "JPEG: 3,000 scans": cache(jpeg_of_many_scans),
-    "JPEG: a million markers": cache(jpeg_of_markers),
-    "GIF: 800,000 comments": cache(gif_of_comments),
+    "JPEG: 250,000 markers": cache(jpeg_of_markers),
+    "GIF: 200,000 comments": cache(gif_of_comments),
     "GIF: animated": lambda: animated("GIF"),
     "WebP: animated": lambda: animated("WEBP"),
     "PNG: animated": lambda: animated("PNG"),

@@ -42,12 +42,6 @@ def test_rows_weigh_pages_by_their_length_and_targets_are_judged(accuracy):
     json.dumps(summary)
 
 
-def test_rivals_alone_are_not_judged_by_our_targets(accuracy):
-    summary = accuracy.summarize([page("font", 10, tesseract=(9, 0.1))], {"tesseract": 80.0})
-    assert summary["targets"] == {}
-    assert summary["rows"]["font"]["tesseract"]["cer"] == 0.9
-
-
 def test_without_the_handwriting_the_fonts_are_read(accuracy, monkeypatch, tmp_path, capsys, fonts):
     from text_recognizer.evaluate import validation
 

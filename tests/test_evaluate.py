@@ -100,14 +100,6 @@ def test_rates_are_edits_over_all_characters_by_group(labels):
     assert [result.item.file for result in evaluation.worst(2)] == ["b.png", "c.png"]
 
 
-def test_batches_hold_all_items_once(labels):
-    recognizer = FakeRecognizer(TEXTS)
-    evaluation = evaluate(recognizer, load_items(labels), batch_size=2, progress=False)
-    assert recognizer.batches == [1, 2, 1]  # the first is the warm-up
-    assert evaluation.overall.cer == 0
-    assert evaluation.seconds_per_page >= 0
-
-
 def test_choosing_items(labels):
     files = lambda **choice: [item.file for item in load_items(labels, **choice)]  # noqa: E731
     assert files() == ["a.png", "b.png", "c.png"]

@@ -18,7 +18,7 @@ from text_recognizer.pages.generator import (
     page_generator,
 )
 from text_recognizer.pages.handwriting import HandwritingMissingError
-from text_recognizer.pages.ink import InkLine, core_row, crop_to_ink
+from text_recognizer.pages.ink import crop_to_ink
 from text_recognizer.pages.layout import PlacedLine, set_lines
 from text_recognizer.pages.prose import Prose
 from text_recognizer.pages.sheet import save_contact_sheet, save_pages
@@ -161,32 +161,6 @@ def test_ink_lies_along_the_known_paths(kind, sources):
                 assert abs(middle) < 0.3 * (line.above + line.below)
 
 
-def test_words_stand_on_one_line(kind, sources):
-    """UNIPEN's words were written one by one: cut anywhere, a line's pieces have their middle at
-    the same height."""
-    rng = np.random.default_rng(3)
-    off = []
-    for _ in range(20):
-        _, lines = sources(kind).write(rng, 4, 48.0)
-        for line in lines:
-            for piece in np.array_split(line.ink, max(line.width // 150, 1), axis=1):
-                if (piece > 64).sum() > 100:
-                    off.append((core_row(piece) - line.core) / (line.above + line.below))
-    assert len(off) > 100
-    assert np.mean(np.abs(off) < 0.2) > 0.93
-    assert np.std(off) < 0.12
-
-
-def test_lines_of_a_page_keep_their_distance(kind, sources):
-    rng = np.random.default_rng(4)
-    for _ in range(15):
-        _, lines = sources(kind).write(rng, 6, 40.0)
-        _, placed = set_lines(rng, lines)
-        for line, following in zip(placed, placed[1:], strict=False):
-            distance = (following.path[:, 1] - line.path[:, 1]).mean()
-            assert distance > 0.6 * (line.below + following.above)
-
-
 # Variety
 
 
@@ -198,16 +172,6 @@ def test_pages_are_dark_on_light_and_sometimes_light_on_dark(fonts):
     assert np.std([median for median in medians if median >= 90]) > 10, "one paper for all"
 
 
-def test_pages_are_slanted_to_both_sides(fonts):
-    generator = page_generator({"font": 1.0})
-    slopes = []
-    for seed in range(60):
-        path = generator.make(seed, max_lines=2).lines[0].path
-        slopes.append(np.polyfit(path[:, 0], path[:, 1], 1)[0])
-    assert min(slopes) < -0.02 and max(slopes) > 0.02
-    assert max(map(abs, slopes)) < 0.2
-
-
 def test_prose_has_all_characters_and_breaks_lines_between_words():
     prose, rng = Prose(), np.random.default_rng(1)
     said = set()
@@ -217,13 +181,6 @@ def test_prose_has_all_characters_and_breaks_lines_between_words():
         assert all(line and line == line.strip() for line in lines)
         said.update(*lines)
     assert said == {chr(code) for code in range(32, 127)}
-
-
-def test_a_mix_holds_its_kinds_in_their_shares(fonts, handwriting, sources):
-    generator = PageGenerator([sources("font"), sources("scan")], [0.8, 0.2])
-    kinds = [generator.make(seed, max_lines=1).kind for seed in range(100)]
-    assert 65 <= kinds.count("font") <= 92
-    assert kinds.count("font") + kinds.count("scan") == 100
 
 
 # Files
@@ -292,17 +249,3 @@ def test_what_is_missing_or_unknown_is_told(tmp_path, monkeypatch):
         ink_source("typed")
     with pytest.raises(ValueError, match="no ink"):
         crop_to_ink(np.zeros((10, 10), dtype=np.uint8))
-
-
-def test_a_short_line_beside_a_long_one_stays_on_the_page():
-    """A line is placed by its own width, and its path goes on to both edges."""
-    long, short = (
-        InkLine(np.full((20, width), 255, dtype=np.uint8), "a", 10.0, 12.0, 12.0)
-        for width in (500, 30)
-    )
-    for seed in SEEDS:
-        ink, placed = set_lines(np.random.default_rng(seed), [long, short])
-        assert placed[1].end - placed[1].start == pytest.approx(30)
-        assert placed[1].end <= ink.shape[1]
-        assert placed[1].path[-1, 0] == ink.shape[1]
-        assert (ink.astype(np.float64).sum() / 255) == pytest.approx(20 * 530, rel=0.05)

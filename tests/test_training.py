@@ -13,12 +13,10 @@ from text_recognizer.train import fit as fitting
 from text_recognizer.train import pages_data
 from text_recognizer.train.finder import FinderTraining, compare_lines
 from text_recognizer.train.fit import Settings
-from text_recognizer.train.made_data import EpochSampler
 from text_recognizer.train.pages_data import PagesData
-from text_recognizer.train.reader import ReaderTraining, greedy_text
+from text_recognizer.train.reader import ReaderTraining
 from text_recognizer.train.strips_data import StripsData
 from text_recognizer.train.trainer import rate_at, scheduled_adamw
-from text_recognizer.vocabulary import encode
 
 STEPS, EVERY = 4, 2  # two epochs of two batches
 NETWORKS = {"reader": ReaderTraining, "finder": FinderTraining}
@@ -76,16 +74,6 @@ def last_checkpoint(folder) -> dict:
 # Numbers and rates
 
 
-def test_every_epoch_has_its_own_numbers():
-    sampler = EpochSampler(5)
-    numbers = []
-    for epoch in range(3):
-        sampler.set_epoch(epoch)
-        assert len(list(sampler)) == len(sampler) == 5
-        numbers += list(sampler)
-    assert numbers == list(range(15))
-
-
 def test_the_rate_warms_up_and_falls_to_a_fiftieth():
     parameter = torch.nn.Parameter(torch.zeros(1))
     parts = scheduled_adamw([parameter], 1.0, lambda step: rate_at(step, 10, 110))
@@ -99,13 +87,6 @@ def test_the_rate_warms_up_and_falls_to_a_fiftieth():
     assert rates == sorted(rates[:10]) + sorted(rates[10:], reverse=True)
     assert rates[60] == pytest.approx(0.51, abs=0.01)
     assert rates[-1] == pytest.approx(0.02)
-
-
-def test_greedy_text_collapses_as_ctc_does():
-    ids = [0, *encode("h"), *encode("hee"), 0, *encode("ll"), 0, *encode("lo"), 0, *encode("x")]
-    logits = torch.nn.functional.one_hot(torch.tensor(ids), 96).float()
-    width = 8 * (len(ids) - 1)  # the x is beyond the strip
-    assert greedy_text(logits, width) == "hello"
 
 
 # Made batches

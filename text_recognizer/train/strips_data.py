@@ -37,17 +37,9 @@ class StripBatch:
 
     def to(self, device: torch.device | str, non_blocking: bool = False) -> "StripBatch":
         """What the reader computes with, on a device."""
-
-        def moved(tensor: Tensor) -> Tensor:
-            return tensor.to(device, non_blocking=non_blocking)
-
-        return dataclasses.replace(
-            self,
-            strips=moved(self.strips),
-            widths=moved(self.widths),
-            targets=moved(self.targets),
-            used=None if self.used is None else moved(self.used),
-        )
+        names = ["strips", "widths", "targets", *([] if self.used is None else ["used"])]
+        moved = {name: getattr(self, name).to(device, non_blocking=True) for name in names}
+        return dataclasses.replace(self, **moved)
 
 
 def line_geometry(page: Page) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
