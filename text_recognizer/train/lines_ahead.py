@@ -97,6 +97,7 @@ class LinesAhead:
             num_workers=processes,
             prefetch_factor=8,
             in_order=False,  # a slow page holds up no other
+            collate_fn=_as_it_is,
             worker_init_fn=one_thread,
             multiprocessing_context="fork" if "fork" in methods else None,
         )
@@ -156,6 +157,11 @@ class LinesAhead:
         self.waited += time.monotonic() - start
         with self._changed:
             return self.train.batch(pixels)
+
+
+def _as_it_is(page: tuple[str, list[Line]]) -> tuple[str, list[Line]]:
+    """Leaves NumPy's arrays, which need no shared memory to be sent."""
+    return page
 
 
 def _last_line(error: Exception) -> str:
