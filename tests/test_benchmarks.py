@@ -7,7 +7,6 @@ import sys
 from pathlib import Path
 from types import SimpleNamespace
 
-import numpy as np
 import pytest
 import torch
 from PIL import Image
@@ -77,31 +76,6 @@ def test_calibration_error_is_the_gap_between_confidence_and_what_is_right(bench
     wrong = calibration(scores((0.95, 0.5), (0.95, 0.5), (0.15, 1), (0.15, 1)))
     assert wrong.ece == pytest.approx((0.45 + 0.85) / 2)
     assert [one.lines for one in wrong.bins] == [0, 2, 0, 0, 0, 0, 0, 0, 0, 2]
-
-
-def test_lines_are_found_missed_or_false(benchmarks):
-    from accuracy import compare
-
-    from text_recognizer.pages.generator import Page
-    from text_recognizer.pages.layout import PlacedLine
-    from text_recognizer.paragraph_text_recognizer import Line
-
-    def known(y: float) -> PlacedLine:
-        path = np.array([[0, y], [300, y + 10], [600, y + 20]], dtype=np.float32)
-        return PlacedLine("a", path, start=60, end=500, above=20, below=10)
-
-    def read(y: float, end: float = 500) -> Line:
-        # The middle of the strip lies 5 px above that of the small letters.
-        path = [(60.0, y + 2 - 5), (end, y + end / 30 - 5)]
-        return Line("a", 1.0, path, 30.0, (0, 0, 0, 0))
-
-    page = Page(np.zeros((400, 600), np.uint8), [known(100), known(200)], "someone", "font")
-    assert compare([read(100), read(200)], page) == (2, 0)
-    assert compare([read(100)], page) == (1, 0)
-    assert compare([], page) == (0, 0)
-    assert compare([read(100), read(200), read(202)], page) == (2, 1), "found twice"
-    assert compare([read(100), read(220)], page) == (1, 1), "beside its line"
-    assert compare([read(100), read(200, end=250)], page) == (1, 1), "half of its line"
 
 
 @pytest.mark.nightly
