@@ -100,23 +100,6 @@ def test_what_is_told_of_a_page_is_possible(kind, sources):
         assert (np.diff(paths, axis=0) > 0).all(), "lines cross, or are not from top to bottom"
 
 
-def test_ink_on_a_finished_page_is_where_it_is_told(kind, sources):
-    """Averaged over pages, with all paper, light and stains: the rows of the writing differ more
-    from the page's median than the rest of the page does."""
-    generator = PageGenerator([sources(kind)])
-    on, off = [], []
-    for seed in SEEDS:
-        page = generator.make(seed)
-        image = page.image.astype(np.float64)
-        contrast = np.abs(image - np.median(image))
-        written = written_area(image.shape, page.lines, 0.5)
-        anywhere_near = written_area(image.shape, page.lines, 1.3)
-        on.append(contrast[written].mean())
-        if (~anywhere_near).sum() > 1000:
-            off.append(contrast[~anywhere_near].mean())
-    assert np.mean(on) > 1.5 * np.mean(off)
-
-
 def written_area(
     shape: tuple[int, int], lines: list[PlacedLine], share: float, slack: float = 0.0
 ) -> np.ndarray:
@@ -162,14 +145,6 @@ def test_ink_lies_along_the_known_paths(kind, sources):
 
 
 # Variety
-
-
-def test_pages_are_dark_on_light_and_sometimes_light_on_dark(fonts):
-    generator = page_generator({"font": 1.0})
-    medians = [np.median(generator.make(seed, max_lines=3).image) for seed in range(150)]
-    dark = sum(median < 90 for median in medians)
-    assert 2 <= dark <= 25
-    assert np.std([median for median in medians if median >= 90]) > 10, "one paper for all"
 
 
 def test_prose_has_all_characters_and_breaks_lines_between_words():

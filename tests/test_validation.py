@@ -31,21 +31,17 @@ def test_the_file_names_what_is_kept_for_validation_and_nothing_else(written, sp
     assert len({plan.file for plan in validation.plans()}) == 134
 
 
-def test_font_pages_of_the_splits_are_in_different_fonts(fonts):
-    trained_on, kept = (
-        {path.name for path in ink_source("font", split).paths} for split in ("train", "validation")
-    )
-    assert trained_on and kept and not trained_on & kept
-
-
-@pytest.mark.slow
-def test_nothing_of_the_real_pages_is_in_training(splits, handwriting):
+@pytest.mark.nightly
+def test_no_writer_of_the_validation_is_in_training(splits, handwriting):
     trained_on, kept = (
         {writer.name for writer in ink_source("pen", split).writers}
         for split in ("train", "validation")
     )
     assert len(trained_on) > 200 and len(kept) >= 36, "writers with enough words for a page"
     assert kept <= set(splits["unipen_validation"]) and not trained_on & kept
+
+
+def test_no_scan_of_the_validation_is_in_training(splits, handwriting):
     trained_on, kept = (ink_source("scan", split).pages for split in ("train", "validation"))
     assert len(trained_on) > 100
     assert set(kept) == set(splits["copiste_validation"]) and not set(trained_on) & set(kept)
@@ -53,7 +49,7 @@ def test_nothing_of_the_real_pages_is_in_training(splits, handwriting):
     assert not files[0] & files[1]
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_every_writer_and_scan_has_its_pages(handwriting):
     pages = list(validation.make_pages(validation.REAL_GROUPS))
     assert len(pages) == 80 + 30
