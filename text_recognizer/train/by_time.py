@@ -166,7 +166,9 @@ class Keeper(pl.Callback):
     has not put the trained weights back yet.
     """
 
-    def __init__(self, settings: TimedSettings, out: Path, lines: LinesAhead, clock: Clock, say):
+    def __init__(
+        self, settings: TimedSettings, out: Path, lines: LinesAhead, clock: Clock, say: Say
+    ) -> None:
         self.settings, self.out, self.lines = settings, out, lines
         self.clock, self.say = clock, say
         self.weights = out / READER
@@ -277,7 +279,8 @@ def train_for(
         keeper = Keeper(settings, out, lines, clock, say)
         batch = settings.batch or (GPU_BATCH if is_gpu else CPU_BATCH)
         rate = min(RATE * math.sqrt(batch / RATE_BATCH), MOST_RATE)
-        training = TimedTraining(rate, kinds=tuple(pages.kinds))
+        kinds = tuple(kind for kind, pool in lines.validation.items() if len(pool))
+        training = TimedTraining(rate, kinds=kinds)
         training.reader, training.clock = reader, clock
         batch = _train(training, keeper, batch, device)
     best = min(keeper.validations, key=lambda one: one.cer)
@@ -301,10 +304,10 @@ def _train(training: TimedTraining, keeper: Keeper, batch: int, device: str) -> 
         trainer = _timed_trainer(training, keeper, device)
         with interruptible(trainer):
             if not keeper.validations:
-                trainer.validate(training, _validation(keeper.lines, batch), verbose=False)
+                trainer.validate(training, _validation(training, keeper, batch), verbose=False)
             try:
                 batches = _batches(keeper.lines, clock, batch * TYPICAL_WIDTH)
-                trainer.fit(training, batches, _validation(keeper.lines, batch))
+                trainer.fit(training, batches, _validation(training, keeper, batch))
                 is_done = True  # Lightning has validated once more at the end of the time
             except DivergedError as error:
                 training.reader.load_state_dict(load_line_reader(keeper.weights).state_dict())
@@ -346,10 +349,11 @@ def _batches(lines: LinesAhead, clock: Clock, pixels: int) -> Iterator[StripBatc
         yield lines.batch(pixels, uses, until=time.monotonic() + clock.left)
 
 
-def _validation(lines: LinesAhead, batch: int) -> list[DataLoader]:
-    """Each kind's validation lines."""
+def _validation(training: TimedTraining, keeper: Keeper, batch: int) -> list[DataLoader]:
+    """The validation lines of each kind."""
     pixels = min(batch, 128) * TYPICAL_WIDTH
-    return [DataLoader(pool.every(pixels), batch_size=None) for pool in lines.validation.values()]
+    pools = [keeper.lines.validation[kind] for kind in training.hparams.kinds]
+    return [DataLoader(pool.every(pixels), batch_size=None) for pool in pools]
 
 
 def as_floats(strips: Tensor) -> Tensor:

@@ -31,8 +31,6 @@ WIDTHS = (192, 256, 352, 480, 640, 864, 1120, 1408)
 """px: the widths of batches, each about 1.3 times the one before, up to MAX_TRAINING_WIDTH."""
 FEWEST = 4
 """Lines in a batch, whatever its width."""
-
-
 Line = tuple[np.ndarray, list[int]]
 """A strip (48, width) uint8, 255 the white of paper, and its token ids."""
 
