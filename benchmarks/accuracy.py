@@ -26,10 +26,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import torch
 from page_readers import ReaderProcess
-from PIL import Image
 from tqdm.auto import tqdm
 
 from text_recognizer.compile import compile_paragraph_reader
@@ -37,22 +34,15 @@ from text_recognizer.errors import RecognizerError
 from text_recognizer.evaluate import Item
 from text_recognizer.evaluate.validation import (
     GROUPS,
-    REAL_GROUPS,
     digest,
-    make_pages,
     test_items,
     write_pages,
 )
 from text_recognizer.metrics import Edits, character_edits
-from text_recognizer.pages.generator import Page
 from text_recognizer.pages.handwriting import HandwritingMissingError, handwriting_folder
-from text_recognizer.paragraph_text_recognizer import Line, ParagraphTextRecognizer
 from text_recognizer.places import lab_folder
-from text_recognizer.train.finder import compare_lines
 from text_recognizer.vocabulary import to_printable_ascii
 
-TARGETS = {"stanford": 0.12, "unipen": 0.05, "copiste": 0.08}  # the most that our CER may be
-MOST_OF_BEFORE = 1.2  # of the seconds and of the memory of `against`, read greedily
 PROCESSES = {
     "ours": "recognizer",
     "greedy": "without_language_model",
@@ -60,7 +50,6 @@ PROCESSES = {
     "rapidocr": "rapidocr_upright",
     "tesseract": "tesseract",
 }
-SAMPLES = 64  # columns in which paths are compared
 
 
 def main() -> int:
@@ -80,8 +69,6 @@ def main() -> int:
         options.readings.parent.mkdir(parents=True, exist_ok=True)
         options.readings.write_text(json.dumps(told, indent=1) + "\n")
     summary = summarize(told, {name: reader.peak_mb for name, reader in readers.items()})
-    if options.lines:
-        summary["lines"] = lines_found(ParagraphTextRecognizer(model), options.groups)
     print_table(summary)
     print(
         json.dumps(
@@ -126,7 +113,6 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--against", type=Path, help="TorchScript file of the contestant `against`")
     parser.add_argument("--rapidocr-python", default=sys.executable, help="its interpreter")
     parser.add_argument("--readings", type=Path, help="write all that was read into this file")
-    parser.add_argument("--lines", action="store_true", help="also count the lines found")
     parser.add_argument(
         "--threads", type=int, default=len(os.sched_getaffinity(0)), help="of each contestant"
     )
@@ -202,7 +188,7 @@ def read_in_turns(readers: dict[str, Reader], items: list[Item]) -> list[dict[st
 
 
 def summarize(told: list[dict[str, Any]], peak_mb: dict[str, float]) -> dict[str, Any]:
-    """The numbers of the JSON line: rows of groups, memory, and whether the targets are met."""
+    """The numbers of the JSON line: rows of groups, and memory."""
     rows: dict[str, Any] = {}
     for group in dict.fromkeys(page["group"] for page in told):
         pages = [page for page in told if page["group"] == group]
@@ -215,19 +201,7 @@ def summarize(told: list[dict[str, Any]], peak_mb: dict[str, float]) -> dict[str
             seconds = [page["read"][name]["seconds"] for page in pages]
             row[name] = {"cer": edits.rate, "seconds_per_page": statistics.mean(seconds)}
         rows[group] = row
-    met = {
-        group: {"value": rows[group]["ours"]["cer"], "limit": limit}
-        for group, limit in TARGETS.items()
-        if "ours" in peak_mb and group in rows
-    }
-    if "greedy" in peak_mb and "against" in peak_mb:
-        ratios = [p["read"]["greedy"]["seconds"] / p["read"]["against"]["seconds"] for p in told]
-        memory = peak_mb["greedy"] / peak_mb["against"]
-        met["seconds"] = {"value": statistics.median(ratios), "limit": MOST_OF_BEFORE}
-        met["memory"] = {"value": memory, "limit": MOST_OF_BEFORE}
-    for target in met.values():
-        target["met"] = target["value"] <= target["limit"]
-    return {"rows": rows, "peak_mb": peak_mb, "targets": met}
+    return {"rows": rows, "peak_mb": peak_mb}
 
 
 def print_table(summary: dict[str, Any]) -> None:
@@ -238,48 +212,6 @@ def print_table(summary: dict[str, Any]) -> None:
         cells = [f"{row[n]['cer']:.4f} ({row[n]['seconds_per_page']:.2f} s)" for n in names]
         print(f"{group:10}{row['pages']:6}" + "".join(f"{cell:>20}" for cell in cells))
     print(f"{'peak MB':16}" + "".join(f"{summary['peak_mb'][name]:20.0f}" for name in names))
-    for name, target in summary["targets"].items():
-        said = "met" if target["met"] else "not met"
-        print(f"{name:10} {target['value']:.4f}, at most {target['limit']}: {said}")
-
-
-def lines_found(recognizer: ParagraphTextRecognizer, groups: list[str]) -> dict[str, Any]:
-    """Of each group, the lines that are there, those that were found, and those found besides.
-
-    A line is found if one keeps within a quarter of the writing's height of it over nine tenths of
-    its columns; what is found besides is none, or found twice.
-    """
-    try:
-        handwriting_folder()
-        made = [group for group in groups if group in GROUPS]
-    except HandwritingMissingError:
-        made = [group for group in groups if group in GROUPS and group not in REAL_GROUPS]
-    rows = {group: {"lines": 0, "found": 0, "false": 0} for group in made}
-    for plan, page in tqdm(make_pages(made), unit="page", file=sys.stderr):
-        found, false = compare(recognizer.read(Image.fromarray(page.image)).lines, page)
-        row = rows[plan.group]
-        row["lines"] += len(page.lines)
-        row["found"] += found
-        row["false"] += false
-    return rows
-
-
-def compare(read: list[Line], page: Page) -> tuple[int, int]:
-    """Lines of a page that were found, and lines read that are none or are read twice."""
-    width = page.image.shape[1]
-    at = (np.arange(SAMPLES) + 0.5) * width / SAMPLES
-
-    def on_columns(paths: list, edges: list) -> tuple[torch.Tensor, torch.Tensor]:
-        columns = torch.tensor(edges).reshape(-1, 2) * SAMPLES / width
-        ys = [np.interp(at, *np.asarray(path).T) for path in paths]
-        return torch.tensor(np.array(ys)).reshape(-1, SAMPLES), columns.long().clamp(0, SAMPLES - 1)
-
-    found = on_columns([line.path for line in read], [[r.path[0][0], r.path[-1][0]] for r in read])
-    # What is told of a line is the middle of its strip, not of its small letters.
-    known_paths = [line.path + [0, (line.below - line.above) / 2] for line in page.lines]
-    known = on_columns(known_paths, [[line.start, line.end] for line in page.lines])
-    heights = torch.tensor([line.above + line.below for line in page.lines])
-    return compare_lines(found, (*known, heights))
 
 
 if __name__ == "__main__":

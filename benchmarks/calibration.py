@@ -5,42 +5,143 @@ confidence with the share of its characters that are right (1 - CER). Told are t
 calibration error (ECE: 10 bins of equal width, weighed by their lines) of each group and of all,
 and how well thresholds find the lines with a CER above 0.1. The letters of 1905 are told beside.
 
-    python benchmarks/calibration.py --plot .lab/reliability.png
+    python benchmarks/calibration.py
 """
 
 import argparse
 import json
+import math
 import os
 import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from tqdm.auto import tqdm
 
 from text_recognizer.compile import compile_paragraph_reader
 from text_recognizer.errors import RecognizerError
-from text_recognizer.evaluate.calibration import (
-    Calibration,
-    LineScore,
-    calibration,
-    score_lines,
-)
 from text_recognizer.evaluate.validation import test_items, write_pages
+from text_recognizer.metrics import character_edits
 from text_recognizer.overlay import DOUBTFUL
 from text_recognizer.pages.handwriting import HandwritingMissingError, handwriting_folder
-from text_recognizer.paragraph_text_recognizer import ParagraphTextRecognizer
+from text_recognizer.paragraph_text_recognizer import Line, ParagraphTextRecognizer
 from text_recognizer.places import lab_folder
 
 TARGET = 0.1  # the most that the ECE on all validation lines may be
 WORST_CER = 0.1  # a line of more is bad
 THRESHOLDS = (0.85, 0.88, 0.9, 0.91, 0.92, 0.93, 0.94, 0.95)
+BINS = 10
+MARGIN = 3  # how many lines more than their difference in number two readings may be shifted
+
+
+@dataclass(frozen=True)
+class LineScore:
+    """One line that was read: its confidence, the share of its characters that are right (1 - CER,
+    not below 0; 0 for a line that is none), and whose writing it is."""
+
+    confidence: float
+    right: float
+    label: str | None
+    text: str
+    writer: str = ""
+
+
+@dataclass(frozen=True)
+class Bin:
+    """The lines whose confidence lies between two bounds; means of none are 0."""
+
+    low: float
+    high: float
+    lines: int
+    confidence: float
+    right: float
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """Expected calibration error against the share of right characters, and the bins that it is
+    the mean of."""
+
+    ece: float
+    bins: list[Bin]
+    lines: int
+
+
+def score_lines(read: Sequence[Line], text: str, writer: str = "") -> list[LineScore]:
+    """What each line that was read on a page got right, given the page's text.
+
+    Lines are paired in their order so that the edits in all are fewest; a line may be left without
+    a partner on either side (Levenshtein over lines, with the edits between them as costs).
+    """
+    labels = text.split("\n") if text else []
+    scores = []
+    for line, label in zip(read, _partners([line.text for line in read], labels), strict=True):
+        right = 0.0
+        if label is not None:
+            right = max(0.0, 1 - character_edits(line.text, label).rate)
+        scores.append(LineScore(line.confidence, right, label, line.text, writer))
+    return scores
+
+
+def _partners(read: Sequence[str], labels: Sequence[str]) -> list[str | None]:
+    """The label of each reading, or None."""
+    most = abs(len(read) - len(labels)) + MARGIN
+    cost = np.full((len(read) + 1, len(labels) + 1), math.inf)
+    came = np.zeros(cost.shape, dtype=np.int8)  # 1: a pair, 2: a reading alone, 3: a label alone
+    cost[0, 0] = 0
+    for i in range(len(read) + 1):
+        for j in range(len(labels) + 1):
+            ways = [(cost[i, j], 0)]
+            if i and j and abs(i - j) <= most:
+                edits = character_edits(read[i - 1], labels[j - 1]).errors
+                ways.append((cost[i - 1, j - 1] + edits, 1))
+            if i:
+                ways.append((cost[i - 1, j] + len(read[i - 1]), 2))
+            if j:
+                ways.append((cost[i, j - 1] + len(labels[j - 1]), 3))
+            cost[i, j], came[i, j] = min(ways)
+    partners: list[str | None] = [None] * len(read)
+    i, j = len(read), len(labels)
+    while i or j:
+        if came[i, j] == 1:
+            i, j = i - 1, j - 1
+            partners[i] = labels[j]
+        elif came[i, j] == 2:
+            i -= 1
+        else:
+            j -= 1
+    return partners
+
+
+def calibration(scores: Sequence[LineScore], bins: int = BINS) -> Calibration:
+    """The expected calibration error of lines (Naeini et al. 2015; Guo et al., arXiv 1706.04599).
+
+    Confidences are put into `bins` bins of equal width; the error is the mean over the bins of
+    |mean confidence - mean share of right characters|, each weighing as many lines as it holds.
+    Raises ValueError where there are no lines.
+    """
+    if not scores:
+        raise ValueError("There are no lines: read some pages first.")
+    confidence = np.array([score.confidence for score in scores])
+    right = np.array([score.right for score in scores])
+    place = np.minimum((confidence * bins).astype(int), bins - 1)
+    rows, ece = [], 0.0
+    for index in range(bins):
+        here = place == index
+        count = int(here.sum())
+        means = [float(values[here].mean()) if count else 0.0 for values in (confidence, right)]
+        rows.append(Bin(index / bins, (index + 1) / bins, count, *means))
+        ece += abs(means[0] - means[1]) * count / len(scores)
+    return Calibration(ece, rows, len(scores))
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--model", type=Path, help="TorchScript file; else the packaged weights")
-    parser.add_argument("--plot", type=Path, help="draw the reliability diagram into this file")
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
@@ -62,8 +163,6 @@ def main() -> int:
             f"{row['value']:6.2f}{row['marked']:9.3f}{row['precision']:11.3f}"
             f"{row['recall']:9.3f}{note}"
         )
-    if options.plot:
-        draw(groups["validation"], options.plot)
     print(json.dumps({"benchmark": "calibration", **summary(groups, table)}))
     return 0
 
@@ -115,40 +214,6 @@ def summary(groups: dict[str, Calibration], thresholds: list) -> dict[str, Any]:
         "thresholds": thresholds,
         "targets": {"ece": {"value": ece, "limit": TARGET, "met": ece <= TARGET}},
     }
-
-
-def draw(told: Calibration, path: Path) -> None:
-    """The reliability diagram: what bins of confidence got right, above how many lines they hold.
-    It needs no colour: the lines differ by dashes, the bars are gray."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    import matplotlib.pyplot as plt
-
-    figure, (above, below) = plt.subplots(
-        2, 1, figsize=(5, 5.5), sharex=True, height_ratios=(3, 1), layout="constrained"
-    )
-    filled = [one for one in told.bins if one.lines]
-    above.plot([0, 1], [0, 1], color="gray", linestyle="--", label="as it says")
-    above.plot(
-        [one.confidence for one in filled],
-        [one.right for one in filled],
-        color="black",
-        marker="o",
-        label=f"validation lines (ECE {told.ece:.3f})",
-    )
-    above.set(ylabel="share of right characters", ylim=(0, 1))
-    above.legend(loc="upper left")
-    middles = [(one.low + one.high) / 2 for one in told.bins]
-    counts = [one.lines for one in told.bins]
-    bars = below.bar(middles, counts, width=0.09, color="lightgray", edgecolor="black")
-    below.bar_label(bars, [str(count) if count else "" for count in counts])
-    below.set(
-        xlabel="confidence of a line", ylabel="lines", xlim=(0, 1), ylim=(0, max(counts) * 1.25)
-    )
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=120)
-    plt.close(figure)
 
 
 if __name__ == "__main__":

@@ -252,7 +252,7 @@ def make_models(checkpoint: Path, script: Path) -> None:
     code = (
         "import sys\n"
         "from pathlib import Path\n"
-        "from text_recognizer.train.brief import train_briefly\n"
+        "from text_recognizer.train.fine_tune import train_briefly\n"
         "from text_recognizer.train.checkpoint import load_reader_checkpoint\n"
         "checkpoint = train_briefly(Path(sys.argv[1]), steps=1)\n"
         "load_reader_checkpoint(checkpoint).to_torchscript(sys.argv[2])\n"

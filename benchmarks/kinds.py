@@ -2,7 +2,6 @@
 
     python benchmarks/kinds.py
     python benchmarks/kinds.py --kinds plain,skew-15,columns --count 4 --rapidocr
-    python benchmarks/kinds.py --labels FOLDER          # pictures of your own with a labels.json
 
 CER is the share of characters read wrong; `split` the share of pictures of one line that are read
 as several. The pictures come from handwriting that no training sees, or from fonts (--fonts).
@@ -12,16 +11,14 @@ import argparse
 import json
 import sys
 import time
-import warnings
-from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from itertools import groupby
 from pathlib import Path
 
-from PIL import Image
+from calibration import calibration, score_lines
 
 from text_recognizer.compile import compile_paragraph_reader
 from text_recognizer.errors import RecognizerError
-from text_recognizer.evaluate.calibration import calibration, score_lines
 from text_recognizer.evaluate.kinds import KINDS, KindItem, make_items
 from text_recognizer.metrics import Edits, character_edits
 from text_recognizer.paragraph_text_recognizer import ParagraphTextRecognizer
@@ -34,11 +31,8 @@ def main() -> int:
     try:
         model = options.model or compile_paragraph_reader(lab_folder() / "models" / "kinds.pt")
         recognizer = ParagraphTextRecognizer(model)
-        if options.labels:
-            items = labelled(options.labels)
-        else:
-            items = make_items(options.kinds, options.count, not options.fonts, options.seed)
-        summary = read_all(recognizer, items, options)
+        items = make_items(options.kinds, options.count, not options.fonts, options.seed)
+        summary = read_all(recognizer, items, rapidocr() if options.rapidocr else None)
     except RecognizerError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -46,71 +40,45 @@ def main() -> int:
     return 0
 
 
-def labelled(folder: Path) -> Iterable[KindItem]:
-    """The pictures of a folder, each a kind of its own."""
-    for item in json.loads((folder / "labels.json").read_text(encoding="utf-8"))["items"]:
-        with Image.open(folder / item["file"]) as picture:
-            picture.load()
-            yield KindItem(item["file"], picture, item["text"])
-
-
 def read_all(
-    recognizer: ParagraphTextRecognizer, items: Iterable[KindItem], options: argparse.Namespace
+    recognizer: ParagraphTextRecognizer, items: Iterable[KindItem], rapid: Callable | None
 ) -> dict:
     """Reads all, prints a row as each kind is done, and returns what the JSON line says."""
-    rapid = rapidocr() if options.rapidocr else None
-    rows: dict[str, dict] = {}
-    scores = []
-    by_kind: dict[str, list] = defaultdict(list)
-    last = None
-    for item in items:
-        if last not in (None, item.kind):
-            show(rows, last, by_kind[last])
-        last = item.kind
-        start = time.perf_counter()
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+    rows, scores = {}, []
+    for kind, group in groupby(items, lambda item: item.kind):
+        readings = []
+        for item in group:
+            start = time.perf_counter()
             try:
                 reading = recognizer.read(item.picture)
                 text, lines = reading.text, reading.lines
             except RecognizerError as error:
                 text, lines = "", []
-                print(f"  {item.kind}: {error}", file=sys.stderr)
-        seconds = time.perf_counter() - start
-        scores += score_lines(lines, item.text)
-        theirs = character_edits(rapid(item.picture), item.text) if rapid else None
-        by_kind[item.kind].append((item.text, text, seconds, theirs))
-        if options.show and text != item.text:
-            confidence = " ".join(f"{line.confidence:.2f}" for line in lines)
-            print(f"  {text!r}\n  {item.text!r} {confidence}", file=sys.stderr)
-        if options.save:
-            options.save.mkdir(parents=True, exist_ok=True)
-            item.picture.convert("L").save(options.save / f"{item.kind}-{len(by_kind[last])}.png")
-    if last is not None:
-        show(rows, last, by_kind[last])
+                print(f"  {kind}: {error}", file=sys.stderr)
+            seconds = time.perf_counter() - start
+            scores += score_lines(lines, item.text)
+            theirs = character_edits(rapid(item.picture), item.text) if rapid else None
+            readings.append((item.text, text, seconds, theirs))
+        rows[kind] = row = row_of(readings)
+        more = "".join(f"  {name} {value}" for name, value in row.items() if value is not None)
+        print(f"{kind:14}{more}", file=sys.stderr, flush=True)
     error = calibration(scores).ece if scores else 0.0
     print(f"expected calibration error over {len(scores)} lines: {error:.3f}", file=sys.stderr)
     return {"kinds": rows, "ece": error, "lines": len(scores)}
 
 
-def show(rows: dict[str, dict], kind: str, readings: list) -> None:
+def row_of(readings: list[tuple]) -> dict[str, float | None]:
+    """The rates of one kind."""
     edits = Edits.total(character_edits(text, label) for label, text, _, _ in readings)
     single = [text for label, text, _, _ in readings if "\n" not in label and label]
-    row = {
+    theirs = [edits for *_, edits in readings if edits is not None]
+    return {
         "cer": round(edits.rate, 4),
         "split": round(sum("\n" in text for text in single) / len(single), 3) if single else None,
         "seconds": round(sum(seconds for _, _, seconds, _ in readings) / len(readings), 3),
         "pictures": len(readings),
+        "rapidocr": round(Edits.total(theirs).rate, 4) if theirs else None,
     }
-    if readings[0][3] is not None:
-        row["rapidocr"] = round(Edits.total(theirs for *_, theirs in readings).rate, 4)
-    rows[kind] = row
-    more = "".join(
-        f"  {name} {row[name]}"
-        for name in ("split", "seconds", "rapidocr")
-        if row.get(name) is not None
-    )
-    print(f"{kind:28} CER {row['cer']:.3f}{more}", file=sys.stderr, flush=True)
 
 
 def rapidocr():
@@ -127,11 +95,8 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--count", type=int, default=8, help="pages of a kind (default: 8)")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--fonts", action="store_true", help="made writing, not real handwriting")
-    parser.add_argument("--labels", type=Path, help="a folder with a labels.json to read instead")
     parser.add_argument("--model", type=Path, help="TorchScript file (default: compiled now)")
     parser.add_argument("--rapidocr", action="store_true", help="read with rapidocr, too")
-    parser.add_argument("--show", action="store_true", help="print what was read wrong")
-    parser.add_argument("--save", type=Path, help="a folder for the pictures")
     return parser.parse_args()
 
 

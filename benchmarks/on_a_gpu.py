@@ -2,7 +2,7 @@
 
 On a machine without a network, with nothing but this checkout and a data pack (`lab pack`):
 
-    python benchmarks/on_a_gpu.py --minutes 9 --pack handwriting.npz --out brought
+    python benchmarks/on_a_gpu.py --minutes 9 --pack handwriting.zip --out brought
 
 Each step is a process with a limit of its own: one that fails or hangs stops no other. The folder
 gets at most eight files of less than 16 MiB, which `lab adopt` reads on the machine at home. What
@@ -120,7 +120,8 @@ def _check(options: argparse.Namespace) -> None:
         )
     import torch
 
-    from text_recognizer.pages.handwriting import data_pack
+    from text_recognizer.pages.handwriting import pack_origin
+    from text_recognizer.pages.pack import check_pack
 
     if not 0 < options.minutes <= 24 * 60:
         raise RecognizerError(f"--minutes is {options.minutes:g}; give a number above 0.")
@@ -132,8 +133,9 @@ def _check(options: argparse.Namespace) -> None:
         raise DeviceError("PyTorch finds no CUDA GPU here; --device cpu makes a dry run.")
     if options.pack:
         os.environ["LAB_DATA_PACK"] = str(options.pack.absolute())
-    if data_pack() is None:
+    if not os.environ.get("LAB_DATA_PACK"):
         raise RecognizerError("Give --pack FILE; `lab pack --out FILE` makes one.")
+    check_pack(Path(os.environ["LAB_DATA_PACK"]), pack_origin())
     place = options.out.absolute()
     while not place.exists():
         place = place.parent

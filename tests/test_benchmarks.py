@@ -5,8 +5,8 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
-import numpy as np
 import pytest
 import torch
 from PIL import Image
@@ -20,6 +20,7 @@ def benchmarks(monkeypatch):
     monkeypatch.syspath_prepend(str(BENCHMARKS))
 
 
+@pytest.mark.nightly
 def test_original_architecture_is_scripted_and_writes_as_many_characters_as_asked(benchmarks):
     from original_architecture import PADDING, PAGE_HEIGHT, PAGE_WIDTH, START, scripted_original
 
@@ -36,17 +37,6 @@ def test_original_architecture_is_scripted_and_writes_as_many_characters_as_aske
     assert PADDING not in tokens[0]
 
 
-def test_original_architecture_sees_no_character_before_it_is_written(benchmarks):
-    from original_architecture import scripted_original
-
-    network = scripted_original()
-    memory = torch.rand(360, 1, 256, generator=torch.Generator().manual_seed(1))
-    with torch.inference_mode():
-        short = network.decode(memory, torch.tensor([[1, 20, 30]]))
-        longer = network.decode(memory, torch.tensor([[1, 20, 30, 40]]))
-    torch.testing.assert_close(short, longer[:3], atol=1e-5, rtol=1e-5)
-
-
 def test_boxes_are_joined_in_reading_order(benchmarks):
     from page_readers import join_in_reading_order
 
@@ -58,51 +48,34 @@ def test_boxes_are_joined_in_reading_order(benchmarks):
     assert join_in_reading_order([], []) == ""
 
 
-def test_lines_are_found_missed_or_false(benchmarks):
-    from accuracy import compare
+def test_lines_are_paired_in_their_order(benchmarks):
+    from calibration import score_lines
 
-    from text_recognizer.pages.generator import Page
-    from text_recognizer.pages.layout import PlacedLine
-    from text_recognizer.paragraph_text_recognizer import Line
+    def read(*texts: str) -> list:
+        return [SimpleNamespace(text=text, confidence=0.5) for text in texts]
 
-    def known(y: float) -> PlacedLine:
-        path = np.array([[0, y], [300, y + 10], [600, y + 20]], dtype=np.float32)
-        return PlacedLine("a", path, start=60, end=500, above=20, below=10)
-
-    def read(y: float, end: float = 500) -> Line:
-        # The middle of the strip lies 5 px above that of the small letters.
-        path = [(60.0, y + 2 - 5), (end, y + end / 30 - 5)]
-        return Line("a", 1.0, path, 30.0, (0, 0, 0, 0))
-
-    page = Page(np.zeros((400, 600), np.uint8), [known(100), known(200)], "someone", "font")
-    assert compare([read(100), read(200)], page) == (2, 0)
-    assert compare([read(100)], page) == (1, 0)
-    assert compare([], page) == (0, 0)
-    assert compare([read(100), read(200), read(202)], page) == (2, 1), "found twice"
-    assert compare([read(100), read(220)], page) == (1, 1), "beside its line"
-    assert compare([read(100), read(200, end=250)], page) == (1, 1), "half of its line"
+    whole = score_lines(read("first line", "second line"), "first line\nsecond line")
+    assert [one.right for one in whole] == [1, 1]
+    missed = score_lines(read("frst line", "third one"), "first line\nsecond line\nthird one")
+    assert [one.label for one in missed] == ["first line", "third one"]
+    assert missed[0].right == pytest.approx(0.9)
+    besides = score_lines(read("~~~", "first line"), "first line")
+    assert [(one.label, one.right) for one in besides] == [(None, 0), ("first line", 1)]
+    assert score_lines([], "first line") == [] and score_lines(read("a"), "")[0].label is None
 
 
-def test_targets_are_met_only_where_measured_on_an_idle_machine(benchmarks):
-    from read_page import judge
+def test_calibration_error_is_the_gap_between_confidence_and_what_is_right(benchmarks):
+    from calibration import LineScore, calibration
 
-    measured = {
-        "time_to_rapidocr": 0.5,
-        "time_to_original": None,
-        "peak_mb": 999.0,
-        "first_text_seconds": 5.1,
-    }
-    met = {name: target["met"] for name, target in judge(measured, idle=True).items()}
-    assert met == {
-        "time_to_rapidocr": True,
-        "time_to_original": False,
-        "peak_mb": True,
-        "first_text_seconds": False,
-    }
-    busy = judge(measured, idle=False)
-    assert busy["time_to_rapidocr"]["met"] is None
-    assert busy["time_to_original"]["met"] is None
-    assert busy["peak_mb"]["met"] is True
+    def scores(*pairs: tuple[float, float]) -> list:
+        return [LineScore(confidence, right, "", "") for confidence, right in pairs]
+
+    right = calibration(scores((0.85, 0.8), (0.85, 0.9), (0.25, 0.25)))
+    assert right.ece == pytest.approx(0) and right.lines == 3
+    # Two of four lines say 0.95 and are half right, two say 0.15 and are right.
+    wrong = calibration(scores((0.95, 0.5), (0.95, 0.5), (0.15, 1), (0.15, 1)))
+    assert wrong.ece == pytest.approx((0.45 + 0.85) / 2)
+    assert [one.lines for one in wrong.bins] == [0, 2, 0, 0, 0, 0, 0, 0, 0, 2]
 
 
 @pytest.mark.nightly
@@ -128,25 +101,3 @@ def test_read_page_ends_in_one_json_line(tmp_path, stand_in_path):
     assert last["targets"]["time_to_rapidocr"]["value"] is None
     assert last["targets"]["first_text_seconds"]["value"] > 0
     assert 50 < last["peak_mb"]["single_page_process"] < 5000
-
-
-@pytest.mark.nightly
-def test_make_pages_ends_in_one_json_line(fonts, tmp_path):
-    done = subprocess.run(
-        [sys.executable, str(BENCHMARKS / "make_pages.py"), "--pages", "3", "--workers", "1"],
-        capture_output=True,
-        text=True,
-        env={
-            **os.environ,
-            "PYTHONPATH": str(BENCHMARKS.parent),
-            "LAB_FONTS": str(fonts),
-            # Without the real handwriting, so that this says the same on every machine.
-            "LAB_HANDWRITING": str(tmp_path / "none"),
-        },
-    )
-    assert done.returncode == 0, done.stderr
-    assert "pen is not measured" in done.stderr and "mix is not measured" in done.stderr
-    last = json.loads(done.stdout.splitlines()[-1])
-    assert set(last["pages_per_second"]) == {"font"}
-    assert last["pages_per_second"]["font"] > 0
-    assert (last["target"], last["met"]) == (20.0, False), "the mix alone can meet the target"

@@ -26,15 +26,6 @@ def reader() -> ParagraphReader:
     return load_paragraph_reader()
 
 
-def test_a_trace_keeps_one_branch_and_says_so():
-    def halve_or_double(x: torch.Tensor) -> torch.Tensor:
-        return x / 2 if bool(x.sum() > 0) else x * 2
-
-    recorded, notes = routes.traced(halve_or_double, torch.ones(2))
-    assert torch.equal(recorded(-torch.ones(2)), torch.full((2,), -0.5))
-    assert len(notes) == 1 and "might cause the trace to be incorrect" in notes[0]
-
-
 def test_export_of_the_whole_names_our_line(reader, page, capfd):
     outcome = routes.export_whole(reader, page)
     assert outcome.result == routes.FAILS and outcome.size is None
@@ -93,15 +84,6 @@ def test_aotinductor_compiles_the_finder(reader, monkeypatch):
     assert outcome.result == routes.WORKS, outcome.note
     assert outcome.difference < 1e-3 and outcome.size > 1e6
     assert os.environ["TORCHINDUCTOR_CACHE_DIR"] == "as it was"
-
-
-def test_a_long_error_becomes_one_short_line():
-    class ExportError(Exception):
-        pass
-
-    line = routes.important_line(ExportError("\n  the reason " + "x" * 300 + "\nmore"))
-    assert line.startswith("the reason") and len(line) <= 120
-    assert routes.important_line(ExportError()) == "ExportError"
 
 
 def test_the_output_comes_back_after_a_route(capfd):

@@ -43,7 +43,7 @@ SOAK_MEMORY = 150e6
 
 SLOW = (
     "JPEG: 3,000 scans",
-    "JPEG: a million markers",
+    "JPEG: 250,000 markers",
     "PNG: the most pixels, transparent",
     "PNG: 100,000 texts",
     "TIFF: a megabyte named 5,000 times",

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image, ImageDraw
 
 from text_recognizer.evaluate import LabelsError, evaluate, load_items
-from text_recognizer.evaluate.kinds import KindItem, contact_sheet, kind_rates
+from text_recognizer.evaluate.kinds import KindItem, kind_rates
 from text_recognizer.evaluate.report import write_table, write_worst_pages
 from text_recognizer.metrics import character_edits, word_edits
 from text_recognizer.overlay import draw_lines
@@ -98,14 +98,6 @@ def test_rates_are_edits_over_all_characters_by_group(labels):
     assert groups["paragraph"].cer == pytest.approx(0.5)
     assert groups["ink"].wer == 0
     assert [result.item.file for result in evaluation.worst(2)] == ["b.png", "c.png"]
-
-
-def test_batches_hold_all_items_once(labels):
-    recognizer = FakeRecognizer(TEXTS)
-    evaluation = evaluate(recognizer, load_items(labels), batch_size=2, progress=False)
-    assert recognizer.batches == [1, 2, 1]  # the first is the warm-up
-    assert evaluation.overall.cer == 0
-    assert evaluation.seconds_per_page >= 0
 
 
 def test_choosing_items(labels):
@@ -203,7 +195,7 @@ def test_bad_input_is_one_line_and_exit_code_2(lab, labels, stand_in_path):
         assert message in err
 
 
-def test_kinds_have_rates_of_their_own_and_a_contact_sheet():
+def test_kinds_have_rates_of_their_own():
     class Reads:
         def predict_batch(self, images):
             return ["ab\nc" if image.width > 50 else "x" for image in images]
@@ -217,7 +209,6 @@ def test_kinds_have_rates_of_their_own_and_a_contact_sheet():
     line, plain = kind_rates(Reads(), items)
     assert (line.kind, line.cer, line.split, line.pictures) == ("line", 1 / 5, 0.5, 2)
     assert (plain.kind, plain.cer, plain.split, plain.pictures) == ("plain", 1 / 4, None, 1)
-    assert contact_sheet(items, side=50, columns=2).size == (120, 160)
 
 
 def test_kinds_and_labels_do_not_go_together(lab, tmp_path):

@@ -8,11 +8,11 @@ import struct
 import subprocess
 import sys
 import warnings
-import zlib
 from pathlib import Path
 from urllib.parse import quote
 
 import pytest
+from hostile_images import encoded, png_chunk
 from PIL import Image, ImageChops, ImageDraw, ImageStat, PngImagePlugin
 
 from text_recognizer.errors import AddressError, FirstPageWarning, ImageError, ImageTooLargeError
@@ -31,28 +31,10 @@ def drawing(size=(300, 200), mode="L"):
     return page.convert(mode)
 
 
-def encoded(image, format="PNG", **options):
-    buffer = io.BytesIO()
-    image.save(buffer, format, **options)
-    return buffer.getvalue()
-
-
 def difference(one, other):
     """Mean absolute difference of two pages in gray levels."""
     assert one.size == other.size
     return ImageStat.Stat(ImageChops.difference(one, other)).mean[0]
-
-
-def chunk(kind, data):
-    body = kind + data
-    return len(data).to_bytes(4, "big") + body + zlib.crc32(body).to_bytes(4, "big")
-
-
-def png_header(width, height, *chunks):
-    """A PNG that announces a size and has a few bytes only."""
-    head = width.to_bytes(4, "big") + height.to_bytes(4, "big") + bytes([8, 0, 0, 0, 0])
-    end = chunk(b"IDAT", zlib.compress(bytes(100))) + chunk(b"IEND", b"")
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + b"".join(chunks) + end
 
 
 def test_every_source_gives_the_same_page(tmp_path, monkeypatch, serve):
@@ -82,13 +64,6 @@ def test_every_source_gives_the_same_page(tmp_path, monkeypatch, serve):
         assert page.page.mode == "L"
         assert (page.width, page.height) == page.page.size == (300, 200)
         assert page.page.tobytes() == drawing().tobytes()
-
-
-def test_an_existing_file_wins_over_base64(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    name = base64.b64encode(encoded(drawing((40, 40))))[:60].decode().replace("/", "A")
-    Path(name).write_bytes(encoded(drawing((50, 60))))
-    assert load_image(name).page.size == (50, 60)
 
 
 @pytest.mark.parametrize(
@@ -200,19 +175,10 @@ def test_transparent_border_of_a_page_takes_its_paper(paper, ink):
     assert abs(page.getpixel((2, 2)) - paper) < 20
 
 
-def test_fully_transparent_is_blank():
-    assert load_image(Image.new("RGBA", (30, 30), (0, 0, 0, 0))).page.getextrema() == (255, 255)
-
-
-def test_transparent_colour_of_png():
-    image = drawing(mode="RGB").point(lambda v: 230 if v > 100 else 0)
-    page = load_image(encoded(image, transparency=(230, 230, 230))).page
-    assert page.getpixel((0, 0)) == 0
-    assert page.getpixel((299, 0)) == 255
-
-
-@pytest.mark.parametrize("orientation", range(1, 9))
-@pytest.mark.parametrize("format", ["JPEG", "PNG", "TIFF", "WEBP", "PIL"])
+@pytest.mark.parametrize(
+    ("format", "orientation"),
+    [*(("JPEG", turn) for turn in range(1, 9)), ("PNG", 6), ("TIFF", 6), ("WEBP", 6), ("PIL", 6)],
+)
 def test_exif_orientation_is_undone(orientation, format):
     back = {
         2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -233,11 +199,6 @@ def test_exif_orientation_is_undone(orientation, format):
     assert loaded.page.size == (1600, 1200)
     assert loaded.scale == (1.5, 1.5)
     assert difference(loaded.page, drawing((2400, 1800)).resize((1600, 1200))) < 4
-
-
-def test_damaged_exif_is_no_reason_to_refuse():
-    data = encoded(drawing(), "JPEG", exif=b"Exif\0\0II*\0\xff\xff\xff\xff nonsense")
-    assert difference(load_image(data).page, drawing()) < 4
 
 
 @pytest.mark.parametrize("size", [(5000, 40), (40, 5000), (1601, 1600), (1600, 1600), (3200, 9)])
@@ -306,7 +267,7 @@ def test_damaged_files_give_a_page_or_our_error(format):
     random_numbers = random.Random(2)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        for _ in range(150):
+        for _ in range(40):
             damaged = bytearray(data)
             for _ in range(random_numbers.randint(1, 8)):
                 damaged[random_numbers.randrange(len(damaged))] = random_numbers.randrange(256)
@@ -384,40 +345,11 @@ def load_elsewhere(path):
 
 @pytest.mark.parametrize("side", [8193, 10_000, 30_000, 2**31 - 1])
 def test_too_many_pixels_are_refused_before_decoding(side, tmp_path):
-    (tmp_path / "large.png").write_bytes(png_header(side, side))
+    head = struct.pack(">IIBBBBB", side, side, 8, 0, 0, 0, 0)
+    chunks = png_chunk(b"IHDR", head) + png_chunk(b"IDAT", bytes(100)) + png_chunk(b"IEND", b"")
+    (tmp_path / "large.png").write_bytes(b"\x89PNG\r\n\x1a\n" + chunks)
     peak, result = load_elsewhere(tmp_path / "large.png")
     assert result == "ImageTooLargeError" and peak < 60
-
-
-def test_bombs_in_png_chunks(tmp_path):
-    zeros = zlib.compress(bytes(200_000_000))
-    text = chunk(b"zTXt", b"Comment\0\0" + zeros)
-    profile = chunk(b"iCCP", b"profile\0\0" + zeros)
-    for bomb in (text, profile, text * 20):
-        (tmp_path / "bomb.png").write_bytes(png_header(100, 100, bomb))
-        peak, result = load_elsewhere(tmp_path / "bomb.png")
-        assert result == "ImageError" and peak < 100
-
-
-def test_tiff_tile_larger_than_the_image():
-    entries = [
-        (256, 4, 64),
-        (257, 4, 64),
-        (258, 3, 8),
-        (259, 3, 8),
-        (262, 3, 1),
-        (277, 3, 1),
-        (322, 4, 30_000),
-        (323, 4, 30_000),
-        (324, 4, 200),
-        (325, 4, 100),
-    ]
-    ifd = struct.pack("<H", len(entries))
-    ifd += b"".join(struct.pack("<HHII", tag, kind, 1, value) for tag, kind, value in entries)
-    data = b"II*\0" + struct.pack("<I", 8) + ifd + bytes(4)
-    data = data.ljust(200, b"\0") + zlib.compress(bytes(30_000))
-    with pytest.raises(ImageTooLargeError, match="30000 x 30000"):
-        load_image(data)
 
 
 def test_webp_that_announces_a_huge_canvas():
@@ -444,7 +376,7 @@ def test_too_many_bytes(tmp_path):
             load_image(text)
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 @pytest.mark.parametrize("kind", ["RGBA.png", "I;16.png", "progressive.jpg", "LA.tif"])
 def test_largest_images_keep_within_memory(kind, tmp_path):
     side = int(MAX_IMAGE_PIXELS**0.5)

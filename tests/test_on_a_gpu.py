@@ -102,10 +102,11 @@ def test_what_cannot_work_is_refused_before_anything_is_written(
 ):
     arguments = ["--device", "cpu", "--out", str(tmp_path / "out")]
     if problem == "pack":
-        (tmp_path / "cut.npz").write_bytes(b"PK")
-        arguments += ["--pack", str(tmp_path / "cut.npz")]
+        (tmp_path / "cut.zip").write_bytes(b"PK")
+        arguments += ["--pack", str(tmp_path / "cut.zip")]
     else:
-        monkeypatch.setattr("text_recognizer.pages.handwriting.data_pack", lambda: object())
+        monkeypatch.setattr("text_recognizer.pages.pack.check_pack", lambda *_: None)
+        arguments += ["--pack", "handwriting.zip"]
     if problem == "disk":
         monkeypatch.setattr(script, "DISK", 10**18)
     elif problem == "full":
@@ -117,7 +118,7 @@ def test_what_cannot_work_is_refused_before_anything_is_written(
         arguments += ["--steps", "record,trian"]
     elif problem == "packages":
         monkeypatch.setattr(script, "NEEDED", ["numpy", "not_here", "nor_this"])
-    monkeypatch.setenv("LAB_DATA_PACK", "")
+    monkeypatch.setenv("LAB_DATA_PACK", "")  # put back at the end
     before = sorted(tmp_path.rglob("*"))
     said = "lacks not_here, nor_this; benchmarks/README.md" if problem == "packages" else ""
     with pytest.raises(RecognizerError, match=said or None):
@@ -153,9 +154,9 @@ def test_a_large_trace_is_pruned_and_keeps_its_figures(tmp_path):
 
 def test_the_command_names_no_place_of_its_machine(script, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
-    places = [f"--pack={tmp_path / 'data' / 'pack.npz'}", "--out", "/elsewhere/out/brought"]
+    places = [f"--pack={tmp_path / 'data' / 'pack.zip'}", "--out", "/elsewhere/out/brought"]
     monkeypatch.setattr(sys, "argv", ["benchmarks/on_a_gpu.py", "--minutes", "7", *places])
-    wanted = "benchmarks/on_a_gpu.py --minutes 7 --pack=data/pack.npz --out brought"
+    wanted = "benchmarks/on_a_gpu.py --minutes 7 --pack=data/pack.zip --out brought"
     assert script._command() == wanted
 
 
@@ -287,7 +288,7 @@ def test_the_whole_script_on_a_processor_from_a_copy(handwriting, guarded, tmp_p
     for name in filter(None, listed.stdout.split("\0")):
         (copy / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(project_folder() / name, copy / name)
-    pack = tmp_path / "pack.npz"
+    pack = tmp_path / "pack.zip"
     assert lab("pack", "--out", pack)[0] == 0
     out = tmp_path / "out"
     command = [sys.executable, "benchmarks/on_a_gpu.py", "--device", "cpu", "--minutes", "0.5"]

@@ -12,7 +12,8 @@ import torch
 from safetensors.torch import load_file
 
 from text_recognizer.places import project_folder
-from text_recognizer.train.follow_recipe import follow, plan
+from text_recognizer.train import pages_data
+from text_recognizer.train.follow_recipe import follow
 from text_recognizer.train.recipe import RecipeError, read_recipe
 from text_recognizer.weights import load_paragraph_reader
 
@@ -20,22 +21,19 @@ TINY = """
 seed = 3
 start = { reader = "packaged", finder = "packaged" }
 [[reader]]
-steps = 6
-batch = 2
+steps = 4
+batch = 1
 validate-every = 2
 validation-batches = 1
 mix = { font = 1 }
 [[finder]]
 steps = 1
-batch = 2
+batch = 1
 validate-every = 1
 validation-batches = 1
 mix = { font = 1 }
 [evaluation]
 groups = []
-[speed.cpu]
-strips-per-second = 0.01
-pages-per-second = 0.005
 """
 
 
@@ -72,20 +70,14 @@ def test_what_a_recipe_leaves_out_is_the_usual(recipe_file):
         ("[[reader]]\nbatch = 3", "reader 1 steps: Field required"),
         ("[[reader]]\nsteps = 3\nrate = 1", "reader 1 rate: Extra inputs are not permitted"),
         ("[[reader]]\nsteps = 250", r"reader-1: steps \(250\) is not a multiple of .* \(100\)"),
-        ("[[reader]]\nsteps = 'many'", "steps: Input should be a valid integer"),
         ("[[reader]]\nsteps = true", "steps: Input should be a valid integer"),
         ("[[reader]]\nsteps = 2\nlearning-rate = 0", "learning-rate: Input should be greater than"),
-        ("[[finder]]\nsteps = 2\nema = 1.0", "finder 1 ema: Input should be less than 1"),
         ("[[reader]]\nsteps = 2\nmix = { typed = 1 }", "should be 'font', 'pen' or 'scan'"),
-        ("[[reader]]\nsteps = 2\nmix = { pen = -1 }", "mix pen: Input should be greater than 0"),
-        ("[[reader]]\nsteps = 2\nmix = {}", "mix: Dictionary should have at least 1 item"),
         ("start = { reader = 'new' }\n[[reader]]\nsteps = 1", "'imported' or 'packaged'"),
-        ("start = 3\n[[reader]]\nsteps = 1", "start: Input should be a valid dictionary"),
         ("[[reader]]\nsteps = 1\n[evaluation]\ngroups = ['iam']", "'unipen', 'copiste' or 'font'"),
-        ("[[reader]]\nsteps = 1\n[speed.tpu]\n", "speed tpu .*should be 'cpu' or 'gpu'"),
     ],
 )
-def test_what_is_not_understood_is_told_in_one_line(recipe_file, text, message):
+def test_what_is_not_understood_is_one_line(recipe_file, text, message):
     with pytest.raises(RecipeError, match=message) as error:
         read_recipe(recipe_file(text))
     assert "\n" not in str(error.value)
@@ -100,17 +92,9 @@ def test_a_missing_recipe_and_options_of_the_short_training_are_refused(lab, rec
     assert code == 2 and "goes with --recipe only" in err
 
 
-def test_the_cost_is_told_for_what_was_measured(recipe_file):
-    recipe = read_recipe(recipe_file(TINY))
-    # 6 steps of 2 strips at 0.01 a second, and 1 step of 2 pages at 0.005.
-    assert recipe.hours("cpu") == pytest.approx({"reader-1": 1200 / 3600, "finder-1": 400 / 3600})
-    told = plan(recipe)
-    assert told[0] == "reader-1: 6 steps of 2 strips (font 1)"
-    assert told[2:] == ["cpu: 0.4 h at the speed that was measured", "gpu: not measured"]
-
-
-@pytest.mark.slow
-def test_a_training_that_was_killed_goes_on(recipe_file, tmp_path, fonts):
+@pytest.mark.nightly
+def test_a_training_that_was_killed_goes_on(recipe_file, tmp_path, fonts, monkeypatch):
+    monkeypatch.setattr(pages_data, "OVERVIEW_HEIGHTS", (8.0, 12.0))  # small pages
     file, out = recipe_file(TINY), tmp_path / "run"
     process = subprocess.Popen(
         [sys.executable, "-m", "lab_utils.cli", "train", f"--recipe={file}", f"--out={out}"],
@@ -133,9 +117,7 @@ def test_a_training_that_was_killed_goes_on(recipe_file, tmp_path, fonts):
     recipe, said = read_recipe(file), []
     result = follow(recipe, out, say=said.append)
     assert "reader-1: goes on" in said
-    assert next(line for line in said if "step" in line and "of 6," in line).startswith(
-        f"reader-1: step {step + 2} of 6, cer 0."
-    )
+    assert any(line.startswith(f"reader-1: step {step + 2} of 4, cer 0.") for line in said)
     assert result["scores"].keys() == {"reader-1", "finder-1"}
     assert json.loads((out / "result.json").read_text()) == result
     load_paragraph_reader(out / "weights")
@@ -149,6 +131,6 @@ def test_a_training_that_was_killed_goes_on(recipe_file, tmp_path, fonts):
         f"{name}: was done before, {score} {result['scores'][name]:.4f}"
         for name, score in (("reader-1", "cer"), ("finder-1", "lines_wrong"))
     ]
-    changed = read_recipe(recipe_file(TINY.replace("batch = 2", "batch = 3")))
+    changed = read_recipe(recipe_file(TINY.replace("batch = 1", "batch = 3")))
     with pytest.raises(RecipeError, match=r"another recipe \(batch changed\)"):
         follow(changed, out, say=said.append)

@@ -11,7 +11,7 @@ from text_recognizer.errors import RecognizerError
 from text_recognizer.evaluate.labels import load_items
 from text_recognizer.models.line_reader import LineReader
 from text_recognizer.places import project_folder
-from text_recognizer.train.brief import train_briefly
+from text_recognizer.train.fine_tune import train_briefly
 from text_recognizer.train.sample_lines import (
     LineBatches,
     SampleLine,
@@ -81,17 +81,6 @@ def test_a_batch_is_the_same_for_the_same_number_and_seed():
     for index in (0, 5, 11):
         assert torch.equal(one[index].targets, same[index].targets)
     assert any(not torch.equal(one[i].targets, other[i].targets) for i in range(6))
-
-
-def test_a_pass_uses_no_line_twice_and_pads_little():
-    lines = made_lines([80, 80, 80, 800, 800, 800, 80])
-    batches = LineBatches(lines, 3, seed=1)
-    assert batches.batches_per_pass == 2
-    for number in range(4):
-        batch_pair = [batches[2 * number + place] for place in range(2)]
-        used = [line for batch in batch_pair for line in batch.targets[:, 0].tolist()]
-        assert len(set(used)) == 6
-        assert sorted(batch.strips.size(3) for batch in batch_pair) == [128, 832]
 
 
 def test_training_and_validation_do_not_share_pages(monkeypatch):

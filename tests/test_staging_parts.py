@@ -19,10 +19,9 @@ from text_recognizer.errors import ModelFileError
 from text_recognizer.evaluate import load_items
 from text_recognizer.paragraph_text_recognizer import ParagraphTextRecognizer
 from text_recognizer.places import SAMPLE_PAGES
-from text_recognizer.train.brief import train_briefly
 from text_recognizer.train.checkpoint import load_reader_checkpoint
 from text_recognizer.train.finder import FinderTraining
-from text_recognizer.train.fine_tune import fine_tune
+from text_recognizer.train.fine_tune import fine_tune, train_briefly
 from text_recognizer.train.reader import ReaderTraining
 from text_recognizer.train.sample_lines import SampleLines
 

@@ -9,17 +9,16 @@ from pytorch_lightning.callbacks import EMAWeightAveraging
 from safetensors.torch import load_file
 
 from text_recognizer.models.line_tracing import trace_lines
-from text_recognizer.train import __main__ as training
 from text_recognizer.train import fit as fitting
+from text_recognizer.train import pages_data
 from text_recognizer.train.finder import FinderTraining, compare_lines
+from text_recognizer.train.fit import Settings
 from text_recognizer.train.pages_data import PagesData
-from text_recognizer.train.reader import ReaderTraining, greedy_text
-from text_recognizer.train.sampling import EpochSampler
-from text_recognizer.train.schedule import scheduled_adamw
+from text_recognizer.train.reader import ReaderTraining
 from text_recognizer.train.strips_data import StripsData
-from text_recognizer.vocabulary import encode
+from text_recognizer.train.trainer import rate_at, scheduled_adamw
 
-STEPS, EVERY = 6, 2  # three epochs of two batches
+STEPS, EVERY = 4, 2  # two epochs of two batches
 NETWORKS = {"reader": ReaderTraining, "finder": FinderTraining}
 
 
@@ -28,9 +27,10 @@ class StoppedError(Exception):
 
 
 def train(network: str, out, steps: int = STEPS, workers: int = 0) -> None:
-    options = f"--mix font --batch 2 --steps {steps} --validate-every {EVERY} --workers {workers}"
-    machine = "--accelerator cpu --devices 1 --precision 32-true"
-    training.main([network, "--out", str(out), *options.split(), *machine.split()])
+    settings = Settings(
+        steps=steps, batch=2, validate_every=EVERY, mix={"font": 1.0}, validation_batches=1
+    )
+    fitting.fit(network, settings, out, progress=False, workers=workers)
 
 
 def stop_at(monkeypatch, module: type, step: int, error: type[BaseException]) -> None:
@@ -47,18 +47,13 @@ def stop_at(monkeypatch, module: type, step: int, error: type[BaseException]) ->
 
 @pytest.fixture
 def short_runs(monkeypatch):
-    """Averages the weights from the first step on, and validates on one batch alone."""
+    """Averages the weights from the first step on, and makes pages of small writing."""
     monkeypatch.setattr(
         fitting,
         "EMAWeightAveraging",
         lambda decay, **_: EMAWeightAveraging(decay=0.5, update_starting_at_step=0),
     )
-    for name, data in (("StripsData", StripsData), ("PagesData", PagesData)):
-
-        def small(mix, batch, every, _batches, workers, seed, data=data):
-            return data(mix, batch, every, 1, workers, seed)
-
-        monkeypatch.setattr(fitting, name, small)
+    monkeypatch.setattr(pages_data, "OVERVIEW_HEIGHTS", (8.0, 12.0))
 
 
 def same(one, other) -> bool:
@@ -79,55 +74,9 @@ def last_checkpoint(folder) -> dict:
 # Numbers and rates
 
 
-@pytest.mark.parametrize(
-    ("text", "mix"),
-    [
-        ("font", {"font": 1.0}),
-        ("font=0.3,pen=0.7", {"font": 0.3, "pen": 0.7}),
-        ("pen,scan=2", {"pen": 1.0, "scan": 2.0}),
-    ],
-)
-def test_mixes_are_parsed(text, mix):
-    assert training.parse_mix(text) == mix
-
-
-@pytest.mark.parametrize(
-    ("option", "message"),
-    [("--mix=typed", "font, pen, scan"), ("--steps=0", "greater than 0"), ("--ema=1", "less than")],
-)
-def test_a_wrong_option_is_told(capsys, option, message):
-    with pytest.raises(SystemExit) as end:
-        training.main(["reader", option])
-    assert end.value.code == 2 and message in capsys.readouterr().err
-
-
-def test_every_epoch_has_its_own_numbers():
-    sampler = EpochSampler(5)
-    numbers = []
-    for epoch in range(3):
-        sampler.set_epoch(epoch)
-        assert len(list(sampler)) == len(sampler) == 5
-        numbers += list(sampler)
-    assert numbers == list(range(15))
-
-
-@pytest.mark.parametrize(("batches", "world"), [(6, 2), (7, 3)])
-def test_processes_share_the_numbers_out(monkeypatch, batches, world):
-    shares = []
-    for rank in range(world):
-        sampler = EpochSampler(batches)
-        monkeypatch.setattr(sampler, "_rank_and_world", lambda rank=rank: (rank, world))
-        sampler.set_epoch(4)
-        shares.append(list(sampler))
-        assert len(shares[-1]) == len(sampler) == batches // world
-    every = sum(shares, [])
-    assert len(set(every)) == len(every), "a page was given to two processes"
-    assert all(4 * batches <= number < 5 * batches for number in every)
-
-
 def test_the_rate_warms_up_and_falls_to_a_fiftieth():
     parameter = torch.nn.Parameter(torch.zeros(1))
-    parts = scheduled_adamw([parameter], 1.0, warmup_steps=10, max_steps=110)
+    parts = scheduled_adamw([parameter], 1.0, lambda step: rate_at(step, 10, 110))
     optimizer, schedule = parts["optimizer"], parts["lr_scheduler"]["scheduler"]
     rates = []
     for _ in range(120):
@@ -138,13 +87,6 @@ def test_the_rate_warms_up_and_falls_to_a_fiftieth():
     assert rates == sorted(rates[:10]) + sorted(rates[10:], reverse=True)
     assert rates[60] == pytest.approx(0.51, abs=0.01)
     assert rates[-1] == pytest.approx(0.02)
-
-
-def test_greedy_text_collapses_as_ctc_does():
-    ids = [0, *encode("h"), *encode("hee"), 0, *encode("ll"), 0, *encode("lo"), 0, *encode("x")]
-    logits = torch.nn.functional.one_hot(torch.tensor(ids), 96).float()
-    width = 8 * (len(ids) - 1)  # the x is beyond the strip
-    assert greedy_text(logits, width) == "hello"
 
 
 # Made batches
@@ -199,18 +141,20 @@ def test_lines_that_are_missing_wrong_or_twice_are_counted():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("network", "workers"), [("reader", 0), ("finder", 1)])
+@pytest.mark.parametrize(
+    ("network", "workers"),
+    [("reader", 0), ("finder", 1)],
+)
 def test_a_run_that_was_stopped_goes_on_exactly(
     network, workers, fonts, tmp_path, monkeypatch, short_runs
 ):
     train(network, tmp_path / "whole")
-    for step, saved in ((3, 2), (5, 4)):  # amid the second epoch, and amid the third
-        with monkeypatch.context() as patch:
-            stop_at(patch, NETWORKS[network], step, StoppedError)
-            with pytest.raises(StoppedError):
-                train(network, tmp_path / "parts", workers=workers)
-        before = last_checkpoint(tmp_path / "parts")
-        assert before["global_step"] == saved
+    with monkeypatch.context() as patch:
+        stop_at(patch, NETWORKS[network], 3, StoppedError)  # amid the second epoch
+        with pytest.raises(StoppedError):
+            train(network, tmp_path / "parts", workers=workers)
+    before = last_checkpoint(tmp_path / "parts")
+    assert before["global_step"] == 2
     train(network, tmp_path / "parts", workers=workers)
 
     whole, parts = last_checkpoint(tmp_path / "whole"), last_checkpoint(tmp_path / "parts")
@@ -221,15 +165,18 @@ def test_a_run_that_was_stopped_goes_on_exactly(
     rates = [[one["_last_lr"] for one in run["lr_schedulers"]] for run in (whole, parts)]
     assert rates[0] == rates[1]
     name = f"line_{network}.safetensors"
-    assert same(load_file(tmp_path / "whole" / name), load_file(tmp_path / "parts" / name))
-
-    # Once more after the end: nothing is trained, and the result stays.
-    train(network, tmp_path / "parts", workers=workers)
-    assert same(last_checkpoint(tmp_path / "parts")["state_dict"], parts["state_dict"])
+    exported = load_file(tmp_path / "whole" / name)
+    assert same(exported, load_file(tmp_path / "parts" / name))
+    # What is kept is the average of the weights at the best validation.
+    best = torch.load(tmp_path / "whole" / "best.ckpt", map_location="cpu", weights_only=True)
+    for name, values in exported.items():
+        averaged = best["state_dict"][f"{network}.{name}"]
+        torch.testing.assert_close(values, averaged.to(values.dtype))
+    assert not same(best["state_dict"], best["current_model_state"])
 
 
 @pytest.mark.slow
-def test_ctrl_c_is_told_as_such(fonts, tmp_path, monkeypatch, short_runs):
+def test_ctrl_c_reaches_the_caller(fonts, tmp_path, monkeypatch, short_runs):
     """The command then says how to go on and ends with code 130."""
     handler = signal.getsignal(signal.SIGINT)
     stop_at(monkeypatch, FinderTraining, 2, KeyboardInterrupt)
@@ -239,14 +186,3 @@ def test_ctrl_c_is_told_as_such(fonts, tmp_path, monkeypatch, short_runs):
     finally:
         signal.signal(signal.SIGINT, handler)  # Lightning ignores the signal from then on
     assert last_checkpoint(tmp_path)["global_step"] == 2
-
-
-@pytest.mark.slow
-def test_an_exported_network_is_the_averaged_one(fonts, tmp_path, short_runs):
-    train("finder", tmp_path, steps=2)
-    exported = load_file(tmp_path / "line_finder.safetensors")
-    best = torch.load(tmp_path / "best.ckpt", map_location="cpu", weights_only=True)
-    for name, values in exported.items():
-        averaged = best["state_dict"]["finder." + name]
-        torch.testing.assert_close(values, averaged.to(values.dtype))
-    assert not same(best["state_dict"], best["current_model_state"])

@@ -1,10 +1,10 @@
 """Training by time: lines made ahead, batches of them, and a best that is always whole."""
 
-import copy
 import dataclasses
 import itertools
 import json
-import math
+import signal
+import time
 
 import numpy as np
 import pytest
@@ -14,25 +14,23 @@ from text_recognizer.errors import RecognizerError
 from text_recognizer.models.widening import widened
 from text_recognizer.train import by_time
 from text_recognizer.train.by_time import TimedSettings, train_for, varied
-from text_recognizer.train.makers import TRAIN, MadeLines
-from text_recognizer.train.strip_pool import StripPool
-from text_recognizer.train.strips_data import MAX_TRAINING_WIDTH
+from text_recognizer.train.lines_ahead import TRAIN, MadePages, StripPool
 from text_recognizer.vocabulary import encode
 from text_recognizer.weights import load_line_reader, packaged_weights, save_weights
 
 START = packaged_weights() / "line_reader.safetensors"
 
 
-def made_lines(count: int, width: int = 120) -> MadeLines:
+def made_lines(count: int, width: int = 120) -> list:
     """Lines that all say the same, each of a gray of its own."""
-    strips = [np.full((48, width), 100 + number % 100, np.uint8) for number in range(count)]
-    return MadeLines(np.concatenate(strips, axis=1), [width] * count, [encode("ab")] * count)
+    grays = [np.full((48, width), 100 + number % 100, np.uint8) for number in range(count)]
+    return [(strip, encode("ab")) for strip in grays]
 
 
 # The wider reader
 
 
-@pytest.mark.parametrize("width", [1, 2, 3])
+@pytest.mark.parametrize("width", [1, 2])
 def test_a_widened_reader_gives_the_same_logits_and_its_copies_learn_apart(width, tmp_path):
     narrow = load_line_reader(START).eval()
     wide = widened(narrow, width)
@@ -58,21 +56,11 @@ def test_a_pool_serves_new_lines_first_and_counts_what_is_used_again():
     for width, new in ((192, 6), (864, 4)):
         used = torch.cat([one.used for one in seen if one.strips.size(2) == width])
         assert int((~used).sum()) == new
-    assert pool.made == 10 and pool.trained == sum(len(one.widths) for one in seen)
+    assert pool.made == 10 and pool.taken == sum(len(one.widths) for one in seen)
     narrow = next(one for one in seen if one.strips.size(2) == 192)
     assert (narrow.strips[:, :, 120:] == 255).all() and (narrow.strips[:, :, :120] < 255).all()
     assert narrow.targets[0, : int(narrow.lengths[0])].tolist() == encode("ab")
     assert sum(len(one.widths) for one in pool.every(512)) == 10
-
-
-def test_batches_have_one_shape_for_each_width_from_the_first_line_on():
-    pool = StripPool(seed=1)
-    shapes, widths = set(), np.random.default_rng(1).integers(60, MAX_TRAINING_WIDTH + 1, 400)
-    for width in widths.tolist():
-        pool.add(made_lines(1, width))
-        shapes.add(tuple(pool.batch(16 * 704).strips.shape))
-    assert len({shape[2] for shape in shapes}) == len(shapes) <= 8
-    assert all(count == max(16 * 704 // width, 4) for count, _, width in shapes)
 
 
 def test_lines_of_all_widths_are_used_equally_often():
@@ -106,109 +94,124 @@ def test_only_lines_that_were_seen_before_are_varied():
 # The training
 
 
-class FakeMakers:
-    """Gives made lines without processes."""
-
-    kinds = ("font",)
-    validating = 0
+class FewPages(MadePages):
+    """Lines without pages: they need no fonts."""
 
     def __init__(self, *_):
-        self.left = [("font", made_lines(2)), (TRAIN, made_lines(8))]
+        self.kinds, self.validation_pages, self.seed = ["font"], 1, 1
 
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        pass
-
-    def fetch(self, seconds=0.0):
-        left, self.left = self.left, [(TRAIN, made_lines(8))]
-        return iter(left)
+    def __iter__(self):
+        yield "font", made_lines(2)
+        while True:
+            yield TRAIN, made_lines(8)
+            time.sleep(0.1)
 
 
 @pytest.fixture
-def steps(monkeypatch):
-    """A training with a clock that counts: each look at it is a tenth of a second later."""
-    ticks = itertools.count()
-    monkeypatch.setattr(by_time.time, "monotonic", lambda: next(ticks) / 10)
-    monkeypatch.setattr(by_time, "Makers", FakeMakers)
-    rates = itertools.chain([0.5, 0.4, 0.6], itertools.repeat(0.45))
-    monkeypatch.setattr(by_time._Training, "_cer", lambda self, pool: next(rates))
-    settings = TimedSettings(0.2, batch=2, workers=1, validate_every=2, first_lines=4)
-    return lambda out, **changed: train_for(
-        dataclasses.replace(settings, **changed), out, device="cpu", say=lambda _: None
-    )
+def run(monkeypatch, tmp_path):
+    """A training of a second or two, whose validations have CERs of 0.5, 0.4 and more."""
+    monkeypatch.setattr(by_time, "RESERVE", 0.5)
+    monkeypatch.setattr(by_time, "MadePages", FewPages)
+    rates = itertools.chain([0.5, 0.4], itertools.repeat(0.6))
+
+    def scores(training):
+        training.log_dict(dict.fromkeys(["cer", "cer_font"], next(rates)))
+
+    monkeypatch.setattr(by_time.TimedTraining, "on_validation_epoch_end", scores)
+    settings = TimedSettings(0.04, batch=2, workers=1, validate_every=0.5, first_lines=4)
+
+    def train(**changed):
+        changed = dataclasses.replace(settings, **changed)
+        return train_for(changed, tmp_path / "run", device="cpu", say=lambda _: None)
+
+    return train
 
 
-def test_the_best_validation_is_kept_and_the_rate_follows_the_time(steps, tmp_path):
-    trained = steps(tmp_path / "run")
-    assert trained.score == 0.4 and len(trained.validations) >= 3
-    load_line_reader(trained.weights)
-    rates = [one.learning_rate for one in trained.validations]
-    assert rates[-1] < 0.5 * max(rates)
+@pytest.fixture
+def step(monkeypatch):
+    """Puts a function between the training and its steps; it gets the step's number and loss."""
+    real, count = by_time.TimedTraining.training_step, itertools.count()
+
+    def put(function):
+        monkeypatch.setattr(
+            by_time.TimedTraining,
+            "training_step",
+            lambda self, batch, index: function(next(count), real(self, batch, index)),
+        )
+
+    return put
+
+
+def test_the_best_validation_is_kept_and_the_rate_follows_the_time(run, tmp_path, monkeypatch):
+    current, real = [], by_time.TimedTraining.on_validation_epoch_end
+
+    def scores(training):
+        real(training)  # after the callbacks: the weights are those that are trained again
+        current.append(training.reader.head.weight.detach().clone())
+
+    monkeypatch.setattr(by_time.TimedTraining, "on_validation_epoch_end", scores)
+    trained = run()
+    kept = load_line_reader(trained.weights).head.weight
+    assert not torch.allclose(kept, current[1], atol=1e-5), "what is kept are averaged weights"
+    assert trained.score == pytest.approx(0.4) and len(trained.validations) >= 2
+    last = trained.validations[-1]
+    assert last.learning_rate < 0.3e-4 and last.steps > 0
     document = json.loads((tmp_path / "run" / "training.json").read_text())
-    assert [one["cer"] for one in document["validations"]][:3] == [0.5, 0.4, 0.6]
+    assert [one["cer"] for one in document["validations"]][:2] == pytest.approx([0.5, 0.4])
     assert document["validations"][-1]["lines_trained"] > 0
 
 
-def test_it_waits_for_lines_and_uses_few_of_them_often_at_the_start(steps, tmp_path):
-    trained = steps(tmp_path / "run", first_lines=1000)
-    last = trained.validations[-1]
-    assert 0.1 * 12 < trained.validations[0].seconds < 0.2 * 12
-    assert max(one.learning_rate for one in trained.validations) <= 3e-4
-    assert last.lines_trained <= 10 * last.lines_made
+def test_it_waits_while_its_lines_were_used_often(run, monkeypatch):
+    monkeypatch.setattr(by_time, "USES", (1.0, 1.0))
+    last = run(minutes=0.08, first_lines=1).validations[-1]
+    assert last.lines_trained <= last.lines_made + 8, "a batch beyond it, and one that is fetched"
 
 
-def test_lines_that_come_when_the_time_is_over_are_trained_on_once(steps, tmp_path, monkeypatch):
-    monkeypatch.setattr(by_time, "RESERVE", 1e6)
-    assert steps(tmp_path / "run").validations[-1].steps == 1
-
-
-def test_out_of_memory_halves_the_batch_and_goes_on(steps, tmp_path, monkeypatch):
-    real = by_time._Training._learn
-
-    def learn(self, batch):
-        if self.lines > 1:
+def test_out_of_memory_halves_the_batch_and_goes_on(run, step):
+    def fail_once(number, loss):
+        if number == 0:
             raise torch.OutOfMemoryError("CUDA out of memory")
-        real(self, batch)
+        return loss
 
-    monkeypatch.setattr(by_time._Training, "_learn", learn)
-    trained = steps(tmp_path / "run")
+    step(fail_once)
+    trained = run()
     assert trained.batch == 1 and "out of memory" in trained.notes[0]
     assert trained.validations[-1].steps > 0
 
 
-def test_a_stop_in_the_middle_leaves_the_best_whole(steps, tmp_path, monkeypatch):
-    real, count = by_time._Training._learn, itertools.count()
+def test_a_stop_in_the_middle_leaves_the_best_whole(run, step, tmp_path):
+    def stop(number, loss):
+        raise KeyboardInterrupt
 
-    def learn(self, batch):
-        if next(count) == 3:
-            raise KeyboardInterrupt
-        real(self, batch)
-
-    monkeypatch.setattr(by_time._Training, "_learn", learn)
-    with pytest.raises(KeyboardInterrupt):
-        steps(tmp_path / "run")
+    step(stop)
+    handler = signal.getsignal(signal.SIGINT)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            run()
+    finally:
+        signal.signal(signal.SIGINT, handler)  # Lightning ignores the signal from then on
     load_line_reader(tmp_path / "run" / "line_reader.safetensors")
-    assert {path.name for path in (tmp_path / "run").iterdir()} == {
-        "line_reader.safetensors",
-        "training.json",
-    }
+    names = {path.name for path in (tmp_path / "run").iterdir()}
+    assert names == {"line_reader.safetensors", "training.json"}
 
 
-def test_weights_that_are_no_longer_finite_are_given_up(steps, tmp_path, monkeypatch):
-    real, count = by_time._Training._learn, itertools.count()
-
-    def learn(self, batch):
-        real(self, batch)
-        if next(count) == 0:
-            self.losses.append(torch.tensor(math.nan))
-
-    monkeypatch.setattr(by_time._Training, "_learn", learn)
-    trained = steps(tmp_path / "run")
+def test_weights_that_are_no_longer_finite_are_given_up(run, step):
+    step(lambda number, loss: loss * (float("nan") if number == 0 else 1))
+    trained = run(minutes=0.08)
     assert any("diverged" in note for note in trained.notes)
-    before = copy.deepcopy(load_line_reader(trained.weights).state_dict())
-    assert all(bool(value.isfinite().all()) for value in before.values())
+    state = load_line_reader(trained.weights).state_dict()
+    assert all(bool(value.isfinite().all()) for value in state.values())
+
+
+def test_pages_that_cannot_be_made_are_one_line(run, monkeypatch):
+    def pages(self):
+        yield "font", made_lines(2)
+        raise OSError("a font is damaged")
+
+    monkeypatch.setattr(FewPages, "__iter__", pages)
+    with pytest.raises(RecognizerError, match="failed: OSError: a font is damaged") as error:
+        run()
+    assert "\n" not in str(error.value)
 
 
 def test_a_place_that_cannot_be_written_is_told(tmp_path):

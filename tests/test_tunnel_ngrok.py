@@ -3,11 +3,9 @@
 The last test takes the real agent, where NGROK_AUTHTOKEN holds a token.
 """
 
-import json
 import os
 import re
 import signal
-import subprocess
 import sys
 import types
 
@@ -17,7 +15,6 @@ from conftest import free_port
 from tunnel_serving import (
     DOMAIN,
     INFO,
-    ROOT,
     Edge,
     open_tunnel,
     resolve_localhost,
@@ -258,22 +255,6 @@ def test_the_token_of_colabs_secrets_is_taken(monkeypatch):
     colab.userdata.get = refuse
     with pytest.raises(TunnelError, match="needs a token"):
         find_token()
-
-
-@pytest.mark.nightly
-def test_the_benchmark_ends_in_one_json_line():
-    script = [sys.executable, str(ROOT / "benchmarks" / "tunnel.py")]
-    done = subprocess.run(
-        [*script, "--megabytes", "1", "--rounds", "1"],
-        capture_output=True,
-        text=True,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-    )
-    assert done.returncode == 0, done.stderr
-    found = json.loads(done.stdout.splitlines()[-1])
-    assert set(found["mb_per_second"]) == {"app", "proxy", "link"}
-    assert set(found["targets"]) == {"link_mb_per_second", "added_seconds"}
-    assert found["added_seconds"] < found["opening_seconds"]
 
 
 # The real agent

@@ -2,12 +2,10 @@
 
 import hashlib
 import json
-from types import SimpleNamespace
 
 import pytest
 
 from text_recognizer.evaluate import validation
-from text_recognizer.evaluate.calibration import LineScore, calibration, score_lines
 from text_recognizer.pages.fonts import TRAINING_FONTS, UNSEEN_FONTS
 from text_recognizer.pages.generator import ink_source
 from text_recognizer.pages.unipen import as_written
@@ -33,21 +31,17 @@ def test_the_file_names_what_is_kept_for_validation_and_nothing_else(written, sp
     assert len({plan.file for plan in validation.plans()}) == 134
 
 
-def test_font_pages_of_the_splits_are_in_different_fonts(fonts):
-    trained_on, kept = (
-        {path.name for path in ink_source("font", split).paths} for split in ("train", "validation")
-    )
-    assert trained_on and kept and not trained_on & kept
-
-
-@pytest.mark.slow
-def test_nothing_of_the_real_pages_is_in_training(splits, handwriting):
+@pytest.mark.nightly
+def test_no_writer_of_the_validation_is_in_training(splits, handwriting):
     trained_on, kept = (
         {writer.name for writer in ink_source("pen", split).writers}
         for split in ("train", "validation")
     )
     assert len(trained_on) > 200 and len(kept) >= 36, "writers with enough words for a page"
     assert kept <= set(splits["unipen_validation"]) and not trained_on & kept
+
+
+def test_no_scan_of_the_validation_is_in_training(splits, handwriting):
     trained_on, kept = (ink_source("scan", split).pages for split in ("train", "validation"))
     assert len(trained_on) > 100
     assert set(kept) == set(splits["copiste_validation"]) and not set(trained_on) & set(kept)
@@ -55,7 +49,7 @@ def test_nothing_of_the_real_pages_is_in_training(splits, handwriting):
     assert not files[0] & files[1]
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_every_writer_and_scan_has_its_pages(handwriting):
     pages = list(validation.make_pages(validation.REAL_GROUPS))
     assert len(pages) == 80 + 30
@@ -103,33 +97,3 @@ def test_pages_are_written_as_items_to_evaluate(monkeypatch, fonts, tmp_path):
 )
 def test_labels_lose_the_spaces_that_their_transcribers_put_in(source, label, text):
     assert as_written(label, source) == text
-
-
-def test_lines_are_paired_in_their_order():
-    def read(*texts: str) -> list:
-        return [SimpleNamespace(text=text, confidence=0.5) for text in texts]
-
-    whole = score_lines(read("first line", "second line"), "first line\nsecond line")
-    assert [one.right for one in whole] == [1, 1]
-    missed = score_lines(read("frst line", "third one"), "first line\nsecond line\nthird one")
-    assert [one.label for one in missed] == ["first line", "third one"]
-    assert missed[0].right == pytest.approx(0.9)
-    besides = score_lines(read("~~~", "first line"), "first line")
-    assert [(one.label, one.right) for one in besides] == [(None, 0), ("first line", 1)]
-    assert score_lines([], "first line") == [] and score_lines(read("a"), "")[0].label is None
-
-
-def scores(*pairs: tuple[float, float]) -> list:
-    return [LineScore(confidence, right, "", "") for confidence, right in pairs]
-
-
-def test_calibration_error_is_the_gap_between_what_is_told_and_what_is_right():
-    right = calibration(scores((0.85, 0.8), (0.85, 0.9), (0.25, 0.25)))
-    assert right.ece == pytest.approx(0) and right.lines == 3
-    # Two of four lines are told 0.95 and are half right, two are told 0.15 and are right.
-    wrong = calibration(scores((0.95, 0.5), (0.95, 0.5), (0.15, 1), (0.15, 1)))
-    assert wrong.ece == pytest.approx((0.45 + 0.85) / 2)
-    assert [one.lines for one in wrong.bins] == [0, 2, 0, 0, 0, 0, 0, 0, 0, 2]
-    assert calibration(scores((1.0, 1.0))).bins[-1].lines == 1
-    with pytest.raises(ValueError, match="no lines"):
-        calibration([])

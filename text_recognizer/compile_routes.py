@@ -14,6 +14,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from unittest import mock
 
 import torch
 from torch import Tensor, nn
@@ -99,9 +100,9 @@ def onnx_whole(reader: ParagraphReader, page: Tensor) -> Outcome:
         if reader(page).numel() == 0:
             raise ValueError("Give a page with at least one line.")
 
-    def go(path: Path) -> float:
+    def go(path: Path) -> float | None:
         _onnx_export(reader, (page,), path)
-        return _largest_difference(reader(page), _onnx_run(path, page))
+        return _onnx_difference(path, reader, (page,))
 
     return _tried("ONNX", WHOLE, go)
 
@@ -109,11 +110,11 @@ def onnx_whole(reader: ParagraphReader, page: Tensor) -> Outcome:
 def onnx_line_reader(reader: LineReader) -> Outcome:
     """`torch.onnx` for any number of strips of any width."""
 
-    def go(path: Path) -> float:
+    def go(path: Path) -> float | None:
         _onnx_export(
             reader, _strips(3, 320), path, {"strips": {0: "n", 3: "w"}, "widths": {0: "n"}}
         )
-        return _compared(reader, lambda *inputs: _onnx_run(path, *inputs), _strips(5, 640))
+        return _onnx_difference(path, reader, _strips(5, 640))
 
     return _tried("ONNX", READER, go)
 
@@ -142,29 +143,25 @@ def aotinductor_line_finder(finder: LineFinder) -> Outcome:
             "cpp.vec_isa_ok": True,
             "compile_threads": 1,
         }
-        with _inductor_files_in(path.parent / "inductor"):
+        # Inductor's own files go away with the folder.
+        with mock.patch.dict(os.environ, TORCHINDUCTOR_CACHE_DIR=str(path.parent / "inductor")):
             aoti_compile_and_package(program, package_path=str(path), inductor_configs=options)
         return _compared(finder, aoti_load_package(str(path)), _overview(448, 800))
 
     return _tried("AOTInductor", FINDER, go)
 
 
-def _tried(route: str, part: str, go: Callable[[Path], float]) -> Outcome:
-    """Runs `go` on the path of a file to write, quietly; it returns the largest difference."""
+def _tried(route: str, part: str, go: Callable[[Path], float | None]) -> Outcome:
+    """Runs `go` on the path of a file to write, quietly; it returns the largest difference, or None
+    where onnxruntime is missing."""
     with tempfile.TemporaryDirectory() as folder, _quiet(), torch.no_grad():
         path = Path(folder) / "model.pt2"
         try:
             difference = go(path)
-        except _NotInstalledError as missing:
-            size = path.stat().st_size if path.is_file() else None
-            return Outcome(route, part, MISSING if size is None else WORKS, str(missing), size)
         except Exception as error:  # a compiler may raise anything: that is what is to be told
             return Outcome(route, part, FAILS, important_line(error))
-        return Outcome(route, part, WORKS, "", path.stat().st_size, difference)
-
-
-class _NotInstalledError(Exception):
-    """A package that a route needs is not there."""
+        note = "written; needs onnxruntime to run" if difference is None else ""
+        return Outcome(route, part, WORKS, note, path.stat().st_size, difference)
 
 
 def important_line(error: Exception) -> str:
@@ -192,15 +189,15 @@ def _onnx_export(
     )
 
 
-def _onnx_run(path: Path, *inputs: Tensor) -> Tensor:
+def _onnx_difference(path: Path, module: nn.Module, inputs: tuple[Tensor, ...]) -> float | None:
     try:
         import onnxruntime
     except ImportError:
-        raise _NotInstalledError("written; needs onnxruntime to run") from None
+        return None
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
     names = [one.name for one in session.get_inputs()]
     feed = {name: value.numpy() for name, value in zip(names, inputs, strict=True)}
-    return torch.from_numpy(session.run(None, feed)[0])
+    return _largest_difference(module(*inputs), torch.from_numpy(session.run(None, feed)[0]))
 
 
 def _strips(count: int, width: int) -> tuple[Tensor, Tensor]:
@@ -235,19 +232,6 @@ def _largest_difference(one: Tensor, other: Tensor) -> float:
         return float("inf")
     difference = (one.double() - other.double()).abs()
     return float(difference.nan_to_num(float("inf")).max()) if difference.numel() else 0.0
-
-
-@contextlib.contextmanager
-def _inductor_files_in(folder: Path) -> Iterator[None]:
-    """Lets Inductor write into a folder that goes away afterwards, and not into one of its own."""
-    before = os.environ.get("TORCHINDUCTOR_CACHE_DIR")
-    os.environ["TORCHINDUCTOR_CACHE_DIR"] = str(folder)
-    try:
-        yield
-    finally:
-        os.environ.pop("TORCHINDUCTOR_CACHE_DIR")
-        if before is not None:
-            os.environ["TORCHINDUCTOR_CACHE_DIR"] = before
 
 
 @contextlib.contextmanager

@@ -64,27 +64,18 @@ def dashes(
     path: Sequence[tuple[float, float]], drawn: float, left_out: float
 ) -> list[list[tuple[float, float]]]:
     """The path in dashes of length `drawn` with gaps of `left_out` (px along the path)."""
-    pieces: list[list[tuple[float, float]]] = [[path[0]]]
-    pen_down, rest = True, drawn
+    pieces: list[list[tuple[float, float]]] = [[]]
+    way = 0.0
     for start, end in zip(path, path[1:], strict=False):
-        length = math.dist(start, end)
-        done = 0.0
-        while length - done > rest:
-            done += rest
-            share = done / length
-            point = (
-                start[0] + share * (end[0] - start[0]),
-                start[1] + share * (end[1] - start[1]),
-            )
-            if pen_down:
-                pieces[-1].append(point)
-            else:
-                pieces.append([point])
-            pen_down = not pen_down
-            rest = drawn if pen_down else left_out
-        rest -= length - done
-        if pen_down:
-            pieces[-1].append(end)
+        steps = max(1, math.ceil(math.dist(start, end)))
+        for step in range(steps):
+            if way % (drawn + left_out) < drawn:
+                share = step / steps
+                x, y = (a + share * (b - a) for a, b in zip(start, end, strict=True))
+                pieces[-1].append((x, y))
+            elif pieces[-1]:
+                pieces.append([])
+            way += math.dist(start, end) / steps
     return [piece for piece in pieces if len(piece) > 1]
 
 

@@ -87,14 +87,17 @@ def _evaluate_kinds(
     count: int, fonts: bool, sheet: Path | None, model: Path | None, language_model: str
 ) -> None:
     """Prints the error rate for each kind of picture that people send; the last line is JSON."""
-    from text_recognizer.evaluate.kinds import contact_sheet, kind_rates, make_items
+    from text_recognizer.evaluate.kinds import kind_rates, make_items
+    from text_recognizer.pages.sheet import contact_sheet
     from text_recognizer.paragraph_text_recognizer import ParagraphTextRecognizer
 
     items = make_items(count=count, real=not fonts)
     if sheet is not None:
+        made = list(items)
+        drawn = contact_sheet([item.picture for item in made], [item.kind for item in made])
         try:
             with replacing(sheet) as whole:
-                contact_sheet(items).save(whole, "PNG")
+                drawn.save(whole, "PNG")
         except OSError as error:
             raise RecognizerError(
                 f"{sheet} cannot be written ({error.strerror}); give another name to --sheet."

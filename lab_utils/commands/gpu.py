@@ -7,7 +7,7 @@ import typer
 
 
 def pack(
-    out: Annotated[Path, typer.Option(help="The file to write, such as handwriting.npz.")],
+    out: Annotated[Path, typer.Option(help="The file to write, such as handwriting.zip.")],
     most_mb: Annotated[
         float, typer.Option(min=0.1, help="MB (10^6 bytes) that it may have; images get the rest.")
     ] = 40.0,
@@ -17,7 +17,7 @@ def pack(
     The file holds UNIPEN's strokes, Copiste's lines as small images, the handwriting fonts, and the
     split. Set LAB_DATA_PACK to its path and everything that makes pages reads it.
 
-    Example: lab pack --out .lab/handwriting.npz --most-mb 40
+    Example: lab pack --out .lab/handwriting.zip --most-mb 40
     """
     from text_recognizer.pages.packing import pack_data
 

@@ -38,9 +38,6 @@ def pages(
     split: Annotated[
         Split, typer.Option(help="Validation has writers and fonts that training never sees.")
     ] = Split.train,
-    paths: Annotated[
-        bool, typer.Option("--paths", help="Draw the known lines on the contact sheet.")
-    ] = False,
     label_split: Annotated[
         str | None, typer.Option(help="Split to note in labels.json. Default: that of --split.")
     ] = None,
@@ -61,7 +58,7 @@ def pages(
     from text_recognizer.pages.sheet import save_contact_sheet, save_pages
 
     if sheet is not None:
-        print(save_contact_sheet(sheet, kind.value, count, seed, split.value, paths))
+        print(save_contact_sheet(sheet, kind.value, count, seed, split.value))
     if out is not None:
         limits = {} if max_lines is None else {"max_lines": max_lines}
         noted = label_split or split.value

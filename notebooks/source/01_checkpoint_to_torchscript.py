@@ -73,7 +73,7 @@ show(
 # %%
 import torch
 
-from text_recognizer.train.brief import train_briefly
+from text_recognizer.train.fine_tune import train_briefly
 
 checkpoint_path = train_briefly(FOLDER / "brief.ckpt", steps=3)
 checkpoint = torch.load(checkpoint_path, weights_only=True)

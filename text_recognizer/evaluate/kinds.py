@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from itertools import groupby
 
 import numpy as np
-from PIL import Image, ImageDraw
+from PIL import Image
 
 from text_recognizer.evaluate import Recognizer
 from text_recognizer.evaluate.validation import plans
@@ -177,18 +177,3 @@ def kind_rates(recognizer: Recognizer, items: Iterable[KindItem]) -> Iterator[Ki
         cer = Edits.total(character_edits(text, label) for text, label in read).rate
         single = ["\n" in text for text, label in read if "\n" not in label]
         yield KindRates(kind, cer, sum(single) / len(single) if single else None, len(read))
-
-
-def contact_sheet(items: Iterable[KindItem], side: int = 260, columns: int = 6) -> Image.Image:
-    """Small copies of pictures in rows, each with its kind below it. side: px of a copy at most."""
-    items = list(items)
-    rows = -(-len(items) // columns)
-    sheet = Image.new("L", (columns * (side + 10), rows * (side + 30)), 255)
-    draw = ImageDraw.Draw(sheet)
-    for number, item in enumerate(items):
-        copy = item.picture.convert("L")
-        copy.thumbnail((side, side))
-        x, y = number % columns * (side + 10), number // columns * (side + 30)
-        sheet.paste(copy, (x, y))
-        draw.text((x, y + side + 5), item.kind, 0)
-    return sheet

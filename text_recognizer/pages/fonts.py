@@ -15,9 +15,8 @@ from PIL import Image, ImageDraw, ImageFont
 from text_recognizer.errors import RecognizerError
 from text_recognizer.files import replacing
 from text_recognizer.npm import fetch_archives
-from text_recognizer.pages.handwriting import data_pack
+from text_recognizer.pages.handwriting import pack_folder
 from text_recognizer.pages.ink import InkLine, crop_to_ink
-from text_recognizer.pages.pack import Pack
 from text_recognizer.pages.prose import Prose
 from text_recognizer.places import lab_folder
 
@@ -43,20 +42,9 @@ def fonts_folder() -> Path:
 
     Raises PackError where `LAB_DATA_PACK` names a pack that can't be read.
     """
-    if "LAB_FONTS" not in os.environ and (pack := data_pack()) is not None:
-        return _unpack_fonts(pack)
+    if "LAB_FONTS" not in os.environ and (pack := pack_folder()) is not None:
+        return pack / "fonts"
     return Path(os.environ.get("LAB_FONTS") or lab_folder() / "fonts")
-
-
-def _unpack_fonts(pack: Pack) -> Path:
-    """The folder of a pack's fonts: FreeType reads files."""
-    folder = lab_folder() / "cache" / "packed-fonts"
-    for name, content in pack.fonts.items():
-        path = folder / name
-        if not path.is_file() or path.stat().st_size != len(content):
-            with replacing(path) as partial:
-                partial.write_bytes(content)
-    return folder
 
 
 def font_path(name: str, folder: Path | None = None) -> Path:

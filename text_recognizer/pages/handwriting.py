@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from text_recognizer.errors import RecognizerError
-from text_recognizer.pages.pack import Pack, read_pack
-from text_recognizer.places import project_folder
+from text_recognizer.pages.pack import unpacked
+from text_recognizer.places import lab_folder, project_folder
 
 LABELS_VERSION = 4
 """Rises when UNIPEN's labels or measures change: what was kept of them before is read again."""
@@ -36,18 +36,18 @@ def handwriting_folder() -> Path:
     return folder
 
 
-def data_pack() -> Pack | None:
-    """The pack that `LAB_DATA_PACK` names, read once; None if it is not set.
+def pack_folder() -> Path | None:
+    """The folder of the unpacked pack that `LAB_DATA_PACK` names; None if it is not set.
 
     Raises PackError where it can't be read.
     """
     name = os.environ.get("LAB_DATA_PACK")
-    return _read_once(Path(name).absolute()) if name else None
+    return _unpack_once(Path(name).absolute(), lab_folder()) if name else None
 
 
 @functools.lru_cache(maxsize=1)
-def _read_once(path: Path) -> Pack:
-    return read_pack(path, pack_origin())
+def _unpack_once(path: Path, _home: Path) -> Path:
+    return unpacked(path, pack_origin())
 
 
 def pack_origin() -> dict[str, Any]:
@@ -55,12 +55,12 @@ def pack_origin() -> dict[str, Any]:
     return {"labels": LABELS_VERSION, "splits": splits()}
 
 
-def handwriting_source() -> Path | Pack:
-    """What the handwriting is read from: the pack if there is one, otherwise the folder.
+def handwriting_source() -> Path:
+    """The folder that the handwriting is read from: that of the pack if there is one.
 
     Raises PackError and HandwritingMissingError.
     """
-    return data_pack() or handwriting_folder()
+    return pack_folder() or handwriting_folder()
 
 
 @functools.cache

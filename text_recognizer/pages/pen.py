@@ -13,7 +13,6 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from text_recognizer.pages.ink import InkLine, crop_to_ink, reach, with_reach_of_the_hand
-from text_recognizer.pages.pack import Pack
 from text_recognizer.pages.unipen import Item, Writer, read_writers
 
 FEWEST_LINES = 12  # of one writer, to copy pages of them
@@ -30,7 +29,7 @@ class PenSource:
 
     kind = "pen"
 
-    def __init__(self, source: Path | Pack, split: str) -> None:
+    def __init__(self, source: Path, split: str) -> None:
         self.writers = read_writers(source, split)
         # A writer with much material is seen more often, but does not drown out the others.
         amount = [(len(w.words) + 4 * len(w.lines)) ** 0.5 for w in self.writers]

@@ -12,8 +12,9 @@ from PIL import Image
 
 from text_recognizer.pages.handwriting import splits, wanted
 from text_recognizer.pages.ink import InkLine, core_row, reach, with_reach_of_the_hand
-from text_recognizer.pages.pack import Pack
 from text_recognizer.vocabulary import CHARACTERS
+
+COPISTE = "copiste.json"
 
 
 class ScanSource:
@@ -21,11 +22,11 @@ class ScanSource:
 
     kind = "scan"
 
-    def __init__(self, source: Path | Pack, split: str) -> None:
+    def __init__(self, source: Path, split: str) -> None:
         self.source = source
         kept_out = splits()["copiste_validation"]
         self.pages: dict[str, list[tuple[str, str]]] = defaultdict(list)
-        for line in read_lines(source):
+        for line in json.loads((source / COPISTE).read_text())["lines"]:
             text = " ".join(line["text_ascii"].split())
             if not text or any(character not in CHARACTERS for character in text):
                 continue
@@ -55,17 +56,8 @@ class ScanSource:
         return with_reach_of_the_hand(drawn)
 
     def _image(self, file: str) -> Image.Image:
-        if isinstance(self.source, Pack):
-            return self.source.image(file)
         with Image.open(self.source / file) as image:
             return image.convert("L")
-
-
-def read_lines(source: Path | Pack) -> list[dict]:
-    """Copiste's lines as its label file has them: "file", "text_ascii", "page", ..."""
-    if isinstance(source, Pack):
-        return source.scans
-    return json.loads((source / "copiste.json").read_text())["lines"]
 
 
 def ink_of_scan(gray: Image.Image, text: str) -> InkLine:

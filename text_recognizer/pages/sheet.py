@@ -1,20 +1,22 @@
 """Made pages to look at and to keep: a contact sheet, or a folder of pictures with labels."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
 from PIL import Image, ImageDraw
 from tqdm.auto import tqdm
 
 from text_recognizer.pages.generator import (
     MAX_LINES,
-    Page,
     PageGenerator,
     ink_source,
     page_generator,
 )
 from text_recognizer.pages.prose import Prose
+
+COLUMNS = 4  # of a contact sheet
+CELL = 440  # px of a copy and the gap beside it
 
 
 def generator_of(kind: str, split: str = "train", to_show: bool = False) -> PageGenerator:
@@ -28,42 +30,30 @@ def generator_of(kind: str, split: str = "train", to_show: bool = False) -> Page
     return page_generator(None if kind == "mixed" else {kind: 1.0}, split)
 
 
-def draw_paths(page: Page) -> Image.Image:
-    """The page with its lines' known paths (solid), reach (dotted), starts and ends (bars)."""
-    picture = Image.fromarray(page.image).convert("RGB")
-    draw = ImageDraw.Draw(picture)
-    for line in page.lines:
-        draw.line([tuple(point) for point in line.path], fill=(0, 90, 200), width=1)
-        for x, y in line.path:
-            draw.point([(x, y - line.above), (x, y + line.below)], fill=(200, 30, 0))
-        for x in (line.start, line.end):
-            y = float(np.interp(x, line.path[:, 0], line.path[:, 1]))
-            draw.line([(x, y - line.above), (x, y + line.below)], fill=(200, 30, 0), width=2)
-    return picture
+def contact_sheet(pictures: Sequence[Image.Image], captions: Sequence[str] = ()) -> Image.Image:
+    """Small copies of pictures in rows of COLUMNS, with captions below them if there are any."""
+    columns = min(COLUMNS, len(pictures))
+    rows = -(-len(pictures) // columns)
+    height = CELL + (20 if captions else 0)
+    sheet = Image.new("L", (columns * CELL, rows * height), 120)
+    draw = ImageDraw.Draw(sheet)
+    for number, picture in enumerate(pictures):
+        copy = picture.convert("L")
+        copy.thumbnail((CELL - 10, CELL - 10))
+        x, y = number % columns * CELL + 5, number // columns * height + 5
+        sheet.paste(copy, (x, y))
+        if captions:
+            draw.text((x, y + CELL - 5), captions[number], 255)
+    return sheet
 
 
 def save_contact_sheet(
-    path: Path,
-    kind: str = "mixed",
-    count: int = 12,
-    seed: int = 0,
-    split: str = "train",
-    paths: bool = False,
+    path: Path, kind: str = "mixed", count: int = 12, seed: int = 0, split: str = "train"
 ) -> Path:
-    """Writes `count` small pages in one picture, with the known paths drawn in if asked."""
+    """Writes `count` small pages in one picture."""
     generator = generator_of(kind, split)
-    columns = min(4, count)
-    cell = 440
-    pictures = []
-    for index in tqdm(range(count), desc="pages", unit="page"):
-        page = generator.make([seed, index])
-        picture = draw_paths(page) if paths else Image.fromarray(page.image).convert("RGB")
-        picture.thumbnail((cell - 10, cell - 10))
-        pictures.append(picture)
-    rows = -(-count // columns)
-    sheet = Image.new("RGB", (columns * cell, rows * cell), (120, 120, 120))
-    for index, picture in enumerate(pictures):
-        sheet.paste(picture, ((index % columns) * cell + 5, (index // columns) * cell + 5))
+    numbers = tqdm(range(count), desc="pages", unit="page")
+    sheet = contact_sheet([Image.fromarray(generator.make([seed, n]).image) for n in numbers])
     path.parent.mkdir(parents=True, exist_ok=True)
     sheet.save(path)
     return path

@@ -16,7 +16,6 @@ from tqdm.auto import tqdm
 
 from text_recognizer.files import replacing
 from text_recognizer.pages.handwriting import LABELS_VERSION, splits, wanted
-from text_recognizer.pages.pack import Pack
 from text_recognizer.places import lab_folder
 from text_recognizer.vocabulary import CHARACTERS
 
@@ -31,6 +30,9 @@ FILES = (
     ("unipen_text", "line", 1.9),
     ("unipen_chars", "sign", 2.2),
 )
+PACKED = "unipen.npz"
+"""In a pack: the points as steps on a grid of GRID units, half a pixel of the largest writing."""
+GRID = 2
 
 
 @dataclass(frozen=True)
@@ -162,34 +164,54 @@ def _write_cache(folder: Path, cache: Path) -> None:
         )
 
 
-def read_arrays(folder: Path) -> tuple[list[list], np.ndarray, np.ndarray, np.ndarray]:
-    """UNIPEN's usable items as `Pack` has them: rows, points, strokes, items."""
-    cache = lab_folder() / "cache" / f"unipen-{LABELS_VERSION}.npz"
+@dataclass(frozen=True)
+class Arrays:
+    """UNIPEN's usable items as flat arrays.
+
+    rows: a list [writer, kind, text, baseline, x_height, width] for each item.
+    points: (n, 2) int16 of all strokes; strokes: points of each; items: strokes of each item.
+    """
+
+    rows: list[list]
+    points: np.ndarray
+    strokes: np.ndarray
+    items: np.ndarray
+
+
+def read_arrays(folder: Path) -> Arrays:
+    """The items of a folder of UNIPEN, or of an unpacked pack."""
+    cache = folder / PACKED
+    if not cache.exists():
+        cache = lab_folder() / "cache" / f"unipen-{LABELS_VERSION}.npz"
     if not cache.exists():
         _write_cache(folder, cache)
     with np.load(cache, allow_pickle=False) as arrays:
+        if "steps" in arrays:
+            steps = arrays["steps"]
+            points = np.empty((steps.shape[1], 2), np.int16)
+            np.cumsum(steps, axis=1, out=points.T)
+            points *= GRID
+        else:
+            points = arrays["points"]
         rows = json.loads(arrays["rows"].tobytes())
-        return rows, arrays["points"], arrays["strokes"], arrays["items"]
+        return Arrays(rows, points, arrays["strokes"], arrays["items"])
 
 
-def _read(source: Path | Pack) -> Iterator[tuple[str, str, Item]]:
+def _read(source: Path) -> Iterator[tuple[str, str, Item]]:
     """Every usable item as (writer, kind, item)."""
-    if isinstance(source, Pack):
-        rows, points, strokes, items = source.rows, source.points, source.strokes, source.items
-    else:
-        rows, points, strokes, items = read_arrays(source)
-    stroke_ends = np.cumsum(strokes).tolist()
+    arrays = read_arrays(source)
+    stroke_ends = np.cumsum(arrays.strokes).tolist()
     stroke = start = 0
-    for row, count in zip(rows, items.tolist(), strict=True):
+    for row, count in zip(arrays.rows, arrays.items.tolist(), strict=True):
         paths = []
         for end in stroke_ends[stroke : stroke + count]:
-            paths.append(points[start:end])
+            paths.append(arrays.points[start:end])
             start = end
         stroke += count
         yield row[0], row[1], Item(row[2], tuple(paths), *row[3:])
 
 
-def read_writers(source: Path | Pack, split: str) -> list[Writer]:
+def read_writers(source: Path, split: str) -> list[Writer]:
     """UNIPEN's writers of a split (`train` or `validation`) who wrote enough for a page."""
     kept_out = splits()["unipen_validation"]
     names: dict[str, Writer] = {}

@@ -7,7 +7,7 @@ from torch import Tensor
 from text_recognizer.models.line_finder import LineFinder
 from text_recognizer.models.line_tracing import trace_lines
 from text_recognizer.train.pages_data import PageBatch
-from text_recognizer.train.schedule import scheduled_adamw
+from text_recognizer.train.trainer import rate_at, scheduled_adamw
 
 
 def compare_lines(
@@ -91,8 +91,9 @@ class FinderTraining(pl.LightningModule):
 
     def configure_optimizers(self) -> dict:
         return scheduled_adamw(
-            self.finder.parameters(),
-            self.hparams.learning_rate,
-            self.hparams.warmup_steps,
-            self.hparams.max_steps,
+            self.finder.parameters(), self.hparams.learning_rate, self.learning_rate_at
         )
+
+    def learning_rate_at(self, step: int) -> float:
+        """The share of the peak rate at a step."""
+        return rate_at(step, self.hparams.warmup_steps, self.hparams.max_steps)

@@ -3,11 +3,7 @@
 The caller brings the logger: nothing here knows where metrics go.
 """
 
-import contextlib
-import logging
 import math
-import warnings
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,9 +12,11 @@ from pytorch_lightning.loggers import Logger
 
 from text_recognizer.train.reader import ReaderTraining
 from text_recognizer.train.sample_lines import SampleLines
+from text_recognizer.train.trainer import interruptible, make_trainer, quiet
 from text_recognizer.weights import READER, load_weights, packaged_weights
 
 MAX_WARMUP = 100  # steps
+BRIEF_WIDTH = 384  # px of a strip: short lines take seconds where long ones take half a minute
 
 
 @dataclass(frozen=True)
@@ -86,21 +84,15 @@ def fine_tune(
     out.parent.mkdir(parents=True, exist_ok=True)
     best = BestCheckpoint(out)
     with quiet():
-        trainer = pl.Trainer(
-            accelerator="cpu",
-            devices=1,
+        trainer = make_trainer(
+            out.parent,
+            "cpu",
             max_steps=steps,
-            gradient_clip_val=1.0,
-            default_root_dir=out.parent,
             logger=logger or False,
             log_every_n_steps=max(1, steps // 1000),
             callbacks=[best],
             enable_checkpointing=False,  # `best` does it
             enable_progress_bar=progress,
-            enable_model_summary=False,
-            num_sanity_val_steps=0,
-            inference_mode=False,  # metrics go on counting after a first `validate`
-            use_distributed_sampler=False,  # EpochSampler shares the batches out itself
         )
         before = None
         with interruptible(trainer):
@@ -111,28 +103,34 @@ def fine_tune(
     return FineTuned(out, best.cer, best.step, before)
 
 
-@contextlib.contextmanager
-def interruptible(trainer: pl.Trainer) -> Iterator[None]:
-    """Raises KeyboardInterrupt at Ctrl-C, where Lightning ends the process with code 1."""
-    try:
-        yield
-    except SystemExit:
-        if trainer.interrupted:
-            raise KeyboardInterrupt from None
-        raise
+def train_briefly(
+    out: Path,
+    steps: int = 3,
+    pages: int = 3,
+    lines: int = 3,
+    learning_rate: float = 1e-5,
+    seed: int = 1,
+) -> Path:
+    """A training of a few seconds on the sample pages, for a checkpoint to look at.
 
+    It is the real training, cut short: the network reads as it did before, and the file holds all
+    that a long run's does.
 
-@contextlib.contextmanager
-def quiet() -> Iterator[None]:
-    """Keeps Lightning's notes on hardware, and its advice on worker counts, from the output."""
-    loggers = [logging.getLogger(name) for name in ("pytorch_lightning", "lightning")]
-    levels = [logger.level for logger in loggers]
-    for logger in loggers:
-        logger.setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        for logger, level in zip(loggers, levels, strict=True):
-            logger.setLevel(level)
+    Args:
+        out: the Lightning checkpoint to write; its folder is made.
+        steps: of the optimizer, with a validation after the last.
+        pages: sample pages to cut the lines from; one more is for validation.
+        lines: in a batch.
+        learning_rate: AdamW's peak; it falls as a cosine.
+
+    Returns `out`. The same arguments give the same weights on the same machine.
+    """
+    data = SampleLines(
+        lines=lines,
+        batches_per_epoch=steps,
+        train_pages=pages,
+        validation_pages=1,
+        max_width=BRIEF_WIDTH,
+        seed=seed,
+    )
+    return fine_tune(data, out, steps, learning_rate).checkpoint

@@ -1,8 +1,4 @@
-"""One training run of one network, from its start weights to the exported best, resumable.
-
-What a run is stands in `Settings`; where and how it computes stands in `Machine`, which changes
-nothing in what is learned but the last digits.
-"""
+"""One training run of one network, from its start weights to the exported best, resumable."""
 
 import warnings
 from collections.abc import Sequence
@@ -18,11 +14,11 @@ from pytorch_lightning.loggers import CSVLogger
 
 from text_recognizer.errors import RecognizerError
 from text_recognizer.pages.generator import KINDS, TRAINING_MIX
-from text_recognizer.train.fine_tune import interruptible
 from text_recognizer.train.finder import FinderTraining
 from text_recognizer.train.pages_data import PagesData
 from text_recognizer.train.reader import ReaderTraining
 from text_recognizer.train.strips_data import StripsData
+from text_recognizer.train.trainer import interruptible, make_trainer
 from text_recognizer.weights import export_checkpoint, load_weights
 
 NETWORKS = ("reader", "finder")
@@ -73,16 +69,6 @@ class Settings(Table):
 
 
 @dataclass(frozen=True)
-class Machine:
-    """Lightning's accelerator, devices and precision, and the processes that make pages."""
-
-    accelerator: str = "auto"
-    devices: str = "auto"
-    precision: str = "bf16-mixed"
-    workers: int = 1
-
-
-@dataclass(frozen=True)
 class Fitted:
     """The weights of the best validation in half precision, and its score (lower is better)."""
 
@@ -96,9 +82,10 @@ def fit(
     settings: Settings,
     out: Path,
     start: Path | None = None,
-    machine: Machine | None = None,
+    *,
     callbacks: Sequence[pl.Callback] = (),
     progress: bool = True,
+    workers: int = 1,
 ) -> Fitted:
     """Trains, and goes on from the last validation where `out` holds a run that was stopped.
 
@@ -107,19 +94,18 @@ def fit(
         settings: the same as before, where the run goes on.
         out: folder of the run: `last.ckpt`, `best.ckpt`, logs, and the weights at the end.
         start: safetensors file to start from; None for random weights.
-        machine: may be another one than before.
         callbacks: Lightning's, besides those that keep and average the weights.
         progress: shows bars, and the scores of the start weights.
+        workers: 1 for a process that makes pages beside the training, 0 for none.
 
     Raises KeyboardInterrupt at Ctrl-C, ModelFileError where `start` does not fit, RecognizerError
     where the run ends without a validation, and what the pages' sources raise.
     """
-    machine = machine or Machine()
     pl.seed_everything(settings.seed, verbose=False)
     torch.set_float32_matmul_precision("high")
     # Lightning's advice on worker counts does not fit loaders that hold finished batches.
     warnings.filterwarnings("ignore", message=".*does not have many workers.*")
-    module, data = _module_and_data(network, settings, machine)
+    module, data = _module_and_data(network, settings, workers)
     monitored = SCORES[network]
     if start:
         load_weights(getattr(module, network), start)
@@ -135,29 +121,18 @@ def fit(
         )
         for name, monitor in (("best", monitored), ("last", None))
     )
-    trainer = pl.Trainer(
-        default_root_dir=out,
-        accelerator=machine.accelerator,
-        devices=machine.devices,
-        precision=machine.precision,
+    average = EMAWeightAveraging(
+        decay=settings.ema, update_starting_at_step=min(50, settings.steps // 4)
+    )
+    bar = [TQDMProgressBar(refresh_rate=5)] if progress else []
+    trainer = make_trainer(
+        out,
+        "cuda" if torch.cuda.is_available() else "cpu",
         max_steps=settings.steps,
-        gradient_clip_val=1.0,
-        use_distributed_sampler=False,  # EpochSampler shares the batches out itself
         logger=CSVLogger(out, name="log"),  # a folder a start: none is written over
         log_every_n_steps=10,
-        callbacks=[
-            best,
-            last,  # after `best`, whose state it keeps
-            EMAWeightAveraging(
-                decay=settings.ema, update_starting_at_step=min(50, settings.steps // 4)
-            ),
-            *([TQDMProgressBar(refresh_rate=5)] if progress else []),
-            *callbacks,
-        ],
-        num_sanity_val_steps=0,
-        inference_mode=False,  # metrics go on counting after a first `validate`
+        callbacks=[best, last, average, *bar, *callbacks],  # `last` keeps the state of `best`
         enable_progress_bar=progress,
-        enable_model_summary=False,
     )
     checkpoint = out / "last.ckpt"
     with interruptible(trainer):
@@ -175,7 +150,7 @@ def fit(
 
 
 def _module_and_data(
-    name: str, settings: Settings, machine: Machine
+    name: str, settings: Settings, workers: int
 ) -> tuple[pl.LightningModule, pl.LightningDataModule]:
     data_type = StripsData if name == "reader" else PagesData
     module_type = ReaderTraining if name == "reader" else FinderTraining
@@ -184,7 +159,7 @@ def _module_and_data(
         settings.batch,
         settings.validate_every,
         settings.validation_batches or VALIDATION_BATCHES[name],
-        machine.workers,
+        workers,
         settings.seed,
     )
     module = module_type(

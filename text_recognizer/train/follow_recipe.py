@@ -23,64 +23,53 @@ from text_recognizer.models.import_line_reader import find_onnx, line_reader_fro
 from text_recognizer.pages.fonts import fetch_fonts
 from text_recognizer.pages.handwriting import handwriting_source
 from text_recognizer.paragraph_text_recognizer import ParagraphTextRecognizer
-from text_recognizer.train.fine_tune import quiet
-from text_recognizer.train.fit import Machine, fit
-from text_recognizer.train.recipe import UNITS, Recipe, RecipeError, Stage
-from text_recognizer.weights import packaged_weights, save_weights
+from text_recognizer.train.fit import SCORES, fit
+from text_recognizer.train.recipe import Recipe, RecipeError, Stage
+from text_recognizer.train.trainer import quiet
+from text_recognizer.weights import FINDER, READER, packaged_weights, save_weights
 
 Say = Callable[[str], None]
-FILES = {"reader": "line_reader.safetensors", "finder": "line_finder.safetensors"}
+FILES = {"reader": READER, "finder": FINDER}
 
 
 class Pace(pl.Callback):
-    """Tells at each validation how far a stage is, how fast, and how long it still takes."""
+    """Says at each validation how far a stage is, and how long it still takes."""
 
     def __init__(self, stage: Stage, say: Say) -> None:
         self.stage, self.say = stage, say
-        self.seconds, self.steps = 0.0, 0
-        self._began: float | None = None
 
-    def on_train_batch_start(self, trainer: pl.Trainer, *_: Any) -> None:
-        if self._began is None:
-            self._began = time.perf_counter()
-
-    def on_validation_start(self, trainer: pl.Trainer, *_: Any) -> None:
-        if trainer.state.fn == "fit" and self._began is not None:
-            # Validations take little, and the time between two batches is waiting for pages.
-            self.seconds += time.perf_counter() - self._began
-            self._began = None
+    def on_train_start(self, trainer: pl.Trainer, *_: Any) -> None:
+        self._began, self._first_step = time.monotonic(), trainer.global_step
 
     def on_validation_end(self, trainer: pl.Trainer, *_: Any) -> None:
         if trainer.state.fn != "fit":
             return
-        settings = self.stage.settings
-        self.steps += settings.validate_every
-        speed = self.steps / max(self.seconds, 1e-9)
-        left = (settings.steps - trainer.global_step) / speed / 3600
+        step, steps = trainer.global_step, self.stage.settings.steps
+        seconds = (time.monotonic() - self._began) / max(step - self._first_step, 1)
         scores = ", ".join(
             f"{name} {float(value):.4f}"
             for name, value in trainer.callback_metrics.items()
-            if name in ("cer", "lines_wrong")
+            if name in SCORES.values()
         )
         self.say(
-            f"{self.stage.name}: step {trainer.global_step} of {settings.steps}, {scores}, "
-            f"{speed * settings.batch:.1f} {UNITS[self.stage.network]}/s, {left:.2f} h left"
+            f"{self.stage.name}: step {step} of {steps}, {scores}, {seconds:.2f} s a step, "
+            f"{seconds * (steps - step) / 3600:.2f} h left"
         )
 
 
-def follow(
-    recipe: Recipe, out: Path, machine: Machine | None = None, say: Say = print
-) -> dict[str, Any]:
+def follow(recipe: Recipe, out: Path, say: Say = print) -> dict[str, Any]:
     """Does what the recipe says in the folder `out`, or what is left of it.
 
     Returns {"weights": folder, "model": TorchScript file, "scores": stage -> score, "cer": group ->
-    CER}; the same stands in `out/result.json`.
+    CER}; the same is in `out/result.json`.
 
     Raises RecipeError where `out` holds another training, HandwritingMissingError or
     NpmError where the pages cannot be made, KeyboardInterrupt at Ctrl-C.
     """
-    for line in plan(recipe):
-        say(line)
+    for stage in recipe.stages:
+        settings = stage.settings
+        mix = ", ".join(f"{kind} {share:g}" for kind, share in settings.mix.items())
+        say(f"{stage.name}: {settings.steps} steps, batches of {settings.batch} ({mix})")
     kinds = {kind for stage in recipe.stages for kind in stage.settings.mix}
     if kinds & {"pen", "scan"} or set(recipe.evaluation.groups) & set(REAL_GROUPS):
         handwriting_source()  # what is missing is told before hours are spent
@@ -91,7 +80,7 @@ def follow(
     scores = {}
     for stage in recipe.stages:
         network = stage.network
-        done = _follow_stage(stage, weights[network], out / stage.name, machine, say)
+        done = _follow_stage(stage, weights[network], out / stage.name, say)
         weights[network], scores[stage.name] = out / stage.name / FILES[network], done["score"]
     folder = out / "weights"
     folder.mkdir(exist_ok=True)
@@ -104,22 +93,6 @@ def follow(
     result["cer"] = _judge(recipe, model, out / "validation", say)
     _write(out / "result.json", result)
     return result
-
-
-def plan(recipe: Recipe) -> list[str]:
-    """What the recipe does and what it costs, a line each."""
-    lines = []
-    for stage in recipe.stages:
-        s = stage.settings
-        mix = ", ".join(f"{kind} {share:g}" for kind, share in s.mix.items())
-        lines.append(f"{stage.name}: {s.steps} steps of {s.batch} {UNITS[stage.network]} ({mix})")
-    for kind in ("cpu", "gpu"):
-        hours = recipe.hours(kind)
-        if len(hours) == len(recipe.stages):
-            lines.append(f"{kind}: {sum(hours.values()):.1f} h at the speed that was measured")
-        else:
-            lines.append(f"{kind}: not measured")
-    return lines
 
 
 def _start_weights(recipe: Recipe, out: Path, say: Say) -> dict[str, Path | None]:
@@ -149,9 +122,7 @@ def _start_weights(recipe: Recipe, out: Path, say: Say) -> dict[str, Path | None
     return weights
 
 
-def _follow_stage(
-    stage: Stage, start: Path | None, folder: Path, machine: Machine | None, say: Say
-) -> dict[str, Any]:
+def _follow_stage(stage: Stage, start: Path | None, folder: Path, say: Say) -> dict[str, Any]:
     """The result of a stage: that of an earlier start where it was finished."""
     settings = {"network": stage.network, **stage.settings.model_dump()}
     begun, done = folder / "settings.json", folder / "done.json"
@@ -169,9 +140,13 @@ def _follow_stage(
     _write(begun, settings)
     say(f"{stage.name}: {'goes on' if (folder / 'last.ckpt').exists() else 'begins'}")
     with quiet():
-        pace = Pace(stage, say)
         fitted = fit(
-            stage.network, stage.settings, folder, start, machine, [pace], sys.stdout.isatty()
+            stage.network,
+            stage.settings,
+            folder,
+            start,
+            callbacks=[Pace(stage, say)],
+            progress=sys.stdout.isatty(),
         )
     result = {"score": fitted.score, "monitored": fitted.monitored}
     _write(done, result)

@@ -1,12 +1,75 @@
 """What both trainings feed on: numbered batches of made pages, and fixed ones to validate."""
 
-from collections.abc import Callable
+import functools
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytorch_lightning as pl
-from torch.utils.data import DataLoader, Dataset
+import torch
+from torch.utils.data import DataLoader, Dataset, Sampler
 
-from text_recognizer.pages.generator import KINDS, TRAINING_MIX
-from text_recognizer.train.sampling import EpochSampler, one_thread
+from text_recognizer.pages.generator import (
+    KINDS,
+    TRAINING_MIX,
+    PageGenerator,
+    page_generator,
+)
+
+
+class EpochSampler(Sampler[int]):
+    """Numbers the batches of a run: epoch e holds the numbers e*n to (e+1)*n - 1.
+
+    A batch is known by its number, so the epoch (which Lightning stores and sets again) is the
+    whole state: a run that was stopped goes on exactly.
+    """
+
+    def __init__(self, batches_per_epoch: int) -> None:
+        self.batches_per_epoch = batches_per_epoch
+        self.epoch = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        return self.batches_per_epoch
+
+    def __iter__(self) -> Iterator[int]:
+        first = self.epoch * self.batches_per_epoch
+        yield from range(first, first + self.batches_per_epoch)
+
+
+class MadeBatches(Dataset):
+    """Batch number i of made pages, always the same for the same seed; `group` batches are made at
+    once.
+
+    Args:
+        mix, split: of the pages.
+        size: strips or pages in a batch.
+    """
+
+    def __init__(
+        self, mix: dict[str, float], split: str, size: int, seed: int, group: int = 1
+    ) -> None:
+        self.mix, self.split, self.size, self.seed, self.group = mix, split, size, seed, group
+        self._made: tuple[int, list] = (-1, [])
+
+    def __len__(self) -> int:
+        return 2**31
+
+    def __getitem__(self, index: int) -> Any:
+        group, part = divmod(index, self.group)
+        if self._made[0] != group:
+            self._made = (group, self.make_group(group))
+        return self._made[1][part]
+
+    @functools.cached_property
+    def generator(self) -> PageGenerator:
+        """Made in the worker: strokes are not sent between processes."""
+        return page_generator(self.mix, self.split)
+
+    def make_group(self, group: int) -> list:
+        """The `group` batches of that number."""
+        raise NotImplementedError
 
 
 class MadeData(pl.LightningDataModule):
@@ -17,6 +80,7 @@ class MadeData(pl.LightningDataModule):
         made: gives the batches of a mix and a split (`train` or `validation`), by number.
         batches_per_epoch: training batches between two validations.
         validation_batches: of each kind.
+        num_workers: 1 for a process that makes batches beside the training, 0 for none.
     """
 
     def __init__(
@@ -52,3 +116,8 @@ class MadeData(pl.LightningDataModule):
                 made = self.made({kind: 1.0}, "validation")
                 self._validation.append([made[i] for i in range(self.validation_batches)])
         return [DataLoader(batches, batch_size=None) for batches in self._validation]
+
+
+def one_thread(worker: int) -> None:
+    """Keeps a worker that makes pages from taking the processors that training wants."""
+    torch.set_num_threads(1)

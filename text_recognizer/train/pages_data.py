@@ -5,12 +5,11 @@ from dataclasses import dataclass, fields
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import Dataset
 
 from text_recognizer.models.line_finder import COLUMN, ROW
 from text_recognizer.models.normalization import normalize_page
-from text_recognizer.pages.generator import Page, page_generator
-from text_recognizer.train.made_data import MadeData
+from text_recognizer.pages.generator import Page
+from text_recognizer.train.made_data import MadeBatches, MadeData
 
 # px of writing: small writing looks the same in an overview, and costs half to make.
 OVERVIEW_HEIGHTS = (18.0, 44.0)
@@ -75,35 +74,18 @@ def finder_targets(
     return {name: torch.from_numpy(values) for name, values in grids.items()}, lines
 
 
-class PageBatches(Dataset[PageBatch]):
-    """Batch number i of `pages` pages, always the same for the same seed."""
+class PageBatches(MadeBatches):
+    """Batches of pages, in groups of two."""
 
-    def __init__(self, mix: dict[str, float], split: str, pages: int, seed: int) -> None:
-        self.mix, self.split, self.pages, self.seed = mix, split, pages, seed
-        self.generator = None  # made in the worker: strokes are not sent between processes
-        self.made: tuple[int, list[PageBatch]] = (-1, [])
-
-    def __len__(self) -> int:
-        return 2**31
-
-    def __getitem__(self, index: int) -> PageBatch:
-        group, half = divmod(index, 2)
-        if self.made[0] != group:
-            self.made = (group, self._make_group(group))
-        return self.made[1][half]
-
-    def _make_group(self, group: int) -> list[PageBatch]:
-        """Two batches: the taller pages of the group, and the wider ones, so that both have
-        little padding."""
-        if self.generator is None:
-            self.generator = page_generator(self.mix, self.split)
+    def make_group(self, group: int) -> list[PageBatch]:
+        """The taller pages of the group, and the wider ones, so that both have little padding."""
         made = []
-        for part in range(2 * self.pages):
+        for part in range(2 * self.size):
             page = self.generator.make([self.seed, group, part], heights=OVERVIEW_HEIGHTS)
             _, ink = normalize_page(torch.tensor(page.image)[None, None])
             made.append((ink, *finder_targets(page, ink.size(2), ink.size(3))))
         made.sort(key=lambda one: one[0].size(3) / one[0].size(2))
-        return [collate(made[: self.pages]), collate(made[self.pages :])]
+        return [collate(made[: self.size]), collate(made[self.size :])]
 
 
 def collate(
@@ -134,6 +116,6 @@ class PagesData(MadeData):
         seed: int = 1,
     ) -> None:
         def made(mix: dict[str, float], split: str) -> PageBatches:
-            return PageBatches(mix, split, pages, seed if split == "train" else 0)
+            return PageBatches(mix, split, pages, seed if split == "train" else 0, group=2)
 
         super().__init__(mix, made, batches_per_epoch, validation_batches, num_workers)

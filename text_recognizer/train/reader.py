@@ -14,8 +14,8 @@ from text_recognizer.models.line_finder import LineFinder
 from text_recognizer.models.line_reader import LineReader
 from text_recognizer.models.paragraph_reader import ParagraphReader
 from text_recognizer.models.strips import STRIDE
-from text_recognizer.train.schedule import scheduled_adamw
 from text_recognizer.train.strips_data import StripBatch
+from text_recognizer.train.trainer import rate_at, scheduled_adamw
 from text_recognizer.vocabulary import BLANK, decode
 from text_recognizer.weights import FINDER, load_weights, packaged_weights
 
@@ -51,7 +51,7 @@ class ReaderTraining(pl.LightningModule):
         loss = F.ctc_loss(
             log_probs,
             batch.targets,
-            batch.widths // STRIDE,
+            batch.frames,
             batch.lengths,
             blank=BLANK,
             zero_infinity=True,
@@ -60,7 +60,7 @@ class ReaderTraining(pl.LightningModule):
         return loss
 
     def validation_step(self, batch: StripBatch, index: int, dataloader_idx: int = 0) -> None:
-        logits = self.reader(batch.strips, batch.widths)
+        logits = self.reader(batch.strips, batch.widths).float().cpu()
         read = [greedy_text(one, w) for one, w in zip(logits, batch.widths.tolist(), strict=True)]
         said = [
             decode(ids[:n])
@@ -78,11 +78,12 @@ class ReaderTraining(pl.LightningModule):
 
     def configure_optimizers(self) -> dict:
         return scheduled_adamw(
-            self.reader.parameters(),
-            self.hparams.learning_rate,
-            self.hparams.warmup_steps,
-            self.hparams.max_steps,
+            self.reader.parameters(), self.hparams.learning_rate, self.learning_rate_at
         )
+
+    def learning_rate_at(self, step: int) -> float:
+        """The share of the peak rate at a step."""
+        return rate_at(step, self.hparams.warmup_steps, self.hparams.max_steps)
 
     def paragraph_reader(self) -> ParagraphReader:
         """This reader behind the packaged finder: what reads whole pages. Shares the weights."""

@@ -7,16 +7,14 @@ differs from it in lines that can be read.
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
-from pydantic import Field, NonNegativeInt, PositiveFloat, ValidationError, model_validator
+from pydantic import NonNegativeInt, ValidationError, model_validator
 from pydantic_core import PydanticCustomError
 
 from text_recognizer.errors import RecognizerError
 from text_recognizer.evaluate.validation import GROUPS
 from text_recognizer.train.fit import NETWORKS, Settings, Table
-
-UNITS = {"reader": "strips", "finder": "pages"}
 
 
 class RecipeError(RecognizerError):
@@ -46,24 +44,14 @@ class Evaluation(Table):
     groups: list[Literal[GROUPS]] = list(GROUPS)
 
 
-class Speed(Table):
-    """Strips and pages a second that were measured on a kind of machine."""
-
-    machine: str = ""
-    strips_per_second: PositiveFloat | None = None
-    pages_per_second: PositiveFloat | None = None
-
-
 class Recipe(Table):
     """What a training does, as its file says it. Stages without a seed get one of their own."""
 
-    about: Any = None
     seed: NonNegativeInt = 1
     start: Start = Start()
     reader: list[Settings] = []
     finder: list[Settings] = []
     evaluation: Evaluation = Evaluation()
-    speed: dict[Literal["cpu", "gpu"], Speed] = Field(default_factory=dict)
 
     @property
     def stages(self) -> list[Stage]:
@@ -75,20 +63,6 @@ class Recipe(Table):
                     settings = settings.model_copy(update={"seed": self.seed + len(stages)})
                 stages.append(Stage(f"{network}-{number}", network, settings))
         return stages
-
-    def hours(self, kind: str) -> dict[str, float]:
-        """Hours of each stage on a kind of machine. Stages of a network whose speed was not
-        measured are left out."""
-        speed = self.speed.get(kind, Speed())
-        per_second = {"reader": speed.strips_per_second, "finder": speed.pages_per_second}
-        return {
-            stage.name: stage.settings.steps
-            * stage.settings.batch
-            / per_second[stage.network]
-            / 3600
-            for stage in self.stages
-            if per_second[stage.network]
-        }
 
     @model_validator(mode="after")
     def _check_stages(self) -> "Recipe":

@@ -19,7 +19,7 @@ from text_recognizer.images import load_image
 from text_recognizer.models.paragraph_reader import ParagraphReader
 from text_recognizer.models.strips import STRIDE, cut_strips
 from text_recognizer.places import project_folder
-from text_recognizer.train.sampling import EpochSampler
+from text_recognizer.train.made_data import EpochSampler
 from text_recognizer.train.strips_data import MAX_TRAINING_WIDTH, StripBatch, collate, frames_needed
 from text_recognizer.vocabulary import encode, to_printable_ascii
 from text_recognizer.weights import load_paragraph_reader
@@ -114,7 +114,7 @@ class LineBatches(Dataset[StripBatch]):
 
 def to_batch(lines: list[SampleLine]) -> StripBatch:
     """One batch for `ReaderTraining`."""
-    return collate([(line.width, line.strip, line.target) for line in lines], KIND)
+    return collate([(line.width, line.strip, line.target) for line in lines])
 
 
 class SampleLines(pl.LightningDataModule):

@@ -1,16 +1,16 @@
 """Batches of strips for the reader: cut from made pages as the finder would, but less exactly."""
 
+import dataclasses
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import Dataset
 
 from text_recognizer.models.normalization import normalize_page
 from text_recognizer.models.strips import STRIDE, cut_strips
-from text_recognizer.pages.generator import Page, PageGenerator, page_generator
-from text_recognizer.train.made_data import MadeData
+from text_recognizer.pages.generator import Page
+from text_recognizer.train.made_data import MadeBatches, MadeData
 from text_recognizer.vocabulary import encode
 
 MAX_TRAINING_WIDTH = 1400  # px; longer strips cost more than they teach
@@ -19,23 +19,27 @@ GROUP = 8  # batches to train on that are made at once
 
 @dataclass
 class StripBatch:
-    """strips (N, 1, 48, W) in [-1, 1]; widths (N,) px; targets (N, T) token ids, padded with 0;
-    lengths (N,) of the targets; kind: which pages they were cut from."""
+    """Lines of text as the reader takes them.
+
+    strips: (N, 1, 48, W) in [-1, 1]; or (N, 48, W) uint8, to be moved before they become floats.
+    widths: (N,) px. targets: (N, T) token ids, padded with 0.
+    frames, lengths: (N,) of the strips and of the targets. They stay on the processor, where CTC
+        needs them: it would wait for the GPU to bring them back.
+    used: (N,) whether an earlier batch had the line; None if that is not known.
+    """
 
     strips: Tensor
     widths: Tensor
     targets: Tensor
+    frames: Tensor
     lengths: Tensor
-    kind: str
+    used: Tensor | None = None
 
     def to(self, device: torch.device | str, non_blocking: bool = False) -> "StripBatch":
-        return StripBatch(
-            self.strips.to(device, non_blocking=non_blocking),
-            self.widths.to(device, non_blocking=non_blocking),
-            self.targets.to(device, non_blocking=non_blocking),
-            self.lengths.to(device, non_blocking=non_blocking),
-            self.kind,
-        )
+        """What the reader computes with, on a device."""
+        names = ["strips", "widths", "targets", *([] if self.used is None else ["used"])]
+        moved = {name: getattr(self, name).to(device, non_blocking=True) for name in names}
+        return dataclasses.replace(self, **moved)
 
 
 def line_geometry(page: Page) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
@@ -78,63 +82,24 @@ def page_lines(page: Page, rng: np.random.Generator | None) -> list[tuple[int, T
     return found
 
 
-class StripBatches(Dataset[StripBatch]):
-    """Batch number i, always the same for the same seed and the same number of `workers`.
+class StripBatches(MadeBatches):
+    """As many strips are cut as a group holds, and a batch more; a run of neighbours in width is
+    taken and split in its order, so that little of a batch is padding. Larger groups waste less of
+    what is cut and pad less."""
 
-    `group` batches are made at once: as many strips are cut as they hold, and a batch more; a run
-    of neighbours in width is taken and parted in its order, so that little of a batch is padding.
-
-    Args:
-        mix, split: of the pages.
-        lines: strips in a batch.
-        seed: of the pages.
-        jitter: cuts with a finder's errors.
-        group: batches; more of them waste less of what is cut and pad less.
-        workers: processes that share the numbers out by turns; each makes groups of its own.
-    """
-
-    def __init__(
-        self,
-        mix: dict[str, float],
-        split: str,
-        lines: int,
-        seed: int,
-        jitter: bool = True,
-        group: int = 1,
-        workers: int = 1,
-    ) -> None:
-        self.mix, self.split, self.lines, self.seed, self.jitter = mix, split, lines, seed, jitter
-        self.group, self.workers = group, max(workers, 1)
-        self.generator: PageGenerator | None = (
-            None  # made in the worker: a writer's strokes are not sent between processes
-        )
-        self.made: tuple[int, list[StripBatch]] = (-1, [])
-
-    def __len__(self) -> int:
-        return 2**31
-
-    def __getitem__(self, index: int) -> StripBatch:
-        turn, worker = divmod(index, self.workers)
-        group, part = divmod(turn, self.group)
-        group = group * self.workers + worker
-        if self.made[0] != group:
-            self.made = (group, self._make_group(group))
-        return self.made[1][part]
-
-    def _make_group(self, group: int) -> list[StripBatch]:
-        if self.generator is None:
-            self.generator = page_generator(self.mix, self.split)
+    def make_group(self, group: int) -> list[StripBatch]:
+        """For training, strips are cut with a finder's errors."""
         rng = np.random.default_rng([self.seed, group])
         strips: list[tuple[int, Tensor, list[int]]] = []
         part = 0
-        while len(strips) < (self.group + 1) * self.lines:
+        while len(strips) < (self.group + 1) * self.size:
             page = self.generator.make([self.seed, group, part], max_lines=8)
             part += 1
-            strips += page_lines(page, rng if self.jitter else None)
+            strips += page_lines(page, rng if self.split == "train" else None)
         strips.sort(key=lambda one: one[0])
-        first = int(rng.integers(len(strips) - self.group * self.lines + 1))
-        starts = first + self.lines * rng.permutation(self.group)
-        return [collate(strips[s : s + self.lines], page.kind) for s in starts.tolist()]
+        first = int(rng.integers(len(strips) - self.group * self.size + 1))
+        starts = first + self.size * rng.permutation(self.group)
+        return [collate(strips[start : start + self.size]) for start in starts.tolist()]
 
 
 def frames_needed(target: list[int]) -> int:
@@ -142,7 +107,7 @@ def frames_needed(target: list[int]) -> int:
     return len(target) + sum(a == b for a, b in zip(target, target[1:], strict=False))
 
 
-def collate(strips: list[tuple[int, Tensor, list[int]]], kind: str) -> StripBatch:
+def collate(strips: list[tuple[int, Tensor, list[int]]]) -> StripBatch:
     """One batch from (width, strip (1, 48, width), target) triples, padded with paper."""
     widest = -(-max(width for width, _, _ in strips) // 64) * 64  # few shapes: kernels are reused
     longest = max(len(target) for _, _, target in strips)
@@ -153,7 +118,7 @@ def collate(strips: list[tuple[int, Tensor, list[int]]], kind: str) -> StripBatc
         targets[row, : len(target)] = torch.tensor(target)
     widths = torch.tensor([width for width, _, _ in strips])
     lengths = torch.tensor([len(target) for _, _, target in strips])
-    return StripBatch(batch, widths, targets, lengths, kind)
+    return StripBatch(batch, widths, targets, widths // STRIDE, lengths)
 
 
 class StripsData(MadeData):
@@ -170,7 +135,7 @@ class StripsData(MadeData):
     ) -> None:
         def made(mix: dict[str, float], split: str) -> StripBatches:
             if split != "train":
-                return StripBatches(mix, split, lines, seed=0, jitter=False)
-            return StripBatches(mix, split, lines, seed, group=GROUP, workers=num_workers)
+                return StripBatches(mix, split, lines, seed=0)
+            return StripBatches(mix, split, lines, seed, GROUP)
 
         super().__init__(mix, made, batches_per_epoch, validation_batches, num_workers)
