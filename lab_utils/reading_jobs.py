@@ -147,6 +147,7 @@ _loaded_once = functools.lru_cache(maxsize=1)(_recognizer)
 def _answer(recognizer: "ParagraphTextRecognizer", job: Job, settings: Settings) -> Answer:
     notes: list[str] = []
     text = None
+    of = f"{_name(job.image)}: " if settings.heading else ""
     with warnings.catch_warnings(record=True) as raised:
         warnings.simplefilter("always", FirstPageWarning)  # such as frames left out
         try:
@@ -154,10 +155,10 @@ def _answer(recognizer: "ParagraphTextRecognizer", job: Job, settings: Settings)
             text = _shown(job.image, readings, settings)
             for number, reading in enumerate(readings, start=1):
                 page = f"page {number}: " if len(readings) > 1 else ""
-                notes += [f"note: {page}{reading.note}"] * bool(reading.note)
+                notes += [f"note: {of}{page}{reading.note}"] * bool(reading.note)
         except RecognizerError as error:
             notes.append(str(error))
-    return Answer(text, [*(f"note: {one.message}" for one in raised), *notes])
+    return Answer(text, [*(f"note: {of}{one.message}" for one in raised), *notes])
 
 
 def _readings(recognizer: "ParagraphTextRecognizer", job: Job) -> Iterator["PageReading"]:
@@ -177,8 +178,7 @@ def _readings(recognizer: "ParagraphTextRecognizer", job: Job) -> Iterator["Page
 
 
 def _shown(image: str, readings: Sequence["PageReading"], settings: Settings) -> str:
-    name = image if len(image) <= 200 else f"{image[:60]}..."
-    several = len(readings) > 1
+    name, several = _name(image), len(readings) > 1
     parts = []
     for number, reading in enumerate(readings, start=1):
         if settings.as_json:
@@ -188,6 +188,11 @@ def _shown(image: str, readings: Sequence["PageReading"], settings: Settings) ->
             parts.append(f"--- page {number} ---\n{reading.text}" if several else reading.text)
     text = "\n".join(parts)
     return f"==> {name} <==\n{text}\n" if settings.heading and not settings.as_json else text
+
+
+def _name(image: str) -> str:
+    """What to call an image: a base64 text is too long."""
+    return image if len(image) <= 200 else f"{image[:60]}..."
 
 
 def _draw(page: "LoadedImage", reading: "PageReading", picture: Path) -> None:

@@ -44,7 +44,7 @@ def lab_process(*arguments, **options) -> subprocess.Popen:
 def told(err: str) -> str:
     """What stderr says, without the note that the stand-in is never sure of what it reads."""
     lines = err.splitlines(keepends=True)
-    return "".join(line for line in lines if "lab: note: The text is doubtful" not in line)
+    return "".join(line for line in lines if "The text is doubtful" not in line)
 
 
 def assert_one_line(err: str) -> None:

@@ -56,6 +56,7 @@ def test_a_folder_is_read_in_order(lab, folder, stand_in_path, jobs):
     code, out, err = lab("read", folder, "--model", stand_in_path, "--jobs", jobs)
     assert code == 2
     assert told(err).count("\n") == 1 and "3.png" in told(err)
+    assert f"lab: note: {folder / '4.png'}: The text is doubtful" in err
     lines = out.splitlines()
     assert [line for line in lines if line.startswith("==>")] == [
         f"==> {folder / f'{number}.png'} <==" for number in (0, 1, 2, 4, 5)
