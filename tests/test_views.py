@@ -84,6 +84,15 @@ def test_a_hard_shadow_is_lifted(light):
     assert float(paper.min()) > 0.85 * float(paper.max())
 
 
+def test_a_dark_picture_is_shown_bright_and_light_letters_stay_as_they_are():
+    (view,) = views_of(written().point(lambda gray: gray // 12))
+    darkest, brightest = view.page.getextrema()
+    assert darkest < 50 and brightest > 200
+    night = written().point(lambda gray: (255 - gray) * 3 // 4)
+    (view,) = views_of(night)
+    assert view.page is night
+
+
 @pytest.mark.parametrize("share", [0.8, 0.35])
 def test_the_sheet_on_a_desk_is_cut_out(share):
     page = written()

@@ -14,6 +14,7 @@ FAINTEST = 0.07  # of the paper's light: what differs less is noise
 RULE = 0.1  # of the longer side: the shortest of a rule's runs
 SMALLEST_SHADED = 100  # px of a side: in less, a stroke is as large as a shadow
 UNEVEN = 0.72  # of the brightest paper's light: shadows are darker than that
+UNDEREXPOSED = 100  # gray: no more than one px in a thousand is brighter
 
 
 class Small(NamedTuple):
@@ -96,6 +97,20 @@ def without_rules(ink: Tensor) -> Tensor:
             thick = _box(rules.float(), 9) > 0.7
             kept = kept & ~(rules & ~thick)
     return kept
+
+
+def exposed(picture: Image.Image) -> Image.Image:
+    """The picture made as bright as a page in good light, if all of it is dark.
+
+    A gray picture whose brightest px are bright, as the letters of a dark page, stays as it is.
+    """
+    counts = picture.histogram()
+    bright, most = 255, sum(counts) / 1000
+    while (most := most - counts[bright]) > 0:
+        bright -= 1
+    if not 0 < bright < UNDEREXPOSED:
+        return picture
+    return picture.point([min(round(gray * 230 / bright), 255) for gray in range(256)])
 
 
 def even_light(picture: Image.Image, seen: Small) -> Image.Image:
