@@ -6,9 +6,8 @@ looked up there, before tax, and without any free tier. Check them before you re
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import astuple, dataclass, fields
 from textwrap import fill
-from typing import NamedTuple
 
 HOURS = 730
 """Hours in a month, as AWS counts them."""
@@ -59,7 +58,8 @@ class Assumptions:
 ASSUMED = Assumptions()
 
 
-class LambdaCosts(NamedTuple):
+@dataclass(frozen=True)
+class LambdaCosts:
     """US dollars a month."""
 
     compute: float
@@ -71,7 +71,7 @@ class LambdaCosts(NamedTuple):
 
     @property
     def total(self) -> float:
-        return sum(self)
+        return sum(astuple(self))
 
 
 def cold_share(pages: int, assumed: Assumptions = ASSUMED) -> float:
@@ -104,11 +104,11 @@ def front_end_cost(assumed: Assumptions = ASSUMED) -> float:
 
 def cost_table(months: Sequence[int], memory: int) -> str:
     """The costs of months with so many pages as lines of text, with the assumptions below them."""
-    names = ("pages/month", *LambdaCosts._fields, "total")
+    names = ("pages/month", *(field.name for field in fields(LambdaCosts)), "total")
     lines = ["".join(name.rjust(12) for name in names)]
     for pages in months:
         costs = lambda_costs(pages, memory)
-        cells = (f"{pages:,}", *(f"{part:.4f}" for part in costs), f"{costs.total:.2f}")
+        cells = (f"{pages:,}", *(f"{part:.4f}" for part in astuple(costs)), f"{costs.total:.2f}")
         lines.append("".join(cell.rjust(12) for cell in cells))
     notes = [
         f"US dollars a month, {memory} MB. The prices are assumptions (us-east-1 in 2025, from "

@@ -76,12 +76,12 @@ def answer_of(status: int, body: bytes) -> Response:
         returned = json.loads(body)
     except ValueError:
         returned = None
-    kind = str(returned.get("errorType", "")) if isinstance(returned, dict) else ""
-    if kind and not kind.startswith("Runtime.Exit"):
+    fields = returned if isinstance(returned, dict) else {}
+    if "errorType" in fields and not str(fields["errorType"]).startswith("Runtime.Exit"):
         return error(500, "The function failed on this request; the reason is in its log.")
-    if status != 200 or returned is None or kind:
+    if status != 200 or returned is None:
         return error(502, "The function ended on this request; try again.")
-    if not isinstance(returned, dict) or "statusCode" not in returned:
+    if "statusCode" not in fields:
         return Response(body, media_type="application/json")
     try:
         content = returned.get("body") or ""
