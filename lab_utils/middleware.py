@@ -193,10 +193,11 @@ class RequestLimits:
     async def _answer(
         self, status: int, sentence: str, scope: Scope, receive: Receive, send: Send
     ) -> None:
-        if status == 413:
-            await _drain(receive)
         response = self._refuse(status, sentence)
-        if _has_body(scope):  # what is left of it is not read, so the connection can't go on
+        if _has_body(scope):
+            if status != 408:
+                await _drain(receive)
+            # What is left of it is not read, so the connection can't go on.
             response.headers["connection"] = "close"
         if status == 503:
             response.headers["retry-after"] = str(RETRY_SECONDS)

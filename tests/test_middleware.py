@@ -122,6 +122,27 @@ def test_a_body_that_does_not_end_is_given_up():
     assert status(b"x", None, options={"body_seconds": 0.01}) == 408
 
 
+def test_a_refused_body_is_read_before_the_answer():
+    """Else a client that is still sending it may find the connection reset, and no answer."""
+
+    async def ask() -> None:
+        pieces, received = [b"x", b"y", b""], []
+
+        async def receive() -> dict:
+            received.append(pieces.pop(0))
+            return {"type": "http.request", "body": received[-1], "more_body": bool(pieces)}
+
+        async def send(message: dict) -> None:
+            assert pieces == []
+
+        headers = [(b"host", b"evil.example"), (b"transfer-encoding", b"chunked")]
+        scope = {"type": "http", "method": "POST", "path": "/", "headers": headers}
+        await Server().limits(scope, receive, send)
+        assert received == [b"x", b"y", b""]
+
+    asyncio.run(ask())
+
+
 def test_bytes_of_all_bodies_together_are_bounded():
     async def ask() -> None:
         server = Server(most_open_bytes=150)

@@ -11,6 +11,23 @@ if TYPE_CHECKING:
     from lab_utils.predictors import Predictor
 
 
+Auth = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME:PASSWORD",
+        envvar="LAB_APP_AUTH",
+        show_envvar=False,
+        help="Ask for a login. Better in LAB_APP_AUTH: other users can see options.",
+    ),
+]
+AllowHost = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="NAME", help="A name under which a proxy or tunnel reaches the app; * for any."
+    ),
+]
+
+
 def app(
     port: Annotated[
         int | None,
@@ -29,27 +46,14 @@ def app(
         str | None, typer.Option(help="Read with the model service at this address.")
     ] = None,
     model: Model = None,
-    auth: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NAME:PASSWORD",
-            envvar="LAB_APP_AUTH",
-            show_envvar=False,
-            help="Ask for a login. Better in LAB_APP_AUTH: other users can see options.",
-        ),
-    ] = None,
+    auth: Auth = None,
     queue_size: Annotated[
         int, typer.Option(min=0, help="Pages that may wait; further ones are refused.")
     ] = 16,
     feedback: Annotated[
         Path | None, typer.Option(help="Folder for users' corrections; else .lab/feedback.")
     ] = None,
-    allow_host: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="NAME", help="A name under which a proxy or tunnel reaches the app; * for any."
-        ),
-    ] = None,
+    allow_host: AllowHost = None,
     mcp: Annotated[
         bool, typer.Option("--mcp", help="Also offer reading as a tool, by MCP.")
     ] = False,

@@ -43,9 +43,7 @@ def evaluate(
             metavar="N",
         ),
     ] = None,
-    fonts: Annotated[
-        bool, typer.Option(help="With --kinds: fonts instead of real handwriting.")
-    ] = False,
+    fonts: Annotated[bool, typer.Option(help="With --kinds: fonts, no real handwriting.")] = False,
     sheet: Annotated[
         Path | None,
         typer.Option(help="With --kinds: only draw the photos, on a contact sheet (PNG)."),

@@ -16,6 +16,23 @@ PAGES_A_JOB = 4
 """By default a process is started for so many images at least: its start takes 3 s."""
 
 
+Overlay = Annotated[
+    Path | None,
+    typer.Option(
+        help="Draw the lines found into this PNG; for several images a folder, or a name that gets "
+        "numbers."
+    ),
+]
+Jobs = Annotated[
+    int | None,
+    typer.Option(
+        min=1,
+        help="How many images are read at once, each in a process of its own; else one on each "
+        "processor if there are many.",
+    ),
+]
+
+
 def read(
     images: Annotated[
         list[str],
@@ -27,26 +44,13 @@ def read(
         bool,
         typer.Option("--json", help="One JSON object an image: text, lines with places, seconds."),
     ] = False,
-    overlay: Annotated[
-        Path | None,
-        typer.Option(
-            help="Draw the lines found into this PNG; for several images a folder, or a name "
-            "that gets numbers."
-        ),
-    ] = None,
+    overlay: Overlay = None,
     model: Model = None,
     allow_private: Annotated[
         bool, typer.Option("--allow-private", help="Also fetch URLs inside private networks.")
     ] = False,
     language_model: LanguageModel = "auto",
-    jobs: Annotated[
-        int | None,
-        typer.Option(
-            min=1,
-            help="How many images are read at once, each in a process of its own; else one on each "
-            "processor if there are many.",
-        ),
-    ] = None,
+    jobs: Jobs = None,
 ) -> None:
     """Read images of handwritten paragraphs.
 
