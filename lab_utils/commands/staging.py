@@ -68,7 +68,6 @@ def train(
     data: Annotated[
         Path | None, typer.Option(help="Folder with a labels.json; else the sample pages.")
     ] = None,
-    batch: Annotated[int, typer.Option(min=1, help="Lines at a time.")] = 4,
     max_width: Annotated[
         int, typer.Option(min=16, help="Leaves longer lines out (px of a strip 48 px high).")
     ] = 384,
@@ -102,7 +101,6 @@ def train(
         learning_rate,
         seed,
         data=data,
-        batch=batch,
         max_width=max_width,
         validate_every=validate_every,
         project=project,

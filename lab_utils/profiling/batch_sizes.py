@@ -82,11 +82,10 @@ def profile_batch_sizes(
 ) -> Profile:
     """Measures the network on batches of these sizes, and traces one batch of each.
 
-    Timed is what `predict_batch` does with pages once they are decoded and on the device: the model
-    on one batch, until the tokens of its text are back. First each size is warmed up; then the
-    repeats of all sizes take turns, so that a machine that gets slower or faster meanwhile does so
-    for all of them; at last each size runs once more under torch.profiler. A size that does not fit
-    the memory is marked so, and the others go on.
+    Timed is what `predict_batch` does with pages that are decoded and on the device: the model on
+    one batch, until the tokens of its text are back. The repeats of all sizes take turns, so that a
+    machine that gets slower meanwhile does so for all of them. A size that does not fit the memory
+    is marked so, and the others go on.
 
     Args:
         device: "cpu" or "cuda"; what the recognizer runs on. None: just that.
@@ -107,18 +106,8 @@ def profile_batch_sizes(
     """
     sizes = checked_sizes(batch_sizes)
     where = recognizer.device
-    if device is not None and torch.device(device).type != where.type:
-        raise ProfileError(f'The recognizer is on "{where}"; load it with device="{device}".')
-    if where.type not in ("cpu", "cuda"):
-        raise ProfileError(f'Profiles are taken on "cpu" or "cuda", not on "{where}".')
-    if repeats is not None and repeats < 1:
-        raise ProfileError(f"{repeats} repeats measure nothing; ask for at least 1.")
-    given = None if pages is None else load_pages(pages)
-    if given is not None and not given:
-        raise ProfileError("There are no pages to read; give at least one.")
-    runs = [
-        Run(size, sample_batch(size) if given is None else repeated(given, size)) for size in sizes
-    ]
+    _check(where, device, repeats)
+    runs, read = _runs(sizes, pages)
     with (
         tempfile.TemporaryDirectory(prefix="lab-profile-")
         if out is None
@@ -131,13 +120,33 @@ def profile_batch_sizes(
             date=datetime.now(UTC).isoformat(timespec="seconds"),
             command=command or f'profile_batch_sizes(recognizer, "{where.type}", {sizes})',
             commit=project_commit(),
-            pages=SAMPLES if given is None else f"{len(given)} page" + "s" * (len(given) != 1),
+            pages=read,
             batches=[_figures(run) for run in runs],
         )
         if out is None:
             return replace(found, batches=[replace(one, trace=None) for one in found.batches])
         found.save(Path(folder) / PROFILE_NAME)
     return Profile.load(out)
+
+
+def _check(where: torch.device, device: str | torch.device | None, repeats: int | None) -> None:
+    if device is not None and torch.device(device).type != where.type:
+        raise ProfileError(f'The recognizer is on "{where}"; load it with device="{device}".')
+    if where.type not in ("cpu", "cuda"):
+        raise ProfileError(f'Profiles are taken on "cpu" or "cuda", not on "{where}".')
+    if repeats is not None and repeats < 1:
+        raise ProfileError(f"{repeats} repeats measure nothing; ask for at least 1.")
+
+
+def _runs(sizes: Sequence[int], pages: Sequence[ImageSource] | None) -> tuple[list[Run], str]:
+    """The batches to read, and what is read in a few words."""
+    if pages is None:
+        return [Run(size, sample_batch(size)) for size in sizes], SAMPLES
+    given = load_pages(pages)
+    if not given:
+        raise ProfileError("There are no pages to read; give at least one.")
+    read = f"{len(given)} page" + "s" * (len(given) != 1)
+    return [Run(size, repeated(given, size)) for size in sizes], read
 
 
 def checked_sizes(batch_sizes: Iterable[int]) -> list[int]:

@@ -68,10 +68,6 @@ def stage(
         project: `NAME` or `ENTITY/NAME` at the tracker.
         pages: sample pages on which script and module are compared.
 
-    PyTorch writes a script's constants in the order of Python's string hashes, so the bytes differ
-    from process to process. With PYTHONHASHSEED set, the same checkpoint gives the same bytes, for
-    which the tracker makes no new version.
-
     Raises RecognizerError where the checkpoint is not there, is of another model or damaged, or
     where the script reads otherwise than the module; nothing is logged then.
     """

@@ -106,7 +106,7 @@ def facts(node: Node) -> list[str]:
     """What a reader wants to know of a node first, in a few words each."""
     if isinstance(node, ArtifactNode):
         found = [", ".join(node.aliases)] if node.aliases else []
-        score = node.metadata.get("score", node.metadata.get("metrics", {}).get("score"))
+        score = (node.metadata.get("metrics") or node.metadata).get("score")
         if isinstance(score, int | float):
             found.append(f"CER {score:.4f}")
         lines = node.metadata.get("lines") if node.type == DATA_TYPE else None

@@ -24,12 +24,14 @@ from text_recognizer.files import sha256
 if TYPE_CHECKING:
     from wandb import Artifact, Run
 
+    from lab_utils.staging.data import DataSet
     from text_recognizer.train.fine_tune import FineTuned
     from text_recognizer.train.sample_lines import SampleLines
 
 OnStep = Callable[[str], None]
 """Is told the name of each step as it begins."""
 
+BATCH = 4  # lines
 VERSIONS = ("torch", "pytorch-lightning", "wandb")
 
 
@@ -57,7 +59,6 @@ def train(
     seed: int = 1,
     *,
     data: Path | None = None,
-    batch: int = 4,
     max_width: int = 384,
     validation_pages: int | None = None,
     validate_every: int | None = None,
@@ -72,12 +73,10 @@ def train(
         pages: of the split `train`; None for all.
         learning_rate: AdamW's peak; it falls as a cosine.
         data: folder with a `labels.json`; None for the project's sample pages.
-        batch: lines at a time.
         max_width: px of a line's strip; longer lines are left out.
         validation_pages: of the split `validation`; None for all.
         validate_every: steps between two validations; None for one, after the last step.
         project: `NAME` or `ENTITY/NAME` at the tracker.
-        progress: shows a bar.
 
     The version gets the alias `latest` as it becomes whole, and then `best` if its CER is lower
     than that of every other version measured on the same validation lines. Raises RecognizerError
@@ -89,19 +88,13 @@ def train(
     tracker.check()
     from lab_utils.staging.data import data_set, use_data
     from text_recognizer.train.sample_lines import SampleLines
-    from text_recognizer.weights import FINDER, READER, packaged_weights
 
     every = min(validate_every or steps, steps)
     steps = -(-steps // every) * every
-    lines = SampleLines(data, batch, every, pages, validation_pages, max_width, seed)
+    lines = SampleLines(data, BATCH, every, pages, validation_pages, max_width, seed)
     used = data_set(lines)
-    origin = {
-        "data": used.metadata,
-        # With the packaged weights a staged model can be made again.
-        "packaged_weights": {name: sha256(packaged_weights() / name) for name in (FINDER, READER)},
-        "versions": versions(),
-    }
-    config = {"steps": steps, "batch": batch, "seed": seed, "max_width": max_width, **origin}
+    origin = _origin(used)
+    config = {"steps": steps, "batch": BATCH, "seed": seed, "max_width": max_width, **origin}
     with (
         tempfile.TemporaryDirectory(prefix="lab-train-") as folder,
         tracker.new_run(TRAIN_JOB, config=config) as run,
@@ -110,17 +103,7 @@ def train(
         on_step("train")
         tuned = _fine_tune(run, lines, Path(folder), steps, learning_rate, progress)
         on_step("checkpoint")
-        metadata = {
-            "score": tuned.cer,
-            "score_before": tuned.cer_before,
-            "step": tuned.step,
-            "config": _hyper_parameters(tuned.checkpoint),
-            "sha256": sha256(tuned.checkpoint),
-            **origin,
-        }
-        artifact = log_file(run, CHECKPOINT, CHECKPOINT_TYPE, tuned.checkpoint, metadata)
-        run.summary.update({"score": tuned.cer, "checkpoint": artifact.source_name})
-        size = tuned.checkpoint.stat().st_size
+        artifact = _log_checkpoint(run, tuned, origin)
     with sdk(tracker.connection.url):
         mark_best(tracker)
         logged = tracker.artifact(artifact.source_name, CHECKPOINT_TYPE)
@@ -131,8 +114,34 @@ def train(
         cer=tuned.cer,
         cer_before=tuned.cer_before,
         step=tuned.step,
-        bytes=size,
+        bytes=logged.size,
     )
+
+
+def _origin(data: "DataSet") -> dict[str, Any]:
+    """What a checkpoint comes from; with the packaged weights a staged model can be made again."""
+    from text_recognizer.weights import FINDER, READER, packaged_weights
+
+    return {
+        "data": data.metadata,
+        "packaged_weights": {name: sha256(packaged_weights() / name) for name in (FINDER, READER)},
+        "versions": versions(),
+    }
+
+
+def _log_checkpoint(run: "Run", tuned: "FineTuned", origin: dict[str, Any]) -> "Artifact":
+    """Logs the checkpoint with how it reads, and what is needed to make it again."""
+    metadata = {
+        "score": tuned.cer,
+        "score_before": tuned.cer_before,
+        "step": tuned.step,
+        "config": _hyper_parameters(tuned.checkpoint),
+        "sha256": sha256(tuned.checkpoint),
+        **origin,
+    }
+    artifact = log_file(run, CHECKPOINT, CHECKPOINT_TYPE, tuned.checkpoint, metadata)
+    run.summary.update({"score": tuned.cer, "checkpoint": artifact.source_name})
+    return artifact
 
 
 def _fine_tune(
