@@ -1,6 +1,5 @@
 """One training run of one network, from its start weights to the exported best, resumable."""
 
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -103,8 +102,6 @@ def fit(
     """
     pl.seed_everything(settings.seed, verbose=False)
     torch.set_float32_matmul_precision("high")
-    # Lightning's advice on worker counts does not fit loaders that hold finished batches.
-    warnings.filterwarnings("ignore", message=".*does not have many workers.*")
     module, data = _module_and_data(network, settings, workers)
     monitored = SCORES[network]
     if start:
