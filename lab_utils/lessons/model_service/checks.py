@@ -8,9 +8,12 @@ import base64
 import copy
 import json
 import math
-from collections.abc import Callable, Iterable
+import socket
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from typing import Any
+from unittest import mock
 
 from lab_utils.lessons import checking
 from lab_utils.lessons.checking import (
@@ -24,6 +27,7 @@ from lab_utils.lessons.checking import (
     saying,
     short,
 )
+from lab_utils.lessons.stand_in import StandIn
 from text_recognizer.errors import AddressError, ImageError
 
 go_on = partial(checking.go_on, "model_service")
@@ -93,7 +97,7 @@ def _handled(
     )
     kinds = {str(name).lower(): value for name, value in dict(headers).items()}
     expect(
-        str(kinds.get("content-type", "")).startswith("application/json"),
+        str(kinds.get("content-type", "")).partition(";")[0].strip() == "application/json",
         f"with {what}, the headers are {headers}: the client must be told that JSON comes.",
     )
     expect(
@@ -277,6 +281,7 @@ def safe_address(function: Answer) -> str:
     for url, why in {
         "file:///etc/passwd": "it is a file of this machine",
         "ftp://images.example/page.png": "only http and https are asked for",
+        "httpx://images.example/page.png": "only http and https are asked for",
         "//images.example/page.png": "it has no scheme",
         "http:///page.png": "it has no host",
         "http://localhost:8080/": "the name means this machine",
@@ -372,20 +377,38 @@ def ask_service(function: Answer) -> str:
         for status, headers, body in (DONE, (422, {}, '{"error": "no image"}'), LIMITED):
             behind.events.clear()
             behind.answer = {"statusCode": status, "headers": headers, "body": body}
-            with saying(f"where the function answers with status {status}"):
+            with saying(f"where the function answers with status {status}"), _timeouts() as set_:
                 result = attempt(function, url.url, IMAGE)
                 result = expect_type(result, tuple, "ask_service")
             _expect_event(behind.events)
             _expect_reply(result, (status, headers, body))
-    expect_raises(
-        function,
-        ConnectionError,
-        url.url,
-        IMAGE,
-        when="where nobody listens at the address any more",
-        why="your library has an error of its own for that, so catch it and raise this one",
+    why = "your library has errors of its own for that, so catch them and raise this one"
+    with StandIn(b"").serving() as hangs_up:
+        for when, address in {
+            "nobody listens at the address any more": url.url,
+            "the connection ends without an answer": hangs_up,
+        }.items():
+            expect_raises(function, ConnectionError, address, IMAGE, when=f"where {when}", why=why)
+    expect(
+        not set_ or 60 in set_,
+        f"ask_service gives up after {max(set_, default=0):g} s, not after 60: a service that "
+        "starts needs longer than most libraries wait unless they are told.",
     )
     return "the function gets the right event, and each of its answers arrives."
+
+
+@contextmanager
+def _timeouts() -> Iterator[set[float]]:
+    """The time limits in s that connections get inside, whichever library opens them."""
+    found: set[float] = set()
+    limit = socket.socket.settimeout
+
+    def recorded(self: socket.socket, seconds: float | None) -> None:
+        found.update([seconds] if seconds else [])
+        limit(self, seconds)
+
+    with mock.patch.object(socket.socket, "settimeout", recorded):
+        yield found
 
 
 def _expect_event(events: list[dict[str, Any]]) -> None:
@@ -518,6 +541,14 @@ WAITS = [
         "What the service asks for comes first, and the random part is added: clients that were "
         "told the same must not come back together.",
     ),
+    (
+        "after a 503 with retry-after 2, with draw() = 1,",
+        [(503, {"retry-after": "2"}, ""), DONE],
+        [1.0],
+        {},
+        [2.25],
+        "Any of the three statuses may come with retry-after.",
+    ),
 ]
 """When, what the service answers, what is drawn, arguments, the waits (s), and advice."""
 
@@ -596,8 +627,8 @@ def _expect_end(function: Answer) -> None:
     result, _, asked = _asked(function, [dead], [1.0], patience=1.0)
     expect(asked == 3, f"nobody was there, and with patience = 1 it asked {asked} times, not 3.")
     expect(
-        isinstance(result, tuple) and len(result) == 3 and result[:2] == (503, {}),
-        f"where nobody ever answered it returned {result!r}, not the status 503 with no headers.",
+        result == (503, {}, ""),
+        f"where nobody ever answered it returned {result!r}, not (503, {{}}, '').",
     )
 
 
@@ -650,6 +681,14 @@ LATENCIES = [
         "fast.",
     ),
     ("18 requests of 0.5 s and 2 without answer", LOST, 90, 0.5, ""),
+    ("a request of 0.5 s that was answered at 0 s", [(-0.5, -0.5, 0.0)], 95, 0.5, "0 is a time."),
+    (
+        "1000 requests that took 1 to 1000 s",
+        [(0.0, 0.0, float(i)) for i in range(1, 1001)],
+        95,
+        950.0,
+        RANK,
+    ),
 ]
 """Requests in words, their times, the percentile, the latency (s), and advice."""
 
