@@ -467,7 +467,7 @@ def wait_until(happened, seconds: float = 20.0) -> None:
         time.sleep(0.1)
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_a_real_notebook_is_graded(tmp_path):
     """One: that each notebook's solutions pass and its stubs fail, test_exercises tells."""
     (path,) = (path for path in source_paths() if path.stem == "03_paragraph_text_recognizer")

@@ -1,6 +1,6 @@
 """Wrong answers that are the official solution with one or two changes, by the exercise's name.
 
-Each is of a kind that a check once missed: what stands in the solution, what takes its place, and
+Each is of a kind that a check once missed: a part of the solution, what takes its place, and
 what the check's message must match.
 """
 

@@ -34,7 +34,7 @@ LAUNCH = 0.001
 
 
 class _Device:
-    """Works off what it is given while the caller goes on, on a clock of its own (s)."""
+    """Works off what it is given while the caller goes on, on its own clock (s)."""
 
     def __init__(self, warm_up: list[float], timed: list[float], busy: float = 0.0) -> None:
         self.seconds, self.now, self.free = warm_up + timed, 50.0, 50.0 + busy
@@ -193,7 +193,7 @@ def slowest_operator(function: Answer) -> str:
         try:
             events = json.loads(path.read_text())["traceEvents"]
         except (ValueError, KeyError, TypeError):
-            fail("the file at `path` is no trace: write it with export_chrome_trace.")
+            fail("the file at `path` isn't a trace: write it with export_chrome_trace.")
     found = [event for event in events if event.get("cat") == "cpu_op"]
     seconds, count = Counter(), Counter(event["name"] for event in found)
     for event in found:
@@ -201,7 +201,7 @@ def slowest_operator(function: Answer) -> str:
     expect(
         count["lab_lesson::calls_short_wait"] == 7,
         "the trace in the file does not have all operators that work calls: call work inside the "
-        "`with` block, and export behind it.",
+        "`with` block, and export after it.",
     )
     slowest = max(seconds, key=seconds.__getitem__)
     if name != slowest:

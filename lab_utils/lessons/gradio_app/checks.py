@@ -1,7 +1,7 @@
 """Checks of notebook 05: a function behind a page, a request, its answer, events, blank pages.
 
 Nothing outside this machine is asked: the page is launched on 127.0.0.1, and elsewhere a small
-server there stands in for the app.
+server there takes the app's place.
 """
 
 import base64
@@ -96,7 +96,7 @@ def read_page(function: Answer) -> str:
     when = f"where the predictor has a bug, {bug!r}"
     why = "catch only RecognizerError, since users must not see what a bug says"
     expect_raises(function, KeyError, PATH, _OnePage({}, bug), when=when, why=why)
-    return "text and summary come back, and users are told what they can mend."
+    return "text and summary come back, and users are told what they can fix."
 
 
 def _expect_summary(function: Answer, lines: dict[str, float], wanted: str) -> None:
@@ -474,7 +474,7 @@ def final_data(function: Answer) -> str:
         (
             complete.replace("\n", "\nid: 7\n", 1),
             [TEXT],
-            "the line id: 7 stands between event and data",
+            "the line id: 7 is between event and data",
             others,
         ),
     ]:
@@ -521,7 +521,7 @@ def is_blank(function: Answer) -> str:
     for name, page in pages_with_writing().items():
         expect(
             not _judged(function, page),
-            f"{name} was called blank: somebody's page would be refused. Ink differs from the "
+            f"{name} was called blank: a real page would be refused. Ink differs from the "
             "paper right around it, and there may be little of it.",
         )
     for name, page in blank_pages().items():

@@ -108,7 +108,7 @@ def _handled(
     try:
         return status, json.loads(body)
     except ValueError:
-        fail(f"with {what}, body is no JSON: {body[:60]!r}.")
+        fail(f"with {what}, body isn't JSON: {body[:60]!r}.")
 
 
 def _expect_image(reader: _Reader, what: str) -> None:
@@ -129,25 +129,25 @@ def _expect_refusals(function: Answer, request: str, encoded: str) -> None:
         "no body": {},
         "a body that is None": {"body": None},
         "an empty body": {"body": ""},
-        "a body that is no JSON": {"body": "image=abc"},
+        "a body that isn't JSON": {"body": "image=abc"},
         "JSON that is cut off": {"body": request[:40]},
         "a JSON list": {"body": "[1, 2]"},
         "the JSON value null": {"body": "null"},
         "a JSON object without image": {"body": '{"picture": "aGVsbG8="}'},
         "an image that is a number": {"body": '{"image": 5}'},
         "an image that is null": {"body": '{"image": null}'},
-        "an image that is no base64, 'cat.png, please'": {"body": '{"image": "cat.png, please"}'},
+        "an image that isn't base64, 'cat.png, please'": {"body": '{"image": "cat.png, please"}'},
         "an image with an umlaut in it": {"body": '{"image": "\\u00fcber"}'},
         "a body in broken base64": {"body": encoded[:-3], "isBase64Encoded": True},
         "a body in base64 with a * in it": {"body": f"{encoded[:8]}*{encoded[8:]}", **in_base64},
-        "bytes that are no text": {"body": "//79", "isBase64Encoded": True},
+        "bytes that aren't text": {"body": "//79", "isBase64Encoded": True},
     }
     for what, event in bodies.items():
         reader = _Reader("text")
         status, document = _handled(function, {"isBase64Encoded": False} | event, reader, what)
         advice = (
-            " b64decode skips what is no base64 unless it is told to validate."
-            if reader.given and "no base64" in what
+            " b64decode skips what isn't base64, unless you pass validate=True."
+            if reader.given and "isn't base64" in what
             else ""
         )
         expect(
@@ -179,7 +179,7 @@ def _expect_refusals(function: Answer, request: str, encoded: str) -> None:
 
 
 def _expect_reader_errors(function: Answer, request: str) -> None:
-    sentence = "This is no image that can be read; send a JPEG or a PNG."
+    sentence = "This image cannot be read; send a JPEG or a PNG."
     what = "an image that the reader refuses with a RecognizerError"
     status, document = _handled(function, {"body": request}, _Reader(ImageError(sentence)), what)
     advice = " RecognizerError is a ValueError, too." if status == 400 else ""
@@ -289,7 +289,7 @@ def safe_address(function: Answer) -> str:
         "http://intranet/": "the name means a private address",
         "http://2130706433/": "this number means 127.0.0.1: believe what `resolve` says",
         "http://0x7f.1/": "this number means 127.0.0.1: believe what `resolve` says",
-        "http://images.example@127.0.0.1/": "what stands before @ is a user, not the host",
+        "http://images.example@127.0.0.1/": "what comes before @ is a user, not the host",
         "http://127.0.0.1:80#@images.example/": "the host ends where # begins",
         "http://nowhere.example/": "the name has no address at all",
         "http://mixed.example/": "one of its two addresses is private: any of them may be taken",
@@ -382,7 +382,7 @@ def ask_service(function: Answer) -> str:
                 result = expect_type(result, tuple, "ask_service")
             _expect_event(behind.events)
             _expect_reply(result, (status, headers, body))
-    why = "your library has errors of its own for that, so catch them and raise this one"
+    why = "your library has its own errors for that, so catch them and raise this one"
     with StandIn(b"").serving() as hangs_up:
         for when, address in {
             "nobody listens at the address any more": url.url,
@@ -461,7 +461,7 @@ class _Service:
         answer = self.answers[min(self.asked, len(self.answers) - 1)]
         self.asked += 1
         if self.asked > 200:
-            fail("ask_patiently has asked 200 times by now: give up when patience is over.")
+            fail("ask_patiently has asked 200 times: give up when patience runs out.")
         if isinstance(answer, Exception):
             raise answer
         return answer
@@ -529,7 +529,7 @@ WAITS = [
         [0.5, 0.0, 0.25, 1.0],
         {},
         [0.125, 0.0, 0.25, 2.0],
-        "Draw anew for each wait, and double the longest wait, not the drawn one.",
+        "Draw again for each wait, and double the longest wait, not the drawn one.",
     ),
     ("with first = 1.5 and draw() = 1,", [BUSY, BUSY, DONE], [1.0], {"first": 1.5}, [1.5, 3.0], ""),
     (

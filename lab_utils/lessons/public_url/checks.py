@@ -1,6 +1,6 @@
 """Checks of notebook 07: a way in, a password, a name, and what is wrong with a link.
 
-Nothing outside this machine is asked: a small server on 127.0.0.1 stands in for a link.
+Nothing outside this machine is asked: a small server on 127.0.0.1 takes the place of a link.
 """
 
 import base64
@@ -121,7 +121,7 @@ USER, PASSWORD = "guest", "Zx9-long_and:colon"
 
 @check
 def check_basic_auth(function: Answer) -> str:
-    """True for the right pair alone; everything that strangers send is False, and no error."""
+    """True for the right pair only; everything that strangers send is False, and no error."""
     _expect_login(function, _header(USER, PASSWORD), True, "the right name and password")
     wrong = {
         "no header (None)": None,
@@ -149,9 +149,9 @@ def check_basic_auth(function: Answer) -> str:
         "a scheme that starts like the right one": "Basics " + _token(),
         "a scheme without a space behind it": "Basic" + _token(),
         "no scheme": _token(),
-        "the scheme alone": "Basic",
-        "what is no base64": "Basic not*base64!",
-        "base64 of bytes that are no text": "Basic " + base64.b64encode(b"\xff\xfe:\x80").decode(),
+        "only the scheme": "Basic",
+        "what isn't base64": "Basic not*base64!",
+        "base64 of bytes that aren't text": "Basic " + base64.b64encode(b"\xff\xfe:\x80").decode(),
         "base64 without a colon": "Basic " + _base64("guest"),
         "the right text with a * in it": f"Basic {_token()[:8]}*{_token()[8:]}",
         "letters beyond ASCII": "Basic gäst:wört",
@@ -271,21 +271,21 @@ def host_allowed(function: Answer) -> str:
         "localhost:7860": "localhost is this machine's own.",
         "127.0.0.1:7860": "an address in numbers cannot be made to lead elsewhere.",
         "192.168.1.20": "an address in numbers cannot be made to lead elsewhere.",
-        "[::1]:7860": "IPv6 addresses stand in brackets, before the port.",
-        "[::1]": "IPv6 addresses stand in brackets, and a port may be missing.",
+        "[::1]:7860": "IPv6 addresses are in brackets, before the port.",
+        "[::1]": "IPv6 addresses are in brackets, and a port may be missing.",
     }
     foreign = {
         "evil.example": "it is nobody's here.",
-        "lab.example.org.evil.example": "it belongs to whoever owns evil.example.",
+        "lab.example.org.evil.example": "it belongs to the owner of evil.example.",
         "lab.example.orgx": "it only starts like an allowed name.",
         "evil-lab.example.org": "it only ends like an allowed name.",
         "example.org": "a part of an allowed name is another name.",
         "127.0.0.1.evil.example": "it is a name, though it starts like a number.",
-        "localhost.evil.example": "it belongs to whoever owns evil.example.",
+        "localhost.evil.example": "it belongs to the owner of evil.example.",
         "evil-localhost": "it only ends like localhost.",
         "evil.lab.example.org": "a name below an allowed one is another name.",
         ".lab.example.org": "a dot may follow a name, and none comes before it.",
-        "lab.example.org@evil.example": "what stands before the @ is no host.",
+        "lab.example.org@evil.example": "what comes before the @ is not a host.",
         "": "an empty name is not an allowed name.",
         None: "no name at all is not an allowed name.",
         "[::1": "it is not a host at all.",
@@ -306,7 +306,7 @@ def host_allowed(function: Answer) -> str:
     expect(
         bool(attempt(function, "other.example", {"other.example"}))
         and not attempt(function, "lab.example.org", {"other.example"}),
-        "with allowed={'other.example'}, that name alone is allowed besides the machine's own.",
+        "with allowed={'other.example'}, only that name is allowed besides the machine's own.",
     )
     return "the link's own names pass, and borrowed ones do not."
 

@@ -546,7 +546,7 @@ def staged_from(function: Answer) -> str:
         history["pages:v3"],
         ["small:v0", "staged:v5"],
         "two checkpoints were averaged to one, and the staged model was made smaller afterwards: "
-        "each staged model counts once, and the way goes on behind it.",
+        "each staged model counts once, and you need to go on from there.",
     )
     history.run("c1", "clean", ["pages:v3"], {"pages:v4": "dataset"})
     history.run("t6", "train", ["pages:v4"], {"reader:v8": "model"})
@@ -591,7 +591,7 @@ def deletable(function: Answer) -> str:
     )
     history.aliases["staged:v0"].append("the-one-for-the-fair")
     _expect_deletable(
-        function, history, [], "any alias keeps a version, no matter who gave it and what it says."
+        function, history, [], "any alias keeps a version, no matter who gave it or what it says."
     )
     history.aliases["staged:v0"].clear()
     history.run("t3", "train", ["reader:v0", "pages:v1"], {"reader:v2": "model"})
@@ -626,7 +626,7 @@ def _expect_deletable(function: Answer, history: History, wanted: list[str], adv
     )
     expect(
         not forgotten,
-        f"deletable keeps {', '.join(forgotten)}, which nobody needs: {advice}",
+        f"deletable keeps {', '.join(forgotten)}, which is not needed: {advice}",
     )
     expect(
         result == wanted,
