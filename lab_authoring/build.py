@@ -3,6 +3,7 @@
 The same source gives the same bytes, so that a change of a notebook is a change of its source.
 """
 
+import itertools
 import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -55,6 +56,28 @@ def read_sources(paths: Sequence[Path]) -> list[Source]:
     if problems:
         raise SourceError(problems)
     return sources
+
+
+def renumber(path: Path) -> None:
+    """Numbers the exercises of a source in their order, and "exercise 5" in its texts with them.
+
+    The file is written only if a number changes.
+    """
+    text = path.read_text(encoding="utf-8")
+    heading = r"^# ### Exercise (\d+)(?=: )"
+    numbers = re.findall(heading, text, re.MULTILINE)
+    new_of = {old: str(new) for new, old in enumerate(numbers, start=1)}
+    count = itertools.count(1)
+
+    def numbered(found: re.Match) -> str:
+        if found[1]:
+            return f"# ### Exercise {next(count)}"
+        return f"{found[2]}{new_of.get(found[3], found[3])}"
+
+    new = re.sub(rf"{heading}|\b(exercise )(\d+)\b", numbered, text, flags=re.MULTILINE)
+    if new != text:
+        with replacing(path) as partial:
+            partial.write_text(new, encoding="utf-8", newline="\n")
 
 
 def build(source: Source, on_cell: Callable[[int], None] | None = None) -> int:

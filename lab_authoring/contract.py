@@ -7,6 +7,7 @@ import ast
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 from lab_authoring.ast_names import free_names, imported_names, shared_imports, syntax_error
 from lab_authoring.cells import Cell
@@ -15,7 +16,7 @@ from lab_utils.lessons.official import BEGIN, END, imports_of
 YOUR_CODE = "...  # your code here"
 SET_UP = "# The set-up cell: `lab notebooks build` fills it in."
 TAGS = ("setup", "exercise", "check", "timing", "nbval-ignore-output", "raises-exception")
-MARKS = re.compile(r"^Difficulty (?=[●○]{5} )●+○* · Importance (?=[●○]{5}$)●+○*$", re.MULTILINE)
+MARKS = re.compile(r"^Difficulty (?=[●○]{5} )(●+)○* · Importance (?=[●○]{5}$)(●+)○*$", re.MULTILINE)
 MARKS_EXAMPLE = "Difficulty ●●○○○ · Importance ●●●●○"
 MOST_LINES = 10
 EXERCISES = range(3, 7)
@@ -46,6 +47,8 @@ class Exercise:
     """Of the cell to write in, among all cells of the notebook, from 0."""
     line: int
     """Of that cell in the source."""
+    points: int
+    """For a solution that passes the check: the marks of difficulty and importance, 2 to 10."""
 
 
 def read_head(cells: list[Cell], tell: Tell) -> tuple[str, int, tuple[str, ...]] | None:
@@ -115,6 +118,23 @@ def check_cells(cells: list[Cell], tell: Tell) -> None:
             )
 
 
+def check_functions(exercises: tuple[Exercise, ...], checks: Path, tell: Tell) -> None:
+    """The lesson's module of checks has a function for each exercise."""
+    try:
+        code = ast.parse(checks.read_text(encoding="utf-8"))
+    except (OSError, ValueError, SyntaxError) as error:
+        tell(1, f"write the checks in lab_utils/lessons/{checks.parent.name}/checks.py ({error})")
+        return
+    defined = {node.name for node in code.body if isinstance(node, ast.FunctionDef)}
+    for exercise in exercises:
+        if exercise.name not in defined:
+            tell(
+                exercise.line,
+                f"write the check `{exercise.name}` in lab_utils/lessons/{checks.parent.name}/"
+                "checks.py",
+            )
+
+
 def check_ending(cells: list[Cell], tell: Tell) -> None:
     """The last two sections are the summary and what to try next."""
     sections = [title for _, _, level, title in headings(cells) if level == 2]
@@ -141,7 +161,10 @@ def read_exercises(cells: list[Cell], tell: Tell) -> tuple[Exercise, ...]:
                 )
                 continue
             if int(parts[1]) != len(found) + 1:
-                tell(cell.line_of(i), f"number this exercise {len(found) + 1}")
+                tell(
+                    cell.line_of(i),
+                    f"number this exercise {len(found) + 1}, as `lab notebooks build` does",
+                )
             block = cells[index + 1 : index + 4]
             inside.update(range(index + 1, index + 4))
             exercise = _read_block(cell, block, parts, cells[:index], index + 1, tell)
@@ -175,7 +198,8 @@ def _read_block(
             "and the hint in markdown",
         )
         return None
-    if not MARKS.search(text.text):
+    marks = MARKS.search(text.text)
+    if not marks:
         tell(text.line, f"write below the exercise's heading, from 1 to 5 each: `{MARKS_EXAMPLE}`")
     write, check, hint = block
     solution, stub = split_solution(write, tell)
@@ -211,6 +235,7 @@ def _read_block(
         hint=folded[1] if folded else "",
         index=index,
         line=write.line,
+        points=len(marks[1] + marks[2]) if marks else 0,
     )
 
 

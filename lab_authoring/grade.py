@@ -11,49 +11,39 @@ that runs the check, and can read files, use the network and change what the che
 notebooks of people you do not trust in a container without a network.
 """
 
+import multiprocessing
+import os
 import re
+import signal
+import threading
 import time
-from collections.abc import Callable
-from dataclasses import astuple, dataclass
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from lab_authoring.grades import (
+    PASSED,
+    UNREADABLE,
+    Result,
+    student_of,
+    sums,
+    write_feedback,
+    write_grades,
+)
 from lab_authoring.limited_process import Ending, GradingError, LimitedProcess
+from lab_authoring.student_process import end_with
 from lab_authoring.submission import Submission, UnreadableNotebookError, read_submission
 from lab_authoring.workplace import workplace
-from lab_utils.tables import TableError, write_table
+from lab_utils.tables import TableError
 from text_recognizer.places import PROJECT
 
 if TYPE_CHECKING:
     from lab_authoring.source import Source
 
-COLUMNS = "notebook", "source", "exercise number", "exercise", "result", "message", "seconds"
-PASSED = "passed"
-UNREADABLE = "unreadable"
-"""The result of a file that is not a notebook."""
 MAX_STARTS = 10
 """Processes that one notebook may use up."""
-
-
-@dataclass(frozen=True)
-class Result:
-    """One row of the table: an exercise, or a notebook without any (`number` is None)."""
-
-    notebook: Path
-    source: str
-    number: int | None
-    exercise: str
-    result: str
-    """passed, failed, missing (no cell defines the function), timed out, out of memory, died (the
-    Python process ended), not reached (the notebook's time was over), no source, unreadable."""
-    message: str
-    """One line; empty where the exercise is passed."""
-    seconds: float
-    """For the cell that defines the function and for its check."""
-
-    @property
-    def passed(self) -> bool:
-        return self.result == PASSED
 
 
 @dataclass(frozen=True)
@@ -110,8 +100,10 @@ def grade_notebooks(
     limits: Limits,
     progress: Callable[[str], None] = lambda line: None,
     course: Course | None = None,
+    jobs: int = 1,
+    feedback: Path | None = None,
 ) -> list[Result]:
-    """Grades notebooks one after another and writes the table again after each.
+    """Grades notebooks, writes the table again after each, and the feedback at the end.
 
     A file that is not a notebook gets one row with the result UNREADABLE, and the others are
     graded. Ctrl-C ends all processes; the rows of the notebooks before it are in the table.
@@ -119,41 +111,98 @@ def grade_notebooks(
     Args:
         out: the CSV file.
         progress: gets one line a notebook.
+        jobs: notebooks at a time.
+        feedback: a folder for a page for each student; None writes none.
 
-    Raises TableError if the table cannot be written, which is tried first, and GradingError if no
-    process starts or the official set-up fails.
+    Returns the results in the order of the paths. Raises TableError if the table cannot be written,
+    which is tried first, and GradingError if no process starts or the official set-up fails.
     """
     if out.suffix == ".ipynb":
         raise TableError(f"{out} would be a notebook: let --out end in .csv.")
     course = course or lab_course()
-    results: list[Result] = []
-    write_table(out, COLUMNS, [])
-    for path in paths:
-        start = time.monotonic()
-        rows = grade_notebook(path, course, limits)
-        results += rows
-        write_table(out, COLUMNS, [_cells(row) for row in results])
-        progress(_summary(path, rows, time.monotonic() - start))
-    return results
+    write_grades(out, [])
+    graded: dict[int, list[Result]] = {}
+
+    def in_order() -> list[Result]:
+        return [row for index in sorted(graded) for row in graded[index]]
+
+    for index, rows, seconds in _graded(paths, course, limits, jobs):
+        graded[index] = rows
+        write_grades(out, in_order())
+        progress(_summary(paths[index], rows, seconds))
+    if feedback is not None:
+        write_feedback(feedback, in_order())
+    return in_order()
+
+
+def _graded(
+    paths: list[Path], course: Course, limits: Limits, jobs: int
+) -> Iterator[tuple[int, list[Result], float]]:
+    """The index of each path, its results and its seconds, as they come."""
+    if jobs == 1 or len(paths) == 1:
+        for index, path in enumerate(paths):
+            yield index, *_timed(path, course, limits)
+        return
+    # Processes, not threads: each adopts and ends the orphans of its own notebook.
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(min(jobs, len(paths)), context, _begin_worker, (os.getpid(),)) as pool:
+        futures = {
+            pool.submit(_timed, path, course, limits): index for index, path in enumerate(paths)
+        }
+        try:
+            for future in as_completed(futures):
+                yield futures[future], *future.result()
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            for worker in multiprocessing.active_children():
+                worker.terminate()
+            raise
+
+
+def _begin_worker(parent: int) -> None:
+    """Only the parent reacts to Ctrl-C: it ends its workers by SIGTERM, and each cleans up."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    threading.Thread(target=end_with, args=(parent,), daemon=True).start()
+
+
+def _timed(path: Path, course: Course, limits: Limits) -> tuple[list[Result], float]:
+    start = time.monotonic()
+    return grade_notebook(path, course, limits), time.monotonic() - start
 
 
 def grade_notebook(path: Path, course: Course, limits: Limits) -> list[Result]:
     """Grades one notebook: a result for each exercise of its source, in their order."""
+    student = student_of(path, [source.name for source in course.sources])
     try:
         submission = read_submission(path)
     except UnreadableNotebookError as error:
-        return [Result(path, "", None, "", UNREADABLE, _one_line(str(error)), 0.0)]
+        return [_no_result(student, path, UNREADABLE, _one_line(str(error)))]
     source = submission.source(course.sources)
     if source is None:
         message = "neither its name nor its functions are those of one of the lab's notebooks"
-        return [Result(path, "", None, "", "no source", message, 0.0)]
+        return [_no_result(student, path, "no source", message)]
     outcomes = _grade(submission, source, course, limits)
     return [
-        Result(path, source.name, exercise.number, exercise.name, ending.result, message, seconds)
+        Result(
+            student=student,
+            notebook=path,
+            source=source.name,
+            number=exercise.number,
+            exercise=exercise.name,
+            result=ending.result,
+            points=exercise.points if ending.result == PASSED else 0,
+            possible=exercise.points,
+            message=_one_line(ending.message),
+            seconds=seconds,
+        )
         for exercise in source.exercises
         for ending, seconds in [outcomes[exercise.name]]
-        for message in [_one_line(ending.message)]
     ]
+
+
+def _no_result(student: str, path: Path, result: str, message: str) -> Result:
+    return Result(student, path, "", None, "", result, 0, 0, message, 0.0)
 
 
 def _grade(
@@ -267,13 +316,12 @@ def _one_line(text: str, most: int = 300) -> str:
     return plain if len(plain) <= most else plain[: most - 3] + "..."
 
 
-def _cells(row: Result) -> list[object]:
-    return [*astuple(row)[:-1], f"{row.seconds:.1f}"]
-
-
 def _summary(path: Path, rows: list[Result], seconds: float) -> str:
     if rows[0].number is None:
         # The message of an unreadable file names it.
         return rows[0].message if rows[0].result == UNREADABLE else f"{path}: {rows[0].message}"
     passed = sum(row.passed for row in rows)
-    return f"{path}: {passed} of {len(rows)} passed ({seconds:.0f} s)"
+    points, possible = sums(rows)
+    return (
+        f"{path}: {passed} of {len(rows)} passed, {points} of {possible} points ({seconds:.0f} s)"
+    )

@@ -106,6 +106,8 @@ def read_source(path: Path) -> Source:
     contract.check_set_up(cells, path.stem[3:], tell)
     contract.check_cells(cells, tell)
     exercises = contract.read_exercises(cells, tell)
+    lessons = path.parents[2] / "lab_utils" / "lessons"
+    contract.check_functions(exercises, lessons / path.stem[3:] / "checks.py", tell)
     contract.check_ending(cells, tell)
     if found or head is None:
         raise SourceError([f"{name}:{line}: {what}" for line, what in sorted(set(found))])

@@ -34,7 +34,7 @@ def main(descriptor: int, memory_mib: int, checks: str) -> None:
     os.umask(0o077)
     _limit(memory_mib * 2**20)
     connection, own = Connection(descriptor), os.getpid()
-    threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
+    threading.Thread(target=end_with, args=(os.getppid(),), daemon=True).start()
     shell = _shell()
     shell.user_ns["checks"] = sys.modules[checks] = _NoChecks(checks)
     while True:
@@ -154,7 +154,7 @@ def _official(modules: dict[str, str]) -> Iterator[list[ModuleType]]:
                 sys.modules[name] = module
 
 
-def _end_with(parent: int) -> None:
+def end_with(parent: int) -> None:
     """Ends this process when its parent is gone."""
     while os.getppid() == parent:
         time.sleep(1)

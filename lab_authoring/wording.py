@@ -30,8 +30,7 @@ ALLOWED = ("the lines of its own page", "marker `alone`", "leave it alone", "lea
 CODE = (
     "lab_authoring",
     "lab_utils/doctor",
-    "lab_utils/lessons/checkpoint_to_torchscript",
-    "lab_utils/lessons/paragraph_text_recognizer",
+    "lab_utils/lessons",
     "lab_utils/setup",
 )
 """Folders whose strings are checked."""

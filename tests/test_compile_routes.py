@@ -8,6 +8,8 @@ import pytest
 import torch
 
 from text_recognizer import compile_routes as routes
+from text_recognizer.compile import script_paragraph_reader
+from text_recognizer.errors import RecognizerError
 from text_recognizer.models.line_finder import LineFinder
 from text_recognizer.models.line_reader import LineReader
 from text_recognizer.models.paragraph_reader import ParagraphReader
@@ -97,3 +99,15 @@ def test_the_output_comes_back_after_a_route(capfd):
     assert outcome.result == routes.FAILS
     print("heard")
     assert capfd.readouterr() == ("heard\n", "")
+
+
+def test_a_python_without_torchscript_is_named(reader, monkeypatch):
+    def unsupported(module):
+        raise RuntimeError("cannot compile this")
+
+    monkeypatch.setattr(torch.jit, "script", unsupported)
+    with pytest.raises(RuntimeError):
+        script_paragraph_reader(reader)
+    monkeypatch.setattr(sys, "version_info", (3, 14))
+    with pytest.raises(RecognizerError, match=r"Python 3\.14 or newer: use Python 3\.13"):
+        script_paragraph_reader(reader)

@@ -15,6 +15,8 @@ from functools import cache
 from pathlib import Path
 
 import pytest
+from answer_edits import edited
+from wrong_edits import WRONG_EDITS
 
 import lab_utils.lessons
 from lab_authoring import mutate
@@ -65,6 +67,14 @@ RIGHT = [
     for source in SOURCES
     for exercise in source.exercises
     for i, code in enumerate(answers("right_answers", source.module).get(exercise.name, ()), 1)
+]
+
+
+EDITED = [
+    pytest.param(source, exercise, *case, id=f"{source.number}-{exercise.name}-{i}")
+    for source in SOURCES
+    for exercise in source.exercises
+    for i, case in enumerate(WRONG_EDITS.get(exercise.name, ()), 1)
 ]
 
 
@@ -213,6 +223,12 @@ def test_a_wrong_answer_is_told_what_is_wrong(source, exercise, answer, expected
     assert "\n" not in message and len(message) < 600
     for line in solution_lines(exercise):
         assert line not in message, "the message gives the solution away"
+
+
+@pytest.mark.parametrize(("source", "exercise", "changes", "expected"), EDITED)
+def test_a_solution_with_one_mistake_is_told_what_is_wrong(source, exercise, changes, expected):
+    message = message_of(source, exercise, edited(exercise.solution, *changes))
+    assert re.search(expected, message), message
 
 
 def solution_lines(exercise: Exercise) -> list[str]:

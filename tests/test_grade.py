@@ -30,6 +30,7 @@ from lab_authoring.source import (
     student_notebook,
 )
 from lab_authoring.submission import MAX_BYTES
+from lab_utils.tables import read_table
 from text_recognizer.errors import RecognizerError
 from text_recognizer.places import PROJECT
 
@@ -57,7 +58,7 @@ def {name}(function):
 def course_in(project: Path) -> Course:
     """A course with one source of six exercises."""
     exercises = tuple(
-        Exercise(number, name, "", 1, "", "", "", "", 0, 0)
+        Exercise(number, name, "", 1, "", "", "", "", 0, 0, points=number)
         for number, name in enumerate(NAMES, start=1)
     )
     source = Source(project / "09_numbers.py", "Numbers", 6, (), (), exercises, "")
@@ -341,7 +342,7 @@ def test_files_that_are_no_notebooks_get_a_line_and_the_others_are_graded(tmp_pa
     rest = results[len(wrong) :]
     assert (rest[0].result, rest[0].notebook) == ("no source", of_nothing)
     assert [row.passed for row in rest[1:]] == [True] * 2 + [False] * 4 + [True] * 6
-    assert re.fullmatch(r".*work\.ipynb: 6 of 6 passed \(\d+ s\)", lines[-1])
+    assert re.fullmatch(r".*work\.ipynb: 6 of 6 passed, 21 of 21 points \(\d+ s\)", lines[-1])
 
 
 def test_the_table_is_a_csv_file_without_formulas(tmp_path, course, monkeypatch):
@@ -355,20 +356,53 @@ def test_the_table_is_a_csv_file_without_formulas(tmp_path, course, monkeypatch)
     with out.open(newline="") as file:
         rows = list(csv.reader(file))
     assert rows[0] == [
-        *("notebook", "source", "exercise number", "exercise", "result", "message", "seconds"),
+        *("student", "notebook", "source", "exercise number", "exercise"),
+        *("result", "points", "of", "message", "seconds"),
     ]
-    assert len(rows) == 7
-    assert rows[1][:6] == [f"'{name}", "09_numbers", "1", "one", "passed", ""]
-    assert rows[2][5] == 'two() is "a b",, not 2.'
-    assert all(float(row[6]) >= 0 for row in rows[1:])
+    assert len(rows) == 8
+    assert rows[1][:9] == ["cmd", f"'{name}", "09_numbers", "1", "one", "passed", "1", "1", ""]
+    assert rows[2][6:9] == ["0", "2", 'two() is "a b",, not 2.']
+    assert all(float(row[9]) >= 0 for row in rows[1:7])
+    assert rows[7] == ["cmd", "", "", "", "total", "", "1", "21", "", ""]
     assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
     for out, message in ((name, "would be a notebook"), (tmp_path, "cannot be written")):
         with pytest.raises(RecognizerError, match=message):
             grade_notebooks([name], out, Limits(20, 60), course=course)
 
 
-@pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM], ids=lambda stop: stop.name)
-def test_ctrl_c_ends_all_kernels_and_keeps_the_rows_so_far(tmp_path, course, stop):
+def test_several_are_graded_at_a_time_and_each_student_gets_a_total_and_a_page(tmp_path, course):
+    folder = tmp_path / "bert b"
+    folder.mkdir()
+    unread = tmp_path / "cora.ipynb"
+    unread.write_text("")
+    anna = tmp_path / "anna_09_numbers.ipynb"
+    paths = [
+        write_notebook(anna, right(1), "def three():\n    return '<b>bold</b>'"),
+        write_notebook(folder / "09_numbers.ipynb", *map(right, (1, 2, 6))),
+        unread,
+        # Handed in a second time, better here and worse there.
+        write_notebook(anna.with_name("anna_09_numbers (1).ipynb"), right(2)),
+    ]
+    out, pages = tmp_path / "grades.csv", tmp_path / "feedback"
+    results = grade_notebooks(paths, out, Limits(20, 60), course=course, jobs=3, feedback=pages)
+    assert [row.notebook for row in results] == [*[paths[0]] * 6, *[paths[1]] * 6, *paths[2:3],
+                                                 *[paths[3]] * 6]  # fmt: skip
+    totals = [row for row in read_table(out) if row["exercise"] == "total"]
+    assert [(row["student"], row["points"], row["of"]) for row in totals] == [
+        ("anna", "3", "21"), ("bert_b", "9", "21"), ("cora", "0", "0")
+    ]  # fmt: skip
+    assert sorted(path.name for path in pages.iterdir()) == ["anna.md", "bert_b.md", "cora.md"]
+    page = (pages / "anna.md").read_text()
+    assert page.startswith("# anna: 3 of 21 points\n\n## 09_numbers: 3 of 21 points\n\n")
+    assert "- Exercise 1, `one`: 1 of 1 points.\n" in page
+    assert "- Exercise 3, `three`: 0 of 3 points (failed). three() is '&lt;b&gt;bold" in page
+    assert "is empty" in (pages / "cora.md").read_text()
+
+
+@pytest.mark.parametrize(
+    ("stop", "jobs"), [(signal.SIGINT, 1), (signal.SIGINT, 2), (signal.SIGTERM, 2)]
+)
+def test_ctrl_c_ends_all_kernels_and_keeps_the_rows_so_far(tmp_path, course, stop, jobs):
     first = tmp_path / "no_notebook.ipynb"
     endless = "while True:\n    try:\n        while True: sum([])\n    except BaseException: pass"
     second = write_notebook(tmp_path / "second.ipynb", endless, right(1))
@@ -381,7 +415,7 @@ def test_ctrl_c_ends_all_kernels_and_keeps_the_rows_so_far(tmp_path, course, sto
         "project, out, *paths = map(Path, sys.argv[1:])\n"
         "say = lambda line: print(line, flush=True)\n"
         "with orderly_end():\n"
-        "    grade_notebooks(paths, out, Limits(), say, course_in(project))"
+        f"    grade_notebooks(paths, out, Limits(), say, course_in(project), {jobs})"
     )
     grading = subprocess.Popen(
         [sys.executable, "-c", program, course.project, out, first, second],
@@ -403,7 +437,7 @@ def test_ctrl_c_ends_all_kernels_and_keeps_the_rows_so_far(tmp_path, course, sto
     assert kernel_processes() == []
     assert os.listdir(os.environ["TMPDIR"]) == []
     with out.open(newline="") as file:
-        assert [row["result"] for row in csv.DictReader(file)] == ["unreadable"]
+        assert [row["result"] for row in csv.DictReader(file)] == ["unreadable", ""]
 
 
 DAEMON = """
@@ -433,7 +467,7 @@ def wait_until(happened, seconds: float = 20.0) -> None:
         time.sleep(0.1)
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_a_real_notebook_is_graded(tmp_path):
     """One: that each notebook's solutions pass and its stubs fail, test_exercises tells."""
     (path,) = (path for path in source_paths() if path.stem == "03_paragraph_text_recognizer")

@@ -287,6 +287,7 @@ def lab_process(project: Path, *arguments: str, **variables: str) -> subprocess.
     )
 
 
+@pytest.mark.nightly
 def test_a_build_leaves_the_home_folder_as_it_is(project):
     home = project / "home"
     home.mkdir()
@@ -455,6 +456,7 @@ def test_check_as_a_process_runs_nothing_and_has_an_exit_code(built_project, mon
 # nbval with our sanitize file
 
 
+@pytest.mark.nightly
 def test_nbval_passes_a_solution_and_sees_what_differs(built_project):
     """Pixels may differ, and nothing else."""
     from lab_authoring.kernel import kernel_environment

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from lab_authoring.ast_names import free_names
+from lab_authoring.build import renumber
 from lab_authoring.cells import SourceError
 from lab_authoring.source import read_source, source_paths
 from lab_authoring.template import new_notebook
@@ -148,6 +149,25 @@ def test_a_breach_is_told_with_its_place(path, old, new, at, message):
     if at is not None:
         line = at if isinstance(at, int) else text[: text.index(at)].count("\n") + 1
         assert int(told[0].removeprefix(f"{path}:").split(":")[0]) == line
+
+
+def test_a_missing_check_is_told(path):
+    checks = path.parents[2] / "lab_utils" / "lessons" / "tiny" / "checks.py"
+    checks.write_text(checks.read_text().replace("def widest_line(", "def narrowest_line("))
+    (problem,) = problems_of(path)
+    assert "write the check `widest_line` in lab_utils/lessons/tiny/checks.py" in problem
+    checks.unlink()
+    assert "lab_utils/lessons/tiny/checks.py" in problems_of(path)[0]
+
+
+def test_exercises_and_what_refers_to_them_are_numbered_in_their_order(path):
+    text = path.read_text()
+    text = text.replace("# ## Summary", "# See exercise 2.\n#\n# ## Summary")
+    wrong = text.replace("Exercise 2:", "Exercise 7:").replace("exercise 2.", "exercise 7.")
+    assert text.count("xercise 2") == wrong.count("xercise 7") == 2
+    path.write_text(wrong)
+    renumber(path)
+    assert path.read_text() == text
 
 
 def test_too_few_exercises_are_told(path):

@@ -5,11 +5,13 @@ over as many lines as the page shows. Its warning is filtered here, in the one p
 """
 
 import io
+import sys
 import warnings
 from pathlib import Path
 
 import torch
 
+from text_recognizer.errors import RecognizerError
 from text_recognizer.files import replacing
 from text_recognizer.model_file import KNOWN_CODE, compiled_model_path, remember_code
 from text_recognizer.models.paragraph_reader import ParagraphReader
@@ -17,10 +19,21 @@ from text_recognizer.weights import load_paragraph_reader, record_digests
 
 
 def script_paragraph_reader(reader: ParagraphReader) -> torch.jit.ScriptModule:
-    """The reader as a TorchScript module, in evaluation mode."""
+    """The reader as a TorchScript module, in evaluation mode.
+
+    Raises RecognizerError on a version of Python for which PyTorch can't do it: it says that
+    `torch.jit.script` "is not supported in Python 3.14+ and may break".
+    """
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", category=DeprecationWarning)
-        return torch.jit.script(reader.eval())
+        try:
+            return torch.jit.script(reader.eval())
+        except Exception as error:
+            if sys.version_info < (3, 14):
+                raise
+            raise RecognizerError(
+                "PyTorch does not support TorchScript on Python 3.14 or newer: use Python 3.13."
+            ) from error
 
 
 def save_script(scripted: torch.jit.ScriptModule, out: Path) -> Path:

@@ -25,15 +25,20 @@ def build(
 ) -> None:
     """Make both notebooks of each source: the student's, and the solution with its outputs.
 
+    Exercises are numbered in their order first, in the source.
+
     Example: lab notebooks build 01
     """
     from tqdm import tqdm
 
-    from lab_authoring.build import build, find_sources, read_sources
+    from lab_authoring.build import build, find_sources, read_sources, renumber
     from lab_authoring.source import SOURCES
 
     with _line_by_line():
-        for source in read_sources(find_sources(names or [], SOURCES)):
+        paths = find_sources(names or [], SOURCES)
+        for path in paths:
+            renumber(path)
+        for source in read_sources(paths):
             start = time.perf_counter()
             cells = sum(cell.kind == "code" for cell in source.cells)
             with tqdm(total=cells, desc=source.name, unit="cell", leave=False, disable=None) as bar:
@@ -114,18 +119,23 @@ def grade(
     cell_timeout: Annotated[float, typer.Option(min=1, help="Seconds for each cell.")] = 60.0,
     timeout: Annotated[float, typer.Option(min=1, help="Seconds for each notebook.")] = 600.0,
     memory: Annotated[int, typer.Option(min=1, help="MiB of memory for each notebook.")] = 4096,
+    jobs: Annotated[int, typer.Option(min=1, help="Notebooks to run at a time.")] = 2,
+    feedback: Annotated[
+        Path | None, typer.Option(help="A folder for a page of feedback for each student.")
+    ] = None,
 ) -> None:
-    """Run students' notebooks within limits and write a table of the checks passed.
+    """Run students' notebooks within limits; write a table of the points, with totals by student.
 
     Each runs in its own process; an error in one does not stop the others. If a file is not a
     notebook, the exit code is 2.
 
     Example: lab notebooks grade handed_in/one.ipynb handed_in/two.ipynb --out grades.csv
     """
-    from lab_authoring.grade import UNREADABLE, Limits, grade_notebooks
+    from lab_authoring.grade import Limits, grade_notebooks
+    from lab_authoring.grades import UNREADABLE
 
     limits = Limits(cell_timeout, timeout, memory)
-    results = grade_notebooks(notebooks, out, limits, _progress)
+    results = grade_notebooks(notebooks, out, limits, _progress, jobs=jobs, feedback=feedback)
     print(out)
     if any(result.result == UNREADABLE for result in results):
         raise typer.Exit(2)

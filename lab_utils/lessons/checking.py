@@ -51,7 +51,11 @@ class Answer:
         self._call_seconds, self._seconds = 6 * CALL_SECONDS, 6 * CHECK_SECONDS
 
     def __call__(self, *arguments: Any, **named: Any) -> Any:
-        """What the student's function returns or raises, KeyboardInterrupt included."""
+        """What the student's function returns or raises, KeyboardInterrupt included.
+
+        Raises CheckFailed if it changed an argument.
+        """
+        before = [_snapshot(one) for one in (*arguments, *named.values())]
         start = time.monotonic()
         try:
             with _time_limit(min(self._call_seconds, max(self._seconds, 0.1))):
@@ -71,6 +75,8 @@ class Answer:
             self._seconds -= time.monotonic() - start
         if inspect.iscoroutine(result):
             result.close()  # else Python warns that nobody awaited it
+        if not all(map(_is_same, before, (*arguments, *named.values()))):
+            fail(f"{self.name} changed what it was given: leave that as it is, and make a copy.")
         return result
 
 
@@ -261,6 +267,29 @@ def _time_limit(seconds: float) -> Iterator[None]:
         if left:
             left = max(left - (time.monotonic() - start), 0.001)
             signal.setitimer(signal.ITIMER_REAL, left, interval)
+
+
+def _snapshot(value: Any) -> Any:
+    """A copy of containers and tensors, at any depth, to compare with later."""
+    if isinstance(value, dict):
+        return {key: _snapshot(one) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [_snapshot(one) for one in value]
+    if isinstance(value, set):
+        return set(value)
+    return value.clone() if hasattr(value, "untyped_storage") else value
+
+
+def _is_same(before: Any, now: Any) -> bool:
+    if isinstance(now, dict):
+        return list(before) == list(now) and all(_is_same(before[key], now[key]) for key in now)
+    if isinstance(now, list | tuple):
+        return len(before) == len(now) and all(map(_is_same, before, now))
+    if isinstance(now, set):
+        return before == now
+    if hasattr(now, "untyped_storage"):
+        return before.shape == now.shape and bool((before == now).all())
+    return before is now
 
 
 def _python_scalar(value: Any) -> Any:

@@ -343,7 +343,8 @@ print(read(reader, page))
 # - `torch.jit.trace` **runs** the function on an example and records each tensor operation.
 # - `torch.jit.script` **reads** its source code and translates it, with branches and loops.
 #
-# Both have been deprecated since PyTorch 2.9 and warn at each call. Section 7 comes back to that.
+# Both have been deprecated since PyTorch 2.9 and warn at each call. On Python 3.14, says PyTorch,
+# they are not supported and may break. Section 7 comes back to that.
 # One such warning is shown here; the others are filtered out.
 
 # %%

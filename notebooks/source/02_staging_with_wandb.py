@@ -41,10 +41,10 @@
 # %% [markdown]
 # ## 1. A server to report to
 #
-# The usual server is wandb.ai, and it wants an account. Without one, `tracking.connect()` starts a
-# small server of the lab's own that speaks the same protocol. It runs inside this notebook's
-# process and keeps everything in a folder on this machine. Here that is a new one each time, so
-# that your versions count from 0; those of the last few times stay.
+# The usual server is wandb.ai, which requires an account. Without one, `tracking.connect()` starts
+# the lab's small server, which speaks the same protocol. It runs inside this notebook's process and
+# keeps everything in a folder on this machine. Here that is a new folder each time, so your
+# versions count from 0; the last few folders are kept.
 
 # %%
 import os
@@ -115,7 +115,7 @@ with wandb.init(project=PROJECT, job_type="demo", name="halving", config=setting
         value /= 2
 
 # %% [markdown]
-# `run.log` sends; `wandb.Api()` asks. It can ask from anywhere, a year later, on another machine:
+# `run.log` sends, and `wandb.Api()` asks: from anywhere, a year later, on another machine.
 
 # %%
 api = wandb.Api()
@@ -131,8 +131,8 @@ print("summary:", found.summary["value"])
 #
 # Now two real trainings. `staging.train` fine-tunes the lab's line reader on the short lines (up to
 # 320 px) of a few sample pages, with PyTorch Lightning and its `WandbLogger`. Five steps are far
-# too few for a better model, but everything about the way is as in a long training. The two differ
-# in the learning rate and in how many pages they see. (This takes some seconds.)
+# too few for a better model, but all the steps are those of a long training. The two differ in the
+# learning rate and in how many pages they see. (This takes some seconds.)
 
 # %%
 short = {"steps": 5, "validation_pages": 6, "max_width": 320}
@@ -161,10 +161,10 @@ show(
 )
 
 # %% [markdown]
-# Which of the two would you send out? By the last loss, either: both end at the same low one. But
-# that is the loss on a handful of lines that the network is being trained on. Each run also read
-# lines of other pages, before its first step and after the last, and logged the character error
-# rate (CER), the share of characters that are read wrong:
+# Which of the two would you send out? Judging by the last loss, either: both end at the same low
+# one. But that is the loss on a handful of lines, and the network is being trained on them. Each
+# run also read lines of other pages, before its first step and after the last, and logged the
+# character error rate (CER), the share of characters that are read wrong:
 
 # %% tags=["nbval-ignore-output"]
 rows = []
@@ -178,9 +178,8 @@ show_table(rows, columns, "Table 1. Two trainings, and how they read the same va
 
 # %% [markdown]
 # The careful run changed next to nothing, and still reads these lines as before. The rash one took
-# large steps towards its own lines, and lost a part of what it could read. Its loss does not show
-# that. So what goes along with a checkpoint as its **score** must come from data that it was not
-# trained on.
+# large steps towards its few lines, and forgot a part of what it could read. Its loss does not show
+# that. So a checkpoint's **score** must come from data that it was not trained on.
 
 # %% [markdown]
 # ## 3. An artifact
@@ -207,8 +206,8 @@ for artifact in versions:
 # files. The same bytes have the same digest, and the server makes no new version for them. The
 # files of a version never change: other bytes are another version.
 #
-# What moves is an **alias**, a name for a version. `latest` goes to each new one by itself; others
-# are moved by people and programs:
+# What moves is an **alias**, a name for a version. `latest` moves to each new version
+# automatically; people and programs move the others:
 
 # %%
 for alias in ("v0", "v1", "latest"):
@@ -219,8 +218,8 @@ for alias in ("v0", "v1", "latest"):
 # If you want *the same file again*, ask for a version; if you want *the current one*, ask for an
 # alias.
 #
-# The trainings of section 2 logged their checkpoints in this way, with the type `model`. Metadata
-# goes along, so that nobody has to download 36 MB to learn what is in it:
+# The trainings of section 2 logged their checkpoints in this way, with the type `model`. The
+# metadata say what is in a file, so that nobody has to download 36 MB to find out:
 
 # %%
 checkpoint = api.artifact(f"{PROJECT}/{careful.name}")
@@ -238,8 +237,8 @@ print("knows:  ", *sorted(checkpoint.metadata))
 #
 # Difficulty ●●○○○ · Importance ●●●●●
 #
-# Do all of it with `wandb` yourself. Log a file as a new version of the artifact `my-reader`, of
-# the type `model`, with its score in the metadata, and give this version an alias. If an older
+# Now do all of this yourself with `wandb`. Log a file as a new version of the artifact `my-reader`,
+# of the type `model`, with its score in the metadata, and give this version an alias. If an older
 # version has the alias, it moves: that is what promoting a model means. Then find the version as a
 # service would, by the alias, and return what the tracker answers.
 #
@@ -254,7 +253,7 @@ def promote(run: wandb.Run, path: Path, score: float, alias: str) -> wandb.Artif
     Args:
         run: an open run; the artifact is logged with it, in its project.
         path: the file, which keeps its name in the artifact.
-        score: is kept in the metadata, as "score".
+        score: to keep in the metadata, as "score".
         alias: of the new version, besides "latest".
 
     Returns:
@@ -274,7 +273,7 @@ checks.promote(promote)
 # %% [markdown]
 # <details><summary>Hint</summary>
 #
-# The cell that logged three texts has all but the alias: `run.log_artifact` takes a list of
+# The cell that logged three texts does everything but the alias: `run.log_artifact` takes a list of
 # `aliases`, and `latest` comes along by itself. `.wait()` returns when the tracker has the version.
 # A full name is `ENTITY/PROJECT/COLLECTION:ALIAS`; the run knows its `entity` and its `project`.
 #
@@ -323,15 +322,15 @@ print(f"all logits within {parity.tolerance}:", within)
 
 # %% [markdown]
 # Parity holds, for a model that reads badly. That is no contradiction: parity compares the file
-# with the *checkpoint*, and says that nothing was lost on the way. It says nothing of how good the
-# checkpoint was. For that, somebody has to look at the score, and nobody did.
+# with the *checkpoint*, and says that nothing was lost on the way. It says nothing about how good
+# the checkpoint was. For that, somebody has to look at the score, and nobody did.
 
 # %% [markdown]
 # ## 5. Lineage: the run behind a model
 #
-# Question 1: which training made the file that services load? Nothing in its name tells, but each
-# run reported what it used and what it logged. These two notes are a graph, and it can be
-# walked. One step back from what is in production:
+# Question 1: which training made the file that services load? Its name doesn't say, but each run
+# reported what it used and what it logged. Together these reports form a graph that you can walk.
+# One step back from what is in production:
 
 # %%
 production = api.artifact(f"{PROJECT}/paragraph-reader:production")
@@ -344,12 +343,12 @@ print(maker.job_type, "used", [(one.name, one.type) for one in maker.used_artifa
 # Difficulty ●●○○○ · Importance ●●●●○
 #
 # Given any artifact, return the training that its weights come from: the first run on the way back
-# whose `job_type` is `"train"`. There may be none, one or many steps between (somebody might make a
-# model smaller before it is staged). Runs may also have used data sets, type `"dataset"`; these
-# are not where weights come from. Otherwise each run used one artifact at most.
+# whose `job_type` is `"train"`. There may be no step in between, or several (somebody might make a
+# model smaller before staging it). Runs may also have used data sets, type `"dataset"`; these are
+# not where weights come from. Apart from data sets, each run used at most one artifact.
 #
 # The trail may end: for a file that somebody uploaded by hand, `logged_by()` is `None`. Then raise
-# `LookupError`, with a sentence that says where.
+# `LookupError` with a sentence that says where the trail ended.
 
 
 # %% tags=["exercise"]
@@ -380,9 +379,9 @@ checks.training_run(training_run)
 # %% [markdown]
 # <details><summary>Hint</summary>
 #
-# Keep one variable, the run that you look at. While it is a run and no training, replace it by the
-# run that logged the artifact it used, or by `None` where there is no such artifact. Behind the
-# loop it is a training, or `None`.
+# Keep one variable, the run that you are looking at. While it is a run but not a training, replace
+# it by the run that logged the artifact it used, or by `None` if there is no such artifact. After
+# the loop it is a training, or `None`.
 #
 # </details>
 
@@ -419,16 +418,16 @@ metrics = production.metadata["metrics"]
 print(f"CER {metrics['score']:.3f} on the validation lines, {metrics['score_before']:.3f} before")
 
 # %% [markdown]
-# Nobody compared them. A program can, and a rule in a program can be tested. But it must say more
-# than "lower is better":
+# Nobody compared them. A program can do that, and a rule in a program can be tested. But it must
+# say more than "lower is better":
 #
 # | the candidate | production | may it replace it? |
 # |---|---|---|
 # | has a lower score | has a score | yes |
 # | has an equal or higher score | has a score | no: a change is a risk that must gain something |
-# | has no score, or NaN | anything | no, not even where nothing is in production |
+# | has no score, or NaN | anything | no, not even if nothing is in production |
 # | has a score | is empty, or has no score, or NaN | yes |
-# | was measured on other validation lines | has a score | no: two rulers, nothing to compare |
+# | was measured on other validation lines | has a score | no: the two can't be compared |
 
 # %% [markdown]
 # ### Exercise 3: May it go out? (10 minutes)
@@ -436,8 +435,8 @@ print(f"CER {metrics['score']:.3f} on the validation lines, {metrics['score_befo
 # Difficulty ●●●○○ · Importance ●●●●○
 #
 # Write the table as a function of two checkpoints' metadata. A score is a CER, a number; it may be
-# missing from the metadata, `None`, or NaN, which a diverged training leaves. Mind that 0 is a
-# score, too, the best there is. `metadata["data"]["validation_sha256"]` is the digest of the
+# missing from the metadata, `None`, or NaN, which a diverged training leaves. Note that 0 is a
+# score, too: the best there is. `metadata["data"]["validation_sha256"]` is the digest of the
 # validation lines.
 
 # %% tags=["exercise"]
@@ -450,7 +449,7 @@ def may_replace(candidate: dict[str, Any], production: dict[str, Any] | None) ->
 
     Args:
         candidate: metadata with "data" and perhaps a "score", a CER: lower is better.
-        production: the same of what services load now; None if there is nothing yet.
+        production: the same for what services load now; None if there is nothing yet.
     """
     ### BEGIN SOLUTION
     new, old = candidate.get("score"), (production or {}).get("score")
@@ -470,8 +469,9 @@ checks.may_replace(may_replace)
 # <details><summary>Hint</summary>
 #
 # Go through the table from the strongest reason to the weakest: first the candidate without a
-# score, then production without one, then the rulers, then the comparison. `dict.get` gives `None`
-# for what is missing; every comparison with NaN is false, `nan == nan` too, so use `math.isnan`.
+# score, then production without one, then the validation lines, then the comparison. `dict.get`
+# gives `None` for what is missing; every comparison with NaN is false, `nan == nan` too, so use
+# `math.isnan`.
 #
 # </details>
 
@@ -487,8 +487,8 @@ for candidate, serving in (("rash", None), ("careful", "rash"), ("rash", "carefu
     print(f"{candidate} in place of {serving or 'nothing'}:", "yes" if allowed else "no")
 
 # %% [markdown]
-# The first line is worth a thought. A *relative* rule lets anything in while there is nothing. If a
-# bad start must not happen, the rule needs an absolute limit as well.
+# Look at the first line. A *relative* rule lets anything in while there is nothing to compare with.
+# If a bad start must not happen, the rule needs an absolute limit as well.
 #
 # Now replace the rash model as a deployment script would do it, with the rule in front:
 
@@ -499,9 +499,9 @@ for version in reversed(list(api.artifacts("prod-ready", f"{PROJECT}/paragraph-r
     print(version.name, version.aliases)
 
 # %% [markdown]
-# Promotion moved one alias. No file was copied or overwritten, and the way back is as short: give
-# the alias to the old version again (`artifact.aliases.append("production")`, `artifact.save()`),
-# and the next fetch gets what was there before.
+# Promotion moved one alias. No file was copied or overwritten, and the way back is just as short:
+# give the alias back to the old version (`artifact.aliases.append("production")`,
+# `artifact.save()`), and the next fetch gets what was there before.
 
 # %% [markdown]
 # ## 7. Fetch: are these the bytes?
@@ -516,7 +516,7 @@ print(model.name, f"{model.stat().st_size / 1e6:.1f} MB")
 # %% [markdown]
 # The service itself needs no `wandb`, no Lightning and no NumPy: fewer packages are fewer
 # megabytes, seconds and surprises. Here is a process in which nothing but torch, Pillow, what these
-# two require and the lab's own code can be imported. It reads all the same:
+# two require and the lab's own code can be imported. It can still read:
 
 # %%
 import subprocess
@@ -533,9 +533,9 @@ print(subprocess.run(command, check=True, capture_output=True, text=True).stdout
 
 # %% [markdown]
 # Now the download. A connection breaks, a disk fills up, a proxy sends an error page in place of
-# the file. And meanwhile the service may be starting, and load what lies there. So three things
-# must hold: the bytes are checked, the file is replaced **in one step** or not at all, and a large
-# file does not have to fit into memory.
+# the file. Meanwhile the service may be starting, and load whatever is there. So three things must
+# hold: the bytes are checked, the file is replaced **in one step** or not at all, and a large file
+# does not have to fit into memory.
 
 # %% [markdown]
 # ### Exercise 4: Whole and right, or not at all (15 minutes)
@@ -598,8 +598,8 @@ checks.put_in_place(put_in_place)
 # </details>
 
 # %% [markdown]
-# Try it on the real thing: the tracker's address of the file, read in pieces of 1 MiB, and one bit
-# of the sixth piece turned over on the way.
+# Try it on the real thing: the tracker's address of the file, read in pieces of 1 MiB, with one bit
+# of the sixth piece flipped on the way.
 
 # %%
 from urllib.request import urlopen
@@ -623,9 +623,10 @@ except ValueError:
 print("still right:", hashlib.sha256(model.read_bytes()).hexdigest() == digest)
 
 # %% [markdown]
-# One bit of 13 MB, and it is noticed. The library's [`download`](../lab_utils/staging/files.py) is
-# built in this way; it also writes through to the disk before the replacement. `fetch` refuses one
-# thing more: an artifact whose list of files has a path such as `../../.ssh/authorized_keys`.
+# One wrong bit in 13 MB is noticed. The library's [`download`](../lab_utils/staging/files.py) is
+# built in this way; it also makes sure that the bytes are on the disk before the replacement.
+# `fetch` also refuses an artifact whose list of files has a path such as
+# `../../.ssh/authorized_keys`.
 #
 # A digest answers question 3 only as far as you trust where it comes from. Here it comes from the
 # tracker, so anyone who can write there can change both. Signatures would close that gap.
@@ -655,8 +656,8 @@ for data in reversed(list(api.artifacts("dataset", f"{PROJECT}/sample-pages"))):
 #
 # Walk forward: an artifact has `used_by()`, the list of runs that used it, and a run has
 # `logged_artifacts()`. Return the names of all staged models, type `"prod-ready"`, that descend
-# from a data set, sorted, each once. They may be many steps away: checkpoints are trained further,
-# averaged, and staged models are made smaller.
+# from a data set, sorted, each once. They may be many steps away: checkpoints may be trained
+# further or averaged, and staged models made smaller.
 
 
 # %% tags=["exercise"]
@@ -682,8 +683,8 @@ checks.staged_from(staged_from)
 # <details><summary>Hint</summary>
 #
 # Keep a list of artifacts that are still to be followed, and the names of those that you have seen.
-# Take one from the list, look at everything that the runs which used it logged, and put what is new
-# on the list. The API answers with new objects each time, so compare names, not objects.
+# Take one from the list, look at everything logged by the runs that used it, and put what is new on
+# the list. The API answers with new objects each time, so compare names, not objects.
 #
 # </details>
 
@@ -714,7 +715,7 @@ show(
 # step that no alias undoes. What must stay?
 #
 # - What has an **alias**, any alias: somebody or something asks for it by that name.
-# - What such a version **descends from**, or question 1 has no answer any more.
+# - What such a version **descends from**, or question 1 could no longer be answered.
 
 # %% [markdown]
 # ### Exercise 6: What may go (10 minutes)
@@ -752,8 +753,8 @@ checks.deletable(deletable)
 # %% [markdown]
 # <details><summary>Hint</summary>
 #
-# It is exercise 5 in the other direction, from many starts at once: begin with all that have an
-# alias, and walk back over `logged_by()` and `used_artifacts()`. What you did not come by is not
+# This is exercise 5 in the other direction, with many starting points: begin with all that have an
+# alias, and walk back over `logged_by()` and `used_artifacts()`. What you did not reach is not
 # needed. Mind that `logged_by()` may be `None`, and that a version may be reached twice.
 #
 # </details>
@@ -809,7 +810,7 @@ print("runs are still there:", sorted(run.job_type for run in api.runs(PROJECT))
 # !lab cleanup
 
 # %% [markdown]
-# A mistake costs one line that says what to do, and the exit code 2. Nothing is changed:
+# A mistake gives one line that says what to do, and the exit code 2. Nothing is changed:
 
 # %%
 # !lab fetch yesterday
@@ -829,8 +830,8 @@ print("lab wandb-server --folder", os.path.relpath(FOLDER / "wandb"))
 # - Versions never change, the same bytes are one version, and only aliases move.
 # - Staging is a separate run: it uses a checkpoint, proves parity, and logs what services load.
 #   Parity is about the way, not about quality.
-# - Lineage is what runs used and logged. Walked back it explains a model, walked forward it tells
-#   what a bad data set reached.
+# - Lineage is what runs used and logged. Walking back explains a model; walking forward shows what
+#   a bad data set reached.
 # - A rule for production says what equal, missing and differently measured scores mean.
 # - A file is put in place whole and right, or not at all. What has an alias stays, with all that it
 #   descends from.

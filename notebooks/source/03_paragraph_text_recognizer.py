@@ -892,8 +892,8 @@ print(mine_read.text)
 # %% [markdown]
 # ## What to try next
 #
-# - Wave the page of section 4 more strongly with `height=40`. From which height on do lines break
-#   into pieces, and what in Figure 8 would you look at to understand why?
+# - Wave the page of section 4 more strongly with `height=40`. At which height do lines begin to
+#   break into pieces, and what in Figure 8 would you look at to understand why?
 # - Read `show_font_015.jpg` and `show_font_003.jpg` with and without English, and compare line by
 #   line. What did it correct, and what did it spoil?
 # - Read several of your own pages with `--json`, sort all their lines by confidence, and see how

@@ -14,7 +14,7 @@
 # **You will learn**
 #
 # - how to measure seconds that mean something: warm-up, synchronization, medians;
-# - what reading pages in batches gains on this machine's CPU, and where the milliseconds go;
+# - what you gain on this machine's CPU by reading pages in batches, and where the milliseconds go;
 # - how to write a trace and read it: why a GPU idles over one page and over sixteen, and what it
 #   waits for;
 # - what GPU utilization, SM efficiency and achieved occupancy say, and what they do not;
@@ -53,10 +53,10 @@ show(
 )
 
 # %% [markdown]
-# That is the promise. Whether it is kept depends on how large the two parts are, and that depends
-# on the machine. It also has a price: the first page of a batch is done no sooner than the last.
-# "Use batches on a GPU" is a rule of thumb. This notebook replaces it by numbers of *your* machine,
-# and by a way to get them on any other.
+# That is the theory. Whether it holds depends on how large the two parts are, and that depends on
+# the machine. It also has a price: the first page of a batch is done no sooner than the last. "Use
+# batches on a GPU" is a rule of thumb. This notebook replaces it with numbers from *your* machine,
+# and with a way to get them on any other.
 
 # %% [markdown]
 # ## 1. A clock that can be trusted
@@ -77,10 +77,10 @@ print("ms:", *[f"{1000 * one:.0f}" for one in seconds])
 
 # %% [markdown]
 # The first two took several times as long as the others. TorchScript watches the first run and
-# makes its code faster in the second; memory is asked from the system and then kept; a GPU would
-# also load its programs, and some libraries try out several algorithms for each new shape. A
-# service pays this once, at start-up, so it shouldn't count in a number that describes each
-# day's work. What comes first is called **warm-up** and is left out.
+# makes its code faster in the second; memory is requested from the system and then kept; a GPU
+# would also load its programs, and some libraries try out several algorithms for each new shape. A
+# service pays this once, at start-up, so it shouldn't count in a number that describes each day's
+# work. These first runs are called **warm-up** and are left out.
 #
 # The second trap cannot be seen on a CPU. With a GPU, the CPU only queues the work and carries on.
 # This cell imitates that with a thread: `submit` returns before anything is read.
@@ -118,9 +118,9 @@ show(
 
 # %% [markdown]
 # With PyTorch, `torch.cuda.synchronize()` waits for the GPU. Without it you measure how fast the
-# CPU can talk. Forgotten *before* the start, it counts somebody else's work as yours. The third
-# trap is noise: other programs run, too, and one repeat of ten may take twice as long. A mean
-# swallows that, a **median** does not.
+# CPU queues work. If you leave it out *before* starting the clock, you also time work that was
+# queued earlier. The third trap is noise: other programs run, too, and one repeat of ten may take
+# twice as long. That changes a mean, but not a **median**.
 
 # %% [markdown]
 # ### Exercise 1: An honest clock (15 minutes)
@@ -183,11 +183,12 @@ for name, wait_for in {"without": lambda: None, "with": synchronize}.items():
 # ## 2. The CPU's batch curve
 #
 # Now the question itself, on this machine: how long does a batch of 1, 2, 4, 8 pages take?
-# `profile_batch_sizes` measures as you did, on the pages' pixels, so that files and decoding do not
-# count; the sizes take turns, so that a busy minute of the machine hits all alike. Then it runs one
-# more batch of each size under PyTorch's profiler and keeps what that wrote down, for section 3.
-# Here it reads one small page again and again, which makes batches of different sizes comparable.
-# In a terminal, `lab profile` does the same with larger batches and all of the sample pages.
+# `profile_batch_sizes` measures as you did, starting from the pages' pixels, so that files and
+# decoding do not count; the sizes take turns, so that a busy minute of the machine affects all of
+# them alike. Then it runs one more batch of each size under PyTorch's profiler and keeps what the
+# profiler records, for section 3. Here it reads one small page again and again, which makes batches
+# of different sizes comparable. In a terminal, `lab profile` does the same with larger batches and
+# all of the sample pages.
 #
 # Guess before you run it: how many times as long as one page does a batch of eight take?
 
@@ -217,24 +218,24 @@ show(
 
 # %% [markdown]
 # Most probably, a batch of eight takes nearly eight times as long as one page, and the pages a
-# second hardly rise. That is what a few cores do with this model. They are full of multiplications
-# with a single page already; even its lines are read one by one, since lines in a batch would only
-# add padding to them. What starting costs is small beside that.
+# second hardly rise. That is what a few cores do with this model. A single page already keeps them
+# busy with multiplications. Even its lines are read one by one, since a batch of lines would only
+# add padding. The cost of starting is small compared to that.
 #
 # **p50** is the median of the seconds, **p95** what 95 of 100 batches do not exceed; with five
-# repeats it lies little below the slowest of them. *Threads busy* is the share of their
-# time in which PyTorch's threads were at work, and the memory is what the batch held at most,
-# besides the weights. Pages per *user-second* are the users' side. If eight people wait for one
-# batch, they wait eight times its seconds in all. Divide the pages by that, and the largest batch
-# is worth about an eighth of a single page.
+# repeats it is a little below the slowest of them. *Threads busy* is the share of their time in
+# which PyTorch's threads were at work, and the memory is what the batch held at most, besides the
+# weights. Pages per *user-second* are what users see. If eight people wait for one batch, they wait
+# eight times its seconds in all. Divide the pages by that, and the largest batch is worth about an
+# eighth of a single page.
 
 # %% [markdown]
 # ## 3. Where do the milliseconds go?
 #
 # A **trace** records what ran when: each operator of PyTorch with its start and its duration. The
-# recognizer adds **marks** for its parts, so that you need not guess which convolution belongs to
-# which. Below is a batch of one page. Which part will take most of it, finding the lines or reading
-# them, and which operator?
+# recognizer adds **marks** for its parts, so that you don't have to guess which convolution belongs
+# to which part. Below is a batch of one page. Which part will take most of it, finding the lines or
+# reading them, and which operator?
 
 # %% tags=["timing"]
 from lab_utils.profiling import read_trace
@@ -256,8 +257,8 @@ columns, rows = operators_table(cpu.batches[0])
 show_table(rows[:6], columns, "Table 3. Operators, without what they call in turn; one page.")
 
 # %% [markdown]
-# Two things to look for. Which part is worth making faster? A part with a twentieth of the time
-# gives back a twentieth at most, however clever you are (Amdahl's law). And how many calls are
+# Two things to look for. Which part is worth making faster? If a part takes a twentieth of the
+# time, you gain a twentieth at most, however clever you are (Amdahl's law). And how many calls are
 # there? Hundreds of operators take a few microseconds each: on a CPU they hide behind the large
 # convolutions, on a GPU they will not.
 
@@ -267,11 +268,11 @@ show_table(rows[:6], columns, "Table 3. Operators, without what they call in tur
 # Difficulty ●●○○○ · Importance ●●●●○
 #
 # `profile_batch_sizes` wrote that trace for you. Now use `torch.profiler` yourself: run `work` once
-# under it, with the activities of the CPU, and export the trace to `path`. A trace is JSON: its
+# under it, recording the CPU's activities, and export the trace to `path`. A trace is JSON: its
 # `"traceEvents"` are dictionaries. Those of the **category** `"cpu_op"` (the key `"cat"`) are the
 # calls of operators, with `"name"` and `"dur"`, the duration in µs. Others have other categories,
-# or none. Read the file back and return the name of the operator whose calls took the most time
-# together, what they called in turn included.
+# or none. Read the file back and return the name of the operator whose calls together took the most
+# time, including what they called in turn.
 
 
 # %% tags=["exercise"]
@@ -307,7 +308,7 @@ checks.slowest_operator(slowest_operator)
 # <details><summary>Hint</summary>
 #
 # `with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as profiler:`
-# around the call, and `profiler.export_chrome_trace(str(path))` behind the block: inside it, the
+# around the call, and `profiler.export_chrome_trace(str(path))` after the block: inside it, the
 # trace is not complete. Not every event has a `"cat"`, so look it up with `get`. Add up the
 # durations by name in a dictionary.
 #
@@ -315,7 +316,7 @@ checks.slowest_operator(slowest_operator)
 
 # %% [markdown]
 # Which operator is it, when the recognizer reads a page? Before you run the cell, look at table 3
-# and guess: the table leaves out what an operator calls in turn, your function does not.
+# and guess: the table leaves out what an operator calls in turn, but your function does not.
 
 # %% tags=["timing"]
 FOLDER.mkdir(parents=True, exist_ok=True)
@@ -326,9 +327,8 @@ print(slowest_operator(lambda: recognizer.predict(SMALL[0]), FOLDER / "own.json"
 #
 # The same curve on a GPU. If PyTorch finds one here, the next cell measures it. If not, it takes
 # the recording in [`data/traces`](../data/traces/README.md), made on an NVIDIA H200 with pages of
-# real handwriting. If there is neither, it says so, and this section shows no GPU: figures that
-# nobody measured would be made up, and what the text says of the H200 you cannot see. Figures of a
-# GPU have letters, the others numbers.
+# real handwriting. If there is neither, it says so, and this section has no figures: made-up ones
+# would teach you nothing. Figures about a GPU have letters, the others have numbers.
 
 # %% tags=["nbval-ignore-output"]
 gpu, about = draw.gpu_profile(sizes=[1, 2, 4, 8, 16, 32], folder=FOLDER / "gpu")
@@ -336,7 +336,7 @@ print(about)
 
 # %% [markdown]
 # Before you run the next cell, write down a guess. A GPU multiplies hundreds of times faster than a
-# few cores. How many times the pages a second of one page do 16 pages at once give: 1, 4, or 16?
+# few cores. Read 16 at once, how many times as many pages does it read a second: 1, 4, or 16?
 
 # %% tags=["nbval-ignore-output"]
 if gpu:
@@ -397,13 +397,13 @@ checks.gpu_utilization(gpu_utilization)
 # <details><summary>Hint</summary>
 #
 # Go through the kernels in the order of their starts, and remember up to where the GPU's time has
-# been counted. Of each kernel, only what lies behind that moment, and before the window's end, is
-# new. A short kernel beside a long one adds nothing, and must not move the moment back.
+# been counted. Of each kernel, only what comes after that moment, and before the window's end, is
+# new. A short kernel beside a long one adds nothing, and must not move that moment back.
 #
 # </details>
 
 # %% [markdown]
-# Now apply it to the traces of the GPU. Guess first: for which share of a batch does the GPU work?
+# Now apply it to the GPU's traces. Guess first: what share of a batch's time does the GPU work?
 
 # %% tags=["nbval-ignore-output"]
 traces = draw.two_traces(gpu)
@@ -413,17 +413,17 @@ for size, trace in traces.items():
     print(f"batch of {size:2}: {len(kernels):,} kernels, utilization {share:.0%}")
 
 # %% [markdown]
-# Utilization says *that* something ran, and not how much of the GPU it filled: one block of threads
-# on one of its **multiprocessors** (SMs) counts like a full GPU. Two more figures look closer:
+# Utilization says *that* something ran, not how much of the GPU it filled: one block of threads on
+# one of its **multiprocessors** (SMs) counts like a full GPU. Two more figures look closer:
 #
 # - **SM efficiency**: the mean share of the multiprocessors that had a block. At each moment,
 #   blocks per multiprocessor of all running kernels, but at most 1.
 # - **Achieved occupancy**: a multiprocessor hides waiting for memory by switching between
-#   **warps**, groups of 32 threads. Occupancy is the share of the warps that it can hold, as a mean
-#   over the kernels, each weighted with its time. (Both are estimates from the sizes of the
-#   kernels, as in torch-tb-profiler. Only counters in the GPU would know better.)
+# **warps**, groups of 32 threads. Occupancy is the share of the warps that it can hold, as a mean
+# over the kernels, each weighted with its time. (Both are estimates from the sizes of the kernels,
+# as in torch-tb-profiler. Only counters in the GPU would be exact.)
 #
-# Which of the three will be the highest, and why is that no good news?
+# Which of the three will be the highest, and why is that not good news?
 
 # %% tags=["nbval-ignore-output"]
 if gpu:
@@ -445,9 +445,9 @@ for one in gpu.measured if gpu else []:
 
 # %% [markdown]
 # The H200 idles for more than four fifths of every batch. A GPU that is twice as fast would change
-# little. Occupancy looks much better, for it speaks only of the moments in which a kernel
-# runs. So the question is not how the GPU works, but what it waits for. The traces show it, in the
-# same form as figure 4: what is the processor doing where the GPU's row is empty?
+# little. Occupancy looks much better, because it counts only the moments in which a kernel runs. So
+# the question is not how the GPU works, but what it waits for. The traces show it, in the same form
+# as figure 4: what is the processor doing while the GPU's row is empty?
 
 # %% tags=["nbval-ignore-output"]
 for letter, (size, trace) in zip("CD", traces.items(), strict=False):
@@ -463,17 +463,17 @@ for letter, (size, trace) in zip("CD", traces.items(), strict=False):
 # In both, the processor's row is full and the GPU's is low. There are two reasons, and each has its
 # place in the picture.
 #
-# **Launches**, in the reader of figure C. Starting a kernel costs the CPU tens of µs with all that
-# leads to it, whatever is in the kernel, and with one page most kernels are done sooner: the GPU
-# waits for the next launch. Such a program is **launch-bound**. A batch is the remedy: in figure D,
-# the lines of 16 pages go through the reader in three batches. One launch does the work of many
-# lines, and there the GPU's row is high.
+# **Launches**, in the reader of figure C. Starting a kernel, with all that leads to it, costs the
+# CPU tens of µs, whatever is in the kernel. With one page, most kernels finish sooner than that, so
+# the GPU waits for the next launch. Such a program is **launch-bound**. A batch is the remedy: in
+# figure D, the lines of 16 pages go through the reader in three batches. One launch does the work
+# of many lines, and there the GPU's row is high.
 #
 # **Python-like code on the CPU**, in the finder. `forward` is TorchScript's interpreter at work:
 # loops, comparisons, lists of numbers. It follows the lines from column to column, page by page,
-# and the GPU has nothing to do meanwhile. For 16 pages it does so 16 times. Behind the decoding
-# come thousands of calls of `_local_scalar_dense`, each of which fetches a single number from the
-# GPU (`aten::item` calls it) and waits for it. A larger batch shares none of that.
+# and the GPU has nothing to do meanwhile. For 16 pages it does so 16 times. After the decoding come
+# thousands of calls of `_local_scalar_dense`, each of which fetches a single number from the GPU
+# (`aten::item` calls it) and waits for it. A larger batch shares none of that.
 #
 # If this is right, then what a page costs in the reader falls from figure C to figure D, and what
 # it costs in the finder does not. By how much, do you think?
@@ -506,7 +506,7 @@ if len(page_ms) == 2:
 #
 # Difficulty ●●●●○ · Importance ●●●○○
 #
-# A picture can deceive, so let a program look. Find the longest **gap**: a stretch between kernels
+# A picture can mislead, so let a program look. Find the longest **gap**: a stretch between kernels
 # in which none runs. Return the name of the operator that the CPU spent most of that stretch in,
 # all its calls together. What a call did before or after the gap does not count.
 
@@ -557,14 +557,14 @@ for size, trace in traces.items():
     print(f"batch of {size:2}: {longest:.1f} of {1000 * trace.seconds:.0f} ms, in {name}")
 
 # %% [markdown]
-# On the H200 it is `forward` for one page as for sixteen: the line-following loop of the finder. So
-# no larger batch and no faster GPU will help this recognizer much.
+# On the H200 it is `forward`, for one page and for sixteen: the line-following loop of the finder.
+# So no larger batch and no faster GPU will help this recognizer much.
 #
-# This recording led to one change. In today's code, only pictures and networks are on the GPU, and
-# the results of a network come back in one copy instead of thousands. A test counts those waits on
-# a simulated device; no GPU has timed the new code yet. What else could help: following the lines
-# of all pages at once with operators on the GPU, or several processes that share the GPU, so that
-# one reads while another follows lines.
+# This recording led to one change. In the current code, only pictures and networks are on the GPU,
+# and the results of a network come back in one copy instead of thousands. A test counts those waits
+# on a simulated device; no GPU has timed the new code yet. What else could help: following the
+# lines of all pages at once with operators on the GPU, or several processes that share the GPU, so
+# that one reads while another follows lines.
 
 # %% [markdown]
 # ### What to do about launches
@@ -578,9 +578,9 @@ for size, trace in traces.items():
 # - **`torch.compile(mode="reduce-overhead")`.** A compiler joins small kernels and records a graph
 #   of what is left. The first call takes a minute.
 #
-# The next cell runs only the reader, on the lines of one page, in each way. What needs a GPU says
-# so if there is none; if one was recorded, its rows follow. Which way wins on a GPU, and by how
-# much? And which on a CPU, where launches cost little?
+# The next cell runs only the reader, on the lines of one page, in each way. If there is no GPU, the
+# ways that need one say so; if one was recorded, its rows follow. Which way wins on a GPU, and by
+# how much? And which on a CPU, where launches cost little?
 
 # %% tags=["nbval-ignore-output"]
 ways = draw.launch_ways(Path(PAGE))
@@ -597,8 +597,7 @@ assert all(equal != "no" for *_, equal in ways)
 # ## 5. Choose the size
 #
 # The largest batch is rarely the best. Beyond some size, pages a second hardly rise, and everybody
-# in the batch waits longer; and where the time of a batch is promised, the largest may not keep the
-# promise.
+# in the batch waits longer. And if you promised a latency, the largest batch may not keep it.
 
 # %% [markdown]
 # ### Exercise 5: The best batch size (10 minutes)
@@ -606,8 +605,8 @@ assert all(equal != "no" for *_, equal in ways)
 # Difficulty ●●○○○ · Importance ●●●●○
 #
 # Of the sizes whose p95 meets the target, find the most pages a second (at p50). Return the
-# smallest size that comes within `tolerance` of it: measurements differ by some percent from run to
-# run, and what is not worth measuring is not worth waiting for.
+# smallest size that comes within `tolerance` of it: measurements differ by a few percent from run
+# to run, and a gain too small to measure is not worth waiting for.
 
 
 # %% tags=["exercise"]
@@ -639,8 +638,8 @@ checks.best_batch_size(best_batch_size)
 # %% [markdown]
 # <details><summary>Hint</summary>
 #
-# First leave out what misses the target, then compute the pages a second of what is left, `size /
-# p50`, then its maximum, and last the smallest size that reaches enough of it.
+# First leave out what misses the target, then compute the pages a second of what is left,
+# `size / p50`, then their maximum, and finally the smallest size that reaches enough of it.
 #
 # </details>
 
@@ -678,8 +677,8 @@ if gpu:
 # requests take no longer.
 #
 # No load test is needed for a first answer. The measured curve says what a batch takes, arrivals
-# can be drawn, and the rest is a queue on paper. `poisson_arrivals` draws moments as of many users
-# who do not know of each other, and `simulate_queue` plays them through a server.
+# can be drawn at random, and the queue can be simulated. `poisson_arrivals` draws the moments at
+# which many independent users come, and `simulate_queue` sends them through a server.
 
 # %%
 from lab_utils.service.queueing import poisson_arrivals, simulate_queue
@@ -691,7 +690,7 @@ for max_wait in (0.0, 0.003):
     print(f"max wait {1000 * max_wait:.0f} ms: latencies {', '.join(spans)} ms")
 
 # %% [markdown]
-# With a wait, the first two requests share a batch, and everybody is answered later. Why would one
+# With a wait, the first two requests share a batch, and everybody is answered later. Why would you
 # want that? Because fewer batches are less *work*. The simulated device at four rates; guess first
 # at which of them a wait saves most:
 
@@ -712,10 +711,10 @@ show(
 )
 
 # %% [markdown]
-# At 50 requests a second, few meet another one, so the wait is simply added to what everybody pays,
+# At 50 requests a second, few requests meet another one, so the wait just makes everybody slower,
 # and saves nothing. At 300 and 1,000, a few milliseconds halve the work: that is room for another
-# model on the same device, or a smaller bill where it is paid by the second. At 2,000, batches
-# gather by themselves while the device is busy; there is less to save, and less time to spare.
+# model on the same device, or a smaller bill if it is paid by the second. At 2,000, batches gather
+# by themselves while the device is busy; there is less to save, and less time to spare.
 
 # %% [markdown]
 # ### Exercise 6: The longest wait (20 minutes)
@@ -723,7 +722,7 @@ show(
 # Difficulty ●●●●○ · Importance ●●●●○
 #
 # You promised a p95 and want to save as much work as the promise allows. Return the longest of the
-# waits with which p95 stays within the target at *every* rate, nights and rush hours alike.
+# waits that keeps p95 within the target at *every* rate, at night and in rush hours alike.
 #
 # For p95, sort the latencies; it is number `0.95 * count`, rounded up, counted from 1.
 
@@ -768,10 +767,11 @@ checks.longest_wait(longest_wait)
 # %% [markdown]
 # <details><summary>Hint</summary>
 #
-# Write a helper first: the p95 for one list of arrivals and one wait. `simulate_queue(arrivals,
-# seconds_of, max_batch, max_wait)` returns the moments of the answers, in the order of arrival.
-# Then go through the waits from long to short, and return the first with which all rates are well.
-# Do not stop at the first that fails: now and then a longer wait does better than a shorter one.
+# Write a helper first: the p95 for one list of arrivals and one wait.
+# `simulate_queue(arrivals, seconds_of, max_batch, max_wait)` returns the moments of the answers, in
+# the order of arrival. Then go through the waits from long to short, and return the first that
+# keeps all rates within the target. Do not stop at the first that fails: now and then a longer wait
+# does better than a shorter one.
 #
 # </details>
 
@@ -784,7 +784,8 @@ for rates in ([50], [1000], [2000], RATES):
 
 # %% [markdown]
 # And this machine's CPU? Its curve has next to nothing to share in a batch, so waiting cannot save
-# anything. The cell plays half of the rate that it can do, with the curve that you measured.
+# anything. The cell simulates half of the rate that it can handle, with the curve that you
+# measured.
 
 # %% tags=["timing"]
 on_cpu = draw.between({b.batch_size: b.p50 for b in cpu.measured})
@@ -798,7 +799,7 @@ for max_batch, max_wait in ((1, 0.0), (8, 0.0), (8, 2 * on_cpu(1))):
 # %% [markdown]
 # So the rule of thumb, corrected: *batch where a batch costs little more than a page, and measure
 # whether it does.* The notebook on the [model service](06_model_service.ipynb) puts both numbers
-# into a server that gathers batches, and asks what else belongs to it.
+# into a server that gathers batches, and asks what else such a server needs.
 
 # %% [markdown]
 # ## 7. A faster CPU
@@ -806,8 +807,8 @@ for max_batch, max_wait in ((1, 0.0), (8, 0.0), (8, 2 * on_cpu(1))):
 # If batches do not help here, other things may. Candidates are threads, TorchScript's
 # optimizations, and numbers with fewer bits. Three of them are measured here in the same way, in
 # turns, so that a busy moment hits all alike, and with their character error rate (CER, notebook
-# 03), for what reads faster must not read worse. Which of them do you expect to be faster than what
-# the lab does?
+# 03), because what reads faster must not read worse. Which of them do you expect to be faster than
+# the lab's default?
 
 # %%
 from functools import partial
@@ -844,23 +845,23 @@ show_table(
 # %% [markdown]
 # What to make of it:
 #
-# - **Threads** share out one operator. On an idle machine with two cores, two threads are somewhat
-#   faster than one, and never twice as fast, for many operators are too small to share. If another
-#   program takes a core, it may be the other way round, and by far: threads wait for each other in
-#   busy loops, so one that is held up holds up all. A service that reads several pages at once does
-#   better with one process a core, one thread each.
+# - **Threads** split up one operator. On an idle machine with two cores, two threads are somewhat
+# faster than one, but never twice as fast, because many operators are too small to split. If
+# another program takes a core, it may be the other way round, and by far: threads wait for each
+# other in busy loops, so one delayed thread delays all of them. A service that reads several pages
+# at once does better with one process per core, each with one thread.
 # - **bfloat16** has half of the bits. Processors with instructions for it (AVX512-BF16, AMX) gain;
 #   on others, numbers are converted back and forth, and it is slower. The text changes little, but
 #   look at the CER and do not take it for granted.
 #
 # [`benchmarks/cpu_tuning.py`](../benchmarks/cpu_tuning.py) compares more of them: threads within
 # and between operators, freezing, `optimize_for_inference`, memory formats, eight bits, each with
-# its change in CER over many pages. Of those that leave the text as it is, none bought anything on
-# two cores of a cloud's machine, and some made it slower: nearly all of the time is matrix
-# products, and PyTorch does these well as it comes. So `ParagraphTextRecognizer` sets nothing. What
-# made it faster was other *work*: pooling before a projection instead of after it, so that the
-# projection has a sixth to do, and no padding. Where a setting cannot help, look at table 3 and ask
-# which of it has to be done at all.
+# its change in CER over many pages. Of those that leave the text unchanged, none gained anything on
+# two cores of a cloud machine, and some made it slower: nearly all of the time goes into matrix
+# products, which PyTorch does well by default. So `ParagraphTextRecognizer` changes no setting.
+# What made it faster was other *work*: pooling before a projection instead of after it, so that the
+# projection has a sixth to do, and no padding. If a setting can't help, look at table 3 and ask
+# which of that work has to be done at all.
 
 # %% [markdown]
 # ### Beside other work, and in a container
@@ -868,11 +869,11 @@ show_table(
 # All of this was measured on a machine with nothing else to do. A service shares its machine, and a
 # container has a **quota**: so much processor time in every 100 ms, on as many cores as it likes.
 # PyTorch's threads wait for each other after every operator. If they wait in a busy loop (OpenMP's
-# `active` policy), they burn the time that the thread they wait for needs: beside other work it is
-# held up, and within a quota all of them are stopped until the next period. If they sleep while
-# they wait (`passive`, which the lab sets before it loads PyTorch), they don't. Each number below
-# comes from a separate process, since OpenMP reads the setting only once. How many times as long
-# will a page take beside the loops, with threads that sleep, and with threads that spin?
+# `active` policy), they burn time that the thread they wait for needs: beside other work that
+# thread is delayed, and within a quota all of them are stopped until the next period. If they sleep
+# while they wait (`passive`, which the lab sets before it loads PyTorch), they don't. Each number
+# below comes from a separate process, since OpenMP reads the setting only once. How many times as
+# long will a page take beside the loops, with threads that sleep, and with threads that spin?
 
 # %% tags=["nbval-ignore-output"]
 show_table(
@@ -898,7 +899,7 @@ show_table(
 #
 # Its page loads its charts from the internet and stays empty without it, and PyTorch does not
 # develop the plugin any further; hence the pictures above. But it computes its tables on this
-# machine, so they can be had without the page. Two programs, one trace:
+# machine, so you can get them without the page. Two programs, one trace:
 
 # %% tags=["timing"]
 from lab_utils.profiling.tensorboard import plugin_operators
@@ -916,26 +917,26 @@ except RecognizerError as error:
 # ## Summary
 #
 # - Leave out the warm-up, wait for the device before and after, take the median.
-# - A batch shares the cost of starting, and nothing else. What the CPU does page by page it does
-#   for each page of a batch, and the fastest GPU waits for it.
+# - A batch shares the cost of starting, and nothing else. What the CPU does page by page, it still
+#   does for each page of a batch, and the fastest GPU waits for it.
 # - A trace says where the time goes. Marks name the parts, gaps name what the GPU waits for.
 # - Many small kernels with gaps between them are launch-bound: use batches, CUDA graphs, a
 #   compiler.
 # - Utilization says that something ran, SM efficiency how much of the GPU had work, occupancy how
 #   well it can hide waiting for memory.
 # - The best batch is the smallest that comes close to the most pages a second, within the promise.
-# - Holding requests back saves work and costs time: how much, a queue on paper says before any load
-#   test.
-# - Settings are quickly tried, and seldom help a model that multiplies matrices; less work does.
+# - Holding requests back saves work and costs time; a simulated queue says how much, before any
+#   load test.
+# - Settings are quick to try, and seldom help a model that multiplies matrices; less work does.
 
 # %% [markdown]
 # ## What to try next
 #
 # - On Colab, choose a GPU under *Runtime, Change runtime type*, and run the notebook again. A
 #   smaller GPU has a slower CPU beside it, too: is its longest gap in the same operator?
-# - Give the simulated device kernels that are twice as fast, then launches that are. Which one
-#   helps a single page, and which one a batch of 32?
+# - Make the simulated device's kernels twice as fast, then its launches instead. Which change helps
+#   a single page, and which one a batch of 32?
 # - `lab profile --device cpu --batch-sizes 1,2,4,8,16,32 --out .lab/profile` takes the sample pages
 #   in all their sizes. Is the curve the same?
-# - **Next:** [A web app and its API with Gradio](05_gradio_app.ipynb), which puts the recognizer
-#   before people.
+# - **Next:** [A web app and its API with Gradio](05_gradio_app.ipynb), which puts the recognizer in
+#   front of people.

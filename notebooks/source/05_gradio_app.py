@@ -18,7 +18,7 @@
 # - how to call the API by hand: in one step, in two steps with events, with curl and with a client;
 # - what many users at once do to an app, and how it says that it is busy;
 # - how to use feedback, and how to protect it;
-# - how to test a page, and how to let others in.
+# - how to test a page, and how to give others access.
 
 # %% tags=["setup"]
 # The set-up cell: `lab notebooks build` fills it in.
@@ -28,7 +28,7 @@
 #
 # `ParagraphTextRecognizer` reads a page, if you have Python, this project and the model file. Most
 # people have none of the three, but everyone has a browser, and every program can speak HTTP. So we
-# put a web app in front of the model, and every page takes the same way:
+# put a web app in front of the model, and every page of handwriting takes the same path:
 
 # %%
 import os
@@ -161,7 +161,7 @@ print(text)
 # app uses the second one, `DOUBTFUL`: a wrong line that nobody checks costs more than checking a
 # right one.
 #
-# The page calls its function with the inputs of the form, and doesn't know a predictor.
+# The page calls its function with the inputs of the form, and knows nothing about predictors, so
 # `functools.partial` fills in that argument. And `gr.Interface` decides for you what the page looks
 # like and what its endpoint is called. With `gr.Blocks` you decide.
 

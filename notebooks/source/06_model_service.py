@@ -27,10 +27,10 @@
 # ## Two places
 #
 # A web app can load the model into its own process. That is the simplest way, and the right one for
-# a demonstration. It ends when more people come: a page of HTML costs a millisecond, reading a
-# page of handwriting costs a good part of a second of a whole core and needs PyTorch. So the two
-# are split. The **front end** shows pages and takes pictures; the **model service** turns a
-# picture into text and knows nothing of buttons.
+# a demonstration. It reaches its limits when more people come: a page of HTML takes a millisecond,
+# but reading a page of handwriting keeps a whole core busy for a good part of a second, and needs
+# PyTorch. So the two are split. The **front end** shows pages and takes pictures; the **model
+# service** turns a picture into text and knows nothing of buttons.
 
 # %%
 import base64
@@ -55,24 +55,24 @@ show(
 )
 
 # %% [markdown]
-# What that buys: each side gets the machine that it needs, and as many of them. A new model goes
-# out without touching the app. And anything that has a picture can ask the service, a phone and a
-# nightly job as well. What it costs: the picture travels once more, and the network between the two
-# can fail in ways in which a function call cannot. Most of this notebook is about the second part.
+# What that buys: each side gets the kind of machine that it needs, and as many as it needs. A new
+# model goes out without touching the app. Anything that has a picture can ask the service: a phone
+# app, or a nightly job. What it costs: the picture travels once more, and the network between the
+# two can fail in ways that a function call cannot. Most of this notebook is about the second part.
 
 # %% [markdown]
 # ## 1. A function of an event
 #
-# With **AWS Lambda** you hand over no server but a function, and Amazon runs it when something
-# happens. No machine is paid for while nothing does; that is what "serverless" means. The function
-# has a fixed form, `handler(event, context)`:
+# With **AWS Lambda** you hand over a function instead of a server, and Amazon runs it when
+# something happens. While nothing happens you pay for no machine; that is what "serverless" means.
+# The function has a fixed form, `handler(event, context)`:
 #
 # - **event**: what happened, made from JSON: a dict, of strings, numbers, lists and dicts.
 # - **context**: facts about this call, such as its `aws_request_id`.
 # - **answer**: what the function returns; it becomes JSON again, so bytes won't do.
 #
-# The lab's handler is [`lambda_handler.py`](../lab_utils/service/lambda_handler.py). Bytes of a
-# picture are no JSON, so they travel as base64 text. Call it here, in this process, with the
+# The lab's handler is [`lambda_handler.py`](../lab_utils/service/lambda_handler.py). The bytes of a
+# picture aren't JSON, so they travel as base64 text. Call it here, in this process, with the
 # smallest event:
 
 # %%
@@ -90,8 +90,8 @@ print(service({"image": "hello"}, SimpleNamespace(aws_request_id="request-2")))
 
 # %% [markdown]
 # The second answer matters as much as the first. A handler that *raises* counts as broken: the
-# caller gets an error that says nothing, and events that nobody waits for are tried twice more.
-# What a sender did wrong is an answer.
+# caller gets an error that says nothing, and events that nobody waits for are tried twice more. So
+# answer a sender's mistake; don't raise.
 #
 # Nobody watches a function while it runs, so it must leave notes. One line of JSON for each request
 # can be searched and added up later; `print` with prose cannot:
@@ -110,9 +110,9 @@ for line in log:
 # ## 2. HTTP inside an event
 #
 # Browsers and programs speak HTTP. A **Function URL** is an address at which Lambda takes HTTP
-# requests, packs each one into an event (payload format 2.0), and unpacks the answer. The lab has
-# a copy of that step ([`function_url.py`](../lab_utils/service/function_url.py)). Of the event that
-# it makes, a handler looks at this:
+# requests, packs each one into an event (payload format 2.0), and unpacks the answer. The lab has a
+# copy of that step ([`function_url.py`](../lab_utils/service/function_url.py)). This is what a
+# handler looks at in the event:
 
 # %%
 from lab_utils.service.function_url import event_of
@@ -137,15 +137,15 @@ print(service(event)["body"])
 
 # %% [markdown]
 # Request and answer are packed twice: JSON text is the *body* within an event that is JSON itself.
-# In the second half of the cell the content type does not say text. Then `body` is base64 of the
-# bytes, `isBase64Encoded` says so, and the picture is base64 within JSON within base64.
+# In the second half of the cell, the content type is not that of a text. Then `body` is base64 of
+# the bytes, `isBase64Encoded` says so, and the picture is base64 within JSON within base64.
 #
 # The **status** tells the caller's program what to do, the sentence in the body tells a person:
 #
 # | status | what happened | what the caller should do |
 # |---|---|---|
 # | 200 | here is the text | |
-# | 400 | this is no request that the service knows | fix the program |
+# | 400 | the service does not understand the request | fix the program |
 # | 413 | too large | send a smaller picture |
 # | 422 | well-formed, but this picture cannot be used | send another picture |
 # | 500 | the service has a bug | tell its owner, who looks into the log |
@@ -156,9 +156,9 @@ print(service(event)["body"])
 # Difficulty ●●●○○ · Importance ●●●●●
 #
 # Write the handler for Function URL events. `read` is the model: it takes the bytes of an image and
-# returns the text, or raises `RecognizerError`, whose message is written for users, where the image
-# cannot be used. Whatever else it raises is a bug, and says nothing to the outside: error messages
-# hold paths, and sometimes secrets.
+# returns the text. If the image cannot be used, it raises `RecognizerError`, whose message is
+# written for users. Anything else that it raises is a bug. Tell the outside nothing about it: error
+# messages hold paths, and sometimes secrets.
 #
 # The helper `answer` is given. Errors are `{"error": "a sentence"}`. (Why 4 million bytes? Lambda
 # takes requests of 6 MB at most, and base64 makes a picture a third larger.)
@@ -173,10 +173,10 @@ def handle(
     """Answers a POST of {"image": base64 text} with {"pred": text}.
 
     Args:
-        event: of a Function URL. "body" is JSON text, or base64 of it where "isBase64Encoded" is
+        event: of a Function URL. "body" is JSON text, or base64 of it if "isBase64Encoded" is
             true; it may be missing, empty, or anything that somebody sends.
         read: takes the bytes of an image.
-        max_bytes: an image may have, decoded; a larger one is not given to `read`.
+        max_bytes: of a decoded image, at most; a larger one is not given to `read`.
 
     Returns:
         "statusCode" 200, 400, 413, 422 or 500, "headers" and "body", as made by `answer`.
@@ -213,10 +213,10 @@ checks.handle(handle)
 #
 # Go from the outside to the inside: body, base64 if the event says so, JSON, its `"image"`, base64.
 # Every one of these steps may fail, with `ValueError` (which `json` and `base64` both raise),
-# `TypeError` or `KeyError`, and all of that is a 400: one `try` around them. `b64decode` silently
-# skips what is no base64, unless `validate=True`.
+# `TypeError` or `KeyError`. All of that is a 400, so put one `try` around them. `b64decode`
+# silently skips what isn't base64, unless you pass `validate=True`.
 #
-# Call `read` in a second `try`. `RecognizerError` is a `ValueError`, too: in one `try` for
+# Call `read` in a second `try`. `RecognizerError` is a `ValueError`, too: with a single `try` for
 # everything, a picture that cannot be used would look like a request that cannot be understood.
 #
 # </details>
@@ -238,14 +238,14 @@ for what, body in requests.items():
 
 # %% [markdown]
 # The library's handler also takes data URIs and lists of images, and returns each line with its
-# place and confidence when it is asked with `"lines": true`. The form of all this is in one module,
-# [`schema.py`](../lab_utils/service/schema.py), which client and service share.
+# place and confidence when it is asked with `"lines": true`. One module defines the form of all
+# this, [`schema.py`](../lab_utils/service/schema.py), which client and service share.
 
 # %% [markdown]
 # ## 3. A hole
 #
-# It is handy to send an address in place of a picture: `{"image_url": "https://..."}`. Here is how
-# that is written in a hurry. It even has a helpful error message.
+# It is handy to send an address instead of a picture: `{"image_url": "https://..."}`. Here is how
+# somebody in a hurry writes that. It even has a helpful error message.
 
 # %%
 from urllib.request import urlopen
@@ -260,9 +260,9 @@ def careless(event: dict) -> dict:
 
 
 # %% [markdown]
-# The caller chooses what *your* machine asks for. And your machine can reach what the
-# outside cannot: databases, admin pages, and the cloud's **metadata service**, which hands out keys
-# to every program that asks from within, at `http://169.254.169.254/`. Here a small stand-in for it
+# The caller chooses what *your* machine asks for. And your machine can reach what the outside world
+# cannot: databases, admin pages, and the cloud's **metadata service**, which hands out keys to
+# every program that asks from within, at `http://169.254.169.254/`. Here a small stand-in for it
 # runs on this machine, as something that was never meant for the world:
 
 # %%
@@ -295,7 +295,7 @@ print(careless({"image_url": secret.resolve().as_uri()}))  # file:///...
 # This is **server-side request forgery** (SSRF). A quieter error message would not close the hole:
 # the time that an answer takes still tells which machines and ports exist, and some addresses *do*
 # something when they are asked for. In Lambda itself the runtime waits for its next event at an
-# address on 127.0.0.1: who can make the function ask there gets the next user's picture.
+# address on 127.0.0.1: anyone who can make the function ask there gets the next user's picture.
 #
 # The address must be judged before anything is sent. Judging the *text* of it fails, since one
 # machine has many names:
@@ -305,7 +305,7 @@ print(careless({"image_url": secret.resolve().as_uri()}))  # file:///...
 # | `http://2130706433/`, `http://0x7f.1/` | 127.0.0.1, as one number, and partly in hexadecimal |
 # | `http://images.example@127.0.0.1/` | 127.0.0.1: what comes before `@` is a user's name |
 # | `http://[::ffff:169.254.169.254]/` | the metadata service: IPv4, written as IPv6 |
-# | `http://harmless.example/` | wherever its owner's name server says, and each time elsewhere |
+# | `http://harmless.example/` | wherever its owner's name server says, which may change each time |
 #
 # So look the name up, judge the numeric addresses that come back, and then connect to **the very
 # address that was judged**. If you look up again for the connection, you may get another answer;
@@ -317,9 +317,9 @@ print(careless({"image_url": secret.resolve().as_uri()}))  # file:///...
 # Difficulty ●●●●○ · Importance ●●●●●
 #
 # Return the address to connect to, or raise `AddressError`. Allowed are `http` and `https`. *All*
-# addresses that `resolve` gives for the host must belong to the public internet: `ipaddress` knows
-# as `is_global` what may be routed there. It does not count groups of machines (`is_multicast`) as
-# an exception, so do that yourself. Take the first address, and look up once.
+# addresses that `resolve` gives for the host must belong to the public internet: those for which
+# `ipaddress` says `is_global`. It says so for groups of machines (`is_multicast`) as well, so
+# refuse these yourself. Look the host up once, and return the first address.
 
 # %% tags=["exercise"]
 import ipaddress
@@ -334,7 +334,7 @@ def safe_address(url: str, resolve: Callable[[str], list[str]]) -> str:
     Args:
         url: any text.
         resolve: the numeric addresses (IPv4 and IPv6) of a host, as the system finds them; none
-            where it knows no such host. Its answer may differ from one call to the next.
+            if it knows no such host. Its answer may differ from one call to the next.
 
     Raises:
         AddressError: not http or https, no host, or not on the public internet.
@@ -365,17 +365,17 @@ checks.safe_address(safe_address)
 # <details><summary>Hint</summary>
 #
 # `urlsplit(url)` has `scheme` and `hostname`; the latter leaves out user, port and the brackets of
-# IPv6, and is `None` where there is no host. Give it to `resolve` also if it looks like a number:
-# the system knows all ways of writing one. `ipaddress.ip_address(text)` makes an object of each
+# IPv6, and is `None` where there is no host. Give it to `resolve` even if it looks like a number:
+# the system knows all ways to write one. `ipaddress.ip_address(text)` makes an object of each
 # address; an IPv6 one has `ipv4_mapped`, which is `None` for most.
 #
-# `not ip.is_private` is not the same as `ip.is_global`: providers share 100.64.0.0/10 among their
-# customers, and it is neither.
+# `not ip.is_private` is not the same as `ip.is_global`: providers share the addresses 100.64.0.0/10
+# among their customers, and these are neither.
 #
 # </details>
 
 # %% [markdown]
-# With the system's own look-up in place of the stand-in:
+# Now with the system's own look-up:
 
 # %%
 import socket
@@ -393,9 +393,9 @@ for url in [inside, "http://2130706433/", "http://[::ffff:169.254.169.254]/", "h
 
 # %% [markdown]
 # A real client has more to do. It sends the name as `Host` header, and checks the certificate
-# against the *name* although it connects to an address. It bounds bytes and seconds. It judges
-# again after **each redirect**, or a public page would simply send it inside. And there are more
-# ways to carry an IPv4 address in an IPv6 one. All that is in
+# against the *name* although it connects to an address. It limits the bytes and the seconds. It
+# judges again after **each redirect**, or a public page would simply send it inside. And there are
+# more ways to carry an IPv4 address in an IPv6 one. All that is in
 # [`fetching.py`](../text_recognizer/fetching.py), and the library's handler uses it:
 
 # %%
@@ -438,14 +438,14 @@ show(
 # %% [markdown]
 # The first request waits nearly thirty times as long as the others. Importing PyTorch is most of
 # it, which is why the handler imports no training code and not even NumPy. And the first page takes
-# longer than the second. By itself, TorchScript would watch the first run and optimize its code
-# during the second, which then is slow, too; the handler has turned that off, since it gains
-# nothing here. A benchmark that leaves out only one warm-up run may measure such a thing.
+# longer than the second. By default, TorchScript would also watch the first run and optimize its
+# code during the second, which would then be slow, too. The handler turns that off, since it gains
+# nothing here. A benchmark with a single warm-up run may measure such a slow second run.
 #
-# A copy that is idle for some minutes is dropped. So who has few users makes most of them wait for
-# a cold start (section 9 computes how many), and ten users at once are ten copies: ten cold starts.
-# `python benchmarks/cold_start.py` measures the start on your machine, and that of a handler which
-# loads the Lightning checkpoint in its place.
+# A copy that is idle for some minutes is dropped. So if you have few users, most of them wait for a
+# cold start (section 9 computes how many). And ten users at once need ten copies: ten cold starts.
+# `python benchmarks/cold_start.py` measures the start on your machine, and that of a handler that
+# loads the Lightning checkpoint instead.
 #
 # AWS sells two remedies. **Provisioned concurrency** keeps some copies loaded, and bills them while
 # they wait. **SnapStart** restores a snapshot of a loaded copy; its
@@ -457,11 +457,10 @@ show(
 #
 # Calling a Python function in this process proves little about a service. AWS publishes the program
 # that runs functions locally, the **Runtime Interface Emulator**. The next cell starts two of them,
-# each with AWS's runtime client and the lab's handler in its own process. A small gateway in
-# front does what a Function URL does: HTTP to event, answer to HTTP. (In a terminal: `lab service
-# lambda --workers 2`. The first time, it downloads the emulator. Where that fails, or on another
-# system than Linux, the handler runs in this process behind the same gateway, and the cell says
-# so.)
+# each with AWS's runtime client and the lab's handler in its own process. A small gateway in front
+# does what a Function URL does: HTTP to event, answer to HTTP. (In a terminal:
+# `lab service lambda --workers 2`. The first time, it downloads the emulator. If that fails, or if
+# this isn't Linux, the handler runs in this process behind the same gateway, and the cell says so.)
 
 # %% tags=["timing"]
 from lab_utils.service.local import NotebookService
@@ -476,10 +475,10 @@ print(there.note, "Address:", there.url)
 #
 # Any program that speaks HTTP is a client now. Send an image to the address of a Function URL, as a
 # POST of the JSON object `{"image": base64 text}`, and return what comes back. A 422 or 503 is an
-# answer like any other: the caller looks at the status. Only where no answer comes at all (nobody
-# listens, the connection breaks off, 60 s pass) raise `ConnectionError`. Use the library that you
-# like, such as `httpx`, which this environment has. The check runs its own Function URL, and
-# looks at the event that your request becomes.
+# answer like any other: the caller looks at the status. Raise `ConnectionError` only if no answer
+# comes at all: nobody listens, the connection breaks off, or 60 s pass. Use any library you like,
+# such as `httpx`, which is installed here. The check runs its own Function URL, and looks at the
+# event that your request becomes.
 
 # %% tags=["exercise"]
 import httpx
@@ -514,10 +513,10 @@ checks.ask_service(ask_service)
 # %% [markdown]
 # <details><summary>Hint</summary>
 #
-# `base64.b64encode` makes bytes of bytes; `.decode()` makes text of them, as JSON needs it.
+# `base64.b64encode` turns bytes into bytes; `.decode()` turns these into the text that JSON needs.
 # `httpx.post(url, json=...)` writes the JSON and the content type, and does not raise for a status
-# such as 422, as `urllib` does. It has `status_code`, `headers` (in small letters) and `text`.
-# What goes wrong before there is an answer is an `httpx.TransportError`.
+# such as 422, as `urllib` does. It has `status_code`, `headers` (in small letters) and `text`. What
+# goes wrong before there is an answer is an `httpx.TransportError`.
 #
 # </details>
 
@@ -530,10 +529,10 @@ for image in (Path(PAGE).read_bytes(), b"Dear Sir or Madam", b""):
     print(f"{len(image):,} bytes: {status} {headers['content-type']} {body}")
 
 # %% [markdown]
-# Inside Python nobody should have to think of all this. The lab's front end and its benchmarks take
-# a **predictor**, as in [notebook 05](05_gradio_app.ipynb): an object with `predict(image)` and
-# `read(image)`. There are two kinds, local and remote, and the caller need not know which it
-# is:
+# Inside Python, nobody should have to think about all this. The lab's front end and its benchmarks
+# take a **predictor**, as in [notebook 05](05_gradio_app.ipynb): an object with `predict(image)`
+# and `read(image)`. There are two kinds, local and remote, and the caller doesn't have to know
+# which one it has:
 
 # %%
 from lab_utils.predictors import RemotePredictor
@@ -545,8 +544,8 @@ x0, y0, x1, y1 = line.box
 print(f"confidence {line.confidence:.2f}, x {x0:.0f} to {x1:.0f}, y {y0:.0f} to {y1:.0f}")
 
 # %% [markdown]
-# So the lab's web app becomes a front end by one argument: it runs here, and has no model; the
-# model runs there. The cell starts it and asks it as a program would, over its API:
+# So one argument turns the lab's web app into a front end: it runs here and has no model; the model
+# runs there. The cell starts it and asks it as a program would, over its API:
 
 # %%
 from lab_utils.app import make_frontend
@@ -559,8 +558,9 @@ frontend.close()
 
 # %% [markdown]
 # In a terminal that is two commands, on two machines if you like: `lab service lambda` on the one,
-# `lab app --model-url http://...` on the other. Errors keep their sentence, wherever they were
-# found: the first of these is refused here, before it costs a request, the second by the service.
+# `lab app --model-url http://...` on the other. Errors keep their sentence, wherever they are
+# found. Here the first image is refused on this side, before it costs a request, and the second one
+# by the service:
 
 # %%
 for image in (b"Dear Sir or Madam", "http://169.254.169.254/latest/meta-data/"):
@@ -584,9 +584,9 @@ for image in (b"Dear Sir or Madam", "http://169.254.169.254/latest/meta-data/"):
 # | 500 a bug | no: it is the same bug the next time |
 # | any other status | no: nobody promised that waiting helps |
 #
-# The *how* is as important. A service that is overloaded gets its requests again from everybody who
-# was refused. Ask at once, and the load doubles. So wait, twice as long each time (**back-off**),
-# and randomise each wait (**jitter**), or clients refused together come back together.
+# The *how* is as important. An overloaded service gets every refused request a second time. If
+# clients ask again at once, the load doubles. So wait, twice as long each time (**back-off**), and
+# randomise each wait (**jitter**), or clients refused together come back together.
 
 # %% [markdown]
 # ### Exercise 4: Patience with limits (20 minutes)
@@ -594,14 +594,14 @@ for image in (b"Dear Sir or Madam", "http://169.254.169.254/latest/meta-data/"):
 # Difficulty ●●●●○ · Importance ●●●●○
 #
 # `ask()` makes one request and returns status, headers and body, or raises `ConnectionError`. Ask
-# until an answer comes that asking again would not change, or patience is over, and return the last
-# answer. Count a `ConnectionError` as the answer `(503, {}, "")`; other exceptions are bugs and go
-# through.
+# until you get an answer that asking again would not change, or until patience runs out, and return
+# the last answer. Count a `ConnectionError` as the answer `(503, {}, "")`; other exceptions are
+# bugs and go through.
 #
-# Before retry 1, 2, 3, ... the wait is the seconds of `retry-after`, if that header is there, plus
-# a random part: `draw()` times `first`, `2 * first`, `4 * first`, ... If this wait would make the
-# sum of all waits greater than `patience`, don't wait any more and return. HTTP also allows a date
-# in `retry-after`; count whatever isn't a whole number of seconds as 0.
+# The wait before retry 1, 2, 3, ... is the number of seconds in `retry-after`, if that header is
+# there, plus a random part: `draw()` times `first`, `2 * first`, `4 * first`, ... If this wait
+# would make the sum of all waits greater than `patience`, don't wait any more and return. HTTP also
+# allows a date in `retry-after`; count whatever isn't a whole number of seconds as 0.
 
 
 # %% tags=["exercise"]
@@ -615,7 +615,7 @@ def ask_patiently(
     """The last answer of a service that may be busy.
 
     Args:
-        ask: status, headers (names in small letters) and body. Raises ConnectionError where
+        ask: status, headers (names in small letters) and body. Raises ConnectionError if
             nobody answers.
         sleep: waits so many s.
         draw: a random number from 0 to 1, another one at each call.
@@ -653,9 +653,9 @@ checks.ask_patiently(ask_patiently)
 # </details>
 
 # %% [markdown]
-# `sleep` and `draw` are arguments, so time can be played through without waiting for it. Sixty
-# clients are refused at the same moment by a service that stays busy. When do they come back, with
-# `draw` always 1 and at random?
+# `sleep` and `draw` are arguments, so you can simulate the waits without waiting. Sixty clients are
+# refused at the same moment by a service that stays busy. When do they come back, with `draw`
+# always 1 and at random?
 
 # %%
 import random
@@ -688,7 +688,7 @@ show(
 
 # %% [markdown]
 # Without jitter, five waves of sixty hit a service that could have served each client in its own
-# time. With real time, real chance and your `ask_service`, the function is a client:
+# time. With a real clock, real random numbers and your `ask_service`, the function is a client:
 
 # %%
 image = Path(PAGE).read_bytes()
@@ -696,14 +696,14 @@ status, _, body = ask_patiently(lambda: ask_service(there.url, image), time.slee
 print(status, json.loads(body)["pred"])
 
 # %% [markdown]
-# `RemotePredictor` does the same as your function, and bounds the whole by a deadline, so
-# that slow answers count, too ([`retrying.py`](../lab_utils/predictors/retrying.py)).
+# `RemotePredictor` does the same as your function, and has a deadline for the whole, so that slow
+# answers count, too ([`retrying.py`](../lab_utils/predictors/retrying.py)).
 
 # %% [markdown]
 # ## 7. How slow is it, really?
 #
-# People judge a service by its slow answers. A mean hides them, so one states **percentiles** of
-# the latency: p50 is what half of the requests stay below, p95 what 95 of 100 do.
+# People judge a service by its slow answers. A mean hides them, so we report **percentiles** of the
+# latency: half of the requests stay below p50, and 95 of 100 stay below p95.
 #
 # How to measure them? The obvious loop sends a request, waits for the answer, and sends the next
 # (**closed loop**). Real users don't wait for each other (**open loop**): requests come at random
@@ -727,22 +727,22 @@ answered = simulate_queue(scheduled, lambda size: next(seconds_of))
 opened = [(start, start, end) for start, end in zip(scheduled, answered, strict=True)]
 
 # %% [markdown]
-# `poisson_arrivals` draws the moments at which users come who do not know of each other.
-# `simulate_queue` is a queue on paper, the one of [notebook 04](04_batch_size_profiling.ipynb): a
-# server takes the requests one after the other, and each waits until those before it are done.
+# `poisson_arrivals` draws the moments at which independent users come. `simulate_queue` is the
+# simulated queue of [notebook 04](04_batch_size_profiling.ipynb): a server takes the requests one
+# after the other, and each waits until those before it are done.
 
 # %% [markdown]
 # ### Exercise 5: A percentile that does not flatter (10 minutes)
 #
 # Difficulty ●●○○○ · Importance ●●●●○
 #
-# Each request is three times: when it *should* have been sent, when it *was*, and when its answer
-# came (`None` if none came). The latency starts when it should have been sent: a tester that is
-# held up by a slow answer would otherwise not count the waiting that it causes. (Gil Tene named
+# Each request is given by three times: when it *should* have been sent, when it *was*, and when its
+# answer came (`None` if none came). The latency starts when it should have been sent: a tester that
+# is held up by a slow answer would otherwise not count the waiting that it causes. (Gil Tene named
 # this mistake coordinated omission.) A request without an answer took infinitely long.
 #
-# Return the least latency that is enough for `percent` of 100 requests: of the latencies in order,
-# number `percent / 100 * count`, rounded up, counted from 1.
+# Return the smallest latency that `percent` of 100 requests don't exceed. Of the sorted latencies,
+# that is number `percent / 100 * count`, rounded up, counted from 1.
 
 # %% tags=["exercise"]
 import math
@@ -774,7 +774,7 @@ checks.percentile_latency(percentile_latency)
 # <details><summary>Hint</summary>
 #
 # Make a list of all latencies, with `math.inf` where there is no answer, and sort it. Multiply
-# before you divide, `percent * count / 100`: 0.95 is no exact number for a computer. Rounding up is
+# before you divide, `percent * count / 100`: a computer can't store 0.95 exactly. Rounding up is
 # `math.ceil`, and lists count from 0.
 #
 # </details>
@@ -800,9 +800,9 @@ show(
 
 # %% [markdown]
 # The closed loop saw the 5 s once, among 276 requests, and its p99 says that all is well: while the
-# service stood still, the tester did, too. Users go on coming. Twenty of them piled up, and as the
-# service is busy 80 % of the time anyway, it took half a minute to work them off. Of all users in
-# that minute, half waited 1.4 s or longer.
+# service was stuck, the tester waited, too. Real users keep coming. Twenty of them piled up, and as
+# the service is busy 80 % of the time anyway, it took half a minute to work them off. Of all users
+# in that minute, half waited 1.4 s or longer.
 #
 # That is the second lesson: **waiting depends on how busy the service is**, long before it is full.
 
@@ -828,8 +828,9 @@ show(
 )
 
 # %% [markdown]
-# Nobody gets near full use without long waits, unless requests come at even intervals. Who promises
-# a p95 of 1 s here can take not quite 3.5 requests a second, two thirds of what the server can do.
+# No server gets near full use without long waits, unless requests come at even intervals. To keep
+# p95 within 1 s here, accept just under 3.5 requests a second, two thirds of what the server can
+# do.
 #
 # Now the real service. `send_open_loop` keeps to a timetable, each request in its own thread.
 # First, what a single page takes. Then 40 requests each at 0.4, 0.8 and 3 times the rate
@@ -865,12 +866,11 @@ there.close()
 # the two numbers of notebook 04:
 #
 # - **max batch**: how many requests are read together, at most;
-# - **max wait**: how long the first one waits for others while nothing else is to do.
+# - **max wait**: how long the first one waits for others while the device is free.
 #
 # Whether it pays depends on what a batch costs; notebook 04 measures that. The CPU's columns of
 # table 2 were recorded with the lab's recognizer on one core, without the language model. The other
-# two belong to no device: they are *imagined*, 30 ms for any batch and 4 ms for
-# each page in it, to see what such a shape does.
+# two belong to an *imagined* device, which takes 30 ms for any batch and 4 ms for each page in it.
 
 # %%
 MEASURED = draw.CPU_BATCH_SECONDS  # {1: ..., 2: ..., 4: ..., 8: ...}
@@ -895,8 +895,8 @@ show_table(
 )
 
 # %% [markdown]
-# One core is busy with a single page already: eight pages take eight times as long, and `cpu` above
-# says just that. The imagined device reads eight in less than twice the time of one. So:
+# A single page already keeps one core busy: eight pages take eight times as long, as `cpu` above
+# assumes. The imagined device reads eight in less than twice the time of one. So:
 
 
 # %%
@@ -912,7 +912,7 @@ cpu_rates, many_rates = [0.5, 1.0, 1.7, 2.5, 3.4, 3.8, 4.2], [5.0, *range(10, 13
 curves = {f"max batch {n}": {r: p95(n, 0.0, r, cpu) for r in cpu_rates} for n in (1, 8)}
 show(
     draw.latency_by_rate(curves, highest=4.0),
-    "Figure 6. On a CPU core, batches only make everybody wait for everybody.",
+    "Figure 6. On a CPU core, batches only make requests wait for each other.",
     "Two curves that bend upwards at the same rate; the one of batch 8 lies above that of batch 1.",
     width=560,
 )
@@ -947,8 +947,8 @@ show_table(
 
 # %% [markdown]
 # No wait at all? Many find that surprising. But while the server is at work, the next batch gathers
-# by itself, and the busier it is, the larger the batch: nobody has to wait for that on purpose. So
-# what does waiting buy? Look at 20 requests a second, where there is time to spare:
+# by itself, and the busier it is, the larger the batch. No request has to wait for that on purpose.
+# So what does waiting buy? Look at 20 requests a second, where there is time to spare:
 
 
 # %%
@@ -966,11 +966,11 @@ show_table(
 )
 
 # %% [markdown]
-# Waiting saves *work*: fewer, fuller batches. That is worth something where the device is shared or
-# paid by the second, and it costs every single user the wait in quiet hours.
+# Waiting saves *work*: fewer, fuller batches. That is worth something if the device is shared or
+# paid by the second, but in quiet hours it makes every single user wait.
 #
-# **Ray Serve** does this on one machine or many. Its core is a method that takes a list where
-# callers give single items:
+# **Ray Serve** does this on one machine or many. Its core is a method that takes a list, although
+# each caller gives a single item:
 #
 # ```python
 # @serve.deployment(num_replicas=2, max_ongoing_requests=16, max_queued_requests=32)
@@ -983,20 +983,20 @@ show_table(
 #         return self.recognizer.predict_batch(pages)
 # ```
 #
-# `max_queued_requests` sheds load: who comes when so many are waiting gets a 503 at once and asks
-# again later, as in section 6, which is better than an answer after everybody has given up. The
-# lab's version, [`ray_app.py`](../lab_utils/service/ray_app.py), decodes and checks each page
-# *before* it joins a batch, so that a broken one fails by itself, and it lets a batch gather while
-# the one before is being read, as in the simulation. Where Ray is installed, `lab service ray`
-# starts it, and `python benchmarks/service_load.py` sends it the same arrivals with and without
-# batches.
+# `max_queued_requests` sheds load: when that many are waiting, a new request gets a 503 at once and
+# asks again later, as in section 6. That is better than an answer that comes after the user has
+# given up. The lab's version, [`ray_app.py`](../lab_utils/service/ray_app.py), decodes and checks
+# each page *before* it joins a batch, so that a broken one fails by itself, and it lets a batch
+# gather while the one before is being read, as in the simulation. Where Ray is installed,
+# `lab service ray` starts it, and `python benchmarks/service_load.py` sends it the same arrivals
+# with and without batches.
 
 # %% [markdown]
 # ## 9. To AWS
 #
-# `lab deploy lambda` brings the service of section 5 to Lambda, as a stack of AWS CloudFormation: a
-# file, [`template.yaml`](../deploy/template.yaml), lists what there should be, and CloudFormation
-# makes what is missing. By default the command only shows a plan, which needs no account. The
+# `lab deploy lambda` brings the service of section 5 to Lambda, as a stack of AWS CloudFormation:
+# the file [`template.yaml`](../deploy/template.yaml) lists what there should be, and CloudFormation
+# creates what is missing. By default the command only shows a plan, which needs no account. The
 # resources that the file describes:
 
 # %%
@@ -1007,21 +1007,21 @@ for name, kind in resources(parameters(Image="the image")).items():
 
 # %% [markdown]
 # A container image with the handler and the model goes into a repository. A role says what the
-# function may do: write its log, nothing else. So what an attacker could steal through a hole as in
-# section 3 is worth little. The function has a reserved concurrency, which bounds how many copies
-# run at once, and with them the bill. Its URL wants requests that are signed with an account's key;
-# `--auth NONE` opens it, and then anyone who knows the address spends your money. Alarms tell when
-# it fails, refuses or is slow. `lab deploy lambda --apply` does all of it and `lab deploy destroy`
-# removes it; both need an account.
+# function may do: write its log, nothing else. So there is little to steal through a hole like that
+# of section 3. The function has a reserved concurrency, which bounds how many copies run at once,
+# and with them the bill. Its URL accepts only requests that are signed with an account's key;
+# `--auth NONE` opens it, and then anyone who knows the address spends your money. Alarms say when
+# it fails, refuses requests or is slow. `lab deploy lambda --apply` does all of it and
+# `lab deploy destroy` removes it; both need an account.
 #
 # What does it cost? Lambda bills the seconds in which the function works, times the memory it was
 # given, and a little for each request:
 #
 # > dollars = pages × (seconds × GB × price of a GB for a second + price of a request)
 #
-# To this add cold starts, and small change for images, logs and alarms. The prices are assumptions
-# in [`costs.py`](../lab_utils/deploy/costs.py): look them up before you rely on a sum.
-# Beside it, what a small machine costs that is always on.
+# Cold starts come on top, and a little for images, logs and alarms. The prices are assumptions in
+# [`costs.py`](../lab_utils/deploy/costs.py): look them up before you rely on a sum. The table also
+# has the cost of a small machine that is always on.
 
 # %%
 from lab_utils.deploy.costs import cold_share, front_end_cost, lambda_costs
@@ -1042,7 +1042,7 @@ show_table(
 # %%
 show(
     draw.costs(months, {"Lambda": on_lambda, "small machine": [front_end_cost()] * len(months)}),
-    "Figure 8. What few people use costs next to nothing on Lambda; what many use costs more.",
+    "Figure 8. With few users, Lambda costs next to nothing; with many, it costs more.",
     "Lambda's costs rise with the pages and cross the level line of the machine below a million.",
     width=560,
 )
@@ -1059,13 +1059,13 @@ show(
 # - The front end is cheap and always on, the model is neither; a predictor hides where it runs.
 # - A handler is a function from event to answer. Each kind of error has its status, and a sentence
 #   that says what to do; bugs go to the log and not to the sender.
-# - If you fetch strangers' addresses, judge the numeric address, once, connect to that one, and
-#   judge again after each redirect.
+# - If you fetch addresses that strangers send, look each one up once, judge the numeric address,
+#   connect to that one, and judge again after each redirect.
 # - What is slow and does not change is loaded outside the handler. Cold starts hit services that
 #   few people use, and sudden crowds.
-# - Ask again only where that helps: later each time, at random, and not for ever.
+# - Ask again only if that helps: after a longer, random wait each time, and not for ever.
 # - Latency counts from when a request was due. It rises long before a service is full.
-# - Batches pay where one request leaves the hardware idle; they gather by themselves under load.
+# - Batches pay if a single request leaves the hardware idle; they gather by themselves under load.
 
 # %% [markdown]
 # ## What to try next
@@ -1074,8 +1074,8 @@ show(
 #   pays for these seconds?
 # - Give `simulate_queue` two servers (`servers=2`) at twice the rate of figure 5. Why is the p95
 #   lower, although each server is as busy as before?
-# - Take the curve that [notebook 04](04_batch_size_profiling.ipynb) measures on a GPU of Colab, put
-#   the numbers in place of `imagined`, and choose again.
+# - Take the curve that [notebook 04](04_batch_size_profiling.ipynb) measures on a GPU of Colab, use
+#   its numbers instead of those of `imagined`, and choose again.
 # - In a terminal, start `lab service lambda --workers 1` and `lab app --model-url ...` with its
 #   address, stop the service while a page is being read, start it again, and watch the app.
 # - **Next:** [A public HTTPS link](07_public_url.ipynb), which gives the app an address that a

@@ -275,8 +275,9 @@ checks.open_way_in(open_way_in)
 # <details><summary>Hint</summary>
 #
 # `help(Tunnel)` shows its arguments: the app's port, the way, and the login. Without a login, the
-# link is open to everyone. `secrets.token_urlsafe(n)` makes a random text from `n` bytes, about
-# 1.3 characters for each. The random numbers of `random` can be predicted, so they are no secret.
+# link is open to everyone. `secrets.token_urlsafe(n)` makes a random text from `n` bytes, about 1.3
+# characters for each. The random numbers of `random` can be predicted, so they can't serve as a
+# secret.
 #
 # </details>
 
@@ -358,9 +359,9 @@ checks.check_basic_auth(check_basic_auth)
 # <details><summary>Hint</summary>
 #
 # You don't have to take the pair apart: put the right one together, as bytes, and compare the
-# whole. `b64decode(..., validate=True)` raises `ValueError` for what is no base64, also for letters
-# beyond ASCII. `compare_digest` takes two `bytes`; of two `str`, only ASCII ones. `None or ""` is
-# `""`.
+# whole. `b64decode(..., validate=True)` raises `ValueError` for anything that isn't base64,
+# including letters beyond ASCII. `compare_digest` takes two `bytes`; of two `str`, only ASCII ones.
+# `None or ""` is `""`.
 #
 # </details>
 
@@ -483,7 +484,7 @@ checks.host_allowed(host_allowed)
 # `urlsplit("//lab.example.org:80").hostname` knows ports, brackets, users and case; it is `None`
 # for nothing, and for unbalanced brackets `urlsplit` raises `ValueError`. Compare whole names:
 # neither `in`, `startswith` nor `endswith` of a text will do. `ipaddress.ip_address` raises
-# `ValueError` for what is no address in numbers.
+# `ValueError` for anything that isn't a numeric address.
 #
 # </details>
 
@@ -574,8 +575,8 @@ checks.diagnose(diagnose)
 #
 # `urlopen` raises `HTTPError` from status 400 on, and that error *is* an answer, with `code` and
 # `headers`; catch it first, as it is an `OSError`, too. No connection and no answer in time are
-# `OSError`s. What is no HTTP raises `http.client.HTTPException`. Whether a header is there:
-# `"X-Lab-Tunnel" in answer.headers`. Look at the mark before the status.
+# `OSError`s. What isn't HTTP raises `http.client.HTTPException`. `"X-Lab-Tunnel" in answer.headers`
+# says whether the header is there. Look at the mark before the status.
 #
 # </details>
 

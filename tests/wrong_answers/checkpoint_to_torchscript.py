@@ -165,7 +165,7 @@ def stored_bytes(value):
         else:
             del state[name]
     return state""",
-            "changed the checkpoint",
+            "changed what it was given",
         ),
     ),
     "join_lines": filled(
@@ -251,7 +251,7 @@ def stored_bytes(value):
                 outputs="one, other = original(batch), compiled(batch)",
                 body=LOOK.format(nan=NAN) + "\n        " + COMPARE,
             ),
-            "an original that overwrites its input, the batches were changed",
+            "an original that overwrites its input, parity changed what it was given",
         ),
         (
             PARITY.format(

@@ -329,7 +329,7 @@ def final_data(stream):
         ),
         (
             blank("return bool(np.asarray(page).mean() > 215)"),
-            "was called blank: somebody's page",
+            "was called blank: a real page",
         ),
         (
             blank("return page.getextrema()[0] == page.getextrema()[1]"),

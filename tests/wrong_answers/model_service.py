@@ -141,7 +141,7 @@ WRONG_ANSWERS: dict[str, list[tuple[str, str]]] = {
         ),
         (
             handle(WHOLE.replace('["image"], validate=True', '["image"]')),
-            "b64decode skips what is no base64",
+            "b64decode skips what isn't base64",
         ),
         (
             handle(WHOLE.replace("return answer(400, no_request)", "return answer(500, broken)")),

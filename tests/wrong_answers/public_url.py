@@ -126,7 +126,7 @@ WRONG_ANSWERS: dict[str, list[tuple[str, str]]] = {
             "the scheme in other case",
         ),
         (edited(AUTH, (f" or {STARTS}", "")), "another scheme.*let in"),
-        (edited(AUTH, ("ValueError", "KeyError")), "what is no base64.*with Error"),
+        (edited(AUTH, ("ValueError", "KeyError")), "what isn't base64.*with Error"),
         (edited(AUTH, ("not header or ", "")), "no header.*with AttributeError"),
         (
             """

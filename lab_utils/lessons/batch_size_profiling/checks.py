@@ -34,7 +34,7 @@ LAUNCH = 0.001
 
 
 class _Device:
-    """Works off what it is given while the caller goes on, on a clock of its own (s)."""
+    """Works off what it is given while the caller goes on, on its own clock (s)."""
 
     def __init__(self, warm_up: list[float], timed: list[float], busy: float = 0.0) -> None:
         self.seconds, self.now, self.free = warm_up + timed, 50.0, 50.0 + busy
@@ -148,20 +148,23 @@ Interval = tuple[float, float]
 
 @cache
 def _operators() -> dict[str, Callable]:
-    """Operators of PyTorch that only wait: one long call against many short ones, which take
-    longer together."""
+    """Operators of PyTorch that wait: one long call against many short ones, which take longer
+    together, and one that calls the short one and does nothing itself."""
     import torch
 
-    seconds = {"one_long_wait": 0.03, "many_short_waits": 0.008}
-    for name, wait in seconds.items():
+    def wait(seconds: float, x: torch.Tensor) -> torch.Tensor:
+        time.sleep(seconds)
+        return x.clone()
+
+    bodies = {
+        "one_long_wait": partial(wait, 0.03),
+        "short_wait": partial(wait, 0.008),
+        "calls_short_wait": lambda x: torch.ops.lab_lesson.short_wait(x),
+    }
+    for name, body in bodies.items():
         torch.library.define(f"lab_lesson::{name}", "(Tensor x) -> Tensor")
-
-        def run(x: torch.Tensor, wait: float = wait) -> torch.Tensor:
-            time.sleep(wait)
-            return x.clone()
-
-        torch.library.impl(f"lab_lesson::{name}", "CPU", run)
-    return {name: getattr(torch.ops.lab_lesson, name) for name in seconds}
+        torch.library.impl(f"lab_lesson::{name}", "CPU", body)
+    return {name: getattr(torch.ops.lab_lesson, name) for name in bodies}
 
 
 @check
@@ -180,7 +183,7 @@ def slowest_operator(function: Answer) -> str:
         operators["one_long_wait"](x)
         with torch.profiler.record_function("a mark around it, which is no operator"):
             for _ in range(7):
-                operators["many_short_waits"](x)
+                operators["calls_short_wait"](x)
 
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "trace.json")
@@ -190,15 +193,15 @@ def slowest_operator(function: Answer) -> str:
         try:
             events = json.loads(path.read_text())["traceEvents"]
         except (ValueError, KeyError, TypeError):
-            fail("the file at `path` is no trace: write it with export_chrome_trace.")
+            fail("the file at `path` isn't a trace: write it with export_chrome_trace.")
     found = [event for event in events if event.get("cat") == "cpu_op"]
     seconds, count = Counter(), Counter(event["name"] for event in found)
     for event in found:
         seconds[event["name"]] += event["dur"] / 1e6
     expect(
-        count["lab_lesson::many_short_waits"] == 7,
+        count["lab_lesson::calls_short_wait"] == 7,
         "the trace in the file does not have all operators that work calls: call work inside the "
-        "`with` block, and export behind it.",
+        "`with` block, and export after it.",
     )
     slowest = max(seconds, key=seconds.__getitem__)
     if name != slowest:
@@ -206,7 +209,7 @@ def slowest_operator(function: Answer) -> str:
         fail(
             f"in the trace, one operator took {seconds[slowest]:.3f} s in its {count[slowest]} "
             f"calls together, and slowest_operator returned {name!r}{of_it}: add up the durations "
-            'of all events of the category "cpu_op" by name.'
+            'of all events of the category "cpu_op" by name; they include what was called in turn.'
         )
     return "work ran once under the profiler, and the trace in the file says so."
 
@@ -228,6 +231,7 @@ def gpu_utilization(function: Answer) -> str:
         ("kernels that touch", [(10, 20), (20, 30)], "where one ends another may begin"),
         ("kernels over both ends", [(-50, 20), (90, 130)], "clip each kernel to the window first"),
         ("kernels before and after the window", [(-30, -10), (40, 50), (120, 150)], outside),
+        ("times that are not whole", [(10.25, 20.5), (20.25, 30.75)], "they need not be whole"),
     ]
     length = "the share is of the window's length, not of its end"
     _expect_share(function, "a window from 500 to 600", [(510, 530)], length, 500, 600)
@@ -251,8 +255,9 @@ def _expect_share(
     start: int = 0,
     end: int = 100,
 ) -> None:
-    moments = {moment for begin, stop in kernels for moment in range(int(begin), int(stop))}
-    wanted = len(moments & set(range(start, end))) / (end - start)
+    # Each quarter of a unit in which one runs.
+    moments = {n for begin, stop in kernels for n in range(round(4 * begin), round(4 * stop))}
+    wanted = len(moments & set(range(4 * start, 4 * end))) / (4 * (end - start))
     with saying(f"with {what}"):
         result = attempt(function, list(kernels), start, end)
         result = expect_type(result, (float, int), "gpu_utilization")
@@ -274,7 +279,10 @@ def waiting_operator(function: Answer) -> str:
     around = [("aten::conv2d", 90.0, 100.0), ("aten::relu", 230.0, 240.0)]
     pieces = [("aten::argmin", 140.0 + 4 * n, 144.0 + 4 * n) for n in range(12)]
     late = [("aten::relu", 240.0 + n, 241.0 + n) for n in range(200)]
+    late += [("aten::argmin", 0.0, 5.0)]
     over = [("aten::copy_", 20.0, 165.0), ("aten::sort", 165.0, 210.0), ("aten::mm", 210.0, 500.0)]
+    before = [("aten::copy_", 100.0, 195.0), ("aten::sort", 195.0, 215.0), ("aten::mm", 215.0, 500)]
+    behind = [("aten::copy_", 0.0, 165.0), ("aten::sort", 165.0, 185.0), ("aten::mm", 185.0, 250.0)]
     beside = [(0.0, 200.0), (20.0, 30.0), (260.0, 300.0), (210.0, 220.0)]
     long = [("aten::mm", 30.0, 190.0), ("aten::sort", 200.0, 209.0), ("aten::item", 221.0, 259.0)]
     few = [(500.0, 510.0), (540.0, 550.0), (552.0, 560.0)]
@@ -309,6 +317,18 @@ def waiting_operator(function: Answer) -> str:
             "aten::sort",
             "count only the part of a call that lies in the gap",
         ),
+        (
+            "an operator that begins before the gap (55 µs of it, then 20 and 25 lie in it)",
+            (kernels, before),
+            "aten::copy_",
+            "count the part of a call that lies in the gap, wherever the call begins",
+        ),
+        (
+            "an operator that ends after the gap (25, 20 and 55 µs lie in it)",
+            (kernels, behind),
+            "aten::mm",
+            "count the part of a call that lies in the gap, wherever the call ends",
+        ),
         ("a short kernel that runs beside a long one", (beside, long), "aten::item", latest),
         (
             "long operators before the first kernel and after the last one",
@@ -323,7 +343,7 @@ def waiting_operator(function: Answer) -> str:
             "only the longest gap counts, not all gaps together",
         ),
         (
-            "200 calls of aten::relu behind the gap",
+            "200 calls of aten::relu behind the gap, and one of aten::argmin long before it",
             (kernels, inside + late),
             "aten::argmin",
             "a call that has no part in the gap counts 0",

@@ -9,6 +9,7 @@ from functools import partial
 from os.path import commonprefix
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import torch
 from torch import Tensor
@@ -43,6 +44,8 @@ def stored_bytes(function: Answer) -> str:
     expect_bytes((torch.zeros(4), [(torch.zeros(2),)]), 24, "there were tensors in tuples.")
     expect_bytes(OrderedDict(weight=torch.zeros(4)), 16, "an OrderedDict is a dictionary as well.")
     expect_bytes(torch.zeros(3, 5), 60, "the value itself was a tensor: 15 numbers, 4 bytes each.")
+    weight = torch.nn.Parameter(torch.zeros(5))
+    expect_bytes([weight], 20, "a torch.nn.Parameter is a tensor as well: see isinstance.")
     shared = torch.zeros(100)
     expect_bytes(
         {"embedding": shared, "head": shared.view(10, 10), "once more": [shared.t()]},
@@ -88,11 +91,6 @@ def inference_weights(function: Answer) -> str:
         state |= {name: torch.rand(2, 3, generator=generator) for name in strangers}
         checkpoint = {"epoch": 1, "state_dict": OrderedDict(state), "optimizer_states": [{}]}
         result = expect_type(attempt(function, checkpoint, prefix), dict, "inference_weights")
-        expect(
-            set(checkpoint) == {"epoch", "state_dict", "optimizer_states"}
-            and list(checkpoint["state_dict"]) == list(state),
-            "inference_weights changed the checkpoint: make a new dictionary.",
-        )
         _expect_names(set(result), network, strangers, prefix)
         for name, tensor in network.items():
             expect(
@@ -176,10 +174,8 @@ def _expect_joined(
     page = torch.full((len(lines), width), padding, dtype=torch.long)
     for row, line in zip(page, lines, strict=True):
         row[: len(line)] = torch.tensor(line, dtype=torch.long)
-    before = page.clone()
     with saying(f"given {name}"):
         result = expect_type(attempt(function, page, newline, padding), Tensor, "join_lines")
-    expect(torch.equal(page, before), "join_lines changed the lines that it was given.")
     wanted: list[int] = []
     for line in lines:
         wanted += [newline] * bool(wanted and line) + line
@@ -233,6 +229,10 @@ def parity(function: Answer) -> str:
 
         return change
 
+    def one_frame(out: Tensor) -> Tensor:
+        out[0, 1] += 16.0
+        return out
+
     def another_best(out: Tensor) -> Tensor:
         scores = out[1, 2]
         best, second = scores.topk(2).indices.tolist()
@@ -252,6 +252,7 @@ def parity(function: Answer) -> str:
             "scores that differ only in the first batch, by 0.5",
         ),
         (original, altered(another_best, only=1), (2, swap), "a different best class in one frame"),
+        (original, altered(one_frame, 1), (3, 16.0), "one frame whose scores are all 16 higher"),
         (original, altered(one_score(nan), 0), (2, math.inf), "a NaN in the first batch"),
         (original, altered(one_score(nan), 2), (2, math.inf), "a NaN in the last batch"),
         (altered(one_score(nan), 1), original, (2, math.inf), "a NaN from the original"),
@@ -278,12 +279,9 @@ def parity(function: Answer) -> str:
     ]
     for one, other, (same, largest), name in cases:
         given = [batch.clone() for batch in batches]
-        result = expect_type(attempt(function, one, other, given), tuple, "parity")
+        with saying(f"for {name}"):
+            result = expect_type(attempt(function, one, other, given), tuple, "parity")
         expect(len(result) == 2, f"parity returned {len(result)} values, not two.")
-        expect(
-            all(torch.equal(a, b) for a, b in zip(given, batches, strict=True)),
-            f"for {name}, the batches were changed: give each module a copy.",
-        )
         found = expect_type(result[0], int, "parity (first value)")
         difference = expect_type(result[1], (float, int), "parity (second value)")
         told = f"for {name}, parity returned {found} and {difference:.4g}"
@@ -324,12 +322,20 @@ class _Signed(torch.nn.Module):
 def compile_and_load(function: Answer) -> str:
     """What comes back is the file's script, for inference, with both branches."""
     function.uses_a_tool()
+    places: list[Any] = []
+    load = torch.jit.load
+
+    def recorded(file: Any, map_location: Any = None, *more: Any, **named: Any) -> Any:
+        places.append(map_location)
+        return load(file, map_location, *more, **named)
+
     with warnings.catch_warnings(), tempfile.TemporaryDirectory() as folder:
         warnings.simplefilter("ignore")
         for number, weight in enumerate((3.0, 5.0)):
             path = Path(folder, f"model {number}.pt")
             module = _Signed(weight).train(number == 0)
-            loaded = attempt(function, module, path)
+            with mock.patch.object(torch.jit, "load", recorded):
+                loaded = attempt(function, module, path)
             expect_type(loaded, torch.jit.ScriptModule, "compile_and_load")
             expect(
                 path.is_file(),
@@ -343,6 +349,11 @@ def compile_and_load(function: Answer) -> str:
                 module.weight += 100  # what was loaded from a file does not follow
             _expect_signed(loaded, weight, "the module that compile_and_load returned")
             _expect_signed(filed, weight, "the file, loaded once more,")
+    expect(
+        None not in places,
+        "a file that was saved on a machine with a GPU would not load here: tell torch.jit.load "
+        "where its tensors go (map_location).",
+    )
     return "the script is in the file, for inference, and the file was loaded."
 
 
@@ -394,14 +405,13 @@ def page_text(function: Answer) -> str:
         [1, 2, 3, 2, 4, 1, 1, 5, 5, 5, 5, 5],
         [2, 0, 3, 3, 0, 4, 2, 1, 1, 5, 3, 2],
         [5, 5, 5, 5, 5, 5, 5, 5, 5, 5, 5, 5],
+        [3, 4, 1, 0, 2, 3, 4, 4, 3, 5, 5, 5],
     ]
     for script in scripts:
         for row in rows:
             page = torch.zeros(4, 12, dtype=torch.uint8)
             page[0] = torch.tensor(row)
-            before = page.clone()
             result = expect_type(attempt(function, script, page), str, "page_text")
-            expect(torch.equal(page, before), "page_text changed the page that it was given.")
             wanted = "".join(script.tokens[i] for i in row if i not in script.ignored)
             told = f"with the tokens {script.tokens}, of which {script.ignored} are ignored"
             left = [script.tokens[i] for i in script.ignored if script.tokens[i] in result]

@@ -1,7 +1,7 @@
 """Checks of notebook 05: a function behind a page, a request, its answer, events, blank pages.
 
 Nothing outside this machine is asked: the page is launched on 127.0.0.1, and elsewhere a small
-server there stands in for the app.
+server there takes the app's place.
 """
 
 import base64
@@ -78,7 +78,7 @@ def read_page(function: Answer) -> str:
         f"with doubtful=0.99 and confidences of 0.98 and 0.91, the summary is {strict!r}: compare "
         "with the argument.",
     )
-    _told(function, None, _OnePage({}), "no image was chosen (path is None)")
+    nothing = _told(function, None, _OnePage({}), "no image was chosen (path is None)")
     sentence = "The image is damaged or cut off; save or copy it once more."
     damaged = _OnePage({}, ImageError(sentence))
     told = _told(function, PATH, damaged, "the predictor raises a RecognizerError")
@@ -88,7 +88,7 @@ def read_page(function: Answer) -> str:
         "sentence as it is.",
     )
     expect(
-        told.print_exception is False,
+        told.print_exception is nothing.print_exception is False,
         "a user's bad image would fill the server's log with a traceback: give gr.Error "
         "print_exception=False.",
     )
@@ -96,7 +96,7 @@ def read_page(function: Answer) -> str:
     when = f"where the predictor has a bug, {bug!r}"
     why = "catch only RecognizerError, since users must not see what a bug says"
     expect_raises(function, KeyError, PATH, _OnePage({}, bug), when=when, why=why)
-    return "text and summary come back, and users are told what they can mend."
+    return "text and summary come back, and users are told what they can fix."
 
 
 def _expect_summary(function: Answer, lines: dict[str, float], wanted: str) -> None:
@@ -190,7 +190,7 @@ def _expect_page(page: "gr.Blocks", asked: list[Any]) -> None:
     """Calls the endpoint of a page with a picture, and without one."""
     from lab_utils.net import http_client
 
-    *_, (_, image) = _pictures()
+    _, image = next(_pictures())
     url = f"data:image/png;base64,{base64.b64encode(image).decode()}"
     _, address, _ = page.launch(
         share=False, prevent_thread_lock=True, quiet=True, inline=False, server_name="127.0.0.1"
@@ -234,6 +234,10 @@ def _pictures() -> Iterator[tuple[str, bytes]]:
             file = io.BytesIO()
             picture.save(file, kind, **options)
             yield f"image/{kind}", file.getvalue()
+        # A camera's JPEG starts with another segment than JFIF's, which has 18 bytes.
+        file = io.BytesIO()
+        picture.save(file, "jpeg")
+        yield "image/jpeg", file.getvalue()[:2] + file.getvalue()[20:]
 
 
 def _bmp() -> bytes:
@@ -354,7 +358,10 @@ def ask(function: Answer) -> str:
         "sentence as it is.",
     )
     details = {"detail": [{"msg": "Field required"}]}
-    for status, document in ((500, {"error": None}), (422, details), (502, GATEWAY), (403, [1])):
+    for status, document in (
+        *((500, {"error": None}), (422, details), (502, GATEWAY), (403, [1])),
+        (400, {"data": [TEXT]}),
+    ):
         message = _refused(function, status, document)
         shown = document.decode() if isinstance(document, bytes) else json.dumps(document)
         expect(
@@ -460,13 +467,14 @@ def final_data(function: Answer) -> str:
             "the text looks like events",
             colon,
         ),
+        ('event: complete\ndata: ["Grüße"]\n\n', ["Grüße"], "the text is UTF-8", ""),
         ('event: complete\ndata: ["", 2]\n\n', ["", 2], "the text of the page is empty", ""),
         ("event: complete\ndata: []\n\n", [], "the list is empty", ""),
         ("\n" + complete, [TEXT], "an empty line comes first", ""),
         (
             complete.replace("\n", "\nid: 7\n", 1),
             [TEXT],
-            "the line id: 7 stands between event and data",
+            "the line id: 7 is between event and data",
             others,
         ),
     ]:
@@ -513,7 +521,7 @@ def is_blank(function: Answer) -> str:
     for name, page in pages_with_writing().items():
         expect(
             not _judged(function, page),
-            f"{name} was called blank: somebody's page would be refused. Ink differs from the "
+            f"{name} was called blank: a real page would be refused. Ink differs from the "
             "paper right around it, and there may be little of it.",
         )
     for name, page in blank_pages().items():
@@ -539,7 +547,11 @@ PAGE_TEXT = "Dear all,\nit rains since Monday, and\nnobody has seen the cat.\nYo
 def _photo(name: str, levels: float, ink: float, grain: float, shadow: bool = False) -> Image.Image:
     """A photo of paper of some gray level, with writing that differs by `ink` gray levels."""
     generator = np.random.default_rng(len(name))
-    size, text = (30, "Hello") if "one word" in name else (28, PAGE_TEXT)
+    size, text = 28, PAGE_TEXT
+    if "one word" in name:
+        size, text = 30, "Hello"
+    elif "dots" in name:  # next to nothing around them gets lighter or darker
+        size, text = 40, "\n".join([".     .     ."] * 4)
     mask = Image.new("L", (WIDTH, HEIGHT), 0)
     font = ImageFont.load_default(size)
     ImageDraw.Draw(mask).multiline_text((30, 40), text, fill=255, font=font, spacing=size // 2)
@@ -575,5 +587,6 @@ def pages_with_writing() -> dict[str, Image.Image]:
             "a faint page half in a shadow": (220, -30, 2, True),
             "a page with one word on it": (235, -140, 2),
             "a board with chalk on it": (40, 120, 2),
+            "a board with twelve dots of chalk": (40, 120, 1),
         }
     )

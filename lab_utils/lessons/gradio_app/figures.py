@@ -21,7 +21,7 @@ INK = "black"
 
 
 def way_of_a_page() -> "Figure":
-    """From whoever has a page to the model, and what lies between."""
+    """From the sender of a page to the model, and what is in between."""
     figure, axes = canvas(9.2, 2.9)
     senders = [
         "a person with\na browser",

@@ -8,9 +8,12 @@ import base64
 import copy
 import json
 import math
-from collections.abc import Callable, Iterable
+import socket
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from typing import Any
+from unittest import mock
 
 from lab_utils.lessons import checking
 from lab_utils.lessons.checking import (
@@ -24,6 +27,7 @@ from lab_utils.lessons.checking import (
     saying,
     short,
 )
+from lab_utils.lessons.stand_in import StandIn
 from text_recognizer.errors import AddressError, ImageError
 
 go_on = partial(checking.go_on, "model_service")
@@ -93,7 +97,7 @@ def _handled(
     )
     kinds = {str(name).lower(): value for name, value in dict(headers).items()}
     expect(
-        str(kinds.get("content-type", "")).startswith("application/json"),
+        str(kinds.get("content-type", "")).partition(";")[0].strip() == "application/json",
         f"with {what}, the headers are {headers}: the client must be told that JSON comes.",
     )
     expect(
@@ -104,7 +108,7 @@ def _handled(
     try:
         return status, json.loads(body)
     except ValueError:
-        fail(f"with {what}, body is no JSON: {body[:60]!r}.")
+        fail(f"with {what}, body isn't JSON: {body[:60]!r}.")
 
 
 def _expect_image(reader: _Reader, what: str) -> None:
@@ -125,25 +129,25 @@ def _expect_refusals(function: Answer, request: str, encoded: str) -> None:
         "no body": {},
         "a body that is None": {"body": None},
         "an empty body": {"body": ""},
-        "a body that is no JSON": {"body": "image=abc"},
+        "a body that isn't JSON": {"body": "image=abc"},
         "JSON that is cut off": {"body": request[:40]},
         "a JSON list": {"body": "[1, 2]"},
         "the JSON value null": {"body": "null"},
         "a JSON object without image": {"body": '{"picture": "aGVsbG8="}'},
         "an image that is a number": {"body": '{"image": 5}'},
         "an image that is null": {"body": '{"image": null}'},
-        "an image that is no base64, 'cat.png, please'": {"body": '{"image": "cat.png, please"}'},
+        "an image that isn't base64, 'cat.png, please'": {"body": '{"image": "cat.png, please"}'},
         "an image with an umlaut in it": {"body": '{"image": "\\u00fcber"}'},
         "a body in broken base64": {"body": encoded[:-3], "isBase64Encoded": True},
         "a body in base64 with a * in it": {"body": f"{encoded[:8]}*{encoded[8:]}", **in_base64},
-        "bytes that are no text": {"body": "//79", "isBase64Encoded": True},
+        "bytes that aren't text": {"body": "//79", "isBase64Encoded": True},
     }
     for what, event in bodies.items():
         reader = _Reader("text")
         status, document = _handled(function, {"isBase64Encoded": False} | event, reader, what)
         advice = (
-            " b64decode skips what is no base64 unless it is told to validate."
-            if reader.given and "no base64" in what
+            " b64decode skips what isn't base64, unless you pass validate=True."
+            if reader.given and "isn't base64" in what
             else ""
         )
         expect(
@@ -175,7 +179,7 @@ def _expect_refusals(function: Answer, request: str, encoded: str) -> None:
 
 
 def _expect_reader_errors(function: Answer, request: str) -> None:
-    sentence = "This is no image that can be read; send a JPEG or a PNG."
+    sentence = "This image cannot be read; send a JPEG or a PNG."
     what = "an image that the reader refuses with a RecognizerError"
     status, document = _handled(function, {"body": request}, _Reader(ImageError(sentence)), what)
     advice = " RecognizerError is a ValueError, too." if status == 400 else ""
@@ -277,6 +281,7 @@ def safe_address(function: Answer) -> str:
     for url, why in {
         "file:///etc/passwd": "it is a file of this machine",
         "ftp://images.example/page.png": "only http and https are asked for",
+        "httpx://images.example/page.png": "only http and https are asked for",
         "//images.example/page.png": "it has no scheme",
         "http:///page.png": "it has no host",
         "http://localhost:8080/": "the name means this machine",
@@ -284,7 +289,7 @@ def safe_address(function: Answer) -> str:
         "http://intranet/": "the name means a private address",
         "http://2130706433/": "this number means 127.0.0.1: believe what `resolve` says",
         "http://0x7f.1/": "this number means 127.0.0.1: believe what `resolve` says",
-        "http://images.example@127.0.0.1/": "what stands before @ is a user, not the host",
+        "http://images.example@127.0.0.1/": "what comes before @ is a user, not the host",
         "http://127.0.0.1:80#@images.example/": "the host ends where # begins",
         "http://nowhere.example/": "the name has no address at all",
         "http://mixed.example/": "one of its two addresses is private: any of them may be taken",
@@ -370,20 +375,38 @@ def ask_service(function: Answer) -> str:
         for status, headers, body in (DONE, (422, {}, '{"error": "no image"}'), LIMITED):
             behind.events.clear()
             behind.answer = {"statusCode": status, "headers": headers, "body": body}
-            with saying(f"where the function answers with status {status}"):
+            with saying(f"where the function answers with status {status}"), _timeouts() as set_:
                 result = attempt(function, url.url, IMAGE)
                 result = expect_type(result, tuple, "ask_service")
             _expect_event(behind.events)
             _expect_reply(result, (status, headers, body))
-    expect_raises(
-        function,
-        ConnectionError,
-        url.url,
-        IMAGE,
-        when="where nobody listens at the address any more",
-        why="your library has an error of its own for that, so catch it and raise this one",
+    why = "your library has its own errors for that, so catch them and raise this one"
+    with StandIn(b"").serving() as hangs_up:
+        for when, address in {
+            "nobody listens at the address any more": url.url,
+            "the connection ends without an answer": hangs_up,
+        }.items():
+            expect_raises(function, ConnectionError, address, IMAGE, when=f"where {when}", why=why)
+    expect(
+        not set_ or 60 in set_,
+        f"ask_service gives up after {max(set_, default=0):g} s, not after 60: a service that "
+        "starts needs longer than most libraries wait unless they are told.",
     )
     return "the function gets the right event, and each of its answers arrives."
+
+
+@contextmanager
+def _timeouts() -> Iterator[set[float]]:
+    """The time limits in s that connections get inside, whichever library opens them."""
+    found: set[float] = set()
+    limit = socket.socket.settimeout
+
+    def recorded(self: socket.socket, seconds: float | None) -> None:
+        found.update([seconds] if seconds else [])
+        limit(self, seconds)
+
+    with mock.patch.object(socket.socket, "settimeout", recorded):
+        yield found
 
 
 def _expect_event(events: list[dict[str, Any]]) -> None:
@@ -436,7 +459,7 @@ class _Service:
         answer = self.answers[min(self.asked, len(self.answers) - 1)]
         self.asked += 1
         if self.asked > 200:
-            fail("ask_patiently has asked 200 times by now: give up when patience is over.")
+            fail("ask_patiently has asked 200 times: give up when patience runs out.")
         if isinstance(answer, Exception):
             raise answer
         return answer
@@ -504,7 +527,7 @@ WAITS = [
         [0.5, 0.0, 0.25, 1.0],
         {},
         [0.125, 0.0, 0.25, 2.0],
-        "Draw anew for each wait, and double the longest wait, not the drawn one.",
+        "Draw again for each wait, and double the longest wait, not the drawn one.",
     ),
     ("with first = 1.5 and draw() = 1,", [BUSY, BUSY, DONE], [1.0], {"first": 1.5}, [1.5, 3.0], ""),
     (
@@ -515,6 +538,14 @@ WAITS = [
         [3.25, 0.5],
         "What the service asks for comes first, and the random part is added: clients that were "
         "told the same must not come back together.",
+    ),
+    (
+        "after a 503 with retry-after 2, with draw() = 1,",
+        [(503, {"retry-after": "2"}, ""), DONE],
+        [1.0],
+        {},
+        [2.25],
+        "Any of the three statuses may come with retry-after.",
     ),
 ]
 """When, what the service answers, what is drawn, arguments, the waits (s), and advice."""
@@ -594,8 +625,8 @@ def _expect_end(function: Answer) -> None:
     result, _, asked = _asked(function, [dead], [1.0], patience=1.0)
     expect(asked == 3, f"nobody was there, and with patience = 1 it asked {asked} times, not 3.")
     expect(
-        isinstance(result, tuple) and len(result) == 3 and result[:2] == (503, {}),
-        f"where nobody ever answered it returned {result!r}, not the status 503 with no headers.",
+        result == (503, {}, ""),
+        f"where nobody ever answered it returned {result!r}, not (503, {{}}, '').",
     )
 
 
@@ -648,6 +679,14 @@ LATENCIES = [
         "fast.",
     ),
     ("18 requests of 0.5 s and 2 without answer", LOST, 90, 0.5, ""),
+    ("a request of 0.5 s that was answered at 0 s", [(-0.5, -0.5, 0.0)], 95, 0.5, "0 is a time."),
+    (
+        "1000 requests that took 1 to 1000 s",
+        [(0.0, 0.0, float(i)) for i in range(1, 1001)],
+        95,
+        950.0,
+        RANK,
+    ),
 ]
 """Requests in words, their times, the percentile, the latency (s), and advice."""
 

@@ -1,6 +1,6 @@
 """Checks of notebook 07: a way in, a password, a name, and what is wrong with a link.
 
-Nothing outside this machine is asked: a small server on 127.0.0.1 stands in for a link.
+Nothing outside this machine is asked: a small server on 127.0.0.1 takes the place of a link.
 """
 
 import base64
@@ -16,7 +16,16 @@ from urllib.parse import urlsplit
 import httpx
 
 from lab_utils.lessons import checking
-from lab_utils.lessons.checking import Answer, attempt, check, expect, expect_type, fail, saying
+from lab_utils.lessons.checking import (
+    Answer,
+    CheckFailed,
+    attempt,
+    check,
+    expect,
+    expect_type,
+    fail,
+    saying,
+)
 from lab_utils.lessons.public_url.loopback import FarEnd
 from lab_utils.lessons.stand_in import StandIn, http_answer
 from lab_utils.net import http_client
@@ -48,7 +57,11 @@ def _password_of_a_link(function: Answer, url: str, app: StandIn) -> str:
     far_end, state = FarEnd(), random.getstate()
     random.seed(0)  # so that two of its passwords are the same
     try:
-        tunnel = attempt(function, urlsplit(url).port, far_end, "anna")
+        with (
+            mock.patch("time.time", return_value=1.0e9),  # the time is no secret
+            mock.patch("time.time_ns", return_value=10**18),
+        ):
+            tunnel = attempt(function, urlsplit(url).port, far_end, "anna")
         tunnel = expect_type(tunnel, Tunnel, "open_way_in")
         try:
             _expect_guests_only(tunnel, far_end, app)
@@ -108,7 +121,7 @@ USER, PASSWORD = "guest", "Zx9-long_and:colon"
 
 @check
 def check_basic_auth(function: Answer) -> str:
-    """True for the right pair alone; everything that strangers send is False, and no error."""
+    """True for the right pair only; everything that strangers send is False, and no error."""
     _expect_login(function, _header(USER, PASSWORD), True, "the right name and password")
     wrong = {
         "no header (None)": None,
@@ -120,6 +133,10 @@ def check_basic_auth(function: Answer) -> str:
         "name and password swapped": _header(PASSWORD, USER),
         "a longer password that starts with the right one": _header(USER, PASSWORD + "x"),
         "a longer password that ends with the right one": _header(USER, "x" + PASSWORD),
+        "a space behind the password": _header(USER, PASSWORD + " "),
+        "a newline behind the password": _header(USER, PASSWORD + "\n"),
+        "only the colon of the password": "Basic " + _base64(USER + PASSWORD),
+        "a colon within the name": "Basic " + _base64("gu:est" + PASSWORD),
         "a longer name that ends with the right one": _header("x" + USER, PASSWORD),
         "a longer name that starts with the right one": _header(USER + "x", PASSWORD),
         "no name": _header("", PASSWORD),
@@ -132,10 +149,10 @@ def check_basic_auth(function: Answer) -> str:
         "a scheme that starts like the right one": "Basics " + _token(),
         "a scheme without a space behind it": "Basic" + _token(),
         "no scheme": _token(),
-        "the scheme alone": "Basic",
-        "what is no base64": "Basic not*base64!",
-        "base64 of bytes that are no text": "Basic " + base64.b64encode(b"\xff\xfe:\x80").decode(),
-        "base64 without a colon": "Basic " + base64.b64encode(b"guest").decode(),
+        "only the scheme": "Basic",
+        "what isn't base64": "Basic not*base64!",
+        "base64 of bytes that aren't text": "Basic " + base64.b64encode(b"\xff\xfe:\x80").decode(),
+        "base64 without a colon": "Basic " + _base64("guest"),
         "the right text with a * in it": f"Basic {_token()[:8]}*{_token()[8:]}",
         "letters beyond ASCII": "Basic gäst:wört",
     }
@@ -157,36 +174,48 @@ def check_basic_auth(function: Answer) -> str:
 
 
 def _expect_equal_time(function: Answer) -> None:
-    """The comparison takes as long for any wrong password: see which functions are called."""
-    original, compared = hmac.compare_digest, []
+    """The comparison that refuses a wrong password takes as long for any: see who compares."""
+    original, results, elsewhere = hmac.compare_digest, [], []
+    swapped: list[tuple[dict, str]] = []
 
     def recorded(one: str | bytes, other: str | bytes) -> bool:
-        compared.append(bool(one))
-        return original(one, other)
+        results.append(original(one, other))
+        return results[-1]
 
     def watch(frame: Any, event: str, called: Any) -> None:
         if event == "c_call" and called is original and frame.f_code is not recorded.__code__:
-            compared.append(True)
-        elif event == "call" and frame.f_globals.get("__name__") == "hmac":
-            compared.append(True)  # two digests under a random key may be compared by ==
+            elsewhere.append(True)  # a name of it that was not found
+        elif event == "call":
+            names = frame.f_globals
+            if names.get("__name__") == "hmac":
+                elsewhere.append(True)  # two digests under a random key may be compared by ==
+            for name in [name for name, value in names.items() if value is original]:
+                names[name] = recorded
+                swapped.append((names, name))
 
     before = sys.getprofile()
     patched = [mock.patch.object(one, "compare_digest", recorded) for one in (hmac, secrets)]
     with patched[0], patched[1]:
         sys.setprofile(watch)
         try:
-            _answer(function, _header(USER, PASSWORD), USER, PASSWORD)
+            _answer(function, _header(USER, PASSWORD[:-1] + "m"), USER, PASSWORD)
         finally:
             sys.setprofile(before)
+            for names, name in swapped:
+                names[name] = original
     expect(
-        any(compared),
+        bool(elsewhere) or False in results,
         "strangers are kept out, but == stops at the first byte that differs, so its time says "
-        "how much of a guess was right: compare with hmac.compare_digest.",
+        "how much of a guess was right: compare the password with hmac.compare_digest.",
     )
 
 
 def _header(user: str, password: str) -> str:
-    return "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode()
+    return "Basic " + _base64(f"{user}:{password}")
+
+
+def _base64(text: str) -> str:
+    return base64.b64encode(text.encode()).decode()
 
 
 def _token() -> str:
@@ -215,6 +244,8 @@ def _without_error(function: Answer, what: str, *arguments: Any) -> bool:
     """True or False, whatever a stranger sends; an error is told with what was sent."""
     try:
         result = function(*arguments)
+    except CheckFailed:
+        raise
     except Exception as error:
         fail(
             f"{what} stopped {function.name} with {type(error).__name__}: whatever a stranger "
@@ -240,18 +271,21 @@ def host_allowed(function: Answer) -> str:
         "localhost:7860": "localhost is this machine's own.",
         "127.0.0.1:7860": "an address in numbers cannot be made to lead elsewhere.",
         "192.168.1.20": "an address in numbers cannot be made to lead elsewhere.",
-        "[::1]:7860": "IPv6 addresses stand in brackets, before the port.",
-        "[::1]": "IPv6 addresses stand in brackets, and a port may be missing.",
+        "[::1]:7860": "IPv6 addresses are in brackets, before the port.",
+        "[::1]": "IPv6 addresses are in brackets, and a port may be missing.",
     }
     foreign = {
         "evil.example": "it is nobody's here.",
-        "lab.example.org.evil.example": "it belongs to whoever owns evil.example.",
+        "lab.example.org.evil.example": "it belongs to the owner of evil.example.",
         "lab.example.orgx": "it only starts like an allowed name.",
         "evil-lab.example.org": "it only ends like an allowed name.",
         "example.org": "a part of an allowed name is another name.",
         "127.0.0.1.evil.example": "it is a name, though it starts like a number.",
-        "localhost.evil.example": "it belongs to whoever owns evil.example.",
-        "lab.example.org@evil.example": "what stands before the @ is no host.",
+        "localhost.evil.example": "it belongs to the owner of evil.example.",
+        "evil-localhost": "it only ends like localhost.",
+        "evil.lab.example.org": "a name below an allowed one is another name.",
+        ".lab.example.org": "a dot may follow a name, and none comes before it.",
+        "lab.example.org@evil.example": "what comes before the @ is not a host.",
         "": "an empty name is not an allowed name.",
         None: "no name at all is not an allowed name.",
         "[::1": "it is not a host at all.",
@@ -272,12 +306,13 @@ def host_allowed(function: Answer) -> str:
     expect(
         bool(attempt(function, "other.example", {"other.example"}))
         and not attempt(function, "lab.example.org", {"other.example"}),
-        "with allowed={'other.example'}, that name alone is allowed besides the machine's own.",
+        "with allowed={'other.example'}, only that name is allowed besides the machine's own.",
     )
     return "the link's own names pass, and borrowed ones do not."
 
 
-MARK = "X-Lab-Tunnel: 5f2c\r\n"
+MARK, OTHER_MARK = "X-Lab-Tunnel: 5f2c\r\n", "X-Lab-Tunnel: 77ab\r\n"
+"""The gate's, whose value is another one for each tunnel."""
 NGROK = "Ngrok-Error-Code: ERR_NGROK_3200\r\n"
 CHALLENGE = 'WWW-Authenticate: Basic realm="Handwriting reader"\r\n'
 
@@ -293,7 +328,7 @@ LINKS = [
         _http("401 Unauthorized", MARK + CHALLENGE),
         "login refused",
     ),
-    ("the gate answers 502 with its mark", _http("502 Bad Gateway", MARK), "dead app"),
+    ("the gate answers 502 with its mark", _http("502 Bad Gateway", OTHER_MARK), "dead app"),
     ("the app answers 500", _http("500 Internal Server Error", MARK), "dead app"),
     ("the app answers 204", _http("204 No Content", MARK), "dead app"),
     ("ngrok says that no agent is there (404)", _http("404 Not Found", NGROK), "dead tunnel"),

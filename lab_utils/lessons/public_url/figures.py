@@ -66,11 +66,11 @@ WAYS = [
     ("ssh, no proxy", "your host", False, True),
     ("ssh, HTTPS proxy", "your host", True, True),
 ]
-"""Way, who stands in the middle, and whether each of the two stretches is encrypted."""
+"""Way, who is in the middle, and whether each of the two stretches is encrypted."""
 
 
 def who_reads_along() -> "Figure":
-    """Each way's two stretches, encrypted or open, and who stands in the middle and reads."""
+    """Each way's two stretches, encrypted or open, and who is in the middle and reads."""
     figure, axes = canvas(8.6, 3.9)
     for x, name in ((2.6, "visitor"), (5.1, "in the middle"), (7.7, "this machine")):
         axes.text(x, 3.7, name, ha="center", va="center", fontsize=10, style="italic")
