@@ -214,7 +214,7 @@ class Twice(torch.nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.reader = load_paragraph_reader()
-        self.reader.sure = self.reader.sure_of_them = 1.1
+        self.reader.sure = self.reader.sure_of_long = self.reader.sure_of_them = 1.1
 
     def forward(self, pages: torch.Tensor, sizes: torch.Tensor) -> tuple[torch.Tensor, ...]:
         return self.reader.read_twice(pages, sizes)
