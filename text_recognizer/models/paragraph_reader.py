@@ -28,7 +28,7 @@ SURE = 0.93
 WEAKEST, SURE_OF_THEM = 3, 0.55
 """A second reading is for lines of less confidence than SURE if they are also less sure of their
 WEAKEST characters (the mean of so many) than that: others it hardly changes."""
-LONG, SURE_OF_LONG = 800, 0.88
+LONG, SURE_OF_LONG = 800, 0.90
 """Strips wider than that (px) take long to read again: of these, it is for lines of less confidence
 than SURE_OF_LONG."""
 SECOND_MARGIN = 1.40
