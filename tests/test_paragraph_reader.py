@@ -10,8 +10,6 @@ from text_recognizer.models.paragraph_reader import FORMAT, ParagraphReader
 from text_recognizer.vocabulary import IGNORED, NEWLINE, NUM_READER_CLASSES, PADDING, TOKENS
 from text_recognizer.weights import load_paragraph_reader
 
-PAGES_TO_COMPARE = 50
-
 
 def as_pixels(image: Image.Image) -> torch.Tensor:
     """(1, H, W) uint8."""
@@ -55,12 +53,12 @@ def read(reader, pages: list[torch.Tensor]) -> list[list[int]]:
 
 @pytest.fixture(scope="module")
 def pages() -> list[torch.Tensor]:
-    """Pages of different sizes, one light on dark, one with a single line."""
+    """Small pages of different sizes, one light on dark, one with a single line."""
     return [
-        written_page(400, 300, 4),
-        written_page(640, 180, 2, light=True),
-        written_page(300, 500, 7),
-        written_page(500, 80, 1),
+        written_page(130, 90, 3),
+        written_page(200, 60, 2, light=True),
+        written_page(100, 140, 4),
+        written_page(160, 32, 1),
     ]
 
 
@@ -185,22 +183,16 @@ def test_a_scripted_file_equals_eager(untrained, pages, tmp_path):
 # The packaged weights
 
 
-@pytest.fixture(scope="module")
-def made_pages(fonts) -> list[torch.Tensor]:
+@pytest.mark.parametrize("count", [3, pytest.param(50, marks=pytest.mark.nightly)])
+def test_compiled_equals_eager_on_made_pages(packaged, fonts, count):
     from text_recognizer.pages.generator import page_generator
 
     generator = page_generator({"font": 1.0}, "validation")
-    images = [generator.make([77, seed], max_lines=8).image for seed in range(PAGES_TO_COMPARE)]
-    return [torch.from_numpy(image.copy())[None] for image in images]
-
-
-@pytest.mark.slow
-def test_compiled_equals_eager_on_made_pages(packaged, made_pages):
-    from text_recognizer.weights import load_paragraph_reader
-
+    images = [generator.make([77, seed], max_lines=8).image for seed in range(count)]
+    made_pages = [torch.from_numpy(image.copy())[None] for image in images]
     eager = load_paragraph_reader()
     said = 0
-    for first in range(0, len(made_pages), 5):
+    for first in range(0, count, 5):
         some = made_pages[first : first + 5]
         compiled = read(packaged, some)
         assert compiled == read(eager, some)
@@ -222,7 +214,7 @@ class Twice(torch.nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.reader = load_paragraph_reader()
-        self.reader.sure = self.reader.sure_of_them = 1.1
+        self.reader.sure = self.reader.sure_of_long = self.reader.sure_of_them = 1.1
 
     def forward(self, pages: torch.Tensor, sizes: torch.Tensor) -> tuple[torch.Tensor, ...]:
         return self.reader.read_twice(pages, sizes)

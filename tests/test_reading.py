@@ -27,11 +27,11 @@ def test_sample_pages_to_show_are_read(recognizer):
     assert read.overall.cer <= 0.06
 
 
-@pytest.mark.slow
-def test_lines_of_pages_in_unseen_fonts_are_found_once(recognizer, fonts):
+@pytest.mark.parametrize("pages", [8, pytest.param(30, marks=pytest.mark.nightly)])
+def test_lines_of_pages_in_unseen_fonts_are_found_once(recognizer, fonts, pages):
     found = false = lines = 0
     generator = PageGenerator([FontSource(UNSEEN_FONTS, Prose())], wear=0.35)
-    for index in range(30):
+    for index in range(pages):
         page = generator.make([41, index])
         read = recognizer.read(Image.fromarray(page.image)).lines
         tops = [np.interp(line.start + 5, *line.path.T) for line in page.lines]
@@ -49,7 +49,7 @@ def test_lines_of_pages_in_unseen_fonts_are_found_once(recognizer, fonts):
     assert false <= 0.02 * lines
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_letters_of_1905_are_read(recognizer, handwriting):
     labels = handwriting / "stanford.json"
     read = evaluate(recognizer, load_items(labels, kind="paragraph"), batch_size=4, progress=False)

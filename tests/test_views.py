@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
+from text_recognizer.evaluate.kinds import make_items
 from text_recognizer.limits import MAX_PAGE_SIDE
 from text_recognizer.metrics import character_edits
 from text_recognizer.models.normalization import overview_size
@@ -183,3 +184,12 @@ def test_a_page_reads_the_same_however_it_is_held(model_path):
     for degrees in (90, 180, 270):
         turned = recognizer.predict(page.rotate(degrees, expand=True))
         assert character_edits(turned, text).rate < 0.05
+
+
+@pytest.mark.nightly
+def test_a_large_word_that_looks_turned_is_read_as_one_line(model_path, handwriting):
+    recognizer = ParagraphTextRecognizer(model_path)
+    *_, item = make_items(("word-100",), 1)
+    text = recognizer.predict(item.picture)
+    assert "\n" not in text
+    assert character_edits(text, item.text).rate < 0.2

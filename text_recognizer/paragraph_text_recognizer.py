@@ -39,7 +39,7 @@ SURELY_SIZED = 0.96
 """What is read with less confidence is also looked at with its writing made smaller."""
 SURELY_ONE_LINE = 0.9
 """Lines of more confidence are the lines of the picture, and no part of a larger one."""
-MOST_LINES_OF_ONE = 4
+MOST_LINES_OF_ONE = 6
 """What is read as so many lines at most may be one large line."""
 BETTER = 0.05
 """How much more confidence another view needs to be believed."""
@@ -216,17 +216,16 @@ class ParagraphTextRecognizer:
         for image, sheet, own in zip(images, sheets, views, strict=True):
             found = [self._smaller(next(seen)) for _ in own]
             found = self._or_whole(sheet, self._upright(sheet, found))
-            if len(found) == 1:
-                found = [self._as_one_line(found[0])]
-            lines.append(self._texts(image, found))
+            lines.append(self._texts(image, self._as_one_line(sheet, found)))
         return lines
 
-    def _see(self, views: Sequence[View]) -> Iterator[Seen]:
-        """What the network sees in views, in their order."""
+    def _see(self, views: Sequence[View], once: bool = False) -> Iterator[Seen]:
+        """What the network sees in views, in their order. once: doubtful lines are not read a
+        second time, so there is nothing in them for the decoder."""
         for first in range(0, len(views), self.max_batch):
             batch = views[first : first + self.max_batch]
             with torch.inference_mode():
-                if self._decoder is None:
+                if self._decoder is None or once:
                     tokens, page, *places = self.model.read_lines(*self.to_tensors(batch))
                     readings = [[row] for row in tokens]
                 else:
@@ -239,9 +238,12 @@ class ParagraphTextRecognizer:
         """What was found, or what is found in the sheet upside down where that reads better."""
         if confidence(found) >= SURELY_UPRIGHT or not any(one.confidences for one in found):
             return found
-        other = list(self._see(sheet.upside_down().views()))
-        better = confidence(other) > confidence(found) + BETTER
-        return other if better else found
+        views = sheet.upside_down().views()
+        # A page is seldom upside down, and all of its lines would be doubtful if it is not.
+        other = list(self._see(views, once=True))
+        if confidence(other) <= confidence(found) + BETTER:
+            return found
+        return other if self._decoder is None else list(self._see(views))
 
     def _or_whole(self, sheet: Sheet, found: list[Seen]) -> list[Seen]:
         """What was found, or what is found in the whole picture as it is unless that reads worse:
@@ -268,20 +270,27 @@ class ParagraphTextRecognizer:
         least = confidence([found]) + (0.0 if fewer else BETTER)
         return other if confidence([other]) > least else found
 
-    def _as_one_line(self, found: Seen) -> Seen:
-        """What was found, or the same view read as one line where that reads better."""
-        count = len(found.confidences)
-        if count > MOST_LINES_OF_ONE or (count and min(found.confidences) > SURELY_ONE_LINE):
+    def _as_one_line(self, sheet: Sheet, found: list[Seen]) -> list[Seen]:
+        """What was found, or the picture read as one line unless that reads worse: the strokes of
+        a large word can look like several lines, or like a turned page."""
+        sure = [one for view in found for one in view.confidences]
+        if len(sure) > MOST_LINES_OF_ONE or (sure and min(sure) > SURELY_ONE_LINE):
             return found
-        sized = sized_view(found.view, lines=1)
-        if sized is found.view:
-            return found
-        (other,) = self._see([sized])
-        if not count:
-            other = other.sure_of(SURELY_ONE_LINE)  # beside one sign there may be specks
-        if len(other.confidences) != 1:
-            return found
-        return other if confidence([other]) + BETTER > confidence([found]) else found
+        whole = sheet.whole_picture()
+        views = [whole]
+        if len(found) == 1 and found[0].view.page is not whole.page:
+            views.append(found[0].view)
+        best, least = found, confidence(found) - BETTER
+        for view in views:
+            sized = sized_view(view, lines=1)
+            if sized is view:
+                continue
+            (other,) = self._see([sized])
+            if not sure:
+                other = other.sure_of(SURELY_ONE_LINE)  # beside one sign there may be specks
+            if len(other.confidences) == 1 and confidence([other]) > least:
+                best, least = [other], confidence([other])
+        return best
 
     def _texts(self, image: LoadedImage, found: Sequence[Seen]) -> list[Line]:
         """The lines of an image with their texts and places."""

@@ -28,6 +28,9 @@ SURE = 0.93
 WEAKEST, SURE_OF_THEM = 3, 0.55
 """A second reading is for lines of less confidence than SURE if they are also less sure of their
 WEAKEST characters (the mean of so many) than that: others it hardly changes."""
+LONG, SURE_OF_LONG = 800, 0.90
+"""Strips wider than that (px) take long to read again: of these, it is for lines of less confidence
+than SURE_OF_LONG."""
 SECOND_MARGIN = 1.40
 """The margin of the second reading's strips: the same writing, seen a little smaller."""
 
@@ -57,6 +60,8 @@ class ParagraphReader(nn.Module):
         self.path_points: int = PATH_POINTS
         self.margin: float = MARGIN
         self.sure: float = SURE
+        self.long: int = LONG
+        self.sure_of_long: float = SURE_OF_LONG
         self.weakest: int = WEAKEST
         self.sure_of_them: float = SURE_OF_THEM
         self.second_margin: float = SECOND_MARGIN
@@ -166,10 +171,12 @@ class ParagraphReader(nn.Module):
             tokens = torch.zeros([0, 0], dtype=torch.long)
             no_paths = torch.zeros([0, self.path_points, 2])
             return tokens, none.long(), none, no_paths, none
-        tokens, confidence, weakest = self._read(strips, torch.cat(widths), first)
+        every_width = torch.cat(widths)
+        tokens, confidence, weakest = self._read(strips, every_width, first)
         said = (tokens != self.padding).any(1)
         if first is not None and second is not None:
-            doubtful = (confidence < self.sure) & (weakest < self.sure_of_them)
+            sure = torch.where(every_width > self.long, self.sure_of_long, self.sure)
+            doubtful = (confidence < sure) & (weakest < self.sure_of_them)
             self._read_again(found_lines, said & doubtful, second)
             every, every_again = list(first), list(second)
             first.clear()
