@@ -6,10 +6,12 @@ app without a reader; what runs outside this process ends with it, however it en
 
 import os
 import socket
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, redirect_stdout, suppress
 from dataclasses import dataclass, field
+from importlib import import_module
 from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -72,6 +74,7 @@ def run_demo(settings: Settings, ready: Callable[[str, "Tunnel | None"], None], 
         # A second Ctrl-C would cut off the cleaning up, which takes a bounded time by itself.
         stack.callback(ignore_signals)
         done = _steps(say)
+        _load_app_meanwhile()
         model = model_file(settings.model)
         done("model", _short(model))
         gateway, kind = parts.enter_context(_service(settings, model, say))
@@ -132,6 +135,15 @@ def _characters_of_a_page(url: str) -> int:
     page = min(SAMPLE_PAGES.glob("show_*.jpg"))
     with RemotePredictor(url) as predictor:
         return len(predictor.predict(page))
+
+
+def _load_app_meanwhile() -> None:
+    """Imports Gradio, which takes seconds, while the main thread waits for the service."""
+    from lab_utils.app.server import prepare_environment
+
+    prepare_environment()
+    name = "lab_utils.app.frontend"
+    threading.Thread(target=import_module, args=(name,), name="import", daemon=True).start()
 
 
 @contextmanager

@@ -42,12 +42,16 @@ class orderly_end:  # noqa: N801, a context manager
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        if hasattr(signal, "setitimer") and self._before:
-            signal.setitimer(signal.ITIMER_REAL, 0)
+        self.stop_alarm()
         for number, handler in self._before.items():
             signal.signal(number, handler)
         if kind is KeyboardInterrupt and self.number not in (0, signal.SIGINT):
             raise SystemExit(128 + self.number) from None
+
+    def stop_alarm(self) -> None:
+        """Ends the raising again; a tick after Python has let go of its handlers would kill."""
+        if hasattr(signal, "setitimer") and self._before:
+            signal.setitimer(signal.ITIMER_REAL, 0)
 
     def _end(self, number: int, frame: FrameType | None) -> None:
         self.number = number
