@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from lab_authoring.build import build, find_sources, read_sources
+from lab_authoring.build import build, find_sources
 from lab_authoring.cells import SourceError
 from lab_authoring.freshness import check_notebooks
 from lab_authoring.source import read_source
@@ -171,12 +171,6 @@ def test_the_student_gets_stubs_and_the_solution_has_outputs(built_project):
     assert all(set(cell["metadata"]) <= {"tags"} for cell in solution[2:])
 
 
-def test_nothing_of_the_machine_is_in_the_files(built_project):
-    metadata = json.loads(files_of(built_project)[1])["metadata"]
-    assert metadata["lab"] == {"source": "08_tiny"}
-    assert "version" not in json.dumps(metadata)
-
-
 def test_an_edit_changes_one_cell(built_project):
     before = files_of(built_project)
     change(source_file(built_project), "the second is the widest", "it is short")
@@ -195,8 +189,6 @@ REFUSED = {
     "import random\nprint(random.randbytes(600_000).hex())": "smaller",
     "print(object())": "memory address",
     "import os\nprint(os.getcwd())": "path of this machine",
-    "import sys\nprint(sys.executable)": "path of this machine",
-    "from pathlib import Path\nPath.home() / 'x'": "path of this machine",
     "import warnings\nwarnings.warn('old')": "stderr",
     "from IPython.display import display\n"
     "display({'application/vnd.jupyter.widget-view+json': {}}, raw=True)": "widget",
@@ -349,19 +341,6 @@ def test_sources_are_named_by_number_or_name(project):
         find_sources(["10"], folder)
 
 
-def test_the_problems_of_all_sources_are_told(project):
-    new_notebook("09_more", None, project)
-    folder = source_file(project).parent
-    for path in folder.iterdir():
-        path.write_text(path.read_text().replace("**Time:**", "Time:"))
-    with pytest.raises(SourceError) as error:
-        read_sources(find_sources([], folder))
-    assert [Path(line.split(":")[0]).name for line in error.value.problems] == [
-        "08_tiny.py",
-        "09_more.py",
-    ]
-
-
 # Check
 
 
@@ -383,16 +362,13 @@ def test_check_passes_what_was_built(built_project):
     ("file", "old", "new", "message"),
     [
         ("source/08_tiny.py", "the widest.", "the last.", "cell 3 differs"),
-        ("source/08_tiny.py", "return max(", "return  max(", "cell 11 differs"),
         ("08_tiny.ipynb", "Dear reader", "Dear student", "cell 3 differs"),
-        ("08_tiny.ipynb", "Python 3 (ipykernel)", "Python 4", "08_tiny.ipynb: differs"),
         ("08_tiny.ipynb", '"outputs": []', '"outputs":  []', "08_tiny.ipynb: differs"),
         ("solutions/08_tiny.ipynb", "Dear reader", "Dear student", "cell 3 differs"),
         ("solutions/08_tiny.ipynb", '"timing",', '"timing2",', "differs"),
         ("solutions/08_tiny.ipynb", "after it\\n", "/home/me/x\\n", "path of this machine"),
         ("solutions/08_tiny.ipynb", '"stdout"', '"stderr"', "stderr"),
         ("solutions/08_tiny.ipynb", '"execution_count": 4', '"execution_count": 5', "number 5"),
-        ("solutions/08_tiny.ipynb", '"nbformat"', '"format"', "differs"),
         ("08_tiny.ipynb", '"cells"', "cells", "damaged"),
     ],
 )

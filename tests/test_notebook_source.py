@@ -8,7 +8,7 @@ import pytest
 from lab_authoring.ast_names import free_names
 from lab_authoring.build import renumber
 from lab_authoring.cells import SourceError
-from lab_authoring.source import read_source, source_paths
+from lab_authoring.source import read_source
 from lab_authoring.template import new_notebook
 from text_recognizer.errors import RecognizerError
 
@@ -66,19 +66,6 @@ def test_stub_and_solution_differ_between_the_marks_alone(path):
     assert ast.parse(exercise.stub) and ast.parse(exercise.solution)
 
 
-def test_commands_come_out_of_their_comments(path):
-    text = path.read_text().replace("# %%\nprint(text)", "# %%\n# !lab --help\nprint(text)")
-    path.write_text(text)
-    assert "!lab --help\nprint(text)" in [cell.text for cell in read_source(path).cells]
-
-
-def test_sources_come_in_the_order_of_their_numbers(path):
-    second = new_notebook("09_more", None, path.parents[2])[0]
-    first = new_notebook("01_first", None, path.parents[2])[0]
-    assert source_paths(path.parent) == [first, path, second]
-    assert read_source(second).title == "More"
-
-
 def test_names_that_an_answer_may_not_use_are_found():
     code = (
         "import math\n"
@@ -100,25 +87,20 @@ LONG = "# %%\n# a comment\n" + "print(1)\n\n" * 11 + "\n"
 BREACHES = [
     # What is replaced, by what, the text at the line that is told, what is told.
     ("# ---\n# jupyter", "# jupyter", 1, "start with the header"),
-    ("# ---\n\n# %% [markdown]", "# ---\nx = 1\n# %% [markdown]", "x = 1", "start the first cell"),
     ("# # Tiny", "# ## Tiny", "# %% [markdown]", "`# Title`"),
     ("# ## Lines of", "# # Lines of", "# # Lines of", "write `## Lines of a text`"),
     ("**Time:** 20 minutes", "**Time:** some minutes", 9, "`**Time:** 60 minutes`"),
     ("# - how lines become one text again\n", "", 9, "list 3 to 6 goals"),
-    ("fills it in.", "fills it.", '# %% tags=["setup"]', "make the second cell"),
     ('["setup"]', '["timing"]', '# %% tags=["timing"]', "make the second cell"),
     ("tiny import checks", "tiny import tests", "# %%\nfrom", "tiny import checks` in"),
     ("# %%\nprint(text)", '# %% tags=["slow"]\nprint(text)', '# %% tags=["slow"]', "the tag slow"),
     ("# %%\nprint(text)", '# %% x="1"\nprint(text)', '# %% x="1"', "leave out x"),
-    ("# %%\nprint(text)", "# %% title\nprint(text)", "# %% title", "leave out title"),
     ("# %%\nprint(text)", "# %%\n\n# %%\nprint(text)", "# %%\n\n# %%", "write something"),
     ("print(text)", "print(text", "print(text", "fix the code"),
     ("# %%\nprint(text)", LONG + "# %%\nprint(text)", "# %%\n# a comment", "from 11 to at most 10"),
     ("print(text)", 'print("""\n# %% a\n""")', "# %% [markdown]", "no line of a string"),
     (": Find the", " Find the", "# ### Exercise 2 Find", "### Exercise 1: Title"),
     ("Exercise 2:", "Exercise 3:", "# ### Exercise 3: Find", "number this exercise 2"),
-    ("# ### Exercise 2", "# Now:\n#\n# ### Exercise 2", "# ### Exercise 2", "start a mark"),
-    (CHECK, "", "# %% [markdown]\n# ### Exercise 2", "let three cells follow"),
     (CHECK, "# %%\nx = 1\n\n" + CHECK, "# %% [markdown]\n# ### Exercise 2", "let three cells"),
     ("checks.widest_line(w", "checks.line(w", "checks.line(w", "`checks.widest_line(widest_line)`"),
     ("<summary>Hint", "<summary>hint", "# <details><summary>hint", "write the hint as"),
@@ -126,13 +108,11 @@ BREACHES = [
     (MARKS, MARKS.replace("    ###", "###"), None, "indent `### BEGIN"),
     (MARKS, MARKS.replace('    return max(text.split("\\n"), key=len)\n', ""), None, "the sol"),
     ("def widest_line(text: str)", "def widest_line(text)", "def widest_line", "a type"),
-    ("(text: str) -> str:", "(text: str):", "def widest_line", "a type"),
     ('    """Returns the line with', '    # """', None, "docstring"),
     (MARKS, MARKS + "\n\nx = 1\n", None, "exactly one function"),
     ("key=len)", "key=show_table or len or unknown)", None, "without `unknown`"),
     ("def widest_line(text", "def count_lines(text", None, "another name"),
     ("# ## Summary", "# ## Sum", None, "end with the sections"),
-    ("# ## What to try next", "# ## What to try next\n# ## Last", None, "end with the sections"),
 ]  # fmt: skip
 
 
@@ -188,7 +168,7 @@ def test_everything_is_told_at_once_in_the_order_of_the_lines(path):
     assert len(problems) >= 4 and lines == sorted(lines)
 
 
-@pytest.mark.parametrize("name", ["8_tiny", "08-tiny", "08_Tiny", "tiny", "08__tiny", "08_"])
+@pytest.mark.parametrize("name", ["8_tiny", "08-tiny", "08_Tiny", "08_"])
 def test_a_file_has_a_number_and_the_name_of_a_module(path, name):
     path = path.rename(path.with_name(f"{name}.py"))
     assert any("name the file" in problem for problem in problems_of(path))
@@ -226,8 +206,6 @@ def test_the_template_is_in_the_projects_style(tmp_path):
 @pytest.mark.parametrize(
     ("name", "title", "message"),
     [
-        ("tiny", None, "two digits"),
-        ("08_Tiny", None, "two digits"),
         ("08_../x", None, "two digits"),
         ("08_other", None, "08 is taken by 08_tiny.py"),
         ("09_tiny", None, "is there: delete it"),

@@ -221,7 +221,7 @@ WRONG_ANSWERS: dict[str, list[tuple[str, str]]] = {
             ask(end="status not in (429, 502, 503) or wait > patience"),
             "give up where the next wait would pass the limit",
         ),
-        (ask(end="status not in (429, 502, 503)"), "asked 200 times by now"),
+        (ask(end="status not in (429, 502, 503)"), "asked 200 times"),
         (ask(caught="Exception"), "ask stops with KeyError.*returned"),
         (ask().replace("return answer", "return answer[2]"), "returned a str, not tuple"),
     ],
