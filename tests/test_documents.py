@@ -40,17 +40,28 @@ def test_pages_come_one_after_another(format, tmp_path):
         load_image(data)
 
 
+def test_a_strangers_document_is_decoded_in_a_process_with_limits(monkeypatch):
+    pytest.importorskip("pypdfium2")
+    monkeypatch.setitem(sys.modules, "pypdfium2", None)  # in this process, that is
+    assert len(list(load_pages(document(pages(2), "PDF")))) == 2
+    whole = document(pages(2), "TIFF")
+    with pytest.raises(ImageError, match="page|damaged|document"):
+        list(load_pages(whole[: len(whole) // 2]))
+
+
 def test_any_other_image_is_one_page():
     (page,) = load_pages(document(pages(1), "PNG"))
     assert (page.width, page.height) == (300, 200)
 
 
 @pytest.mark.parametrize("format", ["PDF", "TIFF"])
-def test_too_many_pages_are_refused(format, monkeypatch):
+def test_too_many_pages_are_refused(format, monkeypatch, tmp_path):
     pytest.importorskip("pypdfium2")
     monkeypatch.setattr("text_recognizer.documents.MAX_DOCUMENT_PAGES", 2)
+    path = tmp_path / "letter"
+    path.write_bytes(document(pages(3), format))
     with pytest.raises(ImageTooLargeError, match="has 3 pages, and at most 2"):
-        next(load_pages(document(pages(3), format)))
+        next(load_pages(path))
     assert limits.MAX_DOCUMENT_PAGES <= 100
 
 

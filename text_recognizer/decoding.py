@@ -16,7 +16,6 @@ import subprocess
 import sys
 import threading
 import warnings
-from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from typing import BinaryIO
@@ -49,7 +48,13 @@ def decode(data: bytes, name: str) -> Decoded:
         ImageError: the image is damaged, or has used up DECODE_SECONDS.
         ImageTooLargeError: it needs more than DECODE_BYTES, or is too large in another way.
     """
-    return _workers(os.getpid()).decode(data, name)
+    return _workers(os.getpid()).decode(data, {"name": name})[0]
+
+
+def decode_page(data: bytes, name: str, number: int) -> tuple[Decoded, int]:
+    """Decodes a page of a PDF or TIFF in a worker, as `images.decode_page_here` does; returns it
+    and how many there are. Args and errors are those of `decode`; number: the page's, from 0."""
+    return _workers(os.getpid()).decode(data, {"name": name, "page": number})
 
 
 def start() -> None:
@@ -76,22 +81,22 @@ class _Workers:
         if not self._idle:
             self._idle.append(_Worker())
 
-    def decode(self, data: bytes, name: str) -> Decoded:
+    def decode(self, data: bytes, request: dict) -> tuple[Decoded, int]:
         with self._places:
-            answer = self._ask(data, name, tries_left=1)
+            answer = self._ask(data, request, tries_left=1)
         return _result(*answer)
 
-    def _ask(self, data: bytes, name: str, tries_left: int) -> _Answer:
+    def _ask(self, data: bytes, request: dict, tries_left: int) -> _Answer:
         worker = self._take()
         try:
-            answer = worker.ask(data, name)
+            answer = worker.ask(data, request)
         except BaseException as error:  # also Ctrl-C: half an answer is still in the pipe
             worker.end()
             if not isinstance(error, EOFError | BrokenPipeError):
                 raise
             if worker.was_killed() and tries_left:
-                return self._ask(data, name, tries_left - 1)
-            raise worker.why_ended(name) from None
+                return self._ask(data, request, tries_left - 1)
+            raise worker.why_ended(request["name"]) from None
         self._idle.append(worker)
         return answer
 
@@ -110,14 +115,15 @@ class _Workers:
             self._idle.pop().end()
 
 
-def _result(head: dict, images: list[Image.Image]) -> Decoded:
-    """What a worker said: raises its error, or passes its warnings on and returns the image."""
+def _result(head: dict, images: list[Image.Image]) -> tuple[Decoded, int]:
+    """What a worker said: raises its error, or passes its warnings on and returns the image and
+    how many pages there are."""
     if "error" in head:
         raise _ERRORS[head["error"]](head["message"])
     for message in head["warnings"]:
         warnings.warn(message, FirstPageWarning, stacklevel=2)
     page, detail = (*images, None)[:2]
-    return page, *head["size"], detail
+    return (page, *head["size"], detail), head["pages"]
 
 
 class _Worker:
@@ -149,10 +155,10 @@ class _Worker:
                 raise RuntimeError(f"The decoder did not start: exit {self._process.returncode}.")
         return self._process.poll() is None
 
-    def ask(self, data: bytes, name: str) -> _Answer:
+    def ask(self, data: bytes, request: dict) -> _Answer:
         """Raises EOFError or BrokenPipeError if it ends before it has answered."""
         requests, answers = self._process.stdin, self._process.stdout
-        _send(requests, {"name": name, "bytes": len(data)})
+        _send(requests, request | {"bytes": len(data)})
         requests.write(data)
         requests.flush()
         head = _receive(answers)
@@ -212,8 +218,6 @@ def main() -> None:
     """Answers requests on standard input until it closes."""
     from PIL import AvifImagePlugin
 
-    from text_recognizer.images import decode_here
-
     AvifImagePlugin.DEFAULT_MAX_THREADS = 1
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent
     signal.signal(signal.SIGALRM, signal.SIG_DFL)  # ends this process, whatever it does
@@ -227,7 +231,7 @@ def main() -> None:
             data = _exactly(requests, head["bytes"])
             signal.setitimer(signal.ITIMER_REAL, DECODE_SECONDS)
             _limit_memory()
-            _answer(answers, decode_here, data, head["name"])
+            _answer(answers, data, head["name"], head.get("page"))
             signal.setitimer(signal.ITIMER_REAL, 0)
 
 
@@ -243,11 +247,16 @@ def _limit_memory() -> None:
             resource.setrlimit(resource.RLIMIT_AS, (limit, most))
 
 
-def _answer(answers: BinaryIO, decode_here: Callable, data: bytes, name: str) -> None:
+def _answer(answers: BinaryIO, data: bytes, name: str, page: int | None) -> None:
+    from text_recognizer.images import decode_here, decode_page_here
+
     try:
         with warnings.catch_warnings(record=True) as notes:
             warnings.simplefilter("always")
-            loaded = decode_here(data, name)
+            if page is None:
+                loaded, pages = decode_here(data, name), 1
+            else:
+                loaded, pages = decode_page_here(data, name, page)
     except ImageError as error:
         kind = ImageTooLargeError if isinstance(error, ImageTooLargeError) else ImageError
         _send(answers, {"error": kind.__name__, "message": str(error)})
@@ -255,7 +264,7 @@ def _answer(answers: BinaryIO, decode_here: Callable, data: bytes, name: str) ->
     images = [image for image in (loaded.page, loaded.detail) if image is not None]
     notes = [str(one.message) for one in notes if one.category is FirstPageWarning]
     size = (loaded.width, loaded.height)
-    _send(answers, {"size": size, "images": len(images), "warnings": notes})
+    _send(answers, {"size": size, "images": len(images), "warnings": notes, "pages": pages})
     for image in images:
         image.save(answers, "PPM")
     answers.flush()

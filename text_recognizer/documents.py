@@ -3,9 +3,8 @@ a small file may hold hundreds of pages, or one picture that fills the memory.""
 
 import io
 import threading
-from collections.abc import Iterator
 
-from PIL import Image, ImageSequence
+from PIL import Image
 
 from text_recognizer.errors import ImageError, ImageTooLargeError
 from text_recognizer.limits import MAX_DOCUMENT_PAGES, MAX_IMAGE_PIXELS
@@ -13,8 +12,8 @@ from text_recognizer.limits import MAX_DOCUMENT_PAGES, MAX_IMAGE_PIXELS
 PDF = b"%PDF-"
 PDF_SIDE = 2400  # px of a rendered page's longer side
 _LARGEST_OBJECTS = 10_000  # of a page
-_PDFIUM = threading.RLock()
-"""Held during each call: PDFium may not be called from two threads at once."""
+_PDFIUM = threading.Lock()
+"""PDFium may not be called from two threads at once."""
 
 
 def is_pdf(start: bytes) -> bool:
@@ -27,13 +26,29 @@ def is_document(start: bytes) -> bool:
     return is_pdf(start) or start[:4] in (b"II*\0", b"MM\0*")
 
 
-def pdf_pages(data: bytes, name: str) -> Iterator[Image.Image]:
-    """The pages of a PDF, each rendered when it is asked for, its longer side PDF_SIDE px.
+def document_page(data: bytes, name: str, number: int) -> tuple[Image.Image, int]:
+    """A page of a PDF or TIFF, and how many there are. PDFs are rendered, their longer side
+    PDF_SIDE px; a TIFF's page is not decoded yet.
+
+    Args:
+        data: the document's file.
+        name: what errors call the document.
+        number: the page's, from 0.
 
     Raises:
         ImageError: pypdfium2 is missing; the file is damaged or has a password.
         ImageTooLargeError: it has too many pages, or a page holds a picture of too many pixels.
     """
+    if is_pdf(data):
+        return _pdf_page(data, name, number)
+    image = Image.open(io.BytesIO(data), formats=("TIFF",))
+    count = getattr(image, "n_frames", 1)
+    _check_count(count, name)
+    image.seek(number)
+    return image, count
+
+
+def _pdf_page(data: bytes, name: str, number: int) -> tuple[Image.Image, int]:
     try:
         import pypdfium2
     except ImportError:
@@ -41,22 +56,18 @@ def pdf_pages(data: bytes, name: str) -> Iterator[Image.Image]:
             f"{name} is a PDF, which needs pypdfium2: run "
             "`pip install -e '.[pdf]' -c constraints.txt`, or save the page as PNG."
         ) from None
-    try:
-        with _PDFIUM:
+    with _PDFIUM:
+        try:
             document = pypdfium2.PdfDocument(data)
+        except pypdfium2.PdfiumError:
+            raise ImageError(
+                f"{name} is damaged or protected by a password; save it without one."
+            ) from None
+        try:
             count = len(document)
-    except pypdfium2.PdfiumError:
-        raise ImageError(
-            f"{name} is damaged or protected by a password; save it without one."
-        ) from None
-    try:
-        _check_count(count, name)
-        for number in range(count):
-            with _PDFIUM:
-                picture = _rendered(pypdfium2, document[number], f"Page {number + 1} of {name}")
-            yield picture
-    finally:
-        with _PDFIUM:
+            _check_count(count, name)
+            return _rendered(pypdfium2, document[number], f"Page {number + 1} of {name}"), count
+        finally:
             document.close()
 
 
@@ -79,17 +90,6 @@ def _check_pictures(pypdfium2, page, name: str) -> None:
                     f"{name} holds a picture of {width} x {height} pixels, and at most "
                     f"{MAX_IMAGE_PIXELS // 10**6} million are read; make it smaller."
                 )
-
-
-def tiff_pages(data: bytes, name: str) -> Iterator[Image.Image]:
-    """The pages of a TIFF, not decoded yet.
-
-    Raises:
-        ImageTooLargeError: it has too many pages.
-    """
-    with Image.open(io.BytesIO(data), formats=("TIFF",)) as image:
-        _check_count(getattr(image, "n_frames", 1), name)
-        yield from ImageSequence.Iterator(image)
 
 
 def _check_count(count: int, name: str) -> None:

@@ -11,7 +11,6 @@ import stat
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from itertools import islice
 from typing import BinaryIO, NamedTuple
 from urllib.parse import unquote_to_bytes
 
@@ -30,8 +29,8 @@ from PIL import (  # noqa: F401
     WebPImagePlugin,
 )
 
-from text_recognizer.decoding import decode
-from text_recognizer.documents import is_pdf, pdf_pages, tiff_pages
+from text_recognizer.decoding import decode, decode_page
+from text_recognizer.documents import document_page, is_document, is_pdf
 from text_recognizer.errors import (
     AddressError,
     FirstPageWarning,
@@ -181,6 +180,13 @@ def decode_here(data: bytes, name: str) -> LoadedImage:
     return _decode(io.BytesIO(data), name)
 
 
+def decode_page_here(data: bytes, name: str, number: int) -> tuple[LoadedImage, int]:
+    """Decodes a page of a PDF or TIFF in this process; see `documents.document_page`."""
+    with _decoder_errors(name):
+        page, count = document_page(data, name, number)
+        return _to_page(page, f"Page {number + 1} of {name}"), count
+
+
 def format_of(start: bytes) -> str | None:
     """The format that a file's first bytes promise, by Pillow's name or "PDF"; None for no image.
 
@@ -285,10 +291,10 @@ def _decode(stream: BinaryIO, name: str) -> LoadedImage:
     start = stream.read(1024)
     if is_pdf(start):
         stream.seek(0)
-        pages = list(_pdf_pages(stream.read(), name, most=2))
-        if len(pages) > 1:
+        page, count = decode_page_here(stream.read(), name, 0)
+        if count > 1:
             _warn_of_more("pages", name)
-        return pages[0]
+        return page
     if format_of(start) == "HEIF":
         _prepare_heic(name)
         formats = ("HEIF",)
@@ -324,28 +330,23 @@ def load_pages(
     Raises:
         ImageError, ImageTooLargeError: see `load_image` and `text_recognizer.documents`.
     """
-    data, name = b"", "The document"
+    data, name, decoded = b"", "The document", decode_page
     if isinstance(source, bytes):
         data = source
     elif isinstance(source, str | os.PathLike) and os.path.isfile(source):
-        name = _shown(os.fsdecode(source))
+        name, decoded = _shown(os.fsdecode(source)), decode_page_here  # a file of yours
         _check_bytes(os.path.getsize(source), MAX_FILE_BYTES, name)
         with open(source, "rb") as file:
             data = file.read(MAX_FILE_BYTES + 1)
-    if is_pdf(data):
-        yield from _pdf_pages(data, name)
-    elif data[:4] in (b"II*\0", b"MM\0*"):
-        with _decoder_errors(name):
-            for number, page in enumerate(tiff_pages(data, name), start=1):
-                yield _to_page(page, f"Page {number} of {name}")
-    else:
+    if not is_document(data):
         yield load_image(source, allow_private_addresses=allow_private_addresses)
-
-
-def _pdf_pages(data: bytes, name: str, most: int | None = None) -> Iterator[LoadedImage]:
-    with _decoder_errors(name):
-        for number, page in enumerate(islice(pdf_pages(data, name), most), start=1):
-            yield _to_page(page, f"Page {number} of {name}")
+        return
+    _check_bytes(len(data), MAX_FILE_BYTES, name)
+    number, count = 0, 1
+    while number < count:
+        page, count = decoded(data, name, number)
+        yield LoadedImage(*page)
+        number += 1
 
 
 def _prepare_heic(name: str) -> None:
