@@ -208,6 +208,7 @@ def test_what_cannot_be_is_one_line(lab, monkeypatch, tmp_path, stand_in_path, a
     monkeypatch.setenv("LAB_HOME", str(tmp_path))
     monkeypatch.delenv("NGROK_AUTHTOKEN", raising=False)
     monkeypatch.delenv("LAB_TUNNEL_AUTH", raising=False)
+    monkeypatch.setattr("lab_utils.demo._load_app_meanwhile", lambda: None)
     handlers = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
     with socket.create_server(("127.0.0.1", 0)) as taken:
         values = {"MODEL": stand_in_path, "TAKEN": taken.getsockname()[1]}
