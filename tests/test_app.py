@@ -224,10 +224,9 @@ def test_who_comes_to_a_full_queue_is_told_at_once_and_the_others_are_read(tmp_p
             for number in range(3):
                 waiting.append(pool.submit(run, client, "predict_base64", f"AAA{number}"))
                 until(lambda n=number: gate.inside == n + 1)
-            start = time.monotonic()
             refused = run(client, "predict", {"url": uri(png())})
             shown = event(frontend, client, frontend.functions.read_drawing, uri(png()))
-            assert time.monotonic() - start < 5
+            assert not any(future.done() for future in waiting)
             held.go.set()
             answers = [future.result() for future in waiting]
         assert refused.status_code == 503 and int(refused.headers["retry-after"]) > 0

@@ -37,6 +37,8 @@ SURELY_CUT = 0.8
 """What is read with less confidence in a part of the picture is also looked for in all of it."""
 SURELY_SIZED = 0.96
 """What is read with less confidence is also looked at with its writing made smaller."""
+FEW_LINES = 2
+"""So few are looked at smaller in any case: the strokes of one sign can be as many rows of ink."""
 SURELY_ONE_LINE = 0.9
 """Lines of more confidence are the lines of the picture, and no part of a larger one."""
 MOST_LINES_OF_ONE = 6
@@ -262,11 +264,12 @@ class ParagraphTextRecognizer:
         if confidence([found]) >= SURELY_SIZED:
             return found
         # As many rows of ink as lines: none was taken for several.
-        smaller = sized_view(found.view, fewer_than=len(found.confidences) or None)
+        count = len(found.confidences)
+        smaller = sized_view(found.view, fewer_than=count if count > FEW_LINES else None)
         if smaller is found.view:
             return found
         (other,) = self._see([smaller])
-        fewer = len(other.confidences) < len(found.confidences)
+        fewer = len(other.confidences) < count
         least = confidence([found]) + (0.0 if fewer else BETTER)
         return other if confidence([other]) > least else found
 

@@ -102,13 +102,15 @@ def without_rules(ink: Tensor) -> Tensor:
 def exposed(picture: Image.Image) -> Image.Image:
     """The picture made as bright as a page in good light, if all of it is dark.
 
-    A gray picture whose brightest px are bright, as the letters of a dark page, stays as it is.
+    A gray picture whose brightest px are bright, as the letters of a dark page, stays as it is, and
+    so does one that shows nothing.
     """
     counts = picture.histogram()
     bright, most = 255, sum(counts) / 1000
     while (most := most - counts[bright]) > 0:
         bright -= 1
-    if not 0 < bright < UNDEREXPOSED:
+    darkest, _ = picture.getextrema()
+    if bright >= UNDEREXPOSED or bright - darkest <= FAINTEST * bright:
         return picture
     return picture.point([min(round(gray * 230 / bright), 255) for gray in range(256)])
 
