@@ -162,8 +162,14 @@ def _graded(
 def _begin_worker(parent: int) -> None:
     """Only the parent reacts to Ctrl-C: it ends its workers by SIGTERM, and each cleans up."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    signal.signal(signal.SIGTERM, _interrupt_once)
     threading.Thread(target=end_with, args=(parent,), daemon=True).start()
+
+
+def _interrupt_once(*_: object) -> None:
+    # The pool sends SIGTERM again when another worker has ended: it must not stop the cleaning up.
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    raise KeyboardInterrupt
 
 
 def _timed(path: Path, course: Course, limits: Limits) -> tuple[list[Result], float]:

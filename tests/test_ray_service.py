@@ -28,7 +28,7 @@ def why_not() -> str:
     return ""
 
 
-@pytest.mark.slow
+@pytest.mark.alone  # Ray gives a node 30 s to start
 @pytest.mark.parametrize(
     "cases", ["ray_cases.py", pytest.param("ray_two_nodes.py", marks=pytest.mark.nightly)]
 )
