@@ -41,13 +41,11 @@ MARGIN = 3  # how many lines more than their difference in number two readings m
 @dataclass(frozen=True)
 class LineScore:
     """One line that was read: its confidence, the share of its characters that are right (1 - CER,
-    not below 0; 0 for a line that is none), and whose writing it is."""
+    not below 0; 0 for a line that is none), and what was written."""
 
     confidence: float
     right: float
     label: str | None
-    text: str
-    writer: str = ""
 
 
 @dataclass(frozen=True)
@@ -71,7 +69,7 @@ class Calibration:
     lines: int
 
 
-def score_lines(read: Sequence[Line], text: str, writer: str = "") -> list[LineScore]:
+def score_lines(read: Sequence[Line], text: str) -> list[LineScore]:
     """What each line that was read on a page got right, given the page's text.
 
     Lines are paired in their order so that the edits in all are fewest; a line may be left without
@@ -83,7 +81,7 @@ def score_lines(read: Sequence[Line], text: str, writer: str = "") -> list[LineS
         right = 0.0
         if label is not None:
             right = max(0.0, 1 - character_edits(line.text, label).rate)
-        scores.append(LineScore(line.confidence, right, label, line.text, writer))
+        scores.append(LineScore(line.confidence, right, label))
     return scores
 
 

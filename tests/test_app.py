@@ -29,7 +29,7 @@ from PIL import Image
 
 from lab_utils.app import limits, make_frontend
 from lab_utils.app.feedback import FeedbackError, FeedbackFolder
-from lab_utils.app.reading import read_page
+from lab_utils.app.reading import document, notice, read_page
 from lab_utils.app.routes import ENDPOINTS
 from lab_utils.predictors import LocalPredictor
 from lab_utils.predictors.errors import ServiceError
@@ -104,6 +104,13 @@ def test_the_pages_of_a_document_are_read_one_after_another(app):
     assert re.findall(r"<h3>(Page \d)</h3>", lines) == ["Page 1", "Page 2", "Page 3"]
     assert "Read 3 pages." in message and found.count("<figure>") == 3
     assert feedback["visible"] is False
+
+
+def test_pages_that_were_read_stay_if_a_later_one_fails():
+    first = shown(0.99)
+    pages = document([first], notice("The pages after that were not read.", "Damaged."))
+    assert "Read 1 page." in pages.message and "Damaged." in pages.message
+    assert first.lines in pages.lines
 
 
 class Away:

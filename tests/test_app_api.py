@@ -1,6 +1,7 @@
 """The app's API as it is documented: the snippets run as they stand in the file."""
 
 import asyncio
+import io
 import os
 import re
 import shutil
@@ -12,6 +13,7 @@ from pathlib import Path
 import httpx
 import pytest
 from app_serving import ROOT, call, event, file_data, png, run, serving, text_of, upload, uri
+from PIL import Image
 
 from lab_utils import logins
 from lab_utils.app.routes import ENDPOINTS
@@ -91,6 +93,17 @@ def test_what_is_wrong_with_a_page_is_its_note(tmp_path):
     with serving(Noted(), tmp_path) as (_, client):
         answer = run(client, "predict_base64", uri(png())).json()
     assert answer == {"data": ["text"], "note": "The text is doubtful."}
+
+
+def test_a_turned_photo_is_read_upright(app):
+    """The app hands on the bytes that were uploaded, with the note on how the camera was held."""
+    _, client = app
+    picture, stream, exif = Image.new("L", (80, 50), 255), io.BytesIO(), Image.Exif()
+    picture.paste(0, (10, 10, 30, 20))
+    exif[274] = 6
+    picture.save(stream, "JPEG", exif=exif)
+    path = upload(client, "turned.jpg", stream.getvalue())
+    assert run(client, "predict", file_data(path)).json()["data"][0].startswith("50x80")
 
 
 # A password

@@ -68,7 +68,7 @@ def test_calibration_error_is_the_gap_between_confidence_and_what_is_right(bench
     from calibration import LineScore, calibration
 
     def scores(*pairs: tuple[float, float]) -> list:
-        return [LineScore(confidence, right, "", "") for confidence, right in pairs]
+        return [LineScore(confidence, right, "") for confidence, right in pairs]
 
     right = calibration(scores((0.85, 0.8), (0.85, 0.9), (0.25, 0.25)))
     assert right.ece == pytest.approx(0) and right.lines == 3

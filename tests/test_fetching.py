@@ -202,11 +202,22 @@ def forever(connection, _request):
         time.sleep(0.01)
 
 
-@pytest.mark.parametrize(
-    "answer",
-    [silent, drip(OK + b"X-Slow: "), drip(OK + b"Content-Length: 100\r\n\r\n"), drip(b""), forever],
-    ids=["silent", "slow headers", "slow body", "slow status", "endless continue"],
-)
+def slow_redirect(connection, request):
+    time.sleep(0.2)
+    redirect("/again")(connection, request)
+
+
+SLOW = {
+    "silent": silent,
+    "headers": drip(OK + b"X-Slow: "),
+    "body": drip(OK + b"Content-Length: 100\r\n\r\n"),
+    "status": drip(b""),
+    "redirects": slow_redirect,
+    "endless continue": forever,
+}
+
+
+@pytest.mark.parametrize("answer", SLOW.values(), ids=SLOW)
 def test_one_deadline_holds_over_everything(answer, serve):
     start = time.monotonic()
     with pytest.raises(DownloadError, match=r"within 0\.5 s"):

@@ -221,6 +221,12 @@ def test_default_model_path(monkeypatch, stand_in_path):
         ParagraphTextRecognizer()
 
 
+def test_a_picture_too_dark_to_be_read_well_is_named(stand_in_path):
+    # The stand-in has little confidence in what it reads.
+    reading = ParagraphTextRecognizer(stand_in_path).read(page().point(lambda gray: gray // 9))
+    assert reading.lines and "too dark" in reading.note
+
+
 def run_module(*arguments, **options):
     command = [sys.executable, "-m", "text_recognizer.paragraph_text_recognizer", *arguments]
     return subprocess.run(

@@ -127,6 +127,12 @@ def test_the_checkpoint_kept_is_that_of_the_lowest_cer(tmp_path, monkeypatch):
     assert torch.load(tmp_path / "x.ckpt", weights_only=True)["global_step"] == 2
 
 
+@pytest.mark.nightly
+def test_the_same_training_gives_the_same_bytes(checkpoint, tmp_path):
+    again = train_briefly(tmp_path / "b.ckpt", steps=1, pages=1, lines=2)
+    assert again.read_bytes() == checkpoint.read_bytes()
+
+
 # Downloads
 
 CONTENT = bytes(range(256)) * 5000

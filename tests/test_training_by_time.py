@@ -150,7 +150,7 @@ def test_the_best_validation_is_kept_and_the_rate_follows_the_time(run, tmp_path
         current.append(training.reader.head.weight.detach().clone())
 
     monkeypatch.setattr(by_time.TimedTraining, "on_validation_epoch_end", scores)
-    trained = run()
+    trained = run(minutes=0.08, validate_every=60)  # it validates at the start and at the end
     kept = load_line_reader(trained.weights).head.weight
     assert not torch.allclose(kept, current[1], atol=1e-5), "what is kept are averaged weights"
     assert trained.score == pytest.approx(0.4) and len(trained.validations) >= 2
@@ -159,6 +159,15 @@ def test_the_best_validation_is_kept_and_the_rate_follows_the_time(run, tmp_path
     document = json.loads((tmp_path / "run" / "training.json").read_text())
     assert [one["cer"] for one in document["validations"]][:2] == pytest.approx([0.5, 0.4])
     assert document["validations"][-1]["lines_trained"] > 0
+
+
+def test_the_rate_rises_from_the_first_lines_on(monkeypatch):
+    training, now = by_time.TimedTraining(1e-4), iter([0.0, 6.0, 6.0, 12.0, 60.0])
+    monkeypatch.setattr(by_time.time, "monotonic", lambda: next(now))
+    training.clock = by_time.Clock(minutes=1)
+    training.clock.gathered = training.clock.seconds
+    first, later, last = (training.learning_rate_at(0) for _ in range(3))
+    assert (first, later) == pytest.approx((0.01, 1), abs=0.02) and last < 0.03
 
 
 def test_it_waits_while_its_lines_were_used_often(run, monkeypatch):

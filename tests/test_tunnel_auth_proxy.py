@@ -129,6 +129,15 @@ def test_another_name_is_refused(proxy, host):
     assert proxy.requests == []
 
 
+def test_before_the_address_is_known_nobody_gets_in(serve):
+    proxy = AuthProxy(serve(b"app").port, None)
+    proxy.start()
+    try:
+        assert ask(proxy).status == 503
+    finally:
+        proxy.stop()
+
+
 # What the app is sent
 
 

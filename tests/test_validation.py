@@ -31,6 +31,13 @@ def test_the_file_names_what_is_kept_for_validation_and_nothing_else(written, sp
     assert len({plan.file for plan in validation.plans()}) == 134
 
 
+def test_font_pages_of_the_splits_are_in_different_fonts(fonts):
+    trained_on, kept = (
+        {path.name for path in ink_source("font", split).paths} for split in ("train", "validation")
+    )
+    assert trained_on and kept and not trained_on & kept
+
+
 @pytest.mark.nightly
 def test_no_writer_of_the_validation_is_in_training(splits, handwriting):
     trained_on, kept = (

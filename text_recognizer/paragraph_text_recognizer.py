@@ -339,13 +339,14 @@ class ParagraphTextRecognizer:
 
 def _note(lines: Sequence[Line], image: LoadedImage) -> str:
     """What there is to say about a page; "" if nothing is."""
-    if not lines:
-        if max(image.page.getextrema()) < 40:
-            return "The picture is too dark to be read; take it again in more light."
-        return "No writing was found in the picture."
     letters = sum(len(line.text) for line in lines)
-    if sum(line.confidence * len(line.text) for line in lines) >= DOUBTFUL_PAGE * letters:
+    sure = sum(line.confidence * len(line.text) for line in lines)
+    if lines and sure >= DOUBTFUL_PAGE * letters:
         return ""
+    if max(image.page.getextrema()) < 40:
+        return "The picture is too dark to be read; take it again in more light."
+    if not lines:
+        return "No writing was found in the picture."
     if sorted(line.height for line in lines)[len(lines) // 2] < SMALL_WRITING:
         return "The writing is too small to be read well; take the picture from nearer."
     return "The text is doubtful: little of it was read with confidence."

@@ -5,7 +5,6 @@ made small: UNIPEN's strokes with fewer points, Copiste's lines as WebP images, 
 splits that they were made with. It is unpacked once into the lab's folder.
 """
 
-import contextlib
 import json
 import tempfile
 import zipfile
@@ -41,7 +40,7 @@ def check_pack(path: Path, made_of: dict[str, Any]) -> None:
                 raise ValueError
     except FileNotFoundError:
         raise PackError(f"There is no pack at {path}; make one with `lab pack`.") from None
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error):
+    except (OSError, ValueError, KeyError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error):
         raise PackError(
             f"{path.name} is cut, damaged or not a pack; make it with `lab pack`."
         ) from None
@@ -67,10 +66,9 @@ def unpacked(path: Path, made_of: dict[str, Any]) -> Path:
             whole = Path(scratch, folder.name)
             with zipfile.ZipFile(path) as archive:
                 archive.extractall(whole)
-            with contextlib.suppress(FileExistsError):  # another process was faster
-                whole.rename(folder)
+            whole.rename(folder)
     except OSError as error:
-        if not folder.is_dir():
+        if not folder.is_dir():  # or another process was faster
             raise PackError(
                 f"{path.name} can't be unpacked into {folder.parent} ({error.strerror}); free "
                 "space, or name another folder with LAB_HOME."

@@ -45,7 +45,9 @@ the square root of the batch. At 6e-4 and with few lines, a first run on a GPU l
 minute what it did not win back in seven."""
 GATHERING = 0.1
 """Of the time, at most, in which the first lines are made and nothing is trained."""
-EMA = 0.998
+EMA, EMA_EVERY = 0.998, {"cuda": 10, "cpu": 1}
+"""Decay a step of the averaged weights, and the steps between two of their updates, each of which
+waits for the GPU."""
 USES = (2.0, 10.0)
 """Of a line on average, at the start and at the end; beyond it, training waits for new lines."""
 RESERVE = 4.0
@@ -128,6 +130,8 @@ class Clock:
 
     def __init__(self, minutes: float) -> None:
         self.began, self.total = time.monotonic(), 60 * minutes
+        self.gathered = 0.0
+        """s until the first lines were there."""
 
     @property
     def seconds(self) -> float:
@@ -138,6 +142,11 @@ class Clock:
     def share(self) -> float:
         """The share of the time that is over, in [0, 1]."""
         return min(self.seconds / self.total, 1.0)
+
+    @property
+    def trained(self) -> float:
+        """The share of the time to train in that is over, in [0, 1]."""
+        return min((self.seconds - self.gathered) / max(self.total - self.gathered, 0.01), 1.0)
 
     @property
     def left(self) -> float:
@@ -156,7 +165,7 @@ class TimedTraining(ReaderTraining):
         return batch
 
     def learning_rate_at(self, step: int) -> float:
-        return rate_at(round(1000 * self.clock.share), 100, 1000)
+        return rate_at(round(1000 * self.clock.trained), 100, 1000)
 
 
 class Keeper(pl.Callback):
@@ -293,18 +302,20 @@ def _gather(lines: LinesAhead, settings: TimedSettings, clock: Clock) -> None:
     lines.wait(
         lambda: len(lines.train) >= settings.first_lines, clock.began + GATHERING * clock.total
     )
-    lines.waited = clock.seconds
+    lines.waited = clock.gathered = clock.seconds
 
 
 def _train(training: TimedTraining, keeper: Keeper, batch: int, device: str) -> int:
     """Trains until the time is over, in several runs if need be; returns the last batch's size."""
     clock, is_done = training.clock, False
+    keeper.batch = batch
+    trainer = _timed_trainer(training, keeper, device)
+    with interruptible(trainer):
+        trainer.validate(training, _validation(training, keeper, batch), verbose=False)
     while not is_done:
         keeper.batch = batch
-        trainer = _timed_trainer(training, keeper, device)
+        trainer = _timed_trainer(training, keeper, device)  # with the time that is left now
         with interruptible(trainer):
-            if not keeper.validations:
-                trainer.validate(training, _validation(training, keeper, batch), verbose=False)
             try:
                 batches = _batches(keeper.lines, clock, batch * TYPICAL_WIDTH)
                 trainer.fit(training, batches, _validation(training, keeper, batch))
@@ -326,13 +337,16 @@ def _train(training: TimedTraining, keeper: Keeper, batch: int, device: str) -> 
 
 
 def _timed_trainer(training: TimedTraining, keeper: Keeper, device: str) -> pl.Trainer:
+    every = EMA_EVERY[device]
+    # Lightning makes the average on the model's device, which is not the GPU yet.
+    average = EMAWeightAveraging(device=device, decay=EMA**every, update_every_n_steps=every)
     return make_trainer(
         keeper.out,
         device,
         max_epochs=-1,
         max_time=timedelta(seconds=training.clock.left),
         val_check_interval=timedelta(seconds=keeper.settings.validate_every),
-        callbacks=[keeper, EMAWeightAveraging(decay=EMA)],
+        callbacks=[keeper, average],
         logger=False,
         enable_checkpointing=False,  # `keeper` does it
         enable_progress_bar=False,

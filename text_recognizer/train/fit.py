@@ -118,13 +118,15 @@ def fit(
         )
         for name, monitor in (("best", monitored), ("last", None))
     )
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    # Lightning makes the average on the model's device, which is not the GPU yet.
     average = EMAWeightAveraging(
-        decay=settings.ema, update_starting_at_step=min(50, settings.steps // 4)
+        device=device, decay=settings.ema, update_starting_at_step=min(50, settings.steps // 4)
     )
     bar = [TQDMProgressBar(refresh_rate=5)] if progress else []
     trainer = make_trainer(
         out,
-        "cuda" if torch.cuda.is_available() else "cpu",
+        device,
         max_steps=settings.steps,
         logger=CSVLogger(out, name="log"),  # a folder a start: none is written over
         log_every_n_steps=10,

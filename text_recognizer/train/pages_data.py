@@ -31,7 +31,7 @@ class PageBatch:
     inside: Tensor
     lines: list[tuple[Tensor, Tensor, Tensor]]
 
-    def to(self, device: torch.device | str, non_blocking: bool = False) -> "PageBatch":
+    def to(self, device: torch.device | str) -> "PageBatch":
         names = [one.name for one in fields(self) if one.name != "lines"]
         moved = {name: getattr(self, name).to(device, non_blocking=True) for name in names}
         return PageBatch(**moved, lines=self.lines)

@@ -35,7 +35,7 @@ class StripBatch:
     lengths: Tensor
     used: Tensor | None = None
 
-    def to(self, device: torch.device | str, non_blocking: bool = False) -> "StripBatch":
+    def to(self, device: torch.device | str) -> "StripBatch":
         """What the reader computes with, on a device."""
         names = ["strips", "widths", "targets", *([] if self.used is None else ["used"])]
         moved = {name: getattr(self, name).to(device, non_blocking=True) for name in names}
