@@ -102,11 +102,17 @@ class RequestLimits:
         try:
             refused = await self._read(body, scope, receive)
             if refused is not None:
+                self._forget(body)  # reading what is left of it takes a moment
                 await self._answer(*refused, scope, receive, send)
             elif not body.is_cut:
                 await self._app(scope, again(body.pieces, receive), send)
         finally:
-            self._open_bytes -= body.bytes
+            self._forget(body)
+
+    def _forget(self, body: "_Body") -> None:
+        self._open_bytes -= body.bytes
+        body.bytes = 0
+        body.pieces.clear()
 
     def _refused_head(self, scope: Scope) -> tuple[int, str] | None:
         """Status and sentence where something is wrong before the body."""

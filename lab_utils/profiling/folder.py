@@ -61,12 +61,12 @@ def replaced_folder(out: Path) -> Iterator[Path]:
             new, old = Path(scratch, "new"), Path(scratch, "old")
             new.mkdir()
             yield new
-            if out.exists():
-                out.rename(old)
             try:
+                if out.exists():
+                    out.rename(old)
                 new.rename(out)
             except BaseException:
-                if old.exists():
+                if old.exists() and not out.exists():
                     old.rename(out)
                 raise
     except OSError as error:
