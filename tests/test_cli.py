@@ -18,7 +18,6 @@ from lab_utils import cli
 from text_recognizer import paragraph_text_recognizer
 
 ROOT = Path(__file__).resolve().parents[1]
-AT_NIGHT = pytest.mark.nightly
 
 
 @pytest.fixture
