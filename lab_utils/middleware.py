@@ -100,7 +100,7 @@ class RequestLimits:
             return
         body = _Body(_client(scope))
         try:
-            refused = await self._read(body, scope, receive)
+            refused = await self._read(body, receive)
             if refused is not None:
                 self._forget(body)  # reading what is left of it takes a moment
                 await self._answer(*refused, scope, receive, send)
@@ -148,7 +148,7 @@ class RequestLimits:
         # The name is unknown where any is allowed, but a browser says whether it is the same.
         return ANY_HOST in self._hosts and headers.get("sec-fetch-site") in (None, "same-origin")
 
-    async def _read(self, body: "_Body", scope: Scope, receive: Receive) -> tuple[int, str] | None:
+    async def _read(self, body: "_Body", receive: Receive) -> tuple[int, str] | None:
         """Reads the whole body; status and sentence where it is refused."""
         if not self._find_place(body.client):
             return self._busy()

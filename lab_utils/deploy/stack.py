@@ -223,7 +223,7 @@ class Stack:
     def _why_it_failed(self, stack: str) -> str:
         """The first failure since a change of the stack was asked for."""
         events = self._cloudformation("DescribeStackEvents", StackName=stack)["StackEvents"]
-        first = f"The stack {self.name} is not ready: see its events in the CloudFormation console."
+        first = f"The stack {self.name} failed, or takes very long: see its events in the console."
         for event in events:  # the newest comes first
             reason = event.get("ResourceStatusReason", "no reason given")
             if event["ResourceStatus"].endswith("_FAILED"):
