@@ -93,7 +93,7 @@ def test_bad_input_is_one_line(lab, stand_in_path, tmp_path, monkeypatch, argume
 
 def test_what_is_wrong_is_said_before_anything_is_measured(lab, monkeypatch):
     _, _, err = lab("profile", "--batch-sizes", 513)
-    assert "513 is no batch size; give whole numbers from 1 to 512" in err
+    assert "513 isn't a batch size; give whole numbers from 1 to 512" in err
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     code, _, err = lab("profile")
     assert code == 2 and "`pip install matplotlib`" in err

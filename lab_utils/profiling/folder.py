@@ -39,7 +39,7 @@ def check_replaceable(out: Path) -> None:
         name = path.relative_to(out).as_posix()
         if path.is_symlink() or not _OWN.fullmatch(name):
             raise ProfileError(
-                f"{out} holds {name}, which is no part of a profile and would be lost; name "
+                f"{out} holds {name}, which isn't part of a profile and would be lost; name "
                 "another folder."
             )
 
