@@ -110,8 +110,8 @@ def _page(student: str, results: list[Result]) -> str:
 
 
 def _line(one: Result) -> str:
-    # What a student's code said must not become markup.
-    message = html.escape(one.message, quote=False)
+    # What a student's code said must not become markup: no HTML, no links, no pictures.
+    message = html.escape(one.message, quote=False).replace("](", "] (")
     if one.number is None:
         return f"- {one.result}: {message}"
     of = f"- Exercise {one.number}, `{one.exercise}`: {one.points} of {one.possible} points"

@@ -11,7 +11,7 @@ from lab_tracker.worker import Worker
 
 
 class TrackingServer(LocalServer):
-    """A server over `folder`, for this machine alone. It listens as soon as it is made, and answers
+    """A server over `folder`, only for this machine. It listens as soon as it is made, and answers
     after `start` or `run`.
 
     `port` 0 takes a free one. Raises TrackingError if the folder or the port can't be used.

@@ -113,7 +113,6 @@ def _service(settings: Settings, model: Path, say: Say) -> Iterator[tuple["Gatew
             gateway = stack.enter_context(service)
             kind = f"{workers} {'function' if workers == 1 else 'functions'} in Lambda's emulator"
         gateway.start()
-        stack.callback(gateway.stop)
         yield gateway, kind
 
 

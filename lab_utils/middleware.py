@@ -100,13 +100,19 @@ class RequestLimits:
             return
         body = _Body(_client(scope))
         try:
-            refused = await self._read(body, scope, receive)
+            refused = await self._read(body, receive)
             if refused is not None:
+                self._forget(body)  # reading what is left of it takes a moment
                 await self._answer(*refused, scope, receive, send)
             elif not body.is_cut:
                 await self._app(scope, again(body.pieces, receive), send)
         finally:
-            self._open_bytes -= body.bytes
+            self._forget(body)
+
+    def _forget(self, body: "_Body") -> None:
+        self._open_bytes -= body.bytes
+        body.bytes = 0
+        body.pieces.clear()
 
     def _refused_head(self, scope: Scope) -> tuple[int, str] | None:
         """Status and sentence where something is wrong before the body."""
@@ -142,7 +148,7 @@ class RequestLimits:
         # The name is unknown where any is allowed, but a browser says whether it is the same.
         return ANY_HOST in self._hosts and headers.get("sec-fetch-site") in (None, "same-origin")
 
-    async def _read(self, body: "_Body", scope: Scope, receive: Receive) -> tuple[int, str] | None:
+    async def _read(self, body: "_Body", receive: Receive) -> tuple[int, str] | None:
         """Reads the whole body; status and sentence where it is refused."""
         if not self._find_place(body.client):
             return self._busy()

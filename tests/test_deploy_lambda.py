@@ -190,6 +190,15 @@ def test_a_stack_that_cloudformation_still_works_on_is_left_to_it(with_image, la
     assert (code, out) == (2, "") and "run the command again" in err
 
 
+def test_a_stack_that_is_not_made_yet_is_left_to_cloudformation(with_image, lab):
+    def begun(parsed, response):
+        with_image.with_outputs(parsed, StackStatus="CREATE_IN_PROGRESS", Outputs=[])
+
+    with_image.answers["DescribeStacks"] = begun
+    code, out, err = lab(*APPLY)
+    assert (code, out) == (2, "") and "is CREATE_IN_PROGRESS: run the command again" in err
+
+
 QUOTA = "decreases account's UnreservedConcurrentExecution below its minimum value of [10]."
 
 

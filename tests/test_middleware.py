@@ -143,6 +143,20 @@ def test_a_refused_body_is_read_before_the_answer():
     asyncio.run(ask())
 
 
+def test_a_refused_body_holds_no_place_while_its_rest_is_read(monkeypatch):
+    monkeypatch.setattr(middleware, "_DRAIN_SECONDS", 0.5)
+
+    async def ask() -> None:
+        server = Server(most_open_bytes=150)
+        refused = asyncio.create_task(server.ask(b"x" * 100, b"y", None))
+        await asyncio.sleep(0)
+        assert await server.ask(b"x" * 100) == 200
+        assert not refused.done()
+        assert await refused == 413
+
+    asyncio.run(ask())
+
+
 def test_bytes_of_all_bodies_together_are_bounded():
     async def ask() -> None:
         server = Server(most_open_bytes=150)

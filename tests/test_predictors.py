@@ -18,8 +18,6 @@ from text_recognizer.errors import AddressError, ImageError
 from text_recognizer.images import load_image
 from text_recognizer.places import SAMPLE_PAGES
 
-PAGE = SAMPLE_PAGES / "show_font_002.jpg"
-
 
 def noise(width: int, height: int, mode: str = "RGB") -> Image.Image:
     channels = len(Image.new(mode, (1, 1)).getbands())

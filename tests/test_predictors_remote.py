@@ -196,7 +196,7 @@ NO_TEXTS = {
     "other protocol": (b"SSH-2.0-OpenSSH_9.2p1\r\n\r\n", "does not speak HTTP"),
     "Lambda's exception": (
         answer('{"errorMessage": "boom", "errorType": "ValueError", "pred": "a"}'),
-        "failed with ValueError",
+        "failed with ValueError; check the service's log",
     ),
     "fault of a direct call": (answer('{"error": "It failed.", "status": 500}'), "status 500"),
     "time-out": (answer('{"error": "too slow"}', 504), "ran out of its time"),

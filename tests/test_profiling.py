@@ -127,8 +127,8 @@ def test_other_errors_are_no_lack_of_memory(recognizer, page, tmp_path):
         ({"repeats": 0}, "repeats"),
         ({"pages": []}, "no pages"),
         ({"batch_sizes": []}, "no batch sizes"),
-        ({"batch_sizes": [True]}, "no batch size"),
-        ({"batch_sizes": [513]}, "no batch size"),
+        ({"batch_sizes": [True]}, "t a batch size"),
+        ({"batch_sizes": [513]}, "t a batch size"),
     ],
 )
 def test_what_cannot_be_measured_is_refused(recognizer, options, said):

@@ -91,6 +91,14 @@ def test_bad_input_is_one_line(lab, stand_in_path, tmp_path, monkeypatch, argume
     assert {path.name for path in tmp_path.iterdir()} == {"FILE", "FOLDER"}
 
 
+def test_what_is_wrong_is_said_before_anything_is_measured(lab, monkeypatch):
+    _, _, err = lab("profile", "--batch-sizes", 513)
+    assert "513 isn't a batch size; give whole numbers from 1 to 512" in err
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    code, _, err = lab("profile")
+    assert code == 2 and "`pip install matplotlib`" in err
+
+
 def test_ctrl_c_leaves_the_last_profile(profiled, stand_in_path):
     folder = profiled[1]
     before = (folder / "profile.json").read_bytes()

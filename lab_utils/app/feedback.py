@@ -4,7 +4,6 @@ Anyone who can open the page may write to this folder, so it is bounded, and a c
 formula.
 """
 
-import contextlib
 import hashlib
 import threading
 from datetime import UTC, datetime
@@ -77,11 +76,9 @@ class FeedbackFolder:
         if is_new:
             with replacing(path) as whole:
                 whole.write_bytes(image)
-        with contextlib.suppress(FileExistsError), self.table.open("xb", buffering=0) as file:
-            file.write(csv_row(COLUMNS).encode())
         # One write at the file's end: rows of several processes do not mix.
         with self.table.open("ab", buffering=0) as file:
-            file.write(row)
+            file.write(row if file.tell() else csv_row(COLUMNS).encode() + row)
 
     def _size(self) -> int:
         images = (file for file in (self.path / IMAGES).iterdir() if file.name[0] != ".")

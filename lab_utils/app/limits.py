@@ -14,7 +14,7 @@ MAX_REQUEST_BYTES = MAX_BASE64_BYTES * 4 // 3 + MIB
 """Bytes of a request's body: the largest image as base64, and room for the JSON around it."""
 
 MAX_CACHE_BYTES = 512 * MIB
-"""Bytes of the pictures that were uploaded in the last hour; over it, no more are taken."""
+"""Bytes of the uploaded pictures that are still kept; over it, no more are taken."""
 
 LEAST_UPLOAD_BYTES = 64 * 1024
 """What a smaller file counts as, so that the number of files is bounded as well."""

@@ -1,6 +1,7 @@
 """What of a whole request reaches Gradio: the routes that this page uses, with values that were
 checked. The requests themselves were checked by `lab_utils.middleware` before."""
 
+import asyncio
 import json
 import re
 from collections import deque
@@ -131,14 +132,14 @@ class GradioRoutes:
         if refusal is None and scope["method"] == "POST":
             request = Request(scope, receive)
             body = await request.body()
-            refusal = self._refused_body(request, body)
+            refusal = await self._refused_body(request, body)
             receive = again(deque([{"type": "http.request", "body": body}]), receive)
         await (refusal or self._app)(scope, receive, _with_headers(send))
 
-    def _refused_body(self, request: Request, body: bytes) -> Response | None:
+    async def _refused_body(self, request: Request, body: bytes) -> Response | None:
         path = request.scope["path"]
         if _UPLOAD.fullmatch(path):
-            return _refused_upload(request.headers.get("content-type", ""), body)
+            return await _refused_upload(request.headers.get("content-type", ""), body)
         if _MCP.fullmatch(path):
             return _refused_tools(body)
         if not _WITH_DATA.fullmatch(path):
@@ -160,12 +161,13 @@ def _closed(path: str) -> Response | None:
     return json_refusal(404, there_are if call else "There is nothing here.")
 
 
-def _refused_upload(content_type: str, body: bytes) -> Response | None:
+async def _refused_upload(content_type: str, body: bytes) -> Response | None:
     found = _BOUNDARY.fullmatch(content_type)
     # A boundary is not in what it separates: one file has it before and after.
     if found is None or body.count(b"--" + found[1].encode()) != 2:
         return json_refusal(422, "Upload one file with each request, as multipart/form-data.")
-    if cache_bytes() + len(body) > MAX_CACHE_BYTES:
+    # In a thread: the folder may hold thousands of files.
+    if await asyncio.to_thread(cache_bytes) + len(body) > MAX_CACHE_BYTES:
         later = {"retry-after": str(CACHE_CHECK_SECONDS)}
         return json_refusal(503, "The app holds too many pictures; try again later.", later)
     return None

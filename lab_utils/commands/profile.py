@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from lab_utils.commands.options import Model
+
 if TYPE_CHECKING:
     from lab_utils.profiling import Profile
 
@@ -18,9 +20,7 @@ def profile(
     out: Annotated[
         Path | None, typer.Option(help="The profile's folder; else .lab/profiles/DEVICE.")
     ] = None,
-    model: Annotated[
-        Path | None, typer.Option(help="TorchScript file; else the packaged weights.")
-    ] = None,
+    model: Model = None,
     pages: Annotated[
         Path | None, typer.Option(help="Folder with a labels.json; else the pages to show.")
     ] = None,
@@ -43,19 +43,20 @@ def profile(
     """
     from lab_utils.profiling.batch_sizes import checked_sizes
     from lab_utils.profiling.folder import ProfileError, check_replaceable
+    from lab_utils.profiling.tensorboard import needs, serve_traces
     from text_recognizer.places import lab_folder
 
     folder = out or lab_folder() / "profiles" / device.partition(":")[0]
     if tensorboard:
-        from lab_utils.profiling.tensorboard import serve_traces
-
         return serve_traces(folder, port)
+    needs("matplotlib", "matplotlib")  # for the plots: not found out after minutes of measuring
     try:
-        sizes = checked_sizes([int(word) for word in batch_sizes.split(",")])
+        numbers = [int(word) for word in batch_sizes.split(",")]
     except ValueError:
         raise ProfileError(
-            f'"{batch_sizes[:40]}" are no batch sizes; give numbers such as 1,2,4.'
+            f'"{batch_sizes[:40]}" isn\'t a list of batch sizes; give numbers such as 1,2,4.'
         ) from None
+    sizes = checked_sizes(numbers)
     check_replaceable(folder)
     images = None
     if pages:

@@ -27,7 +27,7 @@ Jobs = Annotated[
     int | None,
     typer.Option(
         min=1,
-        help="How many images are read at once, each in a process of its own; else one on each "
+        help="How many images are read at once, each in a separate process; else one on each "
         "processor if there are many.",
     ),
 ]

@@ -223,7 +223,7 @@ class Stack:
     def _why_it_failed(self, stack: str) -> str:
         """The first failure since a change of the stack was asked for."""
         events = self._cloudformation("DescribeStackEvents", StackName=stack)["StackEvents"]
-        first = f"The stack {self.name} failed: see its events in the CloudFormation console."
+        first = f"The stack {self.name} failed, or takes very long: see its events in the console."
         for event in events:  # the newest comes first
             reason = event.get("ResourceStatusReason", "no reason given")
             if event["ResourceStatus"].endswith("_FAILED"):
@@ -254,6 +254,11 @@ def deploy(stack: Stack, values: dict[str, str], image: str | None, build: Build
     found = stack.find()
     # The image goes into a repository that the stack makes, so a new stack is made in two steps.
     made = outputs(found) if found else stack.update(values | {"Image": ""})
+    if "RepositoryUri" not in made:  # after an interruption, or a failure
+        raise DeployError(
+            f"The stack {stack.name} is {found['StackStatus']}: run the command again when that is "
+            "done; if it failed, remove it with `lab deploy destroy` first."
+        )
     repository = made["RepositoryUri"]
     if build:
         stack.push(repository, build)

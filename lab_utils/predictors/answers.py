@@ -52,7 +52,7 @@ def document_in(reply: Reply, service: str, now: float) -> dict:
         )
     if status != 200 or "errorType" in document:
         kind = document.get("errorType") or f"status {_name(status)}"
-        where = "the address" if status < 400 else "the service's log"  # a redirect
+        where = "the address" if 300 <= status < 400 else "the service's log"  # a redirect
         raise ServiceError(f"{service} failed with {_printable(kind)}; check {where}.")
     if not document:
         kind = _printable(reply.headers.get("Content-Type", "of no type"))

@@ -155,7 +155,7 @@ def checked_sizes(batch_sizes: Iterable[int]) -> list[int]:
     for size in sizes:
         if not isinstance(size, int) or isinstance(size, bool) or not 1 <= size <= MAX_BATCH_SIZE:
             raise ProfileError(
-                f"{size} is no batch size; give whole numbers from 1 to {MAX_BATCH_SIZE}."
+                f"{size} isn't a batch size; give whole numbers from 1 to {MAX_BATCH_SIZE}."
             )
     if not sizes:
         raise ProfileError("There are no batch sizes; give at least one, such as 1,2,4.")

@@ -39,7 +39,7 @@ def check_replaceable(out: Path) -> None:
         name = path.relative_to(out).as_posix()
         if path.is_symlink() or not _OWN.fullmatch(name):
             raise ProfileError(
-                f"{out} holds {name}, which is no part of a profile and would be lost; name "
+                f"{out} holds {name}, which isn't part of a profile and would be lost; name "
                 "another folder."
             )
 
@@ -61,12 +61,12 @@ def replaced_folder(out: Path) -> Iterator[Path]:
             new, old = Path(scratch, "new"), Path(scratch, "old")
             new.mkdir()
             yield new
-            if out.exists():
-                out.rename(old)
             try:
+                if out.exists():
+                    out.rename(old)
                 new.rename(out)
             except BaseException:
-                if old.exists():
+                if old.exists() and not out.exists():
                     old.rename(out)
                 raise
     except OSError as error:

@@ -159,7 +159,7 @@ class Profile:
             first = error.errors(include_url=False, include_input=False)[0]
             why = ": ".join(filter(None, [".".join(map(str, first["loc"])), first["msg"]]))
             raise ProfileError(
-                f"{path} is damaged or no profile of this version ({why}); take one with "
+                f"{path} is damaged or not a profile of this version ({why}); take one with "
                 "`lab profile`."
             ) from None
         folders = [batch_folder(path.parent, one.batch_size) for one in found.batches]

@@ -26,8 +26,8 @@ def serve_traces(folder: Path, port: int | None = None) -> None:
     """
     if not trace_paths(folder):
         raise ProfileError(f"There is no trace in {folder}; take a profile with `lab profile`.")
-    _needs("tensorboard", "tensorboard")
-    _needs("torch_tb_profiler", "torch-tb-profiler")
+    needs("tensorboard", "tensorboard")
+    needs("torch_tb_profiler", "torch-tb-profiler")
     print(
         "The page PYTORCH_PROFILER asks the internet for its charts. Without a network its figures "
         "are in the plots and tables of `lab profile`. Ctrl-C ends TensorBoard.",
@@ -47,7 +47,7 @@ def serve_traces(folder: Path, port: int | None = None) -> None:
 def plugin_operators(trace: Path) -> dict[str, float]:
     """s of the processor in each operator without those within it, as the plugin computes it, the
     longest first. Raises ProfileError if the plugin is not installed."""
-    _needs("torch_tb_profiler", "torch-tb-profiler")
+    needs("torch_tb_profiler", "torch-tb-profiler")
     from torch_tb_profiler.profiler.data import RunProfileData
 
     with tempfile.TemporaryDirectory(prefix="lab-tb-") as scratch:
@@ -56,6 +56,7 @@ def plugin_operators(trace: Path) -> dict[str, float]:
     return dict(sorted(times.items(), key=lambda pair: -pair[1]))
 
 
-def _needs(module: str, package: str) -> None:
+def needs(module: str, package: str) -> None:
+    """Raises ProfileError if a package is not installed."""
     if importlib.util.find_spec(module) is None:
         raise ProfileError(f"The package {package} is missing; `pip install {package}` adds it.")

@@ -118,7 +118,7 @@ def read_trace(path: str | os.PathLike) -> Trace:
         raise
     except (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError):
         raise TraceError(
-            f"{path} is cut, damaged or no trace of torch.profiler; record it again."
+            f"{path} is cut, damaged or not a trace of torch.profiler; record it again."
         ) from None
     finally:
         if was_enabled:

@@ -74,8 +74,8 @@ class Tracker:
         return reference if "/" in reference else f"{self.path}/{reference}"
 
     def artifact(self, reference: str, type: str) -> "Artifact":
-        """The version that `NAME:ALIAS` names, of one type; `ALIAS` or `v3` alone is one of the
-        lab's own artifact of this type."""
+        """The version that `NAME:ALIAS` names, of one type; without `NAME:`, one of the lab's own
+        artifact of this type."""
         name, _, alias = reference.rpartition(":")
         name = name or COLLECTIONS[type]
         with sdk(self.connection.url):

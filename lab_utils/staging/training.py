@@ -77,6 +77,7 @@ def train(
         validation_pages: of the split `validation`; None for all.
         validate_every: steps between two validations; None for one, after the last step.
         project: `NAME` or `ENTITY/NAME` at the tracker.
+        progress: shows Lightning's bar.
 
     The version gets the alias `latest` as it becomes whole, and then `best` if its CER is lower
     than that of every other version measured on the same validation lines. Raises RecognizerError

@@ -336,7 +336,8 @@ print(about)
 
 # %% [markdown]
 # Before you run the next cell, write down a guess. A GPU multiplies hundreds of times faster than a
-# few cores. Read 16 at once, how many times as many pages does it read a second: 1, 4, or 16?
+# few cores. If it reads 16 pages at once instead of one, how many times as many pages does it read
+# a second: 1, 4, or 16?
 
 # %% tags=["nbval-ignore-output"]
 if gpu:
@@ -419,9 +420,9 @@ for size, trace in traces.items():
 # - **SM efficiency**: the mean share of the multiprocessors that had a block. At each moment,
 #   blocks per multiprocessor of all running kernels, but at most 1.
 # - **Achieved occupancy**: a multiprocessor hides waiting for memory by switching between
-# **warps**, groups of 32 threads. Occupancy is the share of the warps that it can hold, as a mean
-# over the kernels, each weighted with its time. (Both are estimates from the sizes of the kernels,
-# as in torch-tb-profiler. Only counters in the GPU would be exact.)
+#   **warps**, groups of 32 threads. Occupancy is the share of the warps that it can hold, as a mean
+#   over the kernels, each weighted with its time. (Both are estimates from the sizes of the
+#   kernels, as in torch-tb-profiler. Only counters in the GPU would be exact.)
 #
 # Which of the three will be the highest, and why is that not good news?
 
@@ -846,10 +847,10 @@ show_table(
 # What to make of it:
 #
 # - **Threads** split up one operator. On an idle machine with two cores, two threads are somewhat
-# faster than one, but never twice as fast, because many operators are too small to split. If
-# another program takes a core, it may be the other way round, and by far: threads wait for each
-# other in busy loops, so one delayed thread delays all of them. A service that reads several pages
-# at once does better with one process per core, each with one thread.
+#   faster than one, but never twice as fast, because many operators are too small to split. If
+#   another program takes a core, it may be the other way round, and by far: threads wait for each
+#   other in busy loops, so one delayed thread delays all of them. A service that reads several
+#   pages at once does better with one process per core, each with one thread.
 # - **bfloat16** has half of the bits. Processors with instructions for it (AVX512-BF16, AMX) gain;
 #   on others, numbers are converted back and forth, and it is slower. The text changes little, but
 #   look at the CER and do not take it for granted.

@@ -536,6 +536,8 @@ show(
 # - `"login refused"`: 401 with the header;
 # - `"healthy"`: 200 with the header;
 # - `"dead app"`: any other status with the header.
+#
+# Your library may follow redirects: the app sends none at this address.
 
 # %% tags=["exercise"]
 from http.client import HTTPException

@@ -259,8 +259,8 @@ def training_run(function: Answer) -> str:
         (
             "small:v0",
             "t2",
-            "its run, no training, used staged:v0, which has the type prod-ready: weights come "
-            "from anything that is not a data set, whatever its type.",
+            "its run, which is not a training, used staged:v0, which has the type prod-ready: "
+            "weights come from anything that is not a data set, whatever its type.",
         ),
     ):
         _expect_run(function, history[name], wanted, advice, begun=name != "staged:v0")
