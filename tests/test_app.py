@@ -28,7 +28,7 @@ from app_serving import (
 from PIL import Image
 
 from lab_utils.app import limits, make_frontend
-from lab_utils.app.feedback import FeedbackError, FeedbackFolder
+from lab_utils.app.feedback import FeedbackError, FeedbackFolder, RecentReadings
 from lab_utils.app.reading import document, notice, read_page
 from lab_utils.app.routes import ENDPOINTS
 from lab_utils.predictors import LocalPredictor
@@ -187,9 +187,9 @@ def test_feedback_is_a_row_with_the_image_as_a_file(app, folder, way):
     frontend, client = app
     image = png(70 + len(way), 44)
     sent = file_data(upload(client, "page.png", image)) if way == "read" else uri(image)
-    event(frontend, client, getattr(frontend.functions, way), sent, session=way)
+    key = event(frontend, client, getattr(frontend.functions, way), sent)["data"][4]
     tell = frontend.functions.keep_feedback
-    said = event(frontend, client, tell, None, "=right, at last", session=way)["data"][0]
+    said = event(frontend, client, tell, key, "=right, at last")["data"][0]
     assert "Thank you" in said
     row = rows(folder)[-1]
     assert row["corrected"] == "=right, at last"
@@ -204,6 +204,19 @@ def test_feedback_without_a_reading_is_refused(app):
     for guessed in (None, "a key", "x"):
         said = event(frontend, client, frontend.functions.keep_feedback, guessed, "x")
         assert "Read the page again" in said["data"][0]
+
+
+def test_only_the_last_readings_are_remembered():
+    kept = RecentReadings(count=3, max_bytes=100)
+    keys = [kept.keep(b"x" * 10, str(number)) for number in range(5)]
+    assert [kept.find(key) is not None for key in keys] == [False, False, True, True, True]
+    kept.keep(b"x" * 95, "large")
+    assert kept.find(keys[-1]) is None
+
+
+def test_an_open_page_holds_no_stream_that_delays_the_end(app):
+    _, client = app
+    assert not client.get("/config").json()["connect_heartbeat"]
 
 
 def test_the_folder_is_bounded_and_what_is_not_kept_is_told(tmp_path):

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import gradio as gr
 
 from lab_utils.app.admission import Admission
-from lab_utils.app.feedback import FeedbackFolder
+from lab_utils.app.feedback import FeedbackFolder, RecentReadings
 from lab_utils.app.pictures import NO_IMAGE, Picture, data_uri, pages_in, picture_bytes, picture_in
 from lab_utils.app.reading import Shown, document, notice, read_page
 from lab_utils.predictors.errors import RequestRefusedError, ServiceError
@@ -47,6 +47,7 @@ class Events:
         self.predictor = predictor
         self.feedback = feedback
         self.admission = admission
+        self._recent = RecentReadings()
 
     async def predict(self, image: dict | None) -> str:
         """Reads a page of handwriting.
@@ -92,16 +93,12 @@ class Events:
         """Reads what was written on the canvas, a data URI."""
         return await self._shown(lambda: drawing and data_uri(drawing), "The canvas is empty.")
 
-    def keep_feedback(self, reading: tuple[bytes, str] | None, corrected: str | None) -> str:
-        """Keeps a reading that was wrong, with the right text; returns what the page answers.
-
-        Args:
-            reading: the image and its text, as `read` left them in the page's state.
-            corrected: the text as it should be.
-        """
-        if reading is None:
+    def keep_feedback(self, key: str | None, corrected: str | None) -> str:
+        """Keeps a reading that was wrong, with the right text; returns what the page answers."""
+        found = self._recent.find(str(key))
+        if found is None:
             return notice("This reading is no longer kept.", "Read the page again, then tell us.")
-        image, text = reading
+        image, text = found
         try:
             right = str(corrected or "")
             self.feedback.add(image, text, "" if right == text else right)
@@ -136,9 +133,9 @@ class Events:
         shown, image = document(read, trouble), picture_bytes(picture)
         # Feedback is about one picture with its text.
         is_one = len(read) == 1 and not is_pdf(image)
-        reading = (image, shown.text) if is_one else None
+        key = self._recent.keep(image, shown.text) if is_one else None
         feedback = gr.update(visible=is_one, open=False)
-        return shown.lines, shown.message, shown.found, feedback, reading, shown.text, ""
+        return shown.lines, shown.message, shown.found, feedback, key, shown.text, ""
 
     async def _work(self, work: Callable[[], Any]) -> Any:
         """What a predictor returns; whatever it raises becomes a RecognizerError."""

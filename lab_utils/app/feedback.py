@@ -1,15 +1,23 @@
 """Keeps what users say about wrong readings: one row of a table each, and the image as a file.
 
 Anyone who can open the page may write to this folder, so it is bounded, and a cell is never a
-formula.
+formula. The page's last readings wait in memory, so that feedback always pairs a text with the
+very image it was read from.
 """
 
 import hashlib
+import secrets
 import threading
+from collections import OrderedDict
 from datetime import UTC, datetime
 from pathlib import Path
 
-from lab_utils.app.limits import MAX_CORRECTION, MAX_FEEDBACK_BYTES
+from lab_utils.app.limits import (
+    KEPT_BYTES,
+    KEPT_READINGS,
+    MAX_CORRECTION,
+    MAX_FEEDBACK_BYTES,
+)
 from lab_utils.tables import csv_row
 from text_recognizer.errors import RecognizerError
 from text_recognizer.files import replacing
@@ -92,3 +100,28 @@ def _suffix(image: bytes) -> str:
     if found is None:
         raise FeedbackError("You can only send feedback on a page that has been read.")
     return _SUFFIXES.get(found, f".{found.lower()}")
+
+
+class RecentReadings:
+    """The newest readings, at most `count` with `max_bytes` of images in all."""
+
+    def __init__(self, count: int = KEPT_READINGS, max_bytes: int = KEPT_BYTES) -> None:
+        self._count, self._max_bytes = count, max_bytes
+        self._readings: OrderedDict[str, tuple[bytes, str]] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def keep(self, image: bytes, text: str) -> str:
+        """Remembers a reading and returns a key to it, which nobody can guess."""
+        key = secrets.token_urlsafe(16)
+        with self._lock:
+            self._readings[key] = image, text
+            while len(self._readings) > self._count or self._bytes() > self._max_bytes:
+                self._readings.popitem(last=False)
+        return key
+
+    def find(self, key: str) -> tuple[bytes, str] | None:
+        """The image and the text of a key, while they are remembered."""
+        return self._readings.get(key)
+
+    def _bytes(self) -> int:
+        return sum(len(image) for image, _ in self._readings.values())

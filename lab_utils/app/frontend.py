@@ -24,7 +24,7 @@ SAMPLES = {
 }
 TAKE_DRAWING = "() => [window.labDrawing ? window.labDrawing() : '']"
 # Gradio learns a moment later what was typed; what is sent is what the user sees.
-TAKE_CORRECTION = "() => [null, document.querySelector('#correction textarea')?.value ?? '']"
+TAKE_CORRECTION = "key => [key, document.querySelector('#correction textarea')?.value ?? '']"
 # The predictor gets the bytes that were sent: Gradio's own conversion (`preprocess`) would decode
 # the picture and encode it again, without its orientation.
 PRIVATE = {"api_visibility": "private", "preprocess": False}
@@ -55,10 +55,10 @@ def make_page(events: Events, title: str) -> gr.Blocks:
                 )
                 message = gr.HTML(elem_id="message")
                 found = gr.HTML(elem_id="found")
-                feedback, last, correction, send, thanks = feedback_form()
+                feedback, key, correction, send, thanks = feedback_form()
         gr.HTML(part("about.html"), js_on_load=part("about.js"), elem_id="about")
 
-        shown = [text, message, found, feedback, last, correction, thanks]
+        shown = [text, message, found, feedback, key, correction, thanks]
         reading = PRIVATE | {"outputs": shown, "show_progress_on": text}
         show = part("result.js")
         read.click(events.read, image, **reading).then(js=show)
@@ -69,7 +69,7 @@ def make_page(events: Events, title: str) -> gr.Blocks:
             button.click(partial(str, file), None, image, **PRIVATE).then(
                 events.read, image, **reading
             ).then(js=show)
-        send.click(events.keep_feedback, [last, correction], thanks, js=TAKE_CORRECTION, **PRIVATE)
+        send.click(events.keep_feedback, [key, correction], thanks, js=TAKE_CORRECTION, **PRIVATE)
         add_api(events)
     # `Admission` decides how many pages are read at once and wait; Gradio's queue lets all pass.
     page.queue(max_size=None, default_concurrency_limit=None)
@@ -120,10 +120,11 @@ def drawing_tab() -> tuple[gr.Textbox, gr.Button]:
         return drawing, gr.Button("Read what I wrote", variant="primary", elem_id="read-drawing")
 
 
-def feedback_form() -> tuple[gr.Accordion, gr.State, gr.Textbox, gr.Button, gr.HTML]:
-    """The form, the last reading, the corrected text, the button, and what is answered."""
+def feedback_form() -> tuple[gr.Accordion, gr.Textbox, gr.Textbox, gr.Button, gr.HTML]:
+    """The form, the reading's key, the corrected text, the button, and what is answered."""
     with gr.Accordion("Wrong? Tell us", open=False, visible=False, elem_id="feedback") as form:
-        last = gr.State()
+        # No gr.State: for it, each open page holds a stream that keeps the server from ending.
+        key = gr.Textbox(visible=False)
         correction = gr.Textbox(
             label="Correct the text, if you like",
             info="The picture, the text that was read and your text are kept together.",
@@ -133,7 +134,7 @@ def feedback_form() -> tuple[gr.Accordion, gr.State, gr.Textbox, gr.Button, gr.H
             elem_id="correction",
         )
         send = gr.Button("Send", elem_id="send-feedback")
-        return form, last, correction, send, gr.HTML(elem_id="feedback-message")
+        return form, key, correction, send, gr.HTML(elem_id="feedback-message")
 
 
 def add_api(events: Events) -> None:

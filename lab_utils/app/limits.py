@@ -31,10 +31,14 @@ QUEUE_SIZE = 16
 """Pages that wait for a reader: some seconds' work. Who comes later is told to come again."""
 
 MAX_SESSIONS = 16
-"""Browser tabs of which Gradio keeps the last reading, for feedback."""
+"""Browser tabs of which Gradio keeps the inputs; the page needs none of them."""
 
 LOGIN_BYTES = 8192
 LOGINS_KEPT = 1000
+
+KEPT_READINGS = 64
+KEPT_BYTES = 64 * MIB
+"""The last readings and their images, kept in memory for feedback."""
 
 MAX_CORRECTION = 10_000
 """Characters of a corrected text."""
