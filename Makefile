@@ -80,8 +80,8 @@ LOCK = import fcntl, os, sys; os.makedirs(".lab", exist_ok=True); lock = os.open
 	fcntl.flock(lock, fcntl.LOCK_EX); os.set_inheritable(lock, True); \
 	os.execvp(sys.argv[1], sys.argv[1:])
 $(STAMP) $(TEST_STAMP): pyproject.toml constraints.txt
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
-		echo "$(PYTHON) is not Python 3.11 or newer: install one, or name it: make $(MAKECMDGOALS) PYTHON=python3.12" >&2; \
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null || { \
+		echo "$(PYTHON) is not Python 3.11, 3.12 or 3.13: install one, or name it: make $(MAKECMDGOALS) PYTHON=python3.12" >&2; \
 		exit 1; }
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
 		echo "$(PYTHON) cannot make environments: install its venv package (Debian: apt-get install python3-venv)" >&2; \
