@@ -17,7 +17,7 @@ from text_recognizer.views import geometry
 from text_recognizer.views.blocks import Box, count_lines, find_blocks, writing_box
 from text_recognizer.views.direction import direction
 from text_recognizer.views.geometry import Matrix
-from text_recognizer.views.ink import Small, even_light, exposed, small, small_size, without_rules
+from text_recognizer.views.ink import Small, even_light, exposure, small, small_size, without_rules
 from text_recognizer.views.paper import find_paper
 
 LEVEL = 3.0  # degrees: what slants less is followed by the finder
@@ -144,7 +144,8 @@ def sized_view(view: View, lines: int | None = None, fewer_than: int | None = No
 def find_sheet(page: Image.Image, picture: Image.Image) -> Sheet:
     """The sheet in a picture, cut out and turned so that its lines are level; `Sheet` has what the
     two are."""
-    page, picture = exposed(page), exposed(picture)
+    if (brighter := exposure(page)) is not None:
+        page, picture = page.point(brighter), picture.point(brighter)
     seen = small(picture)
     matrix, size, is_whole = geometry.identity(), picture.size, True
     corners = find_paper(seen)

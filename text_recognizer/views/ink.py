@@ -99,11 +99,12 @@ def without_rules(ink: Tensor) -> Tensor:
     return kept
 
 
-def exposed(picture: Image.Image) -> Image.Image:
-    """The picture made as bright as a page in good light, if all of it is dark.
+def exposure(picture: Image.Image) -> list[int] | None:
+    """The new value of each gray that makes a picture as bright as a page in good light, if all of
+    it is dark; else None.
 
-    A gray picture whose brightest px are bright, as the letters of a dark page, stays as it is, and
-    so does one that shows nothing.
+    A gray picture whose brightest px are bright, as the letters of a dark page, is not dark, and
+    neither is one that shows nothing.
     """
     counts = picture.histogram()
     bright, most = 255, sum(counts) / 1000
@@ -111,8 +112,8 @@ def exposed(picture: Image.Image) -> Image.Image:
         bright -= 1
     darkest, _ = picture.getextrema()
     if bright >= UNDEREXPOSED or bright - darkest <= FAINTEST * bright:
-        return picture
-    return picture.point([min(round(gray * 230 / bright), 255) for gray in range(256)])
+        return None
+    return [min(round(gray * 230 / bright), 255) for gray in range(256)]
 
 
 def even_light(picture: Image.Image, seen: Small) -> Image.Image:
