@@ -23,10 +23,10 @@ from typing import TYPE_CHECKING
 
 from lab_utils.signals import ENDING_SIGNALS
 from text_recognizer.errors import FirstPageWarning, RecognizerError
+from text_recognizer.images import LoadedImage, image_name, load_pages
 from text_recognizer.model_file import default_model_path
 
 if TYPE_CHECKING:
-    from text_recognizer.images import LoadedImage
     from text_recognizer.paragraph_text_recognizer import PageReading, ParagraphTextRecognizer
 
 
@@ -147,7 +147,7 @@ _loaded_once = functools.lru_cache(maxsize=1)(_recognizer)
 def _answer(recognizer: "ParagraphTextRecognizer", job: Job, settings: Settings) -> Answer:
     notes: list[str] = []
     text = None
-    of = f"{_name(job.image)}: " if settings.heading else ""
+    of = f"{image_name(job.image)}: " if settings.heading else ""
     with warnings.catch_warnings(record=True) as raised:
         warnings.simplefilter("always", FirstPageWarning)  # such as frames left out
         try:
@@ -163,8 +163,6 @@ def _answer(recognizer: "ParagraphTextRecognizer", job: Job, settings: Settings)
 
 def _readings(recognizer: "ParagraphTextRecognizer", job: Job) -> Iterator["PageReading"]:
     """The pages of a PDF or TIFF file, or the one page of any other image; draws their lines."""
-    from text_recognizer.images import load_pages
-
     allow = recognizer.allow_private_addresses
     start = time.perf_counter()
     for number, page in enumerate(load_pages(job.image, allow_private_addresses=allow), start=1):
@@ -178,7 +176,7 @@ def _readings(recognizer: "ParagraphTextRecognizer", job: Job) -> Iterator["Page
 
 
 def _shown(image: str, readings: Sequence["PageReading"], settings: Settings) -> str:
-    name, several = _name(image), len(readings) > 1
+    name, several = image_name(image), len(readings) > 1
     parts = []
     for number, reading in enumerate(readings, start=1):
         if settings.as_json:
@@ -190,12 +188,7 @@ def _shown(image: str, readings: Sequence["PageReading"], settings: Settings) ->
     return f"==> {name} <==\n{text}\n" if settings.heading and not settings.as_json else text
 
 
-def _name(image: str) -> str:
-    """What to call an image: a base64 text is too long."""
-    return image if len(image) <= 200 else f"{image[:60]}..."
-
-
-def _draw(page: "LoadedImage", reading: "PageReading", picture: Path) -> None:
+def _draw(page: LoadedImage, reading: "PageReading", picture: Path) -> None:
     """Writes the page as the network saw it (at most 1600 px) with the lines found on it."""
     from text_recognizer.overlay import draw_lines
 

@@ -241,6 +241,11 @@ def _shown(name: str) -> str:
     return name if len(name) <= 200 else f"{name[:60]}...{name[-60:]}"
 
 
+def image_name(source: str) -> str:
+    """What to call an image that a user named: a base64 text is too long for a line."""
+    return source if len(source) <= 200 else f"{source[:60]}..."
+
+
 def _too_many_bytes(name: str, limit: int) -> ImageTooLargeError:
     return ImageTooLargeError(
         f"{name} has more than {limit / 1e6:g} MB, the most that is read; make it smaller."

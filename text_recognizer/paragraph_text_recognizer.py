@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from text_recognizer.errors import DeviceError, FirstPageWarning, ModelFileError, RecognizerError
-from text_recognizer.images import ImageSource, LoadedImage, load_image
+from text_recognizer.images import ImageSource, LoadedImage, image_name, load_image
 from text_recognizer.limits import MAX_BATCH
 from text_recognizer.model_file import checked_archive, default_model_path
 from text_recognizer.views import Sheet, View, find_sheet, sized_view
@@ -431,7 +431,7 @@ def _print_reading(
     notes = [str(one.message) for one in raised if one.category is FirstPageWarning]
     for note in filter(None, [*notes, reading.note]):
         print(f"note: {note}", file=sys.stderr)
-    name = image if len(image) <= 200 else f"{image[:60]}..."
+    name = image_name(image)
     if options.json:
         print(json.dumps({"image": name, **dataclasses.asdict(reading)}))
     elif len(options.images) > 1:
