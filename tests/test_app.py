@@ -206,6 +206,16 @@ def test_feedback_without_a_reading_is_refused(app):
         assert "Read the page again" in said["data"][0]
 
 
+def test_one_image_is_one_file_and_rows_do_not_mix(tmp_path):
+    def tell(number: int) -> None:
+        FeedbackFolder(tmp_path).add(png(), f"read {number}", "line\n" * 50)
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(tell, range(40)))
+    assert sorted(row["read"] for row in rows(tmp_path)) == sorted(f"read {i}" for i in range(40))
+    assert len(list((tmp_path / "images").iterdir())) == 1
+
+
 def test_only_the_last_readings_are_remembered():
     kept = RecentReadings(count=3, max_bytes=100)
     keys = [kept.keep(b"x" * 10, str(number)) for number in range(5)]

@@ -5,8 +5,11 @@ formula. The page's last readings wait in memory, so that feedback always pairs 
 very image it was read from.
 """
 
+import contextlib
 import hashlib
+import os
 import secrets
+import tempfile
 import threading
 from collections import OrderedDict
 from datetime import UTC, datetime
@@ -84,9 +87,18 @@ class FeedbackFolder:
         if is_new:
             with replacing(path) as whole:
                 whole.write_bytes(image)
+        if not self.table.exists():
+            self._begin_table()
         # One write at the file's end: rows of several processes do not mix.
         with self.table.open("ab", buffering=0) as file:
-            file.write(row if file.tell() else csv_row(COLUMNS).encode() + row)
+            file.write(row)
+
+    def _begin_table(self) -> None:
+        with tempfile.NamedTemporaryFile(dir=self.path, prefix=".new-") as whole:
+            whole.write(csv_row(COLUMNS).encode())
+            whole.flush()
+            with contextlib.suppress(FileExistsError):  # another process was first
+                os.link(whole.name, self.table)
 
     def _size(self) -> int:
         images = (file for file in (self.path / IMAGES).iterdir() if file.name[0] != ".")
