@@ -4,7 +4,6 @@ import base64
 import io
 import os
 import random
-import struct
 import subprocess
 import sys
 import warnings
@@ -12,7 +11,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 import pytest
-from hostile_images import encoded, png_chunk
+from hostile_images import encoded
 from PIL import Image, ImageChops, ImageDraw, ImageStat, PngImagePlugin
 
 from text_recognizer.errors import AddressError, FirstPageWarning, ImageError, ImageTooLargeError
@@ -295,15 +294,6 @@ def load_elsewhere(path):
     )
     peak, _, result = done.stdout.strip().partition(" ")
     return int(peak), result
-
-
-@pytest.mark.parametrize("side", [8193, 2**31 - 1])
-def test_too_many_pixels_are_refused_before_decoding(side, tmp_path):
-    head = struct.pack(">IIBBBBB", side, side, 8, 0, 0, 0, 0)
-    chunks = png_chunk(b"IHDR", head) + png_chunk(b"IDAT", bytes(100)) + png_chunk(b"IEND", b"")
-    (tmp_path / "large.png").write_bytes(b"\x89PNG\r\n\x1a\n" + chunks)
-    peak, result = load_elsewhere(tmp_path / "large.png")
-    assert result == "ImageTooLargeError" and peak < 60
 
 
 def test_webp_that_announces_a_huge_canvas():

@@ -3,8 +3,6 @@
 import itertools
 import math
 import shutil
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -220,22 +218,6 @@ def test_the_chance_of_a_text_is_that_of_all_its_paths():
     assert text_log_probs(chances.log(), [(1, 1, 1)]).tolist() == [-math.inf], "needs five frames"
 
 
-def test_reading_needs_no_numpy():
-    code = (
-        "import sys; sys.modules['numpy'] = None\n"
-        "from text_recognizer.language_model import english_model_path\n"
-        "from text_recognizer.language_model.character_model import load_model\n"
-        "from text_recognizer.language_model.decoding import Decoder\n"
-        "from torch import tensor\n"
-        "line = tensor([[-9.0, -0.01]])\n"
-        "print(Decoder(load_model(english_model_path()), ['', 'a']).page([[line, line]]))"
-    )
-    done = subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True
-    )
-    assert done.stdout.strip() == "['a']", done.stderr
-
-
 # What the model is made of
 
 
@@ -246,16 +228,6 @@ def test_paragraphs_are_as_a_reader_writes_them():
         "1:1 In the  beginning\r\nGod_s\r\n\r\n  _so_ he said\u2014\u201cno\u201d.\n\n\n*\n\nlast"
     )
     assert as_paragraphs(text) == ["In the beginning God_s", 'so he said-"no".', "last"]
-
-
-def test_without_npm_the_command_says_what_is_missing(tmp_path, monkeypatch, capsys):
-    from text_recognizer.language_model import train
-
-    monkeypatch.setenv("PATH", str(tmp_path))
-    out = tmp_path / "english.ngrams"
-    assert train.main(["--texts", str(tmp_path / "texts"), "--out", str(out)]) == 2
-    assert "npm is not installed" in capsys.readouterr().err
-    assert not out.exists()
 
 
 def test_another_language_model_in_the_packaged_ones_place_is_refused(tmp_path):

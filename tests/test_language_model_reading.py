@@ -110,11 +110,6 @@ def test_english_is_the_default_which_the_environment_changes(
     assert without.predict_batch(PAGES) == plain.predict_batch(PAGES) != texts
 
 
-def test_a_model_of_before_language_models_reads_without_by_default(stand_in_path, monkeypatch):
-    monkeypatch.setenv("LAB_LANGUAGE_MODEL", "english")
-    assert ParagraphTextRecognizer(stand_in_path).predict(PAGES[0])
-
-
 def test_lab_read_takes_a_language_model(lab, fresh_model_path, tmp_path):
     page = str(PAGES[0])
     lines = [

@@ -142,11 +142,10 @@ def test_written_lines_are_read_as_onnxruntime_reads_them(
 
 
 @torch.inference_mode()
-@pytest.mark.parametrize("fill", [1.0, -1.0])
-def test_padding_changes_no_logits(fill) -> None:
+def test_padding_changes_no_logits() -> None:
     reader = random_reader()
     strips = [random_strips(1, width, seed=width) for width in (8, 104, 240, 320)]
-    batch, widths = in_one_batch(strips, fill)
+    batch, widths = in_one_batch(strips, fill=-1.0)
     together, unmasked = reader(batch, widths), reader(batch)
     for strip, row, leaking in zip(strips, together, unmasked, strict=True):
         alone = reader(strip)[0]
@@ -154,16 +153,6 @@ def test_padding_changes_no_logits(fill) -> None:
         torch.testing.assert_close(row[:frames], alone, atol=1e-5, rtol=0)
         if frames < batch.shape[3] // 8:  # or else the check above could not fail
             assert (leaking[:frames] - alone).abs().max() > 1e-3
-
-
-@torch.inference_mode()
-def test_widths_count_in_whole_frames_and_never_none() -> None:
-    reader = random_reader()
-    strips = random_strips(3, 64, seed=1)
-    logits = reader(strips, torch.tensor([0, 17, 24]))
-    assert torch.isfinite(logits).all()
-    torch.testing.assert_close(logits[:1, :1], reader(strips[:1, :, :, :8]), atol=1e-5, rtol=0)
-    torch.testing.assert_close(logits[1:, :3], reader(strips[1:, :, :, :24]), atol=1e-5, rtol=0)
 
 
 @pytest.mark.parametrize("shape", [(1, 1, 32, 64), (1, 1, 48, 60)])
@@ -210,7 +199,7 @@ def test_command_writes_weights_that_load(onnx_path, imported, tmp_path, capsys)
     assert torch.equal(reader(strips), imported(strips))
 
 
-def test_command_names_what_is_missing(tmp_path, monkeypatch, capsys) -> None:
+def test_command_names_what_is_missing(tmp_path, capsys) -> None:
     pytest.importorskip("onnx", reason="reads the ONNX file")
     damaged = tmp_path / "damaged.onnx"
     damaged.write_bytes(b"not a network")
@@ -218,9 +207,6 @@ def test_command_names_what_is_missing(tmp_path, monkeypatch, capsys) -> None:
         assert main(["--onnx", str(path), "--out", str(tmp_path / "out.safetensors")]) == 2
         complaint = capsys.readouterr().err
         assert str(path) in complaint and complaint.count("\n") == 1
-    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    assert main(["--out", str(tmp_path / "out.safetensors")]) == 2
-    assert "Install rapidocr" in capsys.readouterr().err
     assert not (tmp_path / "out.safetensors").exists()
 
 

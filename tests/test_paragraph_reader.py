@@ -42,7 +42,7 @@ def padded(pages: list[torch.Tensor], seed: int = 1) -> tuple[torch.Tensor, torc
 
 def strip_padding(row: torch.Tensor) -> list[int]:
     tokens = row[row != PADDING].tolist()
-    assert (row[len(tokens) :] == PADDING).all(), "padding stands at the end alone"
+    assert (row[len(tokens) :] == PADDING).all()
     return tokens
 
 
@@ -85,30 +85,19 @@ def packaged(model_path):
 # The contract, with any weights
 
 
-def test_attributes_of_the_script(untrained):
-    scripted = script_paragraph_reader(untrained)
-    assert scripted.format == FORMAT == "text-recognizer/1"
-    assert list(scripted.tokens) == TOKENS
-    assert list(scripted.ignored) == IGNORED
-
-
 def test_lines_are_told_with_their_places(untrained, pages):
     batch, sizes = padded(pages)
     with torch.inference_mode():
         tokens, line_page, confidence, paths, heights = untrained.read_lines(batch, sizes)
     count = len(tokens)
     assert count > len(pages), "the random weights of this test should find many lines"
-    assert tokens.size(1) > 5, "and read much in them"
-    assert tokens.dtype == line_page.dtype == torch.int64
     assert ((tokens == PADDING) | ((tokens > 0) & (tokens < NUM_READER_CLASSES))).all()
     for row in tokens:
         assert strip_padding(row), "lines that say nothing are left out"
     assert line_page.tolist() == sorted(line_page.tolist())
-    assert set(line_page.tolist()) <= set(range(len(pages)))
-    assert confidence.shape == (count,)
     assert (confidence > 0).all() and (confidence <= 1).all()
     assert paths.shape == (count, 16, 2)
-    assert heights.shape == (count,) and (heights > 0).all()
+    assert (heights > 0).all()
     for page, path in zip(line_page.tolist(), paths, strict=True):
         height, width = sizes[page].tolist()
         x, y = path.unbind(1)
@@ -144,10 +133,10 @@ def test_a_page_alone_equals_the_page_in_a_batch(untrained, pages):
     assert read(untrained, pages[::-1]) == together[::-1]
 
 
-@pytest.mark.parametrize("gray", [0, 128, 255])
-def test_a_page_without_lines_is_padding_alone(gray):
+@pytest.mark.parametrize("size", [(200, 300), (1, 1), (9, 700), (700, 9)])
+def test_a_page_without_lines_is_padding_alone_whatever_its_size(size):
     """With a finder that sees no writing, as it does at the start of its training."""
-    blank = torch.full((1, 200, 300), gray, dtype=torch.uint8)
+    blank = torch.full((1, *size), 128, dtype=torch.uint8)
     nothing = ParagraphReader().eval()
     with torch.inference_mode():
         assert (nothing(blank[None]) == PADDING).all()
@@ -156,21 +145,12 @@ def test_a_page_without_lines_is_padding_alone(gray):
     assert found[3].shape[1:] == (16, 2)
 
 
-@pytest.mark.parametrize("size", [(8, 8), (1, 1), (9, 700), (700, 9), (1600, 40), (33, 1600)])
-def test_pages_of_odd_sizes(untrained, size):
-    generator = torch.Generator().manual_seed(1)
-    page = torch.randint(0, 256, (1, 1, *size), generator=generator).to(torch.uint8)
-    with torch.inference_mode():
-        tokens = untrained(page)
-        paths = untrained.read_lines(page)[3]
-    assert tokens.shape[0] == 1
-    assert torch.isfinite(paths).all()
-
-
 @pytest.mark.slow
 def test_a_scripted_file_equals_eager(untrained, pages, tmp_path):
     script_paragraph_reader(untrained).save(str(tmp_path / "reader.pt"))
     scripted = torch.jit.load(str(tmp_path / "reader.pt"))
+    assert scripted.format == FORMAT == "text-recognizer/1"
+    assert (list(scripted.tokens), list(scripted.ignored)) == (TOKENS, list(IGNORED))
     batch, sizes = padded(pages[:2])
     with torch.inference_mode():
         for _ in range(3):  # TorchScript optimizes after the first runs
@@ -200,11 +180,9 @@ def test_compiled_equals_eager_on_made_pages(packaged, fonts, count):
     assert said > 20 * len(made_pages), "pages of one to eight lines hold more text"
 
 
-@pytest.mark.parametrize("noise", [0, 3])
-@pytest.mark.parametrize("gray", [12, 200, 255])
-def test_the_packaged_reader_is_silent_on_a_blank_page(packaged, gray, noise):
-    generator = torch.Generator().manual_seed(1)
-    page = gray + noise * torch.randn(1, 400, 600, generator=generator)
+@pytest.mark.parametrize("gray", [12, 200])
+def test_the_packaged_reader_is_silent_on_a_blank_page(packaged, gray):
+    page = gray + 3 * torch.randn(1, 400, 600, generator=torch.Generator().manual_seed(1))
     assert read(packaged, [page.clamp(0, 255).to(torch.uint8)]) == [[]]
 
 

@@ -62,6 +62,8 @@ def test_a_folder_is_read_in_order(lab, folder, stand_in_path, jobs):
         f"==> {folder / f'{number}.png'} <==" for number in (0, 1, 2, 4, 5)
     ]
     assert [line for line in lines if "x200" in line] == [f"{300 + n}x200" for n in (0, 1, 2, 4, 5)]
+    code, out, err = lab("read", folder / "inner", "--model", stand_in_path)
+    assert (code, out) == (2, "") and "no files in the folder" in err
 
 
 def test_all_pages_of_a_document_are_read(lab, stand_in_path, tmp_path):
@@ -84,22 +86,6 @@ def test_all_pages_of_a_document_are_read(lab, stand_in_path, tmp_path):
     first.save(letter, save_all=True, append_images=many)
     code, out, err = lab("read", letter, *options)
     assert (code, out) == (2, "") and f"at most {MAX_DOCUMENT_PAGES} are read" in err
-
-
-def test_a_folder_with_one_image_names_it_and_one_without_is_an_error(lab, folder, stand_in_path):
-    for number in range(1, 6):
-        (folder / f"{number}.png").unlink()
-    code, out, _ = lab("read", folder, "--model", stand_in_path)
-    assert code == 0 and out.startswith(f"==> {folder / '0.png'} <==\n")
-    code, out, err = lab("read", folder / "inner", "--model", stand_in_path)
-    assert (code, out) == (2, "") and "no files in the folder" in err
-
-
-@pytest.mark.nightly
-def test_a_model_that_no_process_can_load_is_one_line(lab, folder, tmp_path):
-    code, out, err = lab("read", folder, "--model", tmp_path / "none.pt", "--jobs", 2)
-    assert (code, out, err.count("\n")) == (2, "", 1)
-    assert "none.pt" in err
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="looks at the processes in /proc")
