@@ -265,7 +265,8 @@ names = ["language_model" + part for part in ("", ".beam_search", ".character_mo
 names += ["decoding", "documents", "errors", "fetching", "files", "images", "limits",
          "model_file", "models", "models.normalization", "paragraph_text_recognizer", "places",
          "threads", "views"]
-names += ["views." + name for name in ("blocks", "direction", "geometry", "ink", "paper", "seen")]
+views = ("blocks", "crossed", "direction", "geometry", "ink", "paper", "seen")
+names += ["views." + name for name in views]
 assert own == {"text_recognizer." + name for name in names}, own
 print(json.dumps(text))
 """

@@ -15,6 +15,7 @@ from text_recognizer.paragraph_text_recognizer import ParagraphTextRecognizer
 from text_recognizer.places import project_folder
 from text_recognizer.views import find_sheet, sized_view
 from text_recognizer.views.blocks import count_lines, find_blocks
+from text_recognizer.views.crossed import without_crossed_out
 from text_recognizer.views.direction import direction
 from text_recognizer.views.geometry import mapped
 from text_recognizer.views.ink import small
@@ -167,6 +168,21 @@ def test_beside_one_sure_line_doubtful_ones_are_left_out():
     assert (sure.readings, sure.confidences, sure.paths) == ([["b"]], [0.99], paths[1:2])
     assert sure.heights == [9.0] and sure.view is view
     assert seen.sure_of(0.995) is seen
+
+
+def test_words_under_several_strokes_are_left_out_and_underlined_ones_stay():
+    page = written(lines=3, height=200, width=420)
+    draw = ImageDraw.Draw(page)
+    draw.line((40, 180, 180, 182), 30, 3)
+    (view,) = views_of(page)
+    assert without_crossed_out(view, 50.0) is view
+    for y in (100, 107):
+        draw.line((150, y, 240, y + 2), 30, 3)
+    (view,) = views_of(page)
+    clean = without_crossed_out(view, 50.0)
+    box, rest = (155, 80, 235, 125), (245, 80, 420, 125)
+    assert clean.page.crop(box).getextrema()[0] > 200
+    assert clean.page.crop(rest).tobytes() == view.page.crop(rest).tobytes()
 
 
 @pytest.mark.nightly

@@ -23,6 +23,7 @@ from text_recognizer.images import ImageSource, LoadedImage, image_name, load_im
 from text_recognizer.limits import MAX_BATCH
 from text_recognizer.model_file import checked_archive, default_model_path
 from text_recognizer.views import Sheet, View, find_sheet, sized_view
+from text_recognizer.views.crossed import without_crossed_out
 from text_recognizer.views.seen import Seen, both_readings, confidence, seen_of_views
 
 if TYPE_CHECKING:
@@ -45,6 +46,8 @@ MOST_LINES_OF_ONE = 6
 """What is read as so many lines at most may be one large line."""
 BETTER = 0.05
 """How much more confidence another view needs to be believed."""
+CROSSED_OUT = "#"
+"""What words that were crossed out are often read as."""
 LEAST = 0.25
 """What is read with less on a whole page is no writing: dotted paper has up to 0.2."""
 DOUBTFUL_PAGE = 0.6
@@ -218,7 +221,11 @@ class ParagraphTextRecognizer:
         for image, sheet, own in zip(images, sheets, views, strict=True):
             found = [self._smaller(next(seen)) for _ in own]
             found = self._or_whole(sheet, self._upright(sheet, found))
-            lines.append(self._texts(image, self._as_one_line(sheet, found)))
+            found = self._as_one_line(sheet, found)
+            texts = self._texts(image, found)
+            if any(CROSSED_OUT in line.text for line in texts):
+                texts = self._texts(image, self._without_crossed_out(found))
+            lines.append(texts)
         return lines
 
     def _see(self, views: Sequence[View], once: bool = False) -> Iterator[Seen]:
@@ -294,6 +301,13 @@ class ParagraphTextRecognizer:
             if len(other.confidences) == 1 and confidence([other]) > least:
                 best, least = [other], confidence([other])
         return best
+
+    def _without_crossed_out(self, found: list[Seen]) -> list[Seen]:
+        """What was found, but for words that were crossed out."""
+        views = [without_crossed_out(one.view, max(one.heights, default=0.0)) for one in found]
+        changed = [one.view is not view for one, view in zip(found, views, strict=True)]
+        again = self._see([view for view, is_new in zip(views, changed, strict=True) if is_new])
+        return [next(again) if is_new else one for one, is_new in zip(found, changed, strict=True)]
 
     def _texts(self, image: LoadedImage, found: Sequence[Seen]) -> list[Line]:
         """The lines of an image with their texts and places."""
