@@ -68,13 +68,6 @@ def test_the_same_texts_give_the_same_file(tmp_path, small):
     assert again.log_prob("a mat at the end") == small.log_prob("a mat at the end")
 
 
-def test_english_is_likelier_than_its_letters_in_disorder(english):
-    sentence = "I have received your letter and shall write again on Monday."
-    shuffled = "".join(np.random.default_rng(1).permutation(list(sentence)))
-    assert english.log_prob(sentence) > english.log_prob(shuffled) + 100
-    assert english.log_prob(sentence) > english.log_prob("J'ai bien reçu".replace("ç", "c")) - 200
-
-
 @pytest.mark.parametrize(
     "harm",
     [
@@ -216,18 +209,6 @@ def test_the_chance_of_a_text_is_that_of_all_its_paths():
     found = text_log_probs(chances.log(), list(of_text))
     assert found.exp().tolist() == pytest.approx(list(of_text.values()), rel=1e-4)
     assert text_log_probs(chances.log(), [(1, 1, 1)]).tolist() == [-math.inf], "needs five frames"
-
-
-# What the model is made of
-
-
-def test_paragraphs_are_as_a_reader_writes_them():
-    from text_recognizer.language_model.texts import as_paragraphs
-
-    text = (
-        "1:1 In the  beginning\r\nGod_s\r\n\r\n  _so_ he said\u2014\u201cno\u201d.\n\n\n*\n\nlast"
-    )
-    assert as_paragraphs(text) == ["In the beginning God_s", 'so he said-"no".', "last"]
 
 
 def test_another_language_model_in_the_packaged_ones_place_is_refused(tmp_path):

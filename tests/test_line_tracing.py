@@ -45,13 +45,6 @@ def test_slanting_lines_are_followed(slope):
     assert (found - paths)[:, 3:-3].abs().max() < 0.3
 
 
-def test_wavy_lines_are_followed():
-    paths = lines(6) + 2 * torch.sin(torch.arange(COLUMNS) / 8)
-    found, _ = trace(ridges(paths, [(0, 63)] * 6))
-    assert len(found) == 6
-    assert (found - paths).abs().max() < 0.6
-
-
 def test_each_line_begins_and_ends_where_it_is_written():
     written = [(0, 63), (10, 30), (40, 63), (5, 8)]
     _, edges = trace(ridges(lines(4), written))

@@ -49,14 +49,6 @@ def test_lines_of_pages_in_unseen_fonts_are_found_once(recognizer, fonts, pages)
     assert false <= 0.02 * lines
 
 
-@pytest.mark.nightly
-def test_letters_of_1905_are_read(recognizer, handwriting):
-    labels = handwriting / "stanford.json"
-    read = evaluate(recognizer, load_items(labels, kind="paragraph"), batch_size=4, progress=False)
-    assert read.overall.images == 13
-    assert read.overall.cer <= 0.20
-
-
 @pytest.mark.skipif(sys.platform != "linux", reason="reads the peak from Linux's accounting")
 def test_a_reading_process_needs_less_than_a_gigabyte(model_path):
     pages = sorted(str(page) for page in SAMPLES.glob("show_font_00[0-3].jpg"))
