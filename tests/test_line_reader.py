@@ -14,7 +14,6 @@ from text_recognizer.models.import_line_reader import find_onnx, line_reader_fro
 from text_recognizer.models.line_reader import LineReader
 from text_recognizer.vocabulary import BLANK, NUM_READER_CLASSES
 
-
 pytestmark = pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")
 
 

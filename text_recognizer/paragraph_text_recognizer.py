@@ -48,10 +48,17 @@ BETTER = 0.05
 """How much more confidence another view needs to be believed."""
 CROSSED_OUT = "#"
 """What words that were crossed out are often read as."""
-LEAST = 0.25
-"""What is read with less on a whole page is no writing: dotted paper has up to 0.2."""
-DOUBTFUL_PAGE = 0.6
+LEAST = 0.4
+"""What is read with less on a whole page is no writing: most textures have less, pages 0.7."""
+DOUBTFUL_PAGE = 0.7
 """A page of less confidence is said to be doubtful."""
+STRANGE, DOUBTFUL_STRANGE = 3.3, 0.88
+"""Nats a character, from which on a page is no English that the language model knows: numbers,
+names, French, but also mirrored pages and other scripts, of which less confidence is doubtful."""
+FEW_LETTERS = 3
+"""So few that are doubtful are the strokes of a drawing."""
+FEW_KINDS, MANY_LETTERS = 2, 8
+"""More letters than that of so few kinds are a printed rule or a pattern."""
 SMALL_WRITING = 18.0
 """px of a line's strip: writing that is less high is too small."""
 
@@ -171,8 +178,9 @@ class ParagraphTextRecognizer:
             start = time.perf_counter()
             lines = self._read_lines(pages)
             share = (time.perf_counter() - start) / len(pages)
-            for page, own, seconds in zip(pages, lines, load_seconds, strict=True):
-                text, note = "\n".join(line.text for line in own), _note(own, page)
+            for page, found, seconds in zip(pages, lines, load_seconds, strict=True):
+                own, note = self._judged(found, page)
+                text = "\n".join(line.text for line in own)
                 readings.append(
                     PageReading(text, own, seconds + share, page.width, page.height, note)
                 )
@@ -312,7 +320,7 @@ class ParagraphTextRecognizer:
     def _texts(self, image: LoadedImage, found: Sequence[Seen]) -> list[Line]:
         """The lines of an image with their texts and places."""
         readings = [reading for one in found for reading in one.readings]
-        if not readings or confidence(found) < LEAST:
+        if not readings:
             return []
         if self._decoder is None:
             texts = [self._decode(row[0].tolist()) for row in readings]
@@ -328,6 +336,31 @@ class ParagraphTextRecognizer:
                 if text := next(told):
                     lines.append(Line(text, *place))
         return lines
+
+    def _judged(self, lines: list[Line], image: LoadedImage) -> tuple[list[Line], str]:
+        """The lines, none where they are no writing, and what there is to say; "" if nothing."""
+        letters = "".join(line.text for line in lines).replace(" ", "")
+        sure = sum(line.confidence * len(line.text) for line in lines)
+        sure /= max(sum(len(line.text) for line in lines), 1)
+        is_pattern = len(letters) > MANY_LETTERS and len(set(letters)) <= FEW_KINDS
+        signs_alone = len(letters) > 1 and not any(one.isalnum() for one in letters)
+        if lines and not is_pattern and not signs_alone and not self._is_doubtful(lines, sure):
+            return lines, ""
+        if max(image.page.getextrema()) < 40:
+            return lines, "The picture is too dark to be read; take it again in more light."
+        heights = sorted(line.height for line in lines)
+        if lines and sure < DOUBTFUL_PAGE and heights[len(lines) // 2] < SMALL_WRITING:
+            return [], "The writing is too small to be read; take the picture from nearer."
+        few = len(letters) <= FEW_LETTERS and sure < DOUBTFUL_PAGE
+        if few or is_pattern or sure < LEAST:
+            return [], "No writing was found in the picture."
+        return lines, "The text is doubtful: little of it was read with confidence."
+
+    def _is_doubtful(self, lines: list[Line], sure: float) -> bool:
+        """Whether lines of that confidence may say something else, or be no English writing."""
+        if sure < DOUBTFUL_PAGE or sure >= DOUBTFUL_STRANGE or self._decoder is None:
+            return sure < DOUBTFUL_PAGE
+        return self._decoder.cost([line.text for line in lines]) >= STRANGE
 
     def _load_decoder(self, name: str | os.PathLike) -> "Decoder | None":
         can = hasattr(self.model, "read_twice")
@@ -349,21 +382,6 @@ class ParagraphTextRecognizer:
 
     def _decode(self, tokens: Iterable[int]) -> str:
         return "".join(self._tokens[token] for token in tokens if token not in self._ignored)
-
-
-def _note(lines: Sequence[Line], image: LoadedImage) -> str:
-    """What there is to say about a page; "" if nothing is."""
-    letters = sum(len(line.text) for line in lines)
-    sure = sum(line.confidence * len(line.text) for line in lines)
-    if lines and sure >= DOUBTFUL_PAGE * letters:
-        return ""
-    if max(image.page.getextrema()) < 40:
-        return "The picture is too dark to be read; take it again in more light."
-    if not lines:
-        return "No writing was found in the picture."
-    if sorted(line.height for line in lines)[len(lines) // 2] < SMALL_WRITING:
-        return "The writing is too small to be read well; take the picture from nearer."
-    return "The text is doubtful: little of it was read with confidence."
 
 
 def _device(name: str | torch.device) -> torch.device:

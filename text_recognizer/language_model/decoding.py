@@ -96,6 +96,10 @@ class Decoder:
             asked = cost(self.model, self._texts(once, firsts, QUICK))
         return self._texts(lines, firsts, FIRM if asked < PROSE else GENTLE)
 
+    def cost(self, texts: Sequence[str]) -> float:
+        """Nats a character of a page's lines in the model; 0 without one."""
+        return cost(self.model, texts) if self.model else 0.0
+
     def _texts(
         self,
         lines: Sequence[Sequence[Tensor]],

@@ -4,7 +4,6 @@ Training starts here; neither the wheel nor ONNX is needed to use the recognizer
 """
 
 import argparse
-import hashlib
 import importlib.util
 import itertools
 import sys
@@ -15,6 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from text_recognizer.files import sha256
 from text_recognizer.models.line_reader import LineReader
 from text_recognizer.vocabulary import CHARACTERS
 
@@ -154,17 +154,13 @@ def main(argv: list[str] | None = None) -> int:
         print(error, file=sys.stderr)
         return 2
     # One entry: safetensors writes several in an order that changes from run to run.
-    origin = {"origin": f"{ONNX_NAME}, Apache-2.0, SHA-256 {_sha256(onnx_path)}"}
+    origin = {"origin": f"{ONNX_NAME}, Apache-2.0, SHA-256 {sha256(onnx_path)}"}
     arguments.out.parent.mkdir(parents=True, exist_ok=True)
     state = {name: value.contiguous() for name, value in reader.state_dict().items()}
     save_file(state, arguments.out, metadata=origin)
     count = sum(parameter.numel() for parameter in reader.parameters())
     print(f"Wrote {arguments.out}: {count:,} parameters from {onnx_path.name}.")
     return 0
-
-
-def _sha256(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 if __name__ == "__main__":
