@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image, ImageDraw
 
 from text_recognizer.evaluate.kinds import make_items
@@ -13,8 +14,8 @@ from text_recognizer.models.normalization import overview_size
 from text_recognizer.pages import kinds
 from text_recognizer.paragraph_text_recognizer import ParagraphTextRecognizer
 from text_recognizer.places import project_folder
-from text_recognizer.views import find_sheet, sized_view
-from text_recognizer.views.blocks import count_lines, find_blocks
+from text_recognizer.views import find_sheet, one_line_view, sized_view
+from text_recognizer.views.blocks import count_lines, find_blocks, writing_box
 from text_recognizer.views.crossed import without_crossed_out
 from text_recognizer.views.direction import direction
 from text_recognizer.views.geometry import mapped
@@ -158,6 +159,26 @@ def test_a_blank_page_has_no_blocks():
     (view,) = views_of(page)
     assert view.page is page
     assert find_blocks(small(page).ink) == []
+
+
+def test_one_line_is_shown_small_with_much_paper_around_it():
+    view = one_line_view(*views_of(written(lines=1, height=80, width=240).resize((1200, 400))))
+    box = writing_box(small(view.page).ink)
+    assert view.page.height > 3 * (box.bottom - box.top) * small(view.page).scale
+    empty = views_of(Image.new("L", (60, 40), 240))[0]
+    assert one_line_view(empty) is empty
+
+
+def test_parts_of_a_line_that_slants_are_joined_and_lines_above_each_other_are_not():
+    (view,) = views_of(Image.new("L", (60, 40), 240))
+    frames = [torch.full((2, 4), 0.1 * number) for number in range(2)]
+    paths = [[[50.0, 12.0], [90.0, 14.0]], [[0.0, 10.0], [42.0, 12.0]]]
+    seen = Seen(view, [[frames[0]], [frames[1]]], [0.5, 0.9], paths, [10.0, 9.0])
+    (one,) = seen.joined(1).readings
+    assert torch.equal(one[0][:2], frames[1]) and torch.equal(one[0][3:], frames[0])
+    assert one[0][2].argmax() == 1, "a space between the two"
+    above = Seen(view, [["a"], ["b"]], [0.5, 0.9], [paths[0], [[0.0, 30.0], [42.0, 32.0]]], [9, 9])
+    assert above.joined(1) is above
 
 
 def test_beside_one_sure_line_doubtful_ones_are_left_out():

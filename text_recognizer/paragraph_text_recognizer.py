@@ -22,7 +22,7 @@ from text_recognizer.errors import DeviceError, FirstPageWarning, ModelFileError
 from text_recognizer.images import ImageSource, LoadedImage, image_name, load_image
 from text_recognizer.limits import MAX_BATCH
 from text_recognizer.model_file import checked_archive, default_model_path
-from text_recognizer.views import Sheet, View, find_sheet, sized_view
+from text_recognizer.views import Sheet, View, find_sheet, one_line_view, sized_view
 from text_recognizer.views.crossed import without_crossed_out
 from text_recognizer.views.seen import Seen, both_readings, confidence, seen_of_views
 
@@ -42,8 +42,12 @@ FEW_LINES = 2
 """So few are looked at smaller in any case: the strokes of one sign can be as many rows of ink."""
 SURELY_ONE_LINE = 0.9
 """Lines of more confidence are the lines of the picture, and no part of a larger one."""
+SURELY_READ = 0.98
+"""What is read with less confidence as one line may be read better as a small one."""
 MOST_LINES_OF_ONE = 6
 """What is read as so many lines at most may be one large line."""
+MOST_PARTS = 3
+"""So few lines may be the parts of one that slants."""
 BETTER = 0.05
 """How much more confidence another view needs to be believed."""
 CROSSED_OUT = "#"
@@ -291,8 +295,11 @@ class ParagraphTextRecognizer:
     def _as_one_line(self, sheet: Sheet, found: list[Seen]) -> list[Seen]:
         """What was found, or the picture read as one line unless that reads worse: the strokes of
         a large word can look like several lines, or like a turned page."""
+        if sum(len(one.confidences) for one in found) <= MOST_PARTS:
+            found = [one.joined(self._tokens.index(" ")) for one in found]
         sure = [one for view in found for one in view.confidences]
-        if len(sure) > MOST_LINES_OF_ONE or (sure and min(sure) > SURELY_ONE_LINE):
+        enough = SURELY_ONE_LINE if len(sure) > 1 else SURELY_READ
+        if len(sure) > MOST_LINES_OF_ONE or (sure and min(sure) > enough):
             return found
         whole = sheet.whole_picture()
         views = [whole]
@@ -300,7 +307,7 @@ class ParagraphTextRecognizer:
             views.append(found[0].view)
         best, least = found, confidence(found) - BETTER
         for view in views:
-            sized = sized_view(view, lines=1)
+            sized = one_line_view(view)
             if sized is view:
                 continue
             (other,) = self._see([sized])

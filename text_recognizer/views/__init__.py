@@ -24,7 +24,8 @@ LEVEL = 3.0  # degrees: what slants less is followed by the finder
 CLEAR = 2.2  # how much sharper the writing's direction is than its perpendicular, to turn a page
 SHARPER = 1.15  # than as it is, to level a page
 SMALL_PART = 0.55  # of a picture's side: writing that takes less is shown larger
-LINE_HEIGHT = 32.0  # px of the writing in a picture of few lines
+LINE_HEIGHT, ROOM = 32.0, 25.6  # px of the writing in a picture of few lines, and around it
+ONE_LINE_HEIGHT, ONE_LINE_ROOM = 24.0, 36.0  # the same of one line
 HIGHEST = 58.0  # px of the finder's overview from line to line: more is made smaller
 
 
@@ -108,36 +109,43 @@ class Sheet:
         return View(even_light(page, small(page)), matrix, box.block)
 
 
-def sized_view(view: View, lines: int | None = None, fewer_than: int | None = None) -> View:
+def sized_view(view: View, fewer_than: int | None = None) -> View:
     """The same with its writing made smaller and paper around it, where its lines are so high that
     the finder would take each for several; else the view itself.
 
-    lines: how many it has; None for as many as its rows of ink. fewer_than: the view itself, too,
-    if it has as many rows of ink or more.
+    fewer_than: the view itself, too, if it has as many rows of ink or more.
     """
     seen = view.seen
     box = writing_box(without_rules(seen.ink))
     if box is None:
         return view
-    left, top, right, bottom = (side * seen.scale for side in box[:4])
-    if lines is None:
-        part = seen.ink[box.top : box.bottom, box.left : box.right]
-        lines = max(count_lines(part), 1)
-        if fewer_than is not None and lines >= fewer_than:
-            return view
-        shown = overview_size(view.page.height, view.page.width)[0] / view.page.height
-        if (bottom - top) / lines * shown < HIGHEST:
-            return view
-    factor = (bottom - top) / lines / LINE_HEIGHT  # px of the view for one px of the new one
-    room = 0.8 * LINE_HEIGHT * factor
-    size = (
-        max(round((right - left + 2 * room) / factor), 8),
-        max(round((bottom - top + 2 * room) / factor), 8),
-    )
+    lines = max(count_lines(seen.ink[box.top : box.bottom, box.left : box.right]), 1)
+    height = (box.bottom - box.top) * seen.scale / lines
+    shown = overview_size(view.page.height, view.page.width)[0] / view.page.height
+    if (fewer_than is not None and lines >= fewer_than) or height * shown < HIGHEST:
+        return view
+    return _resized(view, box, height / LINE_HEIGHT, ROOM)
+
+
+def one_line_view(view: View) -> View:
+    """The same with all of its ink as one line, small and with much paper around it, as a word by
+    itself is read best; the view itself where it has no ink."""
+    box = writing_box(without_rules(view.seen.ink))
+    if box is None:
+        return view
+    height = (box.bottom - box.top) * view.seen.scale
+    return _resized(view, box, height / ONE_LINE_HEIGHT, ONE_LINE_ROOM)
+
+
+def _resized(view: View, box: Box, factor: float, room: float) -> View:
+    """What lies in a box of the small view, and so many px of paper around it; `factor` px of the
+    view are one px. The view itself if that would be too large."""
+    left, top, right, bottom = (side * view.seen.scale / factor for side in box[:4])
+    size = max(round(right - left + 2 * room), 8), max(round(bottom - top + 2 * room), 8)
     if max(size) > 4 * MAX_PAGE_SIDE:
         return view
-    matrix = geometry.moved(left - room, top - room) @ geometry.scaled(factor, factor)
-    page = geometry.cut(view.page, matrix, size, _paper(seen))
+    matrix = geometry.scaled(factor, factor) @ geometry.moved(left - room, top - room)
+    page = geometry.cut(view.page, matrix, size, _paper(view.seen))
     return View(even_light(page, small(page)), view.matrix @ matrix, view.block)
 
 

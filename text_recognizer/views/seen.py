@@ -4,8 +4,10 @@ in the picture that the view was cut from."""
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import NamedTuple
 
+import torch
 from torch import Tensor
 
 from text_recognizer.views import View
@@ -44,6 +46,29 @@ class Seen:
         columns = (self.readings, self.confidences, self.paths, self.heights)
         return Seen(self.view, *([column[place] for place in sure] for column in columns))
 
+    def joined(self, space: int) -> "Seen":
+        """Its lines as one if each begins beside the end of another: the finder loses a line that
+        slants. space: the class (token id) that is put between them."""
+        order = sorted(range(len(self.paths)), key=lambda line: self.paths[line][0][0])
+        for left, right in zip(order, order[1:], strict=False):
+            (x, y), (next_x, next_y) = self.paths[left][-1], self.paths[right][0]
+            height = min(self.heights[left], self.heights[right])
+            length = min(_length(self.paths[left]), _length(self.paths[right]))
+            if x - next_x > 0.5 * length or abs(y - next_y) > 0.6 * height:
+                return self
+        if len(order) < 2:
+            return self
+        twice = all(len(self.readings[line]) > 1 for line in order)
+        readings = [
+            _with_spaces([self.readings[line][number] for line in order], space)
+            for number in range(2 if twice else 1)
+        ]
+        paths = [self.paths[line] for line in order]
+        lengths = [_length(path) for path in paths]
+        sure = sum(self.confidences[line] * own for line, own in zip(order, lengths, strict=True))
+        height = max(self.heights)
+        return Seen(self.view, [readings], [sure / sum(lengths)], [list(chain(*paths))], [height])
+
     def places(self, scale: tuple[float, float], size: tuple[int, int]) -> Iterator[Place]:
         """Where each line lies. scale: px of the original for one px of the picture that the view
         was cut from. size: the original's width and height."""
@@ -68,9 +93,25 @@ class Seen:
             yield Place(round(confidence, 4), points, round(tall, 1), box, self.view.block)
 
 
+def _length(path: list[list[float]]) -> float:
+    """px from the start of a path to its end, in x."""
+    return path[-1][0] - path[0][0]
+
+
 def _beside(path: list[list[float]], height: float) -> list[list[tuple[float, float]]]:
     """A path, and the upper and the lower edge of what was read along it."""
     return [[(x, y + shift) for x, y in path] for shift in (0.0, -height / 2, height / 2)]
+
+
+def _with_spaces(parts: list[Tensor], space: int) -> Tensor:
+    """Readings of the parts of a line as one: frames (F, C), or tokens (T,) where each is read
+    without a language model."""
+    if parts[0].dim() == 1:
+        between = torch.full([1], space)
+    else:
+        between = torch.full([1, parts[0].size(1)], -1e4)
+        between[0, space] = 0.0
+    return torch.cat(list(chain(*((between, part) for part in parts)))[1:])
 
 
 def confidence(found: Sequence[Seen]) -> float:
@@ -78,7 +119,7 @@ def confidence(found: Sequence[Seen]) -> float:
     total = weights = 0.0
     for one in found:
         for own, path, height in zip(one.confidences, one.paths, one.heights, strict=True):
-            weight = abs(path[-1][0] - path[0][0]) / max(height, 1.0)
+            weight = abs(_length(path)) / max(height, 1.0)
             total, weights = total + own * weight, weights + weight
     return total / weights if weights else 0.0
 
