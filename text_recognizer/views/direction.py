@@ -13,6 +13,8 @@ from torch import Tensor
 
 POINTS = 3000  # of the ink that are looked at
 COARSE = 2.0  # degrees
+QUICK = (-4.0, -3.0, -2.0, -1.0, 0.0, 1.0, 2.0, 3.0, 4.0)  # degrees of a page that is upright
+SURELY_LEVEL = 2.0  # times as sharp as seen in other directions: an upright page is
 FINE = 0.25
 LEAST_POINTS = 60
 
@@ -38,6 +40,8 @@ def direction(ink: Tensor) -> Direction:
     x = xs[::step] + shift[0] - ink.size(1) / 2
     y = ys[::step] + shift[1] - ink.size(0) / 2
     reach = int((ink.size(0) ** 2 + ink.size(1) ** 2) ** 0.5) + 3
+    if (upright := _upright(x, y, reach)) is not None:
+        return upright
     coarse = torch.arange(-90 + COARSE, 90 + COARSE / 2, COARSE)
     sharp = _sharpness(x, y, coarse, reach)
     best = int(sharp.argmax())
@@ -49,6 +53,16 @@ def direction(ink: Tensor) -> Direction:
     level = float(sharp[coarse.abs() <= COARSE].max())
     most = float(sharp[best])
     return Direction(degrees, most / max(beside, 1e-9), most / max(level, 1e-9))
+
+
+def _upright(x: Tensor, y: Tensor, reach: int) -> Direction | None:
+    """The direction of a page that is surely upright, from few angles; else None."""
+    others = torch.arange(-85.0, 95.0, 10.0)
+    sharp = _sharpness(x, y, torch.cat([torch.tensor(QUICK), others]), reach)
+    level, other = sharp[: len(QUICK)], sharp[len(QUICK) :]
+    clear = float(level.max()) / max(float(other.max()), 1e-9)
+    degrees = QUICK[int(level.argmax())]
+    return Direction(degrees, clear, 1.0) if clear > SURELY_LEVEL and abs(degrees) < 3 else None
 
 
 def _sharpness(x: Tensor, y: Tensor, degrees: Tensor, reach: int) -> Tensor:

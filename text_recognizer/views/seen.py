@@ -54,7 +54,7 @@ class Seen:
             (x, y), (next_x, next_y) = self.paths[left][-1], self.paths[right][0]
             height = min(self.heights[left], self.heights[right])
             length = min(_length(self.paths[left]), _length(self.paths[right]))
-            if x - next_x > 0.5 * length or abs(y - next_y) > 0.6 * height:
+            if x - next_x > max(length, height) / 2 or abs(y - next_y) > 0.6 * height:
                 return self
         if len(order) < 2:
             return self
