@@ -12,7 +12,7 @@ from torch import Tensor
 
 from text_recognizer.models.import_line_reader import find_onnx, line_reader_from_onnx, main
 from text_recognizer.models.line_reader import LineReader
-from text_recognizer.vocabulary import BLANK, NUM_READER_CLASSES
+from text_recognizer.vocabulary import NUM_READER_CLASSES
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")
 
@@ -117,29 +117,6 @@ def test_wrong_strips_are_refused(shape) -> None:
         random_reader()(torch.zeros(shape))
 
 
-# --- in training ------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("widths", [None, torch.tensor([64, 96])])
-def test_gradients_reach_every_parameter(widths) -> None:
-    reader = random_reader().train()
-    log_probabilities = reader(random_strips(2, 96, seed=3), widths).log_softmax(-1)
-    loss = torch.nn.functional.ctc_loss(
-        log_probabilities.transpose(0, 1),
-        targets=torch.tensor([[40, 41, 42], [50, 51, 51]]),
-        input_lengths=torch.tensor([8, 12]),
-        target_lengths=torch.tensor([3, 3]),
-        blank=BLANK,
-    )
-    loss.backward()
-    without = [
-        name
-        for name, parameter in reader.named_parameters()
-        if parameter.grad is None or not parameter.grad.abs().sum() > 0
-    ]
-    assert without == []
-
-
 # --- the import command -------------------------------------------------------------------------
 
 
@@ -164,14 +141,3 @@ def test_command_names_what_is_missing(tmp_path, capsys) -> None:
         complaint = capsys.readouterr().err
         assert str(path) in complaint and complaint.count("\n") == 1
     assert not (tmp_path / "out.safetensors").exists()
-
-
-def test_other_networks_are_refused(onnx_path, tmp_path) -> None:
-    onnx = pytest.importorskip("onnx", reason="reads the ONNX file")
-    model = onnx.load(str(onnx_path))
-    model.graph.initializer.add(
-        name="one_too_many", dims=[2], data_type=onnx.TensorProto.FLOAT, float_data=[1.0, 2.0]
-    )
-    onnx.save(model, str(tmp_path / "unused.onnx"))
-    with pytest.raises(ValueError, match="one_too_many"):
-        line_reader_from_onnx(tmp_path / "unused.onnx")

