@@ -82,23 +82,8 @@ def test_doubtful_lines_are_read_once_more_and_smaller(plain, tensors):
             assert character_edits(other, one).rate < 0.5, "the same line"
 
 
-def test_pages_are_read_with_a_language_model(plain, english):
-    readings = english.read_batch(PAGES)
-    assert [reading.text for reading in readings] == english.predict_batch(PAGES)
-    assert [english.predict(page) for page in PAGES] == [reading.text for reading in readings]
-    for with_model, without in zip(readings, plain.read_batch(PAGES), strict=True):
-        assert len(with_model.lines) == len(without.lines)
-        for one, other in zip(with_model.lines, without.lines, strict=True):
-            assert (one.box, one.confidence) == (other.box, other.confidence)
-
-
-def test_a_model_of_before_language_models_is_told(stand_in_path):
-    with pytest.raises(ModelFileError, match=r"new one with `lab compile`\.$"):
-        ParagraphTextRecognizer(stand_in_path, language_model="english")
-
-
 def test_english_is_the_default_which_the_environment_changes(
-    fresh_model_path, english, plain, monkeypatch
+    fresh_model_path, stand_in_path, english, plain, monkeypatch
 ):
     monkeypatch.delenv("LAB_LANGUAGE_MODEL", raising=False)
     by_default = ParagraphTextRecognizer(fresh_model_path)
@@ -108,13 +93,7 @@ def test_english_is_the_default_which_the_environment_changes(
     texts = english.predict_batch(PAGES)
     assert by_default.predict_batch(PAGES) == named.predict_batch(PAGES) == texts
     assert without.predict_batch(PAGES) == plain.predict_batch(PAGES) != texts
-
-
-def test_lab_read_takes_a_language_model(lab, fresh_model_path, tmp_path):
-    page = str(PAGES[0])
-    lines = [
-        lab("read", page, "--model", str(fresh_model_path), "--language-model", name)
-        for name in ("english", "none", str(tmp_path / "gone.ngrams"))
-    ]
-    assert [code for code, _, _ in lines] == [0, 0, 2]
-    assert "There is no language model at" in lines[2][2]
+    with pytest.raises(ModelFileError, match="There is no language model at"):
+        ParagraphTextRecognizer(fresh_model_path, language_model="gone.ngrams")
+    with pytest.raises(ModelFileError, match=r"new one with `lab compile`\.$"):
+        ParagraphTextRecognizer(stand_in_path, language_model="english")

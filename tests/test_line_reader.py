@@ -1,6 +1,6 @@
 """The line reader is PP-OCRv6 small: it computes what onnxruntime computes from the ONNX file.
 
-What needs no ONNX file (padding, scripting, gradients) is shown on random weights.
+What needs no ONNX file, the padding, is shown on random weights.
 """
 
 import os

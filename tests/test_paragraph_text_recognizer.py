@@ -188,14 +188,6 @@ def test_device_that_is_not_there(device, stand_in_path):
         ParagraphTextRecognizer(stand_in_path, device=device)
 
 
-def test_default_model_path(monkeypatch, stand_in_path):
-    monkeypatch.setenv("LAB_MODEL", str(stand_in_path))
-    assert ParagraphTextRecognizer().predict(page()).startswith("300x200")
-    monkeypatch.setenv("LAB_MODEL", "/nowhere/model.pt")
-    with pytest.raises(ModelFileError, match=r"nowhere/model\.pt"):
-        ParagraphTextRecognizer()
-
-
 def line(text, sure, height=50.0):
     return Line(text, sure, [(0.0, 0.0)], height, (0.0, 0.0, 9.0, 9.0))
 

@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from text_recognizer.errors import RecognizerError
-from text_recognizer.threads import check_thread_settings, prepare_threads, processor_quota
+from text_recognizer.threads import check_thread_settings, processor_quota
 
 SHOW = "import os, text_recognizer; print(os.environ['OMP_WAIT_POLICY'])"
 
@@ -40,14 +40,6 @@ def test_the_quota_of_a_container_is_found(files, quota, tmp_path):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text(text)
     assert processor_quota(tmp_path) == quota
-
-
-def test_a_quota_of_one_processor_gives_one_thread(monkeypatch):
-    monkeypatch.setattr("text_recognizer.threads.processor_quota", lambda: 1.0)
-    monkeypatch.setattr("text_recognizer.threads._allowed_processors", lambda: 8)
-    environment = {}
-    prepare_threads(environment)
-    assert environment["OMP_NUM_THREADS"] == "1"
 
 
 @pytest.mark.parametrize(
