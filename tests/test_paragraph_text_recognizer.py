@@ -203,7 +203,7 @@ def line(text, sure, height=50.0):
         ([line("7", 0.97)], "7", ""),
         ([line("n", 0.6)], "", "No writing"),
         ([line("----------", 0.95), line("---------", 0.95)], "", "No writing"),
-        ([line("The mere very very", 0.5, height=14.0)], "", "too small"),
+        ([line("The mere very very", 0.4, height=14.0)], "", "too small"),
     ],
 )
 def test_what_is_no_writing_is_left_out_or_said_to_be_doubtful(

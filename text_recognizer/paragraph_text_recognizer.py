@@ -52,7 +52,7 @@ BETTER = 0.05
 """How much more confidence another view needs to be believed."""
 CROSSED_OUT = "#"
 """What words that were crossed out are often read as."""
-LEAST = 0.4
+LEAST = 0.45
 """What is read with less on a whole page is no writing: most textures have less, pages 0.7."""
 DOUBTFUL_PAGE = 0.7
 """A page of less confidence is said to be doubtful."""
@@ -357,7 +357,8 @@ class ParagraphTextRecognizer:
             return lines, "The picture is too dark to be read; take it again in more light."
         heights = sorted(line.height for line in lines)
         if lines and sure < DOUBTFUL_PAGE and heights[len(lines) // 2] < SMALL_WRITING:
-            return [], "The writing is too small to be read; take the picture from nearer."
+            kept = lines if sure >= LEAST else []
+            return kept, "The writing is too small to be read well; take the picture from nearer."
         few = len(letters) <= FEW_LETTERS and sure < DOUBTFUL_PAGE
         if few or is_pattern or sure < LEAST:
             return [], "No writing was found in the picture."

@@ -51,10 +51,12 @@ class Seen:
         slants. space: the class (token id) that is put between them."""
         order = sorted(range(len(self.paths)), key=lambda line: self.paths[line][0][0])
         for left, right in zip(order, order[1:], strict=False):
-            (x, y), (next_x, next_y) = self.paths[left][-1], self.paths[right][0]
+            (start, _), *_, (x, y) = self.paths[left]
+            next_x, next_y = self.paths[right][0]
             height = min(self.heights[left], self.heights[right])
-            length = min(_length(self.paths[left]), _length(self.paths[right]))
-            if x - next_x > max(length, height) / 2 or abs(y - next_y) > 0.6 * height:
+            shared = x - next_x
+            most = max(_length(self.paths[right]), height) / 2
+            if next_x < (start + x) / 2 or shared > most or abs(y - next_y) > 0.6 * height:
                 return self
         if len(order) < 2:
             return self
