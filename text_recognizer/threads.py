@@ -51,14 +51,10 @@ def usable_processors() -> int:
 def processor_quota(cgroups: Path = _CGROUPS) -> float | None:
     """Processors' worth of time that the container may use; None where there is no limit.
 
-    Linux's control groups, version 2 and 1, as a container sees them: its own group is the root.
+    Linux's control groups, version 2, as a container sees them: its own group is the root.
     """
     try:
-        if (cgroups / "cpu.max").is_file():
-            quota, period = (cgroups / "cpu.max").read_text().split()
-        else:
-            quota = (cgroups / "cpu" / "cpu.cfs_quota_us").read_text()
-            period = (cgroups / "cpu" / "cpu.cfs_period_us").read_text()
+        quota, period = (cgroups / "cpu.max").read_text().split()
         share = int(quota) / int(period)
     except (OSError, ValueError, ZeroDivisionError):  # "max" is no number: no limit
         return None

@@ -10,22 +10,19 @@ from pathlib import Path
 
 from text_recognizer.errors import RecognizerError
 from text_recognizer.language_model import english_model_path
-from text_recognizer.language_model.character_model import CharacterModel, load_model, save_model
+from text_recognizer.language_model.character_model import save_model
 from text_recognizer.language_model.estimation import estimate
 from text_recognizer.language_model.texts import (
     HELD_OUT,
     PACKAGES,
     every_text,
     fetch_texts,
-    held_out_prose,
     texts_folder,
 )
 
-NATS_PER_BIT = 0.6931
-
 
 def main(arguments: list[str] | None = None) -> int:
-    """Fetches the texts, makes the model, tells how well it knows a book it never saw."""
+    """Fetches the texts and makes the model; `benchmarks/language_model.py` measures it."""
     parser = argparse.ArgumentParser(
         prog="python -m text_recognizer.language_model.train",
         description="Make the English character model for decoding.",
@@ -51,20 +48,12 @@ def main(arguments: list[str] | None = None) -> int:
     path = options.out or english_model_path()
     path.parent.mkdir(parents=True, exist_ok=True)
     save_model(model, path)
-    bits = bits_per_character(load_model(path), held_out_prose(folder))
     print(
         f"{path.name}: {path.stat().st_size:,} bytes, "
         f"{sum(len(level.characters) for level in model.levels):,} n-grams of "
-        f"{about['characters']:,} characters; {bits:.3f} bits a character on {HELD_OUT}; "
-        f"{time.perf_counter() - begin:.0f} s"
+        f"{about['characters']:,} characters; {time.perf_counter() - begin:.0f} s"
     )
     return 0
-
-
-def bits_per_character(model: CharacterModel, texts: list[str]) -> float:
-    """The cross-entropy of texts, each with its end."""
-    total = sum(model.log_prob(text + "\n") for text in texts)
-    return -total / NATS_PER_BIT / sum(len(text) + 1 for text in texts)
 
 
 if __name__ == "__main__":
