@@ -15,7 +15,7 @@ from text_recognizer.pages import kinds
 from text_recognizer.paragraph_text_recognizer import ParagraphTextRecognizer
 from text_recognizer.places import project_folder
 from text_recognizer.views import find_sheet, one_line_view, sized_view
-from text_recognizer.views.blocks import count_lines, find_blocks, writing_box
+from text_recognizer.views.blocks import count_lines, writing_box
 from text_recognizer.views.crossed import without_crossed_out
 from text_recognizer.views.direction import direction
 from text_recognizer.views.geometry import mapped
@@ -154,13 +154,6 @@ def test_lines_that_are_as_many_as_rows_of_ink_are_not_looked_at_smaller():
     assert sized_view(view, fewer_than=20).page.size == sized_view(view).page.size
 
 
-def test_a_blank_page_has_no_blocks():
-    page = Image.new("L", (600, 400), 240)
-    (view,) = views_of(page)
-    assert view.page is page
-    assert find_blocks(small(page).ink) == []
-
-
 def test_one_line_is_shown_small_with_much_paper_around_it():
     view = one_line_view(*views_of(written(lines=1, height=80, width=240).resize((1200, 400))))
     box = writing_box(small(view.page).ink)
@@ -204,16 +197,6 @@ def test_words_under_several_strokes_are_left_out_and_underlined_ones_stay():
     box, rest = (155, 80, 235, 125), (245, 80, 420, 125)
     assert clean.page.crop(box).getextrema()[0] > 200
     assert clean.page.crop(rest).tobytes() == view.page.crop(rest).tobytes()
-
-
-@pytest.mark.nightly
-def test_a_page_reads_the_same_however_it_is_held(model_path):
-    recognizer = ParagraphTextRecognizer(model_path)
-    page = Image.open(SAMPLE).convert("L")
-    text = recognizer.predict(page)
-    for degrees in (90, 180, 270):
-        turned = recognizer.predict(page.rotate(degrees, expand=True))
-        assert character_edits(turned, text).rate < 0.05
 
 
 @pytest.mark.nightly

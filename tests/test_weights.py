@@ -29,10 +29,6 @@ def test_weights_come_back_in_half_precision(tmp_path):
         before = saved.state_dict()[name]
         assert value.dtype == before.dtype
         torch.testing.assert_close(value, before, atol=1e-7, rtol=1e-3)
-    ink = torch.rand(1, 1, 64, 64, generator=torch.Generator().manual_seed(1))
-    with torch.inference_mode():
-        for one, another in zip(saved(ink), other(ink), strict=True):
-            torch.testing.assert_close(one, another, atol=5e-3, rtol=5e-3)
 
 
 @pytest.mark.parametrize("content", [None, b"", b"no weights at all", "cut short"])
