@@ -52,13 +52,14 @@ BETTER = 0.05
 """How much more confidence another view needs to be believed."""
 CROSSED_OUT = "#"
 """What words that were crossed out are often read as."""
-LEAST = 0.45
-"""What is read with less on a whole page is no writing: most textures have less, pages 0.7."""
+HOPELESS, LEAST = 0.25, 0.45
+"""What is read with less confidence on a whole page is no writing, before its texts are looked for
+and after: dotted paper has up to 0.2, most textures less than 0.45, pages 0.7 and more."""
 DOUBTFUL_PAGE = 0.7
 """A page of less confidence is said to be doubtful."""
 STRANGE, DOUBTFUL_STRANGE = 3.3, 0.88
-"""Nats a character, from which on a page is no English that the language model knows: numbers,
-names, French, but also mirrored pages and other scripts, of which less confidence is doubtful."""
+"""A text of more nats a character is strange to the language model: numbers, names, French, but
+also mirrored pages and other scripts. It is doubtful with less confidence than that."""
 FEW_LETTERS = 3
 """So few that are doubtful are the strokes of a drawing."""
 FEW_KINDS, MANY_LETTERS = 2, 8
@@ -327,7 +328,7 @@ class ParagraphTextRecognizer:
     def _texts(self, image: LoadedImage, found: Sequence[Seen]) -> list[Line]:
         """The lines of an image with their texts and places."""
         readings = [reading for one in found for reading in one.readings]
-        if not readings:
+        if not readings or confidence(found) < HOPELESS:
             return []
         if self._decoder is None:
             texts = [self._decode(row[0].tolist()) for row in readings]
