@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 
 from text_recognizer.evaluate import evaluate, load_items
+from text_recognizer.evaluate.kinds import kind_rates, make_items
 from text_recognizer.pages.fonts import UNSEEN_FONTS, FontSource
 from text_recognizer.pages.generator import PageGenerator
 from text_recognizer.pages.prose import Prose
@@ -47,6 +48,21 @@ def test_lines_of_pages_in_unseen_fonts_are_found_once(recognizer, fonts, pages)
         found, lines = found + len(used), lines + len(page.lines)
     assert found >= 0.98 * lines
     assert false <= 0.02 * lines
+
+
+@pytest.mark.nightly
+def test_single_words_are_read_and_not_split(recognizer, handwriting):
+    for rates in kind_rates(recognizer, make_items(("word-35", "word-140"), 20)):
+        assert rates.cer <= 0.1 and rates.split <= 0.02, rates
+
+
+@pytest.mark.nightly
+def test_pictures_without_writing_are_not_read_without_a_word(recognizer, monkeypatch):
+    monkeypatch.syspath_prepend(str(project_folder() / "benchmarks"))
+    from no_writing import LIMIT, read_all
+
+    counts = read_all(recognizer)
+    assert counts["pictures"] > 60 and counts["silent"] <= LIMIT * counts["pictures"]
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads the peak from Linux's accounting")
