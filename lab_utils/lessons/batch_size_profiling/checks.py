@@ -223,7 +223,7 @@ def waiting_operator(function: Answer) -> str:
     returns("aten::argmin", "a gap of 100 µs, 65 in aten::argmin", why, kernels, *around, *inside)
     what = "kernels in no order"
     backwards = [(360.0, 400.0), (100.0, 300.0), (0.0, 10.0)]
-    under = [("aten::item", 10.0, 90.0), ("aten::mm", 100.0, 300.0)]
+    under = [("aten::mm", 100.0, 300.0), ("aten::item", 10.0, 90.0)]
     returns("aten::item", what, "sort the kernels before you look for gaps", backwards, *under)
     pieces = [("aten::argmin", 140.0 + 4 * n, 144.0 + 4 * n) for n in range(12)]
     what = "a gap with aten::sort once for 30 µs and aten::argmin twelve times for 4"
