@@ -38,7 +38,7 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
-from lab_utils.figures import show, show_table
+from lab_utils.figures import boxes, show, show_table, stacked_bars
 from lab_utils.lessons.model_service import checks
 from lab_utils.lessons.model_service import figures as draw
 from lab_utils.model import packaged_recognizer
@@ -47,11 +47,17 @@ from text_recognizer.errors import RecognizerError
 recognizer = packaged_recognizer()
 
 # %%
+senders = {"a browser": ["sends a picture"], "a phone": ["sends a picture"]}
+copies = {f"model service {number}": ["gets JSON"] for number in (1, 2, 3)}
+front = "front end"
+arrows = [(sender, front) for sender in senders] + [(front, copy) for copy in copies]
+
+# %%
 show(
-    draw.two_places(),
-    "Figure 1. Front end and model service; dashed copies come when there is work for them.",
+    boxes(senders | {front: ["small, always on"]} | copies, arrows, "Two places"),
+    "Figure 1. Front end and model service; more copies start when there is work for them.",
     "Browsers send pictures to one front end; it posts JSON to up to three copies of the service.",
-    width=640,
+    width=600,
 )
 
 # %% [markdown]
@@ -429,7 +435,7 @@ print(f"a process with PyTorch and the model: {time.perf_counter() - began:.1f} 
 
 # %%
 show(
-    draw.starts(),
+    stacked_bars(draw.START_SECONDS, "seconds", digits=2),
     "Figure 2. Three requests to a new copy, with one line to read; one core, recorded.",
     "The first takes 1.1 seconds, most of it for importing torch; the others 0.04 seconds.",
     width=640,
