@@ -51,7 +51,7 @@ def median_seconds(work, synchronize, repeats=5, warm_up=2, clock=time.perf_coun
         ("in sorted(kernels)", "in kernels", "a trace need not be sorted"),
         ("min(stop, end)", "stop", "clip each kernel to the window first"),
         ("busy / (end - start)", "busy / end", "of the window's length, not of its end"),
-        ("busy / (end - start)", "100 * busy / (end - start)", "between 0 and 1"),
+        ("busy / (end - start)", "100 * busy / (end - start)", "returned 20.0, not 0.2"),
         (
             "in sorted(kernels)",
             "in [kernels[0], *sorted(kernels)]",
@@ -114,6 +114,8 @@ def waiting_operator(kernels, operators):
         ),
         (
             """
+import torch
+
 def slowest_operator(work, path):
     with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as profiler:
         work()

@@ -35,7 +35,7 @@ WRONG_ANSWERS: dict[str, list[tuple[str, ...]]] = {
         ("no writing found", "0 lines, 0 doubtful", "a page without lines is said to be so"),
         ("if path is None", "if False", r"path is None\), read_page returned"),
         (TOLD, "raise", "stopped with ImageError, not Error.*the word Error"),
-        (TOLD, "return str(error), 'error'", "refuses: .*, read_page returned"),
+        (TOLD, "return str(error), 'error'", "raises ImageError .*, read_page returned"),
         (TOLD, "raise gr.Error(f'Error: {error}')", "hand over the sentence as it is"),
         (TOLD, "raise gr.Error(str(error))", "print_exception=False"),
         (
@@ -101,7 +101,7 @@ WRONG_ANSWERS: dict[str, list[tuple[str, ...]]] = {
             "stopped with URLError|stopped with RemoteDisconnected",
         ),
         ("except (OSError, HTTPException):", "except OSError:", "BadStatusLine"),
-        ("if not isinstance(text, str):", "if False:", r"data.*None.*returned None"),
+        ("if not isinstance(text, str):", "if False:", "Please log in.*returned None"),
         ("(*unfit, OSError, HTTPException)", "unfit", "status 500 breaks off.*IncompleteRead"),
     ],
     "final_data": [

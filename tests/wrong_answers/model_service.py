@@ -80,7 +80,7 @@ WRONG_ANSWERS: dict[str, list[tuple[str, ...]]] = {
             "return None",
             "the name has no address at all",
         ),
-        ('raise AddressError(f"There', 'raise ValueError(f"There', "ValueError, not AddressError"),
+        ('AddressError(f"There', 'ValueError(f"There', "ValueError, not AddressError"),
         ("except ValueError:", "except KeyError:", "urlsplit says so with a ValueError"),
         (
             'parts.scheme not in ("http", "https")',

@@ -32,7 +32,7 @@ WRONG_ANSWERS: dict[str, list[tuple[str, ...]]] = {
         ("Login(user,", 'Login("guest",', "asks for the name 'guest'"),
         ("Tunnel(app_port,", "Tunnel(1,", "not the app's page"),
         (TUNNEL, TUNNEL.replace("return ", "with ") + " as it:\n        return it", "is closed"),
-        ("Way(far_end)", "Way(FarEnd())", "not the far end's"),
+        ("Way(far_end),", "Way(FarEnd()),", "not the far end's"),
         (TUNNEL, f"{TUNNEL}.url", "returned a str, not Tunnel"),
     ],
     "check_basic_auth": [
@@ -59,6 +59,8 @@ WRONG_ANSWERS: dict[str, list[tuple[str, ...]]] = {
         ('(header or "").', "header.", "no header.*with AttributeError"),
         (
             """
+import hmac
+
 def check_basic_auth(header, user, password):
     right = "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode()
     return hmac.compare_digest((header or "").lower().encode(), right.lower().encode())

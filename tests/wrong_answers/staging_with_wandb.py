@@ -196,7 +196,7 @@ def deletable(versions):
         (
             "run.used_artifacts() if run else ()",
             "(run.used_artifacts() if run else [])[:1]",
-            "reader:v3 is an average",
+            "walk until nothing new comes",
         ),
     ],
 }

@@ -482,7 +482,7 @@ def percentile_latency(function: Answer) -> str:
     """Waiting before the request was sent counts, failures count, and the rank is exact."""
 
     def returns(wanted: float, what: str, why: str, requests: list[tuple], *percent: int) -> None:
-        given = f"with {what}, {percent[0] if percent else 'no'} percent,"
+        given = f"with {what}, {percent[0] if percent else 'no'} percent"
         expect_result(function, (requests, *percent), wanted, why, given)
 
     rank = "sort; the rank is the share of the count, rounded up, and ranks start at 1"

@@ -164,7 +164,7 @@ def check_basic_auth(function: Answer) -> str:
 
     def returns(wanted: bool, what: str, *arguments: str | None) -> None:
         why = "strangers may send anything and stay outside; a scheme's name has no case"
-        expect_result(function, arguments, wanted, why, f"for {what}, {arguments},")
+        expect_result(function, arguments, wanted, why, f"for {what}, {arguments}")
 
     returns(True, "the right name and password", RIGHT, USER, PASSWORD)
     for what, header in STRANGERS.items():
@@ -307,12 +307,12 @@ def diagnose(function: Answer) -> str:
     why = "an answer without the mark does not come from the gate, whatever its status; one with "
     why += "it does, and then the status says the rest"
     for what, answer, wanted in LINKS:
-        link, patience = StandIn(answer or _http("200 OK", MARK)), 5.0
-        if answer is None:
-            link.wait, patience = LATE, PATIENCE
+        silent = answer is None
+        link = StandIn(_http("200 OK", MARK) if silent else answer, LATE if silent else 0.0)
+        patience = PATIENCE if silent else 5.0
         with link.serving() as url:
             arguments = (url, (USER, PASSWORD), patience)
-            expect_result(function, arguments, wanted, why, f"if {what} (timeout={patience:g}),")
+            expect_result(function, arguments, wanted, why, f"if {what} (timeout={patience:g})")
         asked = [(one.method, one.headers.get("authorization")) for one in link.asked]
         expect(
             asked == [("GET", RIGHT)],
