@@ -45,7 +45,7 @@ def show(picture: "Image.Image | Figure | str", caption: str, alt: str, width: i
 
 
 def show_table(rows: Sequence[Sequence[object]], columns: Sequence[str], caption: str) -> None:
-    """Shows rows as a Markdown table; columns that hold numbers alone are aligned right."""
+    """Shows rows as a Markdown table; columns with only numbers are aligned right."""
     from IPython.display import display
 
     numeric = [
@@ -126,7 +126,7 @@ def boxes(texts: Mapping[str, Sequence[str]], arrows: Sequence[tuple[str, str]],
 def _cell(value: object) -> str:
     if isinstance(value, int) and not isinstance(value, bool):
         return f"{value:,}"
-    # A pair of bare $ would make a formula of what stands between.
+    # A pair of bare $ would make a formula of the text between them.
     return " ".join(str(value).split()).replace("|", "\\|").replace("$", "\\$")
 
 

@@ -270,7 +270,7 @@ figures.show_table(rows, columns, "Table 1. What base64 costs: a third more, wha
 
 # %% [markdown]
 # A third more to send, and both sides hold the text and the bytes in memory at once. For pages of
-# some 100 kB that does not matter; for films it would.
+# about 100 kB that does not matter; for videos it would.
 #
 # The text by itself does not say what it is. A **data URI** does: `data:`, the type of the data
 # (its *MIME type*), `;base64,`, and the text. A file name may be wrong about the type, but the
@@ -301,7 +301,7 @@ def predict_body(image: bytes) -> dict:
     """The request's body, ready for `json.dumps`.
 
     Raises:
-        RecognizerError: the bytes are no PNG, JPEG, GIF or WebP image.
+        RecognizerError: the bytes are not a PNG, JPEG, GIF or WebP image.
     """
     ### BEGIN SOLUTION
     starts = {b"\x89PNG": "png", b"\xff\xd8\xff": "jpeg", b"GIF8": "gif"}
@@ -600,8 +600,8 @@ def final_data(stream: Iterable[bytes]) -> list:
         elif not name and event == "complete":
             return json.loads(data)
         elif not name and event == "error":
-            told = json.loads(data or "null")
-            sentence = told.get("error") if isinstance(told, dict) else None
+            document = json.loads(data or "null")
+            sentence = document.get("error") if isinstance(document, dict) else None
             raise RecognizerError(sentence or "The app could not read this page.")
     raise RecognizerError("The stream ended before the text came; ask once more.")
     ### END SOLUTION

@@ -70,11 +70,11 @@ with urlopen(app_url) as reply:
 # | 192.168.1.20, 10.0.0.7, ... | everyone in that one network, and this machine |
 # | 0.0.0.0, or :: in IPv6 | all of these: it stands for *every* address that the machine has |
 #
-# No machine has the address 0.0.0.0. A server that listens on it takes requests at every address,
-# which is the default of many. In a café, all laptops at the other tables can then open your
-# notebook. (A server on :: usually takes IPv4 as well.) Try the first row with a real server. All
-# addresses that start with 127 belong to this machine, but they are different addresses. Before you
-# run it: at which of the three does it answer?
+# No machine has the address 0.0.0.0. A server that listens on it takes requests at every address of
+# its machine, and many servers do so by default. In a café, all laptops at the other tables can
+# then open your notebook. (A server on :: usually takes IPv4 as well.) Try the first row with a
+# real server. All addresses that start with 127 belong to this machine, but they are different
+# addresses. Before you run it: at which of the three does it answer?
 
 
 # %%
@@ -524,7 +524,7 @@ for host in (f"localhost:{app_port}", "127.0.0.1", "evil.example", "lab.example.
 #
 # Difficulty ●●●○○ · Importance ●●●●○
 #
-# Ask the link once, with `GET` and, if there is a login, with basic authentication. Return
+# Send the link one request, with `GET` and, if there is a login, with basic authentication. Return
 #
 # - `"no answer"`: no connection, no answer in time, or one that isn't HTTP;
 # - `"dead tunnel"`: an answer without the header `X-Lab-Tunnel`, whatever its status;
@@ -609,7 +609,7 @@ if public is not None:
     public.close()
 
 # %% [markdown]
-# ## 7. From the table to the phone
+# ## 7. A link that a phone can scan
 #
 # Nobody types `https://3f1c-203-0-113-9.ngrok-free.app`. A **QR code** is a text as a picture, with
 # enough redundancy that part of it may be covered. `lab tunnel` prints it in the terminal, and
@@ -620,7 +620,7 @@ from lab_utils.tunnel.qr import qr_picture
 
 show(
     qr_picture("https://lab.example.org/"),
-    "Figure 2. An address that leads nowhere, for cameras; the white margin belongs to it.",
+    "Figure 2. A QR code of an address that leads nowhere; the white margin is part of the code.",
     "A QR code of https://lab.example.org/ in black on white.",
     width=200,
 )

@@ -133,7 +133,7 @@ def final_data(stream):
 """,
             "text looks like events|stopped with JSONDecodeError",
         ),
-        ('told.get("error") if', 'str(told.get("error")) if', "final_data says 'None'"),
+        ('document.get("error") if', 'str(document.get("error")) if', "final_data says 'None'"),
         (
             "            data = value\n",
             '            data = value\n            if event == "complete":\n'

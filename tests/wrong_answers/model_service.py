@@ -54,8 +54,8 @@ WRONG_ANSWERS: dict[str, list[tuple[str, ...]]] = {
             "a ValueError from within the reader got the status 422, not 500",
         ),
         ("json.dumps(document)", "document", "body is {.*what goes over HTTP is text"),
-        ('{"content-type": "application/json"}', "{}", "must be told that JSON comes"),
-        ("application/json", "application/jsonx", "must be told that JSON comes"),
+        ('{"content-type": "application/json"}', "{}", "tell the client that JSON comes"),
+        ("application/json", "application/jsonx", "tell the client that JSON comes"),
         (READ, READ.replace("read(image)", "read(image) or None"), "A blank page has the text ''"),
     ],
     "safe_address": [

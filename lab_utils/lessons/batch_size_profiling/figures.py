@@ -158,7 +158,7 @@ def between(curve: Mapping[int, float]) -> Callable[[int], float]:
 
 
 class Played(NamedTuple):
-    """What a queue on paper gave."""
+    """What a simulated queue gave."""
 
     p95: float
     """s from a request to its answer, which 95 of 100 do not exceed."""

@@ -298,7 +298,7 @@ def _expect_signed(script: Any, weight: float, what: str) -> None:
         result = script(x).detach()
         expect(
             result.shape == x.shape and bool((result == x + sign * weight).all()),
-            f"{what} is wrong where the numbers are {'positive' if sign > 0 else 'negative'}: "
+            f"{what} is wrong if the numbers are {'positive' if sign > 0 else 'negative'}: "
             "return what torch.jit.load makes of the file, and script, so that branches stay.",
         )
 

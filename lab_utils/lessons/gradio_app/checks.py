@@ -64,7 +64,7 @@ class _OnePage:
 
 @check
 def read_page(function: Answer) -> str:
-    """Text and summary, one reading a call, and of all errors only the user's are told."""
+    """Text and summary, one reading a call, and only errors for the user are shown."""
     import gradio as gr
 
     below = "the reading has its text ready, and a line is doubtful below `doubtful`"
@@ -109,7 +109,7 @@ def read_page(function: Answer) -> str:
     when = f"if the predictor has a bug, {bug!r}"
     why = "catch only RecognizerError, since users must not see what a bug says"
     expect_raises(function, KeyError, PATH, _OnePage({}, bug), when=when, why=why)
-    return "text and summary come back, and users are told what they can fix."
+    return "text and summary come back, and users see what they can fix."
 
 
 @check
@@ -387,7 +387,7 @@ def final_data(function: Answer) -> str:
         function(_stream(HEARTBEAT + whole, endless=True))
     except _ReadTooFar:
         fail(
-            "final_data went on reading behind the event complete, where it may wait for ever: "
+            "final_data went on reading after the event complete, and may wait for ever there: "
             "return as soon as that event is whole, and don't make a list of the stream first.",
         )
     error = f"event: error\nid: 7\ndata: {json.dumps({'error': DAMAGED, 'title': 'Error'})}\n\n"
@@ -444,7 +444,7 @@ def is_blank(function: Answer) -> str:
         why += "around it by more than the grain, and there may be little of it"
         expect_result(function, (page,), name in BLANK, why, f"for {name}")
         expect(page.tobytes() == before, "is_blank changed the page that it was given.")
-    return "blank pages are told from faint writing."
+    return "blank pages are distinguished from faint writing."
 
 
 def _photo(

@@ -97,7 +97,7 @@ def _handled(
         kinds = {str(name).lower(): value for name, value in dict(headers).items()}
         expect(
             str(kinds.get("content-type", "")).partition(";")[0].strip() == "application/json",
-            f"the headers are {headers}: the client must be told that JSON comes.",
+            f"the headers are {headers}: tell the client that JSON comes.",
         )
         try:
             return status, json.loads(expect_type(body, str, "the body"))
@@ -372,7 +372,7 @@ def _expect_event(events: list[dict[str, Any]]) -> None:
 
 
 class _Service:
-    """Answers in turn as it was told to; the last answer again and again."""
+    """Gives these answers in turn, the last one again and again."""
 
     def __init__(self, *answers: Reply | Exception) -> None:
         self.answers, self.asked = list(answers), 0
@@ -468,7 +468,7 @@ def _expect_course(
             same and service.asked == len(waits) + 1 and result == wanted,
             f"it asked {service.asked} times, waited {_listed(found)} s between and returned "
             f"{result!r}, not {len(waits) + 1} times, {_listed(waits)} s and {wanted!r}: {why}. "
-            "(Where nothing else is said, draw() = 1 and first = 0.25.)",
+            "(Unless given, draw() = 1 and first = 0.25.)",
         )
 
 

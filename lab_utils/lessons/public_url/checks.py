@@ -57,7 +57,7 @@ def _password_of_a_link(function: Answer, url: str, app: StandIn) -> str:
     random.seed(0)  # so that two of its passwords are the same
     try:
         with (
-            mock.patch("time.time", return_value=1.0e9),  # the time is no secret
+            mock.patch("time.time", return_value=1.0e9),  # the time is not a secret
             mock.patch("time.time_ns", return_value=10**18),
         ):
             tunnel = attempt(function, urlsplit(url).port, far_end, "anna")
@@ -100,7 +100,7 @@ def _expect_guests_only(tunnel: Tunnel, far_end: FarEnd, app: StandIn) -> None:
 
 
 def _visit(url: str, login: tuple[str, str] | None) -> tuple[int, bytes]:
-    """Status and page; status 0 where no answer comes."""
+    """Status and page; status 0 if no answer comes."""
     try:
         with http_client(10, local=True) as visitor:
             answer = visitor.get(url, auth=login)
@@ -320,7 +320,7 @@ def diagnose(function: Answer) -> str:
             "login, the header Authorization: Basic, a space, and base64 of name:password.",
         )
     with saying("if nobody listens at the address any more"):
-        expect_result(function, (url, (USER, PASSWORD), 5.0), "no answer", "no connection is none")
+        expect_result(function, (url, (USER, PASSWORD), 5.0), "no answer", "there is no connection")
     link = StandIn(_http("401 Unauthorized", MARK + CHALLENGE))
     with link.serving() as url:
         attempt(function, url, None, 5.0)
@@ -328,4 +328,4 @@ def diagnose(function: Answer) -> str:
         bool(link.asked) and "authorization" not in link.asked[0].headers,
         "without a login (None), the link was asked with an Authorization header.",
     )
-    return "app, tunnel and network are told apart."
+    return "it says whether app, tunnel or network is broken."
