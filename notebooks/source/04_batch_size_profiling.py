@@ -54,9 +54,9 @@ show(
 
 # %% [markdown]
 # That is the theory. Whether it holds depends on how large the two parts are, and that depends on
-# the machine. It also has a price: the first page of a batch is done no sooner than the last. "Use
-# batches on a GPU" is a rule of thumb. This notebook replaces it with numbers from *your* machine,
-# and with a way to get them on any other.
+# the machine. A batch also has a price: the first page of a batch is done no sooner than the last.
+# "Use batches on a GPU" is a rule of thumb. This notebook replaces it with numbers from *your*
+# machine, and with a way to get them on any other.
 
 # %% [markdown]
 # ## 1. A clock that can be trusted

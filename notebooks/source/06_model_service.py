@@ -108,9 +108,9 @@ for line in log:
     print({key: value for key, value in record.items() if "seconds" not in key})
 
 # %% [markdown]
-# It says how large the work was and how it ended (and how many seconds it took, left out here since
-# they differ at each run). It does not say what was *read*: handwriting is private, and logs are
-# read by many and kept for long.
+# It says how large the request was and how it ended (and how many seconds it took, left out here
+# since they differ at each run). It does not say what was *read*: handwriting is private, and logs
+# are read by many and kept for long.
 
 # %% [markdown]
 # ## 2. HTTP inside an event
@@ -461,12 +461,12 @@ show(
 # %% [markdown]
 # ## 5. The real runtime: front end here, model there
 #
-# Calling a Python function in this process proves little about a service. AWS publishes the program
+# Calling a Python function in this process proves little about a service. AWS publishes a program
 # that runs functions locally, the **Runtime Interface Emulator**. The next cell starts two of them,
 # each with AWS's runtime client and the lab's handler in its own process. A small gateway in front
-# does what a Function URL does: HTTP to event, answer to HTTP. (In a terminal:
-# `lab service lambda --workers 2`. The first time, it downloads the emulator. If that fails, or if
-# this isn't Linux, the handler runs in this process behind the same gateway, and the cell says so.)
+# does what a Function URL does: HTTP to event, answer to HTTP. (In a terminal: `lab service lambda
+# --workers 2`. The first time, it downloads the emulator. If that fails, or if this isn't Linux,
+# the handler runs in this process behind the same gateway, and the cell says so.)
 
 # %% tags=["timing"]
 from lab_utils.service.local import NotebookService
@@ -563,7 +563,7 @@ print(reply.status_code, reply.json()["data"])
 frontend.close()
 
 # %% [markdown]
-# In a terminal that is two commands, on two machines if you like: `lab service lambda` on the one,
+# In a terminal that is two commands, on two machines if you like: `lab service lambda` on one, and
 # `lab app --model-url http://...` on the other. Errors keep their sentence, wherever they are
 # found. Here the first image is refused on this side, before it costs a request, and the second one
 # by the service:
@@ -579,8 +579,8 @@ for image in (b"Dear Sir or Madam", "http://169.254.169.254/latest/meta-data/"):
 # ## 6. Asking again
 #
 # A function call either returns or raises. A request can also get no answer because a cable is
-# pulled, a copy is just being replaced, or there are more requests than copies. Much of that is
-# over a second later, so a good client asks again. But not always:
+# pulled, a copy is just being replaced, or there are more requests than copies. Most of these
+# problems are gone a second later, so a good client asks again. But not always:
 #
 # | what came | ask again? |
 # |---|---|

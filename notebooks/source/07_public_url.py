@@ -97,8 +97,8 @@ with socket.create_server(("127.0.0.1", 0)) as server:  # port 0: any that is fr
 # (Another trap: on the phone, 127.0.0.1 is the phone.)
 #
 # Ask the system where a program listens, rather than the program: `ss -tln` on Linux, `lsof -i -P`
-# on a Mac, or `netstat -an` list all servers with their addresses. Or knock. Before you run the
-# cell: on which of the three addresses does the app answer?
+# on a Mac, or `netstat -an` list all servers with their addresses. Or just try to connect. Before
+# you run the cell: on which of the three addresses does the app answer?
 
 # %%
 for address in ("127.0.0.1", "127.0.0.2", "::1"):
