@@ -213,22 +213,34 @@ def parity(function: Answer) -> str:
         ("an original that overwrites its input", spoiling, original, 3, 0.0),
         ("a compiled module that overwrites its input", original, spoiling, 3, 0.0),
     ):
-        given = [batch.clone() for batch in batches]
         with saying(f"for {name}"):
-            result = expect_type(attempt(function, one, other, given), tuple, "parity")
-            expect(len(result) == 2, f"parity returned {len(result)} values, not two.")
-            found = expect_type(result[0], int, "parity (first value)")
-            difference = expect_type(result[1], (float, int), "parity (second value)")
-            expect(
-                difference == largest or abs(difference - largest) < 1e-3,
-                f"parity returned {found} and {difference:.4g}; the largest difference is "
-                f"{largest:.4g}. (A NaN is not a difference: look for it before you compare.)",
-            )
-            expect(
-                found == same,
-                f"parity returned {found} and {difference:.4g}; {same} of 3 batches agree.",
+            _expect_report(
+                function, one, other, [batch.clone() for batch in batches], same, largest
             )
     return "small and large differences, NaNs, shapes and dtypes are reported."
+
+
+def _expect_report(
+    function: Answer,
+    one: Callable,
+    other: Callable,
+    batches: list[Tensor],
+    same: int,
+    largest: float,
+) -> None:
+    result = expect_type(attempt(function, one, other, batches), tuple, "parity")
+    expect(len(result) == 2, f"parity returned {len(result)} values, not two.")
+    found = expect_type(result[0], int, "parity (first value)")
+    difference = expect_type(result[1], (float, int), "parity (second value)")
+    expect(
+        difference == largest or abs(difference - largest) < 1e-3,
+        f"parity returned {found} and {difference:.4g}; the largest difference is {largest:.4g}. "
+        "(A NaN is not a difference: look for it before you compare.)",
+    )
+    expect(
+        found == same,
+        f"parity returned {found} and {difference:.4g}; {same} of 3 batches agree.",
+    )
 
 
 class _Signed(torch.nn.Module):
