@@ -6,12 +6,13 @@ Pictures go into the notebook as HTML, since a plain PNG output has no alt text.
 import base64
 import html
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from PIL import Image
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 HATCHES = ("", "///", "...", "xxx", "\\\\\\", "ooo")
@@ -44,7 +45,7 @@ def show(picture: "Image.Image | Figure | str", caption: str, alt: str, width: i
 
 
 def show_table(rows: Sequence[Sequence[object]], columns: Sequence[str], caption: str) -> None:
-    """Shows rows as a Markdown table; columns that hold numbers alone are aligned right."""
+    """Shows rows as a Markdown table; columns with only numbers are aligned right."""
     from IPython.display import display
 
     numeric = [
@@ -61,10 +62,71 @@ def show_table(rows: Sequence[Sequence[object]], columns: Sequence[str], caption
     display({"text/markdown": text, "text/plain": text}, raw=True)
 
 
+def plot(width: float, height: float) -> "tuple[Figure, Axes]":
+    """A figure of so many inches with one plot, without pyplot's global state."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height), layout="constrained")
+    axes = figure.add_subplot()
+    axes.spines[["top", "right"]].set_visible(False)
+    return figure, axes
+
+
+def draw_curves(axes: "Axes", curves: Mapping[str, Mapping[float, float]]) -> None:
+    """Draws y by x of each curve, with a grid and a legend of the names.
+
+    Curves differ in line style and marker first, and can be told apart without colour.
+    """
+    for number, (name, curve) in enumerate(curves.items()):
+        axes.plot(
+            list(curve),
+            list(curve.values()),
+            label=name,
+            color=COLOURS[number],
+            linestyle=LINE_STYLES[number % len(LINE_STYLES)],
+            marker=MARKERS[number],
+            markersize=5,
+        )
+    axes.grid(alpha=0.3)
+    axes.legend()
+
+
+def stacked_bars(rows: Mapping[str, Mapping[str, float]], unit: str, digits: int = 1) -> "Figure":
+    """One bar a row, made up of its parts, with the sum behind it; parts of one name look alike."""
+    figure, axes = plot(7.5, 1.3 + 0.5 * len(rows))
+    names = list(dict.fromkeys(part for parts in rows.values() for part in parts))
+    ends = [0.0] * len(rows)
+    for number, name in enumerate(names):
+        sizes = [parts.get(name, 0) for parts in rows.values()]
+        look = {"color": COLOURS[number], "hatch": HATCHES[number], "edgecolor": "white"}
+        axes.barh(list(rows), sizes, left=ends, height=0.6, label=name, **look)
+        ends = [end + size for end, size in zip(ends, sizes, strict=True)]
+    for row, end in enumerate(ends):
+        axes.text(end, row, f" {end:.{digits}f}", va="center")
+    axes.invert_yaxis()
+    axes.margins(x=0.1)
+    axes.set_xlabel(unit)
+    figure.legend(loc="outside lower center", ncols=3, frameon=False)
+    return figure
+
+
+def boxes(texts: Mapping[str, Sequence[str]], arrows: Sequence[tuple[str, str]], title: str) -> str:
+    """Boxes joined by arrows that lead from left to right, as SVG text.
+
+    Args:
+        texts: the lines below each box's name.
+        arrows: pairs of names.
+        title: what a screen reader says first.
+    """
+    from lab_tracker.lineage import Node, draw
+
+    return draw({name: Node(name, tuple(lines)) for name, lines in texts.items()}, arrows, title)
+
+
 def _cell(value: object) -> str:
     if isinstance(value, int) and not isinstance(value, bool):
         return f"{value:,}"
-    # A pair of bare $ would make a formula of what stands between.
+    # A pair of bare $ would make a formula of the text between them.
     return " ".join(str(value).split()).replace("|", "\\|").replace("$", "\\$")
 
 

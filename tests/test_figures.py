@@ -87,6 +87,15 @@ def test_a_table_aligns_numbers_and_keeps_cells_whole(shown):
     assert lines[-1] == "*Table 1. Two rows.*"
 
 
+def test_boxes_show_their_names_lines_and_arrows(shown):
+    drawn = figures.boxes({"a <b>": ["one", "two"], "c": []}, [("a <b>", "c")], "From a to c")
+    for text in ("a &lt;b&gt;", ">one<", ">two<", ">c<", "From a to c"):
+        assert text in drawn
+    assert drawn.count("marker-end") == 1
+    figures.show(drawn, "Figure 1.", "From a to c.")
+    assert "data:image/svg+xml;base64," in shown[0]["text/html"]
+
+
 # The pictures of notebook 03
 
 

@@ -10,6 +10,7 @@ import functools
 import inspect
 import io
 import linecache
+import math
 import random
 import signal
 import threading
@@ -162,6 +163,35 @@ def expect_raises(
     fail(f"{when}, {name} returned {short(result)}; raise {wanted.__name__} there{why}.")
 
 
+def expect_result(
+    function: Callable,
+    arguments: tuple,
+    wanted: Any,
+    why: str,
+    given: str = "",
+    named: dict[str, Any] | None = None,
+) -> None:
+    """Calls the student's function and expects what a right answer returns.
+
+    Args:
+        wanted: the right result, whose type the result must have; a float may be an int, too.
+        why: the end of the message, what to look at.
+        given: the start of the message, what the function was given: "with no kernel".
+        named: arguments by name.
+
+    Raises CheckFailed if the result is another one, of another type, or none.
+    """
+    name, start = name_of(function), f"{given}, " if given else ""
+    kinds = (float, int) if isinstance(wanted, float) else type(wanted)
+    with saying(given):
+        result = expect_type(attempt(function, *arguments, **(named or {})), kinds, name)
+    if isinstance(wanted, float):
+        same = math.isclose(result, wanted, rel_tol=1e-9, abs_tol=1e-9)
+    else:
+        same = result == wanted
+    expect(same, f"{start}{name} returned {short(result, 120)}, not {short(wanted, 120)}: {why}.")
+
+
 def expect(right: bool, message: str) -> None:
     """Raises CheckFailed with the message unless `right`."""
     if not right:
@@ -192,7 +222,7 @@ def saying(when: str, after: str = "") -> Iterator[None]:
     try:
         yield
     except CheckFailed as error:
-        raise CheckFailed(f"{when}, {error}{after}") from None
+        raise CheckFailed(f"{when}, {error}{after}" if when else f"{error}{after}") from None
 
 
 def fail(message: str) -> NoReturn:

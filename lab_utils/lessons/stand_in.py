@@ -1,4 +1,4 @@
-"""A server on this machine that gives the same bytes to whatever it is asked."""
+"""A server on this machine that sends the same bytes to every visitor."""
 
 import socket
 import threading

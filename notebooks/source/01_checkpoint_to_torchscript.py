@@ -343,9 +343,9 @@ print(read(reader, page))
 # - `torch.jit.trace` **runs** the function on an example and records each tensor operation.
 # - `torch.jit.script` **reads** its source code and translates it, with branches and loops.
 #
-# Both have been deprecated since PyTorch 2.9 and warn at each call. On Python 3.14, they are not
-# supported and may break, as PyTorch says. Section 7 comes back to that. One such warning is shown
-# here; the others are filtered out.
+# Both have been deprecated since PyTorch 2.9 and warn at each call. PyTorch also says that they are
+# not supported on Python 3.14 and may break there. Section 7 comes back to that. One such warning
+# is shown here; the others are filtered out.
 
 # %%
 import warnings

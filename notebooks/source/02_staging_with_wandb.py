@@ -29,13 +29,13 @@
 # somebody asks:
 #
 # 1. Which training made this file, with which settings?
-# 2. How well did it read when it was made, and who decided that it may go out?
+# 2. How well did it read when it was made, and who decided to release it?
 # 3. Are these the bytes that were tested then?
 # 4. A page that it was trained on must not be used any more. Which other models saw it?
 #
 # File names such as `final_v2_new.pt` answer none of these. A **tracker** answers all four, if each
 # step on the way reported what it took and what it made. Weights & Biases (W&B) is such a tracker:
-# a Python package, `wandb`, and a server that it reports to. In this hour you take a model from
+# a Python package, `wandb`, and a server that it reports to. In this notebook you take a model from
 # training to a service, and then ask the four questions.
 
 # %% [markdown]
@@ -43,8 +43,8 @@
 #
 # The usual server is wandb.ai, which requires an account. Without one, `tracking.connect()` starts
 # the lab's small server, which speaks the same protocol. It runs inside this notebook's process and
-# keeps everything in a folder on this machine. Here that is a new folder each time, so your
-# versions count from 0; the last few folders are kept.
+# keeps everything in a folder on this machine. Here that is a new folder each time, so the numbers
+# of your versions start at 0; the last few folders are kept.
 
 # %%
 import os
@@ -71,7 +71,7 @@ for old in sorted(place.iterdir(), key=lambda folder: folder.stat().st_mtime)[:-
     shutil.rmtree(old, ignore_errors=True)
 FOLDER = Path(tempfile.mkdtemp(dir=place))
 tracker = tracking.connect(FOLDER / "wandb")
-# Else wandb asks Jupyter which notebook this is, and complains where nobody answers.
+# Otherwise wandb asks Jupyter which notebook this is, and complains if it gets no answer.
 os.environ["WANDB_NOTEBOOK_NAME"] = "notebooks/source/02_staging_with_wandb.py"
 print("project:", PROJECT)
 
@@ -96,8 +96,8 @@ print(tracker.project_url(PROJECT))
 # os.environ["WANDB_API_KEY"] = userdata.get("WANDB_API_KEY")
 # ```
 #
-# Never write a key into a notebook: notebooks are shared. At wandb.ai nothing starts empty, so your
-# versions may have higher numbers than the stored ones.
+# Never write a key into a notebook: notebooks are shared. At wandb.ai your project may not be
+# empty, so your versions may have higher numbers than those in the stored outputs.
 
 # %% [markdown]
 # ## 2. A run
@@ -126,12 +126,12 @@ print("history:", [row["value"] for row in found.scan_history(keys=["value"])])
 print("summary:", found.summary["value"])
 
 # %% [markdown]
-# Unless you set it, the summary holds the last value of each metric. That is not always the one
-# that you want: of a training you want the score of the weights that you kept.
+# Unless you set it, the summary holds the last value of each metric. That is not always the one you
+# want: for a training, you want the score of the weights that you kept.
 #
 # Now two real trainings. `staging.train` fine-tunes the lab's line reader on the short lines (up to
 # 320 px) of a few sample pages, with PyTorch Lightning and its `WandbLogger`. Five steps are far
-# too few for a better model, but all the steps are those of a long training. The two differ in the
+# too few for a better model, but everything else is as in a long training. The two differ in the
 # learning rate and in how many pages they see. (This takes some seconds.)
 
 # %%
@@ -161,7 +161,7 @@ show(
 )
 
 # %% [markdown]
-# Which of the two would you send out? Judging by the last loss, either: both end at the same low
+# Which of the two would you release? Judging by the last loss, either: both end at the same low
 # one. But that is the loss on a handful of lines, and the network is being trained on them. Each
 # run also read lines of other pages, before its first step and after the last, and logged the
 # character error rate (CER), the share of characters that are read wrong:
@@ -178,7 +178,7 @@ show_table(rows, columns, "Table 1. Two trainings, and how they read the same va
 
 # %% [markdown]
 # The careful run changed next to nothing, and still reads these lines as before. The rash one took
-# large steps towards its few lines, and forgot a part of what it could read. Its loss does not show
+# large steps towards its few lines, and forgot part of what it could read. Its loss does not show
 # that. So a checkpoint's **score** must come from data that it was not trained on.
 
 # %% [markdown]
@@ -219,7 +219,7 @@ for alias in ("v0", "v1", "latest"):
 # alias.
 #
 # The trainings of section 2 logged their checkpoints in this way, with the type `model`. The
-# metadata say what is in a file, so that nobody has to download 36 MB to find out:
+# metadata says what is in a file, so that nobody has to download 36 MB to find out:
 
 # %%
 checkpoint = api.artifact(f"{PROJECT}/{careful.name}")
@@ -228,9 +228,10 @@ print("aliases:", *checkpoint.aliases)
 print("knows:  ", *sorted(checkpoint.metadata))
 
 # %% [markdown]
-# The `score` decided who is `best`: after each training that alias goes to the checkpoint with the
-# lowest CER. `data` holds digests of the pages that it saw, and of the validation lines. And
-# `sha256` is the digest of the file itself, a stronger one than the tracker's (MD5), for section 7.
+# The `score` decides which checkpoint is `best`: after each training that alias goes to the
+# checkpoint with the lowest CER. `data` holds digests of the pages that it saw, and of the
+# validation lines. And `sha256` is the digest of the file itself, a stronger one than the tracker's
+# (MD5), for section 7.
 
 # %% [markdown]
 # ### Exercise 1: Log, promote, find (15 minutes)
@@ -242,7 +243,7 @@ print("knows:  ", *sorted(checkpoint.metadata))
 # version has the alias, it moves: that is what promoting a model means. Then find the version as a
 # service would, by the alias, and return what the tracker answers.
 #
-# Before you run the check: `log_artifact` returns at once. What would a search find that doesn't
+# Before you run the check: `log_artifact` returns at once. What would a search find if it didn't
 # wait?
 
 
@@ -300,7 +301,7 @@ checks.promote(promote)
 # 4. *logs* the file as an artifact of the type `prod-ready`, and reads it back.
 #
 # `promote=True` also gives the new version the alias `production`, which is what services ask for.
-# Somebody was in a hurry and staged the first checkpoint, without a look at table 1:
+# Somebody was in a hurry and staged the first checkpoint without looking at table 1:
 
 # %%
 first = staging.stage(checkpoint=rash.name, promote=True)
@@ -321,7 +322,7 @@ within = parity.largest_logit_difference <= parity.tolerance
 print(f"all logits within {parity.tolerance}:", within)
 
 # %% [markdown]
-# Parity holds, for a model that reads badly. That is no contradiction: parity compares the file
+# Parity holds, for a model that reads badly. That isn't a contradiction: parity compares the file
 # with the *checkpoint*, and says that nothing was lost on the way. It says nothing about how good
 # the checkpoint was. For that, somebody has to look at the score, and nobody did.
 
@@ -410,8 +411,8 @@ show(
 # %% [markdown]
 # ## 6. A rule for production
 #
-# Question 2: how well did it read, and who decided that it may go out? The numbers were there, in
-# the metadata that staging took over from the checkpoint:
+# Question 2: how well did it read, and who decided to release it? The numbers were there, in the
+# metadata that staging took over from the checkpoint:
 
 # %% tags=["nbval-ignore-output"]
 metrics = production.metadata["metrics"]
@@ -424,20 +425,20 @@ print(f"CER {metrics['score']:.3f} on the validation lines, {metrics['score_befo
 # | the candidate | production | may it replace it? |
 # |---|---|---|
 # | has a lower score | has a score | yes |
-# | has an equal or higher score | has a score | no: a change is a risk that must gain something |
+# | has an equal or higher score | has a score | no: a change is a risk, so it must pay off |
 # | has no score, or NaN | anything | no, not even if nothing is in production |
 # | has a score | is empty, or has no score, or NaN | yes |
 # | was measured on other validation lines | has a score | no: the two can't be compared |
 
 # %% [markdown]
-# ### Exercise 3: May it go out? (10 minutes)
+# ### Exercise 3: May it be released? (10 minutes)
 #
 # Difficulty ●●●○○ · Importance ●●●●○
 #
 # Write the table as a function of two checkpoints' metadata. A score is a CER, a number; it may be
-# missing from the metadata, `None`, or NaN, which a diverged training leaves. Note that 0 is a
-# score, too: the best there is. `metadata["data"]["validation_sha256"]` is the digest of the
-# validation lines.
+# missing from the metadata, `None`, or NaN (from a training that diverged). Note that 0 is a score,
+# too: the best there is. `metadata["data"]["validation_sha256"]` is the digest of the validation
+# lines.
 
 # %% tags=["exercise"]
 import math
@@ -445,7 +446,7 @@ from typing import Any
 
 
 def may_replace(candidate: dict[str, Any], production: dict[str, Any] | None) -> bool:
-    """Whether a checkpoint may go out in place of the one that is in production.
+    """Whether a checkpoint may replace the one that is in production.
 
     Args:
         candidate: metadata with "data" and perhaps a "score", a CER: lower is better.
@@ -542,11 +543,11 @@ print(subprocess.run(command, check=True, capture_output=True, text=True).stdout
 #
 # Difficulty ●●●●○ · Importance ●●●●○
 #
-# Given the pieces of a file as they come and its SHA-256, put it at `target` and return how many
+# Given the pieces of a file as they arrive and its SHA-256, put it at `target` and return how many
 # bytes it has. If the digest is wrong, raise `ValueError`. If anything goes wrong, even Ctrl-C
-# while the pieces come, whatever was at `target` before is still there, and nothing else is left in
-# its folder. A file that was at `target` is never missing, not even for a moment. Another download
-# of the same file may run at the same time.
+# while the pieces arrive, whatever was at `target` before is still there, and nothing else is left
+# in its folder. A file that was at `target` is never missing, not even for a moment. Another
+# download of the same file may run at the same time.
 
 
 # %% tags=["exercise"]
@@ -555,15 +556,15 @@ from collections.abc import Iterable
 
 
 def put_in_place(pieces: Iterable[bytes], sha256: str, target: Path) -> int:
-    """Writes what comes to `target`, if it is what was asked for; returns its bytes.
+    """Writes the pieces to `target` if the digest is right; returns how many bytes they have.
 
     Args:
-        pieces: of the file, in order; they need not fit into memory together.
+        pieces: of the file, in order; together they may not fit into memory.
         sha256: of the whole file, 64 hexadecimal digits.
         target: where it belongs; its folder exists.
 
     Raises:
-        ValueError: the digest is another one.
+        ValueError: the digest is wrong.
     """
     ### BEGIN SOLUTION
     hashed, size = hashlib.sha256(), 0
@@ -635,8 +636,8 @@ print("still right:", hashlib.sha256(model.read_bytes()).hexdigest() == digest)
 # ## 8. A bad page: what did it reach?
 #
 # Question 4. The person who wrote one of the pages withdraws consent. The page's name is all you
-# have. Trainings logged the lists of their pages as artifacts of the type `dataset`, so first look
-# which versions have it:
+# have. Trainings logged the lists of their pages as artifacts of the type `dataset`, so first find
+# out which versions contain it:
 
 # %%
 import json
@@ -711,7 +712,7 @@ show(
 # %% [markdown]
 # ## 9. Clean up
 #
-# Each version costs its bytes, and what the page reached has to go anyway. But deleting is the one
+# Each version takes up space, and what the page reached has to go anyway. But deleting is the one
 # step that no alias undoes. What must stay?
 #
 # - What has an **alias**, any alias: somebody or something asks for it by that name.
@@ -722,8 +723,8 @@ show(
 #
 # Difficulty ●●●●○ · Importance ●●●○○
 #
-# Given all versions of all artifacts, return the names of those that nobody needs, in the order in
-# which they came.
+# Given all versions of all artifacts, return the names of those that nobody needs, in the order
+# given.
 
 
 # %% tags=["exercise"]
@@ -755,7 +756,7 @@ checks.deletable(deletable)
 #
 # This is exercise 5 in the other direction, with many starting points: begin with all that have an
 # alias, and walk back over `logged_by()` and `used_artifacts()`. What you did not reach is not
-# needed. Mind that `logged_by()` may be `None`, and that a version may be reached twice.
+# needed. Note that `logged_by()` may be `None`, and that a version may be reached twice.
 #
 # </details>
 
@@ -829,7 +830,7 @@ print("lab wandb-server --folder", os.path.relpath(FOLDER / "wandb"))
 #   was not trained on.
 # - Versions never change, the same bytes are one version, and only aliases move.
 # - Staging is a separate run: it uses a checkpoint, proves parity, and logs what services load.
-#   Parity is about the way, not about quality.
+#   Parity says that nothing was lost on the way, not that the model is good.
 # - Lineage is what runs used and logged. Walking back explains a model; walking forward shows what
 #   a bad data set reached.
 # - A rule for production says what equal, missing and differently measured scores mean.

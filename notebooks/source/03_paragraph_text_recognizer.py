@@ -40,7 +40,7 @@ from lab_utils.lessons.paragraph_text_recognizer import checks
 from lab_utils.lessons.paragraph_text_recognizer import figures as draw
 from lab_utils.model import packaged_model, packaged_recognizer
 
-torch.set_grad_enabled(False)  # this notebook reads and trains nothing
+torch.set_grad_enabled(False)  # this notebook only reads; nothing is trained
 MODEL = packaged_model()
 recognizer = packaged_recognizer(language_model="none")
 
@@ -574,7 +574,7 @@ def greedy_decode(classes: list[int], blank: int = 0) -> list[int]:
 
     Args:
         classes: the best class of each frame.
-        blank: the class that stands for no character.
+        blank: the class that means no character.
     """
     ### BEGIN SOLUTION
     decoded, before = [], blank
@@ -684,9 +684,9 @@ figures.show(
 
 # %% tags=["exercise"]
 def character_error_rate(reading: str, label: str) -> float:
-    """The fewest edits that turn the reading into the label, over the label's length.
+    """The fewest edits that turn the reading into the label, divided by its length.
 
-    Where the label is empty, the number of edits itself.
+    If the label is empty, the number of edits itself.
     """
     ### BEGIN SOLUTION
     above = list(range(len(label) + 1))  # an empty reading lacks all characters

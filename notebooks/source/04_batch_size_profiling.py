@@ -54,9 +54,9 @@ show(
 
 # %% [markdown]
 # That is the theory. Whether it holds depends on how large the two parts are, and that depends on
-# the machine. It also has a price: the first page of a batch is done no sooner than the last. "Use
-# batches on a GPU" is a rule of thumb. This notebook replaces it with numbers from *your* machine,
-# and with a way to get them on any other.
+# the machine. A batch also has a price: the first page of a batch is done no sooner than the last.
+# "Use batches on a GPU" is a rule of thumb. This notebook replaces it with numbers from *your*
+# machine, and with a way to get them on any other.
 
 # %% [markdown]
 # ## 1. A clock that can be trusted
@@ -217,10 +217,10 @@ show(
 )
 
 # %% [markdown]
-# Most probably, a batch of eight takes nearly eight times as long as one page, and the pages a
-# second hardly rise. That is what a few cores do with this model. A single page already keeps them
-# busy with multiplications. Even its lines are read one by one, since a batch of lines would only
-# add padding. The cost of starting is small compared to that.
+# Most probably, a batch of eight takes nearly eight times as long as one page, and the number of
+# pages per second hardly rises. That is what a few cores do with this model. A single page already
+# keeps them busy with multiplications. Even its lines are read one by one, since a batch of lines
+# would only add padding. The cost of starting is small compared to that.
 #
 # **p50** is the median of the seconds, **p95** what 95 of 100 batches do not exceed; with five
 # repeats it is a little below the slowest of them. *Threads busy* is the share of their time in
@@ -597,29 +597,30 @@ assert all(equal != "no" for *_, equal in ways)
 # %% [markdown]
 # ## 5. Choose the size
 #
-# The largest batch is rarely the best. Beyond some size, pages a second hardly rise, and everybody
-# in the batch waits longer. And if you promised a latency, the largest batch may not keep it.
+# The largest batch is rarely the best. Beyond some size, the number of pages per second hardly
+# rises, and everybody in the batch waits longer. And if you promised a latency, the largest batch
+# may not keep it.
 
 # %% [markdown]
 # ### Exercise 5: The best batch size (10 minutes)
 #
 # Difficulty ●●○○○ · Importance ●●●●○
 #
-# Of the sizes whose p95 meets the target, find the most pages a second (at p50). Return the
-# smallest size that comes within `tolerance` of it: measurements differ by a few percent from run
-# to run, and a gain too small to measure is not worth waiting for.
+# Of the sizes whose p95 meets the target, find the highest number of pages per second (at p50).
+# Return the smallest size that comes within `tolerance` of it: measurements differ by a few percent
+# from run to run, and a gain too small to measure is not worth waiting for.
 
 
 # %% tags=["exercise"]
 def best_batch_size(
     curve: dict[int, tuple[float, float]], target: float, tolerance: float = 0.05
 ) -> int:
-    """The smallest batch size that has nearly the most pages a second and meets the target.
+    """The smallest batch size with nearly the most pages per second that meets the target.
 
     Args:
         curve: p50 and p95 of the seconds of a batch, by batch size.
-        target: s; a p95 of just so much is good enough.
-        tolerance: a size has nearly the most pages a second with at least 1 - tolerance of them.
+        target: s; a p95 of exactly this much is good enough.
+        tolerance: at least 1 - tolerance of the most pages per second is nearly the most.
 
     Raises:
         ValueError: no size meets the target.
@@ -639,8 +640,8 @@ checks.best_batch_size(best_batch_size)
 # %% [markdown]
 # <details><summary>Hint</summary>
 #
-# First leave out what misses the target, then compute the pages a second of what is left,
-# `size / p50`, then their maximum, and finally the smallest size that reaches enough of it.
+# First leave out what misses the target, then compute the pages per second of what is left, `size /
+# p50`, then their maximum, and finally the smallest size that reaches enough of it.
 #
 # </details>
 
@@ -740,13 +741,13 @@ def longest_wait(
 
     Args:
         traffic: for each rate, the moments of arrival in s.
-        seconds_of: the seconds of a batch of so many pages.
+        seconds_of: the seconds that a batch of that many pages takes.
         max_batch: pages in a batch, at most.
         waits: s; to choose from, in any order.
-        target: s; a p95 of just so much is good enough.
+        target: s; a p95 of exactly this much is good enough.
 
     Raises:
-        ValueError: no wait keeps it.
+        ValueError: no wait meets the target.
     """
     ### BEGIN SOLUTION
 
@@ -784,7 +785,7 @@ for rates in ([50], [1000], [2000], RATES):
     print(f"{rates}: {1000 * longest:.0f} ms; device busy {busy}")
 
 # %% [markdown]
-# And this machine's CPU? Its curve has next to nothing to share in a batch, so waiting cannot save
+# And this machine's CPU? Its pages share next to nothing in a batch, so waiting cannot save
 # anything. The cell simulates half of the rate that it can handle, with the curve that you
 # measured.
 
@@ -884,9 +885,9 @@ show_table(
 )
 
 # %% [markdown]
-# On a machine with one core the two are the same: there is nobody to wait for. Elsewhere look at
-# the second row. [`benchmarks/busy_machine.py`](../benchmarks/busy_machine.py) also measures two
-# loops for each core and a quota of one processor, where it may make a control group.
+# On a machine with one core the two are the same: there is no other thread to wait for. Elsewhere
+# look at the second row. [`benchmarks/busy_machine.py`](../benchmarks/busy_machine.py) also
+# measures two loops for each core and a quota of one processor, where it may make a control group.
 
 # %% [markdown]
 # ## 8. The same in TensorBoard
@@ -925,7 +926,8 @@ except RecognizerError as error:
 #   compiler.
 # - Utilization says that something ran, SM efficiency how much of the GPU had work, occupancy how
 #   well it can hide waiting for memory.
-# - The best batch is the smallest that comes close to the most pages a second, within the promise.
+# - The best batch is the smallest that comes close to the most pages per second and keeps the
+#   promise.
 # - Holding requests back saves work and costs time; a simulated queue says how much, before any
 #   load test.
 # - Settings are quick to try, and seldom help a model that multiplies matrices; less work does.

@@ -49,13 +49,18 @@ os.environ["GRADIO_TEMP_DIR"] = str(lab_folder() / "cache" / "gradio" / "uploads
 recognizer = packaged_recognizer()
 
 # %%
+senders = {"a browser": ["a person"], "a program": ["curl, requests"], "gradio_client": ["Python"]}
+gradio = {"Gradio": ["page, API, uploads"], "admission": ["few read, some wait"]}
+models = {"the model": ["in this process"], "a model service": ["notebook 06"]}
+arrows = [(sender, "Gradio") for sender in senders] + [("Gradio", "admission")]
+arrows += [("admission", model) for model in models]
+
+# %%
 figures.show(
-    draw.way_of_a_page(),
+    figures.boxes(senders | gradio | models, arrows, "The path of a page"),
     "Figure 1. How a page reaches the model. Sections 1 to 6 follow these arrows.",
-    "Three senders, a browser, a program and a Python client, have arrows to a box named Gradio. "
-    "An arrow leads on to a gate that bounds how many read and wait, and from there to a "
-    "predictor, which is the model in this process or a model service.",
-    width=820,
+    "A browser, a program and a Python client lead to Gradio, from there to an admission queue, "
+    "and on to one of two predictors: the model in this process, or a model service.",
 )
 
 # %% [markdown]
@@ -240,19 +245,19 @@ print(summary, "and the text starts with", text.split("\n")[0])
 # groups of six bits, and has one character for each of a group's 64 values.
 
 # %%
-figures.show(
-    draw.base64_of(b"Hi!"),
-    "Figure 2. Three bytes become four characters.",
-    "The bytes 72, 105 and 33 above their 24 bits; dashed lines divide the bits into groups of "
-    "six, which are the values 18, 6, 36 and 33 and the characters S, G, k and h.",
-    width=620,
-)
+import base64
+
+bits = "".join(f"{byte:08b}" for byte in b"Hi!")
+groups = [bits[start : start + 6] for start in range(0, 24, 6)]
+print("3 bytes:     ", *[bits[start : start + 8] for start in range(0, 24, 8)])
+print("4 groups:    ", *groups)
+print("their values:", *[int(group, 2) for group in groups])
+print("base64:      ", *base64.b64encode(b"Hi!").decode())
 
 # %% [markdown]
 # Before you run it: how much longer is a picture in base64, and does that depend on the picture?
 
 # %%
-import base64
 from pathlib import Path
 
 rows = []
@@ -265,7 +270,7 @@ figures.show_table(rows, columns, "Table 1. What base64 costs: a third more, wha
 
 # %% [markdown]
 # A third more to send, and both sides hold the text and the bytes in memory at once. For pages of
-# some 100 kB that does not matter; for films it would.
+# about 100 kB that does not matter; for videos it would.
 #
 # The text by itself does not say what it is. A **data URI** does: `data:`, the type of the data
 # (its *MIME type*), `;base64,`, and the text. A file name may be wrong about the type, but the
@@ -296,7 +301,7 @@ def predict_body(image: bytes) -> dict:
     """The request's body, ready for `json.dumps`.
 
     Raises:
-        RecognizerError: the bytes are no PNG, JPEG, GIF or WebP image.
+        RecognizerError: the bytes are not a PNG, JPEG, GIF or WebP image.
     """
     ### BEGIN SOLUTION
     starts = {b"\x89PNG": "png", b"\xff\xd8\xff": "jpeg", b"GIF8": "gif"}
@@ -344,7 +349,7 @@ _, url, _ = frontend.launch(prevent_thread_lock=True, inline=True, height=1000)
 # %%
 figures.show(
     Image.open("data/pictures/app_wide.png"),
-    "Figure 3. The app in a wide window, after a page was read.",
+    "Figure 2. The app in a wide window, after a page was read.",
     "At the left a page of handwriting in a form with a button; at the right its text, a line that "
     "says how long it took, and the page with a numbered stroke through each line.",
     width=820,
@@ -519,16 +524,14 @@ print(ask(url + "gradio_api/run/predict_base64", bare).split("\n")[0], "...")
 # no problem, but a minute is: proxies close silent connections, and the client can't know whether
 # the app is still working. So Gradio's page calls in two steps, and so can you. The first request
 # sends the page and gets an **event id** at once. The second one receives the events.
-
-# %%
-figures.show(
-    draw.one_step_or_two(),
-    "Figure 4. The messages of a call in one step and in two steps.",
-    "Left: the client posts the page, the app reads, the text comes back. Right: the client posts "
-    "the page and gets an event id, then gets the events of this id: a heartbeat while the app "
-    "reads, and at the end complete with the text.",
-    width=820,
-)
+#
+# | | one step | two steps |
+# |---|---|---|
+# | the client sends | `POST run/predict` with the page | `POST call/predict` with the page |
+# | the app answers | | an event id, at once |
+# | the client sends | | `GET call/predict/ID` |
+# | while the app reads | silence | a heartbeat now and then |
+# | at the end | the text | the event `complete` with the text |
 
 # %%
 CALL = url + "gradio_api/call/predict"
@@ -597,8 +600,8 @@ def final_data(stream: Iterable[bytes]) -> list:
         elif not name and event == "complete":
             return json.loads(data)
         elif not name and event == "error":
-            told = json.loads(data or "null")
-            sentence = told.get("error") if isinstance(told, dict) else None
+            document = json.loads(data or "null")
+            sentence = document.get("error") if isinstance(document, dict) else None
             raise RecognizerError(sentence or "The app could not read this page.")
     raise RecognizerError("The stream ended before the text came; ask once more.")
     ### END SOLUTION
@@ -779,7 +782,7 @@ checks.is_blank(is_blank)
 pages = draw.photos(Image.open("data/pages/show_font_008.jpg"))
 figures.show(
     draw.judged(pages, [is_blank(page) for page in pages.values()]),
-    "Figure 5. A page and its empty back in several lights, and what is_blank says of each.",
+    "Figure 3. A page and its empty back in several lights, and what is_blank says of each.",
     "Three photos with writing, clear, faint and half in a shadow, and two of empty paper, one of "
     "them half in a shadow, each with its verdict.",
     width=780,

@@ -16,7 +16,7 @@
 # - why the web page and the model live in two places, and what goes over the wire between them;
 # - what AWS Lambda asks of a function: event, context and answer, and what it loads when;
 # - how a service that fetches addresses is abused, and what a safe one checks;
-# - after which answers to ask again, and how long to wait before;
+# - after which answers to try again, and how long to wait first;
 # - how to measure latency under load without flattering the service;
 # - when batching pays, how to choose its two numbers, and what a month in the cloud costs.
 
@@ -38,7 +38,7 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
-from lab_utils.figures import show, show_table
+from lab_utils.figures import boxes, show, show_table, stacked_bars
 from lab_utils.lessons.model_service import checks
 from lab_utils.lessons.model_service import figures as draw
 from lab_utils.model import packaged_recognizer
@@ -47,11 +47,17 @@ from text_recognizer.errors import RecognizerError
 recognizer = packaged_recognizer()
 
 # %%
+senders = {"a browser": ["sends a picture"], "a phone": ["sends a picture"]}
+copies = {f"model service {number}": ["gets JSON"] for number in (1, 2, 3)}
+front = "front end"
+arrows = [(sender, front) for sender in senders] + [(front, copy) for copy in copies]
+
+# %%
 show(
-    draw.two_places(),
-    "Figure 1. Front end and model service; dashed copies come when there is work for them.",
+    boxes(senders | {front: ["small, always on"]} | copies, arrows, "Two places"),
+    "Figure 1. Front end and model service; more copies start when there is work for them.",
     "Browsers send pictures to one front end; it posts JSON to up to three copies of the service.",
-    width=640,
+    width=600,
 )
 
 # %% [markdown]
@@ -102,9 +108,9 @@ for line in log:
     print({key: value for key, value in record.items() if "seconds" not in key})
 
 # %% [markdown]
-# It says how large the work was and how it ended (and how many seconds it took, left out here since
-# they differ at each run). It does not say what was *read*: handwriting is private, and logs are
-# read by many and kept for long.
+# It says how large the request was and how it ended (and how many seconds it took, left out here
+# since they differ at each run). It does not say what was *read*: handwriting is private, and logs
+# are read by many and kept for long.
 
 # %% [markdown]
 # ## 2. HTTP inside an event
@@ -157,8 +163,8 @@ print(service(event)["body"])
 #
 # Write the handler for Function URL events. `read` is the model: it takes the bytes of an image and
 # returns the text. If the image cannot be used, it raises `RecognizerError`, whose message is
-# written for users. Anything else that it raises is a bug. Tell the outside nothing about it: error
-# messages hold paths, and sometimes secrets.
+# written for users. Anything else that it raises is a bug. Don't tell the sender anything about it:
+# error messages contain paths, and sometimes secrets.
 #
 # The helper `answer` is given. Errors are `{"error": "a sentence"}`. (Why 4 million bytes? Lambda
 # takes requests of 6 MB at most, and base64 makes a picture a third larger.)
@@ -256,7 +262,7 @@ def careless(event: dict) -> dict:
     try:
         return {"pred": recognizer.predict(data)}
     except RecognizerError:
-        return {"error": f"This is no image: {data[:48]!r}"}
+        return {"error": f"This is not an image: {data[:48]!r}"}
 
 
 # %% [markdown]
@@ -365,9 +371,9 @@ checks.safe_address(safe_address)
 # <details><summary>Hint</summary>
 #
 # `urlsplit(url)` has `scheme` and `hostname`; the latter leaves out user, port and the brackets of
-# IPv6, and is `None` where there is no host. Give it to `resolve` even if it looks like a number:
-# the system knows all ways to write one. `ipaddress.ip_address(text)` makes an object of each
-# address; an IPv6 one has `ipv4_mapped`, which is `None` for most.
+# IPv6, and is `None` if there is no host. Give it to `resolve` even if it looks like a number: the
+# system knows all ways to write one. `ipaddress.ip_address(text)` makes an object of each address;
+# an IPv6 one has `ipv4_mapped`, which is `None` for most.
 #
 # `not ip.is_private` is not the same as `ip.is_global`: providers share the addresses 100.64.0.0/10
 # among their customers, and these are neither.
@@ -429,7 +435,7 @@ print(f"a process with PyTorch and the model: {time.perf_counter() - began:.1f} 
 
 # %%
 show(
-    draw.starts(),
+    stacked_bars(draw.START_SECONDS, "seconds", digits=2),
     "Figure 2. Three requests to a new copy, with one line to read; one core, recorded.",
     "The first takes 1.1 seconds, most of it for importing torch; the others 0.04 seconds.",
     width=640,
@@ -455,12 +461,12 @@ show(
 # %% [markdown]
 # ## 5. The real runtime: front end here, model there
 #
-# Calling a Python function in this process proves little about a service. AWS publishes the program
+# Calling a Python function in this process proves little about a service. AWS publishes a program
 # that runs functions locally, the **Runtime Interface Emulator**. The next cell starts two of them,
 # each with AWS's runtime client and the lab's handler in its own process. A small gateway in front
-# does what a Function URL does: HTTP to event, answer to HTTP. (In a terminal:
-# `lab service lambda --workers 2`. The first time, it downloads the emulator. If that fails, or if
-# this isn't Linux, the handler runs in this process behind the same gateway, and the cell says so.)
+# does what a Function URL does: HTTP to event, answer to HTTP. (In a terminal: `lab service lambda
+# --workers 2`. The first time, it downloads the emulator. If that fails, or if this isn't Linux,
+# the handler runs in this process behind the same gateway, and the cell says so.)
 
 # %% tags=["timing"]
 from lab_utils.service.local import NotebookService
@@ -557,7 +563,7 @@ print(reply.status_code, reply.json()["data"])
 frontend.close()
 
 # %% [markdown]
-# In a terminal that is two commands, on two machines if you like: `lab service lambda` on the one,
+# In a terminal that is two commands, on two machines if you like: `lab service lambda` on one, and
 # `lab app --model-url http://...` on the other. Errors keep their sentence, wherever they are
 # found. Here the first image is refused on this side, before it costs a request, and the second one
 # by the service:
@@ -573,8 +579,8 @@ for image in (b"Dear Sir or Madam", "http://169.254.169.254/latest/meta-data/"):
 # ## 6. Asking again
 #
 # A function call either returns or raises. A request can also get no answer because a cable is
-# pulled, a copy is just being replaced, or there are more requests than copies. Much of that is
-# over a second later, so a good client asks again. But not always:
+# pulled, a copy is just being replaced, or there are more requests than copies. Most of these
+# problems are gone a second later, so a good client asks again. But not always:
 #
 # | what came | ask again? |
 # |---|---|
@@ -617,10 +623,10 @@ def ask_patiently(
     Args:
         ask: status, headers (names in small letters) and body. Raises ConnectionError if
             nobody answers.
-        sleep: waits so many s.
-        draw: a random number from 0 to 1, another one at each call.
+        sleep: waits that many s.
+        draw: a random number from 0 to 1, a new one at each call.
         first: s; longest random part of the first wait, doubled for each one that follows.
-        patience: s; all waits together are no longer.
+        patience: s; the most that all waits together may take.
     """
     ### BEGIN SOLUTION
     waited, longest = 0.0, first
@@ -751,7 +757,9 @@ import math
 def percentile_latency(
     requests: list[tuple[float, float, float | None]], percent: int = 95
 ) -> float:
-    """The latency in s that `percent` of 100 requests do not exceed; `math.inf` if none is enough.
+    """The latency in s that `percent` of 100 requests do not exceed.
+
+    It is `math.inf` if too few have an answer.
 
     Args:
         requests: at least one; when it should have been sent, when it was, and when its answer
@@ -773,8 +781,8 @@ checks.percentile_latency(percentile_latency)
 # %% [markdown]
 # <details><summary>Hint</summary>
 #
-# Make a list of all latencies, with `math.inf` where there is no answer, and sort it. Multiply
-# before you divide, `percent * count / 100`: a computer can't store 0.95 exactly. Rounding up is
+# Make a list of all latencies, with `math.inf` if there is no answer, and sort it. Multiply before
+# you divide, `percent * count / 100`: a computer can't store 0.95 exactly. Rounding up is
 # `math.ceil`, and lists count from 0.
 #
 # </details>
@@ -895,8 +903,8 @@ show_table(
 )
 
 # %% [markdown]
-# A single page already keeps one core busy: eight pages take eight times as long, as `cpu` above
-# assumes. The imagined device reads eight in less than twice the time of one. So:
+# A single page already keeps one core busy. Eight pages take eight times as long, which is what
+# `cpu` above assumes. The imagined device reads eight in less than twice the time of one. So:
 
 
 # %%
@@ -921,28 +929,28 @@ show(
 curves = {f"max batch {n}": {r: p95(n, 0.0, r) for r in many_rates} for n in (1, 2, 4, 8)}
 show(
     draw.latency_by_rate(curves, highest=0.6),
-    "Figure 7. On the imagined device, larger batches carry several times the rate.",
+    "Figure 7. On the imagined device, larger batches handle several times the rate.",
     "Four curves; each bends upwards steeply, batch 1 below 30 a second, batch 8 beyond 110.",
     width=560,
 )
 
 # %% [markdown]
-# You promise that p95 stays within 0.2 s. How many requests a second does each setting carry before
-# it first misses that? (In notebook 04 you chose such a setting yourself.)
+# You promise that p95 stays within 0.2 s. How many requests a second can each setting handle before
+# it first misses that target? (In notebook 04 you chose such a setting yourself.)
 
 # %%
 from itertools import takewhile
 
 
-def carried(max_batch: int, max_wait: float, target: float = 0.2) -> float:
+def most_requests(max_batch: int, max_wait: float, target: float = 0.2) -> float:
     kept = takewhile(lambda rate: p95(max_batch, max_wait, rate) <= target, many_rates)
     return max(kept, default=0.0)
 
 
 show_table(
-    [[n, *(carried(n, wait) for wait in (0.0, 0.02, 0.1))] for n in (1, 2, 4, 8)],
+    [[n, *(most_requests(n, wait) for wait in (0.0, 0.02, 0.1))] for n in (1, 2, 4, 8)],
     ["max batch", "no wait", "wait 0.02 s", "wait 0.1 s"],
-    "Table 3. Requests a second that the imagined device carries within 0.2 s, by batch and wait.",
+    "Table 3. Requests a second that the imagined device handles within 0.2 s, by batch and wait.",
 )
 
 # %% [markdown]

@@ -32,15 +32,15 @@
 
 # %%
 import base64
+import itertools
 import json
 import socket
 from pathlib import Path
 from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
-from lab_utils.figures import show, show_table
+from lab_utils.figures import boxes, show, show_table
 from lab_utils.lessons.public_url import checks
-from lab_utils.lessons.public_url import figures as draw
 
 PAGE = "data/pages/show_font_014.jpg"
 
@@ -70,11 +70,11 @@ with urlopen(app_url) as reply:
 # | 192.168.1.20, 10.0.0.7, ... | everyone in that one network, and this machine |
 # | 0.0.0.0, or :: in IPv6 | all of these: it stands for *every* address that the machine has |
 #
-# No machine has the address 0.0.0.0. A server that listens on it takes requests at every address,
-# which is the default of many. In a café, all laptops at the other tables can then open your
-# notebook. (A server on :: usually takes IPv4 as well.) Try the first row with a real server. All
-# addresses that start with 127 belong to this machine, but they are different addresses. Before you
-# run it: at which of the three does it answer?
+# No machine has the address 0.0.0.0. A server that listens on it takes requests at every address of
+# its machine, and many servers do so by default. In a café, all laptops at the other tables can
+# then open your notebook. (A server on :: usually takes IPv4 as well.) Try the first row with a
+# real server. All addresses that start with 127 belong to this machine, but they are different
+# addresses. Before you run it: at which of the three does it answer?
 
 
 # %%
@@ -90,16 +90,6 @@ with socket.create_server(("127.0.0.1", 0)) as server:  # port 0: any that is fr
     for address in ("127.0.0.1", "127.0.0.2", "::1"):
         print(f"{address}: {reaches(address, server.getsockname()[1])}")
 
-# %%
-show(
-    draw.reach(),
-    "Figure 1. Who reaches a server; from outside, no address leads here.",
-    "Three nested frames: the internet, a local network, and this machine. A program on this "
-    "machine reaches the server at 127.0.0.1, a neighbour at 192.168.1.20 where the server listens "
-    "there, and a phone elsewhere is stopped at the border of the local network.",
-    width=760,
-)
-
 # %% [markdown]
 # None of this helps the phone. Home networks and Colab's machines have *private* addresses, the
 # same ones as many other homes. The router has the one public address, and lets in only answers to
@@ -107,8 +97,8 @@ show(
 # (Another trap: on the phone, 127.0.0.1 is the phone.)
 #
 # Ask the system where a program listens, rather than the program: `ss -tln` on Linux, `lsof -i -P`
-# on a Mac, or `netstat -an` list all servers with their addresses. Or knock. Before you run the
-# cell: on which of the three addresses does the app answer?
+# on a Mac, or `netstat -an` list all servers with their addresses. Or just try to connect. Before
+# you run the cell: on which of the three addresses does the app answer?
 
 # %%
 for address in ("127.0.0.1", "127.0.0.2", "::1"):
@@ -187,11 +177,20 @@ print("page or password:", b"letters" in hello or secret.encode() in hello)
 # 127.0.0.1.
 
 # %%
+stations = {
+    "a phone": ["sends HTTPS"],
+    "tunnel's server": ["public address", "ends TLS"],
+    "the agent": ["on this machine", "called out first"],
+    "the gate": ["name, password"],
+    "the app": ["127.0.0.1"],
+}
+
+# %%
 show(
-    draw.way_of_a_visitor(),
-    "Figure 2. How a visitor's request passes a tunnel. The connection was opened from inside.",
+    boxes(stations, list(itertools.pairwise(stations)), "A request through a tunnel"),
+    "Figure 1. How a visitor's request passes a tunnel. The connection was opened from inside.",
     "A phone sends HTTPS to the tunnel's server, which has the public address. The agent on this "
-    "machine opened a line to that server; requests come back along it, to the gate, which asks "
+    "machine had called that server; along this connection requests come to the gate, which asks "
     "for name and password, and then to the app on 127.0.0.1.",
     width=800,
 )
@@ -291,16 +290,14 @@ print(f"name {tunnel.user}, a random password of {len(tunnel.password)} characte
 # what the visitor sent and encrypts it again for the agent's connection. In between, the server can
 # read everything, including passwords and handwriting. Every tunnel that adds HTTPS to a plain app
 # works like this, so the question is whom you trust:
-
-# %%
-show(
-    draw.who_reads_along(),
-    "Figure 3. Double lines are encrypted, dotted ones open; anyone in the middle can read.",
-    "Five ways. Plain http is open on both stretches. ngrok and Gradio's share link are encrypted "
-    "on both, with their server in the middle. ssh without a proxy is open to the host and "
-    "encrypted from there; with an HTTPS proxy on your own host both stretches are encrypted.",
-    width=700,
-)
+#
+# | way | from the visitor | in the middle, where everything can be read | to this machine |
+# |---|---|---|---|
+# | http, no tunnel | open | the network's routers | open |
+# | ngrok | encrypted | ngrok's server | encrypted |
+# | Gradio's share link | encrypted | Gradio's server | encrypted |
+# | ssh, no proxy | open | your host | encrypted |
+# | ssh, HTTPS proxy | encrypted | your host | encrypted |
 
 # %% [markdown]
 # ## 4. A password
@@ -507,17 +504,15 @@ for host in (f"localhost:{app_port}", "127.0.0.1", "evil.example", "lab.example.
 #
 # "Your link does not work", somebody writes. A request passes five stations, and it helps to know
 # which one to look at. What comes back depends on which one is missing:
-
-# %%
-show(
-    draw.where_it_breaks(),
-    "Figure 4. What comes back when a station is missing.",
-    "Without the network or the tunnel's server there is no answer; without the agent or the gate "
-    "an answer comes that lacks the mark; without the app the gate answers 502 with the mark.",
-    width=760,
-)
-
-# %% [markdown]
+#
+# | a request passes | if it is missing |
+# |---|---|
+# | the network | no answer |
+# | the tunnel's server | no answer |
+# | the agent | an answer without the mark |
+# | the gate | an answer without the mark |
+# | the app | 502 with the mark |
+#
 # The trick is a **mark**: the gate puts the header `X-Lab-Tunnel` on everything that passes, its
 # own refusals included. An answer *with* it comes from here. One *without* it comes from another
 # server, whatever its status: ngrok's error page (`ERR_NGROK_3200`: no agent is there), a proxy's,
@@ -529,7 +524,7 @@ show(
 #
 # Difficulty ●●●○○ · Importance ●●●●○
 #
-# Ask the link once, with `GET` and, if there is a login, with basic authentication. Return
+# Send the link one request, with `GET` and, if there is a login, with basic authentication. Return
 #
 # - `"no answer"`: no connection, no answer in time, or one that isn't HTTP;
 # - `"dead tunnel"`: an answer without the header `X-Lab-Tunnel`, whatever its status;
@@ -614,7 +609,7 @@ if public is not None:
     public.close()
 
 # %% [markdown]
-# ## 7. From the table to the phone
+# ## 7. A link that a phone can scan
 #
 # Nobody types `https://3f1c-203-0-113-9.ngrok-free.app`. A **QR code** is a text as a picture, with
 # enough redundancy that part of it may be covered. `lab tunnel` prints it in the terminal, and
@@ -625,7 +620,7 @@ from lab_utils.tunnel.qr import qr_picture
 
 show(
     qr_picture("https://lab.example.org/"),
-    "Figure 5. An address that leads nowhere, for cameras; the white margin belongs to it.",
+    "Figure 2. A QR code of an address that leads nowhere; the white margin is part of the code.",
     "A QR code of https://lab.example.org/ in black on white.",
     width=200,
 )
@@ -674,8 +669,8 @@ show(
 # ```
 #
 # Read the first address of `-R` with section 1 in mind: it is 127.0.0.1 *of the host*. Visitors
-# reach only the proxy, with HTTPS, and only you can read along (figure 3, last row). The details
-# are in [the tunnel's README](../lab_utils/tunnel/README.md).
+# reach only the proxy, with HTTPS, and only you can read along (last row of the table in section
+# 3). The details are in [the tunnel's README](../lab_utils/tunnel/README.md).
 
 # %% [markdown]
 # **For good.** A laptop sleeps and Colab ends. A link that should work next week needs a machine

@@ -1,30 +1,35 @@
-"""Wrong answers to the exercises of notebook 04, and what the checks say to them."""
+"""Typical mistakes in the exercises of notebook 04, and what the check must say about each.
 
-SECONDS = """
-import statistics
-import time
-
-def median_seconds(work, synchronize, repeats=5, warm_up=2, clock=time.perf_counter):
-    for _ in range({warm_up}):
-        work()
-    seconds = []
-    for _ in range({repeats}):
-        {before}
-        start = clock()
-        work()
-        {after}
-        seconds.append(clock() - start)
-    return {result}
+Most are parts of the official solution, and what takes the place of each; the others are code.
 """
-RIGHT_SECONDS = {
-    "warm_up": "warm_up",
-    "repeats": "repeats",
-    "before": "synchronize()",
-    "after": "synchronize()",
-    "result": "statistics.median(seconds)",
-}
 
-TOGETHER = """
+MEDIAN = "return statistics.median(seconds)"
+TIMED = "        work()\n        synchronize()\n        seconds"
+UNTIMED = "        synchronize()\n        start"
+OVERLAP = "max(0.0, min(stop, gap_end) - max(begin, gap_start))"
+SUMMED = "seconds[name] = seconds.get(name, 0.0) + inside"
+RANK = "math.ceil(0.95 * len(latencies)) - 1"
+CHOICE = "return min(size for size, rate in rates.items() if rate >= enough)"
+KEPT = "all(p95(arrivals, max_wait) <= target for arrivals in traffic)"
+
+WRONG_ANSWERS: dict[str, list[tuple[str, ...]]] = {
+    "median_seconds": [
+        (TIMED, TIMED.replace("synchronize()", "pass"), "to the device's end"),
+        (UNTIMED, UNTIMED.replace("synchronize()", "pass"), "from an idle device"),
+        (MEDIAN, "return min(seconds)", "not the mean or the fastest"),
+        (MEDIAN, "return seconds[len(seconds) // 2]", "take the median"),
+        (MEDIAN, "return sorted(seconds)[len(seconds) // 2]", "the median is their mean"),
+        ("range(warm_up)", "range(0)", "range(repeats)", "range(warm_up + repeats)", "warm-up"),
+        ("range(repeats)", "range(repeats + 1)", "called work more than 5 times"),
+        (
+            "        start = clock()\n",
+            "        start = time.perf_counter()\n",
+            "clock() - start",
+            "time.perf_counter() - start",
+            "never called `clock`",
+        ),
+        (
+            """
 import time
 
 def median_seconds(work, synchronize, repeats=5, warm_up=2, clock=time.perf_counter):
@@ -36,174 +41,75 @@ def median_seconds(work, synchronize, repeats=5, warm_up=2, clock=time.perf_coun
         work()
     synchronize()
     return (clock() - start) / repeats
-"""
-
-UTILIZATION = """
-def gpu_utilization(kernels, start, end):
-    busy, latest = 0.0, start
-    for begin, stop in {order}:
-        begin, stop = {clip}
-        busy += {part}
-        latest = {latest}
-    return {result}
-"""
-RIGHT_UTILIZATION = {
-    "order": "sorted(kernels)",
-    "clip": "max(begin, latest), min(stop, end)",
-    "part": "max(stop - begin, 0.0)",
-    "latest": "max(latest, stop)",
-    "result": "busy / (end - start)",
-}
-
-WAITING = """
-from collections import Counter
-
-def waiting_operator(kernels, operators):
-    ordered = {order}
-    gap, latest = (0.0, 0.0), {first}
-    for begin, stop in ordered:
-        if begin - latest > gap[1] - gap[0]{stopping}:
-            gap = (latest, begin)
-        latest = {latest}
-    seconds = Counter()
-    for name, begin, stop in operators:
-        seconds[name] {add} {overlap}
-    return {result}
-"""
-RIGHT_WAITING = {
-    "order": "sorted(kernels)",
-    "first": "ordered[0][1]",
-    "stopping": "",
-    "latest": "max(latest, stop)",
-    "add": "+=",
-    "overlap": "max(0.0, min(stop, gap[1]) - max(begin, gap[0]))",
-    "result": "max(seconds, key=seconds.get)",
-}
-
-BEST = """
-def best_batch_size(curve, target, tolerance=0.05):
-    allowed = {{n: {rate} for n, (p50, p95) in curve.items() if {allowed}}}
-    {none}
-    enough = (1 - tolerance) * max({pool})
-    return {result}
-"""
-RIGHT_BEST = {
-    "rate": "n / p50",
-    "allowed": "p95 <= target",
-    "none": "if not allowed: raise ValueError('none')",
-    "pool": "allowed.values()",
-    "result": "min(n for n, rate in allowed.items() if rate >= enough)",
-}
-
-WAIT = """
-import math
-from lab_utils.service.queueing import simulate_queue
-
-def longest_wait(traffic, seconds_of, max_batch, waits, target):
-    def p95(arrivals, wait):
-        answered = simulate_queue(arrivals, seconds_of, {settings})
-        latencies = sorted({latency} for start, end in zip(arrivals, answered))
-        return {percentile}
-    good = [wait for wait in {waits} if {promise}]
-    {none}
-    return {result}
-"""
-RIGHT_WAIT = {
-    "settings": "max_batch, wait",
-    "latency": "end - start",
-    "percentile": "latencies[math.ceil(0.95 * len(latencies)) - 1]",
-    "waits": "waits",
-    "promise": "all(p95(arrivals, wait) <= target for arrivals in traffic)",
-    "none": "if not good: raise ValueError('none')",
-    "result": "max(good)",
-}
-
-
-def seconds(**changed: str) -> str:
-    return SECONDS.format(**RIGHT_SECONDS | changed)
-
-
-def utilization(**changed: str) -> str:
-    return UTILIZATION.format(**RIGHT_UTILIZATION | changed)
-
-
-def waiting(**changed: str) -> str:
-    return WAITING.format(**RIGHT_WAITING | changed)
-
-
-def best(**changed: str) -> str:
-    return BEST.format(**RIGHT_BEST | changed)
-
-
-def wait(**changed: str) -> str:
-    return WAIT.format(**RIGHT_WAIT | changed)
-
-
-SLOWEST = """
-import json
-import torch
-
-def slowest_operator(work, path):
-    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as profiler:
-        {inside}
-    {export}
-    events = json.loads(path.read_text())["traceEvents"]
-    {answer}
-"""
-EXPORT = "profiler.export_chrome_trace(str(path))"
-LONGEST = """calls = [one for one in events if one.get("cat") == "cpu_op"]
-    return max(calls, key=lambda one: one["dur"])["name"]"""
-ALL_KINDS = """total = {}
-    for one in events:
-        total[one["name"]] = total.get(one["name"], 0) + one.get("dur", 0)
-    return max(total, key=total.get)"""
-
-WRONG_ANSWERS: dict[str, list[tuple[str, str]]] = {
-    "median_seconds": [
-        (seconds(after="pass"), "the time for handing the work over"),
-        (seconds(before="pass"), "wait for the device first|start the clock when the device"),
-        (seconds(result="min(seconds)"), "this is the fastest; take the median"),
-        (seconds(result="seconds[len(seconds) // 2]"), "take the median of the five repeats"),
-        (seconds(result="sorted(seconds)[len(seconds) // 2]"), "the mean of the middle two"),
-        (seconds(warm_up="0", repeats="warm_up + repeats"), "with the warm-up among it"),
-        (seconds(repeats="repeats + 1"), "called work more than 5 times"),
-        (TOGETHER, "this is the mean"),
-        (
-            seconds().replace("clock()", "time.perf_counter()"),
-            "never called `clock`",
+""",
+            "not the mean",
         ),
     ],
     "gpu_utilization": [
-        (utilization(clip="begin, stop", part="stop - begin"), "time in which two run counts once"),
-        (utilization(latest="stop"), "remember the latest end so far"),
-        (utilization(order="kernels"), "a trace need not be sorted"),
+        ("max(begin, latest), min(stop, end)", "max(begin, start), min(stop, end)", "two run"),
+        ("latest = max(latest, stop)", "latest = stop", "remember the latest end so far"),
+        ("in sorted(kernels)", "in kernels", "a trace need not be sorted"),
+        ("min(stop, end)", "stop", "clip each kernel to the window first"),
+        ("busy / (end - start)", "busy / end", "of the window's length, not of its end"),
+        ("busy / (end - start)", "100 * busy / (end - start)", "returned 20.0, not 0.2"),
         (
-            utilization(clip="max(begin, latest), stop"),
-            "clip each kernel to the window first",
-        ),
-        (utilization(result="busy / end"), "of the window's length, not of its end"),
-        (utilization(result="100 * busy / (end - start)"), "between 0 and 1, not percent"),
-        (
-            utilization(order="[kernels[0], *sorted(kernels)]"),
+            "in sorted(kernels)",
+            "in [kernels[0], *sorted(kernels)]",
             "with no kernel at all, gpu_utilization stopped with IndexError",
         ),
+        (
+            "max(begin, latest), min(stop, end)",
+            "max(int(begin), latest), min(int(stop), end)",
+            "not whole",
+        ),
+        ("in sorted(kernels)", "in kernels.sort() or kernels", "changed what it was given"),
     ],
     "waiting_operator": [
-        (waiting(order="kernels"), "sort the kernels before you look for gaps"),
-        (waiting(latest="stop"), "remember the latest end so far"),
-        (waiting(add="="), "add up all calls"),
-        (waiting(overlap="(stop - begin) * (stop > gap[0] and begin < gap[1])"), "only the part"),
-        (waiting(first="0.0"), "only a stretch between two kernels|longest in the gap"),
-        (waiting(stopping=" and not gap[1]"), "look for the operator that runs longest in the gap"),
-        (waiting(result="gap"), "waiting_operator returned a tuple, not str"),
+        ("in sorted(kernels)", "in kernels", "sort the kernels before you look for gaps"),
+        ("latest = max(latest, stop)", "latest = stop", "remember the latest end so far"),
+        (SUMMED, "seconds[name] = inside", "add up all calls"),
+        (
+            OVERLAP,
+            "(stop - begin) * (stop > gap_start and begin < gap_end)",
+            "count the part of a call",
+        ),
+        (OVERLAP, "max(0.0, min(stop, gap_end) - begin) * (begin >= gap_start)", "begins or ends"),
+        (OVERLAP, "min(stop, gap_end) - max(begin, gap_start)", "no part in the gap counts 0"),
+        ("latest = min(kernels)[1]", "latest = 0.0", "between two kernels"),
+        ("if begin - latest > gap_end - gap_start:", "if gap_end == gap_start:", "longest gap"),
+        (
+            "return max(seconds, key=seconds.__getitem__)",
+            "return gap_start, gap_end",
+            "waiting_operator returned a tuple, not str",
+        ),
+        (
+            """
+from collections import Counter
+
+def waiting_operator(kernels, operators):
+    ordered, gaps, latest = sorted(kernels), [], min(kernels)[1]
+    for begin, stop in ordered:
+        if begin > latest:
+            gaps.append((latest, begin))
+        latest = max(latest, stop)
+    seconds = Counter()
+    for name, begin, stop in operators:
+        for left, right in gaps:
+            seconds[name] += max(0.0, min(stop, right) - max(begin, left))
+    return max(seconds, key=seconds.get)
+""",
+            "only the longest gap counts",
+        ),
     ],
     "slowest_operator": [
         (
-            SLOWEST.format(inside="work()", export=EXPORT, answer=LONGEST),
+            'microseconds.get(name, 0.0) + event["dur"]',
+            'max(microseconds.get(name, 0.0), event["dur"])',
             "add up the durations",
         ),
         (
-            SLOWEST.format(inside="work()", export=EXPORT, answer=ALL_KINDS),
+            'if event.get("cat") == "cpu_op":',
+            'if "dur" in event:',
             "of the category .cpu_op. by name",
         ),
         (
@@ -219,87 +125,43 @@ def slowest_operator(work, path):
             "there is no file at `path`",
         ),
         (
-            """
-import torch
-
-def slowest_operator(work, path):
-    work()
-    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as profiler:
-        torch.ones(2).add(1)
-    profiler.export_chrome_trace(str(path))
-    return "aten::add"
-""",
+            "        work()\n    profiler.export",
+            "        torch.ones(2).add(1)\n    work()\n    profiler.export",
             "does not have all operators that work calls",
         ),
     ],
     "best_batch_size": [
-        (best(result="max(allowed, key=allowed.get)"), "reach 96 % of what 16 do"),
-        (best(rate="1 / p50"), "the most pages a second"),
-        (best(allowed="p50 <= target"), "p95 is what was promised"),
-        (best(allowed="p95 < target"), "just the target"),
+        (CHOICE, "return max(rates, key=rates.get)", "reach 96 % of what 16 do"),
+        ("size: size / p50", "size: 1 / p50", "the most pages a second"),
+        ("if p95 <= target", "if p50 <= target", "p95 is what was promised"),
+        ("if p95 <= target", "if p95 < target", "just the target"),
         (
-            best(
-                pool="n / p50 for n, (p50, _) in curve.items()",
-                result="min((n for n, r in allowed.items() if r >= enough), default=1)",
-            ),
-            "of the rest|of the best size that meets",
+            "max(rates.values())",
+            "max(size / p50 for size, (p50, _) in curve.items())",
+            "of the rest|of the best size that meets|stopped with ValueError",
         ),
-        (
-            best(result="next(n for n, rate in allowed.items() if rate >= enough)"),
-            "The sizes come in any order",
-        ),
-        (best(none="if not allowed: return 1"), "returned 1; raise ValueError"),
-        (
-            best().replace("(1 - tolerance)", "0.95"),
-            "tolerance=0",
-        ),
+        (CHOICE, CHOICE.replace("min", "next"), "sizes from high to low"),
+        ("raise ValueError(f", "return 1 or (f", "returned 1; raise ValueError"),
+        ("(1 - tolerance)", "0.95", "tolerance=0"),
     ],
     "longest_wait": [
-        (wait(percentile="sum(latencies) / len(latencies)"), "not the mean"),
-        (wait(percentile="latencies[-1]"), "not the slowest of all"),
-        (wait(settings="max_batch"), "longest_wait returned 0.08"),
-        (wait(settings="16, wait"), "hand max_batch on"),
-        (wait(promise="p95(traffic[0], wait) <= target"), "holds at every rate"),
-        (wait(result="min(good)"), "the longest wait is asked for"),
-        (wait(result="good[-1]"), "The waits come in any order"),
+        (f"latencies[{RANK}]", "sum(latencies) / len(latencies)", "not the mean"),
+        (RANK, "-1", "not the mean or the slowest"),
+        ("seconds_of, max_batch, max_wait)", "seconds_of, max_batch)", "returned 0.08"),
+        ("seconds_of, max_batch, max_wait)", "seconds_of, 16, max_wait)", "hand max_batch on"),
+        (KEPT, "p95(traffic[0], max_wait) <= target", "holds at every rate"),
+        ("sorted(waits, reverse=True)", "sorted(waits)", "the longest wait is asked for"),
+        ("sorted(waits, reverse=True)", "waits[::-1]", "the waits from high to low"),
         (
-            wait(
-                waits="__import__('itertools').takewhile(lambda w: p95(traffic[0], w) <= target, "
-                "sorted(waits))"
-            ),
-            "a longer wait may help|stopped with ValueError",
+            "sorted(waits, reverse=True)",
+            "sorted(waits)",
+            f"        if {KEPT}:\n            return max_wait\n",
+            f"        if not {KEPT}:\n            break\n        longest = max_wait\n"
+            "    return longest\n",
+            "a longer wait may help|stopped with UnboundLocalError",
         ),
-        (wait(none="if not good: return 0.0"), "raise ValueError"),
+        ("raise ValueError(f", "return 0.0 or (f", "raise ValueError"),
+        (RANK, "int(0.95 * len(latencies)) - 1", "number 0.95 . count, rounded up"),
+        ("<= target for", "< target for", "a p95 of just the target is good enough"),
     ],
 }
-
-WRONG_ANSWERS["waiting_operator"].append(
-    (
-        """
-from collections import Counter
-
-def waiting_operator(kernels, operators):
-    ordered, gaps, latest = sorted(kernels), [], min(kernels)[1]
-    for begin, stop in ordered:
-        if begin > latest:
-            gaps.append((latest, begin))
-        latest = max(latest, stop)
-    seconds = Counter()
-    for name, begin, stop in operators:
-        for left, right in gaps:
-            seconds[name] += max(0.0, min(stop, right) - max(begin, left))
-    return max(seconds, key=seconds.get)
-""",
-        "only the longest gap counts",
-    )
-)
-WRONG_ANSWERS["longest_wait"] += [
-    (
-        wait(percentile="latencies[int(0.95 * len(latencies)) - 1]"),
-        "whose p95 is",
-    ),
-    (
-        wait(promise="all(p95(arrivals, wait) < target for arrivals in traffic)"),
-        "a p95 of just the target is good enough",
-    ),
-]

@@ -1,243 +1,145 @@
-"""Typical mistakes in the exercises of notebook 07, and what the check must say about each."""
+"""Typical mistakes in the exercises of notebook 07, and what the check must say about each.
 
-from answer_edits import edited
-
-WAY_IN = """
-import random
-import secrets
-
-from lab_utils.lessons.public_url.loopback import FarEnd, LoopbackWay
-from lab_utils.tunnel import Tunnel
-from lab_utils.tunnel.login import Login
-
-def open_way_in(app_port, far_end, user):
-    login = Login(user, secrets.token_urlsafe(16))
-    tunnel = Tunnel(app_port, LoopbackWay(far_end), login)
-    return tunnel
+Most are parts of the official solution, and what takes the place of each; the others are code.
 """
+
 MADE = "secrets.token_urlsafe(16)"
-LOGIN = f"Login(user, {MADE})"
-
-AUTH = """
-import base64
-import hmac
-
-def check_basic_auth(header, user, password):
-    if not header or not header.lower().startswith("basic "):
-        return False
-    text = header.split(" ")[-1]
-    try:
-        given = base64.b64decode(text, validate=True)
-    except ValueError:
-        return False
-    return hmac.compare_digest(given, f"{user}:{password}".encode())
-"""
+TUNNEL = "return Tunnel(app_port, LoopbackWay(far_end), login)"
 SAME = 'hmac.compare_digest(given, f"{user}:{password}".encode())'
-STARTS = 'not header.lower().startswith("basic ")'
-
-HOST = """
-import ipaddress
-from urllib.parse import urlsplit
-
-def host_allowed(host, allowed):
-    try:
-        name = (urlsplit(f"//{host or ''}").hostname or "").rstrip(".")
-        if name in allowed or name == "localhost":
-            return True
-        return bool(ipaddress.ip_address(name))
-    except ValueError:
-        return False
-"""
-HOST_BODY = HOST[HOST.index("    try:") :]
+PLAIN = 'given == f"{user}:{password}".encode()'
+SCHEME = 'scheme.lower() != "basic"'
 SPLIT = '(urlsplit(f"//{host or \'\'}").hostname or "").rstrip(".")'
-
-DIAGNOSE = """
-import base64
-from http.client import HTTPException
-from urllib.error import HTTPError
-from urllib.request import Request, urlopen
-
-def diagnose(url, login=None, timeout=10.0):
-    request = Request(url)
-    if login is not None:
-        text = base64.b64encode(":".join(login).encode()).decode()
-        request.add_header("Authorization", "Basic " + text)
-    try:
-        with urlopen(request, timeout=timeout) as page:
-            status, marked = page.status, "x-lab-tunnel" in page.headers
-    except HTTPError as error:
-        status, marked = error.code, "x-lab-tunnel" in error.headers
-    except (OSError, HTTPException):
-        return "no answer"
-    if not marked:
-        return "dead tunnel"
-    return {200: "healthy", 401: "login refused"}.get(status, "dead app")
-"""
-UNMARKED = """    if not marked:
-        return "dead tunnel"
-"""
+NUMERIC = "ipaddress.ip_address(name)\n"
 VERDICTS = '{200: "healthy", 401: "login refused"}'
+MARKED = '"X-Lab-Tunnel" in answer.headers\n    except '
 
-WRONG_ANSWERS: dict[str, list[tuple[str, str]]] = {
+WRONG_ANSWERS: dict[str, list[tuple[str, ...]]] = {
     "open_way_in": [
         (
-            edited(WAY_IN, (LOGIN, "None")),
-            "without a password got status 200.*give the tunnel a login",
+            f"Login(user, {MADE})",
+            "None",
+            "with no password got status 200.*give the tunnel a login",
         ),
-        (edited(WAY_IN, (MADE, '"correct-horse-battery"')), "the same password"),
+        (MADE, '"correct-horse-battery"', "the same password"),
         (
-            edited(WAY_IN, (MADE, '"".join(random.choices("abcdefgh", k=20))')),
+            MADE,
+            '"".join(__import__("random").choices("abcdefgh", k=20))',
             "random can be predicted",
         ),
-        (edited(WAY_IN, (MADE, '"guess"')), "guessed password got"),
-        (edited(WAY_IN, ("(16)", "(6)")), "has 8 characters"),
-        (edited(WAY_IN, ("Login(user,", 'Login("guest",')), "asks for the name 'guest', not for"),
-        (edited(WAY_IN, ("Tunnel(app_port,", "Tunnel(1,")), "not the app's page"),
-        (
-            edited(WAY_IN, ("    return tunnel", "    with tunnel:\n        return tunnel")),
-            "closed already",
-        ),
-        (edited(WAY_IN, ("Way(far_end)", "Way(FarEnd())")), "not the far end's"),
-        (edited(WAY_IN, ("return tunnel", "return tunnel.url")), "returned a str, not Tunnel"),
+        (MADE, 'str(__import__("time").time_ns())', "same password"),
+        (MADE, '"guess"', "a guessed password got"),
+        ("(16)", "(6)", "a password of 8 characters"),
+        ("Login(user,", 'Login("guest",', "asks for the name 'guest'"),
+        ("Tunnel(app_port,", "Tunnel(1,", "not the app's page"),
+        (TUNNEL, TUNNEL.replace("return ", "with ") + " as it:\n        return it", "is closed"),
+        ("Way(far_end),", "Way(FarEnd()),", "not the far end's"),
+        (TUNNEL, f"{TUNNEL}.url", "returned a str, not Tunnel"),
     ],
     "check_basic_auth": [
-        (edited(AUTH, (SAME, 'given == f"{user}:{password}".encode()')), "compare_digest"),
+        (SAME, PLAIN, "compare_digest"),
         (
-            edited(AUTH, (SAME, 'given.decode().split(":") == [user, password]')),
-            "the right name and password.*refused",
+            SAME,
+            'given.decode().split(":") == [user, password]',
+            "the right name and password.* returned False",
         ),
         (
-            edited(AUTH, (SAME, 'hmac.compare_digest(given.decode(), user + ":" + password)')),
-            "stopped check_basic_auth with UnicodeDecodeError",
+            SAME,
+            'hmac.compare_digest(given.decode(), user + ":" + password)',
+            "check_basic_auth stopped with UnicodeDecodeError",
         ),
         (
-            edited(
-                AUTH,
-                (SAME, "hmac.compare_digest(given.decode('utf-8', 'replace'), user + password)"),
-            ),
-            "the right name and password.*refused|with TypeError",
+            SAME,
+            "hmac.compare_digest(given.decode('utf-8', 'replace'), user + ':' + password)",
+            "beyond ASCII|stopped with TypeError",
         ),
-        (
-            edited(AUTH, (SAME, 'given.startswith(f"{user}:".encode())')),
-            "a wrong password.*let in",
-        ),
-        (
-            edited(AUTH, (STARTS, 'not header.startswith("Basic ")')),
-            "the scheme in other case",
-        ),
-        (edited(AUTH, (f" or {STARTS}", "")), "another scheme.*let in"),
-        (edited(AUTH, ("ValueError", "KeyError")), "what isn't base64.*with Error"),
-        (edited(AUTH, ("not header or ", "")), "no header.*with AttributeError"),
+        (SAME, 'given.startswith(f"{user}:".encode())', "a wrong password.* returned True"),
+        (SCHEME, 'scheme != "Basic"', "the scheme in other case.* returned False"),
+        (SCHEME, "False", "another scheme.* returned True"),
+        ("except ValueError", "except KeyError", "isn't base64.*with Error"),
+        ('(header or "").', "header.", "no header.*with AttributeError"),
         (
             """
-import base64
 import hmac
 
 def check_basic_auth(header, user, password):
     right = "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode()
     return hmac.compare_digest((header or "").lower().encode(), right.lower().encode())
 """,
-            "base64 text.*let in|other case.*let in",
+            "other case.* returned True",
         ),
         (
-            edited(
-                AUTH,
-                (
-                    SAME,
-                    "hmac.compare_digest(given[-len(password):], password.encode())"
-                    " and given.startswith(user.encode())",
-                ),
-            ),
-            "let in",
+            SAME,
+            "hmac.compare_digest(given[-len(password):], password.encode())"
+            " and given.startswith(user.encode())",
+            "returned True",
         ),
+        (SCHEME, '"basic" not in scheme.lower()', "that ends like the right one.* returned True"),
         (
-            edited(AUTH, (STARTS, '"basic" not in header.split(" ")[0].lower()')),
-            "a scheme that ends like the right one.*let in",
+            SCHEME,
+            'not scheme.lower().startswith("basic")',
+            "that starts like the right one.* returned True",
         ),
+        (SAME, f'hmac.compare_digest(b"", b"") and {PLAIN}', "== stops at the first byte"),
+        (SAME, f"hmac.compare_digest(given, given) and {PLAIN}", "== stops at the first byte"),
         (
-            edited(AUTH, (STARTS, 'not header.lower().startswith("basic")')),
-            "a scheme that starts like the right one.*let in",
-        ),
-        (
-            edited(
-                AUTH,
-                (SAME, 'hmac.compare_digest(b"", b"") and given == f"{user}:{password}".encode()'),
-            ),
+            SAME,
+            f'hmac.compare_digest(given.split(b":")[0], user.encode()) and {PLAIN}',
             "== stops at the first byte",
         ),
+        ("validate=True)", "validate=True).strip()", "space behind the password"),
     ],
     "host_allowed": [
         (
-            edited(HOST, (HOST_BODY, "    return host in allowed\n")),
+            "def host_allowed(host, allowed):\n    return host in allowed",
             "a port may follow|no name",
         ),
+        (NUMERIC, 'return name == "127.0.0.1"\n', "192.168.1.20.*returned False"),
+        ("name in allowed", "any(one in name for one in allowed)", "evil.example', .*True"),
+        ("except ValueError", "except KeyError", "with ValueError"),
         (
-            edited(
-                HOST,
-                ("return bool(ipaddress.ip_address(name))", 'return name == "127.0.0.1"'),
-            ),
-            "192.168.1.20.*refused",
-        ),
-        (
-            edited(
-                HOST,
-                ("name in allowed", "any(one in name for one in allowed)"),
-            ),
-            "evil.example' was allowed",
-        ),
-        (
-            edited(
-                HOST,
-                ("    try:\n", ""),
-                ("        name =", "    name ="),
-                ("        if", "    try:\n        if"),
-            ),
-            "with ValueError",
-        ),
-        (
-            edited(HOST, (SPLIT, '(host or "").rsplit(":", 1)[0].strip("[]").lower()')),
+            SPLIT,
+            '(host or "").rsplit(":", 1)[0].strip("[]").lower()',
             "a dot at the end|a port may be missing",
         ),
         (
-            edited(
-                HOST,
-                (
-                    "bool(ipaddress.ip_address(name))",
-                    'name.replace(".", "").isdigit() or ":" in name',
-                ),
-            ),
+            NUMERIC,
+            'return name.replace(".", "").isdigit() or ":" in name\n',
             "an IPv4 address has four numbers",
         ),
+        ('name == "localhost"', 'name.endswith("localhost")', "only ends like localhost"),
+        (
+            "name in allowed",
+            "any(f'.{name}'.endswith(f'.{one}') for one in allowed)",
+            "below an allowed one",
+        ),
+        ('rstrip(".")', 'strip(".")', "none comes before it"),
+        ("    try:", '    allowed.add("localhost")\n    try:', "changed what it was given"),
     ],
     "diagnose": [
         (
-            edited(DIAGNOSE, (UNMARKED, ""), (VERDICTS, VERDICTS[:-1] + ', 404: "dead tunnel"}')),
+            '    if not marked:\n        return "dead tunnel"\n',
+            "",
+            VERDICTS,
+            VERDICTS[:-1] + ', 404: "dead tunnel"}',
             "proxy answers 502 without the mark.*does not come from the gate",
         ),
+        ("if not marked", "if not marked and status != 200", "hotel's page"),
         (
-            edited(DIAGNOSE, ("if not marked", "if not marked and status != 200")),
-            "hotel's page",
-        ),
-        (
-            edited(
-                DIAGNOSE,
-                (
-                    f'{VERDICTS}.get(status, "dead app")',
-                    '"healthy" if status < 500 else "dead app"',
-                ),
-            ),
+            f'{VERDICTS}.get(status, "dead app")',
+            '"healthy" if status < 500 else "dead app"',
             "401 with the mark",
         ),
-        (edited(DIAGNOSE, ("(OSError, HTTPException)", "OSError")), "stopped with BadStatusLine"),
-        (edited(DIAGNOSE, ('"Basic " + text', "':'.join(login)")), "Authorization header 'guest"),
-        (edited(DIAGNOSE, ('"Basic " + text', "text")), "it is Basic, a space"),
+        ("(OSError, HTTPException)", "OSError", "stopped with BadStatusLine"),
+        ('f"Basic {text}"', "':'.join(login)", "'guest:.* Basic, a space, and base64"),
+        ('f"Basic {text}"', "text", "Basic, a space"),
+        ("timeout=timeout", "timeout=30", r"stays silent \(timeout=0.3\)"),
+        (VERDICTS, VERDICTS[:-1] + ', 403: "login refused"}', "the app answers 403"),
         (
-            edited(DIAGNOSE, ("timeout=timeout", "timeout=30")),
-            "stays silent.*hand `timeout` on",
-        ),
-        (
-            edited(DIAGNOSE, (VERDICTS, VERDICTS[:-1] + ', 403: "login refused"}')),
-            "the app answers 403",
+            f"{MARKED}HTTPError",
+            'answer.headers.get("X-Lab-Tunnel") == "5f2c"\n    except HTTPError',
+            f"{MARKED}(OSError",
+            'answer.headers.get("X-Lab-Tunnel") == "5f2c"\n    except (OSError',
+            "answers 502 with its mark",
         ),
     ],
 }

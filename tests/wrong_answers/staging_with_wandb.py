@@ -1,337 +1,202 @@
-"""Typical mistakes in the exercises of notebook 02, and what the check must say about each."""
+"""Typical mistakes in the exercises of notebook 02, and what the check must say about each.
 
-TRAINING_RUN = """
-def training_run(artifact):
-    {body}
+Most are parts of the official solution, and what takes the place of each; the others are code.
 """
 
-MAY_REPLACE = """
-import math
-
-def may_replace(candidate, production):
-    {body}
-"""
-
-PUT_IN_PLACE = """
-import hashlib
-import os
-from pathlib import Path
-
-def put_in_place(pieces, sha256, target):
-    {body}
-"""
-
-STAGED_FROM = """
-def staged_from(data):
-    {body}
-"""
-
-DELETABLE = """
-def deletable(versions):
-    {body}
-"""
-
-PROMOTE = """
-import wandb
-
-def promote(run, path, score, alias):
-    artifact = wandb.Artifact("my-reader", type="{kind}", metadata={metadata})
-    artifact.add_file(str(path))
-    logged = run.log_artifact(artifact{aliases})
-    logged.wait()
-    return {result}
-"""
-FOUND = 'wandb.Api().artifact(f"{run.entity}/{run.project}/my-reader:latest")'
-SCORE, GIVEN = '{"score": score}', ", aliases=[alias]"
-
-WRONG_ANSWERS: dict[str, list[tuple[str, str]]] = {
+WRONG_ANSWERS: dict[str, list[tuple[str, ...]]] = {
     "promote": [
         (
-            PROMOTE.format(kind="model", metadata=SCORE, aliases="", result=FOUND),
+            ", aliases=[alias]",
+            "",
+            "my-reader:{alias}",
+            "my-reader:latest",
             "has no version of my-reader with the alias",
         ),
+        ('{"score": score}', "{}", 'keep the score 0.25 there, as "score"'),
+        ('type="model"', 'type="reader"', 'type .reader., not "model"|stopped with ValueError'),
+        ("my-reader:{alias}", "my-reader:v0", "return what wandb.Api finds by the alias"),
         (
-            PROMOTE.format(kind="model", metadata="{}", aliases=GIVEN, result=FOUND),
-            'keep the score 0.25 there, as "score"',
-        ),
-        (
-            PROMOTE.format(kind="reader", metadata=SCORE, aliases=GIVEN, result=FOUND),
-            'of the type .reader., not "model"|stopped with ValueError.*type',
-        ),
-        (
-            PROMOTE.format(
-                kind="model", metadata=SCORE, aliases=GIVEN, result=FOUND.replace("latest", "v0")
-            ),
-            "return what wandb.Api finds by the alias",
-        ),
-        (
-            PROMOTE.format(kind="model", metadata=SCORE, aliases=GIVEN, result="logged.version"),
+            "my-reader:{alias}",
+            "my-reader:latest",
+            'latest")',
+            'latest").version',
             "returned a str, not Artifact",
         ),
     ],
     "training_run": [
         (
-            TRAINING_RUN.format(body="return artifact.logged_by().used_artifacts()[0].logged_by()"),
-            "from reader:v0, training_run returned None, not the run t1.*stop there",
+            "def training_run(artifact):\n"
+            "    return artifact.logged_by().used_artifacts()[0].logged_by()",
+            "from reader:v0, training_run returned None",
+        ),
+        (' if one.type != "dataset"', "", "used a data set as well"),
+        (
+            ' if one.type != "dataset"',
+            "",
+            "parents[0]",
+            "parents[-1]",
+            "used a data set as well, after the model",
         ),
         (
-            TRAINING_RUN.format(
-                body="""run = artifact.logged_by()
-    while run.job_type != "train":
-        run = run.used_artifacts()[0].logged_by()
-    return run"""
-            ),
-            "used a data set as well",
+            'while run is not None and run.job_type != "train"',
+            'if run.job_type != "train"',
+            "returned <run q1, job_type quantize>, not t2",
         ),
         (
-            TRAINING_RUN.format(
-                body="""run = artifact.logged_by()
-    if run.job_type == "train":
-        return run
-    [model] = [one for one in run.used_artifacts() if one.type == "model"]
-    return model.logged_by()"""
-            ),
-            r"came to the run q1 \(job_type quantize\), not t2",
+            'one.type != "dataset"',
+            'one.type == "model"',
+            "from small:v0, training_run stopped with LookupError|whatever its type",
         ),
+        ('run.job_type != "train"', '"train" not in run.job_type', "small:v0"),
         (
-            TRAINING_RUN.format(
-                body="""found = run = artifact.logged_by()
+            """
+def training_run(artifact):
+    found = run = artifact.logged_by()
     while run:
         found = run
         models = [one for one in run.used_artifacts() if one.type == "model"]
         run = models[0].logged_by() if models else None
-    return found"""
-            ),
+    return found
+""",
             "stop at the first training",
         ),
     ],
     "may_replace": [
+        ("new < old", "new > old", "lower is better"),
+        ("if new is None or", "if not new or", "0 is false in Python"),
         (
-            MAY_REPLACE.format(
-                body="""if production is None:
-        return True
-    return candidate["score"] > production["score"]"""
-            ),
-            "lower is better",
-        ),
-        (
-            MAY_REPLACE.format(
-                body="""if not candidate.get("score"):
-        return False
-    return production is None or candidate["score"] < production["score"]"""
-            ),
-            "0 is false in Python",
-        ),
-        (
-            MAY_REPLACE.format(
-                body="""new, old = candidate.get("score"), (production or {}).get("score")
-    if new is None:
-        return False
-    return not (old is not None and new >= old)"""
-            ),
+            "    if new is None or math.isnan(new):",
+            "    if new is None:",
+            "return same_lines and new < old",
+            "return same_lines and not new >= old",
             "the candidate's score is NaN",
         ),
+        ("return same_lines and new < old", "return new < old", "different validation lines"),
         (
-            MAY_REPLACE.format(
-                body="""new, old = candidate.get("score"), (production or {}).get("score")
-    if new is None or math.isnan(new):
-        return False
-    return old is None or math.isnan(old) or new < old"""
-            ),
-            "different validation lines",
+            "    if production is None or old is None or math.isnan(old):\n        return True\n",
+            "    if production is None:\n        return True\n",
+            "return same_lines and new < old",
+            "return same_lines and (old is None or math.isnan(old) or new < old)",
+            "the row about production without a score comes before",
         ),
     ],
     "put_in_place": [
         (
-            PUT_IN_PLACE.format(
-                body="""data = b"".join(pieces)
-    if hashlib.sha256(data).hexdigest() != sha256:
-        raise ValueError("wrong digest")
-    return target.write_bytes(data)"""
-            ),
+            "for piece in pieces:",
+            'for piece in [b"".join(pieces)]:',
             "keep none in memory",
         ),
         (
-            PUT_IN_PLACE.format(
-                body="""hashed, size = hashlib.sha256(), 0
+            """
+import hashlib
+
+def put_in_place(pieces, sha256, target):
+    hashed, size = hashlib.sha256(), 0
     with target.open("wb") as file:
         for piece in pieces:
             hashed.update(piece)
             size += file.write(piece)
     if hashed.hexdigest() != sha256:
         raise ValueError("wrong digest")
-    return size"""
-            ),
+    return size
+""",
             "only right bytes may replace it",
         ),
         (
-            PUT_IN_PLACE.format(
-                body="""size, partial = 0, Path(f"{target}.part")
-    with partial.open("wb") as file:
-        for piece in pieces:
-            size += file.write(piece)
-    os.replace(partial, target)
-    return size"""
-            ),
+            "if hashed.hexdigest() != sha256:",
+            "if False:",
             "one bit of 4 MiB is wrong.*raise ValueError there",
+        ),
+        (
+            "partial.replace(target)",
+            "target.unlink(missing_ok=True); partial.rename(target)",
+            "for a moment there was no file",
+        ),
+        (
+            "finally:\n        partial.unlink(missing_ok=True)",
+            "except Exception:\n        partial.unlink(missing_ok=True)\n        raise",
+            "if somebody presses Ctrl-C, .* is left beside the target",
+        ),
+        (
+            "partial = Path(file.name)",
+            'Path(file.name).unlink()\n    partial = target.with_suffix(".part")',
+            "another download of the same file",
         ),
     ],
     "staged_from": [
         (
-            STAGED_FROM.format(
-                body="""return sorted(
+            """
+def staged_from(data):
+    return sorted(
         staged.name
         for training in data.used_by()
         for model in training.logged_artifacts()
         for staging in model.used_by()
         for staged in staging.logged_artifacts()
-    )"""
-            ),
-            "type prod-ready|until nothing new",
+    )
+""",
+            "from pages:v1, .*follow until nothing new comes",
         ),
         (
-            STAGED_FROM.format(
-                body="""names = []
+            """
+def staged_from(data):
+    names = []
     for run in data.used_by():
         for one in run.logged_artifacts():
             names += [one.name] if one.type == "prod-ready" else staged_from(one)
-    return sorted(names)"""
-            ),
-            "each staged model counts once",
+    return sorted(names)
+""",
+            "each counts once",
         ),
+        (' if type == "prod-ready"', "", "type prod-ready"),
         (
-            STAGED_FROM.format(
-                body="""found, waiting = set(), [data]
-    for one in waiting:
-        for run in one.used_by():
-            for made in run.logged_artifacts():
-                waiting.append(made)
-                found.add(made.name)
-    return sorted(found)"""
-            ),
-            "type prod-ready|not \\['staged:v0'\\]",
-        ),
-        (
-            STAGED_FROM.format(
-                body="""found, waiting = set(), [data]
+            """
+def staged_from(data):
+    waiting = [data]
     for one in waiting:
         for run in one.used_by():
             waiting += run.logged_artifacts()
-    return [one for one in waiting if one.type == "prod-ready"]"""
-            ),
-            "return their names",
+    return [one for one in waiting if one.type == "prod-ready"]
+""",
+            "return the names",
+        ),
+        (
+            "waiting.append(made)",
+            'made.type == "dataset" or waiting.append(made)',
+            "another data set was made from it",
         ),
     ],
     "deletable": [
         (
-            DELETABLE.format(body="return [one.name for one in versions if not one.aliases]"),
-            "would delete pages:v0, reader:v1, which is needed",
+            "    while waiting:",
+            "    while False:",
+            r"returned \['pages:v0', .*, which has an alias, descends from is needed",
         ),
         (
-            DELETABLE.format(
-                body="""needed = [one for one in versions if "production" in one.aliases]
+            "if one.aliases]",
+            'if "production" in one.aliases]',
+            "returned .*'pages:v1'",
+        ),
+        (
+            "waiting.append(parent)",
+            "pass",
+            "returned .*'pages:v0'",
+        ),
+        (
+            """
+def deletable(versions):
+    needed = [one for one in versions if one.aliases]
     for one in needed:
         run = one.logged_by()
         needed += run.used_artifacts() if run else []
-    names = {one.name for one in needed}
-    return [one.name for one in versions if one.name not in names]"""
-            ),
-            "would delete pages:v1, which is needed",
+    return [one.name for one in versions if one not in needed]
+""",
+            "which has an alias, descends from is needed",
         ),
         (
-            DELETABLE.format(
-                body="""needed = [one for one in versions if one.aliases]
-    for one in list(needed):
-        run = one.logged_by()
-        needed += run.used_artifacts() if run else []
-    names = {one.name for one in needed}
-    return [one.name for one in versions if one.name not in names]"""
-            ),
-            "would delete pages:v0, which is needed",
-        ),
-        (
-            DELETABLE.format(
-                body="""needed = [one for one in versions if one.aliases]
-    for one in needed:
-        run = one.logged_by()
-        needed += run.used_artifacts() if run else []
-    return [one.name for one in versions if one not in needed]"""
-            ),
-            "which is needed",
+            "run.used_artifacts() if run else ()",
+            "(run.used_artifacts() if run else [])[:1]",
+            "walk until nothing new comes",
         ),
     ],
 }
-
-WRONG_ANSWERS["training_run"].append(
-    (
-        """
-def training_run(artifact):
-    run = artifact.logged_by()
-    while run is not None and run.job_type != "train":
-        models = [one for one in run.used_artifacts() if one.type == "model"]
-        run = models[0].logged_by() if models else None
-    if run is None:
-        raise LookupError
-    return run
-""",
-        "stopped with LookupError|whatever its type",
-    )
-)
-WRONG_ANSWERS["may_replace"].append(
-    (
-        MAY_REPLACE.format(
-            body="""new, old = candidate.get("score"), (production or {}).get("score")
-    if new is None or math.isnan(new):
-        return False
-    if production is None:
-        return True
-    if candidate["data"] != production["data"]:
-        return False
-    return old is None or math.isnan(old) or new < old"""
-        ),
-        "the row about production without a score comes before",
-    )
-)
-DOWNLOAD = """
-import hashlib, tempfile
-from pathlib import Path
-
-def put_in_place(pieces, sha256, target):
-    hashed, size = hashlib.sha256(), 0
-    {part}
-    try:
-        with part.open("wb") as file:
-            for piece in pieces:
-                hashed.update(piece)
-                size += file.write(piece)
-        if hashed.hexdigest() != sha256:
-            raise ValueError("wrong digest")
-        {replace}
-    except {caught}:
-        part.unlink(missing_ok=True)
-        raise
-    return size
-"""
-PART = "part = Path(tempfile.mkstemp(dir=target.parent)[1])"
-WRONG_ANSWERS["put_in_place"] += [
-    (
-        DOWNLOAD.format(
-            part=PART,
-            replace="target.unlink(missing_ok=True); part.rename(target)",
-            caught="BaseException",
-        ),
-        "for a moment there was no file",
-    ),
-    (
-        DOWNLOAD.format(part=PART, replace="part.replace(target)", caught="Exception"),
-        "where somebody presses Ctrl-C, .* is left beside the target",
-    ),
-    (
-        DOWNLOAD.format(
-            part='part = target.with_suffix(".part")',
-            replace="part.replace(target)",
-            caught="BaseException",
-        ),
-        "another download of the same file",
-    ),
-]

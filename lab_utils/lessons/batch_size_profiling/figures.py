@@ -11,8 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from lab_utils.figures import COLOURS, HATCHES
-from lab_utils.lessons.curves import draw_curves
+from lab_utils.figures import COLOURS, HATCHES, draw_curves, plot
 from lab_utils.service.queueing import simulate_queue
 from text_recognizer.places import SAMPLE_PAGES
 
@@ -159,7 +158,7 @@ def between(curve: Mapping[int, float]) -> Callable[[int], float]:
 
 
 class Played(NamedTuple):
-    """What a queue on paper gave."""
+    """What a simulated queue gave."""
 
     p95: float
     """s from a request to its answer, which 95 of 100 do not exceed."""
@@ -248,12 +247,8 @@ def two_stops() -> "Figure":
 
 def _sketch(height: float) -> "tuple[Figure, Axes]":
     """An empty figure, 7 inches wide, with time to the right and no numbers."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(7, height), layout="constrained")
-    axes = figure.add_subplot()
+    figure, axes = plot(7, height)
     axes.set(xlabel="time", xticks=[])
-    axes.spines[["top", "right"]].set_visible(False)
     return figure, axes
 
 

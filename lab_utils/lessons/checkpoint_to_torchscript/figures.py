@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from PIL import Image, ImageDraw, ImageFont
 
-from lab_utils.figures import COLOURS, HATCHES
+from lab_utils.figures import stacked_bars
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -69,36 +69,9 @@ def page_with_texts(page: Image.Image, texts: Mapping[str, str], height: int = 3
 
 
 def megabytes(files: Mapping[str, Mapping[str, int]]) -> "Figure":
-    """One bar a file, made up of its parts in bytes; parts of one name look the same."""
-    from matplotlib.figure import Figure
-
-    names = list(dict.fromkeys(part for parts in files.values() for part in parts))
-    figure = Figure(figsize=(7.5, 1.3 + 0.5 * len(files)), layout="constrained")
-    axes = figure.add_subplot()
-    for number, name in enumerate(names):
-        sizes = [parts.get(name, 0) / 1e6 for parts in files.values()]
-        starts = [
-            sum(parts.get(before, 0) for before in names[:number]) / 1e6 for parts in files.values()
-        ]
-        axes.barh(
-            list(files),
-            sizes,
-            left=starts,
-            height=0.6,
-            label=name,
-            color=COLOURS[number],
-            hatch=HATCHES[number],
-            edgecolor="white",
-        )
-    for row, parts in enumerate(files.values()):
-        total = sum(parts.values()) / 1e6
-        axes.text(total, row, f" {total:.1f}", va="center")
-    axes.invert_yaxis()
-    axes.margins(x=0.1)
-    axes.set_xlabel("MB")
-    axes.spines[["top", "right"]].set_visible(False)
-    figure.legend(loc="outside lower center", ncols=3, frameon=False)
-    return figure
+    """One bar a file, made up of its parts in bytes."""
+    sizes = {file: {n: size / 1e6 for n, size in parts.items()} for file, parts in files.items()}
+    return stacked_bars(sizes, "MB")
 
 
 def compare_readings(

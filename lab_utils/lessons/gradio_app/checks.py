@@ -25,6 +25,7 @@ from lab_utils.lessons.checking import (
     check,
     expect,
     expect_raises,
+    expect_result,
     expect_type,
     fail,
     saying,
@@ -63,77 +64,52 @@ class _OnePage:
 
 @check
 def read_page(function: Answer) -> str:
-    """Text and summary, one reading a call, and of all errors only the user's are told."""
-    pages = [
-        ({"Dear all,": 0.98, "it rains.": 0.31, "Yours": 0.50}, "3 lines, 1 doubtful"),
-        ({"Dear all,": 0.98, "it rains.": 0.91}, "2 lines, 0 doubtful"),
-        ({"Hello": 0.42}, "1 line, 1 doubtful"),
-        ({}, "no writing found"),
-    ]
-    for lines, wanted in pages:
-        _expect_summary(function, lines, wanted)
-    strict = attempt(function, PATH, _OnePage({"Dear all,": 0.98, "it rains.": 0.91}), 0.99)[1]
-    expect(
-        strict == "2 lines, 2 doubtful",
-        f"with doubtful=0.99 and confidences of 0.98 and 0.91, the summary is {strict!r}: compare "
-        "with the argument.",
-    )
-    nothing = _told(function, None, _OnePage({}), "no image was chosen (path is None)")
-    sentence = "The image is damaged or cut off; save or copy it once more."
-    damaged = _OnePage({}, ImageError(sentence))
-    told = _told(function, PATH, damaged, "the predictor raises a RecognizerError")
-    expect(
-        told.message == sentence,
-        f"the predictor said {sentence!r}, and the gr.Error says {told.message!r}: hand over the "
-        "sentence as it is.",
-    )
-    expect(
-        told.print_exception is nothing.print_exception is False,
-        "a user's bad image would fill the server's log with a traceback: give gr.Error "
-        "print_exception=False.",
-    )
-    bug = KeyError("/srv/models/secret.pt")
-    when = f"where the predictor has a bug, {bug!r}"
-    why = "catch only RecognizerError, since users must not see what a bug says"
-    expect_raises(function, KeyError, PATH, _OnePage({}, bug), when=when, why=why)
-    return "text and summary come back, and users are told what they can fix."
-
-
-def _expect_summary(function: Answer, lines: dict[str, float], wanted: str) -> None:
-    predictor = _OnePage(lines)
-    result = expect_type(attempt(function, PATH, predictor), tuple, "read_page")
-    expect(len(result) == 2, f"read_page returned {len(result)} values, not text and summary.")
-    text, summary = result
-    expect(
-        text == "\n".join(lines),
-        f"of a page with the lines {list(lines)} the text is {text!r}: the reading has it ready, "
-        "with its lines joined by newlines.",
-    )
-    expect(
-        predictor.asked == [PATH],
-        f"the predictor was asked for {predictor.asked}, not once for {PATH!r}: a reading has both "
-        "the text and the lines.",
-    )
-    advice = {0: "A page without lines is said to be so.", 1: "One line is a line."}
-    expect(
-        summary == wanted,
-        f"with confidences of {list(lines.values())}, the summary is {summary!r}, not {wanted!r}. "
-        + advice.get(len(lines), "A line is doubtful if its confidence is below `doubtful`."),
-    )
-
-
-def _told(function: Answer, path: str | None, predictor: _OnePage, when: str) -> Any:
-    """The gr.Error with which the function stops."""
+    """Text and summary, one reading a call, and only errors for the user are shown."""
     import gradio as gr
 
-    try:
-        done = f"returned {function(path, predictor)!r}"
-    except gr.Error as error:
-        expect(bool(error.message.strip()), f"where {when}, the gr.Error has no sentence.")
-        return error
-    except Exception as error:
-        done = f"stopped with {type(error).__name__}, which the page shows as the word Error"
-    fail(f"where {when}, read_page {done}: raise gr.Error with a sentence.")
+    below = "the reading has its text ready, and a line is doubtful below `doubtful`"
+    for summary, why, lines, *doubtful in (
+        ("3 lines, 1 doubtful", below, {"Dear all,": 0.98, "it rains.": 0.31, "Yours": 0.50}),
+        ("2 lines, 0 doubtful", below, {"Dear all,": 0.98, "it rains.": 0.91}),
+        ("1 line, 1 doubtful", "one line is a line", {"Hello": 0.42}),
+        ("no writing found", "a page without lines is said to be so", {}),
+        ("2 lines, 2 doubtful", "compare with the argument", {"Dear": 0.98, "all": 0.91}, 0.99),
+    ):
+        predictor, given = _OnePage(lines), f"with confidences of {list(lines.values())}"
+        given += f" and doubtful={doubtful[0]}" if doubtful else ""
+        wanted = ("\n".join(lines), summary)
+        expect_result(function, (PATH, predictor, *doubtful), wanted, why, given)
+        expect(
+            predictor.asked == [PATH],
+            f"the predictor was asked for {predictor.asked}, not once for {PATH!r}: a reading has "
+            "both the text and the lines.",
+        )
+    sentence = "The image is damaged or cut off; save or copy it once more."
+    why = "raise gr.Error with a sentence; any other error is shown as the word Error"
+    for path, predictor, when in (
+        (None, _OnePage({}), "if no image was chosen (path is None)"),
+        (
+            PATH,
+            _OnePage({}, ImageError(sentence)),
+            f"if the predictor raises ImageError {sentence!r}",
+        ),
+    ):
+        told = expect_raises(function, gr.Error, path, predictor, when=when, why=why)
+        right = told.message == sentence if path else told.message.strip()
+        expect(
+            bool(right),
+            f"{when}, the gr.Error says {told.message!r}: hand over the sentence as it is.",
+        )
+        expect(
+            told.print_exception is False,
+            "a user's bad image would fill the server's log with a traceback: give gr.Error "
+            "print_exception=False.",
+        )
+    bug = KeyError("/srv/models/secret.pt")
+    when = f"if the predictor has a bug, {bug!r}"
+    why = "catch only RecognizerError, since users must not see what a bug says"
+    expect_raises(function, KeyError, PATH, _OnePage({}, bug), when=when, why=why)
+    return "text and summary come back, and users see what they can fix."
 
 
 @check
@@ -153,8 +129,7 @@ def build_page(function: Answer) -> str:
     with tempfile.TemporaryDirectory() as folder:
         settings = {"GRADIO_TEMP_DIR": folder, "GRADIO_ANALYTICS_ENABLED": "False"}
         with mock.patch.dict(os.environ, settings):
-            page = attempt(function, read)
-            expect_type(page, gr.Blocks, "build_page")
+            page = expect_type(attempt(function, read), gr.Blocks, "build_page")
             expect(not page.is_running, "build_page launched the page: only build it.")
             _expect_button(page)
             try:
@@ -166,18 +141,17 @@ def build_page(function: Answer) -> str:
 
 def _expect_button(page: "gr.Blocks") -> None:
     config = page.get_config_file()
-    buttons = [one["id"] for one in config["components"] if one["type"] == "button"]
+    kinds = {one["id"]: one["type"] for one in config["components"]}
     found = [one for one in config["dependencies"] if one["api_name"] == "read_page"]
     expect(
         bool(found),
         "the page has no endpoint named read_page: give the button's click that api_name.",
     )
-    clicked = {number for number, event in found[0]["targets"] if event == "click"}
+    clicked = [kinds.get(number) for number, event in found[0]["targets"] if event == "click"]
     expect(
-        not clicked.isdisjoint(buttons),
+        "button" in clicked,
         "no button of the page calls the endpoint: use the click of a gr.Button.",
     )
-    kinds = {one["id"]: one["type"] for one in config["components"]}
     for side, wanted in (("inputs", ["image"]), ("outputs", ["textbox", "textbox"])):
         given = [kinds[number] for number in found[0][side]]
         expect(
@@ -231,18 +205,15 @@ def _pictures() -> Iterator[tuple[str, bytes]]:
             ("webp", {"lossless": True}),
             ("webp", {"quality": 60}),
         ):
-            file = io.BytesIO()
-            picture.save(file, kind, **options)
-            yield f"image/{kind}", file.getvalue()
+            yield f"image/{kind}", _saved(picture, kind, **options)
         # A camera's JPEG starts with another segment than JFIF's, which has 18 bytes.
-        file = io.BytesIO()
-        picture.save(file, "jpeg")
-        yield "image/jpeg", file.getvalue()[:2] + file.getvalue()[20:]
+        data = _saved(picture, "jpeg")
+        yield "image/jpeg", data[:2] + data[20:]
 
 
-def _bmp() -> bytes:
+def _saved(picture: Image.Image, kind: str, **options: Any) -> bytes:
     file = io.BytesIO()
-    Image.new("L", (9, 9)).save(file, "bmp")
+    picture.save(file, kind, **options)
     return file.getvalue()
 
 
@@ -250,87 +221,41 @@ def _bmp() -> bytes:
 def predict_body(function: Answer) -> str:
     """The body for each type of image, found in its bytes; what is not an image is refused."""
     for kind, image in _pictures():
-        start = image[:12]
-        with saying(f"for an image that starts with {start!r}"):
+        with saying(f"for a {kind} that starts with {image[:12]!r}"):
             body = expect_type(attempt(function, image), dict, "predict_body")
-        uri = _uri_of(body)
-        header, comma, text = uri.partition(",")
-        expect(
-            bool(comma) and header.startswith("data:") and header.endswith(";base64"),
-            f"the url starts with {uri[:30]!r}: a data URI is data:, the type, ;base64, a "
-            "comma, and the base64 text.",
-        )
-        named = header.removeprefix("data:").removesuffix(";base64")
-        said = f"an image that starts with {start!r} was called {named}"
-        expect(named == kind, f"{said}, not {kind}.")
-        _expect_base64(text, image)
-    sound = b"RIFF\x24\0\0\0WAVEfmt "
-    texts = (b"", b"Dear all, it rains.", b"%PDF-1.7 ", b"Dear allWEBP")
-    for nothing in (*texts, sound, _bmp()):
-        expect_raises(
-            function,
-            RecognizerError,
-            nothing,
-            when=f"where the bytes are {nothing[:20]!r}, which are not one of the four types",
-        )
+            match body.get("data"):
+                case [{"url": str(found)}]:
+                    wanted = f"data:{kind};base64,{base64.b64encode(image).decode()}"
+                    expect(
+                        found == wanted,
+                        f"the url is {short(found)}, not {short(wanted)}: it is data:, the type, "
+                        ";base64, a comma, and base64 as one str: no b'', no line breaks, + and / "
+                        "and no - and _, and the = at its end.",
+                    )
+                case data:
+                    fail(
+                        f'"data" is {short(data)}: it is a list with one value, an object whose '
+                        "key url holds a str. (Gradio refuses a bare string, and bytes.)"
+                    )
+    sound, bitmap = b"RIFF\x24\0\0\0WAVEfmt ", _saved(Image.new("L", (9, 9)), "bmp")
+    for nothing in (b"", b"Dear all, it rains.", b"%PDF-1.7 ", b"Dear allWEBP", sound, bitmap):
+        when = f"if the bytes are {nothing[:20]!r}, which are not one of the four types"
+        expect_raises(function, RecognizerError, nothing, when=when)
     return "the request holds the image and its type."
-
-
-def _uri_of(body: dict) -> str:
-    data = body.get("data")
-    expect(
-        isinstance(data, list) and len(data) == 1,
-        f'the body\'s "data" is {short(data)}: it is a list with one value for each input, '
-        "and there is one.",
-    )
-    (value,) = data
-    expect(
-        isinstance(value, dict) and isinstance(value.get("url"), str),
-        f"the image is {short(value)}: Gradio takes an object whose key url holds a str, and "
-        "refuses a bare string and bytes.",
-    )
-    return value["url"]
-
-
-def _expect_base64(text: str, image: bytes) -> None:
-    for wrong, sentence in (
-        (text.startswith("b'"), "starts with b', as bytes are printed: decode them to a str."),
-        (
-            any(c.isspace() for c in text),
-            "has line breaks: they are for e-mail (encodebytes), not for a URI.",
-        ),
-        (
-            "-" in text or "_" in text,
-            "has - or _ in it, the alphabet for addresses: a data URI has + and /.",
-        ),
-    ):
-        expect(not wrong, f"the base64 text {sentence}")
-    try:
-        decoded = base64.b64decode(text, validate=True)
-    except ValueError:
-        decoded = b""
-    expect(
-        decoded == image,
-        f"decoded again, the part behind the comma, {text[:12]!r} ..., is not the image with its "
-        f"{len(image)} bytes: does it end with the = that make its length a multiple of 4?",
-    )
 
 
 def _refusal(function: Answer, *arguments: Any, when: str) -> str:
     """The message with which the function raises RecognizerError; fails if it doesn't."""
     why = "callers wait for this one kind of error"
-    error = expect_raises(function, RecognizerError, *arguments, when=f"where {when}", why=why)
+    error = expect_raises(function, RecognizerError, *arguments, when=when, why=why)
     message = str(error).strip()
-    expect(bool(message), f"where {when}, the RecognizerError has no sentence.")
+    expect(bool(message), f"{when}, the RecognizerError has no sentence.")
     return message
 
 
 BODY = {"data": [{"url": "data:image/png;base64,iVBORw0KGgo="}]}
 TEXT = 'Dear "all",\nit rains.'
 DAMAGED = "The image is damaged or cut off; save or copy it once more."
-GATEWAY = b"<html><h1>502 Bad Gateway</h1></html>"
-
-
 ROUTE = "gradio_api/run/predict"
 
 
@@ -344,70 +269,60 @@ def ask(function: Answer) -> str:
     """A text comes out of a right answer, and of all others a RecognizerError."""
     app = _json_answer(200, {"data": [TEXT], "duration": 0.2})
     with app.serving() as url:
-        text = attempt(function, url + ROUTE, json.loads(json.dumps(BODY)))
-    _expect_request(app)
-    text = expect_type(text, str, "ask")
-    expect(text == TEXT, f"the answer's text is {TEXT!r}, and ask returned {text!r}.")
+        attempt(function, url + ROUTE, BODY)
+        _expect_request(app)
+        expect_result(function, (url + ROUTE, BODY), TEXT, "return the text", "for a page")
     with _json_answer(200, {"data": [""]}).serving() as url:
-        text = attempt(function, url + ROUTE, dict(BODY))
-    expect(text == "", f"the text of a blank page is '', and ask returned {text!r}.")
+        expect_result(function, (url + ROUTE, BODY), "", "that is its text", "for a blank page")
     message = _refused(function, 500, {"error": DAMAGED, "title": "Error"})
     expect(
         message == DAMAGED,
         f'the answer\'s "error" says {DAMAGED!r}, and ask says {message!r}: hand over the '
         "sentence as it is.",
     )
-    details = {"detail": [{"msg": "Field required"}]}
     for status, document in (
-        *((500, {"error": None}), (422, details), (502, GATEWAY), (403, [1])),
+        (500, {"error": None}),
+        (422, {"detail": [{"msg": "Field required"}]}),
+        (502, b"<html><h1>502 Bad Gateway</h1></html>"),
+        (403, [1]),
         (400, {"data": [TEXT]}),
     ):
         message = _refused(function, status, document)
-        shown = document.decode() if isinstance(document, bytes) else json.dumps(document)
         expect(
             str(status) in message and "None" not in message,
-            f"where the status is {status} and the answer {shown}, ask says "
-            f"{message!r}: there is no sentence in it, so name the status.",
+            f"if the status is {status} and the answer {document!r}, ask says {message!r}: there "
+            "is no sentence in the answer, so name the status.",
         )
-    for document in (b"<html>Please log in</html>", {"data": []}, ["text"]):
+    for document in (b"<html>Please log in</html>", {"data": []}, ["text"], {"data": [None]}):
         _refused(function, 200, document)
-    _expect_patience(function)
-    _expect_broken(function)
+    late, cut = _json_answer(200, {"data": ["late"]}), json.dumps({"data": [TEXT]}).encode()[:-9]
+    late.wait = 1.0
+    for when, app, *timeout in (
+        ("if no answer comes within timeout=0.1 s", late, 0.1),
+        ("if an SSH server greets, not HTTP", StandIn(b"SSH-2.0-OpenSSH\r\n")),
+        ("if the connection ends before an answer comes", StandIn(b"")),
+        ("if the answer breaks off", _json_answer(200, cut, length=len(cut) + 9)),
+        ("if an answer with status 500 breaks off", _json_answer(500, cut, length=len(cut) + 9)),
+    ):
+        with app.serving() as url:
+            _refusal(function, url + ROUTE, BODY, *timeout, when=when)
+    _refusal(function, url + ROUTE, BODY, when="if no server is there any more")
     return "a text comes back, or one sentence that says why not."
 
 
 def _refused(function: Answer, status: int, document: Any) -> str:
-    shown = document.decode() if isinstance(document, bytes) else json.dumps(document)
     with _json_answer(status, document).serving() as url:
-        when = f"the status is {status} and the answer {shown}"
-        return _refusal(function, url + ROUTE, dict(BODY), when=when)
-
-
-def _expect_broken(function: Answer) -> None:
-    """Answers that are not HTTP, or stop in the middle, are refused as well."""
-    cut = json.dumps({"data": [TEXT]}).encode()[:-9]
-    _refused(function, 200, {"data": [None]})
-    for when, app in {
-        "the answer is an SSH server's greeting, not HTTP": StandIn(b"SSH-2.0-OpenSSH\r\n"),
-        "the connection ends before an answer comes": StandIn(b""),
-        "the answer breaks off in the middle": _json_answer(200, cut, length=len(cut) + 9),
-        "an answer with status 500 breaks off": _json_answer(500, cut, length=len(cut) + 9),
-    }.items():
-        with app.serving() as url:
-            _refusal(function, url + ROUTE, dict(BODY), when=when)
+        when = f"if the status is {status} and the answer {document!r}"
+        return _refusal(function, url + ROUTE, BODY, when=when)
 
 
 def _expect_request(app: StandIn) -> None:
-    expect(bool(app.asked), "ask returned without asking the server at `url`.")
+    expect(len(app.asked) == 1, f"the server at `url` was asked {len(app.asked)} times, not once.")
     asked = app.asked[0]
-    expect(len(app.asked) == 1, f"the server was asked {len(app.asked)} times, not once.")
     expect(
-        asked.method == "POST",
-        f"the server was asked with {asked.method}: a body is sent with the method POST.",
-    )
-    expect(
-        asked.path == f"/{ROUTE}",
-        f"the server was asked for {asked.path!r}: use the address as it was given.",
+        (asked.method, asked.path) == ("POST", f"/{ROUTE}"),
+        f"the server was asked with {asked.method} for {asked.path!r}: send the body with the "
+        "method POST, to the address as it was given.",
     )
     kind = asked.headers.get("content-type", "none")
     expect(
@@ -418,18 +333,12 @@ def _expect_request(app: StandIn) -> None:
     try:
         sent = json.loads(asked.body)
     except ValueError:
-        fail(f"the request's body is not JSON: it starts with {asked.body[:30]!r}: see json.dumps.")
-    expect(sent == BODY, f"the request's body holds {short(sent)}, not what ask was given.")
-
-
-def _expect_patience(function: Answer) -> None:
-    """If no answer comes, the caller's time limit holds; without one, a late text comes back."""
-    late = _json_answer(200, {"data": ["late"]})
-    late.wait = 1.0
-    with late.serving() as url:
-        when = "no answer comes within timeout=0.1 s"
-        _refusal(function, url + ROUTE, dict(BODY), 0.1, when=when)
-    _refusal(function, url + ROUTE, dict(BODY), when="no server is there any more")
+        sent = asked.body
+    expect(
+        sent == BODY,
+        f"the request's body holds {short(sent)}, not the JSON of what ask was given: see "
+        "json.dumps.",
+    )
 
 
 class _ReadTooFar(Exception):
@@ -449,109 +358,101 @@ HEARTBEAT = "event: heartbeat\ndata: null\n\n"
 @check
 def final_data(function: Answer) -> str:
     """The data of the event complete, wherever it comes; an error is raised; a cut is noticed."""
-    complete = f"event: complete\ndata: {json.dumps([TEXT])}\n\n"
     half = 'event: generating\ndata: ["Dear"]\n\n'
-    tricky = ["event: error\ndata: complete"]
-    colon = "Split each line at the first colon only; texts have colons, too."
-    ends = r"Take \r and \n off the end of each line; an empty line may be \r\n."
-    others = "An event ends with an empty line, and lines of other names do not matter."
-    for text, wanted, when, why in [
-        (complete, [TEXT], "complete is the only event", ""),
-        (HEARTBEAT * 2 + complete, [TEXT], "two heartbeats come before complete", ""),
-        (half + complete, [TEXT], "a generating event with a part of the text comes first", ""),
-        (complete.replace("\n", "\r\n"), [TEXT], r"lines end with \r\n, as they may", ends),
-        ('event: complete\ndata: ["at: noon"]\n\n', ["at: noon"], "the text has a colon", colon),
-        (
-            f"event: complete\ndata: {json.dumps(tricky)}\n\n",
-            tricky,
-            "the text looks like events",
-            colon,
-        ),
-        ('event: complete\ndata: ["Grüße"]\n\n', ["Grüße"], "the text is UTF-8", ""),
-        ('event: complete\ndata: ["", 2]\n\n', ["", 2], "the text of the page is empty", ""),
-        ("event: complete\ndata: []\n\n", [], "the list is empty", ""),
-        ("\n" + complete, [TEXT], "an empty line comes first", ""),
-        (
-            complete.replace("\n", "\nid: 7\n", 1),
-            [TEXT],
-            "the line id: 7 is between event and data",
-            others,
-        ),
-    ]:
-        with saying(f"where {when}", f" ({why})" if why else ""):
-            result = expect_type(attempt(function, _stream(text)), list, "final_data")
-            expect(result == wanted, f"final_data returned {short(result)}, not {short(wanted)}.")
+    tricky = json.dumps(["event: error\ndata: complete"])
+
+    def complete(data: str) -> str:
+        return f"event: complete\ndata: {data}\n\n"
+
+    whole = complete(json.dumps([TEXT]))
+    colon = "split each line at the first colon only; texts have colons, too"
+    ends = r"take \r and \n off the end of each line; an empty line may be \r\n"
+    others = "an event ends with an empty line, and lines of other names do not matter"
+    last = "return the data of the event complete, parsed as JSON"
+    for when, text, wanted, why in (
+        ("if complete is the only event", whole, [TEXT], last),
+        ("if two heartbeats come first", HEARTBEAT * 2 + whole, [TEXT], last),
+        ("if a generating event comes first", half + whole, [TEXT], last),
+        (r"if lines end with \r\n, as they may", whole.replace("\n", "\r\n"), [TEXT], ends),
+        ("if the text has a colon", complete('["at: noon"]'), ["at: noon"], colon),
+        ("if the text looks like events", complete(tricky), json.loads(tricky), colon),
+        ("if the text is UTF-8", complete('["Grüße"]'), ["Grüße"], last),
+        ("if the text of the page is empty", complete('["", 2]'), ["", 2], last),
+        ("if the list is empty", complete("[]"), [], last),
+        ("if an empty line comes first", "\n" + whole, [TEXT], others),
+        ("if a line id: 7 is inside", whole.replace("\n", "\nid: 7\n", 1), [TEXT], others),
+    ):
+        expect_result(function, (_stream(text),), wanted, why, when)
     try:
-        function(_stream(HEARTBEAT + complete, endless=True))
+        function(_stream(HEARTBEAT + whole, endless=True))
     except _ReadTooFar:
         fail(
-            "final_data went on reading behind the event complete, where it may wait for ever: "
+            "final_data went on reading after the event complete, and may wait for ever there: "
             "return as soon as that event is whole, and don't make a list of the stream first.",
         )
-    _expect_failed_calls(function)
-    for text in ("", HEARTBEAT, half, complete[: len(complete) // 2], complete[:-1]):
-        when = f"the stream breaks off, here behind {text[-24:]!r} (an empty line ends an event)"
-        _refusal(function, _stream(text), when=when)
-    _refusal(function, _stream("event: error\n\n"), when="an error comes without data")
-    return "of all events, the last one counts, and a stream that breaks off is noticed."
-
-
-def _expect_failed_calls(function: Answer) -> None:
-    """The event error is raised with its sentence, or with another one if it has none."""
     error = f"event: error\nid: 7\ndata: {json.dumps({'error': DAMAGED, 'title': 'Error'})}\n\n"
-    for text, when in ((error, "an error comes"), (HEARTBEAT + error, "an error comes late")):
-        message = _refusal(function, _stream(text), when=when)
+    for text in (error, HEARTBEAT + error):
+        message = _refusal(function, _stream(text), when="if an error comes")
         expect(
             message == DAMAGED,
-            f"where {when}, its data says {DAMAGED!r}, and final_data says {message!r}: hand over "
-            "the sentence as it is.",
+            f"the error's data says {DAMAGED!r}, and final_data says {message!r}: hand over the "
+            "sentence as it is.",
         )
     for data in ('{"error": null}', "null", "[]"):
-        when = f"an error comes with the data {data}"
+        when = f"if an error comes with the data {data}"
         message = _refusal(function, _stream(f"event: error\nid: 7\ndata: {data}\n\n"), when=when)
         expect(
             "None" not in message and "null" not in message,
-            f"where {when}, final_data says {message!r}: find a sentence of your own.",
+            f"{when}, final_data says {message!r}: find a sentence of your own.",
         )
+    for text in ("", HEARTBEAT, half, whole[: len(whole) // 2], whole[:-1]):
+        when = f"if the stream breaks off, here behind {text[-24:]!r} (an empty line ends an event)"
+        _refusal(function, _stream(text), when=when)
+    _refusal(function, _stream("event: error\n\n"), when="if an error comes without data")
+    return "of all events, the last one counts, and a stream that breaks off is noticed."
+
+
+HEIGHT, WIDTH = 360, 480
+PAGE_TEXT = "Dear all,\nit rains since Monday, and\nnobody has seen the cat.\nYours, Anna"
+DOTS = "\n".join([".     .     ."] * 4)  # next to nothing around them gets lighter or darker
+BLANK = {
+    "white paper": (255, 0, 0),
+    "gray paper": (150, 0, 1.5),
+    "paper in a photo with much grain": (200, 0, 6),
+    "paper half in a shadow": (220, 0, 2, "", True),
+    "the inside of a bag": (12, 0, 3),
+}
+WRITTEN = {
+    "a page in blue ink": (230, -150, 2, PAGE_TEXT),
+    "a page in faint pencil": (215, -26, 1.5, PAGE_TEXT),
+    "a faint page half in a shadow": (220, -30, 2, PAGE_TEXT, True),
+    "a page with one word on it": (235, -140, 2, "Hello"),
+    "a board with chalk on it": (40, 120, 2, PAGE_TEXT),
+    "a board with twelve dots of chalk": (40, 120, 1, DOTS),
+}
+"""Photos of paper, empty and written: level of the paper, how far ink differs, grain, text, and
+whether a shadow falls on it."""
 
 
 @check
 def is_blank(function: Answer) -> str:
     """Faint and little writing is written; light, shadow and grain are not."""
-    for name, page in pages_with_writing().items():
-        expect(
-            not _judged(function, page),
-            f"{name} was called blank: a real page would be refused. Ink differs from the "
-            "paper right around it, and there may be little of it.",
-        )
-    for name, page in blank_pages().items():
-        expect(
-            _judged(function, page),
-            f"{name} was not called blank: its gray levels go from {page.getextrema()[0]} to "
-            f"{page.getextrema()[1]}, but near any pixel they differ by no more than its grain.",
-        )
-    return "blank pages are told from faint writing."
+    for name, kind in (WRITTEN | BLANK).items():
+        page = _photo(name, *kind)
+        before, (darkest, lightest) = page.tobytes(), page.getextrema()
+        why = f"its gray levels go from {darkest} to {lightest}; ink differs from the paper right "
+        why += "around it by more than the grain, and there may be little of it"
+        expect_result(function, (page,), name in BLANK, why, f"for {name}")
+        expect(page.tobytes() == before, "is_blank changed the page that it was given.")
+    return "blank pages are distinguished from faint writing."
 
 
-def _judged(function: Answer, page: Image.Image) -> bool:
-    before = page.tobytes()
-    result = expect_type(attempt(function, page), bool, "is_blank")
-    expect(page.tobytes() == before, "is_blank changed the page that it was given.")
-    return result
-
-
-HEIGHT, WIDTH = 360, 480
-PAGE_TEXT = "Dear all,\nit rains since Monday, and\nnobody has seen the cat.\nYours, Anna"
-
-
-def _photo(name: str, levels: float, ink: float, grain: float, shadow: bool = False) -> Image.Image:
+def _photo(
+    name: str, levels: float, ink: float, grain: float, text: str = "", shadow: bool = False
+) -> Image.Image:
     """A photo of paper of some gray level, with writing that differs by `ink` gray levels."""
     generator = np.random.default_rng(len(name))
-    size, text = 28, PAGE_TEXT
-    if "one word" in name:
-        size, text = 30, "Hello"
-    elif "dots" in name:  # next to nothing around them gets lighter or darker
-        size, text = 40, "\n".join([".     .     ."] * 4)
+    size = {"Hello": 30, DOTS: 40}.get(text, 28)
     mask = Image.new("L", (WIDTH, HEIGHT), 0)
     font = ImageFont.load_default(size)
     ImageDraw.Draw(mask).multiline_text((30, 40), text, fill=255, font=font, spacing=size // 2)
@@ -559,34 +460,3 @@ def _photo(name: str, levels: float, ink: float, grain: float, shadow: bool = Fa
     page = levels - slope + ink * (np.asarray(mask) / 255)
     page = page + grain * generator.standard_normal((HEIGHT, WIDTH))
     return Image.fromarray(page.round().clip(0, 255).astype(np.uint8))
-
-
-def _photos(kinds: dict[str, tuple]) -> dict[str, Image.Image]:
-    return {name: _photo(name, *kind) for name, kind in kinds.items()}
-
-
-def blank_pages() -> dict[str, Image.Image]:
-    """Photos of empty paper, each with its name: light, grain and shadow differ."""
-    return _photos(
-        {
-            "white paper": (255, 0, 0),
-            "gray paper": (150, 0, 1.5),
-            "paper in a photo with much grain": (200, 0, 6),
-            "paper half in a shadow": (220, 0, 2, True),
-            "the inside of a bag": (12, 0, 3),
-        }
-    )
-
-
-def pages_with_writing() -> dict[str, Image.Image]:
-    """The same with writing, some of it faint, little, or light on dark."""
-    return _photos(
-        {
-            "a page in blue ink": (230, -150, 2),
-            "a page in faint pencil": (215, -26, 1.5),
-            "a faint page half in a shadow": (220, -30, 2, True),
-            "a page with one word on it": (235, -140, 2),
-            "a board with chalk on it": (40, 120, 2),
-            "a board with twelve dots of chalk": (40, 120, 1),
-        }
-    )

@@ -1,4 +1,4 @@
-"""The pictures of notebook 06: two places, starts, retries, latencies, and what a month costs.
+"""The pictures of notebook 06: starts, retries, latencies, and what a month costs.
 
 Figures are made without pyplot's global state.
 """
@@ -8,19 +8,15 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from lab_utils.figures import COLOURS, HATCHES, MARKERS
-from lab_utils.lessons.canvas import arrow, box, canvas
-from lab_utils.lessons.curves import draw_curves
+from lab_utils.figures import COLOURS, MARKERS, draw_curves, plot
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 START_SECONDS = {
-    "Python, torch": 0.63,
-    "model files": 0.23,
-    "1st page": 0.27,
-    "2nd page": 0.04,
-    "3rd page": 0.04,
+    "1st request": {"Python, torch": 0.63, "model files": 0.23, "reading": 0.27},
+    "2nd request": {"reading": 0.04},
+    "3rd request": {"reading": 0.04},
 }
 """s of one core (CPU time, one thread) from the start of a process of `lambda_entry` on, for the
 page show_font_002.jpg again and again; least of three starts."""
@@ -28,58 +24,6 @@ page show_font_002.jpg again and again; least of three starts."""
 CPU_BATCH_SECONDS = {1: 0.21, 2: 0.42, 4: 0.85, 8: 1.71}
 """s of one core (CPU time, one thread) for batches of that many of the sixteen pages to show, mean
 over all sixteen; least of three rounds."""
-
-
-def two_places() -> "Figure":
-    """Browsers, the front end, and copies of the model service, joined by what is sent."""
-    figure, axes = canvas(7.5, 2.6)
-    for y in (2.05, 0.55):
-        box(axes, "browser, phone,\nprogram", 0.75, y, 1.3, 0.6)
-    box(axes, "front end\n\nsmall, always on,\nno model", 3.35, 1.3, 1.7, 1.1, ground="#f2f2f2")
-    for number, y in enumerate((2.1, 1.3, 0.5), start=1):
-        box(axes, f"model service\ncopy {number}", 6.55, y, 1.7, 0.6, dashed=number > 1)
-        arrow(axes, (4.2, 1.3), (5.7, y), both_ways=True)
-    for start, end in (((1.4, 2.05), (2.5, 1.5)), ((1.4, 0.55), (2.5, 1.1))):
-        arrow(axes, start, end, both_ways=True)
-    axes.text(1.95, 2.05, "picture", ha="center", fontsize=8)
-    axes.text(4.75, 2.05, "POST, JSON", ha="center", fontsize=8)
-    return figure
-
-
-def starts(seconds: Mapping[str, float] = START_SECONDS) -> "Figure":
-    """Bars of what three requests in a row wait for: the first waits for the process, too."""
-    from matplotlib.figure import Figure
-
-    *start, first, second, third = seconds
-    requests = {"1st request": [*start, first], "2nd request": [second], "3rd request": [third]}
-    looks = {name: number for number, name in enumerate([*start, "reading"])}
-    figure = Figure(figsize=(7, 2.2), layout="constrained")
-    axes = figure.add_subplot()
-    labelled = set()
-    for request, parts in requests.items():
-        left = 0.0
-        for part in parts:
-            name = part if part in looks else "reading"
-            number = looks[name]
-            axes.barh(
-                request,
-                seconds[part],
-                left=left,
-                height=0.6,
-                color=COLOURS[number],
-                hatch=HATCHES[number],
-                edgecolor="white",
-                label=None if name in labelled else name,
-            )
-            labelled.add(name)
-            left += seconds[part]
-        axes.text(left, request, f" {left:.2f}", va="center")
-    axes.invert_yaxis()
-    axes.margins(x=0.12)
-    axes.set_xlabel("seconds")
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(frameon=False, loc="lower right")
-    return figure
 
 
 def retry_storm(times: Mapping[str, Sequence[float]], last: float, width: float = 0.05) -> "Figure":
@@ -109,10 +53,7 @@ def retry_storm(times: Mapping[str, Sequence[float]], last: float, width: float 
 
 def latencies(samples: Mapping[str, Sequence[tuple[float, float, float | None]]]) -> "Figure":
     """The latency of each request at the moment when it should have been sent."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(7, 3), layout="constrained")
-    axes = figure.add_subplot()
+    figure, axes = plot(7, 3)
     for number, (name, requests) in enumerate(samples.items()):
         answered = [(scheduled, done - scheduled) for scheduled, _, done in requests if done]
         axes.plot(
@@ -137,10 +78,7 @@ def latency_by_rate(
     quantity: str = "p95 latency (s)",
 ) -> "Figure":
     """Latency against the rate of requests; what lies above `highest` s is cut off."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(7, 3.2), layout="constrained")
-    axes = figure.add_subplot()
+    figure, axes = plot(7, 3.2)
     draw_curves(axes, curves)
     if target is not None:
         axes.axhline(target, color="black", linewidth=1)
@@ -152,10 +90,7 @@ def latency_by_rate(
 
 def costs(months: Sequence[int], dollars: Mapping[str, Sequence[float]]) -> "Figure":
     """US dollars a month against pages a month, both on scales of powers of ten."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(7, 3.2), layout="constrained")
-    axes = figure.add_subplot()
+    figure, axes = plot(7, 3.2)
     by_months = {name: dict(zip(months, values, strict=True)) for name, values in dollars.items()}
     draw_curves(axes, by_months)
     axes.set(xscale="log", yscale="log", xlabel="pages a month", ylabel="US dollars a month")

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
-from lab_utils.figures import COLOURS
+from lab_utils.figures import COLOURS, plot
 from text_recognizer.models.line_tracing import LEAST
 from text_recognizer.overlay import draw_lines
 
@@ -132,11 +132,8 @@ def column_profile(page: Picture, ridges: Tensor, column: int, peaks: Sequence[i
 def traced_ridges(ridges: Tensor, paths: Tensor, edges: Tensor) -> "Figure":
     """The ridge map (rows, columns) with the traced paths (N, columns), numbered, from each
     line's first column to its last, edges (N, 2)."""
-    from matplotlib.figure import Figure
-
     rows, columns = ridges.shape
-    figure = Figure(figsize=(5.0, 2.9), layout="constrained")
-    axes = figure.subplots()
+    figure, axes = plot(5.0, 2.9)
     gray = {"cmap": "gray_r", "vmin": 0, "vmax": 1.4}  # black would hide the paths
     axes.imshow(ridges.numpy(), **gray, extent=(0, columns, rows, 0), aspect="auto")
     for number, (path, (first, last)) in enumerate(zip(paths, edges.tolist(), strict=True), 1):
@@ -200,11 +197,8 @@ def ctc_heat_map(strip: Tensor, probabilities: Tensor, tokens: Sequence[str]) ->
 
 def confidences(lines: Sequence["Line"], labels: Sequence[str]) -> "Figure":
     """A mark for each line that was read, from the top; a cross where it differs from its label."""
-    from matplotlib.figure import Figure
-
     right = [line.text == label for line, label in zip(lines, labels, strict=True)]
-    figure = Figure(figsize=(5.6, 0.28 * len(lines) + 0.9), layout="constrained")
-    axes = figure.subplots()
+    figure, axes = plot(5.6, 0.28 * len(lines) + 0.9)
     for wanted, marker, colour, name in (
         (True, "o", COLOURS[0], "read right"),
         (False, "X", MARK, "read wrong"),

@@ -28,6 +28,7 @@ from lab_utils.lessons.checking import (
     check,
     expect,
     expect_raises,
+    expect_result,
     expect_type,
     fail,
     saying,
@@ -87,6 +88,9 @@ class Artifact:
         self.aliases = list(history.aliases[name])
         self.metadata: dict[str, Any] = {}
 
+    def __repr__(self) -> str:
+        return f"<artifact {self.name}>"
+
     def logged_by(self) -> "Run | None":
         runs = self._history.runs
         return next(
@@ -110,6 +114,9 @@ class Run:
         self.job_type = self._record.job_type
         self.config: dict[str, Any] = {}
         self.summary: dict[str, Any] = {}
+
+    def __repr__(self) -> str:
+        return f"<run {self.id}, job_type {self.job_type}>"
 
     def used_artifacts(self, per_page: int = 100) -> list[Artifact]:
         return [self._history[name] for name in self._record.used]
@@ -229,126 +236,63 @@ def training_run(function: Answer) -> str:
         ("s6", "stage", ["upload:v0"], "staged:v5", "prod-ready"),
     ):
         history.run(id, job_type, used, {logged: type})
-    for name, wanted, advice in (
-        (
-            "staged:v0",
-            "t2",
-            "its staging run used reader:v1, and t2 logged that: follow what was used, not the "
-            "order.",
-        ),
-        ("reader:v0", "t1", "a training logged this one itself: stop there."),
-        (
-            "staged:v1",
-            "t1",
-            "its staging run used a data set as well, for a test: look at the types of what was "
-            "used.",
-        ),
-        ("staged:v6", "t1", "its staging run used a data set as well, after the model."),
-        (
-            "staged:v2",
-            "t2",
-            "a run between the training and the staging made the numbers smaller: go on until a "
-            "run's job_type is train.",
-        ),
-        (
-            "staged:v3",
-            "f1",
-            "f1 went on training reader:v0; it is the run that the weights come from: stop at "
-            "the first training.",
-        ),
-        (
-            "small:v0",
-            "t2",
-            "its run, which is not a training, used staged:v0, which has the type prod-ready: "
-            "weights come from anything that is not a data set, whatever its type.",
-        ),
+    for name, wanted, why in (
+        ("staged:v0", "t2", "its staging run used reader:v1, and t2 logged that"),
+        ("reader:v0", "t1", "a training logged this one itself: stop there"),
+        ("staged:v1", "t1", "its staging run used a data set as well: look at the types"),
+        ("staged:v6", "t1", "its staging run used a data set as well, after the model"),
+        ("staged:v2", "t2", "go on until a run's job_type is train; this one was made smaller"),
+        ("staged:v3", "f1", "f1 went on training reader:v0: stop at the first training"),
+        ("small:v0", "t2", "weights come from anything that is not a data set, whatever its type"),
     ):
-        _expect_run(function, history[name], wanted, advice, begun=name != "staged:v0")
+        with saying(f"from {name}"):
+            result = expect_type(attempt(function, history[name]), Run, "training_run")
+            expect(result.id == wanted, f"training_run returned {result}, not {wanted}: {why}.")
     for name, why in {
         "gift:v0": "nobody knows who logged it, so logged_by() returns None",
         "staged:v4": "its staging run used no model",
         "staged:v5": "nobody knows who logged its checkpoint, so logged_by() returns None",
     }.items():
-        _expect_lookup_error(function, history[name], why)
+        expect_raises(function, LookupError, history[name], when=f"from {name}", why=why)
     return "every model leads to its training, or to a LookupError."
-
-
-def _expect_run(
-    function: Answer, artifact: Artifact, wanted: str, advice: str, begun: bool = True
-) -> None:
-    """`begun`: it gave a right answer before, so that None is an answer and no empty stub."""
-    said = f"from {artifact.name}, training_run"
-    try:
-        missing = begun and function(artifact) is None
-    except Exception:
-        missing = False  # attempt says why
-    expect(not missing, f"{said} returned None, not the run {wanted}: {advice}")
-    result = expect_type(attempt(function, artifact), Run, "training_run")
-    expect(
-        result.id == wanted,
-        f"{said} came to the run {result.id} (job_type {result.job_type}), not {wanted}: {advice}",
-    )
-
-
-def _expect_lookup_error(function: Answer, artifact: Artifact, why: str) -> None:
-    try:
-        result = function(artifact)
-    except Exception:
-        result = None
-    if isinstance(result, Run):
-        fail(
-            f"from {artifact.name}, training_run returned the run {result.id}; raise LookupError "
-            f"there: {why}."
-        )
-    expect_raises(function, LookupError, artifact, when=f"from {artifact.name}", why=why)
 
 
 @check
 def may_replace(function: Answer) -> str:
     """Lower is better; equal, unknown or measured elsewhere is no reason to change."""
 
-    def metadata(score: float, lines: str = "a1") -> dict[str, Any]:
+    def metadata(score: float | None, lines: str = "a1") -> dict[str, Any]:
         return {"score": score, "data": {"validation_sha256": lines}}
 
-    unknown = {"data": {"validation_sha256": "a1"}}
-    better, worse, perfect, nan = map(metadata, (0.05, 0.09, 0.0, math.nan))
-    empty = metadata(0.05) | {"score": None}
-    first = "the row about production without a score comes before the one about the lines:"
-    cases = [
-        (better, worse, True, "a CER of 0.05 is lower than 0.09, and lower is better."),
-        (worse, better, False, "a CER of 0.09 is higher than 0.05, and lower is better."),
-        (better, None, True, "nothing is in production yet, so there is nothing to be worse than."),
-        (better, better, False, "both have the same score: the change gains nothing."),
-        (perfect, better, True, "a CER of 0 is a score, the best there is; 0 is false in Python."),
-        (better, perfect, False, "production's CER is 0, a score, too: 0 is false in Python."),
-        (unknown, worse, False, "the candidate has no score."),
-        (unknown, None, False, "the candidate has no score, and unknown is not good enough, ever."),
-        (empty, worse, False, "the candidate's score is None: nobody measured it."),
-        (nan, worse, False, "the candidate's score is NaN."),
-        (nan, None, False, "the candidate's score is NaN, also where nothing is in production."),
-        (better, unknown, True, "production has no score, and a measured model may replace it."),
-        (better, empty, True, "production's score is None, and a measured model may replace it."),
-        (better, nan, True, "production's score is NaN, and a measured model may replace it."),
-        (unknown, unknown, False, "neither has a score."),
-        (metadata(0.05, "b2"), worse, False, "they were measured on different validation lines."),
-        (metadata(0.05, "b2"), unknown, True, f"{first} production has no score."),
-        (metadata(0.05, "b2"), empty, True, f"{first} production's score is None."),
-        (metadata(0.05, "b2"), nan, True, f"{first} production's score is NaN."),
-        (metadata(math.inf), nan, True, "infinity is a score, and production has none."),
-    ]  # fmt: skip
-    for candidate, production, wanted, why in cases:
-        result = attempt(function, _copy(candidate), _copy(production))
-        result = expect_type(result, bool, "may_replace")
-        expect(
-            result == wanted,
-            f"may_replace returned {result} for {_shown(candidate)} in place of "
-            f"{_shown(production)}: {why}",
-        )
+    missing = {"data": {"validation_sha256": "a1"}}
+    better, worse, perfect, empty, nan = map(metadata, (0.05, 0.09, 0.0, None, math.nan))
+    other, infinite = metadata(0.05, "b2"), metadata(math.inf)
+    first = "the row about production without a score comes before the one about the lines"
+    for candidate, production, wanted, why in (
+        (better, worse, True, "lower is better"),
+        (worse, better, False, "lower is better"),
+        (better, None, True, "nothing is in production yet, so there is nothing to be worse than"),
+        (better, better, False, "both have the same score: the change gains nothing"),
+        (perfect, better, True, "a CER of 0 is a score, the best there is; 0 is false in Python"),
+        (better, perfect, False, "production's CER is 0, a score, too: 0 is false in Python"),
+        (missing, worse, False, "the candidate has no score"),
+        (missing, None, False, "the candidate has no score, and unknown is never good enough"),
+        (empty, worse, False, "the candidate's score is None: nobody measured it"),
+        (nan, worse, False, "the candidate's score is NaN"),
+        (nan, None, False, "the candidate's score is NaN, even if nothing is in production"),
+        (better, missing, True, "production has no score, and a measured model may replace it"),
+        (better, empty, True, "production's score is None, and a measured model may replace it"),
+        (better, nan, True, "production's score is NaN, and a measured model may replace it"),
+        (missing, missing, False, "neither has a score"),
+        (other, worse, False, "they were measured on different validation lines"),
+        (other, missing, True, first),
+        (other, empty, True, first),
+        (other, nan, True, first),
+        (infinite, nan, True, "infinity is a score, and production has none"),
+    ):
+        given = f"for {_shown(candidate)} in place of {_shown(production)}"
+        expect_result(function, (candidate, production), wanted, why, given)
     return "production changes only for a model that is known to be better."
-
-
-def _copy(metadata: dict | None) -> dict | None:
-    return metadata and {**metadata, "data": dict(metadata["data"])}
 
 
 def _shown(metadata: dict | None) -> str:
@@ -368,12 +312,9 @@ def put_in_place(function: Answer) -> str:
     with tempfile.TemporaryDirectory(prefix="lab-check-") as folder:
         target = Path(folder, "model.pt")
         watched = _Watched(pieces, target)
-        result = expect_type(attempt(function, watched, right, target), int, "put_in_place")
+        why = "return the number of bytes"
+        expect_result(function, (watched, right, target), len(content), why)
         _expect_place(target, content, "all pieces came and the digest is right")
-        expect(
-            result == len(content),
-            f"{len(content)} bytes were put in place, and put_in_place returned {result}.",
-        )
         expect(
             watched.on_the_way >= 2**20,
             "when three of four pieces of 1 MiB had come, none of them was in the target's "
@@ -388,7 +329,7 @@ def put_in_place(function: Answer) -> str:
         ):
             watched = _Watched(given, target, error)
             wanted = type(error) if error else ValueError
-            expect_raises(function, wanted, watched, right, target, when=f"where {what}")
+            expect_raises(function, wanted, watched, right, target, when=f"if {what}")
             _expect_place(target, content, what)
             expect(
                 watched.untouched,
@@ -398,58 +339,6 @@ def put_in_place(function: Answer) -> str:
         _expect_one_step(function, target)
         _expect_two_at_once(function, pieces, right, target)
     return "right bytes replace the file in one step, and wrong ones leave it alone."
-
-
-def _expect_one_step(function: Answer, target: Path) -> None:
-    """At no moment is there no file: a service might look for it just then."""
-    new = b"a newer model"
-    with _removals() as removed:
-        attempt(function, [new], hashlib.sha256(new).hexdigest(), target)
-    _expect_place(target, new, "a newer file came")
-    expect(
-        os.fspath(target) not in removed,
-        "for a moment there was no file at the target, since the old one was removed before the "
-        "new one came: let one step replace it (see Path.replace).",
-    )
-
-
-_watching: list[list[str]] = []
-"""Where the removed files are written down; empty most of the time, since a hook stays."""
-
-
-@cache
-def _watch_removals() -> None:
-    def hook(event: str, arguments: tuple) -> None:
-        if _watching and event in ("os.remove", "os.rename"):
-            _watching[-1].append(os.path.abspath(os.fsdecode(arguments[0])))
-
-    sys.addaudithook(hook)
-
-
-@contextmanager
-def _removals() -> Iterator[list[str]]:
-    """The paths that are removed or renamed away inside."""
-    _watch_removals()
-    _watching.append([])
-    try:
-        yield _watching[-1]
-    finally:
-        _watching.pop()
-
-
-def _expect_two_at_once(function: Answer, pieces: list[bytes], right: str, target: Path) -> None:
-    """While one download is under way, another one of the same file starts and ends."""
-    other = b"another version"
-
-    def interrupted() -> Iterator[bytes]:
-        yield from pieces[:2]
-        function([other], hashlib.sha256(other).hexdigest(), target)
-        yield from pieces[2:]
-
-    what = "another download of the same file starts and ends meanwhile"
-    with saying(f"where {what}"):
-        attempt(function, interrupted(), right, target)
-    _expect_place(target, b"".join(pieces), what)
 
 
 class _Watched:
@@ -462,36 +351,78 @@ class _Watched:
         self._before = self._content()
         self.on_the_way, self.untouched = 0, True
 
-    def _content(self) -> bytes | None:
-        return self._target.read_bytes() if self._target.is_file() else None
+    def _content(self) -> bytes:
+        return self._target.read_bytes() if self._target.is_file() else b""
 
     def __iter__(self) -> Iterator[bytes]:
-        for number, piece in enumerate(self._pieces):
-            if number == 3:
-                self.untouched = self._content() == self._before
-                files = [path for path in self._target.parent.rglob("*") if path.is_file()]
-                self.on_the_way = sum(path.stat().st_size for path in files)
-                self.on_the_way -= len(self._before or b"") if self.untouched else 0
-                if self._error:
-                    raise self._error
-            yield piece
+        yield from self._pieces[:3]
+        self.untouched = self._content() == self._before
+        files = [path for path in self._target.parent.rglob("*") if path.is_file()]
+        self.on_the_way = sum(path.stat().st_size for path in files)
+        self.on_the_way -= len(self._before) if self.untouched else 0
+        if self._error:
+            raise self._error
+        yield from self._pieces[3:]
 
 
 def _expect_place(target: Path, wanted: bytes, what: str) -> None:
     """The target holds these bytes, and nothing is beside it."""
-    expect(target.is_file(), f"where {what}, there is no file at the target afterwards.")
-    found = target.read_bytes()
     expect(
-        found == wanted,
-        f"where {what}, the target holds {len(found):,} bytes that are not those that belong "
-        "there: only right bytes may replace it.",
+        target.is_file() and target.read_bytes() == wanted,
+        f"if {what}, the target does not hold the bytes that belong there: only right bytes may "
+        "replace it.",
     )
     left = sorted(path.name for path in target.parent.iterdir() if path != target)
     expect(
         not left,
-        f"where {what}, {', '.join(left)} is left beside the target: remove what was written on "
+        f"if {what}, {', '.join(left)} is left beside the target: remove what was written on "
         "the way, whatever happened (look at try ... finally).",
     )
+
+
+def _expect_one_step(function: Answer, target: Path) -> None:
+    """At no moment is there no file: a service might look for it just then."""
+    new = b"a newer model"
+    _watch_removals()
+    _watching.append([])
+    try:
+        attempt(function, [new], hashlib.sha256(new).hexdigest(), target)
+    finally:
+        removed = _watching.pop()
+    _expect_place(target, new, "a newer file comes")
+    expect(
+        os.fspath(target) not in removed,
+        "for a moment there was no file at the target, since the old one was removed before the "
+        "new one came: let one step replace it (see Path.replace).",
+    )
+
+
+_watching: list[list[str]] = []
+"""Where removed and renamed files are written down; empty most of the time, since a hook stays."""
+
+
+@cache
+def _watch_removals() -> None:
+    def hook(event: str, arguments: tuple) -> None:
+        if _watching and event in ("os.remove", "os.rename"):
+            _watching[-1].append(os.path.abspath(os.fsdecode(arguments[0])))
+
+    sys.addaudithook(hook)
+
+
+def _expect_two_at_once(function: Answer, pieces: list[bytes], right: str, target: Path) -> None:
+    """While one download is under way, another one of the same file starts and ends."""
+    other = b"another version"
+
+    def interrupted() -> Iterator[bytes]:
+        yield from pieces[:2]
+        function([other], hashlib.sha256(other).hexdigest(), target)
+        yield from pieces[2:]
+
+    what = "another download of the same file starts and ends meanwhile"
+    with saying(f"if {what}"):
+        attempt(function, interrupted(), right, target)
+    _expect_place(target, b"".join(pieces), what)
 
 
 @check
@@ -500,75 +431,43 @@ def staged_from(function: Answer) -> str:
     history = History()
     for number in range(4):
         history.add(f"pages:v{number}", "dataset")
+
+    def stages(id: str, reader: str, staged: str) -> None:
+        history.run(id, "stage", [reader], {staged: "prod-ready"})
+
+    def returns(name: str, wanted: list[str], why: str) -> None:
+        expect_result(function, (history[name],), wanted, why, f"from {name}")
+
     history.run("t1", "train", ["pages:v0"], {"reader:v0": "model"})
-    history.run("s1", "stage", ["reader:v0"], {"staged:v0": "prod-ready"})
-    history.run(
-        "t2", "train", ["pages:v1"], {"history-t2:v0": "wandb-history", "reader:v1": "model"}
-    )
-    history.run("s2", "stage", ["reader:v1"], {"staged:v1": "prod-ready"})
-    _expect_names(
-        function, history["pages:v0"], ["staged:v0"], "one training used it, one staging followed."
-    )
-    _expect_names(
-        function, history["pages:v2"], [], "no run used it, and then no staged model is reached."
-    )
-    _expect_names(
-        function,
-        history["pages:v1"],
-        ["staged:v1"],
-        "its run logged a table of metrics before the checkpoint: follow everything, and return "
-        "what has the type prod-ready.",
-    )
+    stages("s1", "reader:v0", "staged:v0")
+    logged = {"history-t2:v0": "wandb-history", "reader:v1": "model"}
+    history.run("t2", "train", ["pages:v1"], logged)
+    stages("s2", "reader:v1", "staged:v1")
+    why = "one training used it, one staging followed; return the names of the type prod-ready"
+    returns("pages:v0", ["staged:v0"], why)
+    returns("pages:v2", [], "no run used it, and then no staged model is reached")
+    returns("pages:v1", ["staged:v1"], "its run logged a table before the model: follow everything")
     history.run("t3", "train", ["pages:v0"], {"reader:v2": "model"})
-    history.run("s3", "stage", ["reader:v2"], {"staged:v2": "prod-ready"})
-    history.run("s4", "stage", ["reader:v2"], {"staged:v3": "prod-ready"})
-    _expect_names(
-        function,
-        history["pages:v0"],
-        ["staged:v0", "staged:v2", "staged:v3"],
-        "two trainings used it, and one of the checkpoints was staged twice: used_by() is a list.",
-    )
+    stages("s3", "reader:v2", "staged:v2")
+    stages("s4", "reader:v2", "staged:v3")
+    why = "two trainings used it, and one of the checkpoints was staged twice; sort the names"
+    returns("pages:v0", ["staged:v0", "staged:v2", "staged:v3"], why)
     history.run("t4", "train", ["reader:v1", "pages:v2"], {"reader:v3": "model"})
-    history.run("s5", "stage", ["reader:v3"], {"staged:v4": "prod-ready"})
-    _expect_names(
-        function,
-        history["pages:v1"],
-        ["staged:v1", "staged:v4"],
-        "a second training went on from the checkpoint that it made: follow until nothing new "
-        "comes.",
-    )
+    stages("s5", "reader:v3", "staged:v4")
+    why = "a second training went on from its checkpoint: follow until nothing new comes"
+    returns("pages:v1", ["staged:v1", "staged:v4"], why)
     history.run("t5", "train", ["pages:v3"], {"reader:v5": "model", "reader:v6": "model"})
     history.run("a1", "average", ["reader:v5", "reader:v6"], {"reader:v7": "model"})
-    history.run("s6", "stage", ["reader:v7"], {"staged:v5": "prod-ready"})
+    stages("s6", "reader:v7", "staged:v5")
     history.run("q1", "quantize", ["staged:v5"], {"small:v0": "prod-ready"})
-    _expect_names(
-        function,
-        history["pages:v3"],
-        ["small:v0", "staged:v5"],
-        "two checkpoints were averaged to one, and the staged model was made smaller afterwards: "
-        "each staged model counts once, and you need to go on from there.",
-    )
+    why = "two checkpoints were averaged, and the staged model made smaller: each counts once"
+    returns("pages:v3", ["small:v0", "staged:v5"], why)
     history.run("c1", "clean", ["pages:v3"], {"pages:v4": "dataset"})
     history.run("t6", "train", ["pages:v4"], {"reader:v8": "model"})
-    history.run("s7", "stage", ["reader:v8"], {"staged:v6": "prod-ready"})
-    _expect_names(
-        function,
-        history["pages:v3"],
-        ["small:v0", "staged:v5", "staged:v6"],
-        "another data set was made from it, and that one was trained on: follow every type.",
-    )
+    stages("s7", "reader:v8", "staged:v6")
+    why = "another data set was made from it and trained on: follow every type"
+    returns("pages:v3", ["small:v0", "staged:v5", "staged:v6"], why)
     return "everything that a data set reached is found, each once."
-
-
-def _expect_names(function: Answer, data: Artifact, wanted: list[str], advice: str) -> None:
-    result = expect_type(attempt(function, data), list, "staged_from")
-    if any(isinstance(one, Artifact) for one in result):
-        fail("staged_from returned artifacts: return their names.")
-    expect(
-        result == wanted,
-        f"from {data.name}, staged_from returned {result}, not {wanted}: "
-        + ("sort the names." if sorted(result) == wanted else advice),
-    )
 
 
 @check
@@ -577,58 +476,32 @@ def deletable(function: Answer) -> str:
     history = History()
     history.add("pages:v0", "dataset")
     history.add("pages:v1", "dataset", "latest")
-    history.run("t1", "train", ["pages:v0"], {"reader:v0": "model"})
-    history.run("t2", "train", ["pages:v0"], {"reader:v1": "model"})
-    history.run("s1", "stage", ["reader:v0"], {"staged:v0": "prod-ready"})
-    history.run("s2", "stage", ["reader:v1"], {"staged:v1": "prod-ready"})
-    for name, alias in (("staged:v1", "production"), ("staged:v1", "latest")):
-        history.aliases[name].append(alias)
-    _expect_deletable(
-        function,
-        history,
-        ["reader:v0", "staged:v0"],
-        "an alias keeps pages:v1 and staged:v1, and what staged:v1 descends from stays with it.",
-    )
+    for id, job_type, used, logged, type in (
+        ("t1", "train", "pages:v0", "reader:v0", "model"),
+        ("t2", "train", "pages:v0", "reader:v1", "model"),
+        ("s1", "stage", "reader:v0", "staged:v0", "prod-ready"),
+        ("s2", "stage", "reader:v1", "staged:v1", "prod-ready"),
+    ):
+        history.run(id, job_type, [used], {logged: type})
+
+    def returns(wanted: list[str], why: str) -> None:
+        expect_result(function, ([history[name] for name in history.types],), wanted, why)
+
+    history.aliases["staged:v1"] += ["production", "latest"]
+    why = "what staged:v1, which has an alias, descends from is needed; keep the order"
+    returns(["reader:v0", "staged:v0"], why)
     history.aliases["staged:v0"].append("the-one-for-the-fair")
-    _expect_deletable(
-        function, history, [], "any alias keeps a version, no matter who gave it or what it says."
-    )
+    returns([], "any alias keeps a version, no matter who gave it or what it says")
     history.aliases["staged:v0"].clear()
     history.run("t3", "train", ["reader:v0", "pages:v1"], {"reader:v2": "model"})
     history.run("t4", "train", ["pages:v0"], {"reader:v4": "model"})
     history.run("a1", "average", ["reader:v2", "reader:v4"], {"reader:v3": "model"})
     history.aliases["reader:v3"].append("best")
-    _expect_deletable(
-        function,
-        history,
-        ["staged:v0"],
-        "reader:v3 is best, was averaged from two checkpoints, and one of these went on from "
-        "reader:v0: walk back until nothing new comes.",
+    why = (
+        "reader:v3 was averaged from two, one of them from reader:v0: walk until nothing new comes"
     )
+    returns(["staged:v0"], why)
     for aliases in history.aliases.values():
         aliases.clear()
-    _expect_deletable(
-        function, history, list(history.types), "no version has an alias, so none is needed."
-    )
+    returns(list(history.types), "no version has an alias, so none is needed")
     return "what is needed stays, with all that it descends from."
-
-
-def _expect_deletable(function: Answer, history: History, wanted: list[str], advice: str) -> None:
-    versions = [history[name] for name in history.types]
-    result = expect_type(attempt(function, versions), list, "deletable")
-    if any(isinstance(one, Artifact) for one in result):
-        fail("deletable returned artifacts: return their names.")
-    too_many = [name for name in result if name not in wanted]
-    forgotten = [name for name in wanted if name not in result]
-    expect(
-        not too_many,
-        f"deletable would delete {', '.join(too_many)}, which is needed: {advice}",
-    )
-    expect(
-        not forgotten,
-        f"deletable keeps {', '.join(forgotten)}, which is not needed: {advice}",
-    )
-    expect(
-        result == wanted,
-        f"deletable returned {result}, not {wanted}: each once, in the order in which they came.",
-    )

@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from lab_tracker import lineage as drawing
-from lab_utils.lessons.curves import draw_curves
+from lab_utils.figures import draw_curves, plot
 from lab_utils.staging import ArtifactNode, Lineage, RunNode
 from lab_utils.staging.lineage_picture import graph
 
@@ -19,10 +19,7 @@ Node = ArtifactNode | RunNode
 
 def loss_curves(losses: Mapping[str, Sequence[float]]) -> "Figure":
     """The training loss of each run at each of its steps."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(6, 3), layout="constrained")
-    axes = figure.add_subplot()
+    figure, axes = plot(6, 3)
     draw_curves(axes, {name: dict(enumerate(losses[name], start=1)) for name in losses})
     axes.set(xlabel="step", ylabel="loss on the batch of this step")
     axes.set_ylim(bottom=0)
