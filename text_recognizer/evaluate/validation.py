@@ -15,7 +15,6 @@ import numpy as np
 from PIL import Image
 from tqdm.auto import tqdm
 
-from text_recognizer.errors import RecognizerError
 from text_recognizer.evaluate.labels import Item, load_items
 from text_recognizer.pages.fonts import FontSource
 from text_recognizer.pages.generator import Page, ink_source, set_page
@@ -91,24 +90,19 @@ def _number(name: str) -> int:
 def write_pages(folder: Path, groups: Sequence[str] = GROUPS, progress: bool = True) -> list[Item]:
     """Writes the pages as PNG files with a `labels.json` and returns them as items to evaluate.
 
-    Raises what `make_pages` does, and RecognizerError where nothing can be written there.
+    Raises what `make_pages` does.
     """
     entries = []
     every = plans(groups)
     pages = tqdm(
         make_pages(groups), "pages", len(every), unit="page", disable=not progress, file=sys.stderr
     )
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        for plan, page in pages:
-            Image.fromarray(page.image).save(folder / plan.file, compress_level=1)
-            entry = {"file": plan.file, "text": page.text, "group": plan.group, "kind": "paragraph"}
-            entries.append({**entry, "writer": plan.name})
-        (folder / "labels.json").write_text(json.dumps({"items": entries}, indent=1) + "\n")
-    except OSError as error:
-        raise RecognizerError(
-            f"Nothing can be written into {folder} ({error.strerror}); name another folder."
-        ) from None
+    folder.mkdir(parents=True, exist_ok=True)
+    for plan, page in pages:
+        Image.fromarray(page.image).save(folder / plan.file, compress_level=1)
+        entry = {"file": plan.file, "text": page.text, "group": plan.group, "kind": "paragraph"}
+        entries.append({**entry, "writer": plan.name})
+    (folder / "labels.json").write_text(json.dumps({"items": entries}, indent=1) + "\n")
     return load_items(folder)
 
 

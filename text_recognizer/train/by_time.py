@@ -265,15 +265,10 @@ def train_for(
         device: "cuda" or "cpu".
 
     Raises KeyboardInterrupt at Ctrl-C, with the best weights so far on the disk; RecognizerError
-    where `start` does not fit, `out` can't be written, or lines can't be made.
+    where `start` does not fit or lines can't be made.
     """
     clock = Clock(settings.minutes)
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise RecognizerError(
-            f"{out} can't be written ({error.strerror}); name another folder."
-        ) from None
+    out.mkdir(parents=True, exist_ok=True)
     reader = load_line_reader(start or packaged_weights() / READER)
     if reader.width == 1 and settings.width > 1:
         reader = widened(reader, settings.width, settings.seed)
