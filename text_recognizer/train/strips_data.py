@@ -10,11 +10,10 @@ from torch import Tensor
 from text_recognizer.models.normalization import normalize_page
 from text_recognizer.models.strips import STRIDE, cut_strips
 from text_recognizer.pages.generator import Page
-from text_recognizer.train.made_data import MadeBatches, MadeData
+from text_recognizer.train.made_data import MadeBatches
 from text_recognizer.vocabulary import encode
 
 MAX_TRAINING_WIDTH = 1400  # px; longer strips cost more than they teach
-GROUP = 8  # batches to train on that are made at once
 
 
 @dataclass
@@ -85,7 +84,9 @@ def page_lines(page: Page, rng: np.random.Generator | None) -> list[tuple[int, T
 class StripBatches(MadeBatches):
     """As many strips are cut as a group holds, and a batch more; a run of neighbours in width is
     taken and split in its order, so that little of a batch is padding. Larger groups waste less of
-    what is cut and pad less."""
+    what is cut and pad less. Strips to validate are cut exactly."""
+
+    groups = {"train": 8, "validation": 1}
 
     def make_group(self, group: int) -> list[StripBatch]:
         """For training, strips are cut with a finder's errors."""
@@ -119,23 +120,3 @@ def collate(strips: list[tuple[int, Tensor, list[int]]]) -> StripBatch:
     widths = torch.tensor([width for width, _, _ in strips])
     lengths = torch.tensor([len(target) for _, _, target in strips])
     return StripBatch(batch, widths, targets, widths // STRIDE, lengths)
-
-
-class StripsData(MadeData):
-    """Batches of `lines` strips for the reader; those to validate are cut exactly."""
-
-    def __init__(
-        self,
-        mix: dict[str, float] | None = None,
-        lines: int = 16,
-        batches_per_epoch: int = 100,
-        validation_batches: int = 3,
-        num_workers: int = 1,
-        seed: int = 1,
-    ) -> None:
-        def made(mix: dict[str, float], split: str) -> StripBatches:
-            if split != "train":
-                return StripBatches(mix, split, lines, seed=0)
-            return StripBatches(mix, split, lines, seed, GROUP)
-
-        super().__init__(mix, made, batches_per_epoch, validation_batches, num_workers)
