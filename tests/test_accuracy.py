@@ -37,18 +37,6 @@ def test_rows_weigh_pages_by_their_length(accuracy):
     json.dumps(summary)
 
 
-def test_without_the_handwriting_the_fonts_are_read(accuracy, monkeypatch, tmp_path, capsys, fonts):
-    from text_recognizer.evaluate import validation
-
-    monkeypatch.setenv("LAB_HANDWRITING", str(tmp_path / "nowhere"))
-    monkeypatch.setattr(accuracy, "lab_folder", lambda: tmp_path)
-    few = validation.plans(["font"])[:1]
-    monkeypatch.setattr(validation, "plans", lambda groups=(): few)
-    items = accuracy.items_to_read(["stanford", "unipen", "font"])
-    assert [item.group for item in items] == ["font"]
-    assert "fonts alone" in capsys.readouterr().err
-
-
 def test_a_contestant_that_is_not_there_is_told_and_left_out(tmp_path):
     script = BENCHMARKS / "page_readers.py"
     done = subprocess.run(

@@ -37,17 +37,6 @@ def test_original_architecture_is_scripted_and_writes_as_many_characters_as_aske
     assert PADDING not in tokens[0]
 
 
-def test_boxes_are_joined_in_reading_order(benchmarks):
-    from page_readers import join_in_reading_order
-
-    def box(left, top, right, bottom):
-        return [[left, top], [right, top], [right, bottom], [left, bottom]]
-
-    boxes = [box(200, 12, 300, 42), box(0, 60, 300, 90), box(0, 10, 150, 40)]
-    assert join_in_reading_order(boxes, ["right", "below", "left"]) == "left right\nbelow"
-    assert join_in_reading_order([], []) == ""
-
-
 def test_lines_are_paired_in_their_order(benchmarks):
     from calibration import score_lines
 

@@ -139,14 +139,6 @@ def test_a_large_trace_is_pruned_and_keeps_its_figures(script, tmp_path):
     assert not script.prune(path, 10)
 
 
-def test_the_command_names_no_place_of_its_machine(script, monkeypatch, tmp_path):
-    monkeypatch.chdir(tmp_path)
-    places = [f"--pack={tmp_path / 'data' / 'pack.zip'}", "--out", "/elsewhere/out/brought"]
-    monkeypatch.setattr(sys, "argv", ["benchmarks/on_a_gpu.py", "--minutes", "7", *places])
-    wanted = "benchmarks/on_a_gpu.py --minutes 7 --pack=data/pack.zip --out brought"
-    assert script._command() == wanted
-
-
 def test_ways_of_the_reader_agree_and_say_what_needs_a_gpu():
     reader = load_line_reader(packaged_weights() / "line_reader.safetensors").eval()
     strips, widths = torch.ones(2, 1, 48, 64), torch.tensor([64, 32])

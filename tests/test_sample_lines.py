@@ -15,7 +15,6 @@ from text_recognizer.train.fine_tune import train_briefly
 from text_recognizer.train.sample_lines import (
     LineBatches,
     SampleLine,
-    SampleLines,
     cut_lines,
     page_tensor,
     sample_lines,
@@ -56,17 +55,6 @@ def test_a_page_with_another_number_of_lines_than_its_label_is_left_out(finder, 
         assert cut_lines(finder, torch.full_like(page, 255), item.text) == []
 
 
-def test_long_lines_and_those_that_ctc_cannot_write_are_left_out(finder, item):
-    page, count = page_tensor(item.path), item.text.count("\n") + 1
-    with torch.inference_mode():
-        widths = [line.width for line in cut_lines(finder, page, item.text)]
-        limit = sorted(widths)[0]
-        short = cut_lines(finder, page, item.text, max_width=limit)
-        crowded = cut_lines(finder, page, "\n".join(["x" * 1000] * count))
-    assert [line.width for line in short] == [width for width in widths if width <= limit]
-    assert crowded == []
-
-
 def test_a_folder_without_a_usable_line_is_told(tmp_path):
     Image.new("L", (300, 100), 255).save(tmp_path / "blank.png")
     labels = {"items": [{"file": "blank.png", "text": "a line", "split": "train"}]}
@@ -81,19 +69,6 @@ def test_a_batch_is_the_same_for_the_same_number_and_seed():
     for index in (0, 5, 11):
         assert torch.equal(one[index].targets, same[index].targets)
     assert any(not torch.equal(one[i].targets, other[i].targets) for i in range(6))
-
-
-def test_training_and_validation_do_not_share_pages(monkeypatch):
-    asked = []
-    monkeypatch.setattr(
-        "text_recognizer.train.sample_lines.load_items",
-        lambda *_, **options: asked.append(options["split"]) or [],
-    )
-    data = SampleLines(train_pages=1)
-    for loader in (data.train_dataloader, data.val_dataloader):
-        with pytest.raises(RecognizerError):
-            loader()
-    assert asked == ["train", "validation"]
 
 
 @pytest.mark.slow

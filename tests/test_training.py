@@ -119,22 +119,6 @@ def test_page_batches_draw_every_line_where_it_is(fonts):
         assert (batch.above[page][batch.near[page] > 0] > 0).all()
 
 
-def test_lines_that_are_missing_wrong_or_twice_are_counted():
-    paths = torch.tensor([[10.0], [20.0], [30.0]]).expand(3, 40)
-    edges = torch.tensor([[0, 39]] * 3)
-    known = paths, edges, torch.full((3,), 6.0)
-    assert compare_lines((paths, edges), known) == (3, 0)
-    assert compare_lines((paths[:2], edges[:2]), known) == (2, 0)
-    assert compare_lines((torch.cat([paths, paths[:1]]), torch.cat([edges, edges[:1]])), known) == (
-        3,
-        1,
-    )
-    assert compare_lines((paths + torch.tensor([[0], [3], [0]]), edges), known) == (2, 1)
-    short = edges.clone()
-    short[0, 1] = 20
-    assert compare_lines((paths, short), known) == (2, 1)
-
-
 # Runs
 
 
