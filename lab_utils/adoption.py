@@ -151,23 +151,23 @@ def measure(model: Path, items: Sequence["Item"]) -> Measured:
 
 def objections(new: Measured, old: Measured) -> list[str]:
     """What speaks against packaging the new weights, by RULE; empty if they are better."""
-    without, with_model = (
-        statistics.mean(new_rates.values()) - statistics.mean(old_rates.values())
-        for new_rates, old_rates in (
-            (new.without_model, old.without_model),
-            (new.with_model, old.with_model),
-        )
-    )
-    worse = [group for group, cer in new.with_model.items() if cer > old.with_model[group] + WORSE]
-    found = {
-        "the mean CER without the language model is not lower": without >= 0,
-        "the mean CER with the language model is higher": with_model > 0,
-        f"{' and '.join(worse)} is read worse with the language model": worse,
-        f"a page takes {new.seconds / old.seconds:.2f} times as long": new.seconds
-        > SLOWER * old.seconds,
-        f"the TorchScript file has {new.bytes / 1e6:.1f} MB": new.bytes > MOST_MODEL_BYTES,
-    }
-    return [objection for objection, holds in found.items() if holds]
+
+    def mean(rates: dict[str, float]) -> float:
+        return statistics.mean(rates.values())
+
+    found = []
+    if mean(new.without_model) >= mean(old.without_model):
+        found.append("the mean CER without the language model is not lower")
+    if mean(new.with_model) > mean(old.with_model):
+        found.append("the mean CER with the language model is higher")
+    for group, rate in new.with_model.items():
+        if rate > old.with_model[group] + WORSE:
+            found.append(f"{group} is read worse with the language model")
+    if new.seconds > SLOWER * old.seconds:
+        found.append(f"a page takes {new.seconds / old.seconds:.2f} times as long")
+    if new.bytes > MOST_MODEL_BYTES:
+        found.append(f"the TorchScript file has {new.bytes / 1e6:.1f} MB")
+    return found
 
 
 def compare(reader: Path, items: Sequence["Item"]) -> tuple[Measured, Measured]:

@@ -14,11 +14,11 @@ from text_recognizer.places import project_folder
 from text_recognizer.train.fine_tune import train_briefly
 from text_recognizer.train.sample_lines import (
     LineBatches,
-    SampleLine,
     cut_lines,
     page_tensor,
     sample_lines,
 )
+from text_recognizer.train.strips_data import Line
 from text_recognizer.vocabulary import decode
 from text_recognizer.weights import load_paragraph_reader, packaged_weights
 
@@ -35,8 +35,8 @@ def item():
     return load_items(PAGES, split="train", limit=1)[0]
 
 
-def made_lines(widths: list[int]) -> list[SampleLine]:
-    return [SampleLine(torch.ones(1, 48, width), [1 + i]) for i, width in enumerate(widths)]
+def made_lines(widths: list[int]) -> list[Line]:
+    return [Line(torch.ones(1, 48, width), [1 + i]) for i, width in enumerate(widths)]
 
 
 def test_the_lines_of_a_page_come_with_their_texts(finder, item):
