@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 from torch.profiler import ProfilerActivity, schedule, tensorboard_trace_handler
@@ -198,7 +198,7 @@ class Run:
     def size(self) -> int:
         return len(self.images)
 
-    def read(self, begin: Callable[[object], None] = id) -> tuple[float, float] | None:
+    def read(self, begin: Callable[[object], None] = lambda _: None) -> tuple[float, float] | None:
         """Reads the batch: s on the clock, and of all the process's threads; None, and `fits` is
         False, if the memory is not enough. `begin` gets the tensors when the network is next."""
         try:
@@ -232,7 +232,7 @@ class Run:
             self.memory_bytes = torch.cuda.max_memory_allocated(device) - allocated
         return took
 
-    def time(self) -> None:
+    def measure(self) -> None:
         """Reads the batch once more and keeps the time, if it fits the memory."""
         if self.fits and (took := self.read()):
             wall, processor = took
@@ -271,7 +271,7 @@ def _measure(runs: Sequence[Run], repeats: int | None, seconds: float, progress:
     for number in tqdm(rounds, unit="round", leave=False, disable=None if progress else True):
         for run in runs:
             if repeats or number < MIN_REPEATS or sum(run.seconds) < seconds:
-                run.time()
+                run.measure()
 
 
 def _trace(runs: Sequence[Run], folder: Path) -> None:
@@ -281,24 +281,27 @@ def _trace(runs: Sequence[Run], folder: Path) -> None:
     fitting = [run for run in runs if run.fits]
     for run in fitting:
         own = batch_folder(folder, run.size)
-        on_gpu = [ProfilerActivity.CUDA] if run.recognizer.device.type == "cuda" else []
-        with torch.profiler.profile(
-            activities=[ProfilerActivity.CPU, *on_gpu],
-            schedule=schedule(wait=0, warmup=1, active=1, repeat=1),
-            on_trace_ready=tensorboard_trace_handler(str(own), "lab", use_gzip=True),
-            profile_memory=True,
-        ) as profiler:
-            # The profiler's own first step costs time that is no batch's.
-            fitting[0].read()
-            kept = []
-
-            def begin(batch: object, profiler: Any = profiler, kept: list = kept) -> None:
-                kept.append(batch)  # the profiler warns where memory from before it is freed
-                profiler.step()
-
-            if run.read(begin):
-                profiler.step()
+        _trace_one(run, fitting[0], own)
         if not run.fits:  # it fits without the profiler, and has been timed
             run.fits = True
             shutil.rmtree(own, ignore_errors=True)
         run.trace = trace_of(folder, run.size)
+
+
+def _trace_one(run: Run, first: Run, folder: Path) -> None:
+    on_gpu = [ProfilerActivity.CUDA] if run.recognizer.device.type == "cuda" else []
+    kept = []
+
+    def begin(batch: object) -> None:
+        kept.append(batch)  # the profiler warns if memory from before its step is freed in it
+        profiler.step()
+
+    with torch.profiler.profile(
+        activities=[ProfilerActivity.CPU, *on_gpu],
+        schedule=schedule(wait=0, warmup=1, active=1, repeat=1),
+        on_trace_ready=tensorboard_trace_handler(str(folder), "lab", use_gzip=True),
+        profile_memory=True,
+    ) as profiler:
+        first.read()  # the profiler's own first step costs time that is no batch's
+        if run.read(begin):
+            profiler.step()
