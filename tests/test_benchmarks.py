@@ -38,26 +38,28 @@ def test_original_architecture_is_scripted_and_writes_as_many_characters_as_aske
 
 
 def page(group: str, characters: int, **read: tuple[int, float]) -> dict:
-    told = {name: {"edits": edits, "seconds": s, "text": ""} for name, (edits, s) in read.items()}
-    return {"group": group, "characters": characters, "read": told}
+    read_pages = {
+        name: {"edits": edits, "seconds": s, "text": ""} for name, (edits, s) in read.items()
+    }
+    return {"group": group, "characters": characters, "read": read_pages}
 
 
 def test_rows_weigh_pages_by_their_length(benchmarks):
     import accuracy
 
-    told = [
+    read_pages = [
         page("stanford", 100, ours=(10, 0.9), greedy=(12, 0.5), against=(20, 0.5)),
         page("stanford", 300, ours=(10, 1.1), greedy=(18, 1.5), against=(40, 1.0)),
         page("unipen", 100, ours=(9, 0.8), greedy=(9, 0.6), against=(9, 0.5)),
     ]
-    summary = accuracy.summarize(told, {"ours": 950.0, "greedy": 900.0, "against": 1000.0})
+    summary = accuracy.summarize(read_pages, {"ours": 950.0, "greedy": 900.0, "against": 1000.0})
     stanford = summary["rows"]["stanford"]
     assert stanford["ours"] == {"cer": 20 / 400, "seconds_per_page": 1.0}
     assert stanford["against"]["cer"] == 60 / 400
     json.dumps(summary)
 
 
-def test_a_contestant_that_is_not_there_is_told_and_left_out(tmp_path):
+def test_a_contestant_that_is_not_there_is_reported_and_left_out(tmp_path):
     script = BENCHMARKS / "page_readers.py"
     done = subprocess.run(
         [sys.executable, str(script), "tesseract", "--threads=1"],
@@ -98,7 +100,7 @@ def test_read_page_ends_in_one_json_line(tmp_path, stand_in_path):
     (tmp_path / "labels.json").write_text(json.dumps({"items": items}))
     script = [sys.executable, str(BENCHMARKS / "read_page.py")]
     options = ["--labels", str(tmp_path), "--model", stand_in_path, "--rounds", "1"]
-    # An interpreter without rapidocr: the rivals are told and left out.
+    # An interpreter without rapidocr: the rivals are reported and left out.
     rivals = ["--original-pages", "1", "--threads", "1", "--rapidocr-python", "false"]
     done = subprocess.run(
         [*script, *options, *rivals],

@@ -31,7 +31,7 @@ class FakeReading:
 
 
 class FakeRecognizer:
-    """Answers with what it was told for each file name, and counts the batches."""
+    """Answers with what it was given for each file name, and counts the batches."""
 
     def __init__(self, readings):
         self.readings, self.batches = readings, []

@@ -1,4 +1,4 @@
-"""Made pages: the same seed makes the same page, and what is told of it is true of its picture."""
+"""Made pages: the same seed makes the same page, and what is said of it is true of its picture."""
 
 import json
 import shutil
@@ -69,7 +69,7 @@ def test_the_seed_makes_the_page(kind, sources):
         assert not any(same_page(page, other) for other in pages[:index])
 
 
-def test_what_is_told_of_a_page_is_possible(kind, sources):
+def test_what_is_said_of_a_page_is_possible(kind, sources):
     generator = PageGenerator([sources(kind)])
     for seed in SEEDS:
         page = generator.make(seed)
@@ -120,7 +120,7 @@ def test_ink_lies_along_the_known_paths(kind, sources):
         ink, placed = set_lines(rng, lines)
         mass = ink.astype(np.float64)
         near = written_area(ink.shape, placed, share=1.25, slack=2)
-        assert mass[near].sum() > 0.97 * mass.sum(), "ink where no line is told"
+        assert mass[near].sum() > 0.97 * mass.sum(), "ink where there is no line"
         for line in placed:
             own = written_area(ink.shape, [line], share=0.8)
             assert mass[own].sum() / 255 > line.end - line.start, "a line without ink"
@@ -129,7 +129,7 @@ def test_ink_lies_along_the_known_paths(kind, sources):
             for left, right in zip(columns, columns[1:], strict=False):
                 part = np.zeros_like(own)
                 part[:, left:right] = own[:, left:right]
-                if mass[part].sum() < 255 * 60:  # an end with a dot alone
+                if mass[part].sum() < 255 * 60:  # an end with only a dot
                     continue
                 rows, where = np.nonzero(part)
                 off = rows - row_at(line, where)
@@ -186,7 +186,7 @@ def test_the_contact_sheet_shows_all_pages(fonts, tmp_path):
 @pytest.mark.parametrize(
     ("npm", "message"), [(None, "npm is not installed"), ("npm", "check the network")]
 )
-def test_missing_fonts_and_npm_are_told(tmp_path, monkeypatch, npm, message):
+def test_missing_fonts_and_npm_are_reported(tmp_path, monkeypatch, npm, message):
     with pytest.raises(FontsMissingError, match="lab fonts"):
         FontSource(["kalam"], Prose(), tmp_path)
     failed = subprocess.CompletedProcess([], 1, "", "npm error network")
@@ -197,7 +197,7 @@ def test_missing_fonts_and_npm_are_told(tmp_path, monkeypatch, npm, message):
     assert not list(tmp_path.glob("new/*"))
 
 
-def test_what_is_missing_or_unknown_is_told(tmp_path, monkeypatch):
+def test_what_is_missing_or_unknown_is_reported(tmp_path, monkeypatch):
     monkeypatch.setenv("LAB_HANDWRITING", str(tmp_path / "none"))
     with pytest.raises(HandwritingMissingError, match="LAB_HANDWRITING"):
         ink_source("pen")

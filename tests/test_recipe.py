@@ -99,8 +99,8 @@ def test_a_training_that_was_killed_goes_on(recipe_file, tmp_path, fonts, monkey
     while not checkpoint.exists() and process.poll() is None and time.monotonic() < deadline:
         time.sleep(0.01)
     os.killpg(process.pid, signal.SIGKILL)
-    told, _ = process.communicate()
-    assert checkpoint.exists(), told
+    output, _ = process.communicate()
+    assert checkpoint.exists(), output
     assert not (out / "reader-1" / "done.json").exists(), "it was not killed on its way"
     step = torch.load(checkpoint, map_location="cpu", weights_only=True)["global_step"]
 

@@ -55,7 +55,7 @@ def test_a_page_with_another_number_of_lines_than_its_label_is_left_out(finder, 
         assert cut_lines(finder, torch.full_like(page, 255), item.text) == []
 
 
-def test_a_folder_without_a_usable_line_is_told(tmp_path):
+def test_a_folder_without_a_usable_line_is_reported(tmp_path):
     Image.new("L", (300, 100), 255).save(tmp_path / "blank.png")
     labels = {"items": [{"file": "blank.png", "text": "a line", "split": "train"}]}
     (tmp_path / "labels.json").write_text(json.dumps(labels))

@@ -51,8 +51,8 @@ def test_no_scan_of_the_validation_is_in_training(splits, handwriting):
 
 def test_the_font_pages_are_the_same_everywhere(fonts):
     texts = [page.text for _, page in validation.make_pages(["font"])]
-    told = hashlib.sha256("\0".join(texts).encode()).hexdigest()
-    assert told == "fd2ed870bda06511b3aac99269668b6d91ecb6fb10fbcb54ea8173c0968fb54b"
+    found = hashlib.sha256("\0".join(texts).encode()).hexdigest()
+    assert found == "fd2ed870bda06511b3aac99269668b6d91ecb6fb10fbcb54ea8173c0968fb54b"
 
 
 def test_pages_are_written_as_items_to_evaluate(monkeypatch, fonts, tmp_path):

@@ -18,7 +18,7 @@ OVERVIEW_HEIGHTS = (18.0, 44.0)
 @dataclass
 class PageBatch:
     """ink (B, 1, H, W) in [0, 1]; sizes (B, 2) px of each overview; on the finder's grid
-    (B, H/4, W/8): middle in [0, 1], above and below in rows, near (where these are told); inside
+    (B, H/4, W/8): middle in [0, 1], above and below in rows, near (where these are known); inside
     (where the page is); lines: of each page, its paths (N, columns) in rows, first and last column
     (N, 2), heights (N,) in rows."""
 
