@@ -8,7 +8,6 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-import torch
 from PIL import Image
 
 BENCHMARKS = Path(__file__).resolve().parents[1] / "benchmarks"
@@ -18,23 +17,6 @@ BENCHMARKS = Path(__file__).resolve().parents[1] / "benchmarks"
 def benchmarks(monkeypatch):
     """The folder on the path, as it is for a script that is started there."""
     monkeypatch.syspath_prepend(str(BENCHMARKS))
-
-
-@pytest.mark.nightly
-def test_original_architecture_is_scripted_and_writes_as_many_characters_as_asked(benchmarks):
-    from original_architecture import PADDING, PAGE_HEIGHT, PAGE_WIDTH, START, scripted_original
-
-    network = scripted_original()
-    assert isinstance(network, torch.jit.ScriptModule)
-    page = torch.rand(1, 1, PAGE_HEIGHT, PAGE_WIDTH, generator=torch.Generator().manual_seed(1))
-    with torch.inference_mode():
-        assert network.encode(page).shape == (18 * 20, 1, 256)
-        tokens = network(page, 6)
-        # No cache, but the same greedy path: a shorter text is the beginning of a longer one.
-        assert torch.equal(network(page, 3), tokens[:, :4])
-    assert tokens.shape == (1, 7)
-    assert tokens[0, 0] == START
-    assert PADDING not in tokens[0]
 
 
 def page(group: str, characters: int, **read: tuple[int, float]) -> dict:

@@ -142,15 +142,6 @@ def test_the_best_validation_is_kept_and_the_rate_follows_the_time(run, tmp_path
     assert document["validations"][-1]["lines_trained"] > 0
 
 
-def test_the_rate_rises_from_the_first_lines_on(monkeypatch):
-    training, now = by_time.TimedTraining(1e-4), iter([0.0, 6.0, 6.0, 12.0, 60.0])
-    monkeypatch.setattr(by_time.time, "monotonic", lambda: next(now))
-    training.clock = by_time.Clock(minutes=1)
-    training.clock.gathered = training.clock.seconds
-    first, later, last = (training.learning_rate_at(0) for _ in range(3))
-    assert (first, later) == pytest.approx((0.01, 1), abs=0.02) and last < 0.03
-
-
 def test_out_of_memory_halves_the_batch_and_goes_on(run, step):
     def fail_once(number, loss):
         if number == 0:
