@@ -64,11 +64,11 @@ def main() -> int:
     if not readers:
         print("error: None of the contestants could be started.", file=sys.stderr)
         return 2
-    told = read_in_turns(readers, items)
+    pages = read_in_turns(readers, items)
     if options.readings:
         options.readings.parent.mkdir(parents=True, exist_ok=True)
-        options.readings.write_text(json.dumps(told, indent=1) + "\n")
-    summary = summarize(told, {name: reader.peak_mb for name, reader in readers.items()})
+        options.readings.write_text(json.dumps(pages, indent=1) + "\n")
+    summary = summarize(pages, {name: reader.peak_mb for name, reader in readers.items()})
     print_table(summary)
     print(
         json.dumps(
@@ -123,13 +123,13 @@ def arguments() -> argparse.Namespace:
 
 
 def items_to_read(groups: list[str]) -> list[Item]:
-    """The images of the groups; without the handwriting data those of the fonts alone."""
+    """The images of the groups; without the handwriting data only those of the fonts."""
     made = [group for group in groups if group in GROUPS]
     try:
         items = test_items() if "stanford" in groups else []
         handwriting_folder()
     except HandwritingMissingError as missing:
-        print(f"fonts alone: {missing}", file=sys.stderr)
+        print(f"fonts only: {missing}", file=sys.stderr)
         items, made = [], ["font"]
     return items + (write_pages(lab_folder() / "validation", made) if made else [])
 
@@ -150,7 +150,7 @@ class Reader:
 
 
 def start(options: argparse.Namespace, model: Path) -> dict[str, Reader]:
-    """Starts all; one that does not start is told on stderr and left out."""
+    """Starts all; one that does not start is reported on stderr and left out."""
     readers = {}
     for name in options.contestants:
         try:
@@ -165,7 +165,7 @@ def read_in_turns(readers: dict[str, Reader], items: list[Item]) -> list[dict[st
     for reader in readers.values():
         for item in (items[0], items[0]):  # TorchScript optimizes in the second reading
             reader.read(item)
-    told = []
+    pages = []
     for item in tqdm(items, unit="page", file=sys.stderr):
         read = {}
         for name, reader in readers.items():
@@ -173,7 +173,7 @@ def read_in_turns(readers: dict[str, Reader], items: list[Item]) -> list[dict[st
             edits = character_edits(text, item.text)
             read[name] = {"seconds": seconds, "text": text, "edits": edits.errors}
         length = character_edits("", item.text).length
-        told.append(
+        pages.append(
             {
                 "file": item.file,
                 "group": item.group,
@@ -184,14 +184,14 @@ def read_in_turns(readers: dict[str, Reader], items: list[Item]) -> list[dict[st
         )
     for reader in readers.values():
         reader.process.close()
-    return told
+    return pages
 
 
-def summarize(told: list[dict[str, Any]], peak_mb: dict[str, float]) -> dict[str, Any]:
+def summarize(every: list[dict[str, Any]], peak_mb: dict[str, float]) -> dict[str, Any]:
     """The numbers of the JSON line: rows of groups, and memory."""
     rows: dict[str, Any] = {}
-    for group in dict.fromkeys(page["group"] for page in told):
-        pages = [page for page in told if page["group"] == group]
+    for group in dict.fromkeys(page["group"] for page in every):
+        pages = [page for page in every if page["group"] == group]
         row: dict[str, Any] = {
             "pages": len(pages),
             "characters": sum(page["characters"] for page in pages),

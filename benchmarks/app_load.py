@@ -5,7 +5,7 @@
 2. Eight users at once (Locust), each of whom sends the page again as soon as the text is there. No
    error; the 95th percentile at most 10 times the median of a single user; and the app's memory
    (resident set) in the last third of the time within 5 % of the first third, after a warm-up.
-3. More users than the queue takes: some are told to come again, none gets anything else, and the
+3. More users than the queue takes: some are asked to come again, none gets anything else, and the
    next page is read.
 
 Run it on an otherwise idle machine; LAB_MODEL names another model than the packaged one:
@@ -246,19 +246,19 @@ def measure_users(
     memory.stop()
     if done.returncode != 0:
         raise RuntimeError(f"Locust failed: {done.stderr[-2000:]}")
-    told = json.loads(next(line for line in done.stdout.splitlines() if line.startswith("{")))
-    if not told["requests"]:
-        raise RuntimeError(f"no request went well: {told['errors'][:3]}")
-    begin = min(end - latency for end, latency in told["requests"]) + warm_up
-    late = [latency for end, latency in told["requests"] if begin <= end < begin + seconds]
+    found = json.loads(next(line for line in done.stdout.splitlines() if line.startswith("{")))
+    if not found["requests"]:
+        raise RuntimeError(f"no request went well: {found['errors'][:3]}")
+    begin = min(end - latency for end, latency in found["requests"]) + warm_up
+    late = [latency for end, latency in found["requests"] if begin <= end < begin + seconds]
     first = memory.mean_mb(begin, begin + seconds / 3)
     last = memory.mean_mb(begin + seconds * 2 / 3, begin + seconds)
     return {
         "users": users,
         "seconds": seconds,
         "requests": len(late),
-        "errors": len(told["errors"]),
-        "kinds_of_errors": sorted(set(told["errors"]))[:5],
+        "errors": len(found["errors"]),
+        "kinds_of_errors": sorted(set(found["errors"]))[:5],
         "pages_per_s": round(len(late) / seconds, 2),
         "p50_ms": round(1000 * statistics.median(late), 1),
         "p95_ms": round(1000 * percentile(late, 0.95), 1),
@@ -312,7 +312,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             many = measure_users(app, folder, uri, text, options.users, options.seconds)
             queue = measure_full_queue(app, uri, text, 3 * options.users)
     ratio = round(many["p95_ms"] / one["app_p50_ms"], 2)
-    print(f"{'predict alone, p50':28}{one['predict_p50_ms']:10.1f} ms")
+    print(f"{'predict by itself, p50':28}{one['predict_p50_ms']:10.1f} ms")
     print(f"{'through the app, p50':28}{one['app_p50_ms']:10.1f} ms")
     print(f"{'added by the app':28}{one['added_ms']:10.1f} ms")
     print(f"{f'{options.users} users at once, p50':28}{many['p50_ms']:10.1f} ms")

@@ -88,8 +88,8 @@ def quota_of_one() -> Iterator[Path]:
 
 def _print(name: str, row: dict[str, float | str]) -> None:
     cells = [row[policy] for policy in ("passive", "active")]
-    told = [f"{cell:10.3f}" if isinstance(cell, float) else f"{cell:>10}" for cell in cells]
-    print(f"{name:34}{''.join(told)}", flush=True)
+    shown = [f"{cell:10.3f}" if isinstance(cell, float) else f"{cell:>10}" for cell in cells]
+    print(f"{name:34}{''.join(shown)}", flush=True)
 
 
 if __name__ == "__main__":

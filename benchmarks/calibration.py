@@ -1,9 +1,9 @@
 """Does a line's confidence mean what it says, and below which is a line worth a second look?
 
 Reads the fixed validation pages, of which nothing was trained on, and compares each line's
-confidence with the share of its characters that are right (1 - CER). Told are the expected
+confidence with the share of its characters that are right (1 - CER). It reports the expected
 calibration error (ECE: 10 bins of equal width, weighed by their lines) of each group and of all,
-and how well thresholds find the lines with a CER above 0.1. The letters of 1905 are told beside.
+and how well thresholds find the lines with a CER above 0.1. The letters of 1905 are listed beside.
 
     python benchmarks/calibration.py
 """
@@ -89,7 +89,7 @@ def _partners(read: Sequence[str], labels: Sequence[str]) -> list[str | None]:
     """The label of each reading, or None."""
     most = abs(len(read) - len(labels)) + MARGIN
     cost = np.full((len(read) + 1, len(labels) + 1), math.inf)
-    came = np.zeros(cost.shape, dtype=np.int8)  # 1: a pair, 2: a reading alone, 3: a label alone
+    came = np.zeros(cost.shape, dtype=np.int8)  # 1: a pair, 2: only a reading, 3: only a label
     cost[0, 0] = 0
     for i in range(len(read) + 1):
         for j in range(len(labels) + 1):
@@ -151,8 +151,8 @@ def main() -> int:
     validation = [one for group, own in scores.items() if group != "stanford" for one in own]
     groups = {**{name: calibration(own) for name, own in scores.items()}}
     groups["validation"] = calibration(validation)
-    for name, told in groups.items():
-        print(f"{name:11} {told.lines:5} lines  ECE {told.ece:.4f}")
+    for name, found in groups.items():
+        print(f"{name:11} {found.lines:5} lines  ECE {found.ece:.4f}")
     print(f"\n{'below':>6}{'marked':>9}{'precision':>11}{'recall':>9}")
     table = [threshold(validation, value) for value in THRESHOLDS]
     for row in table:
@@ -166,7 +166,7 @@ def main() -> int:
 
 
 def read_scores(model: Path | None) -> dict[str, list[LineScore]]:
-    """The scored lines of each group; of the fonts alone where the real handwriting is missing."""
+    """The scored lines of each group; of the fonts only, where the real handwriting is missing."""
     recognizer = ParagraphTextRecognizer(
         model or compile_paragraph_reader(lab_folder() / "models" / "accuracy.pt")
     )
@@ -174,7 +174,7 @@ def read_scores(model: Path | None) -> dict[str, list[LineScore]]:
         handwriting_folder()
         items = write_pages(lab_folder() / "validation") + test_items()
     except HandwritingMissingError as missing:
-        print(f"fonts alone: {missing}", file=sys.stderr)
+        print(f"fonts only: {missing}", file=sys.stderr)
         items = write_pages(lab_folder() / "validation", ["font"])
     scores: dict[str, list[LineScore]] = {}
     for item in tqdm(items, unit="page", file=sys.stderr):
@@ -205,8 +205,8 @@ def summary(groups: dict[str, Calibration], thresholds: list) -> dict[str, Any]:
     ece = groups["validation"].ece
     return {
         "groups": {
-            name: {key: value for key, value in vars(told).items() if key != "bins"}
-            for name, told in groups.items()
+            name: {key: value for key, value in vars(found).items() if key != "bins"}
+            for name, found in groups.items()
         },
         "bins": [vars(one) for one in groups["validation"].bins],
         "thresholds": thresholds,

@@ -38,7 +38,7 @@ def main() -> None:
     try:
         letters = load_items(handwriting_folder() / "stanford.json", kind="paragraph")
     except HandwritingMissingError as missing:
-        print(f"sample pages alone: {missing}")
+        print(f"sample pages only: {missing}")
         letters = []
     model = options.model or compile_paragraph_reader(lab_folder() / "models" / "tuning.pt")
     names = [BASELINE, *(name for name in options.settings if name != BASELINE)]

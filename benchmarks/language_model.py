@@ -3,13 +3,13 @@
 Each page goes through the network once; its frames are then decoded four ways: the likeliest class
 of each frame (greedy), a beam search without a model, one with the English model on the first
 reading alone (once), and the same with the second readings of doubtful lines (english). The seconds
-are those of the decoding alone, the processor's, a page.
+are those of the decoding only, the processor's, a page.
 
 - unipen, copiste, font: the fixed validation pages. UNIPEN's words are English, often in no order;
   Copiste is French, which the model must not hurt; what the fonts write is partly among the texts
   of the model (`pages/prose.py`), so their gain is too good.
 - prose: the same fonts with a book that the model never saw.
-- stanford: letters of 1905, with --test alone: they choose nothing.
+- stanford: letters of 1905, only with --test: they choose nothing.
 
     python benchmarks/language_model.py [--groups unipen copiste] [--model MODEL] [--test]
 """

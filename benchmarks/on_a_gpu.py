@@ -24,6 +24,7 @@ it needs (NEEDED) are missing; `benchmarks/README.md` says how they travel.
 
 import argparse
 import dataclasses
+import gzip
 import importlib.util
 import json
 import os
@@ -308,8 +309,6 @@ def _make_pages(group: str, scratch: Path) -> int:
 
 def record(job: Job) -> dict[str, Any]:
     """`profile.json` and the traces of two batch sizes."""
-    from lab_utils.profiling.trace_pruning import prune
-
     profile = _profile(job, SIZES[job.device], "profile")
     shutil.copyfile(job.scratch / "profile" / "profile.json", job.out / "profile.json")
     traced = [batch.trace for batch in profile.batches if batch.batch_size in TRACED[job.device]]
@@ -323,6 +322,27 @@ def record(job: Job) -> dict[str, Any]:
         "best_batch": best.batch_size if best else None,
         "gpu_utilization": {str(b.batch_size): b.gpu_utilization for b in profile.measured},
     }
+
+
+def prune(path: Path, most_bytes: int) -> bool:
+    """Rewrites a trace (.json.gz) for its journey; whether it has at most `most_bytes` now.
+
+    Its own path goes, which names a folder of the machine that recorded it. If the file is too
+    large, only operators, marks and the GPU's work stay.
+    """
+    from lab_utils.profiling.trace import KINDS
+
+    with gzip.open(path, "rt", encoding="utf-8", errors="replace") as file:
+        document = json.load(file, strict=False)
+    document.pop("traceName", None)
+    every = document["traceEvents"]
+    for events in (every, [event for event in every if event.get("cat") in KINDS]):
+        document["traceEvents"] = events
+        with replacing(path) as partial, gzip.open(partial, "wt", encoding="utf-8") as file:
+            json.dump(document, file, separators=(",", ":"))
+        if path.stat().st_size <= most_bytes:
+            return True
+    return False
 
 
 def large(job: Job) -> dict[str, Any]:

@@ -91,7 +91,7 @@ def recognizer(options: argparse.Namespace) -> ReadPages:
 
 
 def without_language_model(options: argparse.Namespace) -> ReadPages:
-    """Ours, as its network alone reads."""
+    """Ours, with its network only."""
     import torch
 
     from text_recognizer.paragraph_text_recognizer import ParagraphTextRecognizer
@@ -230,7 +230,7 @@ def main(contestants: dict[str, Contestant] = CONTESTANTS) -> None:
     parser.add_argument("--model", type=Path)
     parser.add_argument("--longest", type=int, default=0)
     options = parser.parse_args()
-    # The pipe carries answers alone: what a library prints goes to stderr.
+    # The pipe carries only answers: what a library prints goes to stderr.
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
     read = contestants[options.name](options)

@@ -4,7 +4,7 @@ All contestants read the same pages, each in its own process with the same numbe
 in turns: a round is every contestant once over all pages, so that a busy minute of the machine
 hits all alike. A page's time is the median of its rounds, after a warm-up that is not counted.
 
-    batch_1            this recognizer (TorchScript), one page at a time: a request that comes alone
+    batch_1            this recognizer (TorchScript), one page at a time: a single request
     batch_8            the same, eight pages at a time: a queue, or a folder of scans
     greedy             one page at a time without the language model
     rapidocr           rapidocr 3.10's whole pipeline as it comes, one page at a time
@@ -15,7 +15,7 @@ hits all alike. A page's time is the median of its rounds, after a warm-up that 
 
 Then new processes read one page each, for the time from start to first text and for the memory.
 The target is held against the faster rapidocr. What was not measured counts as not met. Ratios
-of times are judged on an idle machine alone: threads that wait for each other lose far more to
+of times are judged only on an idle machine: threads that wait for each other lose far more to
 other programs than their share (the original took twenty times as long beside a training run).
 
     python benchmarks/read_page.py --threads 2
@@ -235,7 +235,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _start(options: argparse.Namespace, model: Path, items: list[Item]) -> dict[str, Contestant]:
-    """Starts all; a rival that does not start is told on stderr and left out."""
+    """Starts all; a rival that does not start is reported on stderr and left out."""
     contestants = {}
     ours = (
         ("batch_1", "recognizer", 1),
@@ -261,7 +261,7 @@ def _start(options: argparse.Namespace, model: Path, items: list[Item]) -> dict[
 
 
 def _compile() -> Path:
-    """The packaged weights, compiled anew: an earlier file may hold older ones."""
+    """The packaged weights, compiled again: an earlier file may hold older ones."""
     if os.environ.get("LAB_MODEL"):  # the user's own file
         return Path(os.environ["LAB_MODEL"])
     from text_recognizer.compile import compile_paragraph_reader

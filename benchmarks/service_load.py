@@ -7,7 +7,7 @@ latency counts from the moment at which the request should have been sent, so a 
 up its clients gains nothing by it (no "coordinated omission").
 
 Then the parts: what a page costs in this process, decoded, its lines found and read, in batches of
-1 to 8 with one thread; and what HTTP, Ray and waiting for a batch add to a page that comes alone.
+1 to 8 with one thread; and what HTTP, Ray and waiting for a batch add to a single page.
 
 Run it on an otherwise idle machine:
 
@@ -116,16 +116,16 @@ def body(page: bytes, lines: bool = False) -> bytes:
 
 def contestants(model: str, cores: int, queue_size: int, max_wait_ms: float) -> list[Contestant]:
     """One page at a time with all cores, batches with all cores, and both with a core each."""
-    alone = RaySettings(model, 1, 1, 0.0, queue_size, cores)
-    batched = replace(alone, max_batch=8, max_wait_ms=max_wait_ms)
+    single = RaySettings(model, 1, 1, 0.0, queue_size, cores)
+    batched = replace(single, max_batch=8, max_wait_ms=max_wait_ms)
     found = [
-        Contestant(f"one at a time, {cores} threads", alone),
+        Contestant(f"one at a time, {cores} threads", single),
         Contestant(f"batches of 8, {cores} threads", batched),
     ]
     if cores > 1:
         each = {"replicas": cores, "threads": 1, "queue_size": queue_size}
         found += [
-            Contestant(f"one at a time, {cores} replicas", replace(alone, **each)),
+            Contestant(f"one at a time, {cores} replicas", replace(single, **each)),
             Contestant(f"batches of 8, {cores} replicas", replace(batched, **each)),
         ]
     return found
@@ -152,7 +152,7 @@ def measure_step(url: str, bodies: Sequence[bytes], rate: float, seconds: float)
 
 
 def measure_way(url: str, pages: Sequence[bytes], count: int) -> float:
-    """Median s that HTTP, Ray and waiting for others add to a page that comes alone."""
+    """Median s that HTTP, Ray and waiting for others add to a single page."""
     client = Client(url, [body(page, lines=True) for page in pages])
     added = []
     for _ in range(count):
@@ -166,7 +166,7 @@ def measure_way(url: str, pages: Sequence[bytes], count: int) -> float:
 def measure_contestant(
     contestant: Contestant, pages: Sequence[bytes], rates: Sequence[float], seconds: float
 ) -> tuple[list[Step], float]:
-    """Its steps, and the s that the way adds to a page that comes alone."""
+    """Its steps, and the s that the way adds to a single page."""
     bodies = [body(page) for page in pages]
     with serving(contestant.settings, allow_open_ports=True) as url:
         for _ in range(2 * contestant.settings.replicas):  # the first pages compile the script

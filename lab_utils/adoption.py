@@ -12,7 +12,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, ValidationError
 
@@ -25,7 +25,6 @@ from text_recognizer.files import replacing
 if TYPE_CHECKING:
     from text_recognizer.evaluate.labels import Item
 
-FORMAT = "lab-gpu/1"
 RESULT, LAUNCHES = "result.json", "launches.json"
 READER = "line_reader.safetensors"
 GROUPS = ("unipen", "copiste")
@@ -49,7 +48,7 @@ class AdoptionError(RecognizerError):
 class Result(BaseModel):
     """The part of `result.json` that is needed here."""
 
-    format: str
+    format: Literal["lab-gpu/1"]
     command: str
     steps: dict[str, dict[str, Any]]
 
@@ -71,16 +70,12 @@ class Measured:
 def read_result(folder: Path) -> Result:
     """The folder's `result.json`; raises AdoptionError where it is missing or damaged."""
     try:
-        result = Result.model_validate_json((folder / RESULT).read_bytes())
-    except OSError:
+        return Result.model_validate_json((folder / RESULT).read_bytes())
+    except (OSError, ValidationError):
         raise AdoptionError(
-            f"There is no {RESULT} in {folder}; name the folder that on_a_gpu.py made."
+            f"{folder / RESULT} is missing, damaged or of another version; name the folder that "
+            "on_a_gpu.py made."
         ) from None
-    except ValidationError:
-        raise AdoptionError(f"{folder / RESULT} is damaged; bring the folder again.") from None
-    if result.format != FORMAT:
-        raise AdoptionError(f"{folder / RESULT} was made by another version of on_a_gpu.py.")
-    return result
 
 
 def adopt_traces(folder: Path, result: Result, recordings: Path = RECORDINGS) -> Path | None:
@@ -91,8 +86,7 @@ def adopt_traces(folder: Path, result: Result, recordings: Path = RECORDINGS) ->
     """
     if not (folder / PROFILE_NAME).is_file():
         return None
-    profile = Profile.load(folder)
-    out = recordings / profile.device["kind"]
+    out = recordings / Profile.load(folder).device["kind"]
     with replaced_folder(out) as partial:
         for path in sorted(folder.glob("batch_size_*.pt.trace.json.gz")):
             read_trace(path)
@@ -100,9 +94,9 @@ def adopt_traces(folder: Path, result: Result, recordings: Path = RECORDINGS) ->
             (partial / place).mkdir(exist_ok=True)
             shutil.copyfile(path, partial / place / name)
         shutil.copyfile(folder / PROFILE_NAME, partial / PROFILE_NAME)
-        found = Profile.load(partial)  # with the traces that have come along
         if ways := result.steps.get("launches", {}).get("ways"):
             (partial / LAUNCHES).write_text(json.dumps(ways, indent=1) + "\n", encoding="utf-8")
+        found = Profile.load(partial)  # with the traces that have come along
         (partial / "README.md").write_text(card(found, result), encoding="utf-8")
     return out
 
@@ -110,16 +104,15 @@ def adopt_traces(folder: Path, result: Result, recordings: Path = RECORDINGS) ->
 def card(profile: Profile, result: Result) -> str:
     """What a recording was made on and how, as Markdown."""
     sizes = [str(batch.batch_size) for batch in profile.measured if batch.trace]
-    commit = result.steps.get("check", {}).get("commit") or profile.commit
     rows = {
         "device": profile.device.get("name"),
         "driver": profile.device.get("driver"),
         **profile.versions,
         "date": profile.date,
         "command": f"`{result.command}`",
-        "commit": commit,
+        "commit": result.steps.get("check", {}).get("commit") or profile.commit,
         "pages": profile.pages,
-        "traces of batches of": ", ".join(sizes) or "none",
+        "traces of batches of": ", ".join(sizes),
     }
     lines = [f"| {name} | {value or 'not known'} |" for name, value in rows.items()]
     return "# A recorded profile\n\n| what | value |\n|---|---|\n" + "\n".join(lines) + "\n"
@@ -130,16 +123,13 @@ def joined_reader(folder: Path, out: Path) -> Path | None:
 
     Raises AdoptionError where a part is missing.
     """
-    if (folder / READER).is_file():
-        shutil.copyfile(folder / READER, out)
-        return out
-    parts = sorted(folder.glob(f"{READER}.part*"))
-    if not parts:
-        return None
-    if [path.name for path in parts] != [f"{READER}.part{n + 1}" for n in range(len(parts))]:
+    whole = folder / READER
+    parts = [whole] if whole.is_file() else sorted(folder.glob(f"{READER}.part*"))
+    numbers = [path.name.removeprefix(f"{READER}.part") for path in parts]
+    if parts != [whole] and numbers != [str(n + 1) for n in range(len(parts))]:
         raise AdoptionError(f"A part of {READER} is missing in {folder}; bring the folder again.")
     out.write_bytes(b"".join(path.read_bytes() for path in parts))
-    return out
+    return out if parts else None
 
 
 def measure(model: Path, items: Sequence["Item"]) -> Measured:
@@ -161,10 +151,14 @@ def measure(model: Path, items: Sequence["Item"]) -> Measured:
 
 def objections(new: Measured, old: Measured) -> list[str]:
     """What speaks against packaging the new weights, by RULE; empty if they are better."""
+
+    def mean(rates: dict[str, float]) -> float:
+        return statistics.mean(rates.values())
+
     found = []
-    if _mean(new.without_model) >= _mean(old.without_model):
+    if mean(new.without_model) >= mean(old.without_model):
         found.append("the mean CER without the language model is not lower")
-    if _mean(new.with_model) > _mean(old.with_model):
+    if mean(new.with_model) > mean(old.with_model):
         found.append("the mean CER with the language model is higher")
     for group, rate in new.with_model.items():
         if rate > old.with_model[group] + WORSE:
@@ -179,14 +173,13 @@ def objections(new: Measured, old: Measured) -> list[str]:
 def compare(reader: Path, items: Sequence["Item"]) -> tuple[Measured, Measured]:
     """New weights and packaged ones on the same pages. Raises ModelFileError for damaged ones."""
     from text_recognizer.compile import compile_paragraph_reader
-    from text_recognizer.weights import packaged_weights
+    from text_recognizer.weights import FINDER, packaged_weights
 
     with tempfile.TemporaryDirectory(prefix="lab-adopt-") as scratch:
         folder = Path(scratch, "weights")
         folder.mkdir()
         shutil.copyfile(reader, folder / READER)
-        finder = "line_finder.safetensors"
-        shutil.copyfile(packaged_weights() / finder, folder / finder)
+        shutil.copyfile(packaged_weights() / FINDER, folder / FINDER)
         new = compile_paragraph_reader(Path(scratch, "new.pt"), folder)
         old = compile_paragraph_reader(Path(scratch, "packaged.pt"))
         return measure(new, items), measure(old, items)
@@ -200,7 +193,3 @@ def package(reader: Path) -> Path:
         shutil.copyfile(reader, partial)
     record_digests()
     return packaged_weights() / READER
-
-
-def _mean(rates: dict[str, float]) -> float:
-    return statistics.mean(rates.values())

@@ -67,12 +67,6 @@ def packed(home, monkeypatch, tmp_path):
     return path
 
 
-def test_strokes_stay_where_they_were():
-    points = np.array([[0, 0], [3, 0], [2000, -900], [5, 5], [-300, 7]], np.int16)
-    kept, strokes = packing.thinned(points.astype(np.int32), np.array([3, 2]))
-    assert kept.tolist() == points[[0, 2, 3, 4]].tolist() and strokes.tolist() == [2, 2]
-
-
 def test_the_pack_holds_what_was_packed(home, packed, monkeypatch):
     after = read_arrays(pack_folder())
     assert fonts.fonts_folder() == pack_folder() / "fonts"

@@ -1,10 +1,19 @@
-"""Profiles of batch sizes: honest times, what does not fit the memory, and files that are whole."""
+"""Profiles of batch sizes: honest times, what does not fit the memory, files that are whole; and
+`lab profile`: what it prints and writes, what it refuses, and TensorBoard over its traces."""
 
 import dataclasses
+import gzip
+import importlib.util
 import json
-import statistics
+import os
+import re
+import signal
+import subprocess
+import sys
 import time
+import urllib.request
 
+import psutil
 import pytest
 import torch
 import trace_making
@@ -16,47 +25,46 @@ from lab_utils.profiling import (
     Profile,
     ProfileError,
     profile_batch_sizes,
+    read_trace,
 )
 from lab_utils.profiling.batch_sizes import with_trace
 from lab_utils.profiling.folder import replaced_folder
 from lab_utils.profiling.plots import latency_and_throughput, utilization
-from lab_utils.profiling.trace import read_trace
-from lab_utils.profiling.trace_operators import top_operators
+from lab_utils.profiling.tables import as_text, figures_table
+from lab_utils.profiling.tensorboard import plugin_operators
+from lab_utils.profiling.trace_figures import top_operators
 from text_recognizer.paragraph_text_recognizer import ParagraphTextRecognizer
-from text_recognizer.places import SAMPLE_PAGES
+from text_recognizer.places import PROJECT, SAMPLE_PAGES
 
-
-class Model:
-    """Stands in for the network: notes the size of each batch, and does what a test wants."""
-
-    def __init__(self, act=lambda size, calls: None) -> None:
-        self.sizes, self.act = [], act
-
-    def __call__(self, pages, sizes):
-        self.sizes.append(len(pages))
-        self.act(len(pages), self.sizes.count(len(pages)))
-        return torch.relu(torch.zeros(len(pages), 4)).long()
+PAGE = [SAMPLE_PAGES / "show_font_009.jpg"]
+needs_plugin = pytest.mark.skipif(
+    importlib.util.find_spec("torch_tb_profiler") is None,
+    reason="the plugin is not installed: python -m pip install '.[profile]'",
+)
 
 
 @pytest.fixture
 def recognizer(stand_in_path):
-    """A recognizer with a stand-in of which the test says what it does: `recognizer(act)`."""
+    """A recognizer whose network notes the size of each batch in `sizes`, and does what the test
+    wants with it: `recognizer(act)`."""
 
-    def make(act=lambda size, calls: None) -> ParagraphTextRecognizer:
+    def make(act=lambda size: None) -> ParagraphTextRecognizer:
         found = ParagraphTextRecognizer(stand_in_path)
-        found.model = Model(act)
+        found.sizes = []
+
+        def model(pages, sizes):
+            found.sizes.append(len(pages))
+            act(len(pages))
+            return torch.relu(torch.zeros(len(pages), 4)).long()
+
+        found.model = model
         return found
 
     return make
 
 
-@pytest.fixture
-def page():
-    return SAMPLE_PAGES / "show_font_009.jpg"
-
-
 def raising(error, least: int):
-    def act(size, calls):
+    def act(size):
         if size >= least:
             raise error
 
@@ -66,28 +74,17 @@ def raising(error, least: int):
 # Measuring
 
 
-def test_times_are_those_of_the_network_and_figures_follow_from_them(recognizer, page):
-    slow = recognizer(lambda size, calls: time.sleep(0.01 * size))
-    found = profile_batch_sizes(slow, "cpu", [4, 1, 1], repeats=5, pages=[page])
+def test_times_are_those_of_the_network_and_sizes_take_turns(recognizer):
+    slow = recognizer(lambda size: time.sleep(0.01 * size))
+    found = profile_batch_sizes(slow, "cpu", [4, 1, 1], repeats=3, pages=PAGE)
     assert [batch.batch_size for batch in found.batches] == [1, 4]
     for batch in found.batches:
-        assert len(batch.seconds) == 5
-        assert min(batch.seconds) >= 0.01 * batch.batch_size
-        assert batch.p50 == statistics.median(batch.seconds) <= batch.p95 <= max(batch.seconds)
+        assert len(batch.seconds) == 3 and min(batch.seconds) >= 0.01 * batch.batch_size
+        assert sorted(batch.seconds)[1] == batch.p50 <= batch.p95 <= max(batch.seconds)
         assert batch.pages_per_second == pytest.approx(batch.batch_size / batch.p50)
         assert batch.pages_per_user_second == pytest.approx(1 / batch.p50)
         assert 0 <= batch.cpu_utilization <= 1
-    assert found.pages == "1 page"
-
-
-def test_sizes_take_turns(recognizer, page):
-    counting = recognizer()
-    profile_batch_sizes(counting, None, [1, 2], repeats=3, pages=[page])
-    timed = counting.model.sizes[6:12]  # after three warm-ups of each
-    assert timed == [1, 2, 1, 2, 1, 2]
-
-
-# What does not fit
+    assert slow.sizes[6:12] == [1, 4, 1, 4, 1, 4]  # after three warm-ups of each
 
 
 @pytest.mark.parametrize(
@@ -96,28 +93,23 @@ def test_sizes_take_turns(recognizer, page):
         MemoryError(),
         RuntimeError("[enforce fail at alloc_cpu.cpp] DefaultCPUAllocator: can't allocate memory"),
     ],
-    ids=["python", "cpu"],
+    ids=["python", "torch"],
 )
-def test_what_does_not_fit_is_marked_and_the_rest_goes_on(recognizer, page, tmp_path, error):
+def test_what_does_not_fit_is_marked_and_the_rest_goes_on(recognizer, tmp_path, error):
     small = recognizer(raising(error, least=4))
-    found = profile_batch_sizes(
-        small, "cpu", [1, 4, 2], repeats=3, pages=[page], out=tmp_path / "p"
-    )
+    found = profile_batch_sizes(small, "cpu", [1, 4, 2], repeats=1, pages=PAGE, out=tmp_path / "p")
     assert [batch.p50 is None for batch in found.batches] == [False, False, True]
     assert [batch.trace is not None for batch in found.batches] == [True, True, False]
     assert found.best in found.measured and len(found.measured) == 2
     nothing = recognizer(raising(error, least=1))
-    assert profile_batch_sizes(nothing, "cpu", [1, 2], pages=[page]).best is None
+    assert profile_batch_sizes(nothing, "cpu", [1, 2], pages=PAGE).best is None
 
 
-def test_other_errors_are_no_lack_of_memory(recognizer, page, tmp_path):
+def test_other_errors_are_no_lack_of_memory_and_leave_nothing(recognizer, tmp_path):
     broken = recognizer(raising(RuntimeError("shapes do not match"), 1))
     with pytest.raises(RuntimeError, match="shapes do not match"):
-        profile_batch_sizes(broken, "cpu", [1], pages=[page], out=tmp_path / "p")
+        profile_batch_sizes(broken, "cpu", [1], pages=PAGE, out=tmp_path / "p")
     assert list(tmp_path.iterdir()) == []
-
-
-# Wrong requests
 
 
 @pytest.mark.parametrize(
@@ -126,9 +118,8 @@ def test_other_errors_are_no_lack_of_memory(recognizer, page, tmp_path):
         ({"device": "cuda"}, 'load it with device="cuda"'),
         ({"repeats": 0}, "repeats"),
         ({"pages": []}, "no pages"),
-        ({"batch_sizes": []}, "no batch sizes"),
+        ({"batch_sizes": []}, "t a batch size"),
         ({"batch_sizes": [True]}, "t a batch size"),
-        ({"batch_sizes": [513]}, "t a batch size"),
     ],
 )
 def test_what_cannot_be_measured_is_refused(recognizer, options, said):
@@ -136,111 +127,17 @@ def test_what_cannot_be_measured_is_refused(recognizer, options, said):
         profile_batch_sizes(recognizer(), **options)
 
 
-# Files
-
-
-@pytest.fixture(scope="module")
-def saved(stand_in_path, tmp_path_factory):
-    """A profile of the stand-in, with its traces, and its folder."""
-    folder = tmp_path_factory.mktemp("profile") / "saved"
-    recognizer = ParagraphTextRecognizer(stand_in_path)
-    found = profile_batch_sizes(recognizer, "cpu", [1, 2], repeats=2, out=folder, command="test")
-    return found, folder
-
-
-def test_a_profile_is_the_same_from_its_file(saved):
-    found, folder = saved
-    assert Profile.load(folder) == Profile.load(folder / "profile.json") == found
-    assert found.command == "test" and found.device["kind"] == "cpu"
-    assert found.device["threads"] == torch.get_num_threads()
-    assert found.versions["torch"] == torch.__version__
-    assert found.device["name"] in found.about and found.date[:10] in found.about
-    document = (folder / "profile.json").read_text()
-    assert str(folder) not in document, "a profile travels, places on this machine do not"
-
-
-def test_figures_are_those_of_the_trace(saved):
-    found, folder = saved
-    for batch in found.batches:
-        assert batch.trace.parent == folder / f"batch_size_{batch.batch_size:02}"
-        trace = read_trace(batch.trace)
-        assert batch.traced_seconds == trace.seconds and batch.memory_bytes > 0
-        assert batch.operators == top_operators(trace)
-        assert batch.gpu_utilization is batch.device_seconds is None
-
-
-def test_without_a_folder_nothing_is_kept(recognizer, page, tmp_path, monkeypatch):
+def test_without_a_folder_nothing_is_kept(recognizer, tmp_path, monkeypatch):
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    found = profile_batch_sizes(recognizer(), "cpu", [1], repeats=1, pages=[page])
+    found = profile_batch_sizes(recognizer(), "cpu", [1], repeats=1, pages=PAGE)
     assert found.batches[0].trace is None and found.batches[0].operators
     assert list(tmp_path.iterdir()) == []
 
 
-def with_batch(document: dict, **changes) -> dict:
-    return {**document, "batches": [{**document["batches"][0], **changes}]}
-
-
-@pytest.mark.parametrize(
-    "change",
-    [
-        lambda d: "",
-        lambda d: json.dumps(d)[:-20],
-        lambda d: dict(d, format="lab-profile/2"),
-        lambda d: dict(d, batches=d["batches"][::-1]),
-        lambda d: with_batch(d, batch_size=0),
-        lambda d: with_batch(d, seconds=[float("nan")]),
-        lambda d: with_batch(d, operators=[{}]),
-    ],
-)
-def test_other_files_are_refused_with_one_sentence(saved, tmp_path, change):
-    document = json.loads((saved[1] / "profile.json").read_text())
-    content = change(document)
-    text = content if isinstance(content, str) else json.dumps(content)
-    (tmp_path / "profile.json").write_text(text)
-    with pytest.raises(ProfileError) as refusal:
-        Profile.load(tmp_path)
-    assert "lab profile" in str(refusal.value) and "\n" not in str(refusal.value)
-
-
-def test_a_failed_run_leaves_the_last_profile_as_it_was(tmp_path):
-    out = tmp_path / "p"
-    for text in ("first", "second"):
-        with replaced_folder(out) as partial:
-            (partial / "profile.json").write_text(text)
-    assert (out / "profile.json").read_text() == "second"
-    with pytest.raises(KeyboardInterrupt), replaced_folder(out) as partial:
-        (partial / "profile.json").write_text("half")
-        raise KeyboardInterrupt
-    assert (out / "profile.json").read_text() == "second"
-    assert list(tmp_path.iterdir()) == [out]
-
-
-def test_a_folder_with_anything_else_is_never_replaced(tmp_path):
-    out = tmp_path / "p"
-    notes = out / "batch_size_01" / "notes.txt"
-    notes.parent.mkdir(parents=True)
-    notes.write_text("mine")
-    with pytest.raises(ProfileError, match=r"batch_size_01/notes\.txt"), replaced_folder(out):
-        pass
-    with pytest.raises(ProfileError, match="is a file"), replaced_folder(notes):
-        pass
-    with pytest.raises(ProfileError, match="cannot be written"), replaced_folder(notes / "below"):
-        pass
-    assert notes.read_text() == "mine"
-
-
-# The real thing
-
-
 def test_the_recognizer_is_measured_part_by_part(model_path):
-    found = profile_batch_sizes(
-        ParagraphTextRecognizer(model_path),
-        "cpu",
-        [1],
-        repeats=1,
-        pages=[SAMPLE_PAGES / "show_font_002.jpg"],
-    )
-    shares = found.batches[0].parts
+    recognizer = ParagraphTextRecognizer(model_path)
+    page = SAMPLE_PAGES / "show_font_002.jpg"
+    shares = profile_batch_sizes(recognizer, "cpu", [1], repeats=1, pages=[page]).batches[0].parts
     outer = [name for name in shares if name not in ("backbone", "encoder")]
     assert set(outer) == {"normalization", "finder", "straightening", "reader", "decoding"}
     assert 0.8 < sum(shares[name] for name in outer) <= 1
@@ -248,26 +145,14 @@ def test_the_recognizer_is_measured_part_by_part(model_path):
 
 
 def test_figures_of_a_gpu_come_from_its_trace(tmp_path):
-    path = trace_making.write(
-        tmp_path / "made.pt.trace.json",
-        [
-            trace_making.step(1, 0, 100),
-            trace_making.operator("aten::conv2d", 0, 15),
-            trace_making.launch(1, 10, 12),
-            trace_making.kernel("conv", 20, 40, blocks=0.5, occupancy=25, correlation=1),
-            trace_making.operator("aten::sort", 15, 60),
-            trace_making.launch(2, 55, 58),
-            trace_making.kernel("sort", 60, 70, blocks=2, occupancy=100, correlation=2),
-        ],
-    )
+    path = trace_making.write(tmp_path / "made.pt.trace.json", trace_making.BUSY_GPU)
     timed = BatchFigures(4, seconds=[1e-4], memory_bytes=2**20)
     found = with_trace(timed, path)
     assert (found.seconds, found.memory_bytes, found.trace) == ([1e-4], 2**20, path)
-    assert found.traced_seconds == pytest.approx(100e-6)
-    assert found.device_seconds == pytest.approx(30e-6)
-    assert found.gpu_utilization == pytest.approx(0.3)
-    assert found.sm_efficiency == pytest.approx((0.5 * 20 + 1 * 10) / 100)
-    assert found.achieved_occupancy == pytest.approx((0.25 * 20 + 1 * 10) / 30)
+    assert found.traced_seconds == pytest.approx(900e-6)
+    assert found.device_seconds == pytest.approx(450e-6)
+    assert found.gpu_utilization == pytest.approx(400 / 900)
+    assert found.operators and set(found.parts) == {"finder", "reader", "encoder"}
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU here")
@@ -275,6 +160,168 @@ def test_a_gpu_is_measured(model_path):
     recognizer = ParagraphTextRecognizer(model_path, device="cuda")
     [found] = profile_batch_sizes(recognizer, "cuda", [16], repeats=3).batches
     assert 0 < found.gpu_utilization <= 1 and found.memory_bytes > 0
+
+
+# The command and its folder
+
+
+def command(*arguments: object) -> dict:
+    """Arguments for `subprocess`: `lab profile` in a process of its own."""
+    return {
+        "args": [sys.executable, "-m", "lab_utils.cli", "profile", *map(str, arguments)],
+        "env": os.environ | {"PYTHONPATH": str(PROJECT)},
+        "stdout": subprocess.PIPE,
+        "stderr": subprocess.PIPE,
+        "text": True,
+    }
+
+
+@pytest.fixture(scope="module")
+def profiled(stand_in_path, tmp_path_factory):
+    """What the command printed for the stand-in, and the folder that it wrote."""
+    folder = tmp_path_factory.mktemp("command") / "out"
+    done = subprocess.run(
+        **command("--batch-sizes", "2, 1", "--model", stand_in_path, "--out", folder), timeout=120
+    )
+    assert done.returncode == 0, done.stderr
+    return done, folder
+
+
+def test_it_prints_tables_and_writes_a_whole_profile(profiled):
+    done, folder = profiled
+    assert done.stderr == "", "no bar where nobody sees it, and nothing of the profiler's own log"
+    assert re.search(r"^pages +p50 ms +p95 ms +pages/s .* memory MiB$", done.stdout, re.MULTILINE)
+    assert re.search(r"^Top operators, batch of \d$", done.stdout, re.MULTILINE)
+    assert re.search(r": 2 traces, \d+\.\d MB$", done.stdout.strip())
+    # Of the stand-in's few microseconds either size may be the best.
+    drawn = {path.name for path in folder.glob("*.png")}
+    assert {"latency_and_throughput.png", "utilization.png", "timeline_01.png"} <= drawn
+    found = Profile.load(folder)
+    assert found == Profile.load(folder / "profile.json")
+    assert found.command.startswith("lab profile --batch-sizes '2, 1'")
+    assert found.device["kind"] == "cpu" and found.versions["torch"] == torch.__version__
+    assert found.device["name"] in found.about and found.date[:10] in found.about
+    for batch, size in zip(found.batches, (1, 2), strict=True):
+        assert batch.trace.parent == folder / f"batch_size_{size:02}"
+        assert batch.batch_size == size and batch.traced_seconds > 0 and batch.memory_bytes > 0
+        assert batch.gpu_utilization is batch.device_seconds is None
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--batch-sizes", "1,,2"],
+        ["--batch-sizes", "513"],
+        ["--batch-sizes", "9" * 5000],
+        ["--device", "tpu"],
+        ["--out", "FILE"],
+        ["--out", "FOLDER"],
+        ["--model", "nowhere.pt"],
+        ["--tensorboard", "--out", "FOLDER"],
+        pytest.param(
+            ["--device", "cuda"],
+            marks=pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here"),
+        ),
+    ],
+)
+def test_bad_input_is_one_line(lab, stand_in_path, tmp_path, monkeypatch, arguments):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("LAB_MODEL", stand_in_path)
+    (tmp_path / "FILE").write_text("text")
+    (tmp_path / "FOLDER").mkdir()
+    (tmp_path / "FOLDER" / "mine.txt").touch()
+    code, out, err = lab("profile", *arguments)
+    assert (code, out) == (2, "")
+    assert err.startswith("lab: ") and err.count("\n") == 1 and len(err) < 500, err
+    assert {path.name for path in tmp_path.iterdir()} == {"FILE", "FOLDER"}
+
+
+def test_a_package_that_is_missing_is_named_before_anything_is_measured(lab, monkeypatch):
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    code, _, err = lab("profile")
+    assert code == 2 and "`pip install matplotlib`" in err
+
+
+def test_ctrl_c_leaves_the_last_profile(profiled, stand_in_path):
+    folder = profiled[1]
+    before = (folder / "profile.json").read_bytes()
+    sizes = ",".join(map(str, range(1, 65)))
+    running = subprocess.Popen(
+        **command("--batch-sizes", sizes, "--model", stand_in_path, "--out", folder)
+    )
+    try:
+        while len(list(folder.parent.iterdir())) == 1 and running.poll() is None:
+            time.sleep(0.02)
+        time.sleep(0.3)
+        running.send_signal(signal.SIGINT)
+        out, err = running.communicate(timeout=60)
+    finally:
+        running.kill()
+    assert (running.returncode, out, err) == (130, "", "")
+    assert list(folder.parent.iterdir()) == [folder]
+    assert (folder / "profile.json").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda d: json.dumps(d)[:-20],
+        lambda d: json.dumps(d | {"format": "lab-profile/2"}),
+        lambda d: json.dumps(d | {"batches": [d["batches"][0] | {"seconds": [float("nan")]}]}),
+    ],
+)
+def test_other_files_are_refused_with_one_sentence(profiled, tmp_path, change):
+    document = json.loads((profiled[1] / "profile.json").read_text())
+    (tmp_path / "profile.json").write_text(change(document))
+    with pytest.raises(ProfileError) as refusal:
+        Profile.load(tmp_path)
+    assert "lab profile" in str(refusal.value) and "\n" not in str(refusal.value)
+
+
+def test_a_folder_with_anything_else_is_never_replaced(tmp_path):
+    notes = tmp_path / "p" / "batch_size_01" / "notes.txt"
+    notes.parent.mkdir(parents=True)
+    notes.write_text("mine")
+    for out in (tmp_path / "p", notes):
+        with pytest.raises(ProfileError), replaced_folder(out):
+            pass
+    assert notes.read_text() == "mine"
+
+
+@needs_plugin
+def test_the_plugin_says_of_operators_what_we_say(profiled):
+    for batch in Profile.load(profiled[1]).batches:
+        ours = {one.name: one.self_seconds for one in top_operators(read_trace(batch.trace), None)}
+        theirs = plugin_operators(batch.trace)
+        assert theirs == pytest.approx(ours, abs=1.01e-6, rel=0.01)  # to the plugin, times are µs
+
+
+@needs_plugin
+def test_tensorboard_serves_the_traces_on_this_machine_only_until_ctrl_c(profiled):
+    running = subprocess.Popen(**command("--tensorboard", "--out", profiled[1], "--port", 0))
+    try:
+        lines = iter(running.stderr.readline, "")
+        url = next(found[0] for line in lines if (found := re.search(r"http://[^ ]+", line)))
+        assert url.startswith("http://127.0.0.1:")
+        with urllib.request.urlopen(url, timeout=60) as page:
+            assert b"TensorBoard" in page.read()
+        started = psutil.Process(running.pid).children(recursive=True)
+        running.send_signal(signal.SIGINT)
+        running.communicate(timeout=60)
+    finally:
+        running.kill()
+    assert running.returncode == 130
+    assert not psutil.wait_procs(started, timeout=30)[1]
+
+
+@pytest.mark.parametrize("folder", sorted((PROJECT / "data" / "traces").glob("*/")))
+def test_recordings_are_whole_and_name_no_place_of_their_machine(folder):
+    found = Profile.load(folder)
+    assert found.device["kind"] == folder.name and found.commit
+    traces = [batch.trace for batch in found.batches if batch.trace]
+    assert traces and sum(path.stat().st_size for path in traces) <= 16_000_000
+    for trace in traces:
+        assert b'"traceName"' not in gzip.decompress(trace.read_bytes())
 
 
 # Plots and tables
@@ -288,7 +335,7 @@ def made(kind: str, sizes, **figures) -> Profile:
     return Profile({"kind": kind, "name": f"a {kind}"}, {}, "2026-01-01", "c", None, "p", batches)
 
 
-def test_plots_tell_series_apart_without_colours_and_name_what_does_not_fit():
+def test_plots_distinguish_series_without_colours_and_name_what_does_not_fit():
     gpu = made("cuda", [1, 2], gpu_utilization=0.5, sm_efficiency=0.25, achieved_occupancy=0.1)
     for figure in (latency_and_throughput(gpu), utilization(gpu), utilization(made("cpu", [1]))):
         for axes in figure.axes:
@@ -300,16 +347,13 @@ def test_plots_tell_series_apart_without_colours_and_name_what_does_not_fit():
             assert len(looks) == len(lines) > 0
     shown = utilization(gpu).axes[0].lines
     assert [list(line.get_ydata()) for line in shown] == [[50, 50], [25, 25], [10, 10]]
-    large = BatchFigures(64)
-    both = dataclasses.replace(gpu, batches=[*gpu.batches, large])
-    assert "64 pages" in latency_and_throughput(both).get_supxlabel()
+    large = dataclasses.replace(gpu, batches=[*gpu.batches, BatchFigures(64)])
+    assert "64 pages" in latency_and_throughput(large).get_supxlabel()
     with pytest.raises(ProfileError):
-        utilization(dataclasses.replace(gpu, batches=[large]))
+        utilization(dataclasses.replace(gpu, batches=[BatchFigures(64)]))
 
 
 def test_the_table_shows_what_the_device_has():
-    from lab_utils.profiling.tables import as_text, figures_table
-
     cpu = made("cpu", [1, 16])
     cpu = dataclasses.replace(cpu, batches=[*cpu.batches, BatchFigures(64)])
     lines = as_text(figures_table(cpu)).splitlines()

@@ -14,12 +14,11 @@ from text_recognizer.places import project_folder
 from text_recognizer.train.fine_tune import train_briefly
 from text_recognizer.train.sample_lines import (
     LineBatches,
-    SampleLine,
-    SampleLines,
     cut_lines,
     page_tensor,
     sample_lines,
 )
+from text_recognizer.train.strips_data import Line
 from text_recognizer.vocabulary import decode
 from text_recognizer.weights import load_paragraph_reader, packaged_weights
 
@@ -36,8 +35,8 @@ def item():
     return load_items(PAGES, split="train", limit=1)[0]
 
 
-def made_lines(widths: list[int]) -> list[SampleLine]:
-    return [SampleLine(torch.ones(1, 48, width), [1 + i]) for i, width in enumerate(widths)]
+def made_lines(widths: list[int]) -> list[Line]:
+    return [Line(torch.ones(1, 48, width), [1 + i]) for i, width in enumerate(widths)]
 
 
 def test_the_lines_of_a_page_come_with_their_texts(finder, item):
@@ -56,18 +55,7 @@ def test_a_page_with_another_number_of_lines_than_its_label_is_left_out(finder, 
         assert cut_lines(finder, torch.full_like(page, 255), item.text) == []
 
 
-def test_long_lines_and_those_that_ctc_cannot_write_are_left_out(finder, item):
-    page, count = page_tensor(item.path), item.text.count("\n") + 1
-    with torch.inference_mode():
-        widths = [line.width for line in cut_lines(finder, page, item.text)]
-        limit = sorted(widths)[0]
-        short = cut_lines(finder, page, item.text, max_width=limit)
-        crowded = cut_lines(finder, page, "\n".join(["x" * 1000] * count))
-    assert [line.width for line in short] == [width for width in widths if width <= limit]
-    assert crowded == []
-
-
-def test_a_folder_without_a_usable_line_is_told(tmp_path):
+def test_a_folder_without_a_usable_line_is_reported(tmp_path):
     Image.new("L", (300, 100), 255).save(tmp_path / "blank.png")
     labels = {"items": [{"file": "blank.png", "text": "a line", "split": "train"}]}
     (tmp_path / "labels.json").write_text(json.dumps(labels))
@@ -81,19 +69,6 @@ def test_a_batch_is_the_same_for_the_same_number_and_seed():
     for index in (0, 5, 11):
         assert torch.equal(one[index].targets, same[index].targets)
     assert any(not torch.equal(one[i].targets, other[i].targets) for i in range(6))
-
-
-def test_training_and_validation_do_not_share_pages(monkeypatch):
-    asked = []
-    monkeypatch.setattr(
-        "text_recognizer.train.sample_lines.load_items",
-        lambda *_, **options: asked.append(options["split"]) or [],
-    )
-    data = SampleLines(train_pages=1)
-    for loader in (data.train_dataloader, data.val_dataloader):
-        with pytest.raises(RecognizerError):
-            loader()
-    assert asked == ["train", "validation"]
 
 
 @pytest.mark.slow

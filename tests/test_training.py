@@ -13,10 +13,9 @@ from text_recognizer.train import fit as fitting
 from text_recognizer.train import pages_data
 from text_recognizer.train.finder import FinderTraining, compare_lines
 from text_recognizer.train.fit import Settings
-from text_recognizer.train.pages_data import PagesData
+from text_recognizer.train.pages_data import PageBatches
 from text_recognizer.train.reader import ReaderTraining
-from text_recognizer.train.strips_data import StripsData
-from text_recognizer.train.trainer import rate_at, scheduled_adamw
+from text_recognizer.train.strips_data import StripBatches
 
 STEPS, EVERY = 4, 2  # two epochs of two batches
 NETWORKS = {"reader": ReaderTraining, "finder": FinderTraining}
@@ -75,8 +74,7 @@ def last_checkpoint(folder) -> dict:
 
 
 def test_the_rate_warms_up_and_falls_to_a_fiftieth():
-    parameter = torch.nn.Parameter(torch.zeros(1))
-    parts = scheduled_adamw([parameter], 1.0, lambda step: rate_at(step, 10, 110))
+    parts = FinderTraining(1.0, warmup_steps=10, max_steps=110).configure_optimizers()
     optimizer, schedule = parts["optimizer"], parts["lr_scheduler"]["scheduler"]
     rates = []
     for _ in range(120):
@@ -93,7 +91,7 @@ def test_the_rate_warms_up_and_falls_to_a_fiftieth():
 
 
 def test_strip_batches_are_the_same_for_the_same_number(fonts):
-    one, other = (StripsData({"font": 1.0}, lines=4).train_dataloader().dataset for _ in range(2))
+    one, other = (StripBatches({"font": 1.0}, "train", 4, seed=1) for _ in range(2))
     assert same(one[7].__dict__, other[7].__dict__)
     assert not torch.equal(one[7].strips[:, :, :, :16], one[8].strips[:, :, :, :16])
     batch = one[7]
@@ -106,7 +104,7 @@ def test_strip_batches_are_the_same_for_the_same_number(fonts):
 
 
 def test_page_batches_draw_every_line_where_it_is(fonts):
-    dataset = PagesData({"font": 1.0}, pages=3).train_dataloader().dataset
+    dataset = PageBatches({"font": 1.0}, "train", 3, seed=1)
     batch = dataset[5]
     assert same(batch.__dict__, dataset[5].__dict__)
     for page, lines in enumerate(batch.lines):
@@ -119,22 +117,6 @@ def test_page_batches_draw_every_line_where_it_is(fonts):
         )
         assert compare_lines(found, lines) == (len(lines[0]), 0), "a perfect finder finds them all"
         assert (batch.above[page][batch.near[page] > 0] > 0).all()
-
-
-def test_lines_that_are_missing_wrong_or_twice_are_counted():
-    paths = torch.tensor([[10.0], [20.0], [30.0]]).expand(3, 40)
-    edges = torch.tensor([[0, 39]] * 3)
-    known = paths, edges, torch.full((3,), 6.0)
-    assert compare_lines((paths, edges), known) == (3, 0)
-    assert compare_lines((paths[:2], edges[:2]), known) == (2, 0)
-    assert compare_lines((torch.cat([paths, paths[:1]]), torch.cat([edges, edges[:1]])), known) == (
-        3,
-        1,
-    )
-    assert compare_lines((paths + torch.tensor([[0], [3], [0]]), edges), known) == (2, 1)
-    short = edges.clone()
-    short[0, 1] = 20
-    assert compare_lines((paths, short), known) == (2, 1)
 
 
 # Runs

@@ -13,7 +13,7 @@ import torch
 from text_recognizer.errors import RecognizerError
 from text_recognizer.models.widening import widened
 from text_recognizer.train import by_time
-from text_recognizer.train.by_time import TimedSettings, train_for, varied
+from text_recognizer.train.by_time import TimedSettings, train_for
 from text_recognizer.train.lines_ahead import TRAIN, MadePages, StripPool
 from text_recognizer.vocabulary import encode
 from text_recognizer.weights import load_line_reader, packaged_weights, save_weights
@@ -63,17 +63,6 @@ def test_a_pool_serves_new_lines_first_and_counts_what_is_used_again():
     assert sum(len(one.widths) for one in pool.every(512)) == 10
 
 
-def test_lines_of_all_widths_are_used_equally_often():
-    pool = StripPool(seed=1)
-    for width in (150, 1400):
-        pool.add(made_lines(100, width))
-    lines = {192: 0, 1408: 0}
-    for _ in range(2000):
-        count, _, width = pool.batch(10 * 704).strips.shape
-        lines[width] += count
-    assert lines[192] == pytest.approx(lines[1408], rel=0.25)
-
-
 def test_a_full_pool_keeps_its_size():
     pool = StripPool(most=10, seed=1)
     for _ in range(5):
@@ -81,14 +70,6 @@ def test_a_full_pool_keeps_its_size():
         while any(not bool(used) for used in pool.batch(10 * 192).used):
             pass
     assert pool.made == 50 and len(pool) == 10
-
-
-def test_only_lines_that_were_seen_before_are_varied():
-    torch.manual_seed(0)
-    strips = torch.rand(2, 1, 48, 64) * 2 - 1
-    changed = varied(strips, torch.tensor([False, True]))
-    assert torch.allclose(changed[0], strips[0], atol=1e-4)
-    assert not torch.allclose(changed[1], strips[1], atol=0.05)
 
 
 # The training
@@ -161,21 +142,6 @@ def test_the_best_validation_is_kept_and_the_rate_follows_the_time(run, tmp_path
     assert document["validations"][-1]["lines_trained"] > 0
 
 
-def test_the_rate_rises_from_the_first_lines_on(monkeypatch):
-    training, now = by_time.TimedTraining(1e-4), iter([0.0, 6.0, 6.0, 12.0, 60.0])
-    monkeypatch.setattr(by_time.time, "monotonic", lambda: next(now))
-    training.clock = by_time.Clock(minutes=1)
-    training.clock.gathered = training.clock.seconds
-    first, later, last = (training.learning_rate_at(0) for _ in range(3))
-    assert (first, later) == pytest.approx((0.01, 1), abs=0.02) and last < 0.03
-
-
-def test_it_waits_while_its_lines_were_used_often(run, monkeypatch):
-    monkeypatch.setattr(by_time, "USES", (1.0, 1.0))
-    last = run(minutes=0.08, first_lines=1).validations[-1]
-    assert last.lines_trained <= last.lines_made + 8, "a batch beyond it, and one that is fetched"
-
-
 def test_out_of_memory_halves_the_batch_and_goes_on(run, step):
     def fail_once(number, loss):
         if number == 0:
@@ -204,14 +170,6 @@ def test_a_stop_in_the_middle_leaves_the_best_whole(run, step, tmp_path):
     assert names == {"line_reader.safetensors", "training.json"}
 
 
-def test_weights_that_are_no_longer_finite_are_given_up(run, step):
-    step(lambda number, loss: loss * (float("nan") if number == 0 else 1))
-    trained = run(minutes=0.08)
-    assert any("diverged" in note for note in trained.notes)
-    state = load_line_reader(trained.weights).state_dict()
-    assert all(bool(value.isfinite().all()) for value in state.values())
-
-
 def test_pages_that_cannot_be_made_are_one_line(run, monkeypatch):
     def pages(self):
         yield "font", made_lines(2)
@@ -221,12 +179,6 @@ def test_pages_that_cannot_be_made_are_one_line(run, monkeypatch):
     with pytest.raises(RecognizerError, match="failed: OSError: a font is damaged") as error:
         run()
     assert "\n" not in str(error.value)
-
-
-def test_a_place_that_cannot_be_written_is_told(tmp_path):
-    (tmp_path / "file").touch()
-    with pytest.raises(RecognizerError, match="another folder"):
-        train_for(TimedSettings(0.01), tmp_path / "file" / "run", device="cpu")
 
 
 def test_made_by_processes_and_learnt_from(fonts, tmp_path):

@@ -31,13 +31,6 @@ def test_the_file_names_what_is_kept_for_validation_and_nothing_else(written, sp
     assert len({plan.file for plan in validation.plans()}) == 134
 
 
-def test_font_pages_of_the_splits_are_in_different_fonts(fonts):
-    trained_on, kept = (
-        {path.name for path in ink_source("font", split).paths} for split in ("train", "validation")
-    )
-    assert trained_on and kept and not trained_on & kept
-
-
 @pytest.mark.nightly
 def test_no_writer_of_the_validation_is_in_training(splits, handwriting):
     trained_on, kept = (
@@ -56,25 +49,10 @@ def test_no_scan_of_the_validation_is_in_training(splits, handwriting):
     assert not files[0] & files[1]
 
 
-@pytest.mark.nightly
-def test_every_writer_and_scan_has_its_pages(handwriting):
-    pages = list(validation.make_pages(validation.REAL_GROUPS))
-    assert len(pages) == 80 + 30
-    for plan, page in pages:
-        assert page.writer == plan.name
-        low, high = validation.LINES[plan.group]
-        assert len(page.lines) <= high
-        assert len(page.lines) >= low or plan.group == "copiste"  # a scan may have fewer
-        assert page.text.isascii() and all(line.text.strip() for line in page.lines)
-    # Two pages of a writer are different ones.
-    texts = {plan: page.text for plan, page in pages}
-    assert len(set(texts.values())) == len(texts)
-
-
 def test_the_font_pages_are_the_same_everywhere(fonts):
     texts = [page.text for _, page in validation.make_pages(["font"])]
-    told = hashlib.sha256("\0".join(texts).encode()).hexdigest()
-    assert told == "fd2ed870bda06511b3aac99269668b6d91ecb6fb10fbcb54ea8173c0968fb54b"
+    found = hashlib.sha256("\0".join(texts).encode()).hexdigest()
+    assert found == "fd2ed870bda06511b3aac99269668b6d91ecb6fb10fbcb54ea8173c0968fb54b"
 
 
 def test_pages_are_written_as_items_to_evaluate(monkeypatch, fonts, tmp_path):
@@ -96,9 +74,7 @@ def test_pages_are_written_as_items_to_evaluate(monkeypatch, fonts, tmp_path):
         ("hpp", "Bill at 2 : 0 0 on 3 / 2 3 / 9 2 .", "Bill at 2:00 on 3/23/92."),
         ("hpp", "( 4 5 6 ) 7 8 9 - 0 1 2 3", "(456) 789-0123"),
         ("hpp", "smith @ mars . aud . com", "smith@mars.aud.com"),
-        ("hpb", "the word ' bubblet ' by Tue 2 4 th", "the word 'bubblet' by Tue 24th"),
         ("dar", "It wasn ' t the comet 's tail", "It wasn't the comet's tail"),
-        ("lex", "2 3 of them , or 1 2 3 4", "2 3 of them, or 1234"),
         ("apa", "|a+b| <= |a| + |b| @ 4:56 PM", "|a+b| <= |a| + |b| @ 4:56 PM"),
     ],
 )

@@ -1,8 +1,8 @@
 """`lab evaluate`: how well the recognizer reads pages whose text is known."""
 
 import json
+import sys
 from dataclasses import asdict
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -13,19 +13,11 @@ from text_recognizer.errors import RecognizerError
 from text_recognizer.files import replacing
 
 
-class Kind(StrEnum):
-    """What an image shows."""
-
-    paragraph = "paragraph"
-    line = "line"
-
-
 def evaluate(
     sources: Annotated[
         list[Path] | None,
         typer.Argument(metavar="LABELS", help="Labels files, or folders with a labels.json."),
     ] = None,
-    kind: Annotated[Kind | None, typer.Option(help="Read only these.")] = None,
     split: Annotated[str | None, typer.Option(help="Read only this split.")] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="At most this many of each.")] = None,
     batch_size: Annotated[int, typer.Option(min=1, help="Pages at a time.")] = 8,
@@ -33,7 +25,6 @@ def evaluate(
     out: Annotated[
         Path | None, typer.Option(help="Write table.csv and the worst ten pages into this folder.")
     ] = None,
-    threads: Annotated[int | None, typer.Option(min=1, help="Threads of PyTorch.")] = None,
     language_model: LanguageModel = "auto",
     kinds: Annotated[
         int | None,
@@ -43,7 +34,6 @@ def evaluate(
             metavar="N",
         ),
     ] = None,
-    fonts: Annotated[bool, typer.Option(help="With --kinds: fonts, no real handwriting.")] = False,
     sheet: Annotated[
         Path | None,
         typer.Option(help="With --kinds: only draw the photos, on a contact sheet (PNG)."),
@@ -57,22 +47,18 @@ def evaluate(
     """
     if bool(sources) == bool(kinds):
         raise RecognizerError("Give LABELS, or --kinds with a number of pages; not both.")
-    if (fonts or sheet) and not kinds:
-        raise RecognizerError("--fonts and --sheet go with --kinds; give that as well.")
+    if sheet and not kinds:
+        raise RecognizerError("--sheet goes with --kinds; give that as well.")
     if kinds:
-        _evaluate_kinds(kinds, fonts, sheet, model, language_model)
+        _evaluate_kinds(kinds, sheet, model, language_model)
         return
-    import torch
-
     from text_recognizer.evaluate import evaluate, load_items
-    from text_recognizer.evaluate.report import make_report_folder, rates_table, write_report
+    from text_recognizer.evaluate.report import rates_table, write_report
     from text_recognizer.paragraph_text_recognizer import ParagraphTextRecognizer
 
-    items = [item for source in sources for item in load_items(source, kind, split, limit)]
+    items = [item for source in sources for item in load_items(source, split=split, limit=limit)]
     if out is not None:
-        make_report_folder(out)
-    if threads is not None:
-        torch.set_num_threads(threads)
+        out.mkdir(parents=True, exist_ok=True)  # a name that can't be used is reported at once
     recognizer = ParagraphTextRecognizer(model, language_model=language_model)
     evaluation = evaluate(recognizer, items, batch_size)
     if out is not None:
@@ -82,24 +68,24 @@ def evaluate(
 
 
 def _evaluate_kinds(
-    count: int, fonts: bool, sheet: Path | None, model: Path | None, language_model: str
+    count: int, sheet: Path | None, model: Path | None, language_model: str
 ) -> None:
     """Prints the error rate for each kind of picture that people send; the last line is JSON."""
     from text_recognizer.evaluate.kinds import kind_rates, make_items
+    from text_recognizer.pages.handwriting import HandwritingMissingError, handwriting_source
     from text_recognizer.pages.sheet import contact_sheet
     from text_recognizer.paragraph_text_recognizer import ParagraphTextRecognizer
 
-    items = make_items(count=count, real=not fonts)
+    try:
+        has_handwriting = bool(handwriting_source())
+    except HandwritingMissingError:
+        has_handwriting = False
+        print("The handwriting data is not here; the writing is in fonts.", file=sys.stderr)
+    items = make_items(count=count, real=has_handwriting)
     if sheet is not None:
         made = list(items)
-        drawn = contact_sheet([item.picture for item in made], [item.kind for item in made])
-        try:
-            with replacing(sheet) as whole:
-                drawn.save(whole, "PNG")
-        except OSError as error:
-            raise RecognizerError(
-                f"{sheet} cannot be written ({error.strerror}); give another name to --sheet."
-            ) from None
+        with replacing(sheet) as whole:
+            contact_sheet([m.picture for m in made], [m.kind for m in made]).save(whole, "PNG")
         print(sheet)
         return
     recognizer = ParagraphTextRecognizer(model, language_model=language_model)

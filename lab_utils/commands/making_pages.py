@@ -1,26 +1,9 @@
 """`lab pages` and `lab fonts`: generated pages to look at and to train on, and their fonts."""
 
-from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
-
-
-class Split(StrEnum):
-    """Whose writing: validation has writers and fonts that training never sees."""
-
-    train = "train"
-    validation = "validation"
-
-
-class Kind(StrEnum):
-    """Where the writing on a generated page comes from."""
-
-    font = "font"
-    pen = "pen"
-    scan = "scan"
-    mixed = "mixed"
 
 
 def pages(
@@ -31,13 +14,15 @@ def pages(
         Path | None, typer.Option(help="Write JPEGs and labels.json into this folder.")
     ] = None,
     kind: Annotated[
-        Kind, typer.Option(help="Where the writing comes from; pen and scan need the real data.")
-    ] = Kind.font,
+        Literal["font", "pen", "scan", "mixed"],
+        typer.Option(help="Where the writing comes from; pen and scan need the real data."),
+    ] = "font",
     count: Annotated[int, typer.Option(min=1, help="Number of pages.")] = 12,
     seed: Annotated[int, typer.Option(min=0, help="The same seed makes the same pages.")] = 0,
     split: Annotated[
-        Split, typer.Option(help="Validation has writers and fonts that training never sees.")
-    ] = Split.train,
+        Literal["train", "validation"],
+        typer.Option(help="Validation has writers and fonts that training never sees."),
+    ] = "train",
     label_split: Annotated[
         str | None, typer.Option(help="Split to note in labels.json. Default: that of --split.")
     ] = None,
@@ -58,13 +43,11 @@ def pages(
     from text_recognizer.pages.sheet import save_contact_sheet, save_pages
 
     if sheet is not None:
-        print(save_contact_sheet(sheet, kind.value, count, seed, split.value))
+        print(save_contact_sheet(sheet, kind, count, seed, split))
     if out is not None:
         limits = {} if max_lines is None else {"max_lines": max_lines}
-        noted = label_split or split.value
-        print(
-            save_pages(out, kind.value, count, seed, split.value, noted, to_show=to_show, **limits)
-        )
+        noted = label_split or split
+        print(save_pages(out, kind, count, seed, split, noted, to_show=to_show, **limits))
 
 
 def fonts() -> None:

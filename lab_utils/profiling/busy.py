@@ -15,22 +15,21 @@ from text_recognizer.places import PROJECT
 
 READ = """
 import json, os, sys, time
-sys.path.insert(0, sys.argv[1])
-if sys.argv[2]:
-    open(sys.argv[2], "w").write(str(os.getpid()))
+project, members, repeats, *pages = sys.argv[1:]
+sys.path.insert(0, project)
+if members:
+    open(members, "w").write(str(os.getpid()))
 from lab_utils.model import packaged_recognizer
 recognizer = packaged_recognizer(language_model="none")
-pages, seconds = sys.argv[4:], []
-for page in pages:
-    recognizer.predict(page)
-    recognizer.predict(page)
-for _ in range(int(sys.argv[3])):
+seconds = []
+for _ in range(2 + int(repeats)):
     for page in pages:
         start = time.perf_counter()
         recognizer.predict(page)
         seconds.append(time.perf_counter() - start)
-print(json.dumps(seconds))
+print(json.dumps(seconds[2 * len(pages) :]))
 """
+"""A process of its own: OpenMP reads its policy only once. The first two rounds warm up."""
 
 
 @contextlib.contextmanager
@@ -58,18 +57,21 @@ def seconds_a_page(
         limit: s for the process; a text says so if it takes longer, or fails.
         members: a control group's file of processes, which the process joins before it loads.
     """
-    environment = {**os.environ, "OMP_WAIT_POLICY": policy}
     # An active wait has no limit with Intel's OpenMP, and is the default of GNU's.
-    environment["KMP_BLOCKTIME"] = "0" if policy == "passive" else "200"
+    block_time = "0" if policy == "passive" else "200"
+    environment = {**os.environ, "OMP_WAIT_POLICY": policy, "KMP_BLOCKTIME": block_time}
     environment.pop("OMP_NUM_THREADS", None)
-    arguments = [sys.executable, "-c", READ, str(PROJECT), str(members or ""), str(repeats)]
-    arguments += map(str, pages)
+    arguments = [sys.executable, "-c", READ, PROJECT, members or "", str(repeats), *pages]
     try:
         done = subprocess.run(
-            arguments, env=environment, capture_output=True, text=True, timeout=limit
+            list(map(str, arguments)),
+            env=environment,
+            capture_output=True,
+            timeout=limit,
+            text=True,
         )
     except subprocess.TimeoutExpired:
         return f"over {limit:.0f} s"
     if done.returncode != 0:
-        return done.stderr.strip().splitlines()[-1][:80] if done.stderr.strip() else "failed"
+        return f"failed: {done.stderr.strip()[-80:]}"
     return round(statistics.median(json.loads(done.stdout.splitlines()[-1])), 4)

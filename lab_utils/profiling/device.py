@@ -13,29 +13,27 @@ from text_recognizer.threads import usable_processors
 if TYPE_CHECKING:
     import torch
 
-_SECONDS = 10
-
 
 def describe_device(device: "torch.device") -> dict[str, Any]:
     """What the figures are about, ready for JSON.
 
-    A processor has kind "cpu", name, cores, threads and memory_bytes; a GPU kind
-    "cuda", name, driver, multiprocessors, compute_capability and memory_bytes, and the processor
-    beside it as `host`. What can't be found out is None.
+    A processor has kind "cpu", name, cores and threads; a GPU kind "cuda", name, driver,
+    memory_bytes, and the processor beside it as `host`. What can't be found out is None.
     """
-    if device.type == "cpu":
-        return _processor()
     import torch
 
+    name, cores = _processor_name(), usable_processors()
+    processor = {"kind": "cpu", "name": name, "cores": cores, "threads": torch.get_num_threads()}
+    if device.type == "cpu":
+        return processor
     properties = torch.cuda.get_device_properties(device)
+    driver = _output("nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader")
     return {
         "kind": device.type,
         "name": properties.name,
-        "driver": _driver(),
-        "multiprocessors": properties.multi_processor_count,
-        "compute_capability": f"{properties.major}.{properties.minor}",
+        "driver": driver.partition("\n")[0] or None,
         "memory_bytes": properties.total_memory,
-        "host": _processor(),
+        "host": processor,
     }
 
 
@@ -43,12 +41,10 @@ def describe_versions() -> dict[str, str | None]:
     """The versions of what takes part in a measurement; None for what is not there."""
     import torch
 
-    cudnn = torch.backends.cudnn.version() if torch.cuda.is_available() else None
     return {
         "python": platform.python_version(),
         "torch": torch.__version__,
         "cuda": torch.version.cuda,
-        "cudnn": str(cudnn) if cudnn else None,
         "system": f"{platform.system()} {platform.release()}",
     }
 
@@ -68,18 +64,6 @@ def project_commit() -> str | None:
     return f"{commit}+changes" if commit and changes else commit or None
 
 
-def _processor() -> dict[str, Any]:
-    import torch
-
-    return {
-        "kind": "cpu",
-        "name": _processor_name(),
-        "cores": usable_processors(),
-        "threads": torch.get_num_threads(),
-        "memory_bytes": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
-    }
-
-
 def _processor_name() -> str:
     try:
         text = Path("/proc/cpuinfo").read_text(errors="replace")
@@ -89,16 +73,12 @@ def _processor_name() -> str:
     return " ".join(found[1].split()) if found else platform.processor() or platform.machine()
 
 
-def _driver() -> str | None:
-    versions = _output("nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader")
-    return versions.splitlines()[0].strip() if versions else None
-
-
 def _output(*command: str) -> str:
     """What a program prints; "" if it is not there, fails or hangs."""
-    options = {"capture_output": True, "text": True, "errors": "replace", "timeout": _SECONDS}
     try:
-        done = subprocess.run(command, stdin=subprocess.DEVNULL, **options)
+        done = subprocess.run(
+            command, capture_output=True, text=True, errors="replace", timeout=10, check=True
+        )
     except (OSError, subprocess.SubprocessError):
         return ""
-    return done.stdout.strip() if done.returncode == 0 else ""
+    return done.stdout.strip()

@@ -26,9 +26,9 @@ def batch_folder(folder: Path, batch_size: int) -> Path:
     return folder / f"batch_size_{batch_size:02}"
 
 
-def trace_paths(folder: Path) -> list[Path]:
-    """All traces below a folder."""
-    return sorted([*folder.rglob("*.pt.trace.json"), *folder.rglob("*.pt.trace.json.gz")])
+def trace_of(folder: Path, batch_size: int) -> Path | None:
+    """The trace of a batch size in a profile's folder; None if there is none."""
+    return next(iter(sorted(batch_folder(folder, batch_size).glob("*.pt.trace.json*"))), None)
 
 
 def check_replaceable(out: Path) -> None:
@@ -50,26 +50,20 @@ def replaced_folder(out: Path) -> Iterator[Path]:
 
     Where the block raises, Ctrl-C included, it is removed, and `out` is as before.
 
-    Raises:
-        ProfileError: see `check_replaceable`; or the file system refuses.
+    Raises ProfileError, see `check_replaceable`.
     """
     out = out.resolve()  # of a link, the folder that it leads to is replaced
     check_replaceable(out)
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.") as scratch:
-            new, old = Path(scratch, "new"), Path(scratch, "old")
-            new.mkdir()
-            yield new
-            try:
-                if out.exists():
-                    out.rename(old)
-                new.rename(out)
-            except BaseException:
-                if old.exists() and not out.exists():
-                    old.rename(out)
-                raise
-    except OSError as error:
-        raise ProfileError(
-            f"{out} cannot be written ({error.strerror or error}); name another folder."
-        ) from None
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.") as scratch:
+        new, old = Path(scratch, "new"), Path(scratch, "old")
+        new.mkdir()
+        yield new
+        try:
+            if out.exists():
+                out.rename(old)
+            new.rename(out)
+        except BaseException:
+            if old.exists() and not out.exists():
+                old.rename(out)
+            raise

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from text_recognizer.models.line_reader import LineReader
@@ -47,22 +48,21 @@ def compare_ways(
         strips: (N, 1, 48, W) of one page, on the device; W is a multiple of 8.
         widths: (N,) px.
     """
-    ways: dict[str, Callable[[], Read]] = {
-        "one line after the other": lambda: _one_by_one(reader, strips, widths),
-        "all lines in a batch": lambda: lambda: reader(strips, widths),
-        "a batch as a CUDA graph": lambda: _as_graph(reader, strips, widths),
-        'a batch, torch.compile(mode="reduce-overhead")': lambda: _compiled(reader, strips, widths),
+    ways = {
+        "one line after the other": _one_by_one,
+        "all lines in a batch": _batch,
+        "a batch as a CUDA graph": _as_graph,
+        'a batch, torch.compile(mode="reduce-overhead")': _compiled,
     }
-    on_gpu = strips.device.type == "cuda"
     found: list[Way] = []
     first: list[str] = []
-    for number, (name, prepare) in enumerate(ways.items()):
-        if number > 1 and not on_gpu:
+    for name, prepare in ways.items():
+        if strips.device.type != "cuda" and prepare in (_as_graph, _compiled):
             found.append(Way(name, None, None, "needs a GPU"))
             continue
         try:
             with torch.inference_mode():
-                rate, texts = _measured(prepare(), widths, repeats)
+                rate, texts = _measured(prepare(reader, strips, widths), widths, repeats)
         except Exception as error:  # a compiler fails in many ways; the others go on
             reason = str(error).partition("\n")[0][:120]
             found.append(Way(name, None, None, f"{type(error).__name__}: {reason}"))
@@ -78,11 +78,13 @@ def _one_by_one(reader: LineReader, strips: Tensor, widths: Tensor) -> Read:
 
     def read() -> Tensor:
         lines = [reader(strip)[0] for strip in own]
-        return torch.stack(
-            [torch.nn.functional.pad(line, (0, 0, 0, frames - len(line))) for line in lines]
-        )
+        return torch.stack([F.pad(line, (0, 0, 0, frames - len(line))) for line in lines])
 
     return read
+
+
+def _batch(reader: LineReader, strips: Tensor, widths: Tensor) -> Read:
+    return lambda: reader(strips, widths)
 
 
 def _as_graph(reader: LineReader, strips: Tensor, widths: Tensor) -> Read:
@@ -112,26 +114,20 @@ def _compiled(reader: LineReader, strips: Tensor, widths: Tensor) -> Read:
 
 def _measured(read: Read, widths: Tensor, repeats: int) -> tuple[float, list[str]]:
     """Pages a second (from the median), and the texts of the last repeat."""
-    for _ in range(WARM_UPS):
-        logits = read()
+    synchronize = torch.cuda.synchronize if widths.device.type == "cuda" else lambda: None
     seconds = []
-    for _ in range(repeats):
-        _synchronize(widths)
+    for _ in range(WARM_UPS + repeats):
+        synchronize()
         start = time.perf_counter()
         logits = read()
-        _synchronize(widths)
+        synchronize()
         seconds.append(time.perf_counter() - start)
     frames = ((widths + 7) // 8).tolist()
     texts = [
         decode(torch.unique_consecutive(line[:count].argmax(1)).tolist())
         for line, count in zip(logits.cpu(), frames, strict=True)
     ]
-    return 1 / statistics.median(seconds), texts
-
-
-def _synchronize(like: Tensor) -> None:
-    if like.device.type == "cuda":
-        torch.cuda.synchronize(like.device)
+    return 1 / statistics.median(seconds[WARM_UPS:]), texts
 
 
 def strips_of_page(path: Path) -> tuple[Tensor, Tensor]:

@@ -6,7 +6,8 @@ Series differ in marker and line style; a colour comes on top.
 from typing import TYPE_CHECKING
 
 from lab_utils.figures import COLOURS, LINE_STYLES, MARKERS
-from lab_utils.profiling.profile import TOO_LARGE, Profile, ProfileError
+from lab_utils.profiling.folder import ProfileError
+from lab_utils.profiling.profile import TOO_LARGE, Profile
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -47,8 +48,7 @@ def latency_and_throughput(profile: Profile) -> "Figure":
     rates.plot(sizes, waited, label="pages a second that users wait", **look)
     rates.set_ylabel("pages a second")
     for axes in (times, rates):
-        axes.set_yscale("log")
-        _plain_ticks(axes)
+        _log_scale(axes)
         axes.legend(fontsize=8, frameon=False, loc="lower left", bbox_to_anchor=(-0.02, 1.0))
     if too_large := [str(b.batch_size) for b in profile.batches if not b.seconds]:
         figure.supxlabel(f"{TOO_LARGE}: {', '.join(too_large)} pages", fontsize=9)
@@ -70,23 +70,17 @@ def utilization(profile: Profile) -> "Figure":
         if points:
             look = {"color": COLOURS[number], "marker": MARKERS[number], "label": label}
             axes.plot(*zip(*points, strict=True), linestyle=LINE_STYLES[number], **look)
-    axes.set_ylim(0, 105)
+    axes.set(ylim=(0, 105), ylabel="share of the time or the device in %")
     axes.set_title(str(profile.device.get("name") or kind), fontsize=10)
-    axes.set_ylabel("share of the time or the device in %")
     if axes.lines:
         axes.legend(fontsize=8)
-    else:
-        axes.text(0.5, 0.5, "not recorded", transform=axes.transAxes, ha="center")
     return figure
 
 
 def _figure(profile: Profile, size: tuple[float, float], count: int) -> "tuple[Figure, list[Axes]]":
     """A figure whose axes have the batch sizes to the right, each twice as far as half of it."""
     if not profile.measured:
-        raise ProfileError(
-            "There is nothing to draw: no batch size fits the memory; take a profile with smaller "
-            "ones."
-        )
+        raise ProfileError("No batch size fits the memory; take a profile with smaller ones.")
     from matplotlib.figure import Figure
     from matplotlib.ticker import NullLocator
 
@@ -97,16 +91,16 @@ def _figure(profile: Profile, size: tuple[float, float], count: int) -> "tuple[F
         axes.set_xscale("log", base=2)
         axes.set_xticks(sizes, [str(size) for size in sizes])
         axes.xaxis.set_minor_locator(NullLocator())
-        axes.set_xlim(sizes[0] / 1.2, sizes[-1] * 1.2)
-        axes.set_xlabel("pages in a batch")
+        axes.set(xlim=(sizes[0] / 1.2, sizes[-1] * 1.2), xlabel="pages in a batch")
         axes.grid(alpha=0.3)
     return figure, every
 
 
-def _plain_ticks(axes: "Axes") -> None:
-    """Numbers instead of powers of ten."""
+def _log_scale(axes: "Axes") -> None:
+    """A logarithmic scale with numbers instead of powers of ten."""
     from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
+    axes.set_yscale("log")
     low, high = axes.get_ylim()
     axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if high < 100 * low else (1,)))
     axes.yaxis.set_major_formatter(StrMethodFormatter("{x:,g}"))

@@ -8,24 +8,20 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import numpy as np
-from pydantic import ConfigDict, Field, FiniteFloat, TypeAdapter, ValidationError, model_validator
+from pydantic import Field, FiniteFloat, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
-from lab_utils.profiling.folder import PROFILE_NAME, ProfileError, batch_folder, trace_paths
-from lab_utils.profiling.trace_operators import Amount, OperatorTime
+from lab_utils.profiling.folder import PROFILE_NAME, ProfileError, trace_of
+from lab_utils.profiling.trace_figures import Amount, OperatorTime
 from text_recognizer.places import PROJECT
-
-PROFILE_FORMAT = "lab-profile/1"
 
 TOO_LARGE = "does not fit the memory"
 
 RECORDINGS = PROJECT / "data" / "traces"
 """Profiles of devices that few have at hand, one folder for each kind."""
 
-_STRICT = ConfigDict(strict=True)
 
-
-@dataclass(frozen=True, config=_STRICT)
+@dataclass(frozen=True)
 class BatchFigures:
     """What batches of one size cost. What was not measured, or the device does not have, is None.
 
@@ -84,7 +80,7 @@ class BatchFigures:
         return 1 / self.p50 if self.seconds else None
 
 
-@dataclass(frozen=True, config=_STRICT)
+@dataclass(frozen=True)
 class Profile:
     """Batch sizes measured on one device in one go."""
 
@@ -94,21 +90,14 @@ class Profile:
     date: str
     """When it ended: ISO 8601, UTC."""
     command: str
-    """What took it."""
+    """The command that took it."""
     commit: str | None
     """See `project_commit`."""
     pages: str
     """What was read."""
     batches: Annotated[list[BatchFigures], Field(min_length=1)]
     """By batch size, the smallest first."""
-    format: Literal[PROFILE_FORMAT] = PROFILE_FORMAT
-
-    @model_validator(mode="after")
-    def _sizes_rise(self) -> "Profile":
-        sizes = [batch.batch_size for batch in self.batches]
-        if sorted(set(sizes)) != sizes:
-            raise ValueError("its batch sizes do not rise")
-        return self
+    format: Literal["lab-profile/1"] = "lab-profile/1"
 
     @property
     def measured(self) -> list[BatchFigures]:
@@ -147,25 +136,17 @@ class Profile:
             ProfileError: there is none, or the file is damaged or something else.
         """
         path = Path(path)
-        if path.is_dir():
-            path = path / PROFILE_NAME
+        path = path / PROFILE_NAME if path.is_dir() else path
         try:
             found = TypeAdapter(cls).validate_json(path.read_bytes())
-        except FileNotFoundError:
+        except (OSError, ValidationError):
             raise ProfileError(
-                f"There is no profile at {path}; take one with `lab profile`."
+                f"{path} is missing, damaged or not a profile; take one with `lab profile`."
             ) from None
-        except ValidationError as error:
-            first = error.errors(include_url=False, include_input=False)[0]
-            why = ": ".join(filter(None, [".".join(map(str, first["loc"])), first["msg"]]))
-            raise ProfileError(
-                f"{path} is damaged or not a profile of this version ({why}); take one with "
-                "`lab profile`."
-            ) from None
-        folders = [batch_folder(path.parent, one.batch_size) for one in found.batches]
-        traces = [next(iter(trace_paths(folder)), None) for folder in folders]
-        pairs = zip(found.batches, traces, strict=True)
-        return replace(found, batches=[replace(one, trace=trace) for one, trace in pairs])
+        traced = [
+            replace(one, trace=trace_of(path.parent, one.batch_size)) for one in found.batches
+        ]
+        return replace(found, batches=sorted(traced, key=lambda one: one.batch_size))
 
 
 def recorded_profile(kind: str = "cuda") -> Profile | None:

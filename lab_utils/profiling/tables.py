@@ -11,60 +11,41 @@ _WITHIN_READER = ("backbone", "encoder")
 
 def figures_table(profile: Profile) -> Table:
     """A row for each batch size; columns that say nothing of this device are left out."""
-    columns = {
-        "pages": lambda b: str(b.batch_size),
-        "p50 ms": lambda b: _ms(b.p50),
-        "p95 ms": lambda b: _ms(b.p95),
-        "pages/s": lambda b: _number(b.pages_per_second),
-        "pages/user-s": lambda b: _number(b.pages_per_user_second),
-        "GPU s": lambda b: _number(b.device_seconds),
-        "threads busy": lambda b: _percent(b.cpu_utilization),
-        "GPU util.": lambda b: _percent(b.gpu_utilization),
-        "SM eff.": lambda b: _percent(b.sm_efficiency),
-        "occupancy": lambda b: _percent(b.achieved_occupancy),
-        "memory MiB": lambda b: _number(b.memory_bytes and b.memory_bytes / 2**20),
+    figures = {
+        "pages": [str(b.batch_size) for b in profile.batches],
+        "p50 ms": [_ms(b.p50) if b.seconds else TOO_LARGE for b in profile.batches],
+        "p95 ms": [_ms(b.p95) for b in profile.batches],
+        "pages/s": [_number(b.pages_per_second) for b in profile.batches],
+        "pages/user-s": [_number(b.pages_per_user_second) for b in profile.batches],
+        "GPU s": [_number(b.device_seconds) for b in profile.batches],
+        "threads busy": [_percent(b.cpu_utilization) for b in profile.batches],
+        "GPU util.": [_percent(b.gpu_utilization) for b in profile.batches],
+        "SM eff.": [_percent(b.sm_efficiency) for b in profile.batches],
+        "occupancy": [_percent(b.achieved_occupancy) for b in profile.batches],
+        "memory MiB": [_number(b.memory_bytes and b.memory_bytes / 2**20) for b in profile.batches],
     }
-    rows = [[text(batch) for text in columns.values()] for batch in profile.batches]
-    used = [any(row[i] != NOTHING for row in rows) for i in range(len(columns))]
-    for row, batch in zip(rows, profile.batches, strict=True):
-        if not batch.seconds:
-            row[1] = TOO_LARGE
-    return (
-        [name for name, keep in zip(columns, used, strict=True) if keep],
-        [[text for text, keep in zip(row, used, strict=True) if keep] for row in rows],
-    )
+    used = {name: cells for name, cells in figures.items() if set(cells) != {NOTHING}}
+    return list(used), [list(row) for row in zip(*used.values(), strict=True)]
 
 
 def parts_table(profile: Profile) -> Table:
     """The share of a batch's time in each part of the model, a column for each batch size; what is
     within another part is indented."""
     batches = [batch for batch in profile.measured if batch.parts]
-    names = list(dict.fromkeys(name for batch in batches for name in batch.parts))
-    return (
-        ["part", *[str(batch.batch_size) for batch in batches]],
-        [
-            [
-                f"  {name}" if name in _WITHIN_READER else name,
-                *[_percent(batch.parts.get(name)) for batch in batches],
-            ]
-            for name in names
-        ],
-    )
+    names = dict.fromkeys(name for batch in batches for name in batch.parts)
+    rows = [
+        [f"  {name}" if name in _WITHIN_READER else name]
+        + [_percent(batch.parts.get(name)) for batch in batches]
+        for name in names
+    ]
+    return ["part", *[str(batch.batch_size) for batch in batches]], rows
 
 
 def operators_table(batch: BatchFigures) -> Table:
     """The operators that took most of the processor's time in one batch."""
     window = batch.traced_seconds or 1.0
-    has_gpu = batch.device_seconds is not None
-    columns = ["operator", "calls", "own ms", "share", *["GPU ms"] * has_gpu]
-    return columns, [
-        [
-            one.name,
-            f"{one.calls:,}",
-            _ms(one.self_seconds),
-            _percent(one.self_seconds / window),
-            *[_ms(one.device_seconds)] * has_gpu,
-        ]
+    return ["operator", "calls", "own ms", "share"], [
+        [one.name, f"{one.calls:,}", _ms(one.self_seconds), _percent(one.self_seconds / window)]
         for one in batch.operators
     ]
 

@@ -1,6 +1,6 @@
 """TensorBoard over a profile's traces with the plugin torch-tb-profiler, and the plugin's figures.
 
-The plugin's page loads its charts from the internet; what it computes can be had without the page.
+The plugin's page loads its charts from the internet; its figures can be had without the page.
 """
 
 import importlib.util
@@ -11,7 +11,7 @@ from pathlib import Path
 
 from lab_utils.net import LOOPBACK
 from lab_utils.process import kept
-from lab_utils.profiling.folder import ProfileError, trace_paths
+from lab_utils.profiling.folder import ProfileError
 
 
 def serve_traces(folder: Path, port: int | None = None) -> None:
@@ -24,10 +24,9 @@ def serve_traces(folder: Path, port: int | None = None) -> None:
     Raises ProfileError if the folder holds no trace, a package is missing, or TensorBoard ends by
     itself, which says why on stderr.
     """
-    if not trace_paths(folder):
+    if not any(folder.rglob("*.pt.trace.json*")):
         raise ProfileError(f"There is no trace in {folder}; take a profile with `lab profile`.")
-    needs("tensorboard", "tensorboard")
-    needs("torch_tb_profiler", "torch-tb-profiler")
+    needs("tensorboard", "torch_tb_profiler")
     print(
         "The page PYTORCH_PROFILER asks the internet for its charts. Without a network its figures "
         "are in the plots and tables of `lab profile`. Ctrl-C ends TensorBoard.",
@@ -47,7 +46,7 @@ def serve_traces(folder: Path, port: int | None = None) -> None:
 def plugin_operators(trace: Path) -> dict[str, float]:
     """s of the processor in each operator without those within it, as the plugin computes it, the
     longest first. Raises ProfileError if the plugin is not installed."""
-    needs("torch_tb_profiler", "torch-tb-profiler")
+    needs("torch_tb_profiler")
     from torch_tb_profiler.profiler.data import RunProfileData
 
     with tempfile.TemporaryDirectory(prefix="lab-tb-") as scratch:
@@ -56,7 +55,11 @@ def plugin_operators(trace: Path) -> dict[str, float]:
     return dict(sorted(times.items(), key=lambda pair: -pair[1]))
 
 
-def needs(module: str, package: str) -> None:
+def needs(*modules: str) -> None:
     """Raises ProfileError if a package is not installed."""
-    if importlib.util.find_spec(module) is None:
-        raise ProfileError(f"The package {package} is missing; `pip install {package}` adds it.")
+    for module in modules:
+        if importlib.util.find_spec(module) is None:
+            package = module.replace("_", "-")
+            raise ProfileError(
+                f"The package {package} is missing; `pip install {package}` adds it."
+            )

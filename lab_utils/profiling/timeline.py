@@ -12,9 +12,8 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from lab_utils.figures import COLOURS, HATCHES
-from lab_utils.profiling.gpu_figures import Interval, clipped, union
 from lab_utils.profiling.trace import Span, Trace, TraceError
-from lab_utils.profiling.trace_operators import RESOLUTION, launching_stretches
+from lab_utils.profiling.trace_figures import RESOLUTION, busy, launching_operators
 
 if TYPE_CHECKING:
     import numpy as np
@@ -28,10 +27,7 @@ NAMED = 5
 MOST_DEPTHS = 8
 OTHER = "other"
 _HATCHES = (*HATCHES, "+++", "***", "|||", "---")
-"""What tells names apart without colours."""
-
-Piece = tuple[float, float, str]
-"""Start and end in µs, and the name of what runs."""
+"""What distinguishes names without colours."""
 
 
 def timeline(trace: Trace) -> "Figure":
@@ -45,32 +41,27 @@ def timeline(trace: Trace) -> "Figure":
 
     end = max([trace.steps[-1].end, *(work.end for work in trace.work)])
     marks = _mark_rows(trace.marks)
-    layers = {"processor": launching_stretches(trace), "GPU": trace.work}
-    layers = {title: pieces for title, pieces in layers.items() if pieces}
+    layers = {"processor": launching_operators(trace), "GPU": trace.work}
+    layers = {title: spans for title, spans in layers.items() if spans}
     count = len(marks) + len(layers)
     if not count:
         raise TraceError(f"{trace.path} shows nothing within {trace.steps[-1].name}.")
     figure = Figure(figsize=(10, 0.9 + 0.62 * count), layout="constrained")
     figure.get_layout_engine().set(h_pad=0.02, hspace=0.0)
     every: list[Axes] = list(figure.subplots(count, 1, sharex=True, squeeze=False)[:, 0])
-    names = list(dict.fromkeys(name for row in marks for *_, name in row))
+    names = list(dict.fromkeys(short_name(mark.name) for row in marks for mark in row))
     for axes, row in zip(every, marks, strict=False):
         _draw_marks(axes, row, names, end)
     if marks:
-        every[0].set_ylabel("parts", **_LABEL)
-        _legend(every[0], names)
+        _legend(every[0], "parts", names)
     for axes, (title, spans) in zip(every[len(marks) :], layers.items(), strict=True):
-        axes.set_ylabel(title, **_LABEL)
-        _draw_layers(axes, [(one.start, one.end, short_name(one.name)) for one in spans], end)
+        _draw_layers(axes, title, spans, end)
     for axes in every:
         axes.set(ylim=(0, 1), yticks=[], xlim=(0, end / 1e3))
         axes.tick_params(bottom=axes is every[-1], labelsize=8)
     note = "the height of a row: the share of the time in which anything ran"
     every[-1].set_xlabel(f"time since the batch began in ms ({note})", fontsize=9)
     return figure
-
-
-_LABEL = {"rotation": 0, "ha": "right", "va": "center", "fontsize": 8}
 
 
 @functools.lru_cache(maxsize=4096)
@@ -86,24 +77,25 @@ def short_name(name: str) -> str:
     return bare if len(bare) <= 34 else f"{bare[:20]}…{bare[-13:]}"
 
 
-def _mark_rows(marks: Iterable[Span]) -> list[list[Piece]]:
+def _mark_rows(marks: Iterable[Span]) -> list[list[Span]]:
     """The marks by depth: a mark within another one is drawn below it."""
-    rows: list[list[Piece]] = []
+    rows: list[list[Span]] = []
     around: list[float] = []
     for mark in marks:
         while around and around[-1] <= mark.start + RESOLUTION:
             around.pop()
         if len(around) == len(rows):
             rows.append([])
-        rows[len(around)].append((mark.start, mark.end, short_name(mark.name)))
+        rows[len(around)].append(mark)
         around.append(mark.end)
     return rows[:MOST_DEPTHS]
 
 
-def _draw_marks(axes: "Axes", row: list[Piece], names: list[str], end: float) -> None:
+def _draw_marks(axes: "Axes", row: list[Span], names: list[str], end: float) -> None:
     """Bars with the name in them if there is room for it."""
-    for first, last, name in row:
-        left, length = first / 1e3, (last - first) / 1e3
+    for mark in row:
+        name = short_name(mark.name)
+        left, length = mark.start / 1e3, (mark.end - mark.start) / 1e3
         axes.broken_barh([(left, length)], (0.08, 0.84), linewidth=0.4, **_look(names.index(name)))
         if length / (end / 1e3) > 0.009 * (len(name) + 2):
             box = {"facecolor": "white", "edgecolor": "none", "pad": 0.8, "alpha": 0.85}
@@ -111,30 +103,32 @@ def _draw_marks(axes: "Axes", row: list[Piece], names: list[str], end: float) ->
             axes.text(left + length / 2, 0.5, name, bbox=box, clip_on=True, **style)
 
 
-def _draw_layers(axes: "Axes", pieces: list[Piece], end: float) -> None:
+def _draw_layers(axes: "Axes", title: str, spans: Sequence[Span], end: float) -> None:
     """The share of each bin in which each name ran, one above the other, with a legend."""
     import numpy as np
 
     times = Counter[str]()
-    for first, last, name in pieces:
-        times[name] += last - first
+    for span in spans:
+        times[short_name(span.name)] += span.end - span.start
     names = [name for name, _ in times.most_common(NAMED)]
-    own: dict[str, list[Interval]] = defaultdict(list)
-    for first, last, name in pieces:
-        own[name if name in names else OTHER].append((first, last))
+    own: dict[str, list[Span]] = defaultdict(list)
+    for span in spans:
+        name = short_name(span.name)
+        own[name if name in names else OTHER].append(span)
     edges = np.repeat(np.linspace(0, end / 1e3, BINS + 1), 2)[1:-1]
     floor = np.zeros(2 * BINS)
     for number, name in enumerate([*names, OTHER]):
         top = floor + np.repeat(shares(own[name], end, BINS), 2)
         axes.fill_between(edges, floor, top, linewidth=0, **_look(number, name))
         floor = top
-    _legend(axes, [*names, OTHER])
+    _legend(axes, title, [*names, OTHER])
 
 
-def _legend(axes: "Axes", names: Sequence[str]) -> None:
-    """The names above the axes, from left to right."""
+def _legend(axes: "Axes", title: str, names: Sequence[str]) -> None:
+    """The row's title at its left, the names above it, from left to right."""
     from matplotlib.patches import Patch
 
+    axes.set_ylabel(title, rotation=0, ha="right", va="center", fontsize=8)
     handles = [Patch(linewidth=0.3, **_look(number, name)) for number, name in enumerate(names)]
     style = {"loc": "lower left", "bbox_to_anchor": (0, 1), "frameon": False, "fontsize": 7.5}
     legend = axes.legend(handles, names, ncols=4, borderaxespad=0.1, **style)
@@ -149,13 +143,13 @@ def _look(number: int, name: str = "") -> dict[str, str]:
     return {"facecolor": colour, "hatch": hatch, "edgecolor": "black"}
 
 
-def shares(intervals: Sequence[Interval], end: float, bins: int) -> "np.ndarray":
-    """The share of each of the bins (bins,) between 0 and end that lies in the intervals."""
+def shares(spans: Iterable[Span], end: float, bins: int) -> "np.ndarray":
+    """The share of each of the bins (bins,) between 0 and end in which any of the spans ran."""
     import numpy as np
 
-    # What is covered up to a time is a curve of straight pieces through the intervals' ends.
-    ends = np.array(clipped(union(intervals), 0, end), dtype=np.float64).reshape(-1, 2)
+    # The time covered so far is a curve of straight pieces through the intervals' ends.
+    ends = np.array(busy(spans, end), dtype=np.float64).reshape(-1, 2)
     covered = np.concatenate([[0.0], np.cumsum(ends[:, 1] - ends[:, 0])])
     times = np.concatenate([[0.0], ends.ravel(), [end]])
-    until = np.concatenate([[0.0], np.repeat(covered, 2)[1:-1], [covered[-1]]])
+    until = np.repeat(covered, 2)
     return np.diff(np.interp(np.linspace(0, end, bins + 1), times, until)) / (end / bins)

@@ -549,7 +549,7 @@ checks.waiting_operator(waiting_operator)
 # </details>
 
 # %% tags=["nbval-ignore-output"]
-from lab_utils.profiling.gpu_figures import idle_gaps
+from lab_utils.profiling.trace_figures import idle_gaps
 
 for size, trace in traces.items():
     kernels = [(kernel.start, kernel.end) for kernel in trace.kernels]

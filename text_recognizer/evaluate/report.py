@@ -10,7 +10,6 @@ from typing import Any
 
 from PIL import Image, ImageDraw, ImageFont
 
-from text_recognizer.errors import RecognizerError
 from text_recognizer.evaluate import Evaluation, Result
 from text_recognizer.images import load_image
 from text_recognizer.overlay import draw_lines
@@ -19,21 +18,6 @@ PAGE_SIDE = 1000  # px: longest side of the page in the picture
 FONT_SIZE = 18
 MARGIN = 20
 TABLE = "table.csv"
-
-
-def make_report_folder(folder: Path) -> None:
-    """Makes the folder of a report, before the pages are read: a bad name is told at once.
-
-    Raises:
-        RecognizerError: Nothing can be written there.
-    """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / TABLE).touch()
-    except OSError as error:
-        raise RecognizerError(
-            f"Nothing can be written into {folder} ({error.strerror}); give --out another name."
-        ) from None
 
 
 def write_report(recognizer: Any, evaluation: Evaluation, folder: Path) -> None:

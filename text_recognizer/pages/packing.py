@@ -30,7 +30,7 @@ def pack_data(out: Path, most_bytes: int) -> dict[str, Any]:
 
     Returns what was packed: bytes, the images' quality, and how many of each thing. Raises
     HandwritingMissingError or NpmError where the data is not on this machine, and PackError where
-    it does not fit or can't be written.
+    it does not fit.
     """
     folder = handwriting_folder()
     fonts = fetch_fonts()
@@ -59,24 +59,17 @@ def pack_data(out: Path, most_bytes: int) -> dict[str, Any]:
 
 def _write(out: Path, files: dict[str, bytes], most_bytes: int) -> int:
     """Writes the archive, whole or not at all; returns its bytes."""
-    try:
-        with replacing(out) as partial:
-            with zipfile.ZipFile(partial, "w") as archive:
-                for name, content in files.items():
-                    small = name.endswith(".json")  # the others are compressed already
-                    kind = zipfile.ZIP_DEFLATED if small else zipfile.ZIP_STORED
-                    archive.writestr(name, content, kind)
-            if partial.stat().st_size > most_bytes:
-                raise _does_not_fit(most_bytes)
-    except OSError as error:
-        raise PackError(
-            f"{out} can't be written ({error.strerror or error}); name another file or free space."
-        ) from None
+    with replacing(out) as partial:
+        with zipfile.ZipFile(partial, "w") as archive:
+            for name, content in files.items():
+                small = name.endswith(".json")  # the others are compressed already
+                kind = zipfile.ZIP_DEFLATED if small else zipfile.ZIP_STORED
+                archive.writestr(name, content, kind)
+        if partial.stat().st_size > most_bytes:
+            raise PackError(
+                f"The data does not fit into {most_bytes / 1e6:g} MB; give more --most-mb."
+            )
     return out.stat().st_size
-
-
-def _does_not_fit(most_bytes: int) -> PackError:
-    return PackError(f"The data does not fit into {most_bytes / 1e6:g} MB; give more --most-mb.")
 
 
 def packed_arrays(unipen: Arrays) -> bytes:

@@ -13,7 +13,7 @@ _TILE = 2048
 
 @functools.cache
 def _noise_tile() -> np.ndarray:
-    """White noise to cut from: drawing it anew for every page would cost most of the time."""
+    """White noise to cut from: drawing it for every page would cost most of the time."""
     return np.random.default_rng(0).standard_normal((_TILE, _TILE), dtype=np.float32)
 
 
@@ -47,7 +47,7 @@ def _ruling(
     columns = np.arange(shape[1])
     thick = int(rng.integers(1, 3))
     typical = float(np.median([line.above + line.below for line in lines]))
-    if kind < 0.2:  # the writing stands on the lines
+    if kind < 0.2:  # the writing is on the lines
         for line in lines:
             rise = line.below * rng.normal(0.35, 0.05)
             ys = np.interp(columns, line.path[:, 0], line.path[:, 1]) + rise

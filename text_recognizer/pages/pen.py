@@ -102,7 +102,7 @@ Placed = list[tuple[Item, float, float, float]]  # item, x, y of its baseline, s
 
 
 def _gap(rng: np.random.Generator, writer: Writer, spacing: float) -> float:
-    """The space to the next word. Whoever writes letters far apart leaves more of it, or no reader
+    """The space to the next word. People who write letters far apart leave more of it, or no reader
     could tell where a word ends."""
     return max(writer.x_height * spacing, 1.35 * writer.pitch) * rng.uniform(0.75, 1.3)
 
@@ -142,7 +142,7 @@ def _line_of_words(
             x = end + unit * 0.2
         for item in items:
             # Words written larger or smaller than usual are brought halfway to the writer's size:
-            # what is left is the unevenness of a hand. One letter alone tells no size.
+            # what is left is the unevenness of a hand. A single letter says nothing about size.
             own = unit / item.x_height if len(item.text) > 2 and item.text.islower() else 1.0
             scale = float(np.clip(own, 0.6, 1.6) ** 0.5)
             y = (float(rng.normal(0, 0.06)) + SIGN_HEIGHTS.get(item.text, 0.0)) * unit

@@ -2,7 +2,7 @@
 
 The clock rules: the learning rate follows the time, validations come every so many seconds, and
 lines come from a pool that processes fill. The best weights are always on the disk, whole. A run
-that runs out of memory goes on with half the batch, and one that diverges with half the rate.
+that runs out of memory goes on with half the batch.
 """
 
 import itertools
@@ -22,7 +22,7 @@ from pytorch_lightning.callbacks import EMAWeightAveraging
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from text_recognizer.errors import RecognizerError, is_out_of_memory
+from text_recognizer.errors import is_out_of_memory
 from text_recognizer.files import replacing
 from text_recognizer.models.widening import widened
 from text_recognizer.pages.generator import TRAINING_MIX
@@ -52,10 +52,6 @@ USES = (2.0, 10.0)
 """Of a line on average, at the start and at the end; beyond it, training waits for new lines."""
 RESERVE = 4.0
 """s at the end for the last validation."""
-
-
-class DivergedError(RecognizerError):
-    """The weights are no longer finite."""
 
 
 @dataclass(frozen=True)
@@ -207,12 +203,10 @@ class Keeper(pl.Callback):
     def on_validation_end(self, trainer: pl.Trainer, module: ReaderTraining) -> None:
         scores = {name: float(value) for name, value in trainer.callback_metrics.items()}
         cer = scores["cer"]
-        best = min((one.cer for one in self.validations), default=math.inf)
-        loss = float(torch.stack(self._losses).mean()) if self._losses else math.nan
-        has_diverged = bool(self._losses) and not math.isfinite(loss)
-        self._losses = []
-        if cer < best and not has_diverged:
+        if cer < min((one.cer for one in self.validations), default=math.inf):
             save_weights(self._state, self.weights)
+        loss = float(torch.stack(self._losses).mean()) if self._losses else math.nan
+        self._losses = []
         train = self.lines.train
         done = Validation(
             seconds=self.clock.seconds,
@@ -231,13 +225,6 @@ class Keeper(pl.Callback):
         self.validations.append(done)
         self.say(str(done))
         self._write(str(module.device))
-        if has_diverged:
-            raise DivergedError(f"diverged at step {self.steps}: back to the best weights")
-
-    def note(self, text: str) -> None:
-        """Says something, and writes it down with the next validation."""
-        self.notes.append(text)
-        self.say(text)
 
     def _write(self, device: str) -> None:
         document = {
@@ -265,15 +252,10 @@ def train_for(
         device: "cuda" or "cpu".
 
     Raises KeyboardInterrupt at Ctrl-C, with the best weights so far on the disk; RecognizerError
-    where `start` does not fit, `out` can't be written, or lines can't be made.
+    where `start` does not fit or lines can't be made.
     """
     clock = Clock(settings.minutes)
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise RecognizerError(
-            f"{out} can't be written ({error.strerror}); name another folder."
-        ) from None
+    out.mkdir(parents=True, exist_ok=True)
     reader = load_line_reader(start or packaged_weights() / READER)
     if reader.width == 1 and settings.width > 1:
         reader = widened(reader, settings.width, settings.seed)
@@ -320,16 +302,12 @@ def _train(training: TimedTraining, keeper: Keeper, batch: int, device: str) -> 
                 batches = _batches(keeper.lines, clock, batch * TYPICAL_WIDTH)
                 trainer.fit(training, batches, _validation(training, keeper, batch))
                 is_done = True  # Lightning has validated once more at the end of the time
-            except DivergedError as error:
-                training.reader.load_state_dict(load_line_reader(keeper.weights).state_dict())
-                training.hparams.learning_rate /= 2
-                keeper.note(f"{error}, half the rate")
-                is_done = keeper.clock.left < 1
             except (MemoryError, RuntimeError) as error:
                 if not is_out_of_memory(error) or batch == 1:
                     raise
                 batch //= 2
-                keeper.note(f"out of memory: batches of {batch} lines from here on")
+                keeper.notes.append(f"out of memory: batches of {batch} lines from here on")
+                keeper.say(keeper.notes[-1])
         # Not within the handler: there, the error's traceback keeps the tensors alive.
         if device == "cuda":
             torch.cuda.empty_cache()

@@ -21,7 +21,7 @@ def load_reader_checkpoint(path: Path) -> ReaderTraining:
         if wrong := problem(path):
             raise ValueError(wrong)
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # what is odd about the file is told below
+            warnings.simplefilter("ignore")  # what is odd about the file is reported below
             checkpoint = dict(torch.load(path, map_location="cpu", weights_only=True))
         state, config = checkpoint["state_dict"], checkpoint["hyper_parameters"]
     except FileNotFoundError:

@@ -1,13 +1,12 @@
 """Trains the line finder on made pages, where every line's path is known."""
 
-import pytorch_lightning as pl
 import torch.nn.functional as F
 from torch import Tensor
 
 from text_recognizer.models.line_finder import LineFinder
 from text_recognizer.models.line_tracing import trace_lines
 from text_recognizer.train.pages_data import PageBatch
-from text_recognizer.train.trainer import rate_at, scheduled_adamw
+from text_recognizer.train.trainer import ScheduledTraining
 
 
 def compare_lines(
@@ -29,7 +28,7 @@ def compare_lines(
     return right, max(len(paths) - right, 0)
 
 
-class FinderTraining(pl.LightningModule):
+class FinderTraining(ScheduledTraining):
     """Binary cross-entropy on the ridges, for each column of a line; on the reach, where a line is,
     a distance of logarithms, so that small writing counts as much as large.
 
@@ -88,12 +87,3 @@ class FinderTraining(pl.LightningModule):
         for kind, rate in zip(self.hparams.kinds, wrong, strict=True):
             self.log(f"wrong_{kind}", rate, prog_bar=True)
         self.log("lines_wrong", sum(wrong) / len(wrong), prog_bar=True)
-
-    def configure_optimizers(self) -> dict:
-        return scheduled_adamw(
-            self.finder.parameters(), self.hparams.learning_rate, self.learning_rate_at
-        )
-
-    def learning_rate_at(self, step: int) -> float:
-        """The share of the peak rate at a step."""
-        return rate_at(step, self.hparams.warmup_steps, self.hparams.max_steps)

@@ -14,9 +14,10 @@ from pytorch_lightning.loggers import CSVLogger
 from text_recognizer.errors import RecognizerError
 from text_recognizer.pages.generator import KINDS, TRAINING_MIX
 from text_recognizer.train.finder import FinderTraining
-from text_recognizer.train.pages_data import PagesData
+from text_recognizer.train.made_data import MadeData
+from text_recognizer.train.pages_data import PageBatches
 from text_recognizer.train.reader import ReaderTraining
-from text_recognizer.train.strips_data import StripsData
+from text_recognizer.train.strips_data import StripBatches
 from text_recognizer.train.trainer import interruptible, make_trainer
 from text_recognizer.weights import export_checkpoint, load_weights
 
@@ -151,9 +152,9 @@ def fit(
 def _module_and_data(
     name: str, settings: Settings, workers: int
 ) -> tuple[pl.LightningModule, pl.LightningDataModule]:
-    data_type = StripsData if name == "reader" else PagesData
     module_type = ReaderTraining if name == "reader" else FinderTraining
-    data = data_type(
+    data = MadeData(
+        StripBatches if name == "reader" else PageBatches,
         settings.mix,
         settings.batch,
         settings.validate_every,

@@ -72,7 +72,7 @@ def follow(recipe: Recipe, out: Path, say: Say = print) -> dict[str, Any]:
         say(f"{stage.name}: {settings.steps} steps, batches of {settings.batch} ({mix})")
     kinds = {kind for stage in recipe.stages for kind in stage.settings.mix}
     if kinds & {"pen", "scan"} or set(recipe.evaluation.groups) & set(REAL_GROUPS):
-        handwriting_source()  # what is missing is told before hours are spent
+        handwriting_source()  # reports what is missing before hours are spent
     if "font" in kinds or "font" in recipe.evaluation.groups:
         fetch_fonts()
     out.mkdir(parents=True, exist_ok=True)
@@ -160,8 +160,8 @@ def _judge(recipe: Recipe, model: Path, folder: Path, say: Say) -> dict[str, flo
     if not groups:
         return {}
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    alone = ParagraphTextRecognizer(model, device, language_model="none")  # what was trained
-    read = evaluate(alone, write_pages(folder, groups))
+    trained = ParagraphTextRecognizer(model, device, language_model="none")
+    read = evaluate(trained, write_pages(folder, groups))
     for name, rates in read.groups.items():
         say(f"{name}: CER {rates.cer:.4f} on {rates.images} validation pages")
     return {name: rates.cer for name, rates in read.groups.items()}

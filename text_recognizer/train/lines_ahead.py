@@ -67,8 +67,8 @@ class MadePages(IterableDataset):
 def as_bytes(page: Page, rng: np.random.Generator | None) -> list[Line]:
     """A page's lines; cut with a finder's errors if a generator is given."""
     return [
-        (((strip[0].clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8).numpy(), target)
-        for _, strip, target in page_lines(page, rng)
+        (((line.strip[0].clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8).numpy(), line.target)
+        for line in page_lines(page, rng)
     ]
 
 
@@ -119,19 +119,13 @@ class LinesAhead:
                 if self._is_over:
                     return
                 with self._changed:
-                    self._add(name, lines)
+                    (self.train if name == TRAIN else self.validation[name]).add(lines)
+                    self.validation_pages_left -= name != TRAIN
                     self._changed.notify_all()
         except Exception as error:  # of a page, or of a process that was killed
             self._error = error
             with self._changed:
                 self._changed.notify_all()
-
-    def _add(self, name: str, lines: list[Line]) -> None:
-        if name == TRAIN:
-            self.train.add(lines)
-        else:
-            self.validation[name].add(lines)
-            self.validation_pages_left -= 1
 
     def wait(self, is_enough: Callable[[], bool], until: float) -> None:
         """Waits for more lines, until `time.monotonic()` is `until` at most.

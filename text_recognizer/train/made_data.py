@@ -1,19 +1,14 @@
 """What both trainings feed on: numbered batches of made pages, and fixed ones to validate."""
 
 import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import pytorch_lightning as pl
 import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from text_recognizer.pages.generator import (
-    KINDS,
-    TRAINING_MIX,
-    PageGenerator,
-    page_generator,
-)
+from text_recognizer.pages.generator import KINDS, PageGenerator, page_generator
 
 
 class EpochSampler(Sampler[int]):
@@ -39,18 +34,19 @@ class EpochSampler(Sampler[int]):
 
 
 class MadeBatches(Dataset):
-    """Batch number i of made pages, always the same for the same seed; `group` batches are made at
-    once.
+    """Batch number i of made pages, always the same for the same seed; several are made at once.
 
     Args:
-        mix, split: of the pages.
+        mix, split: of the pages; split is "train" or "validation".
         size: strips or pages in a batch.
     """
 
-    def __init__(
-        self, mix: dict[str, float], split: str, size: int, seed: int, group: int = 1
-    ) -> None:
-        self.mix, self.split, self.size, self.seed, self.group = mix, split, size, seed, group
+    groups: dict[str, int]
+    """Split -> batches that are made at once."""
+
+    def __init__(self, mix: dict[str, float], split: str, size: int, seed: int) -> None:
+        self.mix, self.split, self.size, self.seed = mix, split, size, seed
+        self.group = self.groups[split]
         self._made: tuple[int, list] = (-1, [])
 
     def __len__(self) -> int:
@@ -76,8 +72,9 @@ class MadeData(pl.LightningDataModule):
     """Training batches of a mix of pages, and fixed validation batches, one loader for each kind.
 
     Args:
-        mix: kind of page -> share; None for the training mix.
-        made: gives the batches of a mix and a split (`train` or `validation`), by number.
+        batches: what makes them: `StripBatches` or `PageBatches`.
+        mix: kind of page -> share.
+        size: strips or pages in a batch.
         batches_per_epoch: training batches between two validations.
         validation_batches: of each kind.
         num_workers: 1 for a process that makes batches beside the training, 0 for none.
@@ -85,22 +82,24 @@ class MadeData(pl.LightningDataModule):
 
     def __init__(
         self,
-        mix: dict[str, float] | None,
-        made: Callable[[dict[str, float], str], Dataset],
-        batches_per_epoch: int,
-        validation_batches: int,
-        num_workers: int,
+        batches: type[MadeBatches],
+        mix: dict[str, float],
+        size: int,
+        batches_per_epoch: int = 100,
+        validation_batches: int = 3,
+        num_workers: int = 0,
+        seed: int = 1,
     ) -> None:
         super().__init__()
-        self.mix = mix or TRAINING_MIX
-        self.made, self.num_workers = made, num_workers
+        self.batches, self.mix, self.size, self.seed = batches, mix, size, seed
+        self.num_workers = num_workers
         self.batches_per_epoch, self.validation_batches = batches_per_epoch, validation_batches
-        self.validation_kinds = [kind for kind in KINDS if kind in self.mix]
+        self.validation_kinds = [kind for kind in KINDS if kind in mix]
         self._validation: list[list] | None = None
 
     def train_dataloader(self) -> DataLoader:
         return DataLoader(
-            self.made(self.mix, "train"),
+            self.batches(self.mix, "train", self.size, self.seed),
             batch_size=None,
             sampler=EpochSampler(self.batches_per_epoch),
             num_workers=self.num_workers,
@@ -113,7 +112,7 @@ class MadeData(pl.LightningDataModule):
         if self._validation is None:
             self._validation = []
             for kind in self.validation_kinds:
-                made = self.made({kind: 1.0}, "validation")
+                made = self.batches({kind: 1.0}, "validation", self.size, seed=0)
                 self._validation.append([made[i] for i in range(self.validation_batches)])
         return [DataLoader(batches, batch_size=None) for batches in self._validation]
 

@@ -9,7 +9,7 @@ from torch import Tensor
 from text_recognizer.models.line_finder import COLUMN, ROW
 from text_recognizer.models.normalization import normalize_page
 from text_recognizer.pages.generator import Page
-from text_recognizer.train.made_data import MadeBatches, MadeData
+from text_recognizer.train.made_data import MadeBatches
 
 # px of writing: small writing looks the same in an overview, and costs half to make.
 OVERVIEW_HEIGHTS = (18.0, 44.0)
@@ -18,7 +18,7 @@ OVERVIEW_HEIGHTS = (18.0, 44.0)
 @dataclass
 class PageBatch:
     """ink (B, 1, H, W) in [0, 1]; sizes (B, 2) px of each overview; on the finder's grid
-    (B, H/4, W/8): middle in [0, 1], above and below in rows, near (where these are told); inside
+    (B, H/4, W/8): middle in [0, 1], above and below in rows, near (where these are known); inside
     (where the page is); lines: of each page, its paths (N, columns) in rows, first and last column
     (N, 2), heights (N,) in rows."""
 
@@ -77,6 +77,8 @@ def finder_targets(
 class PageBatches(MadeBatches):
     """Batches of pages, in groups of two."""
 
+    groups = {"train": 2, "validation": 2}
+
     def make_group(self, group: int) -> list[PageBatch]:
         """The taller pages of the group, and the wider ones, so that both have little padding."""
         made = []
@@ -101,21 +103,3 @@ def collate(
         for name, values in own.items():
             grids[name][index, : values.size(0), : values.size(1)] = values
     return PageBatch(pages, sizes, **grids, lines=[lines for _, _, lines in made])
-
-
-class PagesData(MadeData):
-    """Batches of `pages` pages for the finder."""
-
-    def __init__(
-        self,
-        mix: dict[str, float] | None = None,
-        pages: int = 8,
-        batches_per_epoch: int = 100,
-        validation_batches: int = 8,
-        num_workers: int = 1,
-        seed: int = 1,
-    ) -> None:
-        def made(mix: dict[str, float], split: str) -> PageBatches:
-            return PageBatches(mix, split, pages, seed if split == "train" else 0, group=2)
-
-        super().__init__(mix, made, batches_per_epoch, validation_batches, num_workers)

@@ -3,7 +3,6 @@
 from pathlib import Path
 from typing import Any
 
-import pytorch_lightning as pl
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -15,7 +14,7 @@ from text_recognizer.models.line_reader import LineReader
 from text_recognizer.models.paragraph_reader import ParagraphReader
 from text_recognizer.models.strips import STRIDE
 from text_recognizer.train.strips_data import StripBatch
-from text_recognizer.train.trainer import rate_at, scheduled_adamw
+from text_recognizer.train.trainer import ScheduledTraining
 from text_recognizer.vocabulary import BLANK, decode
 from text_recognizer.weights import FINDER, load_weights, packaged_weights
 
@@ -26,7 +25,7 @@ def greedy_text(logits: Tensor, width: int) -> str:
     return decode(torch.unique_consecutive(ids).tolist())
 
 
-class ReaderTraining(pl.LightningModule):
+class ReaderTraining(ScheduledTraining):
     """Args:
     learning_rate: peak of AdamW's rate, after the warm-up; it falls to a fiftieth as a cosine.
     warmup_steps, max_steps: the schedule's length in optimizer steps.
@@ -75,15 +74,6 @@ class ReaderTraining(pl.LightningModule):
             self.log(f"cer_{kind}", rates[-1], prog_bar=True)
             metric.reset()
         self.log("cer", torch.stack(rates).mean(), prog_bar=True)
-
-    def configure_optimizers(self) -> dict:
-        return scheduled_adamw(
-            self.reader.parameters(), self.hparams.learning_rate, self.learning_rate_at
-        )
-
-    def learning_rate_at(self, step: int) -> float:
-        """The share of the peak rate at a step."""
-        return rate_at(step, self.hparams.warmup_steps, self.hparams.max_steps)
 
     def paragraph_reader(self) -> ParagraphReader:
         """This reader behind the packaged finder: what reads whole pages. Shares the weights."""

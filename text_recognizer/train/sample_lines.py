@@ -4,7 +4,6 @@ The labels don't say where a line is, so the packaged finder cuts the pages up. 
 another number of lines than the label has, nobody knows which is which, and the page is left out.
 """
 
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -17,27 +16,20 @@ from text_recognizer.errors import RecognizerError
 from text_recognizer.evaluate.labels import Item, load_items
 from text_recognizer.images import load_image
 from text_recognizer.models.paragraph_reader import ParagraphReader
-from text_recognizer.models.strips import STRIDE, cut_strips
+from text_recognizer.models.strips import cut_strips
 from text_recognizer.places import project_folder
 from text_recognizer.train.made_data import EpochSampler
-from text_recognizer.train.strips_data import MAX_TRAINING_WIDTH, StripBatch, collate, frames_needed
-from text_recognizer.vocabulary import encode, to_printable_ascii
+from text_recognizer.train.strips_data import (
+    MAX_TRAINING_WIDTH,
+    Line,
+    StripBatch,
+    collate,
+    usable_lines,
+)
+from text_recognizer.vocabulary import to_printable_ascii
 from text_recognizer.weights import load_paragraph_reader
 
 KIND = "sample"
-
-
-@dataclass(frozen=True)
-class SampleLine:
-    """A strip (1, 48, width) in [-1, 1] and the token ids of what is written in it."""
-
-    strip: Tensor
-    target: list[int]
-
-    @property
-    def width(self) -> int:
-        """px"""
-        return self.strip.size(2)
 
 
 def page_tensor(path: Path) -> Tensor:
@@ -49,28 +41,22 @@ def page_tensor(path: Path) -> Tensor:
 
 def cut_lines(
     finder: ParagraphReader, page: Tensor, text: str, max_width: int = MAX_TRAINING_WIDTH
-) -> list[SampleLine]:
+) -> list[Line]:
     """The lines of one page (1, 1, H, W) with their texts, from top to bottom.
 
-    Empty where the finder finds another number of lines than the text has. Lines longer than
-    `max_width` px, or with more letters than CTC has frames for, are left out.
+    Empty where the finder finds another number of lines than the text has.
     """
     labels = text.split("\n")
     ink, paths, edges, reach = finder.find_lines(page, None)[0]
     if paths.size(0) != len(labels):
         return []
     strips, widths = cut_strips(ink, paths, edges[0], edges[1], reach[0], reach[1])
-    lines = []
-    for strip, width, label in zip(strips, widths.tolist(), labels, strict=True):
-        target = encode(to_printable_ascii(label))
-        if target and width <= max_width and frames_needed(target) <= width // STRIDE:
-            lines.append(SampleLine(strip[:, :, :width].clone(), target))
-    return lines
+    return usable_lines(strips, widths, map(to_printable_ascii, labels), max_width)
 
 
 def sample_lines(
     pages: Path, split: str, limit: int | None = None, max_width: int = MAX_TRAINING_WIDTH
-) -> list[SampleLine]:
+) -> list[Line]:
     """The lines up to `max_width` px of the first `limit` pages of a split (all if None), in the
     label file's order.
 
@@ -91,10 +77,10 @@ class LineBatches(Dataset[StripBatch]):
     """Batch number i, always the same for the same seed.
 
     In every pass each line is used once at most, in batches of about one width, so that little of
-    them is padding; which lines meet, and in which order, is drawn anew.
+    them is padding; which lines meet, and in which order, is drawn for each pass.
     """
 
-    def __init__(self, lines: list[SampleLine], size: int, seed: int) -> None:
+    def __init__(self, lines: list[Line], size: int, seed: int) -> None:
         self.lines, self.size, self.seed = lines, min(size, len(lines)), seed
         self.batches_per_pass = len(lines) // self.size
 
@@ -109,12 +95,7 @@ class LineBatches(Dataset[StripBatch]):
         left_over = len(order) - self.batches_per_pass * self.size
         first = rng.integers(left_over + 1)
         first += self.size * rng.permutation(self.batches_per_pass)[place]
-        return to_batch([self.lines[line] for line in order[first : first + self.size]])
-
-
-def to_batch(lines: list[SampleLine]) -> StripBatch:
-    """One batch for `ReaderTraining`."""
-    return collate([(line.width, line.strip, line.target) for line in lines])
+        return collate([self.lines[line] for line in order[first : first + self.size]])
 
 
 class SampleLines(pl.LightningDataModule):
@@ -124,7 +105,7 @@ class SampleLines(pl.LightningDataModule):
         pages: folder with `labels.json`; None for the sample pages that come with the project.
         lines: in a batch.
         batches_per_epoch: training batches between two validations; None for one pass.
-        train_pages, validation_pages: use so many of the split's pages alone; None for all.
+        train_pages, validation_pages: use only so many of the split's pages; None for all.
         max_width: leaves longer lines out (px of a strip); time and memory go with the longest.
     """
 
@@ -145,7 +126,7 @@ class SampleLines(pl.LightningDataModule):
         self.batch_size, self.batches_per_epoch, self.seed = lines, batches_per_epoch, seed
         self.limits = {"train": train_pages, "validation": validation_pages}
         self.max_width = max_width
-        self._lines: dict[str, list[SampleLine]] = {}
+        self._lines: dict[str, list[Line]] = {}
 
     def count(self, split: str) -> int:
         """How many lines of "train" or "validation" are used; raises what `sample_lines` does."""
@@ -155,7 +136,7 @@ class SampleLines(pl.LightningDataModule):
         """The pages of "train" or "validation", with what is written on them."""
         return load_items(self.pages, kind="paragraph", split=split, limit=self.limits[split])
 
-    def _cut(self, split: str) -> list[SampleLine]:
+    def _cut(self, split: str) -> list[Line]:
         if split not in self._lines:
             self._lines[split] = sample_lines(self.pages, split, self.limits[split], self.max_width)
         return self._lines[split]
@@ -169,5 +150,5 @@ class SampleLines(pl.LightningDataModule):
         # Neighbours in width share a batch, so that little of it is padding.
         lines = sorted(self._cut("validation"), key=lambda line: line.width)
         size = self.batch_size
-        batches = [to_batch(lines[i : i + size]) for i in range(0, len(lines), size)]
+        batches = [collate(lines[i : i + size]) for i in range(0, len(lines), size)]
         return DataLoader(batches, batch_size=None)

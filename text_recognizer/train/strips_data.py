@@ -1,6 +1,7 @@
 """Batches of strips for the reader: cut from made pages as the finder would, but less exactly."""
 
 import dataclasses
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -8,13 +9,12 @@ import torch
 from torch import Tensor
 
 from text_recognizer.models.normalization import normalize_page
-from text_recognizer.models.strips import STRIDE, cut_strips
+from text_recognizer.models.strips import STRIDE, STRIP_HEIGHT, cut_strips
 from text_recognizer.pages.generator import Page
-from text_recognizer.train.made_data import MadeBatches, MadeData
+from text_recognizer.train.made_data import MadeBatches
 from text_recognizer.vocabulary import encode
 
 MAX_TRAINING_WIDTH = 1400  # px; longer strips cost more than they teach
-GROUP = 8  # batches to train on that are made at once
 
 
 @dataclass
@@ -71,71 +71,69 @@ def page_strips(page: Page, rng: np.random.Generator | None) -> tuple[Tensor, Te
     return cut_strips(ink, paths, starts, ends, above, below)
 
 
-def page_lines(page: Page, rng: np.random.Generator | None) -> list[tuple[int, Tensor, list[int]]]:
-    """Width in px, strip (1, 48, width) and token ids of each line that training can use."""
+@dataclass(frozen=True)
+class Line:
+    """A strip (1, 48, width) in [-1, 1] and the token ids of what is written in it."""
+
+    strip: Tensor
+    target: list[int]
+
+    @property
+    def width(self) -> int:
+        """px"""
+        return self.strip.size(2)
+
+
+def usable_lines(
+    strips: Tensor, widths: Tensor, texts: Iterable[str], max_width: int = MAX_TRAINING_WIDTH
+) -> list[Line]:
+    """The lines that training can use: up to `max_width` px, and not more letters than CTC has
+    frames for. strips, widths: what `cut_strips` returns."""
     found = []
-    cut, widths = page_strips(page, rng)
-    for strip, width, line in zip(cut, widths.tolist(), page.lines, strict=True):
-        target = encode(line.text)
-        if frames_needed(target) <= width // STRIDE and width <= MAX_TRAINING_WIDTH:
-            found.append((width, strip[:, :, :width], target))
+    for strip, width, text in zip(strips, widths.tolist(), texts, strict=True):
+        target = encode(text)
+        # CTC needs a frame for every character, and a blank between two alike.
+        frames = len(target) + sum(a == b for a, b in zip(target, target[1:], strict=False))
+        if target and width <= max_width and frames <= width // STRIDE:
+            found.append(Line(strip[:, :, :width].clone(), target))
     return found
+
+
+def page_lines(page: Page, rng: np.random.Generator | None) -> list[Line]:
+    """The usable lines of a made page, cut with a finder's errors if a generator is given."""
+    return usable_lines(*page_strips(page, rng), [line.text for line in page.lines])
 
 
 class StripBatches(MadeBatches):
     """As many strips are cut as a group holds, and a batch more; a run of neighbours in width is
     taken and split in its order, so that little of a batch is padding. Larger groups waste less of
-    what is cut and pad less."""
+    what is cut and pad less. Strips to validate are cut exactly."""
+
+    groups = {"train": 8, "validation": 1}
 
     def make_group(self, group: int) -> list[StripBatch]:
         """For training, strips are cut with a finder's errors."""
         rng = np.random.default_rng([self.seed, group])
-        strips: list[tuple[int, Tensor, list[int]]] = []
+        strips: list[Line] = []
         part = 0
         while len(strips) < (self.group + 1) * self.size:
             page = self.generator.make([self.seed, group, part], max_lines=8)
             part += 1
             strips += page_lines(page, rng if self.split == "train" else None)
-        strips.sort(key=lambda one: one[0])
+        strips.sort(key=lambda line: line.width)
         first = int(rng.integers(len(strips) - self.group * self.size + 1))
         starts = first + self.size * rng.permutation(self.group)
         return [collate(strips[start : start + self.size]) for start in starts.tolist()]
 
 
-def frames_needed(target: list[int]) -> int:
-    """CTC needs a frame for every character, and a blank between two alike."""
-    return len(target) + sum(a == b for a, b in zip(target, target[1:], strict=False))
-
-
-def collate(strips: list[tuple[int, Tensor, list[int]]]) -> StripBatch:
-    """One batch from (width, strip (1, 48, width), target) triples, padded with paper."""
-    widest = -(-max(width for width, _, _ in strips) // 64) * 64  # few shapes: kernels are reused
-    longest = max(len(target) for _, _, target in strips)
-    batch = torch.ones(len(strips), 1, 48, widest)
-    targets = torch.zeros(len(strips), longest, dtype=torch.long)
-    for row, (width, strip, target) in enumerate(strips):
-        batch[row, :, :, :width] = strip
-        targets[row, : len(target)] = torch.tensor(target)
-    widths = torch.tensor([width for width, _, _ in strips])
-    lengths = torch.tensor([len(target) for _, _, target in strips])
+def collate(lines: Sequence[Line]) -> StripBatch:
+    """One batch of lines, padded with paper."""
+    widths = torch.tensor([line.width for line in lines])
+    lengths = torch.tensor([len(line.target) for line in lines])
+    widest = -(-int(widths.max()) // 64) * 64  # few shapes: kernels are reused
+    batch = torch.ones(len(lines), 1, STRIP_HEIGHT, widest)
+    targets = torch.zeros(len(lines), int(lengths.max()), dtype=torch.long)
+    for row, line in enumerate(lines):
+        batch[row, :, :, : line.width] = line.strip
+        targets[row, : len(line.target)] = torch.tensor(line.target)
     return StripBatch(batch, widths, targets, widths // STRIDE, lengths)
-
-
-class StripsData(MadeData):
-    """Batches of `lines` strips for the reader; those to validate are cut exactly."""
-
-    def __init__(
-        self,
-        mix: dict[str, float] | None = None,
-        lines: int = 16,
-        batches_per_epoch: int = 100,
-        validation_batches: int = 3,
-        num_workers: int = 1,
-        seed: int = 1,
-    ) -> None:
-        def made(mix: dict[str, float], split: str) -> StripBatches:
-            if split != "train":
-                return StripBatches(mix, split, lines, seed=0)
-            return StripBatches(mix, split, lines, seed, GROUP)
-
-        super().__init__(mix, made, batches_per_epoch, validation_batches, num_workers)

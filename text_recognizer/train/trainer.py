@@ -4,12 +4,11 @@ import contextlib
 import logging
 import math
 import warnings
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
-from torch.nn import Parameter
 from torch.optim import AdamW
 from torch.optim.lr_scheduler import LambdaLR
 
@@ -45,14 +44,19 @@ def rate_at(step: int, warmup_steps: int, max_steps: int) -> float:
     return 0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * progress))
 
 
-def scheduled_adamw(
-    parameters: Iterable[Parameter], learning_rate: float, rate: Callable[[int], float]
-) -> dict[str, object]:
-    """AdamW as Lightning's `configure_optimizers` returns it; `rate` gives the share of the peak
-    `learning_rate` at each step."""
-    optimizer = AdamW(parameters, lr=learning_rate, weight_decay=0.01)
-    schedule = LambdaLR(optimizer, rate)
-    return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+class ScheduledTraining(pl.LightningModule):
+    """A training with AdamW whose rate warms up and falls to a fiftieth as a cosine. Its
+    hyper-parameters are learning_rate (the peak), warmup_steps and max_steps (of the optimizer)."""
+
+    def configure_optimizers(self) -> dict[str, Any]:
+        rate = self.hparams.learning_rate
+        optimizer = AdamW(self.parameters(), lr=rate, weight_decay=0.01)
+        schedule = LambdaLR(optimizer, self.learning_rate_at)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def learning_rate_at(self, step: int) -> float:
+        """The share of the peak rate at a step."""
+        return rate_at(step, self.hparams.warmup_steps, self.hparams.max_steps)
 
 
 @contextlib.contextmanager

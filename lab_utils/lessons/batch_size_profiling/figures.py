@@ -75,7 +75,7 @@ def rhythm(trace: "Trace") -> str:
 def milliseconds_of_a_page(trace: "Trace", pages: int) -> dict[str, float]:
     """ms of the processor for each page of a batch, by the marks around the model's parts, but for
     those within the reader."""
-    from lab_utils.profiling.trace_operators import parts
+    from lab_utils.profiling.trace_figures import parts
 
     shares = parts(trace)
     outer = {name: share for name, share in shares.items() if name not in ("backbone", "encoder")}
@@ -138,9 +138,9 @@ def operators_of(trace: "Trace") -> list[tuple[str, float, float]]:
 
     Nested operators are cut, so that no two pieces overlap.
     """
-    from lab_utils.profiling.trace_operators import launching_stretches
+    from lab_utils.profiling.trace_figures import launching_operators
 
-    return [(piece.name, piece.start, piece.end) for piece in launching_stretches(trace)]
+    return [(piece.name, piece.start, piece.end) for piece in launching_operators(trace)]
 
 
 def between(curve: Mapping[int, float]) -> Callable[[int], float]:
