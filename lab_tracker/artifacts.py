@@ -20,7 +20,6 @@ from lab_tracker.names import (
     ArtifactId,
     CollectionId,
     FileSpec,
-    Number,
     Object,
     Tag,
     checked,
@@ -59,21 +58,9 @@ def version_of(store: Store, collection_id: int, alias: str) -> sqlite3.Row | No
     return None
 
 
-class Versions:
-    """The versions of a collection, newest first: a sequence of which only slices are read."""
-
-    def __init__(self, store: Store, collection_id: int) -> None:
-        self._store, self._id = store, collection_id
-
-    def __len__(self) -> int:
-        query = "SELECT count(*) FROM memberships WHERE collection_id = ?"
-        return self._store.value(query, self._id)
-
-    def __getitem__(self, part: slice) -> list[sqlite3.Row]:
-        start, stop, _ = part.indices(len(self))
-        query = """SELECT * FROM versions WHERE collection_id = ?
-            ORDER BY version_index DESC LIMIT ? OFFSET ?"""
-        return self._store.rows(query, self._id, max(stop - start, 0), start)
+def versions_of(store: Store, collection_id: int) -> list[sqlite3.Row]:
+    """The versions of a collection, newest first."""
+    return store.all("versions", "version_index DESC", collection_id=collection_id)
 
 
 def source_version(store: Store, artifact: sqlite3.Row) -> sqlite3.Row | None:
@@ -101,8 +88,6 @@ def create_artifact(
     metadata: Object = "{}",
     description: str | None = None,
     client_id: str | None = None,
-    history_step: Number | None = None,
-    ttl_duration_seconds: Number | None = None,
     enable_digest_deduplication: bool = False,
     **_: Any,
 ) -> sqlite3.Row:
@@ -139,8 +124,6 @@ def create_artifact(
             wanted_aliases=json.dumps(wanted),
             client_id=client_id,
             created_by=maker and maker["id"],
-            history_step=history_step,
-            ttl_seconds=ttl_duration_seconds,
             created_at=time,
             updated_at=time,
         )
@@ -267,7 +250,6 @@ def update_artifact(
     description: str | None = None,
     metadata: Object | None = None,
     aliases: list[Alias] | None = None,
-    ttl_duration_seconds: Number | None = None,
     tags_to_add: tuple[Tag, ...] = (),
     tags_to_delete: tuple[Tag, ...] = (),
     **_: Any,
@@ -278,11 +260,7 @@ def update_artifact(
         gone = {tag.tagName for tag in tags_to_delete}
         tags = [tag for tag in json.loads(artifact["tags"]) if tag not in gone]
         tags += [tag.tagName for tag in tags_to_add if tag.tagName not in tags]
-        given = {
-            "description": description,
-            "metadata": metadata,
-            "ttl_seconds": ttl_duration_seconds,
-        }
+        given = {"description": description, "metadata": metadata}
         changes = {column: value for column, value in given.items() if value is not None}
         store.update("artifacts", artifact_id, tags=json.dumps(tags), updated_at=now(), **changes)
         if aliases is not None and (member := source_version(store, artifact)):
@@ -363,16 +341,14 @@ def use_artifact(
     run_name: str = "",
     project_name: str = "",
     entity_name: str = "",
-    used_as: str | None = None,
     **_: Any,
 ) -> sqlite3.Row:
     """Notes that a run used an artifact: one edge of the lineage."""
     with store.write() as db:
         run = find_run(store, entity_name, project_name, run_name)
         artifact = store.get("artifacts", artifact_id)
-        db.execute(
-            "INSERT OR REPLACE INTO uses VALUES (?, ?, ?)", (run["id"], artifact_id, used_as)
-        )
+        query = "INSERT OR REPLACE INTO uses (run_id, artifact_id) VALUES (?, ?)"
+        db.execute(query, (run["id"], artifact_id))
     return artifact
 
 

@@ -182,6 +182,8 @@ class Draft:
         run: str = "run",
         project: str = "p",
         aliases: tuple[str, ...] = (),
+        type: str = "model",
+        metadata: dict[str, Any] | None = None,
         **changes: Any,
     ) -> None:
         self.client, self.files = client, files
@@ -193,7 +195,8 @@ class Draft:
         made = client.mutate(
             "createArtifact",
             "{ artifact { id state } }",
-            artifactTypeName="model",
+            artifactTypeName=type,
+            metadata=json.dumps(metadata or {}),
             artifactCollectionName=name,
             digest=changes.pop("digest", artifact_digest(contents)),
             aliases=[{"alias": alias, "artifactCollectionName": name} for alias in aliases],
