@@ -14,7 +14,7 @@ from lab_utils.staging.cleanup import Plan, Version, cleanup
 from lab_utils.staging.compiling import StagedModel, stage
 from lab_utils.staging.errors import StagingError
 from lab_utils.staging.fetching import fetch
-from lab_utils.staging.lineage import Lineage, lineage, save_picture
+from lab_utils.staging.lineage import Lineage, lineage
 from lab_utils.staging.names import PROJECT
 from lab_utils.staging.parity import Parity
 from lab_utils.staging.pipeline import HandOff, hand_off
@@ -34,7 +34,6 @@ __all__ = [
     "fetch",
     "hand_off",
     "lineage",
-    "save_picture",
     "stage",
     "train",
 ]

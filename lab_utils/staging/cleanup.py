@@ -68,7 +68,7 @@ def cleanup(
                 raise StagingError(f"{one.source_name} stays: {reasons[one.id]}.")
         for one in found:
             if yes and one.id not in reasons:
-                _delete(tracker, one)
+                one.delete()  # refused if it has been given an alias meanwhile
     versions = [Version(one.source_name, one.size, reasons.get(one.id)) for one in found]
     return Plan(versions, deleted=yes)
 
@@ -104,12 +104,3 @@ def _reasons(found: "list[Artifact]", chosen: set[str], keep: int) -> dict[str, 
                 reasons[parent.id] = f"{child.source_name} descends from it"
                 left.append(parent)
     return reasons
-
-
-def _delete(tracker: Tracker, artifact: "Artifact") -> None:
-    """Deletes a version, unless it has been given an alias since the plan was made."""
-    name = artifact.source_name
-    now = tracker.artifact(name, artifact.type)
-    if aliases := named_aliases(now):
-        raise StagingError(f"{name} became {', '.join(aliases)} just now: look again.")
-    now.delete()

@@ -1,18 +1,15 @@
 """`lab lineage`: from a staged model back to the data, by what the tracker recorded on the way.
 
 Nothing is taken from names: each step asks which run made an artifact, or what a run used. The
-picture is drawn by the function that draws the graphs on the tracker's pages.
+tracker's page of the model draws it.
 """
 
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lab_utils.staging.errors import StagingError
 from lab_utils.staging.names import CHECKPOINT_TYPE, DATA_TYPE, LATEST, PROJECT, STAGED_TYPE
 from lab_utils.staging.tracker import Tracker, named_aliases
-from text_recognizer.files import replacing
 
 if TYPE_CHECKING:
     from wandb import Artifact
@@ -93,29 +90,6 @@ def lineage(version: str = LATEST, *, project: str = PROJECT) -> Lineage:
         training_run = _maker(checkpoint)
         data = _used(training_run, DATA_TYPE)
     return Lineage(staged, staging_run, checkpoint, training_run, data)
-
-
-def save_picture(lineage: Lineage, path: Path) -> Path:
-    """Draws the lineage as SVG with its description in words, the data at the left.
-
-    Raises StagingError if the name does not end in .svg, or the file can't be written.
-    """
-    from lab_tracker.lineage import draw
-
-    if path.suffix.lower() != ".svg":
-        raise StagingError(f"{path} can't be the picture: let its name end in .svg.")
-    said = [f"{step.what} {step.name} ({'; '.join(step.facts)})" for step in lineage.steps]
-    title = f"Lineage of {lineage.staged.name}"
-    text = f"{title}, newest first: {', from '.join(said)}."
-    nodes, edges = graph([lineage], lambda step: step.name, lambda step: step.facts)
-    try:
-        with replacing(path) as partial:
-            partial.write_text(draw(nodes, edges, title, text), encoding="utf-8")
-    except OSError as error:
-        raise StagingError(
-            f"{path} cannot be written ({error.strerror or error}); give --picture another name."
-        ) from None
-    return path
 
 
 def graph(
