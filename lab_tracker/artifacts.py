@@ -58,9 +58,21 @@ def version_of(store: Store, collection_id: int, alias: str) -> sqlite3.Row | No
     return None
 
 
-def versions_of(store: Store, collection_id: int) -> list[sqlite3.Row]:
-    """The versions of a collection, newest first."""
-    return store.all("versions", "version_index DESC", collection_id=collection_id)
+class Versions:
+    """The versions of a collection, newest first: a sequence of which only slices are read."""
+
+    def __init__(self, store: Store, collection_id: int) -> None:
+        self._store, self._id = store, collection_id
+
+    def __len__(self) -> int:
+        query = "SELECT count(*) FROM memberships WHERE collection_id = ?"
+        return self._store.value(query, self._id)
+
+    def __getitem__(self, part: slice) -> list[sqlite3.Row]:
+        start, stop, _ = part.indices(len(self))
+        query = """SELECT * FROM versions WHERE collection_id = ?
+            ORDER BY version_index DESC LIMIT ? OFFSET ?"""
+        return self._store.rows(query, self._id, max(stop - start, 0), start)
 
 
 def source_version(store: Store, artifact: sqlite3.Row) -> sqlite3.Row | None:

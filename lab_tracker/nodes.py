@@ -235,14 +235,14 @@ class Nodes:
         store, number = self.store, row["id"]
 
         def versions(first=None, after=None, **_: Any) -> Node:
-            found = artifacts.versions_of(store, number)
+            found = artifacts.Versions(store, number)
             listed = connection(found, self.artifact, first, after)
             for edge in listed["edges"]:
                 edge["version"] = f"v{edge['node'][ROW]['version_index']}"
             return listed
 
         def latest(**_: Any) -> Node | None:
-            return _maybe(self.artifact, next(iter(artifacts.versions_of(store, number)), None))
+            return _maybe(self.artifact, next(iter(artifacts.Versions(store, number)[:1]), None))
 
         def member(alias_name: str, **_: Any) -> Node | None:
             return _maybe(self.member, artifacts.version_of(store, number, alias_name))

@@ -112,7 +112,7 @@ def _collection(store: Store, entity: str, project: str, type: str, name: str) -
     found = store.find("collections", project_id=parent["id"], name=name)
     if not found:
         raise NotFoundError(f"There is no artifact {entity}/{project}/{name}.")
-    versions = artifacts.versions_of(store, found["id"])[:MAX_ROWS]
+    versions = artifacts.Versions(store, found["id"])[:MAX_ROWS]
     return {"title": name, "project": parent, "collection": found, "versions": versions}
 
 

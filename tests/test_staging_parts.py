@@ -91,7 +91,7 @@ def foreign(kind: str, path: Path) -> Path:
 
 
 @pytest.mark.parametrize(
-    ("kind", "told"),
+    ("kind", "message"),
     [
         ("another network", "another model"),
         ("not finite", "not finite"),
@@ -99,9 +99,9 @@ def foreign(kind: str, path: Path) -> Path:
         ("a bomb", "no Lightning checkpoint"),
     ],
 )
-def test_a_foreign_checkpoint_is_told_in_one_sentence(kind, told, tmp_path, monkeypatch):
+def test_a_foreign_checkpoint_is_refused_in_one_sentence(kind, message, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(ModelFileError, match=told):
+    with pytest.raises(ModelFileError, match=message):
         load_reader_checkpoint(foreign(kind, tmp_path / "x.ckpt"))
     assert not (tmp_path / "exploded").exists()
     with pytest.raises(ModelFileError, match="There is no checkpoint"):
@@ -161,7 +161,7 @@ def to_a_file(connection, _):
 
 
 @pytest.mark.parametrize(
-    ("answer", "told"),
+    ("answer", "message"),
     [
         (status(404), "could not be downloaded"),
         (cut_off, "1000 of 1280000 bytes"),
@@ -170,16 +170,16 @@ def to_a_file(connection, _):
         (to_a_file, "could not be downloaded"),
     ],
 )
-def test_a_bad_download_changes_nothing(serve, tmp_path, answer, told):
+def test_a_bad_download_changes_nothing(serve, tmp_path, answer, message):
     target = tmp_path / "model.pt"
     target.write_bytes(b"what was there")
-    with pytest.raises(staging.StagingError, match=told) as error:
+    with pytest.raises(staging.StagingError, match=message) as error:
         fetched(serve(answer).url, target)
     assert "\n" not in str(error.value)
     assert target.read_bytes() == b"what was there" and list(tmp_path.iterdir()) == [target]
 
 
-def test_a_place_that_cannot_be_written_is_told(serve, tmp_path, monkeypatch):
+def test_a_place_that_cannot_be_written_is_named(serve, tmp_path, monkeypatch):
     with pytest.raises(staging.StagingError, match="outside the tracker"):
         fetched("file:///etc/passwd", tmp_path / "x")
     (tmp_path / "file").write_text("no folder")

@@ -512,14 +512,14 @@ class Steps(Tools):
 
     # What is not there, and what goes away
 
-    def what_is_missing_is_told_at_once(self):
+    def what_is_missing_is_named_at_once(self):
         assert "nobody" in refused(lambda: self.artifact("checkpoint:nobody"))
         assert "nothing" in refused(lambda: self.artifact("nothing:latest"))
         refused(lambda: self.online("nosuchrun"))
         refused(lambda: list(self.api.runs(f"{self.entity}/no-such-project")))
         refused(lambda: self.online().file("no such file").download(str(self.folder)))
 
-    def a_wrong_key_is_told_at_once(self):
+    def a_wrong_key_is_refused_at_once(self):
         code = "import wandb; wandb.init(project='p', settings=wandb.Settings(init_timeout=90))"
         environment = os.environ | {"WANDB_API_KEY": "0" * 40}
         start = time.monotonic()

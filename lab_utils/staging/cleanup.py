@@ -55,8 +55,7 @@ def cleanup(
         yes: deletes; else nothing is changed.
         project: `NAME` or `ENTITY/NAME` at the tracker.
 
-    Raises StagingError if the project or a named version is not there, or a named version has to
-    stay.
+    Raises StagingError if a named version is not there, or has to stay.
     """
     tracker = Tracker(project)
     with tracker.asking():

@@ -88,25 +88,16 @@ class Tracker:
             known = self.versions(name, type)
         has = ", ".join(map(labelled, known[:SHOWN])) or "no version at all"
         raise StagingError(
-            f"{self.project} has no {name}:{alias} of type {type}; {name} has {has}."
+            f"The project {self.path} has no {name}:{alias} of type {type}; {name} has {has}."
         )
 
     def versions(self, name: str, type: str) -> list["Artifact"]:
-        """All versions of a collection, newest first; none if there is no collection.
-
-        Raises StagingError if there is no such project.
-        """
+        """All versions of a collection, newest first; none if there is no collection or project."""
         with self.asking():
-            if self.api.artifact_collection_exists(self._full(name), type):
-                return list(self.api.artifacts(type, self._full(name), per_page=1000))
-            try:
-                len(self.api.runs(self.path, per_page=1))
-            except ValueError:
-                raise StagingError(
-                    f"There is no project {self.path} at {self.url}; "
-                    "`lab train` starts one, --project names another."
-                ) from None
-            return []
+            full = self._full(name)
+            if not self.api.artifact_collection_exists(full, type):
+                return []
+            return list(self.api.artifacts(type, full, per_page=1000))
 
     def download(
         self, artifact: "Artifact", name: str, target: Path, sha256: str | None = None
@@ -212,7 +203,7 @@ def _advice(error: Exception, url: str) -> str | None:
     import wandb
 
     reason = " ".join(str(error).split())
-    # A refused key, or nobody who answers: both come in several shapes.
+    # A refused key, or no answer: both come in several shapes.
     signs = ("key is missing or wrong", "not logged in", "permission", "timed out", "connection")
     is_refusal = any(sign in reason.lower() for sign in signs)
     if isinstance(error, wandb.errors.AuthenticationError) or (
