@@ -237,10 +237,11 @@ def test_an_interrupted_training_is_marked_and_logs_nothing(lab, past, monkeypat
 
     step = "text_recognizer.train.reader.ReaderTraining.validation_step"
     monkeypatch.setattr(step, interrupted)
-    short = ("--steps", 1, "--pages", 1, "--max-width", 256)
-    assert lab("train", *short, "--project", past.project)[0] == 130
+    monkeypatch.setenv("WANDB_TAGS", "a,,b, a")
+    monkeypatch.setenv("WANDB_PROJECT", f"lab/{past.project}")
+    assert lab("train", "--steps", 1, "--pages", 1, "--max-width", 256)[0] == 130
     [run] = Tracker(past.project).api.runs(f"lab/{past.project}")
-    assert run.state == "failed" and "interrupted" in run.tags
+    assert run.state == "failed" and set(run.tags) == {"a", "b", "interrupted"}
     assert [a for a in run.logged_artifacts() if a.type == names.CHECKPOINT_TYPE] == []
 
 

@@ -9,6 +9,8 @@ from collections.abc import Iterator, Mapping
 
 from lab_utils.staging.errors import StagingError
 
+_LONGEST_TAG = 64
+
 
 def problem(environment: Mapping[str, str] = os.environ) -> tuple[str, str] | None:
     """What is wrong with a variable, and what to do; None if nothing is."""
@@ -26,6 +28,8 @@ def problem(environment: Mapping[str, str] = os.environ) -> tuple[str, str] | No
                 f"{name} would make the training and the staging one run, without a lineage",
                 f"unset {name}",
             )
+    if any(len(tag) > _LONGEST_TAG for tag in value.get("WANDB_TAGS", "").split(",")):
+        return f"a tag in WANDB_TAGS is longer than {_LONGEST_TAG} letters", "shorten it"
     return None
 
 
@@ -37,12 +41,17 @@ def check_settings() -> None:
 
 @contextlib.contextmanager
 def own_settings() -> Iterator[None]:
-    """Keeps the SDK quiet, and hides the project from it, which it is given without the entity."""
-    names = ("WANDB_PROJECT", "WANDB_SILENT")
+    """Keeps the SDK quiet, hides the project from it, which it is given without the entity, and
+    leaves out empty tags, at which it stops."""
+    names = ("WANDB_PROJECT", "WANDB_SILENT", "WANDB_TAGS")
     before = {name: os.environ.pop(name) for name in names if name in os.environ}
     os.environ["WANDB_SILENT"] = "true"
+    tags = filter(None, map(str.strip, before.get("WANDB_TAGS", "").split(",")))
+    if text := ",".join(dict.fromkeys(tags)):
+        os.environ["WANDB_TAGS"] = text
     try:
         yield
     finally:
-        del os.environ["WANDB_SILENT"]
+        for name in names:
+            os.environ.pop(name, None)
         os.environ.update(before)
