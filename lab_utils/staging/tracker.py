@@ -139,6 +139,8 @@ class Tracker:
             if not os.environ.get("WANDB_DIR"):  # wandb.ai: else it would be the current folder
                 options["dir"] = lab_folder() / "wandb" / "sdk" / "runs"
                 options["dir"].mkdir(parents=True, exist_ok=True)
+            # The SDK reads the variable only once in a process.
+            tags = os.environ["WANDB_TAGS"].split(",") if "WANDB_TAGS" in os.environ else None
             settings = wandb.Settings(
                 silent=True,
                 console="off",
@@ -150,6 +152,7 @@ class Tracker:
                 entity=self.path.partition("/")[0],
                 project=self.project,
                 job_type=job_type,
+                tags=tags,
                 settings=settings,
                 **options,
             )
