@@ -20,7 +20,6 @@ from lab_tracker.names import (
     ArtifactId,
     CollectionId,
     FileSpec,
-    Number,
     Object,
     Tag,
     checked,
@@ -101,8 +100,6 @@ def create_artifact(
     metadata: Object = "{}",
     description: str | None = None,
     client_id: str | None = None,
-    history_step: Number | None = None,
-    ttl_duration_seconds: Number | None = None,
     enable_digest_deduplication: bool = False,
     **_: Any,
 ) -> sqlite3.Row:
@@ -139,8 +136,6 @@ def create_artifact(
             wanted_aliases=json.dumps(wanted),
             client_id=client_id,
             created_by=maker and maker["id"],
-            history_step=history_step,
-            ttl_seconds=ttl_duration_seconds,
             created_at=time,
             updated_at=time,
         )
@@ -267,7 +262,6 @@ def update_artifact(
     description: str | None = None,
     metadata: Object | None = None,
     aliases: list[Alias] | None = None,
-    ttl_duration_seconds: Number | None = None,
     tags_to_add: tuple[Tag, ...] = (),
     tags_to_delete: tuple[Tag, ...] = (),
     **_: Any,
@@ -278,11 +272,7 @@ def update_artifact(
         gone = {tag.tagName for tag in tags_to_delete}
         tags = [tag for tag in json.loads(artifact["tags"]) if tag not in gone]
         tags += [tag.tagName for tag in tags_to_add if tag.tagName not in tags]
-        given = {
-            "description": description,
-            "metadata": metadata,
-            "ttl_seconds": ttl_duration_seconds,
-        }
+        given = {"description": description, "metadata": metadata}
         changes = {column: value for column, value in given.items() if value is not None}
         store.update("artifacts", artifact_id, tags=json.dumps(tags), updated_at=now(), **changes)
         if aliases is not None and (member := source_version(store, artifact)):
@@ -363,16 +353,14 @@ def use_artifact(
     run_name: str = "",
     project_name: str = "",
     entity_name: str = "",
-    used_as: str | None = None,
     **_: Any,
 ) -> sqlite3.Row:
     """Notes that a run used an artifact: one edge of the lineage."""
     with store.write() as db:
         run = find_run(store, entity_name, project_name, run_name)
         artifact = store.get("artifacts", artifact_id)
-        db.execute(
-            "INSERT OR REPLACE INTO uses VALUES (?, ?, ?)", (run["id"], artifact_id, used_as)
-        )
+        query = "INSERT OR REPLACE INTO uses (run_id, artifact_id) VALUES (?, ?)"
+        db.execute(query, (run["id"], artifact_id))
     return artifact
 
 

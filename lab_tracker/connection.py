@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lab_tracker import environment
+from lab_tracker.environment import ENTITY
 
 if TYPE_CHECKING:
     from lab_tracker.server import TrackingServer
@@ -33,13 +34,9 @@ class Connection:
         """Whether the data stays on this machine."""
         return self.folder is not None
 
-    def project_url(self, project: str, entity: str | None = None) -> str:
-        """The page of a project. At wandb.ai, without the entity, the page that leads there."""
-        from lab_tracker.runs import ENTITY
-
-        if not self.is_local and not entity:
-            return f"{self.url}/home"
-        return f"{self.url}/{entity or ENTITY}/{project}"
+    def project_url(self, project: str) -> str:
+        """The page of a project. At wandb.ai, the page that leads there."""
+        return f"{self.url}/{ENTITY}/{project}" if self.is_local else f"{self.url}/home"
 
     def close(self) -> None:
         """Stops the tracker of this process and takes its settings back; the data stays."""

@@ -6,9 +6,9 @@ distinguish the tracker's key from a real one."""
 
 import json
 import os
-from collections.abc import Mapping
 from pathlib import Path
 
+ENTITY = "lab"  # owns what names no other entity
 _NOTE = "LAB_TRACKING_SET"  # JSON: what was set, and what was there before
 _FOLDER = "LAB_TRACKING_FOLDER"
 _FOLDERS = {
@@ -26,10 +26,10 @@ _SETTINGS = {
 _PROXIES = ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy")
 
 
-def has_real_key(environment: Mapping[str, str] = os.environ) -> bool:
+def has_real_key() -> bool:
     """Whether there is an API key that the tracker did not set itself."""
-    own, _ = _set_by_tracker(environment).get("WANDB_API_KEY", (None, None))
-    return environment.get("WANDB_API_KEY", "") not in ("", own)
+    own, _ = _set_by_tracker().get("WANDB_API_KEY", (None, None))
+    return os.environ.get("WANDB_API_KEY", "") not in ("", own)
 
 
 def point_to_tracker(url: str, key: str, folder: Path) -> None:
@@ -62,19 +62,16 @@ def default_folder() -> Path:
     return tracker_folder() or Path(os.environ.get("LAB_HOME") or ".lab", "wandb")
 
 
-def restore() -> bool:
-    """Takes back what was set and not changed since; returns whether there was anything."""
-    for name, (value, before) in _set_by_tracker(os.environ).items():
+def restore() -> None:
+    """Takes back what was set and not changed since."""
+    for name, (value, before) in _set_by_tracker().items():
         if os.environ.get(name) == value:
             del os.environ[name]
             if before is not None:
                 os.environ[name] = before
-    return os.environ.pop(_NOTE, None) is not None
+    os.environ.pop(_NOTE, None)
 
 
-def _set_by_tracker(environment: Mapping[str, str]) -> dict[str, tuple[str, str | None]]:
+def _set_by_tracker() -> dict[str, tuple[str, str | None]]:
     """By name, what was set and what was there before."""
-    try:
-        return json.loads(environment.get(_NOTE, "{}"))
-    except ValueError:
-        return {}
+    return json.loads(os.environ.get(_NOTE, "{}"))

@@ -72,30 +72,28 @@ def _fits(run: Row, filters: Mapping[str, Any]) -> bool:
 
 
 def _fits_one(run: Row, key: str, wanted: Any) -> bool:
-    if key == "$not" and isinstance(wanted, Mapping):
-        return not _fits(run, wanted)
-    if key not in ("$and", "$or", "$nor"):
+    if key not in ("$and", "$or"):
         return _compare(_value(run, key), wanted)
     if not isinstance(wanted, list) or not all(isinstance(inner, Mapping) for inner in wanted):
         raise RequestError(f"{key} takes a list of filters.")
     results = [_fits(run, inner) for inner in wanted]
-    return all(results) if key == "$and" else any(results) is (key == "$or")
+    return all(results) if key == "$and" else any(results)
 
 
 def _compare(value: Any, wanted: Any) -> bool:
+    """Whether a value fits `{"$gt": 1}` and the like, or is the one that is wanted."""
     if not (isinstance(wanted, Mapping) and any(key.startswith("$") for key in wanted)):
-        return _equal(value, wanted)
-    return all(_holds(value, operator, wanted[operator]) for operator in wanted)
-
-
-def _holds(value: Any, operator: str, operand: Any) -> bool:
-    spend(1 + (len(operand) if isinstance(operand, list) else 0))
-    if operator not in _OPERATORS:
-        raise RequestError(f"The operator {operator} is not known here.")
-    try:
-        return _OPERATORS[operator](value, operand)
-    except TypeError:
-        return False
+        wanted = {"$eq": wanted}
+    for operator, operand in wanted.items():
+        spend(1 + (len(operand) if isinstance(operand, list) else 0))
+        if operator not in _OPERATORS:
+            raise RequestError(f"The operator {operator} is not known here.")
+        try:
+            if not _OPERATORS[operator](value, operand):
+                return False
+        except TypeError:
+            return False
+    return True
 
 
 def _equal(value: Any, wanted: Any) -> bool:
@@ -112,7 +110,6 @@ _OPERATORS: dict[str, Callable[[Any, Any], bool]] = {
     "$lt": lambda value, operand: value < operand,
     "$lte": lambda value, operand: value <= operand,
     "$in": lambda value, operand: any(_equal(value, item) for item in operand),
-    "$nin": lambda value, operand: not any(_equal(value, item) for item in operand),
     "$exists": lambda value, operand: (value is not _MISSING) is bool(operand),
 }
 

@@ -28,6 +28,7 @@ from pydantic import BaseModel, Field, ValidationError
 
 from lab_tracker.errors import RequestError
 from lab_tracker.limits import MAX_QUERY_CHARACTERS, MAX_QUERY_TOKENS, spend
+from lab_tracker.names import first_mistake
 
 Node = dict[str, Any]
 Functions = Mapping[str, Callable[..., Any]]
@@ -71,8 +72,7 @@ def execute(request: object, roots: Mapping[str, Functions]) -> Node:
     except RequestError as error:
         message = str(error)
     except ValidationError as error:
-        first = error.errors()[0]
-        message = f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
+        message = first_mistake(error)
     except RecursionError:
         message = "The request is nested too deeply."
     except sqlite3.OperationalError:

@@ -30,15 +30,6 @@ class Node:
     look: str = ""
 
 
-@dataclass(frozen=True)
-class Layout:
-    """Where the nodes lie: the upper left corner of each box by key, and sizes, in px."""
-
-    places: dict[Any, tuple[int, int]]
-    box: tuple[int, int]
-    size: tuple[int, int]
-
-
 def draw(
     nodes: Mapping[Any, Node],
     edges: Sequence[tuple[Any, Any]],
@@ -53,51 +44,50 @@ def draw(
         title: what a screen reader says first.
         description: the picture in words, where there are no links to read.
     """
-    plan = layout(nodes, edges)
-    width, height = plan.box
+    width, height = _box(nodes)
+    cells = _cells(nodes, edges)
+    places = {
+        key: (_MARGIN + x * (width + _GAP_X), int(_MARGIN + y * (height + _GAP_Y)))
+        for key, (x, y) in cells.items()
+    }
+    columns = 1 + max(x for x, _ in cells.values())
+    rows = 1 + max(y for _, y in cells.values())
     slant = f"14,0 {width - 14},0 {width},{height / 2:g} {width - 14},{height} 14,{height} "
     return render(
         "lineage.svg",
-        nodes=[(nodes[key], place) for key, place in plan.places.items()],
-        edges=[_edge(plan, *edge) for edge in edges],
+        nodes=[(nodes[key], place) for key, place in places.items()],
+        edges=[_edge(places[start], places[end], width, height) for start, end in edges],
         title=title,
         description=description,
-        size=plan.size,
-        box=plan.box,
+        size=(
+            columns * (width + _GAP_X) - _GAP_X + 2 * _MARGIN,
+            int(rows * (height + _GAP_Y) - _GAP_Y + 2 * _MARGIN),
+        ),
+        box=(width, height),
         hexagon=f"{slant}0,{height / 2:g}",
-        short=lambda text, letter: shortened(text, int((width - 16) / letter)),
+        short=lambda text, letter: _shortened(text, int((width - 16) / letter)),
         letters=(_TITLE, _LINE),
     )
 
 
-def layout(nodes: Mapping[Any, Node], edges: Sequence[tuple[Any, Any]]) -> Layout:
-    """Columns by the longest way from a source; in each, the order of the left neighbours."""
+def _cells(
+    nodes: Mapping[Any, Node], edges: Sequence[tuple[Any, Any]]
+) -> dict[Any, tuple[int, float]]:
+    """The column and the row of each node: columns by the longest way from a source; in each, the
+    order of the left neighbours. A short column lies in the middle, so rows may be halves."""
     before: dict[Any, list[Any]] = {key: [] for key in nodes}
     for start, end in edges:
         before[end].append(start)
     depths = _depths(before)
     columns = [[key for key in nodes if depths[key] == x] for x in range(max(depths.values()) + 1)]
-    width, height = _box(nodes)
     tallest = max(map(len, columns))
-    rows: dict[Any, float] = {}
-    places = {}
+    cells: dict[Any, tuple[int, float]] = {}
     for x, column in enumerate(columns):
-        above = {key: [rows[a] for a in before[key] if a in rows] or [0] for key in column}
+        above = {key: [cells[a][1] for a in before[key] if a in cells] or [0] for key in column}
         column.sort(key=lambda key: mean(above[key]))
         for i, key in enumerate(column):
-            rows[key] = (tallest - len(column)) / 2 + i
-            y = int(_MARGIN + rows[key] * (height + _GAP_Y))
-            places[key] = (_MARGIN + x * (width + _GAP_X), y)
-    size = (
-        len(columns) * (width + _GAP_X) - _GAP_X + 2 * _MARGIN,
-        tallest * (height + _GAP_Y) - _GAP_Y + 2 * _MARGIN,
-    )
-    return Layout(places, (width, height), size)
-
-
-def shortened(text: str, count: int) -> str:
-    """The text in at most `count` letters; its end stays, since a version is there."""
-    return text if len(text) <= count else f"{text[: count - 9]}…{text[-8:]}"
+            cells[key] = x, (tallest - len(column)) / 2 + i
+    return cells
 
 
 def _depths(before: Mapping[Any, Sequence[Any]]) -> dict[Any, int]:
@@ -119,15 +109,17 @@ def _box(nodes: Mapping[Any, Node]) -> tuple[int, int]:
     """Width and height of every box, so that the longest text fits where it can."""
     widths = [len(node.title) * _TITLE for node in nodes.values()]
     widths += [len(line) * _LINE for node in nodes.values() for line in node.lines]
-    lines = max((len(node.lines) for node in nodes.values()), default=0)
-    width = min(max(int(max(widths, default=0)) + 28, _NARROWEST), _WIDEST)
-    return width, 30 + 16 * lines
+    lines = max(len(node.lines) for node in nodes.values())
+    return min(max(int(max(widths)) + 28, _NARROWEST), _WIDEST), 30 + 16 * lines
 
 
-def _edge(plan: Layout, start: Any, end: Any) -> str:
+def _edge(start: tuple[int, int], end: tuple[int, int], width: int, height: int) -> str:
     """The path of an arrow from the right side of one box to the left side of another."""
-    width, middle = plan.box[0], plan.box[1] // 2
-    x1, y1 = plan.places[start][0] + width, plan.places[start][1] + middle
-    x2, y2 = plan.places[end][0] - 2, plan.places[end][1] + middle
+    x1, y1, x2, y2 = start[0] + width, start[1] + height // 2, end[0] - 2, end[1] + height // 2
     bend = max(_GAP_X // 2, abs(x2 - x1) // 2)
     return f"M{x1} {y1}C{x1 + bend} {y1} {x2 - bend} {y2} {x2} {y2}"
+
+
+def _shortened(text: str, count: int) -> str:
+    """The text in at most `count` letters; its end stays, since a version is there."""
+    return text if len(text) <= count else f"{text[: count - 9]}…{text[-8:]}"

@@ -11,7 +11,7 @@ from base64 import b64decode, b64encode
 from functools import partial
 from typing import Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, validate_call
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, validate_call
 
 from lab_tracker.errors import NotFoundError, RequestError
 from lab_tracker.limits import MAX_JSON_VALUES, MAX_NAME, MAX_PATH
@@ -20,6 +20,12 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _RESERVED = re.compile(r"[/\\#?%:]")
 
 checked = validate_call(config=ConfigDict(arbitrary_types_allowed=True))
+
+
+def first_mistake(error: ValidationError) -> str:
+    """Where and what the first mistake in a request is."""
+    first = error.errors()[0]
+    return f"{'.'.join(map(str, first['loc'])) or 'the request'}: {first['msg']}"
 
 
 def checked_name(name: object, what: str) -> str:
@@ -130,11 +136,10 @@ def _id_of(kind: str) -> Any:
 
 
 RunId, ArtifactId, CollectionId = _id_of("Run"), _id_of("Artifact"), _id_of("Collection")
-FileId, ManifestId = _id_of("File"), _id_of("Manifest")
+FileId = _id_of("File")
 Path = Annotated[str, BeforeValidator(checked_path)]
 Digest = Annotated[str, BeforeValidator(hex_digest)]
 Object = Annotated[str, BeforeValidator(partial(checked_object, what="The value"))]
-Number = Annotated[int, Field(ge=-(2**53), le=2**53)]
 
 
 class Alias(BaseModel):

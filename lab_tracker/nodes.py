@@ -9,7 +9,6 @@ import sqlite3
 from base64 import b64encode
 from collections.abc import Callable
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 from functools import partial
 from typing import Any
 
@@ -17,7 +16,7 @@ from lab_tracker import artifacts, runs, streams
 from lab_tracker.errors import RequestError
 from lab_tracker.filters import matching, ordered
 from lab_tracker.graphql import ROW, TYPENAME, Node
-from lab_tracker.limits import MAX_NAME, MAX_PAGE
+from lab_tracker.limits import MAX_PAGE
 from lab_tracker.names import load_json, to_id
 from lab_tracker.signing import Signer
 from lab_tracker.storage import Store
@@ -70,9 +69,7 @@ class Nodes:
             "id": to_id("User", 1),
             "name": "You",
             "username": runs.ENTITY,
-            "email": "",
             "entity": runs.ENTITY,
-            "admin": False,
             "flags": "{}",
             "teams": connection([], self.entity),
             "apiKeys": connection([], self.entity),
@@ -92,11 +89,9 @@ class Nodes:
             TYPENAME: "Entity",
             "id": to_id("Entity", 1),
             "name": entity,
-            "isTeam": False,
             "organization": organization,
             "user": {TYPENAME: "User", "organizations": [organization]},
             "project": lambda name="", **_: self.find_project(entity, name),
-            "xxhashDigestsEnabled": False,
         }
 
     def find_project(self, entity: str | None, name: str) -> Node | None:
@@ -134,21 +129,13 @@ class Nodes:
             "entityName": row["entity"],
             "entity": self.entity(row["entity"]),
             "user": self.user,
-            "updatedAt": row["created_at"],
             "isBenchmark": False,
-            "readOnly": False,
-            "access": "PRIVATE",
             "run": find_run,
             "bucket": find_run,
             "runs": list_runs,
             "runCount": lambda filters=None, **_: len(chosen(filters)),
-            "sweeps": connection([], self.run),
-            "totalSweeps": 0,
             "artifactTypes": _listed(types, lambda name: self.type(row, name)),
             "artifactType": lambda name, **_: self.type(row, name) if name in types() else None,
-            "artifactCollections": _listed(
-                lambda: artifacts.collections_of(store, number), self.collection
-            ),
             "artifactCollection": lambda name, **_: self._collection_named(row, name),
             "artifactCollectionMembership": lambda name, **_: self._member_named(row, name),
             "artifact": lambda name, **_: (self._member_named(row, name) or {}).get("artifact"),
@@ -160,15 +147,8 @@ class Nodes:
         def files(names=None, pattern=None, first=None, after=None, **_: Any) -> Node:
             found = _named(store.all("files", "name", run_id=number), "name", names)
             if pattern and not names:
-                glob = _glob(pattern)
-                found = [file for file in found if fnmatchcase(file["name"], glob)]
+                raise RequestError("Files can't be found by a pattern here; list them all.")
             return connection(found, self.run_file, first, after)
-
-        def log_lines(first=None, after=None, last=None, **_: Any) -> Node:
-            texts = list(enumerate(streams.all_lines(store, number, streams.OUTPUT)))
-            if last is not None:
-                texts = texts[max(0, len(texts) - last) :]
-            return connection(texts, _log_line, first, after)
 
         def of(read: Callable[..., Any], *given: Any) -> Callable[..., Any]:
             return partial(read, store, number, *given)
@@ -186,9 +166,7 @@ class Nodes:
             "wandbConfig": lambda keys=None, **_: json.dumps(_own_config(row["config"], keys)),
             "summaryMetrics": row["summary"],
             "systemMetrics": lambda **_: (streams.tail(store, number, streams.EVENTS) or ["{}"])[0],
-            "readOnly": False,
             "user": self.user,
-            "stopped": False,
             "historyLineCount": of(streams.line_count, streams.HISTORY),
             "eventsLineCount": of(streams.line_count, streams.EVENTS),
             "logLineCount": of(streams.line_count, streams.OUTPUT),
@@ -204,7 +182,6 @@ class Nodes:
                 "parquetUrls": [],
                 "liveData": [],
             },
-            "logLines": log_lines,
             "fileCount": lambda **_: len(store.all("files", run_id=number)),
             "files": files,
             "inputArtifacts": _listed(lambda: store.all("inputs", user_id=number), self.artifact),
@@ -254,7 +231,8 @@ class Nodes:
         store, number = self.store, row["id"]
 
         def versions(first=None, after=None, **_: Any) -> Node:
-            listed = connection(artifacts.Versions(store, number), self.artifact, first, after)
+            found = artifacts.Versions(store, number)
+            listed = connection(found, self.artifact, first, after)
             for edge in listed["edges"]:
                 edge["version"] = f"v{edge['node'][ROW]['version_index']}"
             return listed
@@ -328,7 +306,6 @@ class Nodes:
                 "file": self.file(number, "wandb_manifest.json", row["manifest_digest"], 0, ""),
             }
 
-        files = self._files(row)
         return {
             TYPENAME: "Artifact",
             ROW: row,
@@ -338,8 +315,8 @@ class Nodes:
                 "defaultArtifactType"
             ],
             "versionIndex": own_version,
-            "ttlDurationSeconds": -2 if row["ttl_seconds"] is None else row["ttl_seconds"],
-            "ttlIsInherited": row["ttl_seconds"] is None,
+            "ttlDurationSeconds": -2,  # nothing expires here
+            "ttlIsInherited": True,
             "tags": [
                 {TYPENAME: "Tag", "id": to_id("Tag", tag), "name": tag}
                 for tag in json.loads(row["tags"])
@@ -349,14 +326,8 @@ class Nodes:
             "aliases": aliases,
             "createdBy": lambda **_: _maybe(self.run, store.find("runs", id=row["created_by"])),
             "usedBy": _listed(lambda: store.all("users", used_id=number), self.run),
-            "artifactMemberships": _listed(
-                lambda: store.all("versions", "membership_id", id=number), self.member
-            ),
             "currentManifest": manifest,
-            "files": files,
-            "filesByManifestEntries": lambda entries=(), first=None, after=None, **_: files(
-                first, after, [entry.get("name") for entry in entries]
-            ),
+            "files": self._files(row),
         }
 
     def _files(self, artifact: sqlite3.Row) -> Callable[..., Node]:
@@ -398,22 +369,9 @@ def _named(rows: list[sqlite3.Row], column: str, names: list[str] | None) -> lis
     return [row for row in rows if row[column] in wanted] if wanted else rows
 
 
-def _glob(pattern: str) -> str:
-    """SQL's LIKE, whose `%` is any text and `_` any character, for fnmatch, which does not go back
-    over a `*`."""
-    if len(pattern) > MAX_NAME:
-        raise RequestError(f"A pattern may have at most {MAX_NAME} characters.")
-    special = {"[": "[[]", "*": "[*]", "?": "[?]", "%": "*", "_": "?"}
-    return "".join(special.get(letter, letter) for letter in pattern)
-
-
 def _own_config(config: str, keys: list[str] | None) -> dict[str, Any]:
     """What the SDK keeps about itself in a config; a run that has it is one that was begun."""
     own = json.loads(config).get("_wandb")
     values = own.get("value") if isinstance(own, dict) else None
     items = values.items() if isinstance(values, dict) else ()
     return {key: value for key, value in items if not keys or key in keys}
-
-
-def _log_line(numbered: tuple[int, str]) -> Node:
-    return {TYPENAME: "LogLine", "number": numbered[0], "line": numbered[1]}

@@ -11,7 +11,7 @@ from lab_tracker import artifacts, runs
 from lab_tracker.errors import RequestError
 from lab_tracker.graphql import TYPENAME, Node
 from lab_tracker.limits import MAX_PAGE
-from lab_tracker.names import ArtifactId, CollectionId, FileSpec, ManifestId, Path, checked, to_id
+from lab_tracker.names import ArtifactId, CollectionId, FileSpec, Path, checked, to_id
 from lab_tracker.nodes import Nodes, connection
 from lab_tracker.storage import Store
 
@@ -47,12 +47,7 @@ def roots(nodes: Nodes) -> dict[str, dict[str, Callable[..., Any]]]:
 
 def _server_info(nodes: Nodes, **_: Any) -> Node:
     features = [{TYPENAME: "Feature", "name": name, "isEnabled": True} for name in FEATURES]
-    return {
-        TYPENAME: "ServerInfo",
-        "features": features,
-        "cliVersionInfo": {},
-        "latestLocalVersionInfo": None,
-    }
+    return {TYPENAME: "ServerInfo", "features": features, "cliVersionInfo": {}}
 
 
 @checked
@@ -87,7 +82,6 @@ def _client_id_mapping(nodes: Nodes, client_id: str, **_: Any) -> Node | None:
 QUERIES: dict[str, Callable[..., Any]] = {
     "viewer": lambda nodes, **_: nodes.user(),
     "serverInfo": _server_info,
-    "organization": lambda nodes, **_: None,
     "entity": lambda nodes, name="", **_: nodes.entity(name or runs.ENTITY),
     "project": _project,
     "model": _project,
@@ -114,13 +108,6 @@ def _success_of(change: Callable[..., None]) -> Callable[..., Node]:
         return {"success": True}
 
     return mutate
-
-
-@checked
-def _upsert_project(nodes: Nodes, name: str = "", entity_name: str = "", **_: Any) -> Node:
-    is_new = runs.project_of(nodes.store, entity_name, name) is None
-    made = nodes.project(runs.make_project(nodes.store, entity_name, name))
-    return {"project": made, "model": made, "inserted": is_new}
 
 
 def _upsert_run(nodes: Nodes, **given: Any) -> Node:
@@ -151,18 +138,7 @@ def _create_manifest(
 ) -> Node:
     if type != "FULL":
         raise RequestError("Incremental and distributed artifacts are not known here.")
-    return _manifest(nodes, artifact_id, digest)
-
-
-@checked
-def _update_manifest(
-    nodes: Nodes, artifact_manifest_id: ManifestId, digest: str = "", **_: Any
-) -> Node:
-    return _manifest(nodes, artifact_manifest_id, digest)
-
-
-def _manifest(nodes: Nodes, artifact_id: int, md5: str) -> Node:
-    artifacts.announce_manifest(nodes.store, artifact_id, md5)
+    artifacts.announce_manifest(nodes.store, artifact_id, digest)
     file = {
         TYPENAME: "File",
         "id": to_id("ManifestFile", artifact_id),
@@ -213,7 +189,6 @@ def _ignore(store: Store, **_: Any) -> None:
 
 
 MUTATIONS: dict[str, Callable[..., Node]] = {
-    "upsertModel": _upsert_project,
     "upsertBucket": _upsert_run,
     "deleteRun": _success_of(runs.delete_run),
     "createRunFiles": _create_run_files,
@@ -221,7 +196,6 @@ MUTATIONS: dict[str, Callable[..., Node]] = {
     "notifyScriptableRunAlert": _success_of(_ignore),
     "createArtifact": _artifact_of(artifacts.create_artifact),
     "createArtifactManifest": _create_manifest,
-    "updateArtifactManifest": _update_manifest,
     "createArtifactFiles": _create_artifact_files,
     "commitArtifact": _artifact_of(artifacts.commit_artifact),
     "updateArtifact": _artifact_of(artifacts.update_artifact),

@@ -52,7 +52,6 @@ def router(store: Store, signer: Signer, do: Do) -> APIRouter:
         routes.add_route(path, page, methods=["GET"])
 
     add("/", _projects, "projects.html")
-    add("/{entity}", _projects, "projects.html")
     add("/{entity}/{project}", _project, "project.html")
     add("/{entity}/{project}/runs/{run}", _run, "run.html")
     add("/{entity}/{project}/artifacts/{type}/{name}", _collection, "collection.html")
@@ -65,12 +64,9 @@ def router(store: Store, signer: Signer, do: Do) -> APIRouter:
 # Each page: from the parts of its address to what its template shows
 
 
-def _projects(store: Store, entity: str | None = None) -> Values:
-    """All projects, or those of an entity, the newest first."""
-    found = runs.all_projects(store, entity)
-    if entity and not found:
-        raise NotFoundError(f"There is nothing at /{entity}.")
-    return {"title": "Projects", "projects": found}
+def _projects(store: Store) -> Values:
+    """All projects, the newest first."""
+    return {"title": "Projects", "projects": runs.all_projects(store)}
 
 
 def _project(store: Store, entity: str, project: str) -> Values:

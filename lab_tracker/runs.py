@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from lab_tracker.environment import ENTITY
 from lab_tracker.errors import NotFoundError
 from lab_tracker.names import FileId, Object, RunId, checked, checked_name
 from lab_tracker.storage import Store, Upload, now
 
-ENTITY = "lab"  # owns runs that name no other entity
 SILENT = timedelta(minutes=5)  # a running run that is silent for longer has crashed
 
 # What `UpsertBucket` may change, and the columns that have other names.

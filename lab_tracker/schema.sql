@@ -89,8 +89,6 @@ CREATE TABLE IF NOT EXISTS artifacts (
     wanted_aliases TEXT NOT NULL DEFAULT '[]',
     client_id TEXT UNIQUE,
     created_by INTEGER REFERENCES runs ON DELETE SET NULL,
-    history_step INTEGER,
-    ttl_seconds INTEGER,
     manifest_md5 TEXT,
     manifest_digest TEXT REFERENCES blobs,
     size INTEGER NOT NULL DEFAULT 0,
@@ -137,7 +135,6 @@ CREATE INDEX IF NOT EXISTS aliases_membership ON aliases (membership_id);
 CREATE TABLE IF NOT EXISTS uses (
     run_id INTEGER NOT NULL REFERENCES runs ON DELETE CASCADE,
     artifact_id INTEGER NOT NULL REFERENCES artifacts ON DELETE CASCADE,
-    used_as TEXT,
     PRIMARY KEY (run_id, artifact_id)
 ) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS uses_artifact ON uses (artifact_id);

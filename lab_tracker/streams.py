@@ -5,15 +5,14 @@ A chunk says at which line it starts, so one that is sent again after a fault la
 import json
 import math
 import sqlite3
-from collections import Counter
-from collections.abc import Mapping
+from functools import partial
 from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, Field, ValidationError
 
 from lab_tracker.errors import RequestError
 from lab_tracker.limits import MAX_PAGE, MAX_STREAM_LINES, spend
-from lab_tracker.names import checked, checked_object, load_object
+from lab_tracker.names import checked, checked_object, first_mistake, load_object
 from lab_tracker.storage import Store, now
 
 HISTORY = "wandb-history.jsonl"
@@ -22,14 +21,6 @@ OUTPUT = "output.log"
 SUMMARY = "wandb-summary.json"
 _MOST_READ = 100_000  # lines of a history on a page
 _MAX_STEP = 2**53
-_TYPES = {
-    bool: "boolean",
-    int: "number",
-    float: "number",
-    str: "string",
-    list: "list",
-    type(None): "nil",
-}
 
 Count = Annotated[int, Field(strict=True, ge=0, lt=_MAX_STEP)]
 
@@ -59,8 +50,7 @@ class Spec(BaseModel):
     maxStep: float = math.inf
 
 
-def _spec(text: object) -> dict[str, Any]:
-    return load_object(text, "A spec")
+SpecText = Annotated[Spec, BeforeValidator(partial(load_object, what="A spec"))]
 
 
 def receive_stream(store: Store, run: sqlite3.Row, request: object) -> None:
@@ -68,9 +58,7 @@ def receive_stream(store: Store, run: sqlite3.Row, request: object) -> None:
     try:
         chunk = Chunk.model_validate(request)
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"])) or "the chunk"
-        raise RequestError(f"{where}: {first['msg']}") from None
+        raise RequestError(first_mistake(error)) from None
     changes: dict[str, Any] = {"heartbeat_at": now()}
     if chunk.files:  # a run that was finished, and is resumed
         changes |= {"state": "running", "exit_code": None}
@@ -112,29 +100,22 @@ def line_count(store: Store, run_id: int, stream: str, **_: Any) -> int:
 
 def tail(store: Store, run_id: int, stream: str, count: int = 1) -> list[str]:
     """The last lines, in order."""
-    query = "SELECT text FROM lines WHERE run_id = ? AND stream = ? ORDER BY number DESC LIMIT ?"
-    return _texts(store, query, run_id, stream, count)[::-1]
-
-
-def all_lines(store: Store, run_id: int, stream: str) -> list[str]:
-    """All lines, in order."""
-    query = "SELECT text FROM lines WHERE run_id = ? AND stream = ? ORDER BY number"
-    return _texts(store, query, run_id, stream)
+    return _texts(store, run_id, stream, "", "number DESC", count)[::-1]
 
 
 def history(store: Store, run_id: int) -> list[dict[str, Any]]:
     """What the run logged: one dict for each step, with `_step`."""
-    return [json.loads(line) for line in all_lines(store, run_id, HISTORY)]
+    return [json.loads(line) for line in _texts(store, run_id, HISTORY)]
 
 
 def sampled_lines(store: Store, run_id: int, stream: str, samples: int) -> list[str]:
     """At most `samples` lines, evenly spread, the last one among them."""
     total = line_count(store, run_id, stream)
     if total <= samples:
-        return all_lines(store, run_id, stream)
-    query = """SELECT text FROM lines WHERE run_id = ? AND stream = ?
-        AND number IN (SELECT value FROM json_each(?)) ORDER BY number"""
-    return _texts(store, query, run_id, stream, json.dumps(thinned(range(total), samples)))
+        return _texts(store, run_id, stream)
+    numbers = json.dumps(thinned(range(total), samples))
+    chosen = "AND number IN (SELECT value FROM json_each(?))"
+    return _texts(store, run_id, stream, chosen, "number", -1, numbers)
 
 
 @checked
@@ -152,14 +133,13 @@ def chosen_lines(
     samples = min(samples or 500, 100 * MAX_PAGE)
     if not min_step and max_step == _MAX_STEP:
         return sampled_lines(store, run_id, stream, samples)
-    query = """SELECT text FROM lines WHERE run_id = ? AND stream = ? AND step >= ? AND step < ?
-        ORDER BY number LIMIT ?"""
-    return _texts(store, query, run_id, HISTORY, min_step, max_step, samples)
+    within = "AND step >= ? AND step < ?"
+    return _texts(store, run_id, HISTORY, within, "number", samples, min_step, max_step)
 
 
 @checked
 def sampled_histories(
-    store: Store, run_id: int, specs: list[Annotated[Spec, BeforeValidator(_spec)]], **_: Any
+    store: Store, run_id: int, specs: list[SpecText], **_: Any
 ) -> list[list[dict[str, Any]]]:
     """For each spec, the steps that have all its keys: evenly spread, or, if it gives a range from
     `minStep` to `maxStep` (inclusive), the first ones."""
@@ -179,17 +159,10 @@ def sampled_histories(
 
 
 def history_keys(store: Store, run_id: int, **_: Any) -> dict[str, Any]:
-    """Which keys the history has, of which types, how often, and the last step."""
-    types: dict[str, Counter[str]] = {}
-    rows = history(store, run_id)
-    for key, value in (item for row in rows for item in row.items()):
-        types.setdefault(key, Counter())[_type_name(value)] += 1
-    keys = {
-        key: {"typeCounts": [{"type": name, "count": n} for name, n in counts.items()]}
-        for key, counts in types.items()
-    }
-    last = max((int(row.get("_step", -1)) for row in rows), default=-1)
-    return {"sets": [], "keys": keys, "lastStep": last}
+    """The last step, which is all that the SDK reads of it."""
+    query = "SELECT max(step) FROM lines WHERE run_id = ? AND stream = ?"
+    last = store.value(query, run_id, HISTORY)
+    return {"lastStep": -1 if last is None else last}
 
 
 def thinned(items: Any, count: int) -> list[Any]:
@@ -220,13 +193,19 @@ def is_number(value: Any) -> bool:
     return isinstance(value, float) or abs(value) < 1e308
 
 
-def _texts(store: Store, query: str, *values: Any) -> list[str]:
-    found = [row["text"] for row in store.rows(query, *values)]
+def _texts(
+    store: Store,
+    run_id: int,
+    stream: str,
+    where: str = "",
+    order: str = "number",
+    count: int = -1,
+    *values: Any,
+) -> list[str]:
+    """Lines of a stream, all of them or at most `count`; their length is spent."""
+    query = (
+        f"SELECT text FROM lines WHERE run_id = ? AND stream = ? {where} ORDER BY {order} LIMIT ?"
+    )
+    found = [row["text"] for row in store.rows(query, run_id, stream, *values, count)]
     spend(sum(map(len, found)) // 100)
     return found
-
-
-def _type_name(value: Any) -> str:
-    if isinstance(value, Mapping):
-        return str(value.get("_type", "map"))
-    return _TYPES[type(value)]

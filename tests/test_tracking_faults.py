@@ -117,6 +117,53 @@ def test_killed_between_any_two_instructions_of_commits(tmp_path, seed):
         assert len(client.versions("model")) == before + 1
 
 
+def resources(server: ServerProcess, folder: Path) -> dict[str, int]:
+    process = Path("/proc", str(server.pid))
+    status = process.joinpath("status").read_text()
+    return {
+        "KiB": int(re.search(r"VmRSS:\s+(\d+)", status)[1]),
+        "files": len(list(process.joinpath("fd").iterdir())),
+        "threads": len(list(process.joinpath("task").iterdir())),
+        "uploads": len(list(folder.joinpath("uploads").iterdir())),
+        "blobs": len(list(folder.glob("blobs/*/*"))),
+    }
+
+
+@pytest.mark.nightly
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="it reads /proc")
+def test_a_long_life_costs_nothing(tmp_path):
+    """Good and bad requests, again and again: memory, files and threads end as they began."""
+    with ServerProcess(tmp_path) as server:
+        client = Client(server.url, server.key)
+
+        def work(rounds: int) -> None:
+            for number in range(rounds):
+                client.run()
+                lines = [json.dumps({"_step": i, "loss": i}) for i in range(50)]
+                client.stream("run", files={"wandb-history.jsonl": {"offset": 0, "content": lines}})
+                name = f"model-{number % 7}"
+                id = client.log(name, {"a": f"{number}".encode() * 1000})
+                for page in ("", "/runs/run", f"/artifacts/model/{name}/latest"):
+                    assert client.request("GET", f"/lab/p{page}")[0] == 200
+                deleted = {"artifactID": id, "deleteAliases": True}
+                client.mutate("deleteArtifact", "{ artifact { id } }", **deleted)
+                client.request("POST", "/graphql", b"[" * 50_000)
+                client.request("PUT", "/-/uploads/e30.0", b"x" * 100_000)
+                with pytest.raises(Refused, match="announced"):
+                    client.put(client.draft("half", {"a": b"right"}).upload_url("a"), b"wrong")
+
+        work(200)
+        before = resources(server, tmp_path)
+        work(1000)
+        for _ in range(300):  # the last connections close a little later
+            after = resources(server, tmp_path)
+            if after["files"] <= before["files"] and after["threads"] <= before["threads"]:
+                break
+            time.sleep(0.1)
+        assert after["KiB"] < before["KiB"] + 32 * 1024
+        assert after | {"KiB": 0} == before | {"KiB": 0}
+
+
 _TRAINING = """
 import sys
 from pathlib import Path

@@ -7,6 +7,7 @@ import hashlib
 import http.client
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -18,36 +19,27 @@ from urllib.parse import urlsplit
 from lab_tracker.server import TrackingServer
 from text_recognizer.places import project_folder
 
-_PROGRAM = """
-import sys
-from pathlib import Path
-from lab_tracker.server import TrackingServer
-
-server = TrackingServer(Path(sys.argv[1]), port=int(sys.argv[2]))
-print(server.port, server.key, flush=True)
-server.run()
-"""
-
 
 class Refused(Exception):
     """The server's answer is an error."""
 
 
 class ServerProcess:
-    """A tracker of its own process over `folder`."""
+    """`python -m lab_tracker` over `folder`."""
 
     def __init__(self, folder: Path, port: int = 0) -> None:
         path = os.pathsep.join([str(project_folder()), os.environ.get("PYTHONPATH", "")])
+        command = ["-m", "lab_tracker", "--folder", str(folder), "--port", str(port)]
         self._process = subprocess.Popen(
-            [sys.executable, "-c", _PROGRAM, str(folder), str(port)],
+            [sys.executable, *command],
             stdout=subprocess.PIPE,
             text=True,
             env=os.environ | {"PYTHONPATH": path.rstrip(os.pathsep)},
         )
         self.pid = self._process.pid
-        port, self.key = self._process.stdout.readline().split()
-        self.port = int(port)
-        self.url = f"http://127.0.0.1:{port}"
+        printed = "".join(self._process.stdout.readline() for _ in range(5))
+        self.url, self.key = re.findall(r"WANDB_(?:BASE_URL|API_KEY)=(\S+)", printed)
+        self.port = urlsplit(self.url).port
 
     def kill(self) -> None:
         """kill -9."""
@@ -182,6 +174,8 @@ class Draft:
         run: str = "run",
         project: str = "p",
         aliases: tuple[str, ...] = (),
+        type: str = "model",
+        metadata: dict[str, Any] | None = None,
         **changes: Any,
     ) -> None:
         self.client, self.files = client, files
@@ -193,7 +187,8 @@ class Draft:
         made = client.mutate(
             "createArtifact",
             "{ artifact { id state } }",
-            artifactTypeName="model",
+            artifactTypeName=type,
+            metadata=json.dumps(metadata or {}),
             artifactCollectionName=name,
             digest=changes.pop("digest", artifact_digest(contents)),
             aliases=[{"alias": alias, "artifactCollectionName": name} for alias in aliases],

@@ -171,19 +171,17 @@ def lineage(
     version: Annotated[
         str, typer.Argument(help="ALIAS, v3 or NAME:ALIAS of a staged model.")
     ] = LATEST,
-    picture: Annotated[Path | None, typer.Option(help="Also draw it into this SVG.")] = None,
     project: Project = PROJECT,
 ) -> None:
     """Show where a staged model comes from: runs, checkpoint, data, with settings and metrics.
 
-    Example: lab lineage production --picture lineage.svg
+    The tracker's page draws it: `lab wandb-server`.
+
+    Example: lab lineage production
     """
     from lab_utils import staging
 
-    found = staging.lineage(version, project=project)
-    if picture is not None:
-        staging.save_picture(found, picture)
-    print(found.table())
+    print(staging.lineage(version, project=project).table())
 
 
 def cleanup(

@@ -13,9 +13,8 @@ its lineage, clean up. With `WANDB_API_KEY` set this goes to wandb.ai, else to t
 from lab_utils.staging.cleanup import Plan, Version, cleanup
 from lab_utils.staging.compiling import StagedModel, stage
 from lab_utils.staging.errors import StagingError
-from lab_utils.staging.fetching import fetch, staged_path
-from lab_utils.staging.lineage import ArtifactNode, Lineage, RunNode, lineage
-from lab_utils.staging.lineage_picture import save_picture
+from lab_utils.staging.fetching import fetch
+from lab_utils.staging.lineage import Lineage, lineage
 from lab_utils.staging.names import PROJECT
 from lab_utils.staging.parity import Parity
 from lab_utils.staging.pipeline import HandOff, hand_off
@@ -23,12 +22,10 @@ from lab_utils.staging.training import TrainedCheckpoint, train
 
 __all__ = [
     "PROJECT",
-    "ArtifactNode",
     "HandOff",
     "Lineage",
     "Parity",
     "Plan",
-    "RunNode",
     "StagedModel",
     "StagingError",
     "TrainedCheckpoint",
@@ -37,8 +34,6 @@ __all__ = [
     "fetch",
     "hand_off",
     "lineage",
-    "save_picture",
     "stage",
-    "staged_path",
     "train",
 ]

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from lab_utils.staging.errors import StagingError
 from lab_utils.staging.names import COLLECTIONS, PROJECT
-from lab_utils.staging.tracker import Tracker, named_aliases, sdk
+from lab_utils.staging.tracker import Tracker, named_aliases
 
 if TYPE_CHECKING:
     from wandb import Artifact
@@ -47,28 +47,27 @@ class Plan:
 def cleanup(
     names: Sequence[str] = (), *, keep: int = 0, yes: bool = False, project: str = PROJECT
 ) -> Plan:
-    """Tells which versions of the lab's three artifacts can go, and deletes them if told so.
+    """Says which versions of the lab's three artifacts can go, and with `yes` deletes them.
 
     Args:
-        names: `NAME:v3`; these alone. None: all that can go.
+        names: `NAME:v3`; only these. None: all that can go.
         keep: without names, the newest versions of each artifact stay in any case.
         yes: deletes; else nothing is changed.
         project: `NAME` or `ENTITY/NAME` at the tracker.
 
-    Raises StagingError where the project or a named version is not there, and where a named
-    version has to stay.
+    Raises StagingError if a named version is not there, or has to stay.
     """
     tracker = Tracker(project)
-    with sdk(tracker.connection.url):
+    with tracker.asking():
         found = [one for type, name in COLLECTIONS.items() for one in tracker.versions(name, type)]
         chosen = {_chosen(tracker, name).id for name in names}
         reasons = _reasons(found, chosen, keep)
         for one in found:
             if one.id in chosen and one.id in reasons:
                 raise StagingError(f"{one.source_name} stays: {reasons[one.id]}.")
-        going = [one for one in found if one.id not in reasons]
-        for one in going if yes else ():
-            _delete(tracker, one)
+        for one in found:
+            if yes and one.id not in reasons:
+                one.delete()  # refused if it has been given an alias meanwhile
     versions = [Version(one.source_name, one.size, reasons.get(one.id)) for one in found]
     return Plan(versions, deleted=yes)
 
@@ -79,7 +78,7 @@ def _chosen(tracker: Tracker, name: str) -> "Artifact":
         if name.startswith(f"{collection}:"):
             return tracker.artifact(name, type)
     known = ", ".join(f"{one}:v0" for one in COLLECTIONS.values())
-    raise StagingError(f"{name} is none of the lab's versions; name one like {known}.")
+    raise StagingError(f"{name} is not one of the lab's versions; name one like {known}.")
 
 
 def _reasons(found: "list[Artifact]", chosen: set[str], keep: int) -> dict[str, str]:
@@ -104,12 +103,3 @@ def _reasons(found: "list[Artifact]", chosen: set[str], keep: int) -> dict[str, 
                 reasons[parent.id] = f"{child.source_name} descends from it"
                 left.append(parent)
     return reasons
-
-
-def _delete(tracker: Tracker, artifact: "Artifact") -> None:
-    """Deletes a version, unless it has been given an alias since the plan was made."""
-    name = artifact.source_name
-    now = tracker.artifact(name, artifact.type)
-    if aliases := named_aliases(now):
-        raise StagingError(f"{name} became {', '.join(aliases)} just now: look again.")
-    now.delete()

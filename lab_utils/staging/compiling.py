@@ -7,24 +7,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lab_utils.staging import names
 from lab_utils.staging.errors import StagingError
-from lab_utils.staging.names import (
-    BEST,
-    CHECKPOINT_TYPE,
-    PRODUCTION,
-    PROJECT,
-    STAGE_JOB,
-    STAGED,
-    STAGED_FILE,
-    STAGED_TYPE,
-)
 from lab_utils.staging.parity import Parity, compare
-from lab_utils.staging.tracker import Tracker, named_aliases
-from lab_utils.staging.training import OnStep, log_file, versions
+from lab_utils.staging.tracker import Tracker, log_file, named_aliases
+from lab_utils.staging.training import OnStep, plain, versions
 from text_recognizer.files import sha256
 
 if TYPE_CHECKING:
-    from wandb import Artifact, Run
+    from wandb import Artifact
 
     from text_recognizer.train.reader import ReaderTraining
 
@@ -53,10 +44,10 @@ class StagedModel:
 
 
 def stage(
-    checkpoint: str = BEST,
+    checkpoint: str = names.BEST,
     *,
     promote: bool = False,
-    project: str = PROJECT,
+    project: str = names.PROJECT,
     pages: int = PAGES,
     on_step: OnStep = lambda name: None,
 ) -> StagedModel:
@@ -68,67 +59,51 @@ def stage(
         project: `NAME` or `ENTITY/NAME` at the tracker.
         pages: sample pages on which script and module are compared.
 
-    Raises RecognizerError where the checkpoint is not there, is of another model or damaged, or
-    where the script reads otherwise than the module; nothing is logged then.
+    Raises RecognizerError if the checkpoint is not there, is of another model or damaged, or if the
+    script reads otherwise than the module; nothing is logged then.
     """
     on_step("find")
     tracker = Tracker(project)
-    found = tracker.artifact(checkpoint, CHECKPOINT_TYPE)
+    found = tracker.artifact(checkpoint, names.CHECKPOINT_TYPE)
     with tempfile.TemporaryDirectory(prefix="lab-stage-") as folder:
         on_step("download checkpoint")
-        file = Path(folder, "checkpoint.ckpt")
+        file, script = Path(folder, "checkpoint.ckpt"), Path(folder, names.STAGED_FILE)
         tracker.download(found, _checkpoint_file(found), file, found.metadata.get("sha256"))
         from text_recognizer.train.checkpoint import load_reader_checkpoint
 
         training = load_reader_checkpoint(file)
-        with tracker.new_run(STAGE_JOB, config={"checkpoint": found.source_name}) as stage_run:
-            stage_run.use_artifact(found.source_qualified_name)  # an alias may move meanwhile
+        with tracker.new_run(names.STAGE_JOB, config={"checkpoint": found.source_name}) as run:
+            run.use_artifact(found.source_qualified_name)  # an alias may move meanwhile
             on_step("compile")
-            script = Path(folder, STAGED_FILE)
             training.to_torchscript(script)
             on_step("parity")
-            parity = _compare(found.source_name, training, script, pages, stage_run)
-            metadata = _metadata(found, training.hparams, parity, script, file.stat().st_size)
+            parity = _compare(training, script, pages)
+            run.summary.update(parity.metadata())
+            if not parity.holds:
+                raise StagingError(f"{found.source_name} was not staged: {_difference(parity)}")
+            sizes = {"checkpoint": file.stat().st_size, "torchscript": script.stat().st_size}
+            metadata = _metadata(found, training, parity, script) | {"bytes": sizes}
             on_step("upload")
-            logged = log_file(stage_run, STAGED, STAGED_TYPE, script, metadata)
+            logged = log_file(run, names.STAGED, names.STAGED_TYPE, script, metadata)
             on_step("verify")
             # As the tracker gives it to others, checked against the file that was logged.
-            whole = tracker.artifact(logged.source_name, STAGED_TYPE)
-            tracker.download(whole, STAGED_FILE, Path(folder, "again.pt"), metadata["sha256"])
-            stage_run.summary["staged"] = whole.source_name
+            whole = tracker.artifact(logged.source_name, names.STAGED_TYPE)
+            tracker.download(whole, names.STAGED_FILE, Path(folder, "again.pt"), metadata["sha256"])
+            run.summary["staged"] = whole.source_name
             if promote:
                 on_step("promote")
-                whole.aliases.append(PRODUCTION)
+                whole.aliases.append(names.PRODUCTION)
                 whole.save()
     return StagedModel(
         name=whole.source_name,
         aliases=named_aliases(whole),
-        run_id=stage_run.id,
+        run_id=run.id,
         checkpoint=found.source_name,
         sha256=metadata["sha256"],
-        bytes=metadata["bytes"]["torchscript"],
-        checkpoint_bytes=metadata["bytes"]["checkpoint"],
+        bytes=sizes["torchscript"],
+        checkpoint_bytes=sizes["checkpoint"],
         parity=parity,
     )
-
-
-def _compare(name: str, training: "ReaderTraining", script: Path, pages: int, run: "Run") -> Parity:
-    """Compares the script, as a service loads it, with the module; refuses one that differs."""
-    from text_recognizer.evaluate.labels import load_items
-    from text_recognizer.paragraph_text_recognizer import ParagraphTextRecognizer
-    from text_recognizer.places import SAMPLE_PAGES
-
-    items = load_items(SAMPLE_PAGES, kind="paragraph", split="show", limit=pages)
-    parity = compare(training.paragraph_reader(), ParagraphTextRecognizer(script).model, items)
-    run.summary.update(parity.metadata())
-    if not parity.holds:
-        differing = ", ".join(parity.pages_that_differ) or "no page"
-        raise StagingError(
-            f"{name} was not staged: the TorchScript file reads {differing} differently from the "
-            f"module, with logits up to {parity.largest_logit_difference:.2g} apart; "
-            "train again, or stage with another version of PyTorch."
-        )
-    return parity
 
 
 def _checkpoint_file(artifact: "Artifact") -> str:
@@ -140,25 +115,42 @@ def _checkpoint_file(artifact: "Artifact") -> str:
     return files[0]
 
 
+def _compare(training: "ReaderTraining", script: Path, pages: int) -> Parity:
+    """Compares the script, as a service loads it, with the module."""
+    from text_recognizer.evaluate.labels import load_items
+    from text_recognizer.paragraph_text_recognizer import ParagraphTextRecognizer
+    from text_recognizer.places import SAMPLE_PAGES
+
+    items = load_items(SAMPLE_PAGES, kind="paragraph", split="show", limit=pages)
+    return compare(training.paragraph_reader(), ParagraphTextRecognizer(script).model, items)
+
+
+def _difference(parity: Parity) -> str:
+    differing = ", ".join(parity.pages_that_differ) or "no page"
+    return (
+        f"the TorchScript file reads {differing} differently from the module, with logits up to "
+        f"{parity.largest_logit_difference:.2g} apart; train again, or stage with another version "
+        "of PyTorch."
+    )
+
+
 def _metadata(
-    checkpoint: "Artifact", config: Any, parity: Parity, script: Path, checkpoint_bytes: int
+    checkpoint: "Artifact", training: "ReaderTraining", parity: Parity, script: Path
 ) -> dict[str, Any]:
+    """Where the file comes from and how it reads; with this and the checkpoint the same file can be
+    made again."""
     from text_recognizer.weights import FINDER, packaged_weights
 
     trained = checkpoint.metadata
+    scores = {key: trained.get(key) for key in ("score", "score_before", "step")}
     return {
         "checkpoint": checkpoint.source_name,
         "checkpoint_sha256": trained.get("sha256"),
-        "config": {k: list(v) if isinstance(v, tuple) else v for k, v in dict(config).items()},
-        "metrics": {
-            **{k: trained.get(k) for k in ("score", "score_before", "step")},
-            "sample_pages_cer": parity.cer,
-        },
+        "config": plain(training.hparams),
+        "metrics": scores | {"sample_pages_cer": parity.cer},
         "parity": parity.metadata(),
         "file": script.name,
         "sha256": sha256(script),
-        "bytes": {"checkpoint": checkpoint_bytes, "torchscript": script.stat().st_size},
-        # With this and the checkpoint the same file can be made again.
         "line_finder_sha256": sha256(packaged_weights() / FINDER),
         "data": trained.get("data"),
         "versions": versions(),

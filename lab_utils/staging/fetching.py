@@ -14,11 +14,6 @@ if TYPE_CHECKING:
     from wandb import Artifact
 
 
-def staged_path() -> Path:
-    """Where fetched models go, and where they are read from if you name no other."""
-    return fetched_model_path()
-
-
 def fetch(
     version: str = LATEST,
     out: Path | None = None,
@@ -30,15 +25,16 @@ def fetch(
 
     Args:
         version: `ALIAS`, `v3` or `NAME:ALIAS`.
-        out: the file to write, or a folder for it; None for `staged_path()`.
+        out: the file to write, or a folder for it; None for the place where models are read from
+            if you name no other.
         project: `NAME` or `ENTITY/NAME` at the tracker.
 
     The bytes are checked against the SHA-256 in the version's metadata before they replace what is
-    there, in one step; nothing of them is loaded. Raises StagingError, with nothing changed, where
+    there, in one step; nothing of them is loaded. Raises StagingError, with nothing changed, if
     there is no such version, or its bytes do not come whole and right.
     """
     on_step("find")
-    target = out or staged_path()
+    target = out or fetched_model_path()
     if target.is_dir():
         target = target / STAGED_FILE
     tracker = Tracker(project)
@@ -49,7 +45,7 @@ def fetch(
 
 
 def digest_of(artifact: "Artifact") -> str:
-    """The SHA-256 that staging noted; raises StagingError where there is none."""
+    """The SHA-256 that staging noted; raises StagingError if there is none."""
     digest = str(artifact.metadata.get("sha256")).lower()
     if not re.fullmatch("[0-9a-f]{64}", digest):
         raise StagingError(

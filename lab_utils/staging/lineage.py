@@ -1,82 +1,78 @@
 """`lab lineage`: from a staged model back to the data, by what the tracker recorded on the way.
 
-Nothing is taken from names: each step asks which run made an artifact, or what a run used.
+Nothing is taken from names: each step asks which run made an artifact, or what a run used. The
+tracker's page of the model draws it.
 """
 
-import json
-from collections.abc import Iterable
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from lab_utils.staging.names import CHECKPOINT_TYPE, DATA_TYPE, LATEST, PROJECT, STAGED_TYPE
-from lab_utils.staging.tracker import Tracker, named_aliases, sdk
+from lab_utils.staging.tracker import Tracker, named_aliases
 
 if TYPE_CHECKING:
     from wandb import Artifact
     from wandb.apis.public import Run
 
-
-@dataclass(frozen=True)
-class ArtifactNode:
-    """A version of an artifact, `line-reader:v3`."""
-
-    name: str
-    type: str
-    aliases: list[str]
-    created_at: str
-    bytes: int
-    metadata: dict[str, Any]
+    from lab_tracker import lineage as drawing
 
 
 @dataclass(frozen=True)
-class RunNode:
-    """A run, with the settings and metrics that the lab or Lightning gave it."""
+class Step:
+    """One step of a lineage: what it is, and the SDK's artifact or run, or None."""
 
-    id: str
-    job_type: str
-    state: str
-    created_at: str
-    config: dict[str, Any]
-    metrics: dict[str, Any]
+    what: str
+    node: Any
+    is_run: bool
 
+    @property
+    def name(self) -> str:
+        """The version of an artifact, the id of a run."""
+        if self.node is None:
+            return "not there"
+        return self.node.id if self.is_run else self.node.name
 
-Node = ArtifactNode | RunNode
+    @property
+    def facts(self) -> list[str]:
+        """What a reader wants to know first, in a few words each."""
+        if self.node is None:
+            return ["deleted, or never recorded"]
+        return _run_facts(self.node) if self.is_run else _artifact_facts(self.node)
 
 
 @dataclass(frozen=True)
 class Lineage:
-    """A staged model and what it descends from; None is what was deleted or never recorded."""
+    """A staged model and what it descends from, as the SDK's artifacts and runs; None is what was
+    deleted or never recorded."""
 
-    staged: ArtifactNode
-    staging_run: RunNode | None = None
-    checkpoint: ArtifactNode | None = None
-    training_run: RunNode | None = None
-    data: ArtifactNode | None = None
+    staged: "Artifact"
+    staging_run: "Run | None" = None
+    checkpoint: "Artifact | None" = None
+    training_run: "Run | None" = None
+    data: "Artifact | None" = None
 
     @property
-    def steps(self) -> list[tuple[str, Node | None]]:
-        """(what it is, node) from the staged model back to the data."""
+    def steps(self) -> list[Step]:
+        """From the staged model back to the data."""
         return [
-            ("staged model", self.staged),
-            ("staging run", self.staging_run),
-            ("checkpoint", self.checkpoint),
-            ("training run", self.training_run),
-            ("data", self.data),
+            Step("staged model", self.staged, is_run=False),
+            Step("staging run", self.staging_run, is_run=True),
+            Step("checkpoint", self.checkpoint, is_run=False),
+            Step("training run", self.training_run, is_run=True),
+            Step("data", self.data, is_run=False),
         ]
 
     @property
     def is_complete(self) -> bool:
-        return all(node for _, node in self.steps)
+        return all(step.node for step in self.steps)
 
     def table(self) -> str:
         """What each is, its name, when it was made, and what to know, in columns."""
         rows = [("", "name", "made (UTC)", "what to know")]
-        for what, node in self.steps:
-            if node is None:
-                rows.append((what, "not there", "", "deleted, or never recorded"))
-            else:
-                made = node.created_at[:16].replace("T", " ")
-                rows.append((what, name_of(node), made, "; ".join(facts(node))))
+        for step in self.steps:
+            made = step.node.created_at[:16].replace("T", " ") if step.node else ""
+            rows.append((step.what, step.name, made, "; ".join(step.facts)))
         widths = [max(len(row[column]) for row in rows) for column in range(3)]
         return "\n".join("  ".join([*map(str.ljust, row, widths), row[3]]).rstrip() for row in rows)
 
@@ -84,50 +80,53 @@ class Lineage:
 def lineage(version: str = LATEST, *, project: str = PROJECT) -> Lineage:
     """The lineage of a staged model: `ALIAS`, `v3` or `NAME:ALIAS`.
 
-    Raises StagingError where there is no such version.
+    Raises StagingError if there is no such version.
     """
     tracker = Tracker(project)
     staged = tracker.artifact(version, STAGED_TYPE)
-    with sdk(tracker.connection.url):
-        staging_run = staged.logged_by()
+    with tracker.asking():
+        staging_run = _maker(staged)
         checkpoint = _used(staging_run, CHECKPOINT_TYPE)
-        training_run = checkpoint.logged_by() if checkpoint else None
+        training_run = _maker(checkpoint)
         data = _used(training_run, DATA_TYPE)
-        return Lineage(
-            _artifact_node(staged),
-            _run_node(staging_run),
-            _artifact_node(checkpoint),
-            _run_node(training_run),
-            _artifact_node(data),
-        )
+    return Lineage(staged, staging_run, checkpoint, training_run, data)
 
 
-def facts(node: Node) -> list[str]:
-    """What a reader wants to know of a node first, in a few words each."""
-    if isinstance(node, ArtifactNode):
-        found = [", ".join(node.aliases)] if node.aliases else []
-        score = (node.metadata.get("metrics") or node.metadata).get("score")
-        if isinstance(score, int | float):
-            found.append(f"CER {score:.4f}")
-        lines = node.metadata.get("lines") if node.type == DATA_TYPE else None
-        found += [f"{lines['train']} lines"] if lines else [f"{node.bytes / 1e6:.1f} MB"]
-        return found
-    found = [node.state]
-    for name in ("steps", "learning_rate"):
-        if name in node.config:
-            found.append(f"{name.replace('_', ' ')} {node.config[name]:g}")
-    if isinstance(node.metrics.get("pages_that_differ"), list):
-        differ, pages = len(node.metrics["pages_that_differ"]), node.metrics.get("pages")
-        found.append(f"the same tokens on {pages - differ} of {pages} pages")
-        found.append(f"logits within {node.metrics['largest_logit_difference']:.1g}")
-    elif isinstance(node.metrics.get("cer"), int | float):
-        found.append(f"CER {node.metrics['cer']:.4f}")
-    return found
+def graph(
+    lineages: Sequence[Lineage],
+    title_of: Callable[[Step], str],
+    facts_of: Callable[[Step], list[str]],
+    marked: Collection[str] = (),
+) -> tuple[dict[Any, "drawing.Node"], list[tuple[Any, Any]]]:
+    """Nodes and edges with a row for each lineage, its data at the left.
+
+    If the staged model's name is in `marked`, the artifacts of its row are hatched.
+    """
+    from lab_tracker import lineage as drawing
+
+    nodes, edges = {}, []
+    for row, lineage in enumerate(lineages):
+        is_marked = lineage.staged.name in marked
+        steps = lineage.steps[::-1]
+        for step in steps:
+            look = "marked" if is_marked and not step.is_run else ""
+            nodes[row, step.what] = drawing.Node(
+                title_of(step),
+                (step.what, *facts_of(step)),
+                is_run=step.is_run,
+                look=look if step.node else "missing",
+            )
+        keys = [(row, step.what) for step in steps]
+        edges += zip(keys, keys[1:], strict=False)
+    return nodes, edges
 
 
-def name_of(node: Node) -> str:
-    """The version of an artifact, the id of a run."""
-    return node.name if isinstance(node, ArtifactNode) else node.id
+def _maker(artifact: "Artifact | None") -> "Run | None":
+    """The run that logged an artifact, with its config and summary."""
+    run = artifact.logged_by() if artifact else None
+    if run:
+        run.load()
+    return run
 
 
 def _used(run: "Run | None", type: str) -> "Artifact | None":
@@ -136,32 +135,26 @@ def _used(run: "Run | None", type: str) -> "Artifact | None":
     return max(used, key=lambda one: one.created_at, default=None)
 
 
-def _artifact_node(artifact: "Artifact | None") -> ArtifactNode | None:
-    return artifact and ArtifactNode(
-        name=artifact.source_name,
-        type=artifact.type,
-        aliases=named_aliases(artifact),
-        created_at=artifact.created_at,
-        bytes=artifact.size,
-        metadata=dict(artifact.metadata),
-    )
+def _artifact_facts(artifact: "Artifact") -> list[str]:
+    aliases, metadata = named_aliases(artifact), artifact.metadata
+    found = [", ".join(aliases)] if aliases else []
+    score = (metadata.get("metrics") or metadata).get("score")
+    if isinstance(score, int | float):
+        found.append(f"CER {score:.4f}")
+    lines = metadata.get("lines") if artifact.type == DATA_TYPE else None
+    return [*found, f"{lines['train']} lines" if lines else f"{artifact.size / 1e6:.1f} MB"]
 
 
-def _run_node(run: "Run | None") -> RunNode | None:
-    if run is None:
-        return None
-    run.load()
-    return RunNode(
-        id=run.id,
-        job_type=run.job_type or "",
-        state=run.state,
-        created_at=run.created_at,
-        config=_own(run.config.items()),
-        metrics=_own(run.summary.items()),
-    )
-
-
-def _own(items: Iterable[tuple[str, Any]]) -> dict[str, Any]:
-    """Without what the SDK adds for itself, and with plain values in place of its own types."""
-    plain = {name: value for name, value in items if not name.startswith("_")}
-    return json.loads(json.dumps(plain, default=dict))
+def _run_facts(run: "Run") -> list[str]:
+    found = [run.state]
+    for name in ("steps", "learning_rate"):
+        if name in run.config:
+            found.append(f"{name.replace('_', ' ')} {run.config[name]:g}")
+    metrics = dict(run.summary)
+    if "pages_that_differ" in metrics:
+        same = metrics["pages"] - len(metrics["pages_that_differ"])
+        found.append(f"the same tokens on {same} of {metrics['pages']} pages")
+        found.append(f"logits within {metrics['largest_logit_difference']:.1g}")
+    elif isinstance(metrics.get("cer"), int | float):
+        found.append(f"CER {metrics['cer']:.4f}")
+    return found

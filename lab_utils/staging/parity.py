@@ -1,7 +1,7 @@
 """Whether a TorchScript file reads as the module it was made from, page for page.
 
-The tokens have to be the same. The logits need not be, to the last bit: TorchScript fuses
-operations after its first runs, and sums in another order then.
+The tokens have to be the same. The logits need not be, to the last bit: after its first runs
+TorchScript fuses operations, and sums in another order.
 """
 
 from collections.abc import Sequence

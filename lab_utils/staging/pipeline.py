@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING, Any
 
 from lab_utils.staging.compiling import StagedModel, stage
 from lab_utils.staging.errors import StagingError
-from lab_utils.staging.fetching import digest_of, staged_path
+from lab_utils.staging.fetching import digest_of
 from lab_utils.staging.names import PROJECT, STAGED_FILE, STAGED_TYPE
 from lab_utils.staging.tracker import Tracker
 from lab_utils.staging.training import TrainedCheckpoint, train
 from text_recognizer.errors import RecognizerError
+from text_recognizer.model_file import fetched_model_path
 from text_recognizer.places import SAMPLE_PAGES, project_folder
 
 if TYPE_CHECKING:
@@ -83,14 +84,15 @@ def hand_off(
     Args:
         steps: of the optimizer. So few improve nothing: this is about the way, not the model.
         pages: sample pages to read at the end.
-        out: where the staged model goes; None for `fetching.staged_path()`.
-        on_link: is told the name of each link and its seconds, once it holds.
+        out: where the staged model goes; None for where `fetch` puts it.
+        on_link: gets the name of each link and its seconds, once it holds.
 
     Raises StagingError, or RuntimeError for what was not foreseen; both name the link that broke.
     """
     import torch
 
     from text_recognizer.evaluate.labels import load_items
+    from text_recognizer.metrics import character_edits
 
     links = _Links(on_link)
     threads = torch.get_num_threads()
@@ -99,12 +101,12 @@ def hand_off(
         trained = train(steps, pages=3, project=project, on_step=links.begin)
         staged = stage(trained.name, project=project, on_step=links.begin)
         links.begin("download")
-        out = out or staged_path()
+        out = out or fetched_model_path()
         items = load_items(SAMPLE_PAGES, kind="paragraph", split="show", limit=pages)
-        told = _read_with_torch_only(_request(staged.name, project, items, out))
-        links.begin("read", ago=told["seconds"])
-        if "error" in told:
-            raise StagingError(told["error"])
+        answer = _read_with_torch_only(staged.name, project, items, out)
+        links.begin("read", ago=answer["seconds"])
+        if "error" in answer:
+            raise StagingError(answer["error"])
         links.begin("")
     except RecognizerError as error:
         raise StagingError(f"{links.name}: {error}") from error
@@ -112,26 +114,30 @@ def hand_off(
         raise RuntimeError(f"{links.name}: {type(error).__name__}: {error}") from error
     finally:
         torch.set_num_threads(threads)
-    read = [_read_page(item, one) for item, one in zip(items, told["pages"], strict=True)]
-    return HandOff(trained, staged, out, read, told["modules"], links.seconds)
+    read = [
+        ReadPage(item, cer=character_edits(page["text"], item.text).rate, **page)
+        for item, page in zip(items, answer["pages"], strict=True)
+    ]
+    return HandOff(trained, staged, out, read, answer["modules"], links.seconds)
 
 
-def _request(name: str, project: str, items: "list[Item]", out: Path) -> dict[str, Any]:
-    """What the last process needs to know: it has no `wandb` to ask with."""
+def _read_with_torch_only(
+    name: str, project: str, items: "list[Item]", out: Path
+) -> dict[str, Any]:
+    """What `lab_utils.staging.torch_only` answers, once it has downloaded the model.
+
+    That process has no `wandb`, so it is given the address and the digest of the file.
+    """
     tracker = Tracker(project)
     artifact = tracker.artifact(name, STAGED_TYPE)
     url, size, _ = tracker.file_of(artifact, STAGED_FILE)
-    return {
+    request = {
         "url": url,
         "bytes": size,
         "sha256": digest_of(artifact),
         "out": str(out.absolute()),
         "pages": [str(item.path) for item in items],
     }
-
-
-def _read_with_torch_only(request: dict[str, Any]) -> dict[str, Any]:
-    """Runs `lab_utils.staging.torch_only`, and gives its answer once the model is downloaded."""
     done = subprocess.run(
         [sys.executable, "-m", "lab_utils.staging.torch_only"],
         cwd=project_folder(),
@@ -143,13 +149,7 @@ def _read_with_torch_only(request: dict[str, Any]) -> dict[str, Any]:
     if not done.stdout:
         last = done.stderr.strip().rpartition("\n")[2] or f"exit code {done.returncode}"
         raise RuntimeError(f"the process with torch and Pillow only ended: {last}")
-    told = json.loads(done.stdout)
-    if "seconds" not in told:
-        raise StagingError(told["error"])
-    return told
-
-
-def _read_page(item: "Item", told: dict[str, Any]) -> ReadPage:
-    from text_recognizer.metrics import character_edits
-
-    return ReadPage(item, cer=character_edits(told["text"], item.text).rate, **told)
+    answer = json.loads(done.stdout)
+    if "seconds" not in answer:
+        raise StagingError(answer["error"])
+    return answer

@@ -14,30 +14,23 @@ _LONGEST_TAG = 64
 
 def problem(environment: Mapping[str, str] = os.environ) -> tuple[str, str] | None:
     """What is wrong with a variable, and what to do; None if nothing is."""
-    mode = environment.get("WANDB_MODE", "").strip().lower()
-    if mode not in ("", "online", "run", "shared"):
+    value = {name: text.strip().lower() for name, text in environment.items()}
+    if (mode := value.get("WANDB_MODE", "")) not in ("", "online", "run", "shared"):
         return (
             f"WANDB_MODE={mode} keeps runs from the tracker, which the next step reads them from",
             "unset WANDB_MODE; without an account, runs stay on this machine anyway",
         )
-    if environment.get("WANDB_DISABLED", "").strip().lower() in ("1", "true", "yes"):
+    if value.get("WANDB_DISABLED") in ("1", "true", "yes"):
         return "WANDB_DISABLED keeps runs from the tracker", "unset WANDB_DISABLED"
     for name in ("WANDB_RUN_ID", "WANDB_RESUME"):
-        if environment.get(name, "").strip():
+        if value.get(name):
             return (
                 f"{name} would make the training and the staging one run, without a lineage",
                 f"unset {name}",
             )
-    for tag in tags(environment):
-        if len(tag) > _LONGEST_TAG:
-            return f"a tag in WANDB_TAGS is longer than {_LONGEST_TAG} letters", "shorten it"
+    if any(len(tag) > _LONGEST_TAG for tag in value.get("WANDB_TAGS", "").split(",")):
+        return f"a tag in WANDB_TAGS is longer than {_LONGEST_TAG} letters", "shorten it"
     return None
-
-
-def tags(environment: Mapping[str, str] = os.environ) -> list[str]:
-    """The tags in WANDB_TAGS, without empty ones, each once."""
-    found = [tag.strip() for tag in environment.get("WANDB_TAGS", "").split(",")]
-    return list(dict.fromkeys(filter(None, found)))
 
 
 def check_settings() -> None:
@@ -48,16 +41,17 @@ def check_settings() -> None:
 
 @contextlib.contextmanager
 def own_settings() -> Iterator[None]:
-    """Hides variables from the SDK that it would read again, in its own way: the project is given
-    to it by name, without the entity, and it stops at an empty tag."""
-    hidden = {name: os.environ.pop(name, None) for name in ("WANDB_PROJECT", "WANDB_TAGS")}
-    silent = os.environ.get("WANDB_SILENT")
+    """Keeps the SDK quiet, hides the project from it, which it is given without the entity, and
+    leaves out empty tags, at which it stops."""
+    names = ("WANDB_PROJECT", "WANDB_SILENT", "WANDB_TAGS")
+    before = {name: os.environ.pop(name) for name in names if name in os.environ}
     os.environ["WANDB_SILENT"] = "true"
+    tags = filter(None, map(str.strip, before.get("WANDB_TAGS", "").split(",")))
+    if text := ",".join(dict.fromkeys(tags)):
+        os.environ["WANDB_TAGS"] = text
     try:
         yield
     finally:
-        for name, value in {**hidden, "WANDB_SILENT": silent}.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value
+        for name in names:
+            os.environ.pop(name, None)
+        os.environ.update(before)

@@ -46,30 +46,30 @@ def main() -> int:
     warnings.filterwarnings("ignore", message="Failed to initialize NumPy")
     from text_recognizer.errors import RecognizerError
 
-    told: dict[str, Any] = {}
+    answer: dict[str, Any] = {}
     try:
-        _fetch_and_read(json.load(sys.stdin), told)
+        _fetch_and_read(json.load(sys.stdin), answer)
     except RecognizerError as error:
-        told["error"] = str(error)
+        answer["error"] = str(error)
     own_or_standard = sys.stdlib_module_names | {"text_recognizer", "lab_utils", "__main__"}
-    told["modules"] = sorted({name.partition(".")[0] for name in sys.modules} - own_or_standard)
-    if "began" in told:
-        told["seconds"] = time.perf_counter() - told.pop("began")
-    print(json.dumps(told))
+    answer["modules"] = sorted({name.partition(".")[0] for name in sys.modules} - own_or_standard)
+    if "began" in answer:
+        answer["seconds"] = time.perf_counter() - answer.pop("began")
+    print(json.dumps(answer))
     return 0
 
 
-def _fetch_and_read(request: dict[str, Any], told: dict[str, Any]) -> None:
+def _fetch_and_read(request: dict[str, Any], answer: dict[str, Any]) -> None:
     from lab_utils.staging.files import download
 
     out = Path(request["out"])
     download(request["url"], out, request["bytes"], request["sha256"])
-    told["began"] = time.perf_counter()
+    answer["began"] = time.perf_counter()
     from text_recognizer.paragraph_text_recognizer import ParagraphTextRecognizer
 
     recognizer = ParagraphTextRecognizer(out, language_model="none")
     readings = [recognizer.read(page) for page in request["pages"]]
-    told["pages"] = [
+    answer["pages"] = [
         {"text": one.text, "lines": len(one.lines), "seconds": one.seconds} for one in readings
     ]
 

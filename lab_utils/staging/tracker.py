@@ -1,5 +1,5 @@
 """One project at the tracker, through the real `wandb` SDK: finding runs and artifacts, starting
-runs, and telling what goes wrong in one line. The tracker may be the lab's own or wandb.ai."""
+runs, and saying what went wrong in one line. The tracker may be the lab's own or wandb.ai."""
 
 import base64
 import contextlib
@@ -13,7 +13,6 @@ from lab_utils.staging.errors import StagingError
 from lab_utils.staging.files import check_paths, download
 from lab_utils.staging.names import COLLECTIONS, PROJECT
 from lab_utils.staging.settings import check_settings, own_settings
-from lab_utils.staging.settings import tags as wandb_tags
 from text_recognizer.errors import RecognizerError
 from text_recognizer.places import lab_folder
 
@@ -38,72 +37,67 @@ class Tracker:
         entity, _, self.project = project.rpartition("/")
         if not self.project or set(self.project) & set("\\#?%:"):
             raise StagingError(
-                f"{project!r} is no project's name: give NAME or ENTITY/NAME without \\ # ? % :."
+                f"{project!r} is not the name of a project: "
+                "give NAME or ENTITY/NAME without \\ # ? % :."
             )
         self._entity = entity or os.environ.get("WANDB_ENTITY")
         folder = environment.tracker_folder() or lab_folder() / "wandb"
-        self.connection = tracking.connect(folder)
+        self.url = tracking.connect(folder).url
+
+    @contextlib.contextmanager
+    def asking(self) -> Iterator[None]:
+        """Keeps `wandb` quiet, and turns its errors and those of the disk into a StagingError."""
+        try:
+            with own_settings():
+                yield
+        except RecognizerError:
+            raise
+        except Exception as error:
+            if (message := _advice(error, self.url)) is None:
+                raise
+            raise StagingError(message) from error
 
     @cached_property
     def api(self) -> Any:
-        """`wandb.Api()`; raises StagingError where the key is wrong or nobody answers."""
-        with sdk(self.connection.url):
+        """`wandb.Api()`; raises StagingError if the key is wrong or nobody answers."""
+        with self.asking():
             import wandb
 
             return wandb.Api(timeout=API_TIMEOUT)
 
     @cached_property
-    def entity(self) -> str:
-        """The user or team that the project belongs to."""
-        if not self._entity:
-            with sdk(self.connection.url):
-                self._entity = self.api.default_entity
-        return self._entity
+    def path(self) -> str:
+        """The project with the user or team that it belongs to, `ENTITY/NAME`."""
+        with self.asking():
+            return f"{self._entity or self.api.default_entity}/{self.project}"
 
     def check(self) -> None:
         """Raises StagingError if no run can be logged: before work is begun."""
         check_settings()
-        assert self.entity
-
-    @property
-    def path(self) -> str:
-        return f"{self.entity}/{self.project}"
-
-    def qualified(self, reference: str) -> str:
-        """`NAME:ALIAS` with entity and project before it."""
-        return reference if "/" in reference else f"{self.path}/{reference}"
+        assert self.path
 
     def artifact(self, reference: str, type: str) -> "Artifact":
         """The version that `NAME:ALIAS` names, of one type; without `NAME:`, one of the lab's own
         artifact of this type."""
         name, _, alias = reference.rpartition(":")
         name = name or COLLECTIONS[type]
-        with sdk(self.connection.url):
-            with _if_there():
-                return self.api.artifact(self.qualified(f"{name}:{alias}"), type=type)
+        with self.asking():
+            full = self._full(f"{name}:{alias}")
+            if self.api.artifact_exists(full, type):
+                return self.api.artifact(full, type=type)
             known = self.versions(name, type)
         has = ", ".join(map(labelled, known[:SHOWN])) or "no version at all"
         raise StagingError(
-            f"{self.project} has no {name}:{alias} of type {type}; {name} has {has}."
+            f"The project {self.path} has no {name}:{alias} of type {type}; {name} has {has}."
         )
 
     def versions(self, name: str, type: str) -> list["Artifact"]:
-        """All versions of a collection, newest first; none where there is no collection.
-
-        Raises StagingError where there is no such project.
-        """
-        with sdk(self.connection.url):
-            path = self.qualified(name)
-            if self.api.artifact_collection_exists(path, type):
-                return list(self.api.artifacts(type, path, per_page=1000))
-            try:
-                len(self.api.runs(self.path, per_page=1))
-            except ValueError:
-                raise StagingError(
-                    f"There is no project {self.path} at {self.connection.url}; "
-                    "`lab train` starts one, --project names another."
-                ) from None
-            return []
+        """All versions of a collection, newest first; none if there is no collection or project."""
+        with self.asking():
+            full = self._full(name)
+            if not self.api.artifact_collection_exists(full, type):
+                return []
+            return list(self.api.artifacts(type, full, per_page=1000))
 
     def download(
         self, artifact: "Artifact", name: str, target: Path, sha256: str | None = None
@@ -118,9 +112,9 @@ class Tracker:
     def file_of(self, artifact: "Artifact", name: str) -> tuple[str, int, str]:
         """Where a file of an artifact can be downloaded without a key, its bytes, and its MD5.
 
-        Raises StagingError where the manifest has a path that leaves its folder.
+        Raises StagingError if the manifest has a path that leaves its folder.
         """
-        with sdk(self.connection.url):
+        with self.asking():
             entries = artifact.manifest.entries
             check_paths(entries)
             entry = entries.get(name)
@@ -134,41 +128,65 @@ class Tracker:
 
     @contextlib.contextmanager
     def new_run(self, job_type: str, **options: Any) -> Iterator["Run"]:
-        """A run that is finished at the end, and marked as failed where an error ends it.
+        """A run that is finished at the end, and marked as failed if an error ends it.
 
         Ctrl-C marks it with the tag `interrupted`.
         """
         check_settings()
-        tags = wandb_tags()
-        with sdk(self.connection.url):
+        with self.asking():
             import wandb
 
             if not os.environ.get("WANDB_DIR"):  # wandb.ai: else it would be the current folder
                 options["dir"] = lab_folder() / "wandb" / "sdk" / "runs"
                 options["dir"].mkdir(parents=True, exist_ok=True)
+            # The SDK reads the variable only once in a process.
+            tags = os.environ["WANDB_TAGS"].split(",") if "WANDB_TAGS" in os.environ else None
+            settings = wandb.Settings(
+                silent=True,
+                console="off",
+                disable_git=True,
+                save_code=False,
+                init_timeout=INIT_TIMEOUT,
+            )
             run = wandb.init(
-                entity=self.entity,
+                entity=self.path.partition("/")[0],
                 project=self.project,
                 job_type=job_type,
                 tags=tags,
-                settings=wandb.Settings(
-                    silent=True,
-                    console="off",
-                    disable_git=True,
-                    save_code=False,
-                    init_timeout=INIT_TIMEOUT,
-                ),
+                settings=settings,
                 **options,
             )
             try:
                 yield run
-            except BaseException as error:
-                interrupted = isinstance(error, KeyboardInterrupt)
-                if interrupted:
-                    run.tags = (*(run.tags or ()), "interrupted")
-                run.finish(exit_code=130 if interrupted else 1)
+            except KeyboardInterrupt:
+                run.tags = (*(run.tags or ()), "interrupted")
+                run.finish(exit_code=130)
+                raise
+            except BaseException:
+                run.finish(exit_code=1)
                 raise
             run.finish()
+
+    def _full(self, reference: str) -> str:
+        """`NAME:ALIAS` with entity and project before it."""
+        return reference if "/" in reference else f"{self.path}/{reference}"
+
+
+def log_file(run: "Run", name: str, type: str, path: Path, metadata: dict[str, Any]) -> "Artifact":
+    """Logs one file as an artifact and waits until the tracker has it whole.
+
+    Until then the version is invisible: a process that is killed leaves nothing behind.
+    """
+    return run.log_artifact(one_file(name, type, path, metadata)).wait()
+
+
+def one_file(name: str, type: str, path: Path, metadata: dict[str, Any]) -> "Artifact":
+    """An artifact of one file, which stays where it is until the upload ends."""
+    import wandb
+
+    artifact = wandb.Artifact(name, type=type, metadata=metadata)
+    artifact.add_file(str(path), name=path.name, skip_cache=True, policy="immutable")
+    return artifact
 
 
 def labelled(artifact: "Artifact") -> str:
@@ -182,40 +200,18 @@ def named_aliases(artifact: "Artifact") -> list[str]:
     return [alias for alias in artifact.aliases if alias != artifact.source_version]
 
 
-@contextlib.contextmanager
-def _if_there() -> Iterator[None]:
-    """Goes on after the errors by which the SDK says that something is not there."""
-    from wandb.errors import CommError
-
-    try:
-        yield
-    except (CommError, ValueError) as error:
-        if isinstance(error, RecognizerError) or _is_refusal(error):
-            raise
-
-
-@contextlib.contextmanager
-def sdk(url: str) -> Iterator[None]:
-    """Keeps `wandb` quiet, and turns its errors and those of the disk into a StagingError."""
-    try:
-        with own_settings():
-            yield
-    except (RecognizerError, KeyboardInterrupt):
-        raise
-    except Exception as error:
-        message = _told(error, url)
-        if message is None:
-            raise
-        raise StagingError(message) from error
-
-
-def _told(error: Exception, url: str) -> str | None:
+def _advice(error: Exception, url: str) -> str | None:
     """What to do about an error of the SDK, the network or the disk; None for a bug of the lab."""
     import requests
     import wandb
 
     reason = " ".join(str(error).split())
-    if isinstance(error, wandb.errors.AuthenticationError) or _is_refusal(error):
+    # A refused key, or no answer: both come in several shapes.
+    signs = ("key is missing or wrong", "not logged in", "permission", "timed out", "connection")
+    is_refusal = any(sign in reason.lower() for sign in signs)
+    if isinstance(error, wandb.errors.AuthenticationError) or (
+        is_refusal and not isinstance(error, PermissionError)
+    ):
         return f"{url} refused the key or did not answer; check WANDB_API_KEY and the network."
     if isinstance(error, wandb.errors.Error | requests.RequestException):
         return f"{url} did not do what was asked ({reason}); check names and network."
@@ -223,10 +219,3 @@ def _told(error: Exception, url: str) -> str | None:
         place = f"{error.filename}: " if error.filename else ""
         return f"{place}{error.strerror or reason}; free some space, or make the folder writable."
     return None
-
-
-def _is_refusal(error: Exception) -> bool:
-    """Whether a key was refused, or nobody answered: both come in several shapes."""
-    text = str(error).lower()
-    signs = ("key is missing or wrong", "not logged in", "permission", "timed out", "connection")
-    return any(sign in text for sign in signs)

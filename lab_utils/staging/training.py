@@ -1,35 +1,29 @@
 """`lab train`: a training whose checkpoint is kept at the tracker, with what you need later:
 where it came from, how well it reads, and how to rebuild the module."""
 
+import hashlib
+import json
 import platform
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lab_utils.staging import names
 from lab_utils.staging.errors import StagingError
-from lab_utils.staging.names import (
-    BEST,
-    CHECKPOINT,
-    CHECKPOINT_FILE,
-    CHECKPOINT_TYPE,
-    PROJECT,
-    TRAIN_JOB,
-)
-from lab_utils.staging.tracker import Tracker, named_aliases, sdk
+from lab_utils.staging.tracker import Tracker, log_file, named_aliases, one_file
 from text_recognizer.files import sha256
 
 if TYPE_CHECKING:
     from wandb import Artifact, Run
 
-    from lab_utils.staging.data import DataSet
     from text_recognizer.train.fine_tune import FineTuned
     from text_recognizer.train.sample_lines import SampleLines
 
 OnStep = Callable[[str], None]
-"""Is told the name of each step as it begins."""
+"""Gets the name of each step as it begins."""
 
 BATCH = 4  # lines
 VERSIONS = ("torch", "pytorch-lightning", "wandb")
@@ -62,7 +56,7 @@ def train(
     max_width: int = 384,
     validation_pages: int | None = None,
     validate_every: int | None = None,
-    project: str = PROJECT,
+    project: str = names.PROJECT,
     progress: bool = False,
     on_step: OnStep = lambda name: None,
 ) -> TrainedCheckpoint:
@@ -81,33 +75,39 @@ def train(
 
     The version gets the alias `latest` as it becomes whole, and then `best` if its CER is lower
     than that of every other version measured on the same validation lines. Raises RecognizerError
-    where the data or the tracker cannot be used; KeyboardInterrupt leaves a run marked as failed
+    if the data or the tracker cannot be used; KeyboardInterrupt leaves a run marked as failed
     and no version.
     """
     on_step("data")
     tracker = Tracker(project)
     tracker.check()
-    from lab_utils.staging.data import data_set, use_data
     from text_recognizer.train.sample_lines import SampleLines
 
     every = min(validate_every or steps, steps)
     steps = -(-steps // every) * every
     lines = SampleLines(data, BATCH, every, pages, validation_pages, max_width, seed)
-    used = data_set(lines)
-    origin = _origin(used)
+    labels, described = _describe(lines)
+    origin = {"data": described, "packaged_weights": _weights(), "versions": versions()}
     config = {"steps": steps, "batch": BATCH, "seed": seed, "max_width": max_width, **origin}
     with (
         tempfile.TemporaryDirectory(prefix="lab-train-") as folder,
-        tracker.new_run(TRAIN_JOB, config=config) as run,
+        tracker.new_run(names.TRAIN_JOB, config=config) as run,
     ):
-        run.summary["data"] = use_data(run, used, Path(folder))
+        Path(folder, names.DATA_FILE).write_bytes(labels)
+        pages_used = one_file(names.DATA, names.DATA_TYPE, Path(folder, names.DATA_FILE), described)
+        run.summary["data"] = run.use_artifact(pages_used).wait().source_name
         on_step("train")
         tuned = _fine_tune(run, lines, Path(folder), steps, learning_rate, progress)
         on_step("checkpoint")
-        artifact = _log_checkpoint(run, tuned, origin)
-    with sdk(tracker.connection.url):
-        mark_best(tracker)
-        logged = tracker.artifact(artifact.source_name, CHECKPOINT_TYPE)
+        found = {"score": tuned.cer, "score_before": tuned.cer_before, "step": tuned.step}
+        file = {"config": _settings_of(tuned.checkpoint), "sha256": sha256(tuned.checkpoint)}
+        metadata = found | file | origin
+        name = log_file(
+            run, names.CHECKPOINT, names.CHECKPOINT_TYPE, tuned.checkpoint, metadata
+        ).source_name
+        run.summary.update({"score": tuned.cer, "checkpoint": name})
+    mark_best(tracker)
+    logged = tracker.artifact(name, names.CHECKPOINT_TYPE)
     return TrainedCheckpoint(
         name=logged.source_name,
         aliases=named_aliases(logged),
@@ -119,30 +119,66 @@ def train(
     )
 
 
-def _origin(data: "DataSet") -> dict[str, Any]:
-    """What a checkpoint comes from; with the packaged weights a staged model can be made again."""
+def mark_best(tracker: Tracker) -> None:
+    """Gives `best` to the checkpoint with the lowest CER; of equal ones the oldest keeps it.
+
+    Scores on other validation lines cannot be compared: the lines of the newest version count,
+    unless the version that is `best` now was measured on others, which then keeps it.
+    """
+    logged = tracker.versions(names.CHECKPOINT, names.CHECKPOINT_TYPE)  # newest first
+    scored = [one for one in logged if isinstance(one.metadata.get("score"), int | float)]
+    if not scored:
+        return
+    holder = next((one for one in scored if names.BEST in one.aliases), None)
+    lines = _validation(holder or scored[0])
+    rivals = [one for one in reversed(scored) if _validation(one) == lines]
+    best = min(rivals, key=lambda one: one.metadata["score"])
+    if best is not holder:
+        with tracker.asking():
+            best.aliases.append(names.BEST)
+            best.save()
+
+
+def versions() -> dict[str, str]:
+    """Of Python and of the packages that leave their mark in the files."""
+    return {"python": platform.python_version(), **{name: version(name) for name in VERSIONS}}
+
+
+def plain(config: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings that a module is built again from, as JSON can hold them."""
+    return {key: list(v) if isinstance(v, tuple) else v for key, v in config.items()}
+
+
+def _describe(data: "SampleLines") -> tuple[bytes, dict[str, Any]]:
+    """The pages of a training as JSON (names, texts and digests of the images, which come with the
+    project), and what runs and artifacts say about them.
+
+    `validation_sha256` is the same for two trainings whose CERs may be compared.
+    """
+    items = {split: data.items(split) for split in ("train", "validation")}
+    labels = {
+        split: [{"file": i.file, "text": i.text, "sha256": sha256(i.path)} for i in found]
+        for split, found in items.items()
+    }
+    text = _json(labels)
+    validation = _json([labels["validation"], data.max_width])
+    return text, {
+        "sha256": hashlib.sha256(text).hexdigest(),
+        "validation_sha256": hashlib.sha256(validation).hexdigest(),
+        "pages": {split: len(found) for split, found in items.items()},
+        "lines": {split: data.count(split) for split in items},
+    }
+
+
+def _json(value: object) -> bytes:
+    return json.dumps(value, indent=1, sort_keys=True).encode()
+
+
+def _weights() -> dict[str, str]:
+    """The digests of the packaged weights, with which a staged model can be made again."""
     from text_recognizer.weights import FINDER, READER, packaged_weights
 
-    return {
-        "data": data.metadata,
-        "packaged_weights": {name: sha256(packaged_weights() / name) for name in (FINDER, READER)},
-        "versions": versions(),
-    }
-
-
-def _log_checkpoint(run: "Run", tuned: "FineTuned", origin: dict[str, Any]) -> "Artifact":
-    """Logs the checkpoint with how it reads, and what is needed to make it again."""
-    metadata = {
-        "score": tuned.cer,
-        "score_before": tuned.cer_before,
-        "step": tuned.step,
-        "config": _hyper_parameters(tuned.checkpoint),
-        "sha256": sha256(tuned.checkpoint),
-        **origin,
-    }
-    artifact = log_file(run, CHECKPOINT, CHECKPOINT_TYPE, tuned.checkpoint, metadata)
-    run.summary.update({"score": tuned.cer, "checkpoint": artifact.source_name})
-    return artifact
+    return {name: sha256(packaged_weights() / name) for name in (FINDER, READER)}
 
 
 def _fine_tune(
@@ -155,7 +191,7 @@ def _fine_tune(
 
     # The checkpoint is logged by `train`, with metadata that Lightning does not know.
     logger = WandbLogger(experiment=run, log_model=False, save_dir=str(folder))
-    out = folder / CHECKPOINT_FILE
+    out = folder / names.CHECKPOINT_FILE
     tuned = fine_tune(
         lines, out, steps, rate, logger=logger, progress=progress, score_packaged=True
     )
@@ -166,50 +202,12 @@ def _fine_tune(
     return tuned
 
 
-def mark_best(tracker: Tracker) -> None:
-    """Gives `best` to the checkpoint with the lowest CER; of equal ones the oldest keeps it.
-
-    Scores on other validation lines cannot be compared: the lines of the newest version count,
-    unless the version that is `best` now was measured on others, which is then left alone.
-    """
-    versions = tracker.versions(CHECKPOINT, CHECKPOINT_TYPE)  # newest first
-    scored = [one for one in versions if isinstance(one.metadata.get("score"), int | float)]
-    if not scored:
-        return
-    holder = next((one for one in scored if BEST in one.aliases), None)
-    lines = _validation(holder or scored[0])
-    rivals = [one for one in reversed(scored) if _validation(one) == lines]
-    best = min(rivals, key=lambda one: one.metadata["score"])
-    if best is not holder:
-        best.aliases.append(BEST)
-        best.save()
-
-
 def _validation(artifact: "Artifact") -> Any:
     return (artifact.metadata.get("data") or {}).get("validation_sha256")
 
 
-def log_file(run: Any, name: str, type: str, path: Path, metadata: dict[str, Any]) -> "Artifact":
-    """Logs one file as an artifact and waits until the tracker has it whole.
-
-    Until then the version is invisible: a process that is killed leaves nothing behind.
-    """
-    import wandb
-
-    artifact = wandb.Artifact(name, type=type, metadata=metadata)
-    # The file stays where it is until the upload ends: no copy is needed, and none is cached.
-    artifact.add_file(str(path), name=path.name, skip_cache=True, policy="immutable")
-    return run.log_artifact(artifact).wait()
-
-
-def versions() -> dict[str, str]:
-    """Of Python and of the packages that leave their mark in the files."""
-    return {"python": platform.python_version(), **{name: version(name) for name in VERSIONS}}
-
-
-def _hyper_parameters(checkpoint: Path) -> dict[str, Any]:
-    """From which the module is built again."""
+def _settings_of(checkpoint: Path) -> dict[str, Any]:
     import torch
 
-    config = torch.load(checkpoint, map_location="cpu", weights_only=True)["hyper_parameters"]
-    return {k: list(v) if isinstance(v, tuple) else v for k, v in config.items()}
+    saved = torch.load(checkpoint, map_location="cpu", weights_only=True)
+    return plain(saved["hyper_parameters"])

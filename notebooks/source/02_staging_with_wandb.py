@@ -800,7 +800,7 @@ print("runs are still there:", sorted(run.job_type for run in api.runs(PROJECT))
 # ## 10. The same from a terminal
 #
 # Everything that `staging` did is also a command, for scripts and for people: `lab train`,
-# `lab stage --promote`, `lab fetch production`, `lab lineage production --picture lineage.svg`,
+# `lab stage --promote`, `lab fetch production`, `lab lineage production`,
 # `lab cleanup --yes`. With `WANDB_API_KEY` set they go to wandb.ai, too. Without it they use the
 # tracker in `.lab/wandb`; started from this notebook they use this notebook's.
 

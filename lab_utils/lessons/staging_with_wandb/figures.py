@@ -8,13 +8,11 @@ from typing import TYPE_CHECKING
 
 from lab_tracker import lineage as drawing
 from lab_utils.figures import draw_curves, plot
-from lab_utils.staging import ArtifactNode, Lineage, RunNode
-from lab_utils.staging.lineage_picture import graph
+from lab_utils.staging.lineage import Lineage, Step, graph
+from lab_utils.staging.tracker import named_aliases
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-
-Node = ArtifactNode | RunNode
 
 
 def loss_curves(losses: Mapping[str, Sequence[float]]) -> "Figure":
@@ -36,17 +34,21 @@ def lineage_graph(lineages: Sequence[Lineage], marked: Collection[str] = ()) -> 
     return drawing.draw(nodes, edges, "Lineage", "From the data at the left to staged models")
 
 
-def _title(node: Node) -> str:
-    return node.name if isinstance(node, ArtifactNode) else f"run: {node.job_type}"
+def _title(step: Step) -> str:
+    return f"run: {step.node.job_type}" if step.is_run and step.node else step.name
 
 
-def _facts(node: Node) -> list[str]:
+def _facts(step: Step) -> list[str]:
     """At most one fact, the same on every machine."""
-    if isinstance(node, RunNode):
+    node = step.node
+    if node is None:
+        return step.facts
+    if step.is_run:
         if "learning_rate" in node.config:
             return [f"learning rate {node.config['learning_rate']:g}"]
-        differ, pages = len(node.metrics["pages_that_differ"]), node.metrics["pages"]
+        differ, pages = len(node.summary["pages_that_differ"]), node.summary["pages"]
         return [f"same tokens on {pages - differ} of {pages}"]
     if node.type == "dataset":
         return [f"{node.metadata['pages']['train']} pages to train on"]
-    return [", ".join(node.aliases)] if node.aliases else []
+    aliases = named_aliases(node)
+    return [", ".join(aliases)] if aliases else []
