@@ -10,8 +10,7 @@ import pytest
 
 from lab_utils.lessons.public_url.loopback import FarEnd, LoopbackWay
 from lab_utils.predictors import LocalPredictor
-from lab_utils.tunnel import Tunnel
-from lab_utils.tunnel.login import Login
+from lab_utils.tunnel import Login, Tunnel
 from text_recognizer.places import SAMPLE_PAGES
 
 PAGE = SAMPLE_PAGES / "show_font_002.jpg"

@@ -24,7 +24,7 @@ from tunnel_serving import write_certificate
 
 from lab_utils.net import keep_local_direct
 from lab_utils.predictors import RemotePredictor, remote
-from lab_utils.predictors.errors import RequestRefusedError, ServiceError
+from lab_utils.predictors import RequestRefusedError, ServiceError
 from lab_utils.predictors.retrying import Clock
 from lab_utils.service.gateway import Gateway, InProcessFunction
 from lab_utils.service.lambda_handler import LambdaHandler

@@ -11,11 +11,10 @@ from app_serving import png, run, serving, uri
 from lab_utils.lessons.public_url.loopback import FarEnd, LoopbackWay
 from lab_utils.net import NetworkError, http_client, listening_socket
 from lab_utils.predictors import LocalPredictor, RemotePredictor
-from lab_utils.predictors.errors import ServiceError
+from lab_utils.predictors import ServiceError
 from lab_utils.service.gateway import Gateway, InProcessFunction
 from lab_utils.service.lambda_handler import LambdaHandler
-from lab_utils.tunnel import Tunnel
-from lab_utils.tunnel.login import Login
+from lab_utils.tunnel import Login, Tunnel
 from text_recognizer.paragraph_text_recognizer import ParagraphTextRecognizer
 
 VARIABLES = [

@@ -14,7 +14,6 @@ from tunnel_serving import until
 from lab_utils import logins
 from lab_utils.tunnel import auth_proxy, connections
 from lab_utils.tunnel.auth_proxy import MARK, AuthProxy
-from lab_utils.tunnel.login import Login
 
 NAME = "lab.example.org"
 LOGIN = Login("ada", "pass:wörd")

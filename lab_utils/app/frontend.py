@@ -15,7 +15,6 @@ from lab_utils.app.limits import CACHE_CHECK_SECONDS, CACHE_SECONDS, MAX_CORRECT
 from text_recognizer.places import SAMPLE_PAGES
 
 PAGE = Path(__file__).with_name("page")
-STYLE = PAGE / "style.css"
 SAMPLES = {
     "Pencil": SAMPLE_PAGES / "show_font_014.jpg",
     "Dark photo": SAMPLE_PAGES / "show_font_005.jpg",
@@ -47,12 +46,8 @@ def make_page(events: Events, title: str) -> gr.Blocks:
                 document, read_document = pdf_tab()
                 drawing, read_drawing = drawing_tab()
             with gr.Column(elem_id="result", min_width=300):
-                text = gr.HTML(
-                    EMPTY_TEXT,
-                    html_template=part("text.html"),
-                    js_on_load=part("text.js"),
-                    elem_id="text",
-                )
+                scripts = {"html_template": part("text.html"), "js_on_load": part("text.js")}
+                text = gr.HTML(EMPTY_TEXT, elem_id="text", **scripts)
                 message = gr.HTML(elem_id="message")
                 found = gr.HTML(elem_id="found")
                 feedback, key, correction, send, thanks = feedback_form()
@@ -63,12 +58,11 @@ def make_page(events: Events, title: str) -> gr.Blocks:
         show = part("result.js")
         read.click(events.read, image, **reading).then(js=show)
         read_document.click(events.read, document, **reading).then(js=show)
-        read_drawing.click(events.read_drawing, drawing, js=TAKE_DRAWING, **reading).then(js=show)
+        read_drawing.click(events.read, drawing, js=TAKE_DRAWING, **reading).then(js=show)
         for button, file in samples:
             button.keep_in_cache |= button.temp_files  # only uploads are deleted after an hour
-            button.click(partial(str, file), None, image, **PRIVATE).then(
-                events.read, image, **reading
-            ).then(js=show)
+            shown_first = button.click(partial(str, file), None, image, **PRIVATE)
+            shown_first.then(events.read, image, **reading).then(js=show)
         send.click(events.keep_feedback, [key, correction], thanks, js=TAKE_CORRECTION, **PRIVATE)
         add_api(events)
     # `Admission` decides how many pages are read at once and wait; Gradio's queue lets all pass.

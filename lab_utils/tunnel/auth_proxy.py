@@ -8,6 +8,7 @@ streams of events arrive as they are sent.
 """
 
 import secrets
+from collections.abc import Iterable
 
 import anyio
 import httpx
@@ -16,13 +17,11 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.types import Message, Receive, Scope, Send
 
-from lab_utils.logins import RETRY, TOO_MANY, LoginQueue, LoginQueueFullError
+from lab_utils.logins import RETRY, TOO_MANY, Login, LoginQueue, LoginQueueFullError
 from lab_utils.middleware import ANY_HOST, RequestLimits
-from lab_utils.net import LOOPBACK, LocalServer, listening_socket
+from lab_utils.net import LOOPBACK, LocalServer, host_name, listening_socket
 from lab_utils.tunnel.connections import Connection, Connections
-from lab_utils.tunnel.errors import TunnelError
-from lab_utils.tunnel.headers import Names
-from lab_utils.tunnel.login import Login
+from lab_utils.tunnel.way import TunnelError
 
 MARK = "x-lab-tunnel"
 """Header of every answer that passed the proxy, its own included: an answer without it doesn't come
@@ -37,6 +36,15 @@ KEEP_ALIVE_SECONDS = 75
 """How long an idle connection stays open for its next request."""
 
 _CHALLENGE = {"www-authenticate": 'Basic realm="Handwriting reader", charset="UTF-8"'}
+
+# They concern one connection (RFC 9110, 7.6.1).
+_HOP = {b"connection", b"keep-alive", b"proxy-connection", b"te", b"trailer", b"upgrade"}
+_HOP |= {b"transfer-encoding"}
+# The length is that of the body which has arrived.
+_SET_HERE = {b"host", b"expect", b"content-length", b"forwarded", b"x-forwarded-host"}
+_SET_HERE |= {b"x-forwarded-proto", b"x-forwarded-port", b"x-forwarded-prefix"}
+
+Pairs = list[tuple[bytes, bytes]]
 
 
 class AuthProxy:
@@ -145,7 +153,15 @@ class AuthProxy:
 
     async def _relay(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Passes a whole request on and the answer back, until the answer or the visitor ends."""
-        request = self._request(scope, await Request(scope, receive).body())
+        body, query = await Request(scope, receive).body(), scope["query_string"]
+        request = httpx.Request(
+            scope["method"],
+            self._app_url,
+            headers=self._names.towards_app(scope["headers"], self._login is not None),
+            content=body or None,
+            # The path as it came: httpx would encode some of it again.
+            extensions={"target": scope["raw_path"] + (b"?" + query if query else b"")},
+        )
         async with anyio.create_task_group() as group:
 
             async def watch() -> None:
@@ -164,8 +180,13 @@ class AuthProxy:
         self, request: httpx.Request, scope: Scope, receive: Receive, send: Send
     ) -> bool:
         """Returns False if the app broke off in the middle of its answer."""
+        if self._app is None:
+            # In the server's own event loop. A client would keep one visitor's cookies and send
+            # them with the requests of another.
+            limits = httpx.Limits(max_connections=None, max_keepalive_connections=0)
+            self._app = httpx.AsyncHTTPTransport(limits=limits, trust_env=False)
         try:
-            answer = await self._transport().handle_async_request(request)
+            answer = await self._app.handle_async_request(request)
         except httpx.TransportError as error:
             ended = isinstance(error, httpx.ConnectError)
             what = "is not running" if ended else "broke off; try again"
@@ -185,27 +206,61 @@ class AuthProxy:
         await send({"type": "http.response.body"})
         return True
 
-    def _request(self, scope: Scope, body: bytes) -> httpx.Request:
-        query = scope["query_string"]
-        target = scope["raw_path"] + (b"?" + query if query else b"")
-        return httpx.Request(
-            scope["method"],
-            self._app_url,
-            headers=self._names.towards_app(scope["headers"], self._login is not None),
-            content=body or None,
-            extensions={"target": target},  # as it came: httpx would encode some of it again
-        )
 
-    def _transport(self) -> httpx.AsyncHTTPTransport:
-        """Made at the first request, in the server's own event loop.
+class Names:
+    """The link's address and the app's, and how one becomes the other in headers.
 
-        A transport and not a client, which would keep one visitor's cookies and send them with the
-        requests of another.
+    The app takes requests for its own address only, because a page of another site can make a name
+    of its own lead to this machine. Visitors ask for the public name. So the proxy, which knows that
+    name and refuses all others, replaces it with the app's own address, in Host and in the Origin
+    of the link's own pages. Another site's Origin becomes `null`, which nobody has: what the app
+    refuses without a tunnel, it refuses through one.
+
+    Args:
+        public_url: the link.
+        app_url: the app's address on this machine, without a slash at its end.
+    """
+
+    def __init__(self, public_url: str, app_url: str) -> None:
+        self._public_url, self._app_url = public_url.rstrip("/").encode(), app_url.encode()
+        self._scheme, _, self._public = self._public_url.partition(b"://")
+
+    def is_public(self, host: str) -> bool:
+        """Whether a Host header holds the link's name."""
+        return host_name(host) == host_name(self._public.decode())
+
+    def towards_app(self, headers: Iterable[tuple[bytes, bytes]], with_login: bool) -> Pairs:
+        """A request's headers as the app gets them.
+
+        Args:
+            with_login: the proxy asked for the login, which is not for the app to see.
         """
-        if self._app is None:
-            limits = httpx.Limits(max_connections=None, max_keepalive_connections=0)
-            self._app = httpx.AsyncHTTPTransport(limits=limits, trust_env=False)
-        return self._app
+        dropped = _HOP | _SET_HERE | ({b"authorization"} if with_login else set())
+        passed = [
+            (b"host", self._app_url.removeprefix(b"http://")),
+            (b"x-forwarded-host", self._public),
+            (b"x-forwarded-proto", self._scheme),
+        ]
+        for name, value in headers:
+            if name == b"origin":
+                value = self._app_url if value == self._public_url else b"null"
+            if name not in dropped:
+                passed.append((name, value))
+        return passed
+
+    def towards_visitor(self, headers: Iterable[tuple[bytes, bytes]]) -> Pairs:
+        """An answer's headers as the visitor gets them."""
+        return [
+            (name, self._public_place(value) if name.lower() == b"location" else value)
+            for name, value in headers
+            if name.lower() not in _HOP
+        ]
+
+    def _public_place(self, location: bytes) -> bytes:
+        place = location.replace(b"https://", b"http://", 1)
+        if place == self._app_url or place.startswith(self._app_url + b"/"):
+            return self._public_url + place.removeprefix(self._app_url)
+        return location
 
 
 async def _visitor_left(receive: Receive) -> None:

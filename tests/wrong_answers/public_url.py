@@ -7,8 +7,7 @@ import random
 import secrets
 
 from lab_utils.lessons.public_url.loopback import FarEnd, LoopbackWay
-from lab_utils.tunnel import Tunnel
-from lab_utils.tunnel.login import Login
+from lab_utils.tunnel import Login, Tunnel
 
 def open_way_in(app_port, far_end, user):
     login = Login(user, secrets.token_urlsafe(16))
