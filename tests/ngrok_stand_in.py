@@ -133,8 +133,10 @@ def main() -> None:
     arguments = sys.argv[1:]
     if arguments[:5] != ["start", "--none", "--log", "stdout", "--config"] or len(arguments) != 6:
         sys.exit(f"ERROR: unknown arguments: {arguments}")
-    config = yaml.safe_load(Path(arguments[5]).read_text())
-    token = config["agent"]["authtoken"]
+    settings = yaml.safe_load(Path(arguments[5]).read_text())["agent"]
+    if settings["inspect_db_size"] != -1 or "authtoken" in settings:
+        sys.exit(f"ERROR: unknown settings: {settings}")
+    token = os.environ["NGROK_AUTHTOKEN"]
     if token == "silent":
         signal.pause()
     log('lvl=info msg="FIPS 140 mode" enabled=false')

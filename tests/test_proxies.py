@@ -10,8 +10,7 @@ from app_serving import png, run, serving, uri
 
 from lab_utils.lessons.public_url.loopback import FarEnd, LoopbackWay
 from lab_utils.net import NetworkError, http_client, listening_socket
-from lab_utils.predictors import LocalPredictor, RemotePredictor
-from lab_utils.predictors import ServiceError
+from lab_utils.predictors import LocalPredictor, RemotePredictor, ServiceError
 from lab_utils.service.gateway import Gateway, InProcessFunction
 from lab_utils.service.lambda_handler import LambdaHandler
 from lab_utils.tunnel import Login, Tunnel

@@ -12,6 +12,7 @@ from conftest import free_port
 from tunnel_serving import until
 
 from lab_utils import logins
+from lab_utils.logins import Login
 from lab_utils.tunnel import auth_proxy, connections
 from lab_utils.tunnel.auth_proxy import MARK, AuthProxy
 
