@@ -10,11 +10,10 @@ streams of events arrive as they are sent.
 import secrets
 from collections.abc import Iterable
 
-import anyio
 import httpx
 from starlette.datastructures import Headers
 from starlette.requests import Request
-from starlette.responses import PlainTextResponse, Response
+from starlette.responses import PlainTextResponse, Response, StreamingResponse
 from starlette.types import Message, Receive, Scope, Send
 
 from lab_utils.logins import RETRY, TOO_MANY, Login, LoginQueue, LoginQueueFullError
@@ -153,6 +152,11 @@ class AuthProxy:
 
     async def _relay(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Passes a whole request on and the answer back, until the answer or the visitor ends."""
+        if self._app is None:
+            # In the server's own event loop. A client would keep one visitor's cookies and send
+            # them with the requests of another.
+            limits = httpx.Limits(max_connections=None, max_keepalive_connections=0)
+            self._app = httpx.AsyncHTTPTransport(limits=limits, trust_env=False)
         body, query = await Request(scope, receive).body(), scope["query_string"]
         request = httpx.Request(
             scope["method"],
@@ -162,49 +166,24 @@ class AuthProxy:
             # The path as it came: httpx would encode some of it again.
             extensions={"target": scope["raw_path"] + (b"?" + query if query else b"")},
         )
-        async with anyio.create_task_group() as group:
-
-            async def watch() -> None:
-                await _visitor_left(receive)
-                group.cancel_scope.cancel()
-
-            group.start_soon(watch)
-            if not await self._pass(request, scope, receive, send):
-                # A broken connection says that the answer is not whole.
-                if connection := self._connections.of(scope):
-                    connection.drop()
-                await anyio.sleep_forever()
-            group.cancel_scope.cancel()
-
-    async def _pass(
-        self, request: httpx.Request, scope: Scope, receive: Receive, send: Send
-    ) -> bool:
-        """Returns False if the app broke off in the middle of its answer."""
-        if self._app is None:
-            # In the server's own event loop. A client would keep one visitor's cookies and send
-            # them with the requests of another.
-            limits = httpx.Limits(max_connections=None, max_keepalive_connections=0)
-            self._app = httpx.AsyncHTTPTransport(limits=limits, trust_env=False)
         try:
             answer = await self._app.handle_async_request(request)
         except httpx.TransportError as error:
             ended = isinstance(error, httpx.ConnectError)
             what = "is not running" if ended else "broke off; try again"
             await _refuse(502, f"The app behind this link {what}.")(scope, receive, send)
-            return True
-        headers = self._names.towards_visitor(answer.headers.raw)
-        start = {"type": "http.response.start", "status": answer.status_code, "headers": headers}
+            return
+        response = StreamingResponse(answer.stream, answer.status_code)
+        response.raw_headers = self._names.towards_visitor(answer.headers.raw)
         try:
-            await send(start)
-            async for piece in answer.stream:
-                await send({"type": "http.response.body", "body": piece, "more_body": True})
+            await response(scope, receive, send)
         except httpx.TransportError:
-            return False
+            # The app broke off. A broken connection says that the answer is not whole.
+            if connection := self._connections.of(scope):
+                connection.drop()
+            await _visitor_left(receive)
         finally:
-            with anyio.CancelScope(shield=True):
-                await answer.aclose()
-        await send({"type": "http.response.body"})
-        return True
+            await answer.aclose()
 
 
 class Names:
