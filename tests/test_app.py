@@ -322,8 +322,7 @@ def test_the_command_serves_until_ctrl_c_and_leaves_nothing_behind(stand_in_path
             assert client.get("").status_code == 200
             answer = run(client, "predict", file_data(upload(client, "page.png", png(60, 40))))
             assert answer.json()["data"] == ["60x40\ngray 233"], answer.text
-            with client.stream("GET", "gradio_api/heartbeat/a") as stream:
-                next(stream.iter_raw())
+            with client.stream("GET", "gradio_api/queue/data?session_hash=a"):
                 started.send_signal(signal.SIGINT)
                 out, err = started.communicate(timeout=30)
     finally:

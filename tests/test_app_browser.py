@@ -127,22 +127,6 @@ def draw(page, strokes) -> None:
         page.mouse.up()
 
 
-LETTERS = {
-    "h": [[(0, 0), (0, 60)], [(0, 36), (10, 28), (20, 30), (22, 40), (22, 60)]],
-    "e": [[(0, 45), (22, 42), (20, 32), (10, 28), (2, 36), (0, 48), (6, 58), (14, 60), (22, 55)]],
-    "l": [[(0, 0), (0, 60)]],
-    "o": [[(12, 30), (3, 34), (0, 45), (4, 56), (12, 60), (20, 56), (24, 45), (20, 34), (12, 30)]],
-}
-
-
-def written(word: str) -> list[list[tuple[float, float]]]:
-    return [
-        [(40 + 38 * place + x, 70 + y) for x, y in stroke]
-        for place, letter in enumerate(word)
-        for stroke in LETTERS[letter]
-    ]
-
-
 def test_a_page_is_read_through_a_link_with_a_password(open_page, stand_in_url):
     far_end, port = FarEnd(), urlsplit(stand_in_url).port
     with Tunnel(port, LoopbackWay(far_end), Login("ada", "secret")) as tunnel:
@@ -155,16 +139,6 @@ def test_a_page_is_read_through_a_link_with_a_password(open_page, stand_in_url):
     assert {urlsplit(url).port for url in asked if url.startswith("http")} == {
         urlsplit(tunnel.url).port
     }, "the page asked under an address that is not the link's"
-
-
-@pytest.mark.nightly
-def test_a_word_is_written_with_the_mouse_and_read(open_page, model_path, tmp_path):
-    with serving(LocalPredictor(model_path), tmp_path) as (frontend, _):
-        page = open_page(frontend.local_url)
-        draw(page, written("hello"))
-        button(page, "read-drawing").click()
-        # The mouse leaves wide gaps; one of them may be read as a space.
-        assert wait_for_text(page).replace(" ", "") == "hello"
 
 
 def test_the_canvas_gives_its_strokes_in_ink_on_white_paper(open_page, stand_in_url):

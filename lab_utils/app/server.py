@@ -1,6 +1,7 @@
 """Serves the page: Gradio within FastAPI, behind the limits, with one line for each thing that can
 go wrong at the start. Ctrl-C ends it, and nothing is left behind."""
 
+import asyncio
 import logging
 import os
 import secrets
@@ -131,6 +132,7 @@ class Frontend:
             hosts = ("*",) if share or not is_loopback(host) or _is_hosted_notebook() else ()
         login = Login(*auth) if isinstance(auth, tuple) else auth
         app = self._application(login, hosts)
+        logging.getLogger("uvicorn.error").addFilter(_is_not_of_the_end)
         options = {"lifespan": "on", "timeout_graceful_shutdown": 2}
         self._server = LocalServer("app", self.local_url, app, listening, ServerError, **options)
         self._server.start()
@@ -234,6 +236,12 @@ def serve(frontend: Frontend, **options: Any) -> None:
     _, url, link = frontend.launch(inline=False, **options)
     print(f"The app: {link or url} (Ctrl-C ends it)", flush=True)
     frontend.wait()
+
+
+def _is_not_of_the_end(record: logging.LogRecord) -> bool:
+    """Leaves out what uvicorn logs of the streams that it cuts off when the server ends."""
+    cut_off = record.exc_info and isinstance(record.exc_info[1], asyncio.CancelledError)
+    return not (cut_off or str(record.msg).startswith("Cancel "))
 
 
 def _is_hosted_notebook() -> bool:
