@@ -50,19 +50,24 @@ class Login:
         return scheme.lower() == "basic" and self.is_right(given)
 
 
-def login_of(auth: str | None) -> Login | None:
-    """The login for "NAME:PASSWORD", for "made", or for "none" or None, which stand for no login.
+def parse_login(text: str) -> Login:
+    """The login in NAME:PASSWORD.
 
     Raises LoginError if a part is missing or can't be sent in a header.
     """
+    user, _, password = text.partition(":")
+    if not user.strip() or not password or not text.isprintable():
+        raise LoginError("A login is NAME:PASSWORD, neither of them empty.")
+    return Login(user.strip(), password)
+
+
+def login_of(auth: str | None) -> Login | None:
+    """The login of a link: NAME:PASSWORD, "made", or "none" (or None); raises LoginError."""
     if auth is None or auth.lower() == NONE:
         return None
     if auth == MADE:
         return Login(MADE_USER, secrets.token_urlsafe(_MADE_BYTES))
-    user, _, password = auth.partition(":")
-    if not user.strip() or not password or not auth.isprintable():
-        raise LoginError("A login is NAME:PASSWORD, neither of them empty, or `none` for no login.")
-    return Login(user.strip(), password)
+    return parse_login(auth)
 
 
 class LoginQueueFullError(Exception):

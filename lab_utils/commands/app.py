@@ -59,10 +59,10 @@ def app(
     Example: LAB_APP_AUTH=ada:secret lab app --port 7861 --queue-size 8
     """
     from lab_utils.app.server import make_frontend, prepare_environment, serve
-    from lab_utils.logins import login_of
+    from lab_utils.logins import parse_login
     from text_recognizer.errors import RecognizerError
 
-    login = login_of(auth)
+    login = parse_login(auth) if auth else None
     if model is not None and model_url is not None:
         raise RecognizerError("Give --model or --model-url, not both.")
     prepare_environment()

@@ -3,7 +3,7 @@ proxies, half answers, redirects. All of it is checked, since it comes from else
 
 import json
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Annotated, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError
 
@@ -94,22 +94,23 @@ def _printable(said: object) -> str:
 
 
 _Pixels = Annotated[int, Field(gt=0, lt=2**31)]
-_Point = tuple[FiniteFloat, FiniteFloat]
 
 
-class _Text(BaseModel):
+class _Strict(BaseModel):
     """Nothing is converted: a number that comes as text is refused."""
 
     model_config = ConfigDict(strict=True)
 
+
+class _Text(_Strict):
     pred: str
     note: str = ""
 
 
-class _Line(BaseModel):
+class _Line(_Strict):
     text: str
     confidence: FiniteFloat
-    path: list[_Point]
+    path: list[tuple[FiniteFloat, FiniteFloat]]
     height: FiniteFloat
     box: tuple[FiniteFloat, FiniteFloat, FiniteFloat, FiniteFloat]
     block: int = 0
@@ -120,9 +121,6 @@ class _Reading(_Text):
     seconds: FiniteFloat
     width: _Pixels
     height: _Pixels
-
-
-_Form = TypeVar("_Form", bound=_Text)
 
 
 def decode_text(answer: object) -> str:
@@ -144,7 +142,7 @@ def decode_reading(answer: object) -> "PageReading":
     return PageReading(found.pred, lines, found.seconds, found.width, found.height, found.note)
 
 
-def _checked(form: type[_Form], answer: object) -> _Form:
+def _checked(form: type[_Text], answer: object) -> Any:
     try:
         # As JSON, in which a point is a list, and half a character an error.
         return form.model_validate_json(json.dumps(answer))

@@ -5,7 +5,7 @@ import base64
 import io
 import os
 import re
-from pathlib import Path
+from contextlib import suppress
 from typing import NamedTuple
 
 from lab_utils.service.schema import MAX_BODY_BYTES
@@ -59,17 +59,15 @@ def page_to_send(source: ImageSource) -> PageToSend:
 
 def _own_bytes(source: ImageSource) -> bytes | None:
     """The bytes of a file, a text or of bytes; None for what has none, or can't be read."""
-    try:
-        if isinstance(source, str):
-            if source[:5].lower() == "data:" or not os.path.exists(source):
-                return bytes_in_text(source)
-            source = Path(source)
-        if isinstance(source, os.PathLike) and os.path.isfile(source):
+    with suppress(OSError, ValueError, RecognizerError):  # load_image says what is wrong
+        if isinstance(source, bytes | bytearray | memoryview):
+            return bytes(source)
+        if isinstance(source, str) and (source[:5] == "data:" or not os.path.exists(source)):
+            return bytes_in_text(source)
+        if isinstance(source, str | os.PathLike) and os.path.isfile(source):
             with open(source, "rb") as file:
                 return file.read(MAX_IMAGE_BYTES + 1)
-    except (OSError, ValueError, RecognizerError):  # load_image says what is wrong
-        return None
-    return bytes(source) if isinstance(source, bytes | bytearray | memoryview) else None
+    return None
 
 
 def _encoded(page: LoadedImage) -> bytes:
