@@ -3,7 +3,7 @@
 `test_edges.py` sends the table of bad requests, here is what only the app takes."""
 
 import pytest
-from app_serving import ROOT, call, event, file_data, index, png, run, serving, text_of, upload, uri
+from app_serving import ROOT, call, event, file_data, index, png, run, serving, upload, uri
 from bad_requests import bomb
 
 from lab_utils.app import limits, routes
@@ -185,17 +185,3 @@ def test_an_uploads_name_leads_nowhere(app, name):
     path = upload(client, name, png(62, 40))
     assert path.startswith(str(cache_folder())) and ".." not in path
     assert run(client, "predict", file_data(path)).json()["data"][0].startswith("62x40")
-
-
-def test_the_apps_own_page_and_names_may_ask(app, stand_in_path, tmp_path):
-    _, client = app
-    asked = {"json": {"data": [text_of(png())]}}
-    headers = {"origin": str(client.base_url).rstrip("/")}
-    answer = client.post("gradio_api/run/predict_base64", headers=headers, **asked)
-    assert answer.status_code == 200
-    hosts = ["reader.example"]
-    with serving(LocalPredictor(stand_in_path), tmp_path, hosts=hosts) as (_, named):
-        headers = {"host": "reader.example", "origin": "https://reader.example"}
-        answer = named.post("gradio_api/run/predict_base64", headers=headers, **asked)
-        assert answer.status_code == 200
-        assert named.get("", headers={"host": "other.example"}).status_code == 403

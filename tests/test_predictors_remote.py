@@ -22,7 +22,6 @@ from hostile_images import encoded
 from PIL import Image
 from tunnel_serving import write_certificate
 
-from lab_utils.net import keep_local_direct
 from lab_utils.predictors import RemotePredictor, RequestRefusedError, ServiceError, remote
 from lab_utils.predictors.retrying import Clock
 from lab_utils.service.gateway import Gateway, InProcessFunction
@@ -172,16 +171,6 @@ def test_threads_share_a_predictor_without_mixing_texts(service):
     with ThreadPoolExecutor(6) as threads:
         texts = list(threads.map(lambda size: predictor.predict(page(*size)), sizes))
     assert [text.split("\n")[0] for text in texts] == [f"{w}x{h}" for w, h in sizes]
-
-
-def test_what_is_local_is_asked_without_the_proxy(service, monkeypatch):
-    for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
-        monkeypatch.setenv(name, "socks5://127.0.0.1:9")
-    assert RemotePredictor(service.url).predict(PAGE)
-    monkeypatch.setenv("NO_PROXY", "intranet.example")
-    monkeypatch.setenv("no_proxy", "")
-    keep_local_direct()
-    assert os.environ["NO_PROXY"] == "intranet.example,127.0.0.1,localhost"
 
 
 NOT_JSON = "something other than a JSON object"
