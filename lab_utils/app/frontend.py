@@ -46,8 +46,12 @@ def make_page(events: Events, title: str) -> gr.Blocks:
                 document, read_document = pdf_tab()
                 drawing, read_drawing = drawing_tab()
             with gr.Column(elem_id="result", min_width=300):
-                scripts = {"html_template": part("text.html"), "js_on_load": part("text.js")}
-                text = gr.HTML(EMPTY_TEXT, elem_id="text", **scripts)
+                text = gr.HTML(
+                    EMPTY_TEXT,
+                    html_template=part("text.html"),
+                    js_on_load=part("text.js"),
+                    elem_id="text",
+                )
                 message = gr.HTML(elem_id="message")
                 found = gr.HTML(elem_id="found")
                 feedback, key, correction, send, thanks = feedback_form()
@@ -61,8 +65,8 @@ def make_page(events: Events, title: str) -> gr.Blocks:
         read_drawing.click(events.read, drawing, js=TAKE_DRAWING, **reading).then(js=show)
         for button, file in samples:
             button.keep_in_cache |= button.temp_files  # only uploads are deleted after an hour
-            shown_first = button.click(partial(str, file), None, image, **PRIVATE)
-            shown_first.then(events.read, image, **reading).then(js=show)
+            chosen = button.click(partial(str, file), None, image, **PRIVATE)
+            chosen.then(events.read, image, **reading).then(js=show)
         send.click(events.keep_feedback, [key, correction], thanks, js=TAKE_CORRECTION, **PRIVATE)
         add_api(events)
     # `Admission` decides how many pages are read at once and wait; Gradio's queue lets all pass.
