@@ -322,7 +322,12 @@ def test_the_command_serves_until_ctrl_c_and_leaves_nothing_behind(stand_in_path
             assert client.get("").status_code == 200
             answer = run(client, "predict", file_data(upload(client, "page.png", png(60, 40))))
             assert answer.json()["data"] == ["60x40\ngray 233"], answer.text
-            with client.stream("GET", "gradio_api/queue/data?session_hash=a"):
+            # A page's stream ends with its last event, but one that is opened again stays.
+            body = {"data": [None], "fn_index": 0, "session_hash": "a"}
+            client.post("gradio_api/queue/join", json=body).raise_for_status()
+            stream = "gradio_api/queue/data?session_hash=a"
+            assert "process_completed" in client.get(stream).text
+            with client.stream("GET", stream):
                 started.send_signal(signal.SIGINT)
                 out, err = started.communicate(timeout=30)
     finally:
