@@ -65,7 +65,7 @@ def show(pages: Sequence[PageRead], trouble: str = "") -> Shown:
         trouble: why the pages after them were not read.
     """
     template = _template()
-    parts = (getattr(template, part)(pages, trouble) for part in Shown._fields)
+    parts = [part(pages, trouble) for part in (template.lines, template.message, template.found)]
     return Shown(*map(str, parts))
 
 
