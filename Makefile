@@ -12,7 +12,7 @@ PY := $(VENV)/bin/python
 # What `make run` and `make lab` need, and what the tests need besides.
 STAMP := $(VENV)/.installed
 TEST_STAMP := $(VENV)/.installed-for-tests
-EXTRAS := deploy,heic,lab,mcp,pdf,profile,service,teach
+EXTRAS := deploy,heic,lab,pdf,profile,service,teach
 TEST_EXTRAS := $(EXTRAS),ray,test
 # A file's tests share what they set up. Of several threads in each process, most would wait.
 SIDE_BY_SIDE := -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder

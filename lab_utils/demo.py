@@ -9,18 +9,17 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, redirect_stdout, suppress
-from dataclasses import dataclass, field
+from contextlib import ExitStack, closing, contextmanager, suppress
 from importlib import import_module
-from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from lab_utils.logins import MADE, login_of
 from lab_utils.net import LOOPBACK, listening_socket
 from lab_utils.signals import ignore_signals
-from lab_utils.tunnel.opening import LinkSettings, open_link
+from lab_utils.tunnel import LinkSettings, open_link
 from text_recognizer.errors import RecognizerError
-from text_recognizer.places import project_folder
+from text_recognizer.places import SAMPLE_PAGES
 
 if TYPE_CHECKING:
     from lab_utils.service.gateway import Gateway
@@ -37,103 +36,86 @@ class DemoError(RecognizerError):
     """The demo can't be started as asked, or a part of it has ended for good."""
 
 
-@dataclass(frozen=True)
-class Settings:
-    """What is asked for; the defaults need no account and no network."""
-
-    link: LinkSettings = field(default_factory=LinkSettings)
-    """Through ssh if it names a host, else through ngrok if there is a token. Without a link, its
-    login is what the app asks for, unless it is a made one."""
-    model: Path | None = None
-    """TorchScript file; None for the default, see `lab_utils.model`."""
-    port: int | None = None
-    """The app's; None for its usual one, or a free one if that is taken."""
-    workers: int = 1
-
-
-def run_demo(settings: Settings, ready: Callable[[str, "Tunnel | None"], None], say: Say) -> None:
+def run_demo(
+    link: LinkSettings,
+    ready: Callable[[str, "Tunnel | None"], None],
+    say: Say,
+    *,
+    model: Path | None = None,
+    port: int | None = None,
+    workers: int = 1,
+) -> None:
     """Starts all parts, calls `ready`, and goes on until Ctrl-C, SIGTERM or SIGHUP.
 
     Args:
-        settings: what to start.
+        link: through ssh if it names a host, else through ngrok if there is a token. Without a
+            link, its login is what the app asks for, unless it is a made one.
         ready: is called once, when a page has been read through the service and the app answers,
             with the address to give to people and the link from outside, if there is one.
         say: takes a line for each part that is ready, and for each that breaks or comes back.
+        model: TorchScript file; None for the default, see `lab_utils.model`.
+        port: the app's; None for its usual one, or a free one if that is taken.
+        workers: functions that read at the same time.
 
     Raises:
         RecognizerError: a part can't be started, or has ended; all others are ended then.
         KeyboardInterrupt: at the signals, once all is ended.
     """
-    from lab_utils.app.server import DEFAULT_PORT
+    from lab_utils.app.server import DEFAULT_PORT, make_frontend
     from lab_utils.model import model_file
+    from lab_utils.predictors import RemotePredictor
 
-    has_link = _has_link(settings.link, say)
-    port = _port(settings.port, DEFAULT_PORT, "app", say)
+    has_link = _has_link(link, say)
+    port = _port(port, DEFAULT_PORT, "app", say)
     with ExitStack() as stack:
         parts = stack.enter_context(ExitStack())
         # A second Ctrl-C would cut off the cleaning up, which takes a bounded time by itself.
         stack.callback(ignore_signals)
         done = _steps(say)
         _load_app_meanwhile()
-        model = model_file(settings.model)
-        done("model", _short(model))
-        gateway, kind = parts.enter_context(_service(settings, model, say))
+        file = model_file(model)
+        done("model", file)
+        gateway, kind = parts.enter_context(_service(file, workers, say))
         done("service", f"{gateway.url}, {kind}")
-        done("check", f"a page of {_characters_of_a_page(gateway.url)} characters was read")
-        app_auth = None if has_link else settings.link.auth
-        local_url = parts.enter_context(_app(gateway.url, port, app_auth))
-        done("app", local_url)
+        predictor = RemotePredictor(gateway.url)
+        text = predictor.predict(min(SAMPLE_PAGES.glob("show_*.jpg")))
+        done("check", f"a page of {len(text)} characters was read")
+        frontend = parts.enter_context(closing(make_frontend(predictor)))
+        login = None if has_link or link.auth == MADE else login_of(link.auth)
+        frontend.launch(inline=False, server_port=port, auth=login)
+        done("app", frontend.local_url)
         tunnel = None
         if has_link:
-            tunnel = parts.enter_context(open_link(port, settings.link, say=say))
+            tunnel = parts.enter_context(open_link(port, link, say=say))
             done("link", tunnel.url)
-        ready(tunnel.url if tunnel else local_url, tunnel)
+        ready(tunnel.url if tunnel else frontend.local_url, tunnel)
         _watch(tunnel, {"The service": gateway.port, "The app": port})
 
 
 @contextmanager
-def _service(settings: Settings, model: Path, say: Say) -> Iterator[tuple["Gateway", str]]:
+def _service(model: Path, workers: int, say: Say) -> "Iterator[tuple[Gateway, str]]":
     """The gateway before the model, answering, and what the model runs in."""
     from lab_utils.service.emulator import check_emulator
     from lab_utils.service.errors import ServiceError
-    from lab_utils.service.gateway import DEFAULT_PORT
-    from lab_utils.service.local import lambda_service
-
-    port = _port(None, DEFAULT_PORT, "service", say)
-    workers = settings.workers
-    with ExitStack() as stack:
-        try:
-            check_emulator()
-        except ServiceError as error:
-            say(f"The model runs in this process, without Lambda's emulator. {error}")
-            gateway = stack.enter_context(_in_process(model, workers, port))
-            kind = "in this process"
-        else:
-            service = lambda_service(model, workers, port, queue_size=QUEUE_SIZE)
-            gateway = stack.enter_context(service)
-            kind = f"{workers} {'function' if workers == 1 else 'functions'} in Lambda's emulator"
-        gateway.start()
-        yield gateway, kind
-
-
-def _in_process(model: Path, workers: int, port: int) -> "Gateway":
-    """The same address and queue, with the handler in this process."""
-    from lab_utils.service.gateway import Gateway, InProcessFunction
+    from lab_utils.service.gateway import DEFAULT_PORT, Gateway, InProcessFunction
     from lab_utils.service.lambda_handler import LambdaHandler
+    from lab_utils.service.local import lambda_service
     from text_recognizer.paragraph_text_recognizer import ParagraphTextRecognizer
 
-    handler = LambdaHandler(ParagraphTextRecognizer(model), model, log=lambda line: None)
-    return Gateway([InProcessFunction(handler)] * workers, port, QUEUE_SIZE)
-
-
-def _characters_of_a_page(url: str) -> int:
-    """Reads a sample page with the service; raises RecognizerError if that fails."""
-    from lab_utils.predictors.remote import RemotePredictor
-    from text_recognizer.places import SAMPLE_PAGES
-
-    page = min(SAMPLE_PAGES.glob("show_*.jpg"))
-    with RemotePredictor(url) as predictor:
-        return len(predictor.predict(page))
+    port = _port(None, DEFAULT_PORT, "service", say)
+    try:
+        check_emulator()
+    except ServiceError as error:
+        say(f"The model runs in this process, without Lambda's emulator. {error}")
+        handler = LambdaHandler(ParagraphTextRecognizer(model), model, log=lambda line: None)
+        service = Gateway([InProcessFunction(handler)] * workers, port, QUEUE_SIZE)
+        kind = "in this process"
+    else:
+        service = lambda_service(model, workers, port, queue_size=QUEUE_SIZE)
+        kind = f"{workers} {'function' if workers == 1 else 'functions'} in Lambda's emulator"
+    with service as gateway:
+        gateway.start()
+        yield gateway, kind
 
 
 def _load_app_meanwhile() -> None:
@@ -145,34 +127,9 @@ def _load_app_meanwhile() -> None:
     threading.Thread(target=import_module, args=(name,), name="import", daemon=True).start()
 
 
-@contextmanager
-def _app(model_url: str, port: int, auth: str | None) -> Iterator[str]:
-    """The address of the app, with the service at `model_url` as its reader."""
-    from lab_utils.app import make_frontend
-    from lab_utils.predictors import RemotePredictor
-    from lab_utils.tunnel.login import MADE, login_of
-
-    login = login_of(auth) if auth != MADE else None
-    frontend = make_frontend(RemotePredictor(model_url))
-    try:
-        with redirect_stdout(StringIO()):  # Gradio's own lines
-            frontend.launch(
-                inline=False,
-                prevent_thread_lock=True,
-                server_name=LOOPBACK,
-                server_port=port,
-                auth=(login.user, login.password) if login else None,
-            )
-        yield frontend.local_url
-    finally:
-        frontend.close()
-
-
 def _has_link(link: LinkSettings, say: Say) -> bool:
     """Whether there is a way for a link from outside, settled before anything is started."""
-    from lab_utils.tunnel.login import login_of
-    from lab_utils.tunnel.ngrok import agent_path
-    from lab_utils.tunnel.token import VARIABLE, find_token
+    from lab_utils.tunnel.ngrok import VARIABLE, agent_path, find_token
 
     login_of(link.auth)
     if link.ssh is not None:
@@ -228,8 +185,3 @@ def _steps(say: Say) -> Callable[[str, object], None]:
         say(f"{name:<9}{began - before:5.1f} s  {what}")
 
     return done
-
-
-def _short(path: Path) -> Path:
-    root = project_folder()
-    return path.relative_to(root) if path.is_relative_to(root) else path

@@ -22,8 +22,14 @@ from lab_utils.net import host_name, is_local_host
 ANY_HOST = "*"
 BODY_SECONDS = 30.0
 RETRY_SECONDS = 2
+
 MOST_BODIES = 256
+"""Bodies that may be on their way at once."""
+
 CLIENT_BODIES = 64
+"""How many of them one client may send. A client is an address; behind a proxy on this machine, it
+is the address that the proxy reports."""
+
 STRAGGLER_SECONDS = 3.0
 """A body that takes longer than this loses its place to another one, where places are short."""
 
@@ -49,9 +55,6 @@ class RequestLimits:
             these names may write; add the port, NAME:PORT, where a proxy uses an unusual one.
         methods: HTTP methods that are open; None for all.
         checks_origin: refuse writes from pages of other sites and from other ports.
-        most_bodies: bodies that may be on their way at once.
-        client_bodies: how many of them one client may send. A client is an address; behind a
-            proxy on this machine, it is the address that the proxy reports.
         most_open_bytes: bytes of all bodies that have arrived and are not answered yet.
         refuse: makes the answer from a status and a sentence.
     """
@@ -65,8 +68,6 @@ class RequestLimits:
         hosts: Collection[str] = (),
         methods: Collection[str] | None = None,
         checks_origin: bool = True,
-        most_bodies: int = MOST_BODIES,
-        client_bodies: int = CLIENT_BODIES,
         most_open_bytes: int | None = None,
         refuse: Callable[[int, str], Response] = json_refusal,
     ) -> None:
@@ -77,8 +78,6 @@ class RequestLimits:
         self._hosts = {host_name(host) for host in hosts}
         self._methods = methods
         self._checks_origin = checks_origin
-        self._most_bodies = most_bodies
-        self._client_bodies = client_bodies
         self._most_open_bytes = most_open_bytes or 8 * most_bytes
         self._refuse = refuse
         self._arriving: dict[_Body, None] = {}  # in the order in which they began
@@ -87,17 +86,16 @@ class RequestLimits:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
             await self._app(scope, receive, send)
-            return
-        if scope["type"] != "http":  # no server of the lab has websockets
+        elif scope["type"] != "http":  # no server of the lab has websockets
             await send({"type": "websocket.close", "code": 1008})
-            return
-        refused = self._refused_head(scope)
-        if refused is not None:
+        elif refused := self._refused_head(scope):
             await self._answer(*refused, scope, receive, send)
-            return
-        if not _has_body(scope):
+        elif _has_body(scope):
+            await self._with_body(scope, receive, send)
+        else:
             await self._app(scope, receive, send)
-            return
+
+    async def _with_body(self, scope: Scope, receive: Receive, send: Send) -> None:
         body = _Body(_client(scope))
         try:
             refused = await self._read(body, receive)
@@ -118,7 +116,8 @@ class RequestLimits:
         """Status and sentence where something is wrong before the body."""
         headers = Headers(scope=scope)
         host = headers.get("host", "")
-        if not self._is_own(host) or len(headers.getlist("host")) > 1:
+        is_own = ANY_HOST in self._hosts or is_local_host(host, self._hosts)
+        if not is_own or len(headers.getlist("host")) > 1:
             return 403, f"Wrong host name: {host[:100]!r}. Use the address exactly as it was given."
         if _CONTROL.search(scope["path"]):
             return 400, "A path has no control characters."
@@ -133,9 +132,6 @@ class RequestLimits:
         if len(length) > 15 or int(length) > self._most_bytes:
             return self._too_large()
         return None
-
-    def _is_own(self, host: str) -> bool:
-        return ANY_HOST in self._hosts or is_local_host(host, self._hosts)
 
     def _is_own_page(self, headers: Headers, host: str) -> bool:
         """Whether a write comes from a page of this server, or from no page at all."""
@@ -178,11 +174,11 @@ class RequestLimits:
     def _find_place(self, client: str) -> bool:
         """Whether one more body may come; a straggler makes room where all places are taken."""
         rivals = [body for body in self._arriving if body.client == client]
-        if len(rivals) < self._client_bodies:
+        if len(rivals) < CLIENT_BODIES:
             rivals = list(self._arriving)
-            if len(rivals) < self._most_bodies:
+            if len(rivals) < MOST_BODIES:
                 return True
-        if not rivals or not rivals[0].gives_way():
+        if not rivals[0].gives_way():
             return False
         del self._arriving[rivals[0]]
         return True

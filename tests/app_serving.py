@@ -23,7 +23,7 @@ class Held:
         self.go = threading.Event()
         self.inside = 0
         self.most = 0
-        self.order: list[str] = []
+        self.order: list[bytes] = []
         self._lock = threading.Lock()
 
     def read(self, image) -> PageReading:
@@ -45,12 +45,12 @@ class Broken:
 
 
 @contextlib.contextmanager
-def serving(predictor, folder, hosts=None, auth=None, mcp_server=False, **options):
+def serving(predictor, folder, hosts=None, auth=None, **options):
     """The app over a predictor, on a free port: (frontend, client of its address)."""
     from lab_utils.app import make_frontend  # Gradio takes seconds
 
     frontend = make_frontend(predictor, flagging_dir=folder, **options)
-    frontend.launch(server_port=0, hosts=hosts, auth=auth, mcp_server=mcp_server, inline=False)
+    frontend.launch(server_port=0, hosts=hosts, auth=auth, inline=False)
     try:
         with httpx.Client(base_url=frontend.local_url, timeout=60) as client:
             yield frontend, client
@@ -75,9 +75,9 @@ def uri(data: bytes) -> str:
     return f"data:image/png;base64,{text_of(data)}"
 
 
-def run(client: httpx.Client, endpoint: str, *data, **body) -> httpx.Response:
+def run(client: httpx.Client, endpoint: str, *data) -> httpx.Response:
     """A call in one step."""
-    return client.post(f"gradio_api/run/{endpoint}", json={"data": list(data)} | body)
+    return client.post(f"gradio_api/run/{endpoint}", json={"data": list(data)})
 
 
 def call(client: httpx.Client, endpoint: str, *data) -> tuple[str, object]:
@@ -89,22 +89,24 @@ def call(client: httpx.Client, endpoint: str, *data) -> tuple[str, object]:
     return name.removeprefix("event: "), json.loads(data.removeprefix("data: "))
 
 
-def index(frontend, function) -> int:
-    """The number of a function of the page."""
-    return next(i for i, one in frontend.page.fns.items() if one.fn == function)
+def index(frontend, function, kind: str = "image") -> int:
+    """The number of a function of the page whose first input is of that kind."""
+    found = ((i, one) for i, one in frontend.page.fns.items() if one.fn == function)
+    return next(i for i, one in found if one.inputs[0].get_block_name() == kind)
 
 
-def event(frontend, client: httpx.Client, function, *data, session: str | None = None) -> dict:
-    """An event of the page, as the page sends it through Gradio's queue: its output."""
-    session = session or uuid.uuid4().hex
-    body = {"data": list(data), "fn_index": index(frontend, function), "session_hash": session}
+def event(frontend, client: httpx.Client, function, *data) -> list:
+    """What an event of the page returns, sent as the page does, through Gradio's queue."""
+    session = uuid.uuid4().hex
+    number = index(frontend, function, "image" if isinstance(data[0], dict) else "textbox")
+    body = {"data": list(data), "fn_index": number, "session_hash": session}
     client.post("gradio_api/queue/join", json=body).raise_for_status()
     path = f"gradio_api/queue/data?session_hash={session}"
     with client.stream("GET", path) as answer:
         for line in answer.iter_lines():
             message = json.loads(line.removeprefix("data: ")) if line else {}
             if message.get("msg") == "process_completed":
-                return message["output"]
+                return message["output"]["data"]
     raise AssertionError("the event did not end")
 
 

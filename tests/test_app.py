@@ -1,6 +1,5 @@
 """The web app: its page, what it shows of a reading, feedback, overload, and the command."""
 
-import dataclasses
 import io
 import os
 import re
@@ -19,9 +18,11 @@ from app_serving import (
     Held,
     event,
     file_data,
+    index,
     png,
     run,
     serving,
+    text_of,
     upload,
     uri,
 )
@@ -29,10 +30,9 @@ from PIL import Image
 
 from lab_utils.app import limits, make_frontend
 from lab_utils.app.feedback import FeedbackError, FeedbackFolder, RecentReadings
-from lab_utils.app.reading import document, notice, read_page
+from lab_utils.app.reading import read_page, show
 from lab_utils.app.routes import ENDPOINTS
-from lab_utils.predictors import LocalPredictor
-from lab_utils.predictors.errors import ServiceError
+from lab_utils.predictors import LocalPredictor, ServiceError
 from lab_utils.tables import read_table
 from text_recognizer.overlay import DOUBTFUL
 from text_recognizer.paragraph_text_recognizer import Line, PageReading
@@ -58,12 +58,14 @@ def test_the_page_is_served_and_asks_nothing_from_outside(app):
     page = client.get("")
     assert page.status_code == 200 and client.base_url.host == "127.0.0.1"
     assert re.search(r'<html\s+lang="en"', page.text)
-    assert client.get("config").json()["title"] == "Handwriting reader"
     loaded = re.findall(r'<(?:script|link|img|iframe)[^>]*?(?:src|href)="([^"]+)"', page.text)
     assert loaded and not [link for link in loaded if re.match(r"(https?:)?//", link)]
     assert not re.search(r"url\(\s*['\"]?(https?:)?//", client.get("theme.css").text)
     policy = page.headers["content-security-policy"]
     assert "default-src 'self'" in policy and "http" not in policy
+    config = client.get("config").json()
+    assert config["title"] == "Handwriting reader"
+    assert not config["connect_heartbeat"], "an open page holds a stream that delays the end"
 
 
 def test_only_the_endpoints_are_public(app):
@@ -76,41 +78,18 @@ def test_only_the_endpoints_are_public(app):
     assert "http" not in str(info["named_endpoints"]["/predict"]["parameters"][0]["example_input"])
 
 
-def test_the_page_reads_an_uploaded_picture_and_shows_the_lines(app):
-    frontend, client = app
-    path = upload(client, "page.png", png(60, 40))
-    output = event(frontend, client, frontend.functions.read, file_data(path))
-    lines, message, found = output["data"][:3]
-    assert re.findall(r"class='line'>([^<]*)", lines)[0] == "60x40"
-    assert re.search(r"Read 2 lines in \d+\.\d s", message)
-    assert "role='img'" in found and "data:image/jpeg;base64," in found
-
-
 def test_the_pages_of_a_document_are_read_one_after_another(app):
-    import gradio as gr
-
     pytest.importorskip("pypdfium2")
     frontend, client = app
-    drawn = Image.open(io.BytesIO(png(600, 400)))
-    stream = io.BytesIO()
+    drawn, stream = Image.open(io.BytesIO(png(600, 400))), io.BytesIO()
     drawn.save(stream, "PDF", save_all=True, append_images=[drawn, drawn])
-    path = upload(client, "letter.pdf", stream.getvalue())
-    number = next(n for n, one in frontend.page.fns.items() if gr.File in map(type, one.inputs))
-    body = {"data": [file_data(path)], "fn_index": number, "session_hash": "document"}
-    assert client.post("gradio_api/queue/join", json=body).status_code == 200
-    lines, message, found, feedback = event(
-        frontend, client, frontend.functions.read, file_data(path)
-    )["data"][:4]
+    given = file_data(upload(client, "letter.pdf", stream.getvalue()))
+    body = {"data": [given], "fn_index": index(frontend, frontend.functions.read, "file")}
+    assert client.post("gradio_api/queue/join", json=body | {"session_hash": "a"}).is_success
+    lines, message, found, feedback, *_ = event(frontend, client, frontend.functions.read, given)
     assert re.findall(r"<h3>(Page \d)</h3>", lines) == ["Page 1", "Page 2", "Page 3"]
     assert "Read 3 pages." in message and found.count("<figure>") == 3
     assert feedback["visible"] is False
-
-
-def test_pages_that_were_read_stay_if_a_later_one_fails():
-    first = shown(0.99)
-    pages = document([first], notice("The pages after that were not read.", "Damaged."))
-    assert "Read 1 page." in pages.message and "Damaged." in pages.message
-    assert first.lines in pages.lines
 
 
 class Away:
@@ -124,7 +103,7 @@ class Away:
 def test_what_is_broken_behind_the_app_is_for_its_log(predictor, status, said, tmp_path, caplog):
     with serving(predictor, tmp_path) as (frontend, client):
         answer = run(client, "predict", {"url": uri(png())})
-        shown = event(frontend, client, frontend.functions.read_drawing, uri(png()))["data"]
+        shown = event(frontend, client, frontend.functions.read, uri(png()))
     assert answer.status_code == status and said in answer.json()["error"]
     assert said in shown[1] and "secret" not in answer.text + str(shown)
     assert "secret" in caplog.text
@@ -133,32 +112,31 @@ def test_what_is_broken_behind_the_app_is_for_its_log(predictor, status, said, t
 # What is shown of a reading
 
 
-def reading(*confidences: float, text: str = "a line") -> PageReading:
-    lines = [
-        Line(text, confidence, [(0.0, 10.0), (50.0, 12.0)], 8.0, (0.0, 6.0, 50.0, 16.0))
-        for confidence in confidences
-    ]
-    return PageReading("\n".join(line.text for line in lines), lines, 0.1, 60, 40)
-
-
 class Fixed:
-    def __init__(self, found: PageReading) -> None:
-        self.found = found
+    """A predictor that always finds lines of these confidences."""
+
+    def __init__(self, *confidences: float, text: str = "a line", note: str = "") -> None:
+        lines = [
+            Line(text, confidence, [(0.0, 10.0), (50.0, 12.0)], 8.0, (0.0, 6.0, 50.0, 16.0))
+            for confidence in confidences
+        ]
+        self.found = PageReading("\n".join(line.text for line in lines), lines, 0.1, 60, 40, note)
 
     def read(self, _image) -> PageReading:
         return self.found
 
 
-def shown(*confidences: float, note=None, **options):
-    found = dataclasses.replace(reading(*confidences, **options), note=note)
-    return read_page(Fixed(found), png())
+def shown(*confidences: float, trouble: str = "", **options):
+    return show([read_page(Fixed(*confidences, **options), png())], trouble)
 
 
 def test_doubtful_lines_are_told_in_words_and_dashed():
     low = DOUBTFUL / 2
     page = shown(0.99, low, 0.99, low)
+    assert re.search(r"Read 4 lines in \d+\.\d s", page.message)
     assert "Lines 2 and 4 are doubtful" in page.message
     assert page.lines.count("doubtful?") == 2 and page.lines.count("<li class='doubtful'>") == 2
+    assert "role='img'" in page.found and "data:image/jpeg;base64," in page.found
     assert ">2?</span>" in page.found and ">1</span>" in page.found
     assert "line 2, line 4" in re.search(r"aria-label='([^']*)'", page.found)[1]
     assert "Line 1 is doubtful" in shown(low).message
@@ -173,6 +151,8 @@ def test_what_is_wrong_with_a_page_is_said():
     page = shown(0.3, note="The writing is <too> small.", text="<script>'&\"")
     assert "<script>" not in page.lines + page.found and "&lt;script&gt;" in page.lines
     assert "notice" in page.message and "&lt;too&gt; small" in page.message
+    cut = shown(0.99, trouble="Damaged.")
+    assert "Read 1 page." in cut.message and "Damaged." in cut.message and "a line" in cut.lines
 
 
 # Feedback
@@ -182,14 +162,13 @@ def rows(folder):
     return read_table(folder / "feedback.csv")
 
 
-@pytest.mark.parametrize("way", ["read", "read_drawing"])
+@pytest.mark.parametrize("way", ["upload", "drawing"])
 def test_feedback_is_a_row_with_the_image_as_a_file(app, folder, way):
     frontend, client = app
     image = png(70 + len(way), 44)
-    sent = file_data(upload(client, "page.png", image)) if way == "read" else uri(image)
-    key = event(frontend, client, getattr(frontend.functions, way), sent)["data"][4]
-    tell = frontend.functions.keep_feedback
-    said = event(frontend, client, tell, key, "=right, at last")["data"][0]
+    sent = file_data(upload(client, "page.png", image)) if way == "upload" else uri(image)
+    key = event(frontend, client, frontend.functions.read, sent)[4]
+    said = event(frontend, client, frontend.functions.keep_feedback, key, "=right, at last")[0]
     assert "Thank you" in said
     row = rows(folder)[-1]
     assert row["corrected"] == "=right, at last"
@@ -197,13 +176,8 @@ def test_feedback_is_a_row_with_the_image_as_a_file(app, folder, way):
     assert (folder / "images" / row["image"]).read_bytes() == image
     table = (folder / "feedback.csv").read_text()
     assert "'=right" in table and "base64" not in table
-
-
-def test_feedback_without_a_reading_is_refused(app):
-    frontend, client = app
-    for guessed in (None, "a key", "x"):
-        said = event(frontend, client, frontend.functions.keep_feedback, guessed, "x")
-        assert "Read the page again" in said["data"][0]
+    guessed = event(frontend, client, frontend.functions.keep_feedback, "a key", "x")[0]
+    assert "Read the page again" in guessed
 
 
 def test_one_image_is_one_file_and_rows_do_not_mix(tmp_path):
@@ -224,11 +198,6 @@ def test_only_the_last_readings_are_remembered():
     assert kept.find(keys[-1]) is None
 
 
-def test_an_open_page_holds_no_stream_that_delays_the_end(app):
-    _, client = app
-    assert not client.get("/config").json()["connect_heartbeat"]
-
-
 def test_the_folder_is_bounded_and_what_is_not_kept_is_told(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(FeedbackError, match="tell the person who runs"):
@@ -247,24 +216,25 @@ def test_the_folder_is_bounded_and_what_is_not_kept_is_told(tmp_path):
 
 def test_who_comes_to_a_full_queue_is_told_at_once_and_the_others_are_read(tmp_path):
     held = Held()
+    pages = [png(60 + number) for number in range(3)]
     with serving(held, tmp_path, readers=1, queue_size=2) as (frontend, client):
         gate = frontend.functions.admission
         with ThreadPoolExecutor(3) as pool:
             waiting = []
-            for number in range(3):
-                waiting.append(pool.submit(run, client, "predict_base64", f"AAA{number}"))
-                until(lambda n=number: gate.inside == n + 1)
+            for number, page in enumerate(pages, start=1):
+                waiting.append(pool.submit(run, client, "predict_base64", text_of(page)))
+                until(lambda n=number: gate.inside == n)
             refused = run(client, "predict", {"url": uri(png())})
-            shown = event(frontend, client, frontend.functions.read_drawing, uri(png()))
+            shown = event(frontend, client, frontend.functions.read, uri(png()))
             assert not any(future.done() for future in waiting)
             held.go.set()
             answers = [future.result() for future in waiting]
         assert refused.status_code == 503 and int(refused.headers["retry-after"]) > 0
         assert "Try again in a few seconds" in refused.json()["error"]
-        assert "Try again in a few seconds" in shown["data"][1]
+        assert "Try again in a few seconds" in shown[1]
         assert [answer.status_code for answer in answers] == [200] * 3
-        assert held.most == 1 and [text[-1] for text in held.order] == ["0", "1", "2"]
-        assert run(client, "predict_base64", "AAAA").status_code == 200
+        assert held.most == 1 and held.order == pages
+        assert run(client, "predict_base64", text_of(png())).status_code == 200
         until(lambda: gate.inside == 0)
 
 
@@ -283,7 +253,6 @@ def until(condition) -> None:
     "options, said",
     [
         (["--auth", "ada:"], "NAME:PASSWORD"),
-        (["--mcp", "--auth", "ada:a:b"], "ignores the password"),
         (["--model-url", "http://127.0.0.1:1/"], "not both"),
         (["--host", "no such name"], "can't be used"),
         (["--port", "TAKEN"], "can't be used"),
@@ -309,61 +278,62 @@ def test_a_public_link_that_cannot_be_made_is_one_line(lab, stand_in_path, monke
     assert (code, out) == (2, "") and err.count("\n") == 1 and "leave out --share" in err
 
 
-def test_launch_knows_no_name_where_a_proxy_chooses_it(stand_in_path, tmp_path, monkeypatch):
+def test_launch_knows_no_name_where_a_proxy_chooses_it(tmp_path, monkeypatch):
     from gradio import networking
 
     monkeypatch.setattr(networking, "setup_tunnel", lambda **_options: "https://x.example")
     frontend = make_frontend(Broken(), flagging_dir=tmp_path)
     asked = []
     for options in ({}, {"share": True}, {"hosts": ["a.example"]}):
-        launched = frontend.launch(server_port=0, inline=False, **options)
+        _, url, _ = frontend.launch(server_port=0, inline=False, **options)
         for host in ("evil.example", "a.example"):
-            answer = httpx.get(launched.local_url, headers={"host": host}, timeout=60)
-            asked.append(answer.status_code)
+            asked.append(httpx.get(url, headers={"host": host}, timeout=60).status_code)
         frontend.close()
     assert asked == [403, 403, 200, 200, 403, 200]
 
 
-@pytest.fixture(scope="module")
-def process(stand_in_path, tmp_path_factory):
-    """`lab app` in a process of its own, with a home and a .lab that it finds empty."""
-    place = tmp_path_factory.mktemp("app")
-    for name in ("home", "lab", "temp"):
-        (place / name).mkdir()
+def test_the_command_serves_until_ctrl_c_and_leaves_nothing_behind(stand_in_path, tmp_path):
+    """With a home and a .lab that it finds empty, what a killed app has left, and an open stream
+    that does not end by itself."""
+    for name in ("home", "lab", "temp", "temp/lab-app-9999999-left"):
+        (tmp_path / name).mkdir()
     environment = os.environ | {
-        "HOME": str(place / "home"),
-        "LAB_HOME": str(place / "lab"),
-        "TMPDIR": str(place / "temp"),
-        "PYTHONUNBUFFERED": "1",
+        "HOME": str(tmp_path / "home"),
+        "LAB_HOME": str(tmp_path / "lab"),
+        "TMPDIR": str(tmp_path / "temp"),
+        "PYTHONPATH": str(ROOT),
     }
     environment.pop("GRADIO_TEMP_DIR", None)
     command = [sys.executable, "-m", "lab_utils.cli", "app", "--port", "0", "--model"]
     started = subprocess.Popen(
         [*command, stand_in_path],
-        cwd=place,
-        env=environment | {"PYTHONPATH": str(ROOT)},
+        cwd=tmp_path,
+        env=environment,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         stdin=subprocess.DEVNULL,
         text=True,
     )
-    yield started, place
-    started.kill()
-    started.wait()
-
-
-def test_the_command_serves_until_ctrl_c_and_leaves_nothing_behind(process):
-    started, place = process
-    line = started.stdout.readline()
-    url = re.fullmatch(r"The app: (http://127\.0\.0\.1:\d+/) .*\n", line)[1]
-    with httpx.Client(base_url=url, timeout=60) as client:
-        assert client.get("").status_code == 200
-        path = upload(client, "page.png", png(60, 40))
-        answer = run(client, "predict", file_data(path))
-        assert answer.json()["data"] == ["60x40\ngray 233"], answer.text
-        started.send_signal(signal.SIGINT)
-        out, err = started.communicate(timeout=30)
+    try:
+        line = started.stdout.readline()
+        url = re.fullmatch(r"The app: (http://127\.0\.0\.1:\d+/) .*\n", line)[1]
+        assert not (tmp_path / "temp" / "lab-app-9999999-left").exists()
+        with httpx.Client(base_url=url, timeout=60) as client:
+            assert client.get("").status_code == 200
+            answer = run(client, "predict", file_data(upload(client, "page.png", png(60, 40))))
+            assert answer.json()["data"] == ["60x40\ngray 233"], answer.text
+            # A page's stream ends with its last event, but one that is opened again stays.
+            body = {"data": [None], "fn_index": 0, "session_hash": "a"}
+            client.post("gradio_api/queue/join", json=body).raise_for_status()
+            stream = "gradio_api/queue/data?session_hash=a"
+            assert "process_completed" in client.get(stream).text
+            with client.stream("GET", stream):
+                started.send_signal(signal.SIGINT)
+                out, err = started.communicate(timeout=30)
+    finally:
+        started.kill()
+        started.wait()
     assert (started.returncode, out, err) == (130, "", "")
-    left = [file for name in ("home", "temp") for file in (place / name).rglob("*")]
-    assert left == [] and {file.name for file in place.iterdir()} == {"home", "lab", "temp"}
-    assert {file.name for file in (place / "lab").iterdir()} <= {"cache"}
+    left = [file for name in ("home", "temp") for file in (tmp_path / name).rglob("*")]
+    assert left == [] and {file.name for file in tmp_path.iterdir()} == {"home", "lab", "temp"}
+    assert {file.name for file in (tmp_path / "lab").iterdir()} <= {"cache"}

@@ -1,6 +1,5 @@
 """The app's API as it is documented: the snippets run as they stand in the file."""
 
-import asyncio
 import io
 import os
 import re
@@ -71,14 +70,18 @@ def test_a_documented_snippet_reads_the_page(heading, language, code, app, close
 
 
 def test_each_endpoint_reads_in_one_step_and_in_two(app):
+    """A photo as it was uploaded, with the note on how the camera was held, is read upright."""
     _, client = app
-    image = png(64, 48)
+    picture, stream, exif = Image.new("L", (48, 64), 255), io.BytesIO(), Image.Exif()
+    picture.paste(0, (10, 10, 30, 20))
+    exif[274] = 6
+    picture.save(stream, "JPEG", exif=exif)
+    photo = stream.getvalue()
     for endpoint, value in (
-        ("predict", {"url": uri(image)}),
-        ("predict", file_data(upload(client, "page.png", image))),
-        ("predict_base64", uri(image)),
-        ("predict_base64", text_of(image)),
-        ("predict_base64", f"\n{text_of(image)}\n"),
+        ("predict", {"url": uri(photo)}),
+        ("predict", file_data(upload(client, "page.jpg", photo))),
+        ("predict_base64", uri(photo)),
+        ("predict_base64", f"\n{text_of(photo)}\n"),
     ):
         answer = run(client, endpoint, value)
         assert answer.status_code == 200 and answer.json()["data"][0].startswith("64x48")
@@ -95,15 +98,13 @@ def test_what_is_wrong_with_a_page_is_its_note(tmp_path):
     assert answer == {"data": ["text"], "note": "The text is doubtful."}
 
 
-def test_a_turned_photo_is_read_upright(app):
-    """The app hands on the bytes that were uploaded, with the note on how the camera was held."""
-    _, client = app
-    picture, stream, exif = Image.new("L", (80, 50), 255), io.BytesIO(), Image.Exif()
-    picture.paste(0, (10, 10, 30, 20))
-    exif[274] = 6
-    picture.save(stream, "JPEG", exif=exif)
-    path = upload(client, "turned.jpg", stream.getvalue())
-    assert run(client, "predict", file_data(path)).json()["data"][0].startswith("50x80")
+def test_pictures_are_kept_in_a_folder_of_the_process(app):
+    frontend, client = app
+    path = Path(upload(client, "page.png", png(67, 40)))
+    folder = Path(os.environ["GRADIO_TEMP_DIR"])
+    assert path.is_relative_to(folder) and f"-{os.getpid()}-" in folder.name
+    assert folder.stat().st_mode & 0o077 == 0
+    assert frontend.page.delete_cache[1] <= 3600
 
 
 # A password
@@ -144,58 +145,8 @@ def test_the_password_opens_page_and_api(closed_app):
         assert log_in(known, "ada", "secret").json() == {"success": True}
         assert "<form" not in known.get("", headers=page).text
         assert run(known, "predict_base64", text_of(png())).status_code == 200
-        output = event(frontend, known, frontend.functions.read_drawing, uri(png()))
-        assert "60x40" in output["data"][0]
+        assert "60x40" in event(frontend, known, frontend.functions.read, uri(png()))[0]
 
 
 def log_in(client: httpx.Client, name: str, password: str, **options) -> httpx.Response:
     return client.post("login", data={"username": name, "password": password}, **options)
-
-
-# Tools
-
-
-def test_a_tool_reads_a_page(stand_in_path, tmp_path):
-    if not os.environ.get("CI"):
-        pytest.importorskip("mcp")
-    image = text_of(png(66, 44))
-
-    async def use_tools(url: str) -> dict[str, tuple[bool, str]]:
-        from mcp import ClientSession
-        from mcp.client.streamable_http import streamable_http_client
-
-        async with (
-            streamable_http_client(f"{url}gradio_api/mcp/") as (receive, send, _),
-            ClientSession(receive, send) as session,
-        ):
-            await session.initialize()
-            tools = await session.list_tools()
-            assert {tool.name for tool in tools.tools} == set(ENDPOINTS)
-            found = {}
-            for label, tool, value in (
-                ("text", "predict_base64", image),
-                ("uri", "predict", f"data:image/png;base64,{image}"),
-                ("path", "predict", "/etc/passwd"),
-                ("address", "predict", "http://127.0.0.1:1/page.png"),
-                ("none", "predict_base64", "/etc/passwd"),
-            ):
-                answer = await session.call_tool(tool, {"image": value})
-                found[label] = bool(answer.isError), answer.content[0].text
-            return found
-
-    served = serving(LocalPredictor(stand_in_path), tmp_path, mcp_server=True)
-    with served as (frontend, _):
-        found = asyncio.run(use_tools(frontend.local_url))
-    assert not found["text"][0] and found["text"][1].startswith("66x44")
-    assert not found["uri"][0] and found["uri"][1].startswith("66x44")
-    assert [found[label][0] for label in ("path", "address", "none")] == [True] * 3
-    assert "root:" not in str(found)
-
-
-def test_pictures_are_kept_in_a_folder_of_the_process_alone(app):
-    frontend, client = app
-    path = Path(upload(client, "page.png", png(67, 40)))
-    folder = Path(os.environ["GRADIO_TEMP_DIR"])
-    assert path.is_relative_to(folder) and f"-{os.getpid()}-" in folder.name
-    assert folder.stat().st_mode & 0o077 == 0
-    assert frontend.page.delete_cache[1] <= 3600

@@ -12,7 +12,7 @@ import torch
 from bad_requests import png, text
 from hostile_images import animated
 
-from lab_utils.predictors.readings import decode_reading
+from lab_utils.predictors.answers import decode_reading
 from lab_utils.service import lambda_handler, schema
 from lab_utils.service.lambda_handler import LambdaHandler
 from text_recognizer.paragraph_text_recognizer import ParagraphTextRecognizer

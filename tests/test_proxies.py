@@ -1,6 +1,7 @@
 """Behind a proxy, what runs on this machine is asked directly, and only what goes out is not."""
 
 import contextlib
+import os
 import threading
 from functools import partial
 
@@ -9,13 +10,11 @@ import pytest
 from app_serving import png, run, serving, uri
 
 from lab_utils.lessons.public_url.loopback import FarEnd, LoopbackWay
-from lab_utils.net import NetworkError, http_client, listening_socket
-from lab_utils.predictors import LocalPredictor, RemotePredictor
-from lab_utils.predictors.errors import ServiceError
+from lab_utils.net import NetworkError, http_client, keep_local_direct, listening_socket
+from lab_utils.predictors import LocalPredictor, RemotePredictor, ServiceError
 from lab_utils.service.gateway import Gateway, InProcessFunction
 from lab_utils.service.lambda_handler import LambdaHandler
-from lab_utils.tunnel import Tunnel
-from lab_utils.tunnel.login import Login
+from lab_utils.tunnel import Login, Tunnel
 from text_recognizer.paragraph_text_recognizer import ParagraphTextRecognizer
 
 VARIABLES = [
@@ -91,7 +90,10 @@ def test_what_is_local_is_asked_directly(part, proxy, stand_in_path, tmp_path):
     assert proxy == []
 
 
-def test_what_goes_out_goes_through_the_proxy(proxy):
+def test_what_goes_out_goes_through_the_proxy(proxy, monkeypatch):
+    monkeypatch.setenv("NO_PROXY", "intranet.example")
+    keep_local_direct()
+    assert os.environ["NO_PROXY"] == "intranet.example,127.0.0.1,localhost"
     with pytest.raises(ServiceError):
         RemotePredictor("http://reader.test:9000/", retries=0).predict(png())
     assert len(proxy) == 1

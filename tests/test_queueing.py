@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from lab_utils.predictors import RemotePredictor
-from lab_utils.predictors.errors import ServiceError as NoAnswerError
+from lab_utils.predictors import ServiceError as NoAnswerError
 from lab_utils.service import local
 from lab_utils.service.errors import ServiceError
 from lab_utils.service.lambda_handler import LambdaHandler

@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from lab_utils.predictors.readings import decode_reading, decode_text
+from lab_utils.predictors.answers import decode_reading, decode_text
 from lab_utils.service import schema
 from lab_utils.service.schema import (
     MAX_BODY_BYTES,

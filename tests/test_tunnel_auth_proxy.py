@@ -12,9 +12,9 @@ from conftest import free_port
 from tunnel_serving import until
 
 from lab_utils import logins
+from lab_utils.logins import Login
 from lab_utils.tunnel import auth_proxy, connections
 from lab_utils.tunnel.auth_proxy import MARK, AuthProxy
-from lab_utils.tunnel.login import Login
 
 NAME = "lab.example.org"
 LOGIN = Login("ada", "pass:wörd")
@@ -47,12 +47,10 @@ def connect(proxy) -> http.client.HTTPConnection:
 
 
 def ask(proxy, method="GET", path="/", body=None, on=None, **headers) -> http.client.HTTPResponse:
-    headers = {name.replace("_", "-"): value for name, value in headers.items()}
     headers = {"Host": NAME, "Authorization": RIGHT} | headers
     connection = on or connect(proxy)
-    connection.request(
-        method, path, body, {name: value for name, value in headers.items() if value is not None}
-    )
+    given = {name: value for name, value in headers.items() if value is not None}
+    connection.request(method, path, body, given)
     return connection.getresponse()
 
 
@@ -122,20 +120,17 @@ def test_an_open_link_passes_the_apps_own_login_on(serve):
         assert app_got(proxy)["authorization"] == WRONG
 
 
-@pytest.mark.parametrize("host", ["127.0.0.1", NAME + ".evil.org"])
-def test_another_name_is_refused(proxy, host):
+def test_another_name_is_refused_and_any_before_the_address_is_known(proxy, serve):
     """A page of another site could make a name of its own lead to this machine."""
-    assert ask(proxy, Host=host).status == 403
+    for host in ("127.0.0.1", NAME + ".evil.org"):
+        assert ask(proxy, Host=host).status == 403
     assert proxy.requests == []
-
-
-def test_before_the_address_is_known_nobody_gets_in(serve):
-    proxy = AuthProxy(serve(b"app").port, None)
-    proxy.start()
+    early = AuthProxy(serve(b"app").port, None)
+    early.start()
     try:
-        assert ask(proxy).status == 503
+        assert ask(early).status == 503
     finally:
-        proxy.stop()
+        early.stop()
 
 
 # What the app is sent
@@ -152,15 +147,10 @@ def test_the_app_is_asked_under_its_own_address(proxy):
     assert headers["x-forwarded-host"] == NAME and headers["x-forwarded-proto"] == "https"
     assert headers["cookie"] == "a=b"
     assert not {"authorization", "forwarded", "te", "keep-alive", "upgrade"} & set(headers)
-
-
-@pytest.mark.parametrize("origin", [f"http://{NAME}", f"https://{NAME}.evil.org", "own"])
-def test_another_sites_origin_does_not_pass_for_the_apps(proxy, origin):
-    """Not even that of a page on the visitor's own machine, at the port that the app has here."""
-    ask(proxy, "POST", body=b"x")
-    app = app_got(proxy)["host"]
-    ask(proxy, "POST", body=b"x", Origin=f"http://{app}" if origin == "own" else origin)
-    assert app_got(proxy)["origin"] == "null"
+    # Not even the page of a visitor's own machine, at the port that the app has here.
+    for origin in (f"http://{NAME}", f"https://{NAME}.evil.org", f"http://{own}"):
+        ask(proxy, "POST", body=b"x", Origin=origin)
+        assert app_got(proxy)["origin"] == "null"
 
 
 def test_a_redirection_leads_to_the_public_name_and_cookies_stay_their_visitors(serve):
@@ -265,8 +255,6 @@ def test_events_pass_one_by_one_and_a_visitor_who_leaves_is_noticed(serve):
     go, left = threading.Event(), threading.Event()
 
     def stream(connection, request):
-        if request.startswith(b"POST") and connection.recv(1) == b"":
-            return left.set()  # before the answer
         connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n")
         connection.sendall(b"data: 1\n\n")
         assert go.wait(20)
@@ -274,19 +262,12 @@ def test_events_pass_one_by_one_and_a_visitor_who_leaves_is_noticed(serve):
         if connection.recv(1) == b"":
             left.set()
 
-    server = serve(stream)
-    with proxy_before(server.port) as proxy:
+    with proxy_before(serve(stream).port) as proxy:
         answer = ask(proxy)
         assert answer.readline() + answer.readline() == b"data: 1\n\n"
         go.set()
         assert answer.readline() + answer.readline() == b"data: 2\n\n"
         answer.close()
-        assert left.wait(20)
-        left.clear()
-        connection = connect(proxy)
-        connection.request("POST", "/", headers={"Host": NAME, "Authorization": RIGHT})
-        assert until(lambda: len(server.requests) == 2)
-        connection.close()
         assert left.wait(20)
 
 
@@ -300,15 +281,15 @@ def test_many_bodies_at_once_and_after_each_other_arrive_whole(serve):
 
     def visit(number: int) -> bool:
         connection = connect(proxy)
-        for size in range(5):
-            body = bytes([number]) * (1 + 40_000 * size)
+        for size in range(3):
+            body = bytes([number]) * (1 + 90_000 * size)
             given = body if number % 2 else iter([body[:1], body[1:] or b"", b""])
             if ask(proxy, "POST", body=given, on=connection).read() != body:
                 return False
         return True
 
-    with proxy_before(serve(echo).port) as proxy, ThreadPoolExecutor(8) as threads:
-        assert all(threads.map(visit, range(8)))
+    with proxy_before(serve(echo).port) as proxy, ThreadPoolExecutor(6) as threads:
+        assert all(threads.map(visit, range(6)))
 
 
 @pytest.mark.parametrize("framing", ["length", "chunked"])
@@ -325,11 +306,11 @@ def test_a_body_that_is_too_large_is_refused(serve, monkeypatch, framing):
 # A dead app
 
 
-def test_a_dead_app_differs_from_a_dead_link():
-    with proxy_before(free_port()) as proxy:
-        answer = ask(proxy)
-    assert answer.status == 502 and answer.headers[MARK] == proxy.mark
-    assert b"not running" in answer.read()
+def test_a_dead_app_differs_from_a_dead_link(serve):
+    for port in (free_port(), serve(lambda *_: None).port):
+        with proxy_before(port) as proxy:
+            answer = ask(proxy)
+        assert answer.status == 502 and answer.headers[MARK] == proxy.mark
 
 
 def test_an_app_that_breaks_off_gives_no_half_answer(serve, capfd):
@@ -339,8 +320,6 @@ def test_an_app_that_breaks_off_gives_no_half_answer(serve, capfd):
         cut_off = pytest.raises((http.client.IncompleteRead, ConnectionResetError))
         with proxy_before(server.port) as proxy, cut_off:
             ask(proxy).read()
-    with proxy_before(serve(lambda *_: None).port) as proxy:
-        assert ask(proxy).status == 502
     assert capfd.readouterr().err == "", "nothing in the terminal of the one who shares"
 
 

@@ -138,25 +138,19 @@ def test_a_link_through_a_host_asks_for_its_password_and_relays(sshd, app_port):
         httpx.get(tunnel.url)
 
 
-def test_behind_a_proxy_with_https_the_link_has_the_proxys_name(sshd, app_port):
-    port = free_port()
-    options = {"remote_port": port, "ssh_config": sshd.client}
-    with open_tunnel(app_port, None, "lab.example.org", ssh=HOST, **options) as tunnel:
-        assert tunnel.url == "https://lab.example.org"
-        at_the_proxy = f"http://127.0.0.1:{port}"
-        passed_on = httpx.get(at_the_proxy, headers={"Host": "lab.example.org"})
-        assert passed_on.content == INFO
-        assert httpx.get(at_the_proxy).status_code == 403, "the proxy has to pass the name on"
-
-
-def test_a_key_that_may_do_nothing_else_is_enough(sshd, app_port):
-    """As README.md of the package advises."""
+def test_a_key_that_may_only_open_the_port_of_a_proxy_is_enough(sshd, app_port):
+    """As README.md of the package advises, behind a proxy with HTTPS."""
     port, keys = free_port(), sshd.folder / "authorized_keys"
     before = keys.read_text()
     keys.write_text(f'restrict,port-forwarding,permitlisten="127.0.0.1:{port}" {before}')
     options = {"ssh_config": sshd.client, "domain": "lab.example.org"}
+    at_the_proxy = f"http://127.0.0.1:{port}"
     try:
-        open_tunnel(app_port, ssh=HOST, remote_port=port, **options).close()
+        with open_tunnel(app_port, None, ssh=HOST, remote_port=port, **options) as tunnel:
+            assert tunnel.url == "https://lab.example.org"
+            named = httpx.get(at_the_proxy, headers={"Host": "lab.example.org"})
+            assert named.content == INFO
+            assert httpx.get(at_the_proxy).status_code == 403, "the proxy passes the name on"
         assert "doesn't allow you to forward" in refused(app_port, sshd, **options)
     finally:
         keys.write_text(before)
@@ -223,13 +217,10 @@ def test_a_key_or_a_host_that_is_not_known(sshd, app_port):
         assert words in refused(app_port, sshd, ssh_config=config)
 
 
-@pytest.mark.parametrize(
-    "text",
-    ["", "user@", "-oProxyCommand=x", "u@-oProxyCommand=x", "a b", "host:99999"],
-)
-def test_what_is_no_destination(app_port, text):
-    with pytest.raises(TunnelError, match="not an address for ssh"):
-        open_tunnel(app_port, ssh=text)
+def test_what_is_no_destination():
+    for text in ("", "user@", "-oProxyCommand=x", "u@-oProxyCommand=x", "a b", "host:99999"):
+        with pytest.raises(TunnelError, match="not an address for ssh"):
+            open_tunnel(1, ssh=text)
 
 
 def test_without_ssh_the_command_says_how_to_get_it(lab, app_port, monkeypatch):

@@ -130,7 +130,7 @@ def load_image(source: ImageSource, *, allow_private_addresses: bool = False) ->
             f"not as {type(source).__name__}."
         )
     if source[:5].lower() == "data:":
-        return _from_bytes(_decode_data_uri(source), "The data URI's image")
+        return _from_bytes(bytes_in_text(source), "The data URI's image")
     if re.match(r"\s*https?:", source, re.IGNORECASE):
         data = fetch(source, allow_private_addresses=allow_private_addresses)
         return _from_bytes(data, "The downloaded image")
@@ -185,6 +185,11 @@ def decode_page_here(data: bytes, name: str, number: int) -> tuple[LoadedImage, 
     with _decoder_errors(name):
         page, count = document_page(data, name, number)
         return _to_page(page, f"Page {number + 1} of {name}"), count
+
+
+def bytes_in_text(text: str) -> bytes:
+    """The bytes in a data URI or base64 text; raises ImageError, ImageTooLargeError."""
+    return _decode_data_uri(text) if text[:5].lower() == "data:" else _decode_base64(text)
 
 
 def format_of(start: bytes) -> str | None:

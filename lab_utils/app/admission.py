@@ -26,16 +26,16 @@ class Admission:
     """
 
     def __init__(self, readers: int, queue_size: int) -> None:
-        self.readers = readers
         self.queue_size = queue_size
         self.inside = 0
+        self._most = readers + queue_size
         self._threads = ThreadPoolExecutor(readers, thread_name_prefix="reader")
         self._lock = threading.Lock()
 
     async def run(self, work: Callable[[], Result]) -> Result:
         """Returns what `work` returns; raises BusyError at once where too many wait already."""
         with self._lock:
-            if self.inside >= self.readers + self.queue_size:
+            if self.inside >= self._most:
                 raise BusyError(
                     f"The reader is busy: {self.queue_size} pages are waiting already. "
                     "Try again in a few seconds."

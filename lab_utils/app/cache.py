@@ -7,6 +7,7 @@ it that have the same content as its own.
 import atexit
 import os
 import shutil
+import sys
 import tempfile
 from contextlib import suppress
 from pathlib import Path
@@ -25,6 +26,7 @@ def use_cache_folder() -> None:
     given = Path(os.environ.get(_VARIABLE, _PREFIX)).name
     prefix = f"{_PREFIX}{os.getpid()}-"
     if given.startswith(_PREFIX) and not given.startswith(prefix):
+        _delete_abandoned()
         os.environ[_VARIABLE] = folder = tempfile.mkdtemp(prefix=prefix)
         atexit.register(shutil.rmtree, folder, ignore_errors=True)
 
@@ -42,3 +44,12 @@ def cache_bytes() -> int:
             with suppress(FileNotFoundError):  # Gradio deletes old ones
                 kept += max(LEAST_UPLOAD_BYTES, os.stat(Path(folder, name)).st_size)
     return kept
+
+
+def _delete_abandoned() -> None:
+    """Deletes the folders of processes that are gone, for example after kill -9."""
+    if sys.platform == "linux":
+        for folder in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*-*"):
+            process = folder.name.removeprefix(_PREFIX).partition("-")[0]
+            if process.isdigit() and not Path("/proc", process).exists():
+                shutil.rmtree(folder, ignore_errors=True)  # another user's stays

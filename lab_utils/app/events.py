@@ -3,8 +3,9 @@
 Every error is a RecognizerError for a program, and a notice on the page for a person.
 """
 
+import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -12,11 +13,12 @@ import gradio as gr
 
 from lab_utils.app.admission import Admission
 from lab_utils.app.feedback import FeedbackFolder, RecentReadings
-from lab_utils.app.pictures import NO_IMAGE, Picture, data_uri, pages_in, picture_bytes, picture_in
-from lab_utils.app.reading import Shown, document, notice, read_page
-from lab_utils.predictors.errors import RequestRefusedError, ServiceError
-from text_recognizer.documents import is_pdf
-from text_recognizer.errors import ImageError, RecognizerError
+from lab_utils.app.pictures import picture_in
+from lab_utils.app.reading import notice, read_page, show
+from lab_utils.predictors import RequestRefusedError, ServiceError
+from text_recognizer.documents import is_document, is_pdf
+from text_recognizer.errors import RecognizerError
+from text_recognizer.images import load_pages
 
 if TYPE_CHECKING:
     from lab_utils.predictors import Predictor
@@ -59,7 +61,7 @@ class Events:
         Returns:
             The text, its lines joined by newlines; empty where there is no writing.
         """
-        return (await _for_gradio(self.reading_of_image(image))).text
+        return await self._text(image)
 
     async def predict_base64(self, image: str) -> str:
         """Reads a page of handwriting from base64 text.
@@ -71,27 +73,45 @@ class Events:
         Returns:
             The text, its lines joined by newlines; empty where there is no writing.
         """
-        return (await _for_gradio(self.reading_of_base64(image))).text
+        return await self._text(image)
 
-    async def reading_of_image(self, image: Any) -> "PageReading":
-        """Reads what Gradio's clients send as an image; raises RecognizerError."""
-        picture = picture_in(image)
-        if picture is None:
-            raise ImageError(NO_IMAGE)
+    async def _text(self, image: dict | str | None) -> str:
+        try:
+            return (await self.reading(image)).text
+        except RecognizerError as error:  # Gradio shows the message of its own error only
+            raise gr.Error(str(error), print_exception=False) from None
+
+    async def reading(self, image: dict | str | None) -> "PageReading":
+        """Reads what an endpoint was sent; raises RecognizerError."""
+        picture = await asyncio.to_thread(picture_in, image)
         return await self._work(partial(self.predictor.read, picture))
 
-    async def reading_of_base64(self, image: Any) -> "PageReading":
-        """Reads an image as base64 or a data URI; raises RecognizerError."""
-        return await self._work(partial(self.predictor.read, data_uri(image)))
+    async def read(self, given: dict | str | None) -> tuple:
+        """Reads the page's picture, each page of its PDF or TIFF, or what was written on its
+        canvas; returns what each part of the page shows then."""
+        if not given:
+            return _notice_only("There is nothing to read yet.", "Add a picture, or write a line.")
+        try:
+            return await self._read(await asyncio.to_thread(picture_in, given))
+        except RecognizerError as error:
+            return _notice_only("This was not read.", str(error))
 
-    async def read(self, image: dict | None) -> tuple:
-        """Reads the page's picture, or each page of a PDF or TIFF; returns what each part of the
-        page shows then."""
-        return await self._shown(lambda: picture_in(image), "There is no picture yet.")
-
-    async def read_drawing(self, drawing: str | None) -> tuple:
-        """Reads what was written on the canvas, a data URI."""
-        return await self._shown(lambda: drawing and data_uri(drawing), "The canvas is empty.")
+    async def _read(self, picture: bytes) -> tuple:
+        pages, read, trouble = iter([picture]), [], ""
+        if is_document(picture):
+            pages = load_pages(picture)
+        try:
+            while page := await self._work(lambda: _read_next(self.predictor, pages)):
+                read.append(page)
+        except RecognizerError as error:
+            if not read:
+                raise
+            trouble = str(error)
+        text = "\n\n".join(page.reading.text for page in read)
+        # Feedback is about one picture with its text.
+        is_one = len(read) == 1 and not is_pdf(picture)
+        key = self._recent.keep(picture, text) if is_one else None
+        return *show(read, trouble), gr.update(visible=is_one, open=False), key, text, ""
 
     def keep_feedback(self, key: str | None, corrected: str | None) -> str:
         """Keeps a reading that was wrong, with the right text; returns what the page answers."""
@@ -105,37 +125,6 @@ class Events:
         except RecognizerError as error:
             return notice("This was not kept.", str(error))
         return "<p role='status'>Thank you. The picture and the text are kept on this computer.</p>"
-
-    async def _shown(self, given: Callable[[], Picture | None], nothing: str) -> tuple:
-        """What each part of the page shows of a picture, of none, and of one that is not read."""
-        try:
-            picture = given()
-            if not picture:
-                return _notice_only(nothing, "Add one, then read it.")
-            return await self._show(picture)
-        except RecognizerError as error:
-            return _notice_only("This was not read.", str(error))
-
-    async def _show(self, picture: Picture) -> tuple:
-        pages, read, trouble = pages_in(picture), [], ""
-
-        def read_next() -> Shown | None:
-            page = next(pages, None)
-            return None if page is None else read_page(self.predictor, page)
-
-        try:
-            while page := await self._work(read_next):
-                read.append(page)
-        except RecognizerError as error:
-            if not read:
-                raise
-            trouble = notice("The pages after that were not read.", str(error))
-        shown, image = document(read, trouble), picture_bytes(picture)
-        # Feedback is about one picture with its text.
-        is_one = len(read) == 1 and not is_pdf(image)
-        key = self._recent.keep(image, shown.text) if is_one else None
-        feedback = gr.update(visible=is_one, open=False)
-        return shown.lines, shown.message, shown.found, feedback, key, shown.text, ""
 
     async def _work(self, work: Callable[[], Any]) -> Any:
         """What a predictor returns; whatever it raises becomes a RecognizerError."""
@@ -157,12 +146,9 @@ class Events:
             ) from None
 
 
-async def _for_gradio(reading: Awaitable["PageReading"]) -> "PageReading":
-    """Gradio shows the message of its own error only."""
-    try:
-        return await reading
-    except RecognizerError as error:
-        raise gr.Error(str(error), print_exception=False) from None
+def _read_next(predictor: "Predictor", pages: Any) -> Any:
+    page = next(pages, None)
+    return None if page is None else read_page(predictor, page)
 
 
 def _notice_only(what: str, advice: str) -> tuple:

@@ -5,11 +5,10 @@ formula. The page's last readings wait in memory, so that feedback always pairs 
 very image it was read from.
 """
 
-import contextlib
+import fcntl
 import hashlib
 import os
 import secrets
-import tempfile
 import threading
 from collections import OrderedDict
 from datetime import UTC, datetime
@@ -47,7 +46,6 @@ class FeedbackFolder:
     def __init__(self, path: Path, max_bytes: int = MAX_FEEDBACK_BYTES) -> None:
         self.path = path
         self.max_bytes = max_bytes
-        self._lock = threading.Lock()
 
     @property
     def table(self) -> Path:
@@ -66,51 +64,37 @@ class FeedbackFolder:
             )
         name = hashlib.sha256(image).hexdigest() + _suffix(image)
         cells = (datetime.now(UTC).isoformat(timespec="seconds"), name, read, corrected)
-        row = csv_row(cells).encode("utf-8", "replace")
-        with self._lock:
-            try:
-                self._add(self.path / IMAGES / name, image, row)
-            except OSError as error:
-                raise FeedbackError(
-                    f"The feedback was not kept ({error.strerror}); "
-                    "tell the person who runs this app."
-                ) from None
-
-    def _add(self, path: Path, image: bytes, row: bytes) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        is_new = not path.exists()
-        if self._size() + len(row) + len(image) * is_new > self.max_bytes:
+        try:
+            self._add(self.path / IMAGES / name, image, cells)
+        except OSError as error:
             raise FeedbackError(
-                "The folder for feedback is full, so this was not kept; "
-                "tell the person who runs this app."
-            )
-        if is_new:
-            with replacing(path) as whole:
-                whole.write_bytes(image)
-        if not self.table.exists():
-            self._begin_table()
-        # One write at the file's end: rows of several processes do not mix.
+                f"The feedback was not kept ({error.strerror}); tell the person who runs this app."
+            ) from None
+
+    def _add(self, path: Path, image: bytes, cells: tuple[str, ...]) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
         with self.table.open("ab", buffering=0) as file:
-            file.write(row)
-
-    def _begin_table(self) -> None:
-        with tempfile.NamedTemporaryFile(dir=self.path, prefix=".new-") as whole:
-            whole.write(csv_row(COLUMNS).encode())
-            whole.flush()
-            with contextlib.suppress(FileExistsError):  # another process was first
-                os.link(whole.name, self.table)
-
-    def _size(self) -> int:
-        images = (file for file in (self.path / IMAGES).iterdir() if file.name[0] != ".")
-        return sum(file.stat().st_size for file in (*images, self.table) if file.is_file())
+            fcntl.flock(file, fcntl.LOCK_EX)  # for threads and processes
+            images = [one for one in path.parent.iterdir() if one.name[0] != "."]
+            table_bytes = os.fstat(file.fileno()).st_size
+            rows = [cells] if table_bytes else [COLUMNS, cells]
+            text = "".join(map(csv_row, rows)).encode("utf-8", "replace")
+            added = len(text) + (0 if path in images else len(image))
+            if sum(one.stat().st_size for one in images) + table_bytes + added > self.max_bytes:
+                raise FeedbackError(
+                    "The folder for feedback is full, so this was not kept; "
+                    "tell the person who runs this app."
+                )
+            if path not in images:
+                with replacing(path) as whole:
+                    whole.write_bytes(image)
+            file.write(text)
 
 
 def _suffix(image: bytes) -> str:
     from text_recognizer.images import format_of
 
-    found = format_of(image[:32])
-    if found is None:
-        raise FeedbackError("You can only send feedback on a page that has been read.")
+    found = format_of(image[:32]) or "image"
     return _SUFFIXES.get(found, f".{found.lower()}")
 
 

@@ -15,7 +15,6 @@ from lab_utils.app.limits import CACHE_CHECK_SECONDS, CACHE_SECONDS, MAX_CORRECT
 from text_recognizer.places import SAMPLE_PAGES
 
 PAGE = Path(__file__).with_name("page")
-STYLE = PAGE / "style.css"
 SAMPLES = {
     "Pencil": SAMPLE_PAGES / "show_font_014.jpg",
     "Dark photo": SAMPLE_PAGES / "show_font_005.jpg",
@@ -63,12 +62,11 @@ def make_page(events: Events, title: str) -> gr.Blocks:
         show = part("result.js")
         read.click(events.read, image, **reading).then(js=show)
         read_document.click(events.read, document, **reading).then(js=show)
-        read_drawing.click(events.read_drawing, drawing, js=TAKE_DRAWING, **reading).then(js=show)
+        read_drawing.click(events.read, drawing, js=TAKE_DRAWING, **reading).then(js=show)
         for button, file in samples:
             button.keep_in_cache |= button.temp_files  # only uploads are deleted after an hour
-            button.click(partial(str, file), None, image, **PRIVATE).then(
-                events.read, image, **reading
-            ).then(js=show)
+            chosen = button.click(partial(str, file), None, image, **PRIVATE)
+            chosen.then(events.read, image, **reading).then(js=show)
         send.click(events.keep_feedback, [key, correction], thanks, js=TAKE_CORRECTION, **PRIVATE)
         add_api(events)
     # `Admission` decides how many pages are read at once and wait; Gradio's queue lets all pass.

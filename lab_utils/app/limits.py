@@ -28,7 +28,7 @@ READERS = 2
 """Pages that are read at once."""
 
 QUEUE_SIZE = 16
-"""Pages that wait for a reader: some seconds' work. Who comes later is told to come again."""
+"""Pages that wait for a reader: some seconds' work. Further ones are refused."""
 
 MAX_SESSIONS = 16
 """Browser tabs of which Gradio keeps the inputs; the page needs none of them."""

@@ -1,22 +1,20 @@
 """A name and a password before the app. Only requests of somebody who has logged in go further,
 and it is checked before a body is read."""
 
-import hmac
 import secrets
 from collections import OrderedDict
 from collections.abc import Collection
-from pathlib import Path
 
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from lab_utils.app.frontend import part
 from lab_utils.app.limits import LOGIN_BYTES, LOGINS_KEPT
-from lab_utils.logins import RETRY, TOO_MANY, LoginQueue, LoginQueueFullError
+from lab_utils.logins import RETRY, TOO_MANY, Login, LoginQueue, LoginQueueFullError
 from lab_utils.middleware import RequestLimits, json_refusal
 
 COOKIE = "lab-app"
-_FORM = Path(__file__).with_name("page") / "login.html"
 _WRONG = "The name or the password is wrong."
 
 
@@ -29,38 +27,38 @@ class LoginFirst:
         hosts: names under which the form may be asked, see RequestLimits.
     """
 
-    def __init__(self, app: ASGIApp, login: tuple[str, str], hosts: Collection[str] = ()) -> None:
-        self._app, self._login = app, ":".join(login).encode()
+    def __init__(self, app: ASGIApp, login: Login, hosts: Collection[str] = ()) -> None:
+        self._app, self._login = app, login
         self._form = RequestLimits(self._answer, most_bytes=LOGIN_BYTES, hosts=hosts)
         self._sessions: OrderedDict[str, None] = OrderedDict()
         self._queue = LoginQueue()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        cookies = Request(scope).cookies if scope["type"] == "http" else {}
-        is_known = scope["type"] != "http" or cookies.get(COOKIE, "") in self._sessions
-        if not is_known and scope["path"] == "/" or scope.get("path") in ("/login", "/login/"):
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        path, is_known = scope["path"], Request(scope).cookies.get(COOKIE, "") in self._sessions
+        if path in ("/login", "/login/") or (path == "/" and not is_known):
             await self._form(scope, receive, send)
         elif is_known:
             await self._app(scope, receive, send)
         else:
-            close = {"connection": "close"}
-            refusal = json_refusal(401, "Not authenticated: log in at /login first.", close)
-            await refusal(scope, receive, send)
+            message, close = "Not authenticated: log in at /login first.", {"connection": "close"}
+            await json_refusal(401, message, close)(scope, receive, send)
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         """The form, and what becomes of it."""
         request = Request(scope, receive)
-        is_sent = scope["path"].rstrip("/") == "/login" and request.method == "POST"
+        is_sent = scope["path"] != "/" and request.method == "POST"
         response = await self._log_in(request) if is_sent else _form()
         await response(scope, receive, send)
 
     async def _log_in(self, request: Request) -> Response:
         form = await request.form(max_files=0)
-        name, password = str(form.get("username") or ""), str(form.get("password") or "")
+        given = f"{form.get('username') or ''}:{form.get('password') or ''}".encode()
         wants_page = "text/html" in request.headers.get("accept", "")
         try:
-            given = f"{name}:{password}".encode()
-            is_right = await self._queue.check(lambda: hmac.compare_digest(given, self._login))
+            is_right = await self._queue.check(lambda: self._login.is_right(given))
         except LoginQueueFullError:
             return json_refusal(429, TOO_MANY, RETRY)
         if not is_right:
@@ -75,5 +73,5 @@ class LoginFirst:
 
 
 def _form(wrong: str = "") -> Response:
-    page = _FORM.read_text("utf-8").replace("<!-- what went wrong -->", wrong)
+    page = part("login.html").replace("<!-- what went wrong -->", wrong)
     return HTMLResponse(page, 400 if wrong else 200)

@@ -1,21 +1,16 @@
-"""The one way by which images come in: what a browser or a client sends becomes an image that the
-recognizer takes, and never a path or an address of the sender's choice."""
+"""The one way by which images come in: what a browser or a client sends becomes an image's bytes,
+and never a path or an address of the sender's choice."""
 
 import re
-from base64 import b64decode
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from lab_utils.app.limits import MAX_UPLOAD_BYTES
-from text_recognizer.documents import is_document
 from text_recognizer.errors import AddressError, ImageError, ImageTooLargeError
-from text_recognizer.images import LoadedImage, load_pages
+from text_recognizer.images import bytes_in_text
 
-Picture = bytes | str
-"""An image's bytes, or a data URI that holds them."""
-
-NO_IMAGE = "No image was given; send it as base64 text or as a data URI."
+_NO_IMAGE = "No image was given; send it as base64 text or as a data URI."
 _NO_ADDRESSES = "Addresses are not fetched here; send the image as base64 text or as a data URI."
 _TOO_LARGE = (
     f"The image has more than {MAX_UPLOAD_BYTES / 1e6:g} MB, the most that is read; make it "
@@ -23,28 +18,28 @@ _TOO_LARGE = (
 )
 
 
-def picture_in(payload: dict | None) -> Picture | None:
-    """The picture in the value of an image input; None where none was chosen.
+def picture_in(value: dict | str | None) -> bytes:
+    """The bytes in the value of an image input, or in base64 text or a data URI.
 
-    Gradio's own conversion would decode the image and encode it again, without its EXIF notes.
+    Gradio's own conversion would decode the image and encode it again, without its orientation.
 
     Args:
-        payload: `gradio.data_classes.ImageData` as a dict; `check_payload` has let it pass.
+        value: text, or `gradio.data_classes.ImageData` as a dict; `check_payload` has let it pass.
 
     Raises ImageError and the like where there is no picture in it.
     """
-    if payload is None:
-        return None
-    if payload.get("path") is None:
-        return data_uri(payload.get("url"))
-    try:
-        with Path(payload["path"]).open("rb") as file:
-            data = file.read(MAX_UPLOAD_BYTES + 1)
-    except OSError:
-        raise ImageError("The uploaded image is no longer there; upload it once more.") from None
-    if len(data) > MAX_UPLOAD_BYTES:
-        raise ImageTooLargeError(_TOO_LARGE)
-    return data
+    if isinstance(value, dict) and value.get("path") is not None:
+        try:
+            with Path(value["path"]).open("rb") as file:
+                data = file.read(MAX_UPLOAD_BYTES + 1)
+        except OSError:
+            raise ImageError("The uploaded image is gone; upload it once more.") from None
+        if len(data) > MAX_UPLOAD_BYTES:
+            raise ImageTooLargeError(_TOO_LARGE)
+        return data
+    text = value.get("url") if isinstance(value, dict) else value
+    _check_text(text)
+    return bytes_in_text(text)
 
 
 def check_payload(value: Any, uploads: Path) -> None:
@@ -65,52 +60,16 @@ def check_payload(value: Any, uploads: Path) -> None:
         if isinstance(one, dict) and one.get("path") is not None:
             _check_path(one["path"], uploads)
         elif isinstance(one, dict) and one.get("url") is not None:
-            data_uri(one["url"])
+            _check_text(one["url"])
 
 
-def check_texts(value: Any) -> None:
-    """Raises AddressError for addresses among the texts in `value`, which Gradio would fetch."""
-    for one in _all_values(value):
-        if isinstance(one, str) and _is_address(one) and not _is_data_uri(one):
-            raise AddressError(_NO_ADDRESSES)
-
-
-def data_uri(text: Any) -> str:
-    """A data URI of what is one already, or base64 text.
-
-    As a data URI, the recognizer cannot take it for a path or an address. Whether an image is in
-    it shows when it is read.
-
-    Raises:
-        AddressError: the text is an address.
-        ImageError: the value is no text, or an empty one.
-        ImageTooLargeError: the text is too long to be decoded.
-    """
+def _check_text(text: Any) -> None:
     if not isinstance(text, str) or not text.strip():
-        raise ImageError(NO_IMAGE)
+        raise ImageError(_NO_IMAGE)
     if len(text) > MAX_UPLOAD_BYTES * 3 // 2:
         raise ImageTooLargeError(_TOO_LARGE)
-    if _is_data_uri(text):
-        return text
-    if _is_address(text):
+    if _is_address(text) and text[:5].lower() != "data:":
         raise AddressError(_NO_ADDRESSES)
-    return f"data:;base64,{text}"
-
-
-def pages_in(picture: Picture) -> Iterator[Picture | LoadedImage]:
-    """The pages of a PDF or TIFF, each loaded when it is asked for; any other picture itself."""
-    if isinstance(picture, bytes) and is_document(picture):
-        return load_pages(picture)
-    return iter([picture])
-
-
-def picture_bytes(picture: Picture) -> bytes:
-    """The bytes of a picture that was read."""
-    if isinstance(picture, bytes):
-        return picture
-    text = picture.partition(",")[2].translate({ord("-"): "+", ord("_"): "/"})
-    text = "".join(text.split()).rstrip("=")
-    return b64decode(text + "=" * (-len(text) % 4))
 
 
 def _all_values(value: Any) -> Iterator[Any]:
@@ -134,10 +93,6 @@ def _check_path(path: Any, uploads: Path) -> None:
     except (OSError, RuntimeError, TypeError, ValueError):  # a loop of links, a list, a null byte
         pass
     raise ImageError("The image is not among the uploaded ones; upload it once more.")
-
-
-def _is_data_uri(text: str) -> bool:
-    return text[:5].lower() == "data:"
 
 
 def _is_address(text: str) -> bool:

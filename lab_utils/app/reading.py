@@ -7,78 +7,74 @@ so that neither colour nor sight is needed to find them.
 import base64
 import io
 import time
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from text_recognizer.overlay import DOUBTFUL
 
 if TYPE_CHECKING:
-    from lab_utils.app.pictures import Picture
     from lab_utils.predictors import Predictor
     from text_recognizer.images import LoadedImage
+    from text_recognizer.paragraph_text_recognizer import PageReading
 
 FOUND_SIDE = 1200
 """Longest side in px of the picture with the lines: sharp on a phone, and some 100 kB."""
 
 
-@dataclass(frozen=True)
-class Shown:
-    """What the page shows of one reading: its text, and three parts as HTML."""
+class PageRead(NamedTuple):
+    """A page with what the page shows of it."""
 
-    text: str
+    reading: "PageReading"
+    seconds: float
+    picture: dict[str, Any]
+    """`width` and `height` in px, and `data`, a data URI; nothing where no line was found."""
+
+    @property
+    def doubtful(self) -> list[int]:
+        """The numbers of the doubtful lines, from 1."""
+        numbered = enumerate(self.reading.lines, start=1)
+        return [number for number, line in numbered if line.confidence < DOUBTFUL]
+
+
+class Shown(NamedTuple):
+    """Three parts of the page, as HTML."""
+
     lines: str
     """The text as a list, with doubtful lines marked."""
     message: str
     """How many lines in how many seconds, and which are doubtful."""
     found: str
-    """The page with the lines found."""
+    """The pictures with the lines found."""
 
 
-def read_page(predictor: "Predictor", picture: "Picture | LoadedImage") -> Shown:
+def read_page(predictor: "Predictor", picture: "bytes | LoadedImage") -> PageRead:
     """Reads a picture for the page; raises the predictor's errors."""
     start = time.perf_counter()
     reading = predictor.read(picture)
     seconds = time.perf_counter() - start
-    numbered = enumerate(reading.lines, start=1)
-    doubtful = [number for number, line in numbered if line.confidence < DOUBTFUL]
-    found = ""
-    if reading.lines:
-        found = _html("figure", reading, _small_picture(picture), doubtful)
-    message = _html("summary", reading, seconds, doubtful)
-    return Shown(reading.text, _html("lines", reading), message, found)
+    return PageRead(reading, seconds, _small_picture(picture) if reading.lines else {})
 
 
-def document(pages: Sequence[Shown], trouble: str = "") -> Shown:
-    """The pages of a document as one; a single page as it is.
+def show(pages: Sequence[PageRead], trouble: str = "") -> Shown:
+    """What the page shows of a picture, or of the pages of a document.
 
     Args:
         pages: at least one.
-        trouble: HTML that says why the pages after them were not read.
+        trouble: why the pages after them were not read.
     """
-    if len(pages) == 1 and not trouble:
-        return pages[0]
-
-    def under_headings(parts: Iterable[str]) -> str:
-        return "".join(f"<h3>Page {n}</h3>{part}" for n, part in enumerate(parts, start=1))
-
-    count = "1 page" if len(pages) == 1 else f"{len(pages)} pages"
-    return Shown(
-        "\n\n".join(page.text for page in pages),
-        under_headings(page.lines for page in pages),
-        f"<p class='said'>Read {count}.</p>{trouble}" + under_headings(p.message for p in pages),
-        "".join(page.found for page in pages),
-    )
+    template = _template()
+    parts = [part(pages, trouble) for part in (template.lines, template.message, template.found)]
+    return Shown(*map(str, parts))
 
 
 def notice(what: str, advice: str = "") -> str:
     """A message that something is wrong, as HTML."""
-    return _html("notice", what, advice)
+    return str(_template().notice(what, advice))
 
 
-def _small_picture(picture: "Picture | LoadedImage") -> dict[str, Any]:
+def _small_picture(picture: "bytes | LoadedImage") -> dict[str, Any]:
     from PIL import Image
 
     from text_recognizer.images import load_image
@@ -91,10 +87,6 @@ def _small_picture(picture: "Picture | LoadedImage") -> dict[str, Any]:
     return {"width": page.width, "height": page.height, "data": f"data:image/jpeg;base64,{data}"}
 
 
-def _html(part: str, *values: Any) -> str:
-    return str(getattr(_template().module, part)(*values))
-
-
 @cache
 def _template() -> Any:
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
@@ -102,4 +94,4 @@ def _template() -> Any:
     folder = FileSystemLoader(Path(__file__).with_name("page"))
     environment = Environment(loader=folder, autoescape=True, undefined=StrictUndefined)
     environment.globals["DOUBTFUL"] = DOUBTFUL
-    return environment.get_template("reading.html")
+    return environment.get_template("reading.html").module

@@ -2,23 +2,22 @@
 checked. The requests themselves were checked by `lab_utils.middleware` before."""
 
 import asyncio
-import json
 import re
 from collections import deque
 from typing import Annotated, Any, Literal
 
 from fastapi import FastAPI
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 from starlette.datastructures import MutableHeaders
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from lab_utils.app.admission import BusyError
 from lab_utils.app.cache import cache_bytes, cache_folder
 from lab_utils.app.events import Events, InternalError, ReaderAwayError
 from lab_utils.app.limits import CACHE_CHECK_SECONDS, MAX_CACHE_BYTES
-from lab_utils.app.pictures import check_payload, check_texts
+from lab_utils.app.pictures import check_payload
 from lab_utils.middleware import RETRY_SECONDS, again, json_refusal
 from text_recognizer.errors import ImageTooLargeError, RecognizerError
 
@@ -31,13 +30,12 @@ FORM = 'Send JSON of the form {"data": [IMAGE]} with the header Content-Type: ap
 _OPEN = re.compile(
     r"/(?:config|theme\.css|robots\.txt|favicon\.ico|manifest\.json|(?:assets|static|svelte)/.+"
     r"|gradio_api/(?:info|openapi\.json|app_id|user|login_check|startup-events|theme\.css|upload"
-    r"|upload_progress|heartbeat/[^/]+|queue/(?:join|data|status)|cancel|reset|mcp(?:/.*)?"
+    r"|upload_progress|heartbeat/[^/]+|queue/(?:join|data|status)|cancel|reset"
     r"|file=(?!\w+:).*)/?)?"
 )
 _UPLOAD = re.compile(r"/gradio_api/upload/?")
 _CALL = re.compile(r"/gradio_api/(?:run|api|call)/([^/]+)(?:/[^/]+)?/?")
-_WITH_DATA = re.compile(r"/gradio_api/(?:queue/join|call/[^/]+)/?")
-_MCP = re.compile(r"/gradio_api/mcp(?:/.*)?")
+_WITH_DATA = re.compile(r"/gradio_api/(?:queue/join|call/([^/]+))/?")
 _BOUNDARY = re.compile(r'multipart/form-data;.*\bboundary="?([^";]{1,70})"?', re.IGNORECASE)
 
 _HEADERS = {
@@ -87,7 +85,7 @@ def data_in(body: bytes, inputs: Inputs, name: str | None = None) -> list:
         call = _Call.model_validate_json(body.removeprefix(b"\xef\xbb\xbf"))
         types = inputs[call.fn_index if name is None else name]
         fits = [v is None or isinstance(v, kind) for v, kind in zip(call.data, types, strict=True)]
-    except (ValidationError, LookupError, ValueError):
+    except (LookupError, ValueError):  # pydantic's ValidationError is a ValueError
         fits = [False]
     if not all(fits):
         raise FormError(FORM)
@@ -100,14 +98,10 @@ def add_one_step_calls(app: FastAPI, events: Events, inputs: Inputs) -> None:
 
     They answer {"data": [TEXT]}, and a note where the page was hard to read.
     """
-    read = {
-        "predict": events.reading_of_image,
-        "predict_base64": events.reading_of_base64,
-    }
 
     async def call(request: Request, endpoint: str) -> dict:
         (value,) = data_in(await request.body(), inputs, endpoint)
-        reading = await read[endpoint](value)
+        reading = await events.reading(value)
         return {"data": [reading.text]} | ({"note": reading.note} if reading.note else {})
 
     async def refused(_: Request, error: RecognizerError) -> Response:
@@ -140,15 +134,11 @@ class GradioRoutes:
         path = request.scope["path"]
         if _UPLOAD.fullmatch(path):
             return await _refused_upload(request.headers.get("content-type", ""), body)
-        if _MCP.fullmatch(path):
-            return _refused_tools(body)
-        if not _WITH_DATA.fullmatch(path):
-            return None
-        call = _CALL.fullmatch(path)
-        try:
-            data_in(body, self._inputs, call[1] if call else None)
-        except RecognizerError as error:
-            return json_refusal(422, str(error))
+        if call := _WITH_DATA.fullmatch(path):
+            try:
+                data_in(body, self._inputs, call[1])
+            except RecognizerError as error:
+                return json_refusal(422, str(error))
         return None
 
 
@@ -157,8 +147,7 @@ def _closed(path: str) -> Response | None:
     if call and call[1] in ENDPOINTS or _OPEN.fullmatch(path):
         return None
     known = " and ".join(f"/{name}" for name in ENDPOINTS)
-    there_are = f"There is no such endpoint; there are {known}."
-    return json_refusal(404, there_are if call else "There is nothing here.")
+    return json_refusal(404, f"There is no such endpoint; there are {known}.")
 
 
 async def _refused_upload(content_type: str, body: bytes) -> Response | None:
@@ -170,24 +159,6 @@ async def _refused_upload(content_type: str, body: bytes) -> Response | None:
     if await asyncio.to_thread(cache_bytes) + len(body) > MAX_CACHE_BYTES:
         later = {"retry-after": str(CACHE_CHECK_SECONDS)}
         return json_refusal(503, "The app holds too many pictures; try again later.", later)
-    return None
-
-
-def _refused_tools(body: bytes) -> Response | None:
-    """Refuses addresses and files in the arguments of tools, which Gradio would fetch."""
-    try:
-        message = json.loads(body)
-        params = message.get("params")
-    except (ValueError, RecursionError, AttributeError):
-        return json_refusal(422, "Send one JSON object of the Model Context Protocol.")
-    arguments = params.get("arguments") if isinstance(params, dict) else None
-    try:
-        check_texts(arguments)
-        check_payload(arguments, cache_folder())
-    except RecognizerError as error:
-        # In the protocol's own form, which a client hands on to its model.
-        result = {"isError": True, "content": [{"type": "text", "text": str(error)}]}
-        return JSONResponse({"jsonrpc": "2.0", "id": message.get("id"), "result": result})
     return None
 
 

@@ -1,7 +1,7 @@
 """Serves the page: Gradio within FastAPI, behind the limits, with one line for each thing that can
 go wrong at the start. Ctrl-C ends it, and nothing is left behind."""
 
-import importlib.util
+import asyncio
 import logging
 import os
 import secrets
@@ -9,10 +9,11 @@ import sys
 import threading
 from collections.abc import Collection
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from lab_utils.app.cache import use_cache_folder
 from lab_utils.app.limits import MAX_REQUEST_BYTES, MAX_UPLOAD_BYTES, QUEUE_SIZE, READERS
+from lab_utils.logins import Login
 from lab_utils.net import LOOPBACK, LocalServer, is_loopback, keep_local_direct, listening_socket
 from lab_utils.signals import orderly_end
 from text_recognizer import decoding
@@ -25,19 +26,10 @@ if TYPE_CHECKING:
     from lab_utils.predictors import Predictor
 
 DEFAULT_PORT = 7860
-AUTH_VARIABLE = "LAB_APP_AUTH"
 
 
 class ServerError(RecognizerError):
     """The app could not be served as asked."""
-
-
-class Launched(NamedTuple):
-    """What `Frontend.launch` returns, as Gradio's `launch` does."""
-
-    app: "ASGIApp"
-    local_url: str
-    share_url: str | None
 
 
 def prepare_environment() -> None:
@@ -52,14 +44,6 @@ def prepare_environment() -> None:
     keep_home_clean()
     keep_local_direct()
     use_cache_folder()
-
-
-def parse_auth(text: str) -> tuple[str, str]:
-    """The name and the password in `NAME:PASSWORD`; raises ServerError where one is missing."""
-    name, _, password = text.partition(":")
-    if not name.strip() or not password:
-        raise ServerError(f"{AUTH_VARIABLE} and --auth take NAME:PASSWORD, neither of them empty.")
-    return name.strip(), password
 
 
 def make_frontend(
@@ -111,15 +95,15 @@ class Frontend:
         server_name: str = LOOPBACK,
         server_port: int | None = None,
         share: bool = False,
-        auth: tuple[str, str] | None = None,
+        auth: tuple[str, str] | Login | None = None,
         hosts: Collection[str] | None = None,
-        mcp_server: bool = False,
         inline: bool = True,
         height: int = 500,
         prevent_thread_lock: bool = True,
         quiet: bool = True,
-    ) -> Launched:
-        """Serves the app from a thread of its own; returns its addresses.
+    ) -> "tuple[ASGIApp, str, str | None]":
+        """Serves the app from a thread of its own; returns (application, its address, the public
+        link), as Gradio does.
 
         The arguments are those of `gradio.Blocks.launch`, with safer defaults: 127.0.0.1, and no
         public link unless `share=True`, also on Colab.
@@ -132,17 +116,12 @@ class Frontend:
                 numbers; "*" for any. None: any where a tunnel or a hosted notebook's proxy chooses
                 the name (`share=True`, Colab, ...) or another address than this machine's own is
                 listened on, else no more.
-            mcp_server: also offer the endpoints as tools, by the Model Context Protocol.
             height: px of the page in the notebook.
             prevent_thread_lock: return at once; False waits until Ctrl-C.
 
         Raises:
             ServerError: the port is taken, or no public link can be made.
         """
-        if mcp_server and auth:
-            raise ServerError(
-                "Gradio's MCP endpoint ignores the password; use --mcp or --auth, not both."
-            )
         self.close()
         host = server_name.strip("[]")
         listening = listening_socket(server_port, host, ServerError, preferred=DEFAULT_PORT)
@@ -151,7 +130,9 @@ class Frontend:
         self.local_url = f"http://{f'[{shown}]' if ':' in shown else shown}:{self.server_port}/"
         if hosts is None:
             hosts = ("*",) if share or not is_loopback(host) or _is_hosted_notebook() else ()
-        app = self._application(auth, hosts, mcp_server)
+        login = Login(*auth) if isinstance(auth, tuple) else auth
+        app = self._application(login, hosts)
+        logging.getLogger("uvicorn.error").addFilter(_is_not_of_the_end)
         options = {"lifespan": "on", "timeout_graceful_shutdown": 2}
         self._server = LocalServer("app", self.local_url, app, listening, ServerError, **options)
         self._server.start()
@@ -163,7 +144,7 @@ class Frontend:
             _show_inline(self.share_url or self.local_url, self.server_port, height)
         if not prevent_thread_lock:
             self.wait()
-        return Launched(app, self.local_url, self.share_url)
+        return app, self.local_url, self.share_url
 
     def wait(self) -> None:
         """Waits until Ctrl-C, SIGTERM or SIGHUP, then ends the server."""
@@ -174,7 +155,7 @@ class Frontend:
             self.close()
 
     def close(self, verbose: bool = False) -> None:
-        """Ends the server; a page that is being read is read to its end."""
+        """Ends the server, silently; a page that is being read is read to its end."""
         if self._server is not None:
             self._server.stop()
             self._server = None
@@ -185,12 +166,12 @@ class Frontend:
                 tunnel.kill()
             self.share_url = None
 
-    def _application(self, auth: Any, hosts: Collection[str], mcp: bool) -> "ASGIApp":
+    def _application(self, login: Login | None, hosts: Collection[str]) -> "ASGIApp":
         """Gradio's page within FastAPI, behind the limits, and behind the login if there is one."""
         import gradio as gr
         from fastapi import FastAPI
 
-        from lab_utils.app import frontend
+        from lab_utils.app.frontend import PAGE, part
         from lab_utils.app.login import LoginFirst
         from lab_utils.app.routes import GradioRoutes, add_one_step_calls
         from lab_utils.app.theme import lab_theme
@@ -211,20 +192,20 @@ class Frontend:
             server_name=LOOPBACK,
             server_port=self.server_port,
             theme=lab_theme(),
-            css_paths=[frontend.STYLE],
-            head=frontend.part("head.html"),
+            css_paths=[PAGE / "style.css"],
+            head=part("head.html"),
             footer_links=["api"],
             run_history=False,
             enable_monitoring=False,
             show_error=False,
             ssr_mode=False,
             pwa=False,
-            mcp_server=mcp,
+            mcp_server=False,
             max_file_size=MAX_UPLOAD_BYTES,
             allowed_paths=[str(SAMPLE_PAGES)],
         )
         served = RequestLimits(GradioRoutes(app, inputs), most_bytes=MAX_REQUEST_BYTES, hosts=hosts)
-        return LoginFirst(served, auth, hosts) if auth else served
+        return LoginFirst(served, login, hosts) if login else served
 
     def _shared(self) -> str:
         from gradio import networking
@@ -246,29 +227,21 @@ class Frontend:
             ) from None
 
 
-def serve(frontend: Frontend, *, open_browser: bool = False, **options: Any) -> None:
+def serve(frontend: Frontend, **options: Any) -> None:
     """Serves the app until Ctrl-C or SIGTERM, after one line with its address on stdout.
 
-    Args:
-        open_browser: open the page in the user's browser.
-        options: see `Frontend.launch`.
-
-    Raises:
-        ServerError: the port is taken, or no public link can be made.
-        KeyboardInterrupt: at Ctrl-C, once all is closed.
+    `options` are those of `Frontend.launch`. Raises ServerError as it does, and KeyboardInterrupt
+    at Ctrl-C, once all is closed.
     """
-    if options.get("mcp_server") and importlib.util.find_spec("mcp") is None:
-        raise ServerError("--mcp needs the package mcp; install it with pip install mcp.")
-    frontend.launch(inline=False, **options)
-    url = frontend.share_url or frontend.local_url
-    if options.get("mcp_server"):
-        print(f"Its tools, by MCP over HTTP: {url.rstrip('/')}/gradio_api/mcp/")
-    print(f"The app: {url} (Ctrl-C ends it)", flush=True)
-    if open_browser:
-        import webbrowser
-
-        webbrowser.open(url)
+    _, url, link = frontend.launch(inline=False, **options)
+    print(f"The app: {link or url} (Ctrl-C ends it)", flush=True)
     frontend.wait()
+
+
+def _is_not_of_the_end(record: logging.LogRecord) -> bool:
+    """Leaves out what uvicorn logs of the streams that it cuts off when the server ends."""
+    cut_off = record.exc_info and isinstance(record.exc_info[1], asyncio.CancelledError)
+    return not (cut_off or str(record.msg).startswith("Cancel "))
 
 
 def _is_hosted_notebook() -> bool:

@@ -1,15 +1,11 @@
 """`lab app`: the web page over the recognizer, and its API."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from lab_utils.commands.options import Model
-
-if TYPE_CHECKING:
-    from lab_utils.predictors import Predictor
-
 
 Auth = Annotated[
     str | None,
@@ -54,12 +50,6 @@ def app(
         Path | None, typer.Option(help="Folder for users' corrections; else .lab/feedback.")
     ] = None,
     allow_host: AllowHost = None,
-    mcp: Annotated[
-        bool, typer.Option("--mcp", help="Also offer reading as a tool, by MCP.")
-    ] = False,
-    open_browser: Annotated[
-        bool, typer.Option("--open", help="Open the page in a browser.")
-    ] = False,
 ) -> None:
     """Serve a web page that reads handwriting, and its API.
 
@@ -68,31 +58,26 @@ def app(
 
     Example: LAB_APP_AUTH=ada:secret lab app --port 7861 --queue-size 8
     """
-    from lab_utils.app.server import parse_auth, prepare_environment, serve
+    from lab_utils.app.server import make_frontend, prepare_environment, serve
+    from lab_utils.logins import parse_login
+    from text_recognizer.errors import RecognizerError
 
-    login = parse_auth(auth) if auth else None
+    login = parse_login(auth) if auth else None
+    if model is not None and model_url is not None:
+        raise RecognizerError("Give --model or --model-url, not both.")
     prepare_environment()
-    predictor = _predictor(model, model_url)
-    from lab_utils.app import make_frontend
+    from lab_utils import predictors
 
+    remote = predictors.RemotePredictor(model_url) if model_url is not None else None
     serve(
-        make_frontend(predictor, flagging_dir=feedback, queue_size=queue_size),
+        make_frontend(
+            remote or predictors.LocalPredictor(model),
+            flagging_dir=feedback,
+            queue_size=queue_size,
+        ),
         server_name=host,
         server_port=port,
         share=share,
         auth=login,
         hosts=allow_host or None,
-        mcp_server=mcp,
-        open_browser=open_browser,
     )
-
-
-def _predictor(model: Path | None, model_url: str | None) -> "Predictor":
-    from lab_utils import predictors
-    from text_recognizer.errors import RecognizerError
-
-    if model is not None and model_url is not None:
-        raise RecognizerError("Give --model or --model-url, not both.")
-    if model_url is not None:
-        return predictors.RemotePredictor(model_url)
-    return predictors.LocalPredictor(model)

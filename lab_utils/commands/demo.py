@@ -38,13 +38,14 @@ def demo(
 
     Example: lab demo --ssh ada@example.org --workers 2
     """
-    from lab_utils.demo import Settings, run_demo
+    from lab_utils.demo import run_demo
     from lab_utils.tunnel import LinkSettings
 
-    settings = Settings(
-        link=LinkSettings(auth, domain, ssh, remote_port, ssh_config),
+    run_demo(
+        LinkSettings(auth, domain, ssh, remote_port, ssh_config),
+        lambda url, link: show_link(url, link, "it all"),
+        say,
         model=model,
         port=port,
         workers=workers,
     )
-    run_demo(settings, lambda url, link: show_link(url, link, "it all"), say)

@@ -212,10 +212,9 @@ def cleanup(
 
 
 def _serve(model: Path, port: int | None) -> None:
-    from lab_utils.app.server import prepare_environment, serve
+    from lab_utils.app.server import make_frontend, prepare_environment, serve
 
     prepare_environment()
-    from lab_utils.app import make_frontend
     from lab_utils.predictors import LocalPredictor
 
     serve(make_frontend(LocalPredictor(model)), server_port=port)

@@ -3,6 +3,7 @@ not know whether the model runs in this process or behind an address."""
 
 from typing import TYPE_CHECKING, Any, Protocol
 
+from lab_utils.predictors.answers import RequestRefusedError, ServiceError
 from lab_utils.predictors.remote import RemotePredictor
 from text_recognizer.images import ImageSource
 
@@ -10,7 +11,13 @@ if TYPE_CHECKING:
     from text_recognizer.paragraph_text_recognizer import PageReading
     from text_recognizer.paragraph_text_recognizer import ParagraphTextRecognizer as LocalPredictor
 
-__all__ = ["LocalPredictor", "Predictor", "RemotePredictor"]
+__all__ = [
+    "LocalPredictor",
+    "Predictor",
+    "RemotePredictor",
+    "RequestRefusedError",
+    "ServiceError",
+]
 
 
 class Predictor(Protocol):

@@ -5,11 +5,19 @@ import base64
 import io
 import os
 import re
-from pathlib import Path
+from contextlib import suppress
 from typing import NamedTuple
 
 from lab_utils.service.schema import MAX_BODY_BYTES
-from text_recognizer.images import FORMATS, ImageSource, LoadedImage, format_of, load_image
+from text_recognizer.errors import RecognizerError
+from text_recognizer.images import (
+    FORMATS,
+    ImageSource,
+    LoadedImage,
+    bytes_in_text,
+    format_of,
+    load_image,
+)
 
 MAX_TEXT_BYTES = MAX_BODY_BYTES - 64 * 1024
 """Characters of an image's base64 text: what a request may have, less the JSON around it and what
@@ -45,26 +53,21 @@ def page_to_send(source: ImageSource) -> PageToSend:
     data = _own_bytes(source)
     if data is not None and len(data) <= MAX_IMAGE_BYTES and format_of(data[:32]) in FORMATS:
         return PageToSend({"image": base64.b64encode(data).decode()})
-    page = source if isinstance(source, LoadedImage) else load_image(source)
+    page = load_image(source)
     return PageToSend({"image": base64.b64encode(_encoded(page)).decode()}, page)
 
 
 def _own_bytes(source: ImageSource) -> bytes | None:
     """The bytes of a file, a text or of bytes; None for what has none, or can't be read."""
-    try:
-        if isinstance(source, str):
-            is_uri = source[:5].lower() == "data:"
-            if is_uri or not os.path.exists(source):
-                return base64.b64decode(source.partition(",")[2] if is_uri else source, None, True)
-            source = Path(source)
-        if isinstance(source, os.PathLike):
-            if not os.path.isfile(source):
-                return None
+    with suppress(OSError, ValueError, RecognizerError):  # load_image says what is wrong
+        if isinstance(source, bytes | bytearray | memoryview):
+            return bytes(source)
+        if isinstance(source, str) and (source[:5] == "data:" or not os.path.exists(source)):
+            return bytes_in_text(source)
+        if isinstance(source, str | os.PathLike) and os.path.isfile(source):
             with open(source, "rb") as file:
                 return file.read(MAX_IMAGE_BYTES + 1)
-    except (OSError, ValueError):  # load_image says what is wrong
-        return None
-    return bytes(source) if isinstance(source, bytes | bytearray | memoryview) else None
+    return None
 
 
 def _encoded(page: LoadedImage) -> bytes:

@@ -4,17 +4,14 @@ sentence, never something else that came back from the address."""
 import json
 import math
 import re
-import socket
 import ssl
 from typing import TYPE_CHECKING
 
 import httpx
 
-from lab_utils.net import DeadlineClient, ReplyTooLargeError, is_loopback
-from lab_utils.predictors.answers import document_in
-from lab_utils.predictors.errors import ServiceError
+from lab_utils.net import DeadlineClient, NetworkError, ReplyTooLargeError, is_loopback
+from lab_utils.predictors.answers import ServiceError, decode_reading, decode_text, document_in
 from lab_utils.predictors.pages_to_send import page_to_send
-from lab_utils.predictors.readings import decode_reading, decode_text
 from lab_utils.predictors.retrying import Clock, TransientError, retry
 from lab_utils.predictors.signing import signer_for
 from text_recognizer.images import ImageSource
@@ -33,7 +30,6 @@ RETRIES = 5
 MAX_ANSWER_BYTES = 8_000_000
 """More than AWS Lambda answers with, and far more than the lines of any page."""
 
-_BROKEN_OFF = (ssl.SSLEOFError, ssl.SSLZeroReturnError)
 _HEADERS = {
     "User-Agent": "text-recognizer",
     "Content-Type": "application/json",
@@ -155,6 +151,8 @@ class RemotePredictor:
                 f"{self._service} sent more than {MAX_ANSWER_BYTES / 1e6:g} MB; "
                 "check that the address is a model service's."
             ) from None
+        except NetworkError:
+            raise
         except httpx.ConnectTimeout:
             raise TransientError("made no connection in time") from None
         except (TimeoutError, httpx.TimeoutException):
@@ -162,48 +160,29 @@ class RemotePredictor:
                 f"{self._service} did not answer within {self._timeout:g} s; "
                 "try a smaller image or a longer timeout."
             ) from None
-        except (httpx.HTTPError, OSError) as error:
+        except Exception as error:
             raise self._unanswered(error) from None
         return document_in(reply, self._service, self._clock.now())
 
-    def _unanswered(self, error: Exception) -> Exception:
-        """What no answer means, by what happened below httpx."""
-        tls, name = _cause(error, ssl.SSLError), _cause(error, socket.gaierror)
-        if tls and not isinstance(tls, _BROKEN_OFF):
-            why = getattr(tls, "verify_message", None) or "it does not speak TLS"
-            cure = f"can't be asked over https ({why}); check the address and the certificate"
-        elif name and name.errno != socket.EAI_AGAIN:
-            cure = "was not found by its name; check the address and the network connection"
-        elif isinstance(error, httpx.ProxyError):
-            cure = (
-                f"could not be reached through the proxy ({error}); check the proxy, or name the "
-                "service's host in NO_PROXY"
-            )
-        # httpx has one error for a connection that ends early and for bytes that are not HTTP.
-        elif isinstance(error, httpx.ProtocolError) and not re.search("disconn|close", str(error)):
-            cure = "does not speak HTTP; check the address and the port"
-        elif _cause(error, ConnectionRefusedError):
-            return TransientError("refuses connections")
-        elif isinstance(error, httpx.ConnectError):
-            return TransientError(f"could not be reached ({error})")
-        else:
-            return TransientError("broke the connection off")
-        return ServiceError(f"{self._service} {cure}.")
+    def _unanswered(self, error: BaseException) -> Exception:
+        """What no answer means; certificates stay as they are, all else may work a moment later."""
+        said, cause = str(error) or type(error).__name__, error
+        while cause is not None:
+            if isinstance(cause, ssl.SSLCertVerificationError):
+                return ServiceError(
+                    f"{self._service} can't be asked over https ({cause.verify_message}); "
+                    "check the address and the certificate."
+                )
+            cause = cause.__cause__ or cause.__context__
+        if isinstance(error, httpx.ConnectError | httpx.ProxyError):
+            return TransientError(f"could not be reached ({said})")
+        return TransientError(f"broke the connection off, or does not speak HTTP ({said})")
 
     def _strange(self, error: ValueError) -> ServiceError:
         return ServiceError(
             f"{self._service} sent an answer of another form ({error}); "
             "check that the address is a model service's of this version."
         )
-
-
-def _cause(error: BaseException | None, kind: type[BaseException]) -> BaseException | None:
-    """The error of a kind that led to an error; None if there is none."""
-    while error is not None and not isinstance(error, kind):
-        if isinstance(error, BaseExceptionGroup):
-            return next(filter(None, (_cause(one, kind) for one in error.exceptions)), None)
-        error = error.__cause__ or error.__context__
-    return error
 
 
 def _parse(url: str) -> httpx.URL:

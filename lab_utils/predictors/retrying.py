@@ -31,18 +31,19 @@ class Clock:
 
 
 class TransientError(Exception):
-    """What failed may work a moment later."""
+    """What failed may work a moment later.
+
+    Attributes:
+        busy: whether somebody is there and says to come later.
+        retry_after: seconds that the service asks to wait, if it does.
+        attempts: how many have failed, set when no more are made.
+    """
 
     def __init__(
         self, happened: str, *, busy: bool = False, retry_after: float | None = None
     ) -> None:
         super().__init__(happened)
-        self.busy = busy
-        """Whether somebody is there and says to come later."""
-        self.retry_after = retry_after
-        """Seconds that the service asks to wait, if it does."""
-        self.attempts = 0
-        """How many have failed, set when no more are made."""
+        self.busy, self.retry_after, self.attempts = busy, retry_after, 0
 
 
 def retry(attempt: Callable[[], Answer], *, retries: int, deadline: float, clock: Clock) -> Answer:
@@ -78,10 +79,8 @@ def retry_after_seconds(value: str | None, now: float) -> float | None:
         value: seconds or an HTTP date.
         now: s since 1970.
     """
-    if not value:
-        return None
     try:
-        seconds = float(value)
+        seconds = float(value or "nan")
     except ValueError:
         try:
             seconds = email.utils.parsedate_to_datetime(value).timestamp() - now

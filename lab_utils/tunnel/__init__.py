@@ -3,14 +3,8 @@
 Both end at the same authentication proxy on this machine, which asks visitors for a password.
 """
 
-from lab_utils.tunnel.errors import TunnelDownError, TunnelError
-from lab_utils.tunnel.opening import LinkSettings, open_link
-from lab_utils.tunnel.tunnel import Tunnel
+from lab_utils.logins import Login
+from lab_utils.tunnel.tunnel import LinkSettings, Tunnel, open_link
+from lab_utils.tunnel.way import TunnelDownError, TunnelError
 
-__all__ = [
-    "LinkSettings",
-    "Tunnel",
-    "TunnelDownError",
-    "TunnelError",
-    "open_link",
-]
+__all__ = ["LinkSettings", "Login", "Tunnel", "TunnelDownError", "TunnelError", "open_link"]

@@ -8,21 +8,19 @@ streams of events arrive as they are sent.
 """
 
 import secrets
+from collections.abc import Iterable
 
-import anyio
 import httpx
 from starlette.datastructures import Headers
 from starlette.requests import Request
-from starlette.responses import PlainTextResponse, Response
+from starlette.responses import PlainTextResponse, Response, StreamingResponse
 from starlette.types import Message, Receive, Scope, Send
 
-from lab_utils.logins import RETRY, TOO_MANY, LoginQueue, LoginQueueFullError
+from lab_utils.logins import RETRY, TOO_MANY, Login, LoginQueue, LoginQueueFullError
 from lab_utils.middleware import ANY_HOST, RequestLimits
-from lab_utils.net import LOOPBACK, LocalServer, listening_socket
+from lab_utils.net import LOOPBACK, LocalServer, host_name, listening_socket
 from lab_utils.tunnel.connections import Connection, Connections
-from lab_utils.tunnel.errors import TunnelError
-from lab_utils.tunnel.headers import Names
-from lab_utils.tunnel.login import Login
+from lab_utils.tunnel.way import TunnelError
 
 MARK = "x-lab-tunnel"
 """Header of every answer that passed the proxy, its own included: an answer without it doesn't come
@@ -37,6 +35,15 @@ KEEP_ALIVE_SECONDS = 75
 """How long an idle connection stays open for its next request."""
 
 _CHALLENGE = {"www-authenticate": 'Basic realm="Handwriting reader", charset="UTF-8"'}
+
+# They concern one connection (RFC 9110, 7.6.1).
+_HOP = {b"connection", b"keep-alive", b"proxy-connection", b"te", b"trailer", b"upgrade"}
+_HOP |= {b"transfer-encoding"}
+# The length is that of the body which has arrived.
+_SET_HERE = {b"host", b"expect", b"content-length", b"forwarded", b"x-forwarded-host"}
+_SET_HERE |= {b"x-forwarded-proto", b"x-forwarded-port", b"x-forwarded-prefix"}
+
+Pairs = list[tuple[bytes, bytes]]
 
 
 class AuthProxy:
@@ -145,67 +152,94 @@ class AuthProxy:
 
     async def _relay(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Passes a whole request on and the answer back, until the answer or the visitor ends."""
-        request = self._request(scope, await Request(scope, receive).body())
-        async with anyio.create_task_group() as group:
-
-            async def watch() -> None:
-                await _visitor_left(receive)
-                group.cancel_scope.cancel()
-
-            group.start_soon(watch)
-            if not await self._pass(request, scope, receive, send):
-                # A broken connection says that the answer is not whole.
-                if connection := self._connections.of(scope):
-                    connection.drop()
-                await anyio.sleep_forever()
-            group.cancel_scope.cancel()
-
-    async def _pass(
-        self, request: httpx.Request, scope: Scope, receive: Receive, send: Send
-    ) -> bool:
-        """Returns False if the app broke off in the middle of its answer."""
-        try:
-            answer = await self._transport().handle_async_request(request)
-        except httpx.TransportError as error:
-            ended = isinstance(error, httpx.ConnectError)
-            what = "is not running" if ended else "broke off; try again"
-            await _refuse(502, f"The app behind this link {what}.")(scope, receive, send)
-            return True
-        headers = self._names.towards_visitor(answer.headers.raw)
-        start = {"type": "http.response.start", "status": answer.status_code, "headers": headers}
-        try:
-            await send(start)
-            async for piece in answer.stream:
-                await send({"type": "http.response.body", "body": piece, "more_body": True})
-        except httpx.TransportError:
-            return False
-        finally:
-            with anyio.CancelScope(shield=True):
-                await answer.aclose()
-        await send({"type": "http.response.body"})
-        return True
-
-    def _request(self, scope: Scope, body: bytes) -> httpx.Request:
-        query = scope["query_string"]
-        target = scope["raw_path"] + (b"?" + query if query else b"")
-        return httpx.Request(
+        if self._app is None:
+            # In the server's own event loop. A client would keep one visitor's cookies and send
+            # them with the requests of another.
+            limits = httpx.Limits(max_connections=None, max_keepalive_connections=0)
+            self._app = httpx.AsyncHTTPTransport(limits=limits, trust_env=False)
+        body, query = await Request(scope, receive).body(), scope["query_string"]
+        request = httpx.Request(
             scope["method"],
             self._app_url,
             headers=self._names.towards_app(scope["headers"], self._login is not None),
             content=body or None,
-            extensions={"target": target},  # as it came: httpx would encode some of it again
+            # The path as it came: httpx would encode some of it again.
+            extensions={"target": scope["raw_path"] + (b"?" + query if query else b"")},
         )
+        try:
+            answer = await self._app.handle_async_request(request)
+        except httpx.TransportError as error:
+            ended = isinstance(error, httpx.ConnectError)
+            what = "is not running" if ended else "broke off; try again"
+            await _refuse(502, f"The app behind this link {what}.")(scope, receive, send)
+            return
+        response = StreamingResponse(answer.stream, answer.status_code)
+        response.raw_headers = self._names.towards_visitor(answer.headers.raw)
+        try:
+            await response(scope, receive, send)
+        except httpx.TransportError:
+            # The app broke off. A broken connection says that the answer is not whole.
+            if connection := self._connections.of(scope):
+                connection.drop()
+            await _visitor_left(receive)
+        finally:
+            await answer.aclose()
 
-    def _transport(self) -> httpx.AsyncHTTPTransport:
-        """Made at the first request, in the server's own event loop.
 
-        A transport and not a client, which would keep one visitor's cookies and send them with the
-        requests of another.
+class Names:
+    """The link's address and the app's, and how one becomes the other in headers.
+
+    The app takes requests for its own address only, because a page of another site can make a name
+    of its own lead to this machine. Visitors ask for the public name. So the proxy, which knows
+    that name and refuses all others, replaces it with the app's own address, in Host and in the
+    Origin of the link's own pages. Another site's Origin becomes `null`, which nobody has: what
+    the app refuses without a tunnel, it refuses through one.
+
+    Args:
+        public_url: the link.
+        app_url: the app's address on this machine, without a slash at its end.
+    """
+
+    def __init__(self, public_url: str, app_url: str) -> None:
+        self._public_url, self._app_url = public_url.rstrip("/").encode(), app_url.encode()
+        self._scheme, _, self._public = self._public_url.partition(b"://")
+
+    def is_public(self, host: str) -> bool:
+        """Whether a Host header holds the link's name."""
+        return host_name(host) == host_name(self._public.decode())
+
+    def towards_app(self, headers: Iterable[tuple[bytes, bytes]], with_login: bool) -> Pairs:
+        """A request's headers as the app gets them.
+
+        Args:
+            with_login: the proxy asked for the login, which is not for the app to see.
         """
-        if self._app is None:
-            limits = httpx.Limits(max_connections=None, max_keepalive_connections=0)
-            self._app = httpx.AsyncHTTPTransport(limits=limits, trust_env=False)
-        return self._app
+        dropped = _HOP | _SET_HERE | ({b"authorization"} if with_login else set())
+        passed = [
+            (b"host", self._app_url.removeprefix(b"http://")),
+            (b"x-forwarded-host", self._public),
+            (b"x-forwarded-proto", self._scheme),
+        ]
+        for name, value in headers:
+            if name == b"origin":
+                value = self._app_url if value == self._public_url else b"null"
+            if name not in dropped:
+                passed.append((name, value))
+        return passed
+
+    def towards_visitor(self, headers: Iterable[tuple[bytes, bytes]]) -> Pairs:
+        """An answer's headers as the visitor gets them."""
+        return [
+            (name, self._public_place(value) if name.lower() == b"location" else value)
+            for name, value in headers
+            if name.lower() not in _HOP
+        ]
+
+    def _public_place(self, location: bytes) -> bytes:
+        place = location.replace(b"https://", b"http://", 1)
+        if place == self._app_url or place.startswith(self._app_url + b"/"):
+            return self._public_url + place.removeprefix(self._app_url)
+        return location
 
 
 async def _visitor_left(receive: Receive) -> None:

@@ -1,29 +1,25 @@
 """The way through ngrok: pyngrok starts its agent, which holds a connection to ngrok's servers and
 asks them for an address with HTTPS.
 
-The token is in no command line, and in a file only while the agent starts: the agent reads it from
-a folder that only this user can enter, which is then deleted.
+The token is in no file and in no command line, which all users of a machine see.
 """
 
 import json
 import os
 import re
-import shutil
 import subprocess
 import sys
-import tempfile
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 
 from lab_utils.net import LOOPBACK
-from lab_utils.tunnel.errors import OTHER_WAYS, TunnelDownError, TunnelError
-from lab_utils.tunnel.program import ProgramWay
-from lab_utils.tunnel.token import VARIABLE
+from lab_utils.setup.project import on_colab
+from lab_utils.tunnel.way import OTHER_WAYS, ProgramWay, TunnelDownError, TunnelError
 from text_recognizer.files import replacing
 from text_recognizer.places import lab_folder
 
+VARIABLE = "NGROK_AUTHTOKEN"
+TOKEN_PAGE = "https://dashboard.ngrok.com/get-started/your-authtoken"
 AGENT_VARIABLE = "PYNGROK_NGROK_PATH"
 """Environment variable, pyngrok's own, with the path of an agent that is installed already."""
 
@@ -32,21 +28,40 @@ START_SECONDS = 15
 
 _IMPORT_SECONDS = 15  # of its program, on a busy machine
 _DOWNLOAD_SECONDS = 30
-_LEFT_SECONDS = 600
+_CONFIG = Path(__file__).with_name("ngrok.yml")
 _PROGRAM = Path(__file__).with_name("ngrok_agent.py")
-_INSTALL = """
-import sys
-from pyngrok import installer
-installer.install_ngrok(sys.argv[1], timeout=float(sys.argv[2]))
-"""
+_INSTALL = "from pyngrok import installer; installer.install_ngrok({!r}, timeout={})"
 
 _CODE = re.compile(r"ERR_NGROK_(\d+)")
 _TAKEN = {"108", "334"}
 """Another tunnel is open: https://ngrok.com/docs/errors has all codes."""
 
 
+def find_token() -> str:
+    """The token in NGROK_AUTHTOKEN, in Colab's secrets under that name, or typed unseen.
+
+    Only a terminal asks for it. Raises TunnelError if there is none.
+    """
+    token = os.environ.get(VARIABLE, "").strip()
+    if not token and on_colab():
+        from google.colab import userdata
+
+        with suppress(Exception):  # no such secret, or the notebook may not read it
+            token = (userdata.get(VARIABLE) or "").strip()
+    if not token and sys.stdin and sys.stdin.isatty():
+        from getpass import getpass
+
+        with suppress(EOFError):
+            token = getpass(f"ngrok's token ({TOKEN_PAGE}), not shown: ").strip()
+    if not (token and token.isascii() and token.isprintable() and " " not in token):
+        raise TunnelError(
+            f"ngrok needs a token: put the one from {TOKEN_PAGE} into {VARIABLE}; {OTHER_WAYS}"
+        )
+    return token
+
+
 class Ngrok(ProgramWay):
-    """An agent with one address; see `lab_utils.tunnel.program.Way`.
+    """An agent with one address; see `lab_utils.tunnel.way.Way`.
 
     Args:
         token: of an ngrok account.
@@ -57,50 +72,38 @@ class Ngrok(ProgramWay):
         self._token, self._domain = token, domain
 
     def open(self, port: int) -> str:
-        """Starts the agent; see `lab_utils.tunnel.program.Way`."""
+        """Starts the agent; see `lab_utils.tunnel.way.Way`."""
         agent = agent_path()
+        address, upstream = f"https://{self._domain or ''}", f"http://{LOOPBACK}:{port}"
+        arguments = [agent, _CONFIG, address, upstream, START_SECONDS]
+        # -P: the modules beside the program would take the place of Python's own.
+        command = [sys.executable, "-P", str(_PROGRAM), *map(str, arguments)]
+        environment, said = os.environ | {VARIABLE: self._token}, ""
+        limit = START_SECONDS + _IMPORT_SECONDS
         try:
-            with _config_file(self._token) as config:
-                url = self._start(agent, config, f"http://{LOOPBACK}:{port}")
-            if not url.startswith("https://"):
-                raise TunnelError(f"ngrok gave an address without HTTPS ({url}); try again.")
-            return url
+            for line in self._run(command, limit, "stdout", env=environment):
+                answer = json.loads(line)
+                if "url" in answer:
+                    return answer["url"]
+                said = answer.get("log") or said or answer["error"]
+                if _CODE.search(said):  # the agent would go on trying
+                    break
+            raise self._error(agent, said)
         except BaseException:
             self.close()
             raise
 
-    def _start(self, agent: Path, config: Path, upstream: str) -> str:
-        arguments = [agent, config, f"https://{self._domain or ''}", upstream, START_SECONDS]
-        # -P: the modules beside the program would take the place of Python's own.
-        command = [sys.executable, "-P", str(_PROGRAM), *map(str, arguments)]
-        # From there pyngrok would put the token on the agent's command line.
-        environment = {name: value for name, value in os.environ.items() if name != VARIABLE}
-        logged, failed = "", {}
-        for line in self._run(command, START_SECONDS + _IMPORT_SECONDS, "stdout", env=environment):
-            said = json.loads(line)
-            if "url" in said:
-                return said["url"]
-            logged = said.get("log", logged)
-            failed = said
-            if _CODE.search(logged):  # the agent would go on trying
-                break
-        raise self._error(agent, logged, failed)
-
-    def _error(self, agent: Path, logged: str, failed: dict) -> TunnelError:
-        """The error for what the agent logged, or for what pyngrok then reported."""
-        said = logged or failed.get("error") or "no answer"
+    def _error(self, agent: Path, said: str) -> TunnelError:
+        """The error for what the agent logged, or for what pyngrok reported."""
         said = " ".join(said.replace("\\r", " ").replace("\\n", " ").split())
-        said = said.replace(self._token, "(the token)")
-        code, said = _CODE.search(said), said[:300]
+        said, code = said.replace(self._token, "(the token)"), _CODE.search(said)
         if code:
             error = TunnelDownError if code[1] in _TAKEN else TunnelError
-            return error(f"ngrok refused the tunnel: {said} (https://ngrok.com/docs/errors).")
-        if failed.get("status"):
-            return TunnelError(f"ngrok's agent {agent} refused the tunnel: {said}")
-        what = "reach its servers" if logged else "start"
+            return error(f"ngrok refused the tunnel: {said[:300]} (https://ngrok.com/docs/errors).")
         return TunnelDownError(
-            f"ngrok's agent {agent} did not {what} in {START_SECONDS} s ({said}); check the "
-            f"network, delete the agent for a new one, or, {OTHER_WAYS}"
+            f"ngrok's agent {agent} made no link in {START_SECONDS} s "
+            f"({said[:300] or 'no answer'}); check the network, delete the agent for a new one, "
+            f"or, {OTHER_WAYS}"
         )
 
 
@@ -109,22 +112,15 @@ def agent_path() -> Path:
 
     Raises TunnelError if there is none that could be run.
     """
-    named = os.environ.get(AGENT_VARIABLE)
-    path = Path(named) if named else cached_agent()
-    if not named and not path.exists():
-        _install(path)
-    if not path.is_file():
-        raise TunnelError(f"There is no ngrok agent at {path}; correct {AGENT_VARIABLE}.")
-    if not os.access(path, os.X_OK):
-        raise TunnelError(f"The ngrok agent {path} is not executable; run `chmod +x '{path}'`.")
-    return path
-
-
-def cached_agent() -> Path:
-    """Where the agent is once it has been downloaded."""
     from pyngrok.installer import get_ngrok_bin
 
-    return lab_folder() / "cache" / "ngrok" / get_ngrok_bin()
+    named = os.environ.get(AGENT_VARIABLE)
+    path = Path(named) if named else lab_folder() / "cache" / "ngrok" / get_ngrok_bin()
+    if not named and not path.exists():
+        _install(path)
+    if not os.access(path, os.X_OK):
+        raise TunnelError(f"There is no program at {path}; correct {AGENT_VARIABLE}, or `chmod`.")
+    return path
 
 
 def _install(path: Path) -> None:
@@ -136,7 +132,7 @@ def _install(path: Path) -> None:
     try:
         with replacing(path) as partial:
             subprocess.run(
-                [sys.executable, "-c", _INSTALL, str(partial), str(_DOWNLOAD_SECONDS)],
+                [sys.executable, "-c", _INSTALL.format(str(partial), _DOWNLOAD_SECONDS)],
                 env=os.environ | {"TMPDIR": str(partial.parent)},
                 stdin=subprocess.DEVNULL,
                 capture_output=True,
@@ -149,27 +145,3 @@ def _install(path: Path) -> None:
             f"ngrok's agent could not be downloaded ({last.rpartition('https://')[2]}); check the "
             f"network, name an agent in {AGENT_VARIABLE}, or, {OTHER_WAYS}"
         ) from None
-
-
-@contextmanager
-def _config_file(token: str) -> Iterator[Path]:
-    """The agent's settings with the token, in a private folder that is deleted at the end."""
-    from pyngrok import installer
-
-    settings = {
-        "authtoken": token,
-        # What passes is somebody's handwriting: the agent keeps no copies of it.
-        "inspect_db_size": -1,
-        "remote_management": False,
-        "update_check": False,
-    }
-    parent = lab_folder() / "tunnel"
-    parent.mkdir(parents=True, exist_ok=True)
-    for left in parent.glob("ngrok-*"):  # by a start that was killed
-        with suppress(OSError):
-            if time.time() - left.stat().st_mtime > _LEFT_SECONDS:
-                shutil.rmtree(left, ignore_errors=True)
-    with tempfile.TemporaryDirectory(dir=parent, prefix="ngrok-") as folder:  # of mode 700
-        path = Path(folder, "ngrok.yml")
-        installer.install_default_config(str(path), {"agent": settings})
-        yield path

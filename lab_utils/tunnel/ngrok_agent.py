@@ -2,10 +2,10 @@
 
     python ngrok_agent.py AGENT CONFIG URL UPSTREAM SECONDS
 
-It prints lines of JSON: {"log": ...} for each error that the agent reports, then {"url": ...} with
-the public address, or {"error": ..., "status": ...} if there is none. pyngrok waits for a line of
-the agent's without a time limit, so our process waits for this program instead, with one. It also
-starts it with `lab_utils.process`, and so no agent is left even after kill -9.
+The token is in NGROK_AUTHTOKEN. It prints lines of JSON: {"log": ...} for each error that the agent
+reports, then {"url": ...} with the public address, or {"error": ...} if there is none. pyngrok
+waits for a line of the agent's without a time limit, so our process waits for this program instead,
+with one. It also starts it with `lab_utils.process`, and so no agent is left even after kill -9.
 """
 
 import json
@@ -29,15 +29,15 @@ def main(agent: str, config_path: str, url: str, upstream: str, seconds: str) ->
         request_timeout=float(seconds),
         log_event_callback=report,
     )
+    # The agent finds it in its environment; pyngrok would put it on the agent's command line.
+    config.auth_token = None
     try:
         # In pyngrok's terms of ngrok's third configuration: HTTPS, and no other scheme.
         tunnel = ngrok.connect(upstream, name="lab", pyngrok_config=config, url=url)
     except (PyngrokError, OSError, ValueError) as error:
-        details = getattr(error, "body", None) or ""
-        say(error=f"{error} {details}", status=getattr(error, "status_code", None))
+        say(error=f"{error} {getattr(error, 'body', None) or ''}")
         return 1
     say(url=tunnel.public_url)
-    # Not ngrok.get_ngrok_process, which would write a new file of settings once ours is deleted.
     return process.get_process(config).proc.wait()
 
 

@@ -11,11 +11,9 @@ from collections import deque
 from pathlib import Path
 
 from lab_utils.net import LOOPBACK
-from lab_utils.tunnel.errors import TunnelDownError, TunnelError
-from lab_utils.tunnel.program import ProgramWay
+from lab_utils.tunnel.way import ProgramWay, TunnelDownError, TunnelError
 
 START_SECONDS = 30.0
-_LAST_LINES = 20
 
 _DESTINATION = re.compile(
     r"([^@\s-][^@\s]*@)?(?P<host>\[[\w:.%]+\]|[^\s:@/-][^\s:@/]*)(:(?P<port>\d{1,5}))?"
@@ -34,14 +32,12 @@ _OPTIONS = (
     "LogLevel=DEBUG1",  # the only level that says when the port is forwarded
 )
 _FORWARDED = "remote forward success"
-_NOT_FORWARDED = re.compile(r"remote port forwarding failed|remote forward failure", re.IGNORECASE)
-_NOT_LET_IN = re.compile(
-    "Host key verification failed|Permission denied|Too many authentication failures"
-)
+_NOT_FORWARDED = re.compile("remote (port forwarding failed|forward failure)", re.IGNORECASE)
+_NOT_LET_IN = re.compile("Host key verification failed|Permission denied|Too many authentication")
 
 
 class Ssh(ProgramWay):
-    """`ssh -N -R`; see `lab_utils.tunnel.program.Way`.
+    """`ssh -N -R`; see `lab_utils.tunnel.way.Way`.
 
     Args:
         destination: the host, as `[user@]host[:port]`.
@@ -51,7 +47,7 @@ class Ssh(ProgramWay):
             addresses, without HTTPS.
         config: file of ssh's settings instead of the user's own.
 
-    Raises TunnelError for another destination, such as an option of ssh.
+    Raises TunnelError for another destination, such as an option of ssh, and if there is no ssh.
     """
 
     def __init__(
@@ -66,16 +62,30 @@ class Ssh(ProgramWay):
             raise TunnelError(
                 f"{destination!r} is not an address for ssh; give user@host or user@host:port."
             )
-        self._destination, self._host = destination, found["host"].strip("[]")
+        program = shutil.which("ssh")
+        if program is None:
+            raise TunnelError(
+                "There is no ssh on this machine; install OpenSSH's client "
+                "(Debian: apt-get install openssh-client)."
+            )
+        self._program, self._destination = program, destination
         self._remote_port, self._domain, self._config = remote_port, domain, config
 
     def open(self, port: int) -> str:
-        """Starts ssh; see `lab_utils.tunnel.program.Way`."""
+        """Starts ssh; see `lab_utils.tunnel.way.Way`."""
         listen = LOOPBACK if self._domain else "*"
         forward = f"{listen}:{self._remote_port}:{LOOPBACK}:{port}"
+        said: deque[str] = deque(maxlen=20)
         try:
             host = self._real_host()
-            self._start(self._command("-N", "-T", "-R", forward))
+            command = self._command("-N", "-T", "-R", forward)
+            for line in self._run(command, START_SECONDS, "stderr"):
+                if _FORWARDED in line:
+                    break
+                if not line.startswith("debug1:") or _NOT_FORWARDED.search(line):
+                    said.append(line.strip())
+            else:
+                raise self._error("\n".join(said))
         except BaseException:
             self.close()
             raise
@@ -84,16 +94,10 @@ class Ssh(ProgramWay):
         return f"http://{f'[{host}]' if ':' in host else host}:{self._remote_port}"
 
     def _command(self, *arguments: str) -> list[str]:
-        program = shutil.which("ssh")
-        if program is None:
-            raise TunnelError(
-                "There is no ssh on this machine; install OpenSSH's client "
-                "(Debian: apt-get install openssh-client)."
-            )
         options = [word for option in _OPTIONS for word in ("-o", option)]
         if self._config is not None:
             options += ["-F", str(self._config)]
-        return [program, *options, *arguments, "--", f"ssh://{self._destination}"]
+        return [self._program, *options, *arguments, "--", f"ssh://{self._destination}"]
 
     def _real_host(self) -> str:
         """The host's name or address: what is given may be a nickname from ssh's settings."""
@@ -105,31 +109,22 @@ class Ssh(ProgramWay):
             raise TunnelError(f"ssh does not accept its settings ({_last(done.stderr)}).")
         return found[1]
 
-    def _start(self, command: list[str]) -> None:
-        said: deque[str] = deque(maxlen=_LAST_LINES)
-        for line in self._run(command, START_SECONDS, "stderr"):
-            if _FORWARDED in line:
-                return
-            if not line.startswith("debug1:") or _NOT_FORWARDED.search(line):
-                said.append(line.strip())
-        raise self._error("\n".join(said))
-
     def _error(self, said: str) -> TunnelError:
         """The error for ssh's last lines."""
-        destination, host = self._destination, self._host
         if _NOT_FORWARDED.search(said):
             return TunnelDownError(
-                f"Port {self._remote_port} of {host} is taken, or its sshd doesn't allow you to "
-                "forward it; give another --remote-port, or see AllowTcpForwarding there."
+                f"Port {self._remote_port} of {self._destination} is taken, or its sshd doesn't "
+                "allow you to forward it; give another --remote-port, or see AllowTcpForwarding "
+                "there."
             )
         if _NOT_LET_IN.search(said):
             return TunnelError(
-                f"ssh can't log in to {host} ({_last(said)}): first connect once by hand with "
-                f"`ssh ssh://{destination}`, and set up a key, so that it asks for nothing."
+                f"ssh can't log in ({_last(said)}): first connect once by hand with "
+                f"`ssh ssh://{self._destination}`, and set up a key, so that it asks for nothing."
             )
-        return TunnelDownError(f"ssh did not reach {destination} ({_last(said) or 'no answer'}).")
+        return TunnelDownError(f"ssh did not reach {self._destination} ({_last(said)}).")
 
 
 def _last(text: str) -> str:
     lines = text.strip().splitlines()
-    return lines[-1][:200] if lines else ""
+    return lines[-1][:200] if lines else "no answer"

@@ -1,28 +1,94 @@
 """A link that stays open: it is opened again when its program dies, and closed with the process at
 the latest."""
 
+import atexit
+import os
+import re
+import sys
 import threading
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import httpx
 
+from lab_utils.logins import MADE, Login, login_of
 from lab_utils.net import LOOPBACK, http_client, keep_local_direct
-from lab_utils.tunnel import qr
 from lab_utils.tunnel.auth_proxy import MARK, AuthProxy
-from lab_utils.tunnel.errors import TunnelDownError, TunnelError
-from lab_utils.tunnel.login import Login
-from lab_utils.tunnel.program import Way
+from lab_utils.tunnel.ngrok import Ngrok, find_token
+from lab_utils.tunnel.qr import qr_picture, qr_text
+from lab_utils.tunnel.ssh import Ssh
+from lab_utils.tunnel.way import TunnelDownError, TunnelError, Way
 
 if TYPE_CHECKING:
     from PIL import Image
+
+DEFAULT_REMOTE_PORT = 8080
 
 LOOK_SECONDS = 0.5
 """How often the tunnel looks whether its program still runs."""
 
 FIRST_WAIT_SECONDS, LONGEST_WAIT_SECONDS = 1.0, 60.0
-_ANSWER_SECONDS = 5.0
+_ANSWER_SECONDS = 10.0
+_LISTENS = "0A"  # in /proc/net/tcp
+_DOMAIN = re.compile(r"(?=.{4,253}$)([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z0-9-]{2,63}")
+
+_open: "dict[int, Tunnel]" = {}
+
+
+@dataclass(frozen=True)
+class LinkSettings:
+    """What a link is like; the defaults go through ngrok and make a password."""
+
+    auth: str | None = MADE
+    """"made" for a name and a random password, "NAME:PASSWORD", or "none" for an open link."""
+    domain: str | None = None
+    """A domain reserved for the ngrok account; with `ssh`, the name under which a reverse proxy on
+    the host serves `remote_port` with HTTPS, or None for a link to that port, not encrypted."""
+    ssh: str | None = None
+    """`user@host` or `user@host:port`: a host of your own, which ssh enters without a password."""
+    remote_port: int = DEFAULT_REMOTE_PORT
+    """The port of that host."""
+    ssh_config: Path | None = None
+    """File of ssh's settings instead of the user's own."""
+
+
+def open_link(
+    port: int,
+    settings: LinkSettings | None = None,
+    *,
+    token: str | None = None,
+    any_program: bool = False,
+    say: Callable[[str], None] = print,
+) -> "Tunnel":
+    """Opens a public link to the app on 127.0.0.1:port.
+
+    A second link to the same port replaces the first one of this process, as happens when a
+    notebook's cell is run again.
+
+    Args:
+        settings: which way, and what the link asks for; see LinkSettings for the defaults.
+        token: the ngrok account's token; None to find it, see `ngrok.find_token`.
+        any_program: also link a port with another program than the lab's app.
+        say: takes a line when the link breaks off, and when it is open again.
+
+    Raises TunnelError or LoginError, with a sentence that says what to do.
+    """
+    settings = settings or LinkSettings()
+    login, domain = login_of(settings.auth), _domain(settings.domain)
+    way: Way | None = None
+    if settings.ssh is not None:
+        way = Ssh(settings.ssh, settings.remote_port, domain, settings.ssh_config)
+    check_port(port, any_program)
+    way = way or Ngrok(token or find_token(), domain)
+    earlier = _open.pop(port, None)
+    if earlier is not None:
+        earlier.close()
+    tunnel = _open[port] = Tunnel(port, way, login, say)
+    atexit.register(tunnel.close)
+    return tunnel
 
 
 class Tunnel:
@@ -93,11 +159,11 @@ class Tunnel:
 
     def qr_text(self) -> str:
         """The link as a QR code for a terminal."""
-        return qr.qr_text(self.url)
+        return qr_text(self.url)
 
     def qr_picture(self) -> "Image.Image":
         """The link as a QR code for a notebook."""
-        return qr.qr_picture(self.url)
+        return qr_picture(self.url)
 
     def _open(self) -> None:
         self.url = self._way.open(self._proxy.port)
@@ -129,3 +195,51 @@ class Tunnel:
                 return
             self._closing.wait(wait)
             wait = min(2 * wait, LONGEST_WAIT_SECONDS)
+
+
+def check_port(port: int, any_program: bool = False) -> None:
+    """Raises TunnelError unless the lab's app, started by this user, answers on 127.0.0.1:port.
+
+    Args:
+        any_program: any program will do, also another user's.
+    """
+    if any_program:
+        return
+    if _owners(port) - {os.getuid()}:
+        raise TunnelError(
+            f"Port {port} belongs to a program of another user of this machine; give the port of "
+            "your own app, or --any-program to open this one anyway."
+        )
+    try:
+        with http_client(_ANSWER_SECONDS, local=True) as client:
+            answer = client.get(f"http://{LOOPBACK}:{port}/gradio_api/info")
+            # With a login, it asks for that before it says what it offers.
+            is_app = answer.status_code == 401 or "/predict" in answer.json()["named_endpoints"]
+    except (httpx.HTTPError, ValueError, LookupError, TypeError):
+        is_app = False
+    if not is_app:
+        raise TunnelError(
+            f"The lab's app does not answer on port {port} of this machine; start it with "
+            f"`lab app --port {port}`, give its port, or --any-program to open this one anyway."
+        )
+
+
+def _owners(port: int) -> set[int]:
+    """The ids of the users whose programs listen on the port, as far as that is known."""
+    found = set()
+    for table in ("/proc/net/tcp", "/proc/net/tcp6") if sys.platform == "linux" else ():
+        with suppress(OSError):
+            for line in Path(table).read_text().splitlines()[1:]:
+                fields = line.split()  # 1: the local address, 3: the state, 7: the user
+                if fields[1].endswith(f":{port:04X}") and fields[3] == _LISTENS:
+                    found.add(int(fields[7]))
+    return found
+
+
+def _domain(name: str | None) -> str | None:
+    if name is None:
+        return None
+    plain = name.strip().lower().removeprefix("https://").rstrip("/")
+    if not _DOMAIN.fullmatch(plain):
+        raise TunnelError(f"{name!r} is not a domain; give a name such as example.ngrok.app.")
+    return plain

@@ -937,13 +937,11 @@ with urllib.request.urlopen(url) as response:
 # %% [markdown]
 # ## 9. Let others in
 #
-# So far only you can reach the app. The command line starts the same one; the last line also offers
-# reading as a tool to programs with a language model, by the Model Context Protocol:
+# So far only you can reach the app. The command line starts the same one:
 #
 # ```sh
 # lab app
 # LAB_APP_AUTH=anna:long-password lab app --port 8080 --queue-size 8
-# lab app --mcp
 # ```
 #
 # - **To try it**, do nothing: `server_name` is 127.0.0.1, and only this machine can reach it.

@@ -249,8 +249,7 @@ far_end = FarEnd()
 import secrets
 
 from lab_utils.lessons.public_url.loopback import FarEnd, LoopbackWay
-from lab_utils.tunnel import Tunnel
-from lab_utils.tunnel.login import Login
+from lab_utils.tunnel import Login, Tunnel
 
 
 def open_way_in(app_port: int, far_end: FarEnd, user: str) -> Tunnel:

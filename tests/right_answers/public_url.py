@@ -3,7 +3,7 @@
 RIGHT_ANSWERS: dict[str, list[str]] = {
     "open_way_in": [
         """
-from lab_utils.tunnel.login import login_of
+from lab_utils.logins import login_of
 
 def open_way_in(app_port, far_end, user):
     return Tunnel(app_port, LoopbackWay(far_end), login_of(f"{user}:{secrets.token_hex(16)}"))

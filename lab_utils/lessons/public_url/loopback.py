@@ -77,7 +77,7 @@ class FarEnd:
 
 
 class LoopbackWay:
-    """The agent's part; see `lab_utils.tunnel.program.Way`. All its connections go outwards."""
+    """The agent's part; see `lab_utils.tunnel.way.Way`. All its connections go outwards."""
 
     def __init__(self, far_end: FarEnd) -> None:
         self._far_end = far_end

@@ -1,4 +1,7 @@
-"""A program that holds a link open: it ends when this process ends, also by kill -9."""
+"""What makes a port of this machine reachable from outside, and why it may not.
+
+The two ways are programs, which end when this process ends, also by kill -9.
+"""
 
 import threading
 from collections import deque
@@ -7,10 +10,24 @@ from subprocess import DEVNULL, PIPE, Popen
 from typing import Any, Protocol
 
 from lab_utils.process import end_kept, start_kept
+from text_recognizer.errors import RecognizerError
+
+OTHER_WAYS = (
+    "without ngrok, `lab app --share` makes a link through Gradio's server, and "
+    "`lab tunnel --ssh user@host` through a host of your own."
+)
+
+
+class TunnelError(RecognizerError):
+    """The tunnel can't be opened as asked; trying again would not help."""
+
+
+class TunnelDownError(TunnelError):
+    """The tunnel can't be opened now; it may open a little later."""
 
 
 class Way(Protocol):
-    """What makes a port of this machine reachable from outside."""
+    """A way to this machine from outside."""
 
     def open(self, port: int) -> str:
         """The public address that leads to 127.0.0.1:port.
