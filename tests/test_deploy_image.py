@@ -13,13 +13,13 @@ import os
 import subprocess
 import sys
 import time
-import urllib.error
-import urllib.request
 from pathlib import Path
 
+import httpx
 import pytest
 from conftest import free_port
 
+from lab_utils.net import http_client
 from lab_utils.service.function_url import event_of
 from text_recognizer.places import SAMPLE_PAGES, lab_folder, project_folder
 
@@ -83,23 +83,18 @@ def emulator(container, tmp_path_factory):
             process.wait(30)
 
 
-def post(address: str, event: dict) -> dict:
-    """The function's answer; waits for an emulator that is just starting."""
-    end = time.monotonic() + 60
-    while True:
-        try:
-            request = urllib.request.Request(address, json.dumps(event).encode())
-            with urllib.request.urlopen(request, timeout=60) as answer:
-                return json.loads(answer.read())
-        except urllib.error.URLError:
-            if time.monotonic() > end:
-                raise
-            time.sleep(0.2)
-
-
-def function_url_event(body: dict) -> dict:
+def post(address: str, document: dict) -> dict:
+    """The function's answer to a request; waits for an emulator that is just starting."""
     headers = [("content-type", "application/json")]
-    return json.loads(event_of("POST", "/", "", headers, json.dumps(body).encode(), ""))
+    event = event_of("POST", "/", "", headers, json.dumps(document).encode(), "")
+    end = time.monotonic() + 60
+    with http_client(60, local=True) as client:
+        while True:
+            try:
+                return client.post(address, content=event).json()
+            except httpx.TransportError:
+                assert time.monotonic() < end
+                time.sleep(0.2)
 
 
 def test_the_image_reads_a_page_as_the_recognizer_here_does(emulator):
@@ -109,11 +104,11 @@ def test_the_image_reads_a_page_as_the_recognizer_here_does(emulator):
     address, log = emulator
     page = SAMPLE_PAGES / "show_font_000.jpg"
     body = {"image": base64.b64encode(page.read_bytes()).decode(), "lines": True}
-    answer = post(address, function_url_event(body))
+    answer = post(address, body)
     assert answer["statusCode"] == 200, answer
     here = ParagraphTextRecognizer(packaged_model()).predict(page)
     assert json.loads(answer["body"])["pred"] == here
-    refused = post(address, function_url_event({"image_url": "http://169.254.169.254/"}))
+    refused = post(address, {"image_url": "http://169.254.169.254/"})
     assert refused["statusCode"] == 422
     assert "NumPy" not in log.read_text()
 

@@ -95,8 +95,6 @@ class Emulator:
         Raises ServiceError if that fails; the last lines of its log say why.
         """
         program = check_emulator()
-        if not self._model.is_file():
-            raise ServiceError(f"There is no model file at {self._model}; give another one.")
         try:
             for _ in range(_ATTEMPTS):  # another process may take a port in between
                 self.stop()

@@ -11,11 +11,9 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from starlette.applications import Starlette
-from starlette.middleware import Middleware
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
-from starlette.routing import Route
+from starlette.routing import request_response
 
 from lab_utils.middleware import RequestLimits
 from lab_utils.net import LOOPBACK, LocalServer, listening_socket
@@ -29,8 +27,6 @@ QUEUE_SIZE = 16
 """Requests that may wait."""
 MAX_OPEN = 64
 """Largest bodies that may be in memory at once; smaller ones may be more."""
-
-_METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
 
 Handler = Callable[[Any], dict[str, Any]]
 
@@ -73,13 +69,9 @@ class Gateway(LocalServer):
     """
 
     def __init__(
-        self,
-        functions: Sequence[Function],
-        port: int = 0,
-        queue_size: int = QUEUE_SIZE,
-        host: str = LOOPBACK,
+        self, functions: Sequence[Function], port: int = 0, queue_size: int = QUEUE_SIZE
     ) -> None:
-        listening = listening_socket(port, host, ServiceError)
+        listening = listening_socket(port, error=ServiceError)
         self.port: int = listening.getsockname()[1]
         self.functions = list(functions)
         self.present = 0
@@ -87,21 +79,17 @@ class Gateway(LocalServer):
         self._most = len(self.functions) + queue_size
         self._idle: asyncio.Queue[Function] = asyncio.Queue()
         self._threads = ThreadPoolExecutor(len(self.functions), "function")
-        limits = Middleware(
-            RequestLimits,
+        app = RequestLimits(
+            request_response(self._answer),
             most_bytes=schema.MAX_BODY_BYTES,
             most_open_bytes=MAX_OPEN * schema.MAX_BODY_BYTES,
         )
-        app = Starlette(
-            routes=[Route("/{path:path}", self._answer, methods=_METHODS)], middleware=[limits]
-        )
-        url = f"http://{host}:{self.port}"
+        url = f"http://{LOOPBACK}:{self.port}"
         super().__init__("gateway", url, app, listening, ServiceError, http="h11")
 
     def __enter__(self) -> "Gateway":
         try:
-            for started in [self._threads.submit(one.start) for one in self.functions]:
-                started.result()
+            list(self._threads.map(lambda function: function.start(), self.functions))
         except BaseException:
             self.__exit__()
             raise
