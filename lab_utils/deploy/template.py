@@ -85,7 +85,7 @@ def _check(option: str, rule: dict[str, Any], value: Any) -> None:
 def resources(values: dict[str, str]) -> dict[str, str]:
     """Names and types of the resources that the template makes with these parameters and an image.
 
-    CloudFormation evaluates the template's conditions; here, only the one that needs no image.
+    Of the template's conditions only IsPublic is looked at; the others ask for an image.
     """
     is_public = values["AuthType"] == "NONE"
     return {
