@@ -132,7 +132,7 @@ class Emulator:
         except httpx.TimeoutException:
             reply = Reply(200, TIMED_OUT)
         except httpx.HTTPError:
-            reply = Reply(502, b"")
+            reply = Reply(502, b"{}")
         if reply.status != 200 or reply.body.startswith(TIMED_OUT):
             self.stop()
         return reply
