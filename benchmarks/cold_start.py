@@ -128,11 +128,10 @@ def cold_emulator(model: Path) -> dict:
     """Seconds from the start of AWS's emulator to the first answer, and what was read."""
     from lab_utils.service.emulator import Emulator
 
+    os.environ["OMP_NUM_THREADS"] = THREADS  # the function's too
     event = json.dumps({"image": base64.b64encode(PAGE.read_bytes()).decode()}).encode()
     with tempfile.TemporaryDirectory() as folder:
-        emulator = Emulator(
-            model, log=Path(folder, "log"), environment={"OMP_NUM_THREADS": THREADS}
-        )
+        emulator = Emulator(model, log=Path(folder, "log"))
         start = time.perf_counter()
         with emulator:
             reply = emulator.invoke(event)
@@ -154,7 +153,7 @@ def warm(model: Path, pages: int) -> dict:
     image = PAGE.read_bytes()
     body = json.dumps({"image": base64.b64encode(image).decode()})
     here, there = [], []
-    with lambda_service(model, environment={"OMP_NUM_THREADS": THREADS}) as gateway:
+    with lambda_service(model) as gateway:
         gateway.start()
         client = http_client(60, local=True)
         for _ in range(WARM_UP + pages):

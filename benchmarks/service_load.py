@@ -26,16 +26,20 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import mean, median, quantiles
+from typing import TYPE_CHECKING
 
 import httpx
 
 from lab_utils.model import model_file
-from lab_utils.net import http_client
+from lab_utils.net import free_port, http_client
 from lab_utils.service.open_loop import send_open_loop
 from lab_utils.service.queueing import poisson_arrivals
-from lab_utils.service.ray_service import RaySettings, serving
+from lab_utils.service.ray_environment import prepare_ray
 from text_recognizer.errors import RecognizerError
 from text_recognizer.places import SAMPLE_PAGES, lab_folder
+
+if TYPE_CHECKING:
+    from lab_utils.service.ray_service import RaySettings
 
 RATIO_TARGET = 1.3
 SHARES = (0.3, 0.5, 0.7, 0.85, 1.0, 1.25, 1.6, 2.0)
@@ -48,7 +52,7 @@ ALONE_S = 1.0
 @dataclass(frozen=True)
 class Contestant:
     name: str
-    settings: RaySettings
+    settings: "RaySettings"
 
 
 @dataclass(frozen=True)
@@ -116,6 +120,8 @@ def body(page: bytes, lines: bool = False) -> bytes:
 
 def contestants(model: str, cores: int, queue_size: int, max_wait_ms: float) -> list[Contestant]:
     """One page at a time with all cores, batches with all cores, and both with a core each."""
+    from lab_utils.service.ray_service import RaySettings
+
     single = RaySettings(model, 1, 1, 0.0, queue_size, cores)
     batched = replace(single, max_batch=8, max_wait_ms=max_wait_ms)
     found = [
@@ -167,8 +173,10 @@ def measure_contestant(
     contestant: Contestant, pages: Sequence[bytes], rates: Sequence[float], seconds: float
 ) -> tuple[list[Step], float]:
     """Its steps, and the s that the way adds to a single page."""
+    from lab_utils.service.ray_service import serving
+
     bodies = [body(page) for page in pages]
-    with serving(contestant.settings, allow_open_ports=True) as url:
+    with serving(contestant.settings, free_port()) as url:
         for _ in range(2 * contestant.settings.replicas):  # the first pages compile the script
             measure_step(url, bodies, rate=20.0, seconds=0.4)
         way = measure_way(url, pages, count=max(3, round(seconds / 3)))
@@ -290,6 +298,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     if options.seconds <= 0 or options.cores < 1 or options.queue_size < 1:
         parser.error("--seconds, --cores and --queue-size are positive")
+    prepare_ray(allow_open_ports=True)
     model, pages = str(model_file(options.model)), sample_pages()
     seconds = 1.0 if options.short else options.seconds
     threads = [1] if options.short else sorted({1, options.cores})

@@ -1,6 +1,6 @@
 # The front end: the web page and its API, with the model in it, or before a model service when
 # LAB_MODEL_URL names one. From the project's folder, after `lab compile`:
-#   lab deploy image --app --tag text-recognizer-app:latest
+#   docker build --file deploy/app.Dockerfile --tag text-recognizer-app:latest .
 #   docker run --rm --init --publish 127.0.0.1:7860:7860 text-recognizer-app:latest
 
 # BASE is any Linux with Python 3.11 and the C++ library; BUILDER is the same with pip.

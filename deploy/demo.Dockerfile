@@ -1,6 +1,6 @@
 # The front end's image with what a demo needs that stays: Lambda's runtime for the model service,
 # and what drives ngrok's agent. docker compose builds it (deploy/compose.yaml) once the image of
-# the front end is there: lab deploy image --app --tag text-recognizer-app:latest
+# the front end is there: see app.Dockerfile
 ARG APP=text-recognizer-app:latest
 FROM ${APP}
 USER 0

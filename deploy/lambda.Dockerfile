@@ -1,7 +1,9 @@
 # The model service for AWS Lambda: PyTorch for CPUs, Pillow, Lambda's runtime client, the code that
 # reads pages, and the model. No training code, no compiler, no pip. From the project's folder:
 #   lab compile          (or `lab fetch production`: the model file is part of the image)
-#   lab deploy image     (runs docker with this file)
+#   docker build --provenance=false --platform linux/amd64 \
+#       --file deploy/lambda.Dockerfile --tag text-recognizer:latest .
+# `lab deploy lambda --apply` does the second step.
 
 # BASE is any Linux with Python 3.11 and the C++ library; BUILDER is the same with pip.
 ARG BASE=python:3.11-slim-bookworm

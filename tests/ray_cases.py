@@ -12,6 +12,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -130,6 +131,8 @@ def test_images_come_back_in_order_and_a_url_is_fetched(ask, serve):
     reply = ask(body(page(90), page(91), page(92)))
     assert [one["pred"] for one in reply.document["preds"]] == ["1 90x60", "1 91x60", "1 92x60"]
     assert len(reply.headers["x-batch"].split(",")) == 3
+    reply = ask(body(page(90), page(60, 4)))
+    assert (reply.status, "Image 2 of 2: " in reply.document["error"]) == (422, True)
     assert ask(GOOD_BODY_WITH_MARK).status == 200
     reply = ask(json.dumps({"image_url": serve(page(93)).url}).encode())
     assert (reply.status, reply.document["pred"]) == (200, "1 93x60")
@@ -163,6 +166,20 @@ def test_only_replicas_listen_beyond_loopback_and_they_ask_for_a_token(service):
             with pytest.raises(grpc.RpcError) as refused:
                 call(b"", timeout=30)
         assert refused.value.code() == grpc.StatusCode.UNAUTHENTICATED
+
+
+def test_a_replica_that_is_replaced_reads_with_the_same_model(ask, model):
+    """Also if `lab fetch` has put another file in its place."""
+    fingerprint = model_fingerprint(model)
+    save_script(StandInReader(), model)
+    (reader,) = (one for one in psutil.process_iter() if "PageReader" in " ".join(one.cmdline()))
+    reader.kill()
+    deadline = time.monotonic() + SECONDS
+    while (reply := ask(body(page(120)))).status != 200:
+        assert reply.status == 503 and time.monotonic() < deadline
+        time.sleep(0.2)
+    assert reply.document == {"pred": "1 120x60"}
+    assert ask(method="GET", path="/health").document["model"] == fingerprint
 
 
 def test_sigterm_ends_it_and_all_that_it_started(service):

@@ -1,5 +1,6 @@
 """A Ray cluster of two nodes, of which one dies with pages on it; see `test_ray_service.py`."""
 
+import tempfile
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -11,32 +12,32 @@ from ray_cases import MAX_BATCH, QUEUE_SIZE, SlowReader, page
 from lab_utils.net import LOOPBACK, free_port
 from lab_utils.predictors import RemotePredictor
 from lab_utils.predictors.retrying import Clock
-from lab_utils.service.ray_service import RaySettings, prepare_environment, ray_folder
+from lab_utils.service.ray_environment import prepare_ray
 
 FITS = 2 * 2 * MAX_BATCH
 """Requests that both replicas take at once."""
 NODE = {"num_cpus": 2, "object_store_memory": 80 * 2**20, "node_ip_address": LOOPBACK}
 
 
-def test_a_node_that_dies_under_load_costs_no_page(tmp_path):
-    settings = RaySettings(
-        save_script(SlowReader(), tmp_path / "model.pt"), 2, MAX_BATCH, 20, QUEUE_SIZE
-    )
-    with ray_folder() as folder:
-        prepare_environment(folder)
+def test_a_node_that_dies_under_load_costs_no_page(tmp_path, monkeypatch):
+    # The paths of Ray's sockets may have only 107 characters.
+    with tempfile.TemporaryDirectory(dir="/tmp", ignore_cleanup_errors=True) as folder:
+        monkeypatch.setenv("RAY_TMPDIR", folder)
+        prepare_ray()
         import ray
         from ray import serve
         from ray.cluster_utils import Cluster
 
-        from lab_utils.service.ray_app import deploy
+        from lab_utils.service.ray_service import RaySettings, deploy
 
+        model = save_script(SlowReader(), tmp_path / "model.pt")
         port = free_port()
         cluster = Cluster(initialize_head=True, head_node_args=NODE | {"include_dashboard": False})
         second = cluster.add_node(**NODE)
         try:
             ray.init(address=cluster.address, log_to_driver=False)
             serve.start(proxy_location="HeadOnly", http_options={"host": LOOPBACK, "port": port})
-            deploy(settings)
+            deploy(RaySettings(model, 2, MAX_BATCH, 20, QUEUE_SIZE))
             _kill_a_node_under_load(second, f"http://{LOOPBACK}:{port}")
         finally:
             ray.shutdown()

@@ -101,7 +101,7 @@ def test_costs_are_the_formulas():
     cold = math.exp(-100 * 10 / (730 * 60))
     assert costs.cold_share(100, assumed) == cold
     assert month.compute == pytest.approx(100 * (1.0 + 4.0 * cold) * 2 * 0.5)
-    assert (month.requests, month.total) == (25, pytest.approx(sum(vars(month).values())))
+    assert (month.requests, month.total) == (25, pytest.approx(sum(month)))
 
 
 def test_cost_command_shows_the_pages_asked_for_and_every_price(lab):

@@ -1,10 +1,8 @@
 """The Lambda handler by the events that Lambda makes: right answers, right statuses, and a worker
-that lives on whatever it is sent."""
+that lives on whatever it is sent. (`test_edges.py` sends it the table of bad requests.)"""
 
 import base64
 import json
-import subprocess
-import sys
 from types import SimpleNamespace
 
 import pytest
@@ -14,31 +12,23 @@ from hostile_images import animated
 
 from lab_utils.predictors.answers import decode_reading
 from lab_utils.service import lambda_handler, schema
+from lab_utils.service.function_url import event_of
 from lab_utils.service.lambda_handler import LambdaHandler
+from text_recognizer.errors import ModelFileError
 from text_recognizer.paragraph_text_recognizer import ParagraphTextRecognizer
-from text_recognizer.places import project_folder
 
 CONTEXT = SimpleNamespace(aws_request_id="one-request")
-
-
 PNG = text(png(300, 200))
 GOOD = {"image": PNG}
+NOTED = {"note": "The text is doubtful: little of it was read with confidence."}
+"""What the stand-in's low confidences lead to."""
 
 
 def url_event(document: object = None, method: str = "POST", path: str = "/", **changes) -> dict:
     """What a Function URL makes of a request with this document as its JSON body."""
-    event = {
-        "version": "2.0",
-        "routeKey": "$default",
-        "rawPath": path,
-        "rawQueryString": "",
-        "headers": {"content-type": "application/json"},
-        "requestContext": {"http": {"method": method, "path": path}, "requestId": "a"},
-        "isBase64Encoded": False,
-    }
-    if document is not None:
-        event["body"] = json.dumps(document)
-    return event | changes
+    body = b"" if document is None else json.dumps(document).encode()
+    headers = [("content-type", "application/json")]
+    return json.loads(event_of(method, path, "", headers, body, "")) | changes
 
 
 @pytest.fixture
@@ -46,7 +36,7 @@ def log():
     return []
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def recognizer(stand_in_path):
     return ParagraphTextRecognizer(stand_in_path)
 
@@ -56,59 +46,32 @@ def handler(recognizer, stand_in_path, log):
     return LambdaHandler(recognizer, stand_in_path, load_seconds=0.5, log=log.append)
 
 
-@pytest.fixture
-def call(handler):
-    """Sends a document as a direct event and by URL; returns status and answer, the same in both.
-
-    After it, the next request must work.
-    """
-
-    def send(document: object) -> tuple[int, dict]:
-        direct = handler(document, CONTEXT)
-        by_url = handler(url_event(document), CONTEXT)
-        answer = json.loads(by_url["body"])
-        assert direct == (
-            answer if by_url["statusCode"] == 200 else answer | {"status": by_url["statusCode"]}
-        )
-        assert handler(GOOD)["pred"].startswith("300x200")
-        return by_url["statusCode"], answer
-
-    return send
-
-
-NOTED = {"note": "The text is doubtful: little of it was read with confidence."}
-"""What the stand-in's low confidences lead to."""
-
-
-def test_one_image_and_its_lines_when_asked(call, handler, recognizer):
-    assert call(GOOD) == (200, {"pred": "300x200\ngray 127", **NOTED})
-    reading = recognizer.read(png(300, 200))
-    decoded = decode_reading(json.loads(json.dumps(handler({**GOOD, "lines": True}))))
-    assert decoded.lines == reading.lines
-    assert (decoded.width, decoded.height, decoded.text) == (300, 200, reading.text)
-
-
-def test_several_images_in_their_order(call):
-    sizes = [(100 + 10 * number, 90) for number in range(16)]
-    images = [text(png(*size)) for size in sizes]
-    status, answer = call({"images": images})
-    texts = [one["pred"].splitlines()[0] for one in answer["preds"]]
-    assert (status, texts) == (200, [f"{width}x{height}" for width, height in sizes])
-    assert call({"images": images[:1]})[1]["preds"][0]["pred"].startswith("100x90")
-
-
-def test_url_event_plain_and_base64(handler):
+def test_a_direct_event_and_one_by_url_are_answered_alike(handler, recognizer):
+    assert handler(GOOD, CONTEXT) == {"pred": "300x200\ngray 127", **NOTED}
     body = json.dumps(GOOD)
     for event in (
-        url_event(body=body),
+        url_event(GOOD),
         url_event(body=base64.b64encode(body.encode()).decode(), isBase64Encoded=True),
         url_event(body=body, path="/prod/predict", method="post"),
     ):
         answer = handler(event, CONTEXT)
-        assert answer["statusCode"] == 200, answer
+        assert (answer["statusCode"], answer["isBase64Encoded"]) == (200, False)
         assert answer["headers"]["content-type"] == "application/json"
-        assert answer["isBase64Encoded"] is False
-        assert json.loads(answer["body"])["pred"] == "300x200\ngray 127"
+        assert json.loads(answer["body"]) == handler(GOOD)
+    refused = handler({"image": "%"})
+    assert refused.pop("status") == 422
+    assert json.loads(handler(url_event({"image": "%"}))["body"]) == refused
+
+
+def test_lines_and_several_images_come_back_in_order(handler, recognizer):
+    reading = recognizer.read(png(300, 200))
+    decoded = decode_reading(json.loads(json.dumps(handler({**GOOD, "lines": True}))))
+    assert decoded.lines == reading.lines
+    assert (decoded.width, decoded.height, decoded.text) == (300, 200, reading.text)
+    answer = handler({"images": [text(png(width, 90)) for width in (100, 110, 120)]})
+    texts = [one["pred"].splitlines()[0] for one in answer["preds"]]
+    assert texts == ["100x90", "110x90", "120x90"]
+    assert handler({"images": [PNG]})["preds"][0]["pred"].startswith("300x200")
 
 
 @pytest.mark.parametrize(
@@ -122,21 +85,17 @@ def test_url_event_plain_and_base64(handler):
         (url_event(GOOD, rawPath=5), 400),
         (url_event(GOOD, requestContext={"http": "POST"}), 400),
         (url_event(GOOD, version="1.0"), 400),
+        (None, 400),
+        ({"httpMethod": "POST"}, 400),
+        ({"images": ["A" * (schema.MAX_BODY_BYTES // 8)] * 9}, 413),
     ],
     ids=lambda value: repr(value)[:50],
 )
-def test_url_events_that_are_refused(event, status, handler):
+def test_events_that_are_refused(event, status, handler):
     answer = handler(event, CONTEXT)
-    assert answer["statusCode"] == status
-    assert json.loads(answer["body"]).keys() == {"error"}
+    assert answer.get("statusCode", answer.get("status")) == status
+    assert set(json.loads(answer.get("body", json.dumps(answer)))) - {"status"} == {"error"}
     assert handler(url_event(GOOD))["statusCode"] == 200
-
-
-def test_direct_events_that_are_no_requests(handler):
-    many = {"images": ["A" * (schema.MAX_BODY_BYTES // 8)] * 9}
-    for event, status in ((None, 400), ({"httpMethod": "POST"}, 400), (many, 413)):
-        answer = handler(event)
-        assert (answer["status"], answer.keys()) == (status, {"status", "error"})
 
 
 def test_health_names_the_model(handler, stand_in_path):
@@ -146,7 +105,7 @@ def test_health_names_the_model(handler, stand_in_path):
         assert (answer["statusCode"], json.loads(answer["body"])) == (200, expected)
 
 
-def test_a_url_is_read_and_a_private_one_only_where_that_is_allowed(
+def test_a_url_is_read_and_a_private_one_only_if_that_is_allowed(
     handler, recognizer, serve, monkeypatch, log
 ):
     server = serve(png(300, 200))
@@ -175,10 +134,9 @@ def test_an_exception_in_the_model_is_a_500_and_the_worker_lives(
 
 
 def test_an_answer_that_lambda_would_not_pass_on_is_refused(handler, monkeypatch):
-    many = {"images": [PNG] * 16, "lines": True}
-    size = len(json.dumps(handler(url_event(many))))
-    monkeypatch.setattr(lambda_handler, "MAX_ANSWER_BYTES", size - 500)
-    answer = handler(url_event(many))
+    size = len(json.dumps(handler(url_event({**GOOD, "lines": True}))))
+    monkeypatch.setattr(lambda_handler, "MAX_ANSWER_BYTES", size - 100)
+    answer = handler(url_event({**GOOD, "lines": True}))
     assert answer["statusCode"] == 413 and "without lines" in answer["body"]
     assert handler(url_event(GOOD))["statusCode"] == 200
 
@@ -189,7 +147,7 @@ def test_the_log_is_one_json_line_a_request_without_the_text(handler, log):
     handler(url_event(method="GET"))
     first, second, third = map(json.loads, log)
     assert all("\n" not in line for line in log)
-    assert 0 <= first.pop("seconds") < 10
+    first.pop("seconds")
     assert first == {
         "message": "request",
         "request_id": "one-request",
@@ -215,9 +173,7 @@ def test_the_model_loads_once_and_from_the_environment(stand_in_path, monkeypatc
     lambda_handler.load.cache_clear()
     try:
         assert lambda_handler.handler(GOOD, CONTEXT)["pred"].startswith("300x200")
-        loaded = lambda_handler.load()
         assert lambda_handler.handler(GOOD)["pred"].startswith("300x200")
-        assert lambda_handler.load() is loaded
     finally:
         lambda_handler.load.cache_clear()
     records = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
@@ -226,29 +182,21 @@ def test_the_model_loads_once_and_from_the_environment(stand_in_path, monkeypatc
 
 
 @pytest.mark.parametrize(
-    ("memory", "openmp", "cores", "threads"),
-    [("512", None, 4, 1), ("3538", None, 4, 2), ("10240", None, 4, 4), ("10240", "1", 4, 7),
-     ("", None, 4, 7)],
-)  # fmt: skip
-def test_threads_follow_the_memory(memory, openmp, cores, threads, monkeypatch):
+    ("memory", "openmp", "threads"),
+    [("512", "", 1), ("3538", "", 2), ("10240", "", 4), ("10240", "1", 7), ("", "", 7)],
+)
+def test_threads_follow_the_memory(memory, openmp, threads, monkeypatch):
     monkeypatch.setenv("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", memory)
-    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
-    if openmp:
-        monkeypatch.setenv("OMP_NUM_THREADS", openmp)
-    monkeypatch.setattr(lambda_handler.os, "sched_getaffinity", lambda _: set(range(cores)))
+    monkeypatch.setenv("OMP_NUM_THREADS", openmp)
+    monkeypatch.setattr(lambda_handler.os, "sched_getaffinity", lambda _: set(range(4)))
     chosen = [7]
     monkeypatch.setattr(torch, "set_num_threads", chosen.append)
     lambda_handler.set_threads()
     assert chosen[-1] == threads
 
 
-def test_without_a_model_the_start_fails(tmp_path):
-    done = subprocess.run(
-        [sys.executable, "-c", "import lab_utils.service.lambda_entry"],
-        capture_output=True,
-        text=True,
-        cwd=project_folder(),
-        env={"LAB_MODEL": str(tmp_path / "none.pt"), "PATH": "/usr/bin:/bin"},
-    )
-    assert done.returncode == 1
-    assert "There is no model file" in done.stderr
+def test_without_a_model_the_start_fails(tmp_path, monkeypatch):
+    monkeypatch.setenv("LAB_MODEL", str(tmp_path / "none.pt"))
+    lambda_handler.load.cache_clear()
+    with pytest.raises(ModelFileError, match="There is no model file"):
+        lambda_handler.load()

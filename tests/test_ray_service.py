@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from lab_utils.net import listening_socket
+from lab_utils.service import ray_environment
 
 HERE = Path(__file__).parent
 ALONE = ["unshare", "--net", *([] if os.geteuid() == 0 else ["--user", "--map-root-user"])]
@@ -46,31 +46,15 @@ def test_in_a_network_of_its_own(cases):
 
 
 def test_without_ray_it_says_what_to_install(lab, monkeypatch, stand_in_path):
-    from lab_utils.service import ray_service
-
-    monkeypatch.setattr(ray_service.importlib.util, "find_spec", lambda _name: None)
+    monkeypatch.setattr(ray_environment.importlib.util, "find_spec", lambda _name: None)
     code, _, errors = lab("service", "ray", "--port", 0, "--model", stand_in_path)
     assert (code, errors.count("\n")) == (2, 1)
     assert "pip install '.[ray]'" in errors
 
 
 def test_ports_beyond_this_machine_are_only_opened_when_asked_for(lab, monkeypatch, stand_in_path):
-    from lab_utils.service import ray_service
-
-    monkeypatch.setattr(ray_service, "prepare_environment", lambda _folder: None)
+    monkeypatch.setattr(ray_environment.importlib.util, "find_spec", lambda name: name)
     monkeypatch.setattr(socket, "if_nameindex", lambda: [(1, "lo"), (2, "eth0")])
     code, _, errors = lab("service", "ray", "--port", 0, "--model", stand_in_path)
     assert (code, errors.count("\n")) == (2, 1)
     assert "--allow-open-ports" in errors
-
-
-def test_a_missing_model_or_a_taken_port_is_one_line(lab, tmp_path, stand_in_path):
-    with listening_socket() as taken:
-        port = taken.getsockname()[1]
-        for model, number, said in (
-            (tmp_path / "none.pt", 0, "lab compile"),
-            (stand_in_path, port, "another port"),
-        ):
-            code, _, errors = lab("service", "ray", "--port", number, "--model", model)
-            assert (code, errors.count("\n")) == (2, 1)
-            assert said in errors

@@ -6,14 +6,16 @@
 # or a tunnel, whose command holds no secrets: they go into /etc/text-recognizer/secrets.
 set -euo pipefail
 
-# `lab deploy ec2-script` fills these in.
+# Fill these in, in a copy of this file: the front end's image with its registry; the address of the
+# model service, or nothing to read with the model in the image; a command that opens a way in to
+# port 7860, or nothing; the name under which browsers then reach the machine, or * for any.
 IMAGE=''
 MODEL_URL=''
 TUNNEL=''
 HOST_NAME=''
 
 ETC=${DESTDIR:-}/etc
-[ -n "$IMAGE" ] || { echo "There is no image: run lab deploy ec2-script." >&2; exit 2; }
+[ -n "$IMAGE" ] || { echo "There is no image: write its name into IMAGE." >&2; exit 2; }
 
 if ! command -v docker >/dev/null; then
     if command -v dnf >/dev/null; then dnf install -y docker

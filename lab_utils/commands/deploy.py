@@ -1,10 +1,12 @@
-"""`lab deploy`: the model service on AWS, what it would cost, and its images."""
+"""`lab deploy`: the model service on AWS, and what it would cost."""
 
 import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from lab_utils.deploy.errors import aws_errors
 
 app = typer.Typer(
     name="deploy",
@@ -60,7 +62,8 @@ def aws_lambda(
 
     Example: lab deploy lambda --plan --region eu-central-1
     """
-    from lab_utils.deploy.image import Build, model_below_project
+    from lab_utils.deploy.image import build_command, check_build
+    from lab_utils.deploy.plan import plan as plan_text
     from lab_utils.deploy.stack import Stack, deploy, session
     from lab_utils.deploy.template import parameters
 
@@ -74,42 +77,15 @@ def aws_lambda(
         LogDays=retention,
         AlarmTopic=alarm_topic,
     )
-    build = None if image else Build(model=model_below_project(model))
+    build = None if image else build_command(model)
     if plan:
-        _show_plan(values, region, image, build)
-        return
-    stack = Stack(name, session(region), say=_progress)
-    if build:
-        build.check()
-    try:
-        print(deploy(stack, values, image, build))
-    except KeyboardInterrupt:
-        _progress("CloudFormation finishes its step; then the same command continues.")
-        raise
-
-
-def _show_plan(values: dict[str, str], region: str | None, image: str | None, build) -> None:
-    """Prints the plan, with the change set if AWS can be asked."""
-    from lab_utils.deploy.plan import plan_text
-    from lab_utils.deploy.stack import IMAGE_TAG, Stack, can_ask, change_line, outputs, session
-    from lab_utils.deploy.template import resources
-
-    if not can_ask(region):
-        where = "AWS was not asked: there are no credentials, no region, or no boto3."
-        made = resources(values | {"Image": "the image"})
-        changes = [change_line("Add", name, kind) for name, kind in made.items()]
-        print(plan_text(values, changes, where, build))
+        print(plan_text(values, region, image, build))
         return
     aws = session(region)
-    where = f"Region {aws.region_name}; changes as CloudFormation sees them, nothing is executed."
-    stack = Stack(values["Name"], aws, say=_progress)
-    repository = outputs(stack.find() or {}).get("RepositoryUri", values["Name"])
-    tag = image or IMAGE_TAG
-    separator = "@" if tag.startswith("sha256:") else ":"
-    proposal = stack.propose(values | {"Image": f"{repository}{separator}{tag}"})
-    print(plan_text(values, proposal.changes if proposal else [], where, build))
-    if proposal:
-        stack.withdraw(proposal)
+    if build:
+        check_build(model)
+    with aws_errors():
+        print(deploy(Stack(name, aws, say=_progress), values, image, build))
 
 
 @app.command()
@@ -125,38 +101,15 @@ def destroy(
     from lab_utils.deploy.stack import Stack, session
 
     aws = session(region)
-    stack = Stack(name, aws, say=_progress)
-    if stack.find() is None:
-        _progress(f"There is no stack {name} in {aws.region_name}.")
-        return
-    for resource in stack.resources():
-        print(resource)
-    if not yes and not typer.confirm("Delete these?", err=True):
-        raise typer.Exit(1)
-    stack.delete()
-
-
-@app.command()
-def image(
-    tag: Annotated[str, typer.Option(help="Name of the image.")] = "text-recognizer:latest",
-    app_image: Annotated[
-        bool, typer.Option("--app", help="The front end instead of the model service.")
-    ] = False,
-    model: Model = None,
-) -> None:
-    """Build the image of the model service, or of the front end, with docker.
-
-    PIP_EXTRA_INDEX_URL tells pip in the image where PyTorch's CPU wheels are.
-
-    Example: lab deploy image --tag text-recognizer:1
-    """
-    from lab_utils.deploy.image import Build, model_below_project, run
-
-    dockerfile = "deploy/app.Dockerfile" if app_image else Build.dockerfile
-    build = Build(dockerfile, tag, model_below_project(model))
-    build.check()
-    run(build.command())
-    print(tag)
+    with aws_errors():
+        stack = Stack(name, aws, say=_progress)
+        if stack.find() is None:
+            _progress(f"There is no stack {name} in {aws.region_name}.")
+            return
+        print(*stack.resources(), sep="\n")
+        if not yes and not typer.confirm("Delete these?", err=True):
+            raise typer.Exit(1)
+        stack.delete()
 
 
 @app.command()
@@ -175,28 +128,6 @@ def cost(
     from lab_utils.deploy.template import default_of
 
     print(cost_table(pages or PAGES, memory or default_of("Memory")))
-
-
-@app.command("ec2-script")
-def ec2_script(
-    image: Annotated[str, typer.Option(help="The front end's image, with its registry.")],
-    model_url: Annotated[
-        str, typer.Option(help="The model service's address; else the model in the image reads.")
-    ] = "",
-    tunnel: Annotated[
-        str, typer.Option(help="Command that opens a way in to port 7860; else there is none.")
-    ] = "",
-    host_name: Annotated[
-        str, typer.Option(help="Name under which browsers reach it through that; * for any.")
-    ] = "",
-) -> None:
-    """Print the script that makes an EC2 machine, or any with systemd, run the front end.
-
-    Example: lab deploy ec2-script --image registry.example.org/text-recognizer-app:1
-    """
-    from lab_utils.deploy.ec2 import user_data
-
-    print(user_data(image, model_url, tunnel, host_name), end="")
 
 
 def _progress(line: str) -> None:

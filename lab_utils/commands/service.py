@@ -1,5 +1,6 @@
 """`lab service`: the model as a service of its own, which the app and others call."""
 
+import os
 import threading
 from typing import Annotated
 
@@ -51,16 +52,10 @@ def serve_lambda(
     from lab_utils.model import model_file
     from lab_utils.service.local import lambda_service, log_file
 
-    with lambda_service(
-        model_file(model),
-        workers,
-        port,
-        memory=memory,
-        timeout=timeout,
-        queue_size=queue_size,
-        verbose=verbose,
-        environment={"LAB_ALLOW_PRIVATE": "1"} if allow_private else {},
-    ) as gateway:
+    if allow_private:
+        os.environ["LAB_ALLOW_PRIVATE"] = "1"
+    options = {"memory": memory, "timeout": timeout, "queue_size": queue_size, "verbose": verbose}
+    with lambda_service(model_file(model), workers, port, **options) as gateway:
         print(f"The service answers at {gateway.url} (lab app --model-url {gateway.url})")
         if not verbose:
             print(f"Its log: {log_file(port, 1)}")
@@ -101,14 +96,21 @@ def ray(
     Example: lab service ray --replicas 2 --max-batch 8
     """
     from lab_utils.model import model_file
-    from lab_utils.service.ray_service import RaySettings, serving
+    from lab_utils.net import listening_socket
+    from lab_utils.service.errors import ServiceError
+    from lab_utils.service.ray_environment import prepare_ray
 
     file = str(model_file(model))
+    with listening_socket(port, error=ServiceError) as listening:
+        port = listening.getsockname()[1]
+    prepare_ray(allow_open_ports)
+    from lab_utils.service.ray_service import RaySettings, serving
+
     settings = RaySettings(
         file, replicas, max_batch, max_wait_ms, queue_size, threads, allow_private
     )
     print("Ray starts (10 s, more on a busy machine) ...", flush=True)
-    with serving(settings, port, allow_open_ports) as url:
+    with serving(settings, port) as url:
         print(f"The model service: {url}")
         print("Ctrl-C ends it.", flush=True)
         threading.Event().wait()

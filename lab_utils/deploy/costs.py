@@ -6,8 +6,9 @@ looked up there, before tax, and without any free tier. Check them before you re
 
 import math
 from collections.abc import Sequence
-from dataclasses import astuple, dataclass, fields
+from dataclasses import dataclass, fields
 from textwrap import fill
+from typing import NamedTuple
 
 HOURS = 730
 """Hours in a month, as AWS counts them."""
@@ -17,49 +18,30 @@ HOURS = 730
 class Assumptions:
     """What a page takes, generous beside what was measured here; and US dollars for one unit."""
 
-    page_seconds: float = 0.6
-    """Of the function, for one page once it is warm."""
-    cold_seconds: float = 5.0
-    """Start of a new copy of the function until it can read; AWS bills it."""
-    warm_minutes: float = 10.0
-    """How long an idle copy is kept. AWS promises nothing; 5 to 15 were seen."""
-    image_gb: float = 0.23
-    """Compressed image, as ECR keeps it."""
-    images_kept: int = 3
-    """Versions of the image; the repository's rule removes older ones."""
-    log_bytes: int = 1500
-    """Of the log for one request, with Lambda's own lines."""
-    answer_bytes: int = 4000
-    """Of the answer with lines and places."""
-    alarms: int = 3
-    """Of the template."""
-    disk_gb: int = 16
-    """Of the front end's machine."""
-    gb_second: float = 0.0000166667
-    """Lambda on x86: one second of one GB of memory."""
-    request: float = 0.0000002
-    """Lambda: one request."""
-    image_gb_month: float = 0.10
-    """ECR: a GB of compressed image kept for a month."""
-    log_gb: float = 0.50
-    """CloudWatch Logs: a GB taken in."""
-    alarm_month: float = 0.10
-    """CloudWatch: an alarm kept for a month."""
-    out_gb: float = 0.09
-    """A GB sent to the internet."""
-    instance_hour: float = 0.0208
-    """EC2: an hour of a t3.small."""
-    disk_gb_month: float = 0.08
-    """EBS gp3: a GB of disk for a month."""
-    address_hour: float = 0.005
-    """An hour of a public IPv4 address."""
+    page_seconds: float = 0.6  # of the function, for one page once it is warm
+    cold_seconds: float = 5.0  # start of a new copy until it can read; AWS bills it
+    warm_minutes: float = 10.0  # an idle copy is kept; AWS promises nothing; 5 to 15 were seen
+    image_gb: float = 0.23  # compressed, as ECR keeps it
+    images_kept: int = 3  # the repository's rule removes older ones
+    log_bytes: int = 1500  # for one request, with Lambda's own lines
+    answer_bytes: int = 4000  # with lines and places
+    alarms: int = 3  # of the template
+    disk_gb: int = 16  # of the front end's machine
+    gb_second: float = 0.0000166667  # Lambda on x86: one second of one GB of memory
+    request: float = 0.0000002  # Lambda
+    image_gb_month: float = 0.10  # ECR: a GB of compressed image kept for a month
+    log_gb: float = 0.50  # CloudWatch Logs: a GB taken in
+    alarm_month: float = 0.10  # CloudWatch: an alarm kept for a month
+    out_gb: float = 0.09  # a GB sent to the internet
+    instance_hour: float = 0.0208  # EC2: a t3.small
+    disk_gb_month: float = 0.08  # EBS gp3: a GB of disk for a month
+    address_hour: float = 0.005  # a public IPv4 address
 
 
 ASSUMED = Assumptions()
 
 
-@dataclass(frozen=True)
-class LambdaCosts:
+class LambdaCosts(NamedTuple):
     """US dollars a month."""
 
     compute: float
@@ -71,7 +53,7 @@ class LambdaCosts:
 
     @property
     def total(self) -> float:
-        return sum(astuple(self))
+        return sum(self)
 
 
 def cold_share(pages: int, assumed: Assumptions = ASSUMED) -> float:
@@ -104,11 +86,11 @@ def front_end_cost(assumed: Assumptions = ASSUMED) -> float:
 
 def cost_table(months: Sequence[int], memory: int) -> str:
     """The costs of months with so many pages as lines of text, with the assumptions below them."""
-    names = ("pages/month", *(field.name for field in fields(LambdaCosts)), "total")
+    names = ("pages/month", *LambdaCosts._fields, "total")
     lines = ["".join(name.rjust(12) for name in names)]
     for pages in months:
         costs = lambda_costs(pages, memory)
-        cells = (f"{pages:,}", *(f"{part:.4f}" for part in astuple(costs)), f"{costs.total:.2f}")
+        cells = (f"{pages:,}", *(f"{part:.4f}" for part in costs), f"{costs.total:.2f}")
         lines.append("".join(cell.rjust(12) for cell in cells))
     notes = [
         f"US dollars a month, {memory} MB. The prices are assumptions (us-east-1 in 2025, from "

@@ -12,41 +12,26 @@ class DeployError(RecognizerError):
 
 
 _CREDENTIALS = (
-    "NoCredentials|Expired|Token|SSO|InvalidAccessKeyId|Signature|AuthFailure|ProfileNotFound"
+    "Credentials|Expired|Token|SSO|InvalidAccessKeyId|Signature|AuthFailure|ProfileNotFound"
 )
 """Of AWS's error codes and the names of boto3's own errors, those that are about credentials."""
 
 
 @contextmanager
-def explained(action: str) -> Iterator[None]:
-    """Turns what boto3 raises into a DeployError.
-
-    Args:
-        action: what was called, as IAM policies name it, such as "lambda:CreateFunction".
-    """
+def aws_errors() -> Iterator[None]:
+    """Turns what boto3 raises into a DeployError of one line."""
     from botocore.exceptions import BotoCoreError, ClientError
 
     try:
         yield
     except (ClientError, BotoCoreError) as error:
         answer = getattr(error, "response", {}).get("Error", {})
-        code = answer.get("Code") or type(error).__name__
-        message = _line(answer.get("Message") or str(error))
-        cure = "."
-        if re.search(_CREDENTIALS, code):
-            cure = ": run `aws configure` or `aws sso login`, or set AWS_PROFILE."
-        raise DeployError(f"AWS refused {action} ({code}: {message}){cure}") from error
+        cure = ""
+        if re.search(_CREDENTIALS, answer.get("Code", type(error).__name__)):
+            cure = ": run `aws configure` or `aws sso login`, or set AWS_PROFILE"
+        raise DeployError(f"{one_line(error)}{cure}.") from error
 
 
-def failed_resource(resource: str, reason: str) -> str:
-    """The sentence for a resource that CloudFormation could not make."""
-    if "UnreservedConcurrentExecution" in reason:
-        return (
-            "The account has too few concurrent executions left to reserve some: pass "
-            "`--concurrency 0` to reserve none, or ask AWS for a higher quota."
-        )
-    return f"{resource} failed: {_line(reason)}."
-
-
-def _line(text: str) -> str:
-    return " ".join(text.split()).rstrip(".")
+def one_line(text: object) -> str:
+    """A message of AWS on one line, without a full stop."""
+    return " ".join(str(text).split()).rstrip(".")

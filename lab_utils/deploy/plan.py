@@ -1,40 +1,67 @@
-"""What deploying to AWS would do, as text: the commands, the changes, and the month's bill."""
+"""What deploying to AWS would do, as text: the changes, the commands, and the month's bill."""
 
 import shlex
+from collections.abc import Sequence
+from typing import Any
 
 from lab_utils.deploy.costs import ASSUMED, cost_table
-from lab_utils.deploy.image import Build, push_commands
-from lab_utils.deploy.stack import IMAGE_TAG
+from lab_utils.deploy.errors import DeployError, aws_errors
+from lab_utils.deploy.image import push_commands
+from lab_utils.deploy.stack import IMAGE_TAG, Stack, change_line, session
+from lab_utils.deploy.template import resources
 
 PAGES = (10, 1_000, 100_000)
 """Pages a month for which a plan shows the costs."""
 
 
-def plan_text(
-    values: dict[str, str], changes: list[str], where: str, build: Build | None = None
+def plan(
+    values: dict[str, str], region: str | None, image: str | None, build: Sequence[str] | None
 ) -> str:
-    """The plan of `lab deploy lambda`.
+    """The plan of `lab deploy lambda`: CloudFormation's change set, if AWS can be asked for it, or
+    the template's resources.
 
     Args:
         values: the template's parameters.
-        changes: what CloudFormation would do, a line for each resource.
-        where: where the changes come from, a sentence.
-        build: how the image is built; None if an image is given.
+        region: AWS region; None for the environment's.
+        image: tag or digest of an image that is in the repository; None to build and push one.
+        build: the command that builds the image, without `image`.
     """
+    try:
+        aws = session(region)
+        with aws_errors():
+            can_ask = aws.get_credentials() is not None
+    except DeployError:
+        can_ask = False
+    if can_ask:
+        changes = _change_set(aws, values, image or IMAGE_TAG)
+        where = f"Region {aws.region_name}; changes as CloudFormation sees them; nothing is done."
+    else:
+        changes = [change_line("Add", *one) for one in resources(values).items()]
+        where = "AWS was not asked: there are no credentials, no region, or no boto3."
     remote = f"ACCOUNT.dkr.ecr.REGION.amazonaws.com/{values['Name']}:{IMAGE_TAG}"
-    commands = [build.command(), *push_commands(build.tag, remote)] if build else []
-    settings = [f"{name} {value}" for name, value in values.items() if value]
+    commands = [build, *push_commands(remote)] if build else []
+    settings = ", ".join(f"{name} {value}" for name, value in values.items() if value)
     blocks = [
-        [
-            f"The stack {values['Name']} of deploy/template.yaml. {where}",
-            f"Settings: {', '.join(settings)}",
-        ],
-        changes or ["No resource changes."],
-        [f"$ {shlex.join(command)}" for command in commands],
-        [_who_may_call(values)],
-        [cost_table(PAGES, int(values["Memory"])), _most_a_day(values)],
+        f"The stack {values['Name']} of deploy/template.yaml. {where}\nSettings: {settings}",
+        "\n".join(changes) or "No resource changes.",
+        "\n".join(f"$ {shlex.join(command)}" for command in commands),
+        _who_may_call(values),
+        f"{cost_table(PAGES, int(values['Memory']))}\n{_most_a_day(values)}",
     ]
-    return "\n\n".join("\n".join(block) for block in blocks if block)
+    return "\n\n".join(filter(None, blocks))
+
+
+def _change_set(aws: Any, values: dict[str, str], image: str) -> list[str]:
+    """What CloudFormation would change; the change set is removed again."""
+    with aws_errors():
+        stack = Stack(values["Name"], aws)
+        repository = stack.outputs().get("RepositoryUri", values["Name"])
+        separator = "@" if image.startswith("sha256:") else ":"
+        proposal = stack.propose(values | {"Image": f"{repository}{separator}{image}"})
+        if proposal is None:
+            return []
+        stack.withdraw(proposal)
+        return proposal.changes
 
 
 def _who_may_call(values: dict[str, str]) -> str:

@@ -2,17 +2,17 @@
 
 CloudFormation does the work: it knows what is missing, undoes what failed, and goes on when this
 process ends. boto3's standard variables hold: AWS_PROFILE, AWS_REGION, and AWS_ENDPOINT_URL for a
-server that takes AWS's place.
+server that takes AWS's place. What boto3 raises comes out as it is; see `errors.aws_errors`.
 """
 
 import base64
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
-from lab_utils.deploy.errors import DeployError, explained, failed_resource
-from lab_utils.deploy.image import Build, push_commands, run
+from lab_utils.deploy.errors import DeployError, aws_errors, one_line
+from lab_utils.deploy.image import push_commands, run
 from lab_utils.deploy.template import template_body
 
 PROJECT_TAG = "text-recognizer-deployment-lab"
@@ -44,21 +44,11 @@ def session(region: str | None = None) -> Any:
             "Deploying needs boto3: install it with `pip install "
             "'text-recognizer-deployment-lab[deploy]'`, or look at the template with --plan."
         ) from None
-    with explained("the settings"):
+    with aws_errors():
         found = boto3.Session(region_name=region or os.environ.get("AWS_REGION"))
     if not found.region_name:
         raise DeployError("There is no AWS region: pass --region, or set AWS_REGION.")
     return found
-
-
-def can_ask(region: str | None = None) -> bool:
-    """Whether boto3, a region and credentials are there, so that AWS can be asked."""
-    try:
-        found = session(region)
-    except DeployError:
-        return False
-    with explained("the settings"):
-        return found.get_credentials() is not None
 
 
 class Stack:
@@ -72,7 +62,7 @@ class Stack:
 
     def __init__(self, name: str, aws: Any, say: Callable[[str], None] = print) -> None:
         self.name, self.say = name, say
-        self._clients = {service: aws.client(service) for service in ("cloudformation", "ecr")}
+        self._cloudformation, self._ecr = aws.client("cloudformation"), aws.client("ecr")
 
     def find(self) -> dict[str, Any] | None:
         """What CloudFormation knows of the stack; None if there is none.
@@ -80,20 +70,23 @@ class Stack:
         Raises DeployError for a stack of this name that another project made.
         """
         try:
-            found = self._cloudformation("DescribeStacks", StackName=self.name)
-        except DeployError as error:
+            (stack,) = self._cloudformation.describe_stacks(StackName=self.name)["Stacks"]
+        except self._cloudformation.exceptions.ClientError as error:
             if "does not exist" in str(error):
                 return None
             raise
-        (stack,) = found["Stacks"]
         if stack["StackStatus"] == "REVIEW_IN_PROGRESS":  # only a change set was ever made
             return None
-        tags = {tag["Key"]: tag["Value"] for tag in stack.get("Tags", [])}
-        if tags.get("project") != PROJECT_TAG:
+        if {"Key": "project", "Value": PROJECT_TAG} not in stack.get("Tags", []):
             raise DeployError(
                 f"There is a stack {self.name} that this lab did not make: pass another --name."
             )
         return stack
+
+    def outputs(self) -> dict[str, str]:
+        """The outputs of the stack, by name; none if there is no stack."""
+        found = self.find() or {}
+        return {one["OutputKey"]: one["OutputValue"] for one in found.get("Outputs", [])}
 
     def propose(self, values: dict[str, str]) -> Proposal | None:
         """A change set with these parameters, or None if nothing would change.
@@ -107,22 +100,20 @@ class Stack:
                 "is done."
             )
         kind = "UPDATE" if found else "CREATE"
-        parameters = [{"ParameterKey": k, "ParameterValue": v} for k, v in values.items()]
         tags = {"project": PROJECT_TAG, "deployment": self.name}
-        made = self._cloudformation(
-            "CreateChangeSet",
+        made = self._cloudformation.create_change_set(
             StackName=self.name,
             ChangeSetName=f"lab-{time.time_ns()}",
             ChangeSetType=kind,
             TemplateBody=template_body(),
-            Parameters=parameters,
+            Parameters=[{"ParameterKey": k, "ParameterValue": v} for k, v in values.items()],
             Capabilities=["CAPABILITY_IAM"],
             Tags=[{"Key": key, "Value": value} for key, value in tags.items()],
             # A stack that could not be made leaves nothing, so the next attempt starts afresh.
             **({} if found else {"OnStackFailure": "DELETE"}),
         )
         self._wait("change_set_create_complete", ChangeSetName=made["Id"])
-        change_set = self._cloudformation("DescribeChangeSet", ChangeSetName=made["Id"])
+        change_set = self._cloudformation.describe_change_set(ChangeSetName=made["Id"])
         if change_set["Status"] == "CREATE_COMPLETE":
             changes = [one["ResourceChange"] for one in change_set.get("Changes", [])]
             lines = [
@@ -130,35 +121,34 @@ class Stack:
                 for one in changes
             ]
             return Proposal(made["Id"], made["StackId"], kind, lines)
-        reason = change_set.get("StatusReason", "no reason given").rstrip(".")
-        self._cloudformation("DeleteChangeSet", ChangeSetName=made["Id"])
+        reason = one_line(change_set.get("StatusReason", "no reason given"))
+        self._cloudformation.delete_change_set(ChangeSetName=made["Id"])
         if "didn't contain changes" in reason or "No updates" in reason:
             return None
         raise DeployError(f"CloudFormation refuses the change set: {reason}.")
 
     def withdraw(self, proposal: Proposal) -> None:
         """Removes a change set, and the empty stack that AWS makes for the first one."""
-        self._cloudformation("DeleteChangeSet", ChangeSetName=proposal.id)
+        self._cloudformation.delete_change_set(ChangeSetName=proposal.id)
         if proposal.kind == "CREATE":
-            self._cloudformation("DeleteStack", StackName=self.name)
+            self._cloudformation.delete_stack(StackName=self.name)
 
     def update(self, values: dict[str, str]) -> dict[str, str]:
         """Brings the stack to these parameters; returns its outputs."""
         proposal = self.propose(values)
         if proposal is None:
             self.say(f"stack {self.name}: nothing to change")
-            return outputs(self.find())
+            return self.outputs()
         for change in proposal.changes:
             self.say(change)
-        self._cloudformation("ExecuteChangeSet", ChangeSetName=proposal.id)
-        done = f"stack_{proposal.kind.lower()}_complete"
-        if not self._wait(done, StackName=proposal.stack):
+        self._cloudformation.execute_change_set(ChangeSetName=proposal.id)
+        if not self._wait(f"stack_{proposal.kind.lower()}_complete", StackName=proposal.stack):
             raise DeployError(self._why_it_failed(proposal.stack))
-        return outputs(self.find())
+        return self.outputs()
 
     def resources(self) -> list[str]:
         """Type and name of each resource that the stack has made."""
-        found = self._cloudformation("DescribeStackResources", StackName=self.name)
+        found = self._cloudformation.describe_stack_resources(StackName=self.name)
         return [
             f"{one['ResourceType']} {one['PhysicalResourceId']}"
             for one in found["StackResources"]
@@ -167,18 +157,18 @@ class Stack:
 
     def delete(self) -> None:
         """Deletes the stack with all that it made; returns when it is gone."""
-        id = self.find()["StackId"]
-        self._cloudformation("DeleteStack", StackName=id)
-        if not self._wait("stack_delete_complete", StackName=id):
-            raise DeployError(self._why_it_failed(id))
+        stack = self.find()["StackId"]
+        self._cloudformation.delete_stack(StackName=stack)
+        if not self._wait("stack_delete_complete", StackName=stack):
+            raise DeployError(self._why_it_failed(stack))
         self.say(f"stack {self.name}: deleted")
 
-    def push(self, repository: str, build: Build) -> None:
+    def push(self, repository: str, build: Sequence[str]) -> None:
         """Builds the image and pushes it; layers that the registry has are not sent again."""
-        token = self._call("ecr", "GetAuthorizationToken")["authorizationData"][0]
-        password = base64.b64decode(token["authorizationToken"]).decode().split(":", 1)[1]
-        run(build.command())
-        login, *commands = push_commands(build.tag, f"{repository}:{IMAGE_TAG}")
+        token = self._ecr.get_authorization_token()["authorizationData"][0]["authorizationToken"]
+        password = base64.b64decode(token).decode().split(":", 1)[1]
+        run(build)
+        login, *commands = push_commands(f"{repository}:{IMAGE_TAG}")
         run(login, stdin=password)
         for command in commands:
             self.say(f"image: {' '.join(command)}")
@@ -187,49 +177,36 @@ class Stack:
     def image(self, repository: str, image: str) -> str:
         """A pushed image by its digest; `image` is its tag or digest."""
         key = "imageDigest" if image.startswith("sha256:") else "imageTag"
-        arguments = {"repositoryName": self.name, "imageIds": [{key: image}]}
         try:
-            found = self._call("ecr", "DescribeImages", **arguments)
-        except DeployError as error:
-            if "NotFound" not in str(error):
-                raise
+            found = self._ecr.describe_images(repositoryName=self.name, imageIds=[{key: image}])
+        except self._ecr.exceptions.ImageNotFoundException:
             raise DeployError(
                 f'The repository {self.name} has no image "{image}": leave --image out to build '
                 "and push one."
             ) from None
         return f"{repository}@{found['imageDetails'][0]['imageDigest']}"
 
-    def _call(self, service: str, operation: str, **arguments: Any) -> dict[str, Any]:
-        from botocore import xform_name
-
-        with explained(f"{service}:{operation}"):
-            return getattr(self._clients[service], xform_name(operation))(**arguments)
-
-    def _cloudformation(self, operation: str, **arguments: Any) -> dict[str, Any]:
-        return self._call("cloudformation", operation, **arguments)
-
     def _wait(self, name: str, **arguments: str) -> bool:
         """Waits as boto3's waiter of that name does; whether it ended well."""
         from botocore.exceptions import WaiterError
 
-        with explained(f"cloudformation:{name}"):
-            waiter = self._clients["cloudformation"].get_waiter(name)
-            try:
-                waiter.wait(**arguments, WaiterConfig=WAIT)
-            except WaiterError:
-                return False
+        try:
+            self._cloudformation.get_waiter(name).wait(**arguments, WaiterConfig=WAIT)
+        except WaiterError:
+            return False
         return True
 
     def _why_it_failed(self, stack: str) -> str:
         """The first failure since a change of the stack was asked for."""
-        events = self._cloudformation("DescribeStackEvents", StackName=stack)["StackEvents"]
         first = f"The stack {self.name} failed, or takes very long: see its events in the console."
-        for event in events:  # the newest comes first
-            reason = event.get("ResourceStatusReason", "no reason given")
-            if event["ResourceStatus"].endswith("_FAILED"):
-                first = failed_resource(event["LogicalResourceId"], reason)
+        for event in self._cloudformation.describe_stack_events(StackName=stack)["StackEvents"]:
+            reason = one_line(event.get("ResourceStatusReason", "no reason given"))
+            if event["ResourceStatus"].endswith("_FAILED"):  # the newest event comes first
+                first = f"{event['LogicalResourceId']} failed: {reason}."
             elif reason == "User Initiated":
                 break
+        if "UnreservedConcurrentExecution" in first:
+            first += " Pass `--concurrency 0` to reserve none, or ask AWS for a higher quota."
         return first
 
 
@@ -238,22 +215,19 @@ def change_line(action: str, name: str, kind: str) -> str:
     return f"{action:7} {name:18} {kind}"
 
 
-def outputs(stack: dict[str, Any]) -> dict[str, str]:
-    """The outputs of a stack, by name."""
-    return {one["OutputKey"]: one["OutputValue"] for one in stack.get("Outputs", [])}
-
-
-def deploy(stack: Stack, values: dict[str, str], image: str | None, build: Build | None) -> str:
+def deploy(
+    stack: Stack, values: dict[str, str], image: str | None, build: Sequence[str] | None
+) -> str:
     """Makes the stack or changes it, with an image in it; returns the Function URL.
 
     Args:
         values: the template's parameters.
         image: tag or digest of an image that is in the repository; None to build and push one.
-        build: how the image is built, without `image`.
+        build: the command that builds the image, without `image`.
     """
     found = stack.find()
     # The image goes into a repository that the stack makes, so a new stack is made in two steps.
-    made = outputs(found) if found else stack.update(values | {"Image": ""})
+    made = stack.outputs() if found else stack.update(values | {"Image": ""})
     if "RepositoryUri" not in made:  # after an interruption, or a failure
         raise DeployError(
             f"The stack {stack.name} is {found['StackStatus']}: run the command again when that is "

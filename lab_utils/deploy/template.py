@@ -83,24 +83,13 @@ def _check(option: str, rule: dict[str, Any], value: Any) -> None:
 
 
 def resources(values: dict[str, str]) -> dict[str, str]:
-    """Names and types of the resources that the template makes with these parameters."""
+    """Names and types of the resources that the template makes with these parameters and an image.
+
+    Of the template's conditions only IsPublic is looked at; the others ask for an image.
+    """
+    is_public = values["AuthType"] == "NONE"
     return {
         name: resource["Type"]
         for name, resource in template()["Resources"].items()
-        if "Condition" not in resource or _holds({"Condition": resource["Condition"]}, values)
+        if is_public or resource.get("Condition") != "IsPublic"
     }
-
-
-def _holds(condition: dict[str, Any], values: dict[str, str]) -> bool:
-    """Whether a condition holds; of CloudFormation's functions, those that resources here need."""
-    ((function, inner),) = condition.items()
-    if function == "Condition":
-        return _holds(template()["Conditions"][inner], values)
-    if function == "And":
-        return all(_holds(one, values) for one in inner)
-    if function == "Not":
-        return not _holds(inner[0], values)
-    if function == "Equals":
-        left, right = (values[one["Ref"]] if isinstance(one, dict) else one for one in inner)
-        return left == str(right)
-    raise NotImplementedError(function)

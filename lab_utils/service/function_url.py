@@ -74,25 +74,22 @@ def answer_of(status: int, body: bytes) -> Response:
         return error(504, "The function ran out of its time; send a smaller image or fewer.")
     try:
         returned = json.loads(body)
-    except ValueError:
-        returned = None
-    fields = returned if isinstance(returned, dict) else {}
-    if "errorType" in fields and not str(fields["errorType"]).startswith("Runtime.Exit"):
-        return error(500, "The function failed on this request; the reason is in its log.")
-    if status != 200 or returned is None:
-        return error(502, "The function ended on this request; try again.")
-    if "statusCode" not in fields:
-        return Response(body, media_type="application/json")
-    try:
-        content = returned.get("body") or ""
-        data = base64.b64decode(content) if returned.get("isBase64Encoded") else content.encode()
-        answer = Response(data, int(returned["statusCode"]))
-        for name, value in (returned.get("headers") or {}).items():
+        fields = returned if isinstance(returned, dict) else {}
+        if "errorType" in fields and not str(fields["errorType"]).startswith("Runtime.Exit"):
+            return error(500, "The function failed on this request; the reason is in its log.")
+        if status != 200:
+            return error(502, "The function ended on this request; try again.")
+        if "statusCode" not in fields:
+            return Response(body, media_type="application/json")
+        content = fields.get("body") or ""
+        data = base64.b64decode(content) if fields.get("isBase64Encoded") else content.encode()
+        answer = Response(data, int(fields["statusCode"]))
+        for name, value in (fields.get("headers") or {}).items():
             if name.lower() not in _OWN_HEADERS:
                 answer.headers[name] = str(value)
         return answer
     except (AttributeError, TypeError, ValueError):
-        return error(502, "The function's answer is not of the form that a URL needs.")
+        return error(502, "The function gave no answer that a URL can pass on; try again.")
 
 
 def error(status: int, sentence: str, headers: dict[str, str] | None = None) -> Response:

@@ -123,28 +123,27 @@ class LambdaHandler:
         self._is_cold = False
         answer_form = _http_answer if _is_http(event) else _direct_answer
         try:
-            status, document = self._serve(event, record)
+            status, document = 200, self._serve(event, record)
             answer = answer_form(status, document, {})
             if len(json.dumps(answer)) > MAX_ANSWER_BYTES:
                 raise RequestError(
                     413, "The answer would be too large; send fewer images, or ask without lines."
                 )
         except Exception as error:
-            status, document = schema.error_answer(error)
+            status, document, headers = schema.error_answer(error)
             record["error"] = document["error"]
             if status >= 500:
                 record["traceback"] = traceback.format_exc()[-_TRACEBACK_CHARACTERS:]
-            headers = error.headers if isinstance(error, RequestError) else {}
             answer = answer_form(status, document, headers)
         record |= {"status": status, "seconds": round(time.perf_counter() - start, 4)}
         self._log(json.dumps(record))
         return answer
 
-    def _serve(self, event: Event, record: dict[str, Any]) -> tuple[int, dict[str, Any]]:
+    def _serve(self, event: Event, record: dict[str, Any]) -> dict[str, Any]:
         if _is_http(event):
             method, path = _route(event)
             if method in ("GET", "HEAD"):
-                return 200, schema.health(path, self._model)
+                return schema.health(path, self._model)
             if method != "POST":
                 raise RequestError(405, "Send a POST with a JSON body, or a GET for its health.")
             body = _body(event)
@@ -155,7 +154,7 @@ class LambdaHandler:
             record["bytes"] = sum(map(len, request.images))
             if record["bytes"] > schema.MAX_BODY_BYTES:
                 raise schema.too_large()
-        return 200, self._read(request, record)
+        return self._read(request, record)
 
     def _read(self, request: schema.Request, record: dict[str, Any]) -> dict[str, Any]:
         private = self._recognizer.allow_private_addresses

@@ -18,12 +18,11 @@ def lambda_service(
     timeout: int = DEFAULT_TIMEOUT,
     queue_size: int = QUEUE_SIZE,
     verbose: bool = False,
-    environment: dict[str, str] | None = None,
 ) -> Gateway:
-    """A gateway before emulated functions, which have loaded the model inside a `with` block.
+    """A gateway in front of emulated functions, which have loaded the model inside a `with` block.
 
     Args:
-        model, memory, timeout, environment: see `Emulator`.
+        model, memory, timeout: see `Emulator`.
         workers: functions that read at the same time.
         port, queue_size: see `Gateway`.
         verbose: show on stderr what the functions write; else it goes into `log_file`.
@@ -32,9 +31,9 @@ def lambda_service(
     """
     logs = [None if verbose else log_file(port, number) for number in range(1, workers + 1)]
     for log in filter(None, logs):
+        log.parent.mkdir(parents=True, exist_ok=True)
         log.unlink(missing_ok=True)
-    functions = [Emulator(model, memory, timeout, log, environment) for log in logs]
-    return Gateway(functions, port, queue_size)
+    return Gateway([Emulator(model, memory, timeout, log) for log in logs], port, queue_size)
 
 
 def log_file(port: int, worker: int) -> Path:

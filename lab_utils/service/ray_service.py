@@ -1,29 +1,49 @@
-"""Ray on this machine with the application of `ray_app` on it.
+"""The model with Ray Serve: pages that come at the same time are read in one batch.
 
-Ray reads part of its environment when it is imported, so it is imported here only once that is set.
+`Edge` takes HTTP requests from Serve's proxy and checks them; `PageReader` has the model. Both are
+ordinary deployments, see https://docs.ray.io/en/latest/serve/model_composition.html. Call
+`ray_environment.prepare_ray` before you import this module.
 """
 
+import asyncio
 import contextlib
-import importlib.util
 import logging
-import os
-import secrets
+import shutil
 import signal
-import socket
-import sys
 import tempfile
 import threading
 from collections.abc import Iterator
-from dataclasses import dataclass
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from lab_utils.net import LOOPBACK, listening_socket
-from lab_utils.service.errors import ServiceError
-from text_recognizer.limits import MAX_BATCH
+import ray
+import torch
+from fastapi import FastAPI
+from ray import serve
+from ray.exceptions import RayActorError
+from ray.serve.exceptions import BackPressureError, DeploymentUnavailableError
+from ray.serve.handle import DeploymentHandle
+from starlette.requests import Request
+from starlette.responses import JSONResponse
 
+from lab_utils.middleware import RequestLimits
+from lab_utils.net import LOOPBACK
+from lab_utils.service import schema
+from lab_utils.service.errors import ServiceError
+from lab_utils.service.schema import RequestError
+from text_recognizer import decoding
+from text_recognizer.errors import RecognizerError
+from text_recognizer.images import LoadedImage, load_image
+from text_recognizer.limits import MAX_BATCH
+from text_recognizer.paragraph_text_recognizer import PageReading, ParagraphTextRecognizer
+
+REQUEST_SECONDS = 60.0
+"""A request is answered by then, waiting included, or refused."""
 OBJECT_STORE_BYTES = 200 * 2**20
 """Shared memory for images on their way to a replica; Ray writes to the disk what is too much."""
-
+_MOST_REQUESTS = 256
+"""Requests that are taken in at once."""
 _STARTS = 4
 """Ray gives a node 30 s to find itself, and has no setting for that."""
 
@@ -47,40 +67,159 @@ class RaySettings:
     """Also fetch an image_url inside a private network."""
 
 
-@contextlib.contextmanager
-def serving(settings: RaySettings, port: int = 0, allow_open_ports: bool = False) -> Iterator[str]:
-    """Starts Ray and runs the application behind Serve's proxy on 127.0.0.1; ends both.
+@serve.deployment(graceful_shutdown_wait_loop_s=0.2)
+class PageReader:
+    """One replica: a process with a copy of the model.
 
-    Gives the service's address.
-
-    All of it listens on 127.0.0.1 but the port of each replica: that is open on all addresses, has
-    no option, and asks for a token that only this process and its children know.
-    `allow_open_ports` accepts that; without it, Ray starts only if no other machine can reach it.
-
-    Raises ServiceError without Ray, if the port is taken, or if others could reach Ray's ports;
-    ModelFileError if the model can't be used.
+    Pages are decoded before they join a batch, so that a bad one fails by itself. All slow work
+    runs in threads: Serve replaces a replica whose event loop doesn't answer.
     """
-    with listening_socket(port, error=ServiceError) as listening:
-        port = listening.getsockname()[1]
-    with ray_folder() as folder:
-        prepare_environment(folder)
-        if not allow_open_ports and _reaches_other_machines():
-            raise ServiceError(
-                "Ray's replicas open ports on all addresses, which ask for a token; add "
-                "--allow-open-ports to accept that, or run the command under `unshare --net`."
-            )
-        import ray
-        from ray import serve
 
-        from lab_utils.service.ray_app import deploy
+    def __init__(self, settings: RaySettings) -> None:
+        decoding.start()
+        self._recognizer = ParagraphTextRecognizer(settings.model)
+        # PyTorch keeps the number of threads for each thread that calls it.
+        self._reading = ThreadPoolExecutor(
+            1, "reading", initializer=torch.set_num_threads, initargs=(settings.threads,)
+        )
+        self._is_free = asyncio.Event()
+        self._is_free.set()
+        self._read_batch.set_max_batch_size(settings.max_batch)
+        self._read_batch.set_batch_wait_timeout_s(settings.max_wait_ms / 1000)
 
-        # Serve gives its logger a level of its own when it is imported.
-        for name in ("ray", "ray.serve"):
-            logging.getLogger(name).setLevel(logging.ERROR)
+    async def read(self, source: str | bytes) -> tuple[PageReading | Exception, int]:
+        """Reads one image, a data URI or the bytes of a file.
+
+        Returns its reading, or the error in place of it, and the number of pages in its batch.
+        """
         try:
-            _start_ray(settings.replicas * settings.threads)
+            page = await asyncio.to_thread(load_image, source)
+        except RecognizerError as error:
+            return error, 0
+        # Serve closes a batch when its wait is over, also if the one before is still being read.
+        # Waiting here, pages that come meanwhile gather in one batch.
+        await self._is_free.wait()
+        return await self._read_batch(page)
+
+    @serve.batch(max_batch_size=MAX_BATCH, batch_wait_timeout_s=0.01)
+    async def _read_batch(
+        self, pages: list[LoadedImage]
+    ) -> list[tuple[PageReading | Exception, int]]:
+        self._is_free.clear()
+        try:
+            loop = asyncio.get_running_loop()
+            readings = await loop.run_in_executor(self._reading, self._read_all, pages)
+        finally:
+            self._is_free.set()
+        return [(reading, len(pages)) for reading in readings]
+
+    def _read_all(self, pages: list[LoadedImage]) -> list[PageReading | Exception]:
+        """The readings in order; a page that breaks the model has the error in its place."""
+        try:
+            return self._recognizer.read_batch(pages)
+        except Exception as error:
+            if len(pages) == 1:
+                return [error]
+            return [self._read_all([page])[0] for page in pages]
+
+
+app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
+app.add_middleware(
+    RequestLimits,
+    most_bytes=schema.MAX_BODY_BYTES,
+    methods=("GET", "HEAD", "POST"),
+    most_open_bytes=_MOST_REQUESTS // 4 * schema.MAX_BODY_BYTES,
+)
+
+
+@serve.deployment(max_ongoing_requests=_MOST_REQUESTS, graceful_shutdown_wait_loop_s=0.2)
+@serve.ingress(app)
+class Edge:
+    """Answers POST with readings, and GET with the health of the service.
+
+    The header `x-batch` says how many pages were in a page's batch; for several images, a list.
+    """
+
+    def __init__(self, reader: DeploymentHandle, settings: RaySettings) -> None:
+        self._reader, self._settings = reader, settings
+
+    @app.api_route("/{path:path}", methods=["GET", "HEAD", "POST"])
+    async def answer(self, request: Request) -> JSONResponse:
+        headers = {"cache-control": "no-store"}
+        try:
+            if request.method != "POST":
+                document = schema.health(request.url.path, self._settings.model)
+            else:
+                question = schema.parse_request(await request.body())
+                found = await asyncio.wait_for(self._read(question), REQUEST_SECONDS)
+                readings, batches = zip(*found, strict=True)
+                document = schema.encode_answer(question, readings)
+                headers["x-batch"] = ",".join(map(str, batches))
+            return JSONResponse(document, headers=headers)
+        except Exception as error:
+            status, document, more = schema.error_answer(error)
+            if status == 500:
+                logging.getLogger("ray.serve").error("A request failed.", exc_info=error)
+            return JSONResponse(document, status, headers | more)
+
+    async def _read(self, question: schema.Request) -> list[tuple[PageReading, int]]:
+        private = self._settings.allow_private_addresses
+        sources = await asyncio.to_thread(
+            schema.image_sources, question, allow_private_addresses=private
+        )
+        try:
+            found = await asyncio.gather(*map(self._reader.read.remote, sources))
+        except BackPressureError:
+            raise RequestError(503, "The service is busy; try again in 1 s.", 1) from None
+        except (RayActorError, DeploymentUnavailableError):
+            # Reading changes nothing, so another replica can read the same page.
+            raise RequestError(
+                503, "The replica that read this page is gone; send the request again.", 1
+            ) from None
+        for number, (reading, _) in enumerate(found, 1):
+            if isinstance(reading, RecognizerError) and len(found) > 1:
+                raise type(reading)(f"Image {number} of {len(found)}: {reading}")
+            if isinstance(reading, Exception):
+                raise reading
+        return found
+
+
+def deploy(settings: RaySettings) -> None:
+    """Runs the application on the cluster that this process is connected to."""
+    reader = PageReader.options(
+        num_replicas=settings.replicas,
+        ray_actor_options={"num_cpus": settings.threads},
+        # One batch is being read while the next one gathers.
+        max_ongoing_requests=2 * settings.max_batch,
+        max_queued_requests=settings.queue_size,
+    ).bind(settings)
+    # Beside the proxy: another node may go away.
+    beside = {"num_cpus": 0, "resources": {"node:__internal_head__": 0.001}}
+    edge = Edge.options(ray_actor_options=beside).bind(reader, settings)
+    serve.run(edge, name="pages", route_prefix="/")
+
+
+@contextlib.contextmanager
+def serving(settings: RaySettings, port: int) -> Iterator[str]:
+    """Starts Ray, and the application behind Serve's proxy on 127.0.0.1; ends both.
+
+    Gives the service's address. Raises ModelFileError if the model can't be used, ServiceError if
+    Ray doesn't start.
+    """
+    # Found here, a bad file costs one sentence; found by the replicas, it costs the replicas.
+    ParagraphTextRecognizer(settings.model)
+    for name in ("ray", "ray.serve"):  # Serve sets a level of its own when it is imported
+        logging.getLogger(name).setLevel(logging.ERROR)
+    # The paths of Ray's sockets may have only 107 characters.
+    options = {"prefix": "lab-ray-", "dir": "/tmp", "ignore_cleanup_errors": True}
+    with tempfile.TemporaryDirectory(**options) as folder:
+        # A replica that starts later reads with the same model, also after another `lab fetch`.
+        model = Path(folder, f"{schema.model_fingerprint(settings.model)}.pt")
+        shutil.copy(settings.model, model)
+        try:
+            _start_ray(settings.replicas * settings.threads, folder)
             serve.start(proxy_location="HeadOnly", http_options={"host": LOOPBACK, "port": port})
-            deploy(settings)
+            deploy(replace(settings, model=str(model)))
             yield f"http://{LOOPBACK}:{port}"
         finally:
             if ray.is_initialized():
@@ -88,67 +227,25 @@ def serving(settings: RaySettings, port: int = 0, allow_open_ports: bool = False
             ray.shutdown()
 
 
-def _reaches_other_machines() -> bool:
-    """Whether this machine, or the network that this process was put into, has more than lo."""
-    return any(not name.startswith("lo") for _, name in socket.if_nameindex())
-
-
-def _start_ray(cpus: int, tries: int = _STARTS) -> None:
-    """Starts Ray; raises ServiceError if it doesn't start.
-
-    A busy machine may miss the time that Ray gives a node, so it is tried again.
-    """
-    import ray
-
+def _start_ray(cpus: int, folder: str) -> None:
+    """Starts Ray; raises ServiceError if it doesn't start, also when it is tried again."""
     ends = signal.getsignal(signal.SIGTERM)
-    try:
-        ray.init(
-            num_cpus=cpus,
-            object_store_memory=OBJECT_STORE_BYTES,
-            include_dashboard=False,
-            log_to_driver=False,
-            logging_level=logging.ERROR,
-            _node_ip_address=LOOPBACK,
-        )
-    except Exception as error:  # Ray raises nothing more particular
-        ray.shutdown()
-        if tries == 1:
+    for _ in range(_STARTS):
+        try:
+            ray.init(
+                num_cpus=cpus,
+                object_store_memory=OBJECT_STORE_BYTES,
+                include_dashboard=False,
+                log_to_driver=False,
+                logging_level=logging.ERROR,
+                _node_ip_address=LOOPBACK,
+                _temp_dir=folder,
+            )
+            break
+        except Exception as error:  # Ray raises nothing more particular
+            ray.shutdown()
             reason = " ".join(str(error).split())[:300]
-            raise ServiceError(f"Ray did not start ({reason}); try again.") from error
-        _start_ray(cpus, tries - 1)
+    else:
+        raise ServiceError(f"Ray did not start ({reason}); try again.")
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, ends)  # Ray has put a handler of its own there
-
-
-def prepare_environment(folder: Path) -> None:
-    """Sets what Ray reads from the environment: its folder, a token, and that it reports nothing.
-
-    Raises ServiceError if Ray is not installed, or was imported before.
-    """
-    if importlib.util.find_spec("ray") is None:
-        raise ServiceError(
-            "Ray is not installed; run in the project's folder: python -m pip install '.[ray]'"
-        )
-    if "ray" in sys.modules and os.environ.get("RAY_AUTH_MODE") != "token":
-        raise ServiceError("Ray was imported before its ports got a token; start a new process.")
-    os.environ |= {
-        "RAY_TMPDIR": str(folder),
-        "RAY_USAGE_STATS_ENABLED": "0",
-        "RAY_AUTH_MODE": "token",
-        # Workers that nobody asked for take seconds and memory at the start.
-        "RAY_enable_worker_prestart": "0",
-        "RAY_prestart_worker_first_driver": "0",
-        # On a busy machine Ray's parts take longer to start than the time that they have.
-        "RAY_DASHBOARD_STARTUP_TIMEOUT_S": "300",
-        "RAY_gcs_server_port_wait_time_s": "300",
-        "RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S": "60",
-    }
-    os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
-
-
-@contextlib.contextmanager
-def ray_folder() -> Iterator[Path]:
-    """A folder for Ray's sockets and logs; the paths of sockets may have only 107 characters."""
-    options = {"prefix": "lab-ray-", "dir": "/tmp", "ignore_cleanup_errors": True}
-    with tempfile.TemporaryDirectory(**options) as folder:
-        yield Path(folder)

@@ -34,7 +34,6 @@ MAX_IMAGES = 16
 MAX_URL_CHARACTERS = 4096
 
 _SOURCES = ("image", "image_url", "images")
-_INTERNAL = "The service failed on this request; the reason is in its log."
 
 
 class RequestError(RecognizerError):
@@ -79,7 +78,6 @@ def parse_request(body: bytes) -> Request:
     if len(body) > MAX_BODY_BYTES:
         raise too_large()
     try:
-        # NaN and Infinity are not JSON, though Python reads them.
         document = json.loads(body, parse_constant=_refuse_constant)
     except (ValueError, RecursionError):
         raise RequestError(
@@ -102,17 +100,14 @@ def parse_document(document: object) -> Request:
     if len(given) != 1:
         raise RequestError(400, "Send exactly one of image, image_url and images.")
     lines = document.get("lines")
-    if lines is None:
-        lines = False
-    if not isinstance(lines, bool):
+    if not isinstance(lines, bool | None):
         raise RequestError(400, "`lines` must be true or false.")
-    (source,) = given
-    value = document[source]
-    if source == "image_url":
-        return Request(image_url=_url(value), lines=lines)
-    if source == "image":
-        return Request([_data_uri(value, "image")], lines=lines)
-    return Request(_data_uris(value), lines=lines, many=True)
+    value = document[given[0]]
+    if given == ["image_url"]:
+        return Request(image_url=_url(value), lines=bool(lines))
+    if given == ["image"]:
+        return Request([_data_uri(value, "image")], lines=bool(lines))
+    return Request(_data_uris(value), lines=bool(lines), many=True)
 
 
 def too_large() -> RequestError:
@@ -147,20 +142,21 @@ def encode_answer(request: Request, readings: Sequence["PageReading"]) -> dict[s
     return {"preds": answers} if request.many else answers[0]
 
 
-def error_answer(error: BaseException) -> tuple[int, dict[str, str]]:
-    """HTTP status and JSON document for what was raised while a request was served.
+def error_answer(error: BaseException) -> tuple[int, dict[str, str], dict[str, str]]:
+    """HTTP status, JSON document and headers for what was raised while a request was served.
 
     A bug's message stays inside: the client only sees what was written for users.
     """
     if isinstance(error, RequestError):
-        return error.status, {"error": str(error)}
+        return error.status, {"error": str(error)}, error.headers
     if isinstance(error, ImageTooLargeError):
-        return 413, {"error": str(error)}
+        return 413, {"error": str(error)}, {}
     if isinstance(error, ImageError | AddressError | DownloadError):
-        return 422, {"error": str(error)}
+        return 422, {"error": str(error)}, {}
     if isinstance(error, TimeoutError):
-        return 504, {"error": "The service did not finish in time; send a smaller image or fewer."}
-    return 500, {"error": _INTERNAL}
+        late = "The service did not finish in time; send a smaller image or fewer."
+        return 504, {"error": late}, {}
+    return 500, {"error": "The service failed on this request; the reason is in its log."}, {}
 
 
 def health(path: str, model: str | Path) -> dict[str, str]:
@@ -178,6 +174,7 @@ def model_fingerprint(path: str | Path) -> str:
 
 
 def _refuse_constant(name: str) -> None:
+    """NaN and Infinity are not JSON, though Python reads them."""
     raise ValueError(name)
 
 

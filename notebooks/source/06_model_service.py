@@ -993,9 +993,9 @@ show_table(
 #
 # `max_queued_requests` sheds load: when that many are waiting, a new request gets a 503 at once and
 # asks again later, as in section 6. That is better than an answer that comes after the user has
-# given up. The lab's version, [`ray_app.py`](../lab_utils/service/ray_app.py), decodes and checks
-# each page *before* it joins a batch, so that a broken one fails by itself, and it lets a batch
-# gather while the one before is being read, as in the simulation. Where Ray is installed,
+# given up. The lab's version, [`ray_service.py`](../lab_utils/service/ray_service.py), decodes
+# and checks each page *before* it joins a batch, so that a broken one fails by itself, and it lets
+# a batch gather while the one before is being read, as in the simulation. Where Ray is installed,
 # `lab service ray` starts it, and `python benchmarks/service_load.py` sends it the same arrivals
 # with and without batches.
 
@@ -1010,7 +1010,7 @@ show_table(
 # %%
 from lab_utils.deploy.template import parameters, resources
 
-for name, kind in resources(parameters(Image="the image")).items():
+for name, kind in resources(parameters()).items():
     print(f"{name}: {kind}")
 
 # %% [markdown]

@@ -692,7 +692,7 @@ show_table(
 # machine at AWS (EC2) does the same with systemd and docker:
 
 # %%
-# !lab deploy ec2-script --image registry.example.org/app | grep -E "publish |^Restart|^OnUnit"
+# !grep -E "publish |^Restart|^OnUnit" deploy/ec2/user_data.sh
 
 # %% [markdown]
 # `Restart` notices a process that has ended, but not one that hangs. For that, the container has a
