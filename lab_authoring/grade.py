@@ -1,10 +1,10 @@
 """Grades students' notebooks: each runs in its own process, within limits, in a throw-away copy of
 the project, and the official checks say which exercises are solved.
 
-Only the official check counts. It is run from its text in the instructor's checkout, and its result
-does not pass through anything that is printed. So printing the check's line, editing the check
-cells, or rebinding `checks`, `print` or the functions of `lab_utils.lessons.checking` changes
-nothing.
+Only the official check counts. It is loaded from the instructor's checkout before the student's
+code runs, and its result does not pass through anything that is printed. So printing the check's
+line, editing the check cells, or rebinding `checks`, `print` or the functions of
+`lab_utils.lessons.checking` changes nothing.
 
 The limits stop accidents, not attacks: a student's code runs as the user who grades, in the process
 that runs the check, and can read files, use the network and change what the check calls. Grade
@@ -47,24 +47,16 @@ SET_UP = -1
 
 @dataclass(frozen=True)
 class Course:
-    """What is official: sources with their checks, the set-up, and the project they run in."""
+    """What is official: sources, the set-up, and the project that they run in, with the checks."""
 
     project: Path
     sources: tuple["Source", ...]
     set_up: str
     """The code of the set-up cell."""
-    lessons: Path
-    """The folder of the lessons, each with its module `checks`."""
 
-    def check_modules(self, source: "Source") -> dict[str, str]:
-        """The texts of the modules that the checks of a source consist of, in the order in which
-        they are run, by their names."""
-        package, file = "lab_utils.lessons", self.lessons / source.module / "checks.py"
-        base = PROJECT / "lab_utils" / "lessons" / "checking.py"
-        return {
-            f"{package}.checking": base.read_text(encoding="utf-8"),
-            f"{package}.{source.module}.checks": file.read_text(encoding="utf-8"),
-        }
+    def checks(self, source: "Source") -> Path:
+        """The file of a source's checks."""
+        return self.project / "lab_utils" / "lessons" / source.module / "checks.py"
 
 
 def lab_course() -> Course:
@@ -72,8 +64,7 @@ def lab_course() -> Course:
     from lab_authoring.source import read_source, source_paths
     from lab_utils.setup import setup_cell
 
-    sources = tuple(read_source(path) for path in source_paths())
-    return Course(PROJECT, sources, setup_cell(), PROJECT / "lab_utils" / "lessons")
+    return Course(PROJECT, tuple(read_source(path) for path in source_paths()), setup_cell())
 
 
 def grade_notebooks(
@@ -146,7 +137,7 @@ def grade_notebook(
         return [Result.of_none(student, path, UNREADABLE, _one_line(str(error)))]
     source = submission.source(course.sources)
     if source is None:
-        message = "neither its name nor its functions are those of one of the lab's notebooks"
+        message = "neither its metadata nor its name are those of one of the lab's notebooks"
         return [Result.of_none(student, path, "no source", message)]
     with workplace(course.project) as place:
         outcomes = _Run(submission, source, course, limits, stop).outcomes(place)
@@ -193,7 +184,7 @@ class _Run:
     ) -> None:
         self._cells = submission.cells
         self._set_up = course.set_up
-        self._modules = course.check_modules(source)
+        self._checks = course.checks(source)
         self._limits = limits
         self._stop = stop
         names = [exercise.name for exercise in source.exercises]
@@ -231,7 +222,7 @@ class _Run:
         """Runs steps in one process; returns how the last of them ended."""
         codes = [self._set_up, *self._cells]
         job = {
-            "modules": self._modules,
+            "checks": str(self._checks),
             "steps": [
                 {"name": step.name} if step.name else {"code": codes[step.cell + 1]}
                 for step in steps

@@ -3,22 +3,18 @@ within limits. The checks run here because the student's function is here.
 
     python -m lab_authoring.student_process JOB.json
 
-The job has `steps`, each the `code` of a cell or the `name` of a function to check; `modules`, the
-texts of the official modules by their names, the one with the checks last; and `memory_mib`. The
-program prints `result`, `message` and `alive` of each step, as a line of JSON.
+The job has `steps`, each the `code` of a cell or the `name` of a function to check; `checks`, the
+file of the official checks; and `memory_mib`. The program prints `result`, `message` and `alive` of
+each step, as a line of JSON.
 """
 
-import contextlib
-import io
+import importlib.util
 import json
 import os
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any
-
-from lab_utils.lessons.official import run_with_source
 
 MAX_FILE_BYTES = 2**30
 MAX_MESSAGE = 10_000
@@ -31,18 +27,31 @@ def main(job: dict[str, Any]) -> None:
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
     os.umask(0o077)
     _limit(job["memory_mib"] * 2**20)
-    own, modules = os.getpid(), job["modules"]
-    shell = _shell()
-    checks = list(modules)[-1]
-    shell.user_ns["checks"] = sys.modules[checks] = _NoChecks(checks)
+    official = _official_checks(Path(job["checks"]))
+    own, shell = os.getpid(), _shell()
+    shell.user_ns["checks"] = sys.modules[official.__name__] = _NoChecks(official.__name__)
     for step in job["steps"]:
         if "code" in step:
             reply = _run_cell(shell, step["code"])
         else:
-            reply = _check(shell.user_ns, step["name"], modules)
+            reply = _check(shell.user_ns, step["name"], official)
         if os.getpid() != own:  # a process that the student's code forked
             os._exit(0)
         print(json.dumps(reply), file=replies, flush=True)
+
+
+def _official_checks(file: Path) -> ModuleType:
+    """The module of checks, loaded before the student's code runs.
+
+    What that imports of the lessons is then another copy, in which it may rebind what it likes.
+    """
+    name = f"lab_utils.lessons.{file.parent.name}.checks"
+    spec = importlib.util.spec_from_file_location(name, file)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    for name in [name for name in sys.modules if name.startswith("lab_utils.lessons")]:
+        del sys.modules[name]
+    return module
 
 
 class _NoChecks(ModuleType):
@@ -83,15 +92,12 @@ def _run_cell(shell: Any, code: str) -> dict[str, Any]:
     return {"result": "failed", "message": _described(error)}
 
 
-def _check(namespace: dict[str, Any], name: str, modules: dict[str, str]) -> dict[str, Any]:
+def _check(namespace: dict[str, Any], name: str, official: ModuleType) -> dict[str, Any]:
     """Runs the official check of a function in the student's namespace."""
     if name not in namespace:
         return {"result": "missing"}
-    failures: tuple[type[BaseException], ...] = ()
     try:
-        with _official(modules) as (base, module), contextlib.redirect_stdout(io.StringIO()):
-            failures = (base.CheckFailed,)
-            getattr(module, name)(namespace[name])
+        getattr(official, name)(namespace[name])
     except BaseException as error:
         # The base of all checks turns each error of the student's function into CheckFailed.
         cause: BaseException | None = error
@@ -99,9 +105,7 @@ def _check(namespace: dict[str, Any], name: str, modules: dict[str, str]) -> dic
             if isinstance(cause, MemoryError):
                 return {"result": "out of memory"}
             cause = cause.__context__
-        if isinstance(error, failures):
-            return {"result": "failed", "message": str(error)}
-        return {"result": "failed", "message": f"{name} stopped its check with {_described(error)}"}
+        return {"result": "failed", "message": str(error)}
     return {"result": "passed"}
 
 
@@ -111,30 +115,6 @@ def _described(error: BaseException) -> str:
     except Exception:  # an error class of the student's
         text = ""
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
-
-
-@contextlib.contextmanager
-def _official(modules: dict[str, str]) -> Iterator[list[ModuleType]]:
-    """The official modules, run from their texts, in place of the imported ones of those names.
-
-    So it has no effect if the student's code rebinds names in the modules that it imported.
-    """
-    imported = {name: sys.modules.get(name) for name in modules}
-    fresh = []
-    try:
-        for name, text in modules.items():
-            module = ModuleType(name)
-            module.__package__, module.__file__ = name.rpartition(".")[0], f"<official {name}>"
-            sys.modules[name] = module
-            run_with_source(text, module.__file__, vars(module))
-            fresh.append(module)
-        yield fresh
-    finally:
-        for name, module in imported.items():
-            if module is None:
-                sys.modules.pop(name, None)
-            else:
-                sys.modules[name] = module
 
 
 def _limit(memory: int) -> None:

@@ -32,21 +32,10 @@ class Submission:
     """From the notebook's own metadata; empty if they have none."""
 
     def source(self, sources: Iterable["Source"]) -> "Source | None":
-        """Its source: by metadata, else by a source's name within the file's, else the one most of
-        whose exercises it defines; None if nothing fits."""
-        sources = list(sources)
-        for source in sources:
-            if Path(self.source_name).stem == source.name:
-                return source
-        named = [source for source in sources if source.name in self.path.stem]
-        if named:
-            return max(named, key=lambda source: len(source.name))
-        shared = {
-            source.name: len(self.last_definitions(one.name for one in source.exercises))
-            for source in sources
-        }
-        best = max(sources, key=lambda source: shared[source.name], default=None)
-        return best if best and shared[best.name] else None
+        """Its source: by metadata, else by a source's name within the file's; else None."""
+        known = {source.name: source for source in sources}
+        named = [source for name, source in known.items() if name in self.path.stem]
+        return known.get(Path(self.source_name).stem) or next(iter(named), None)
 
     def last_definitions(self, names: Iterable[str]) -> dict[str, int]:
         """The index of the cell after which each function is checked: the last that defines it.

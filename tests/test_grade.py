@@ -57,11 +57,11 @@ def {name}(function):
 def course_in(project: Path) -> Course:
     """A course with one source of six exercises."""
     exercises = tuple(
-        Exercise(number, name, "", 1, "", "", "", "", 0, 0, points=number)
+        Exercise(number, name, 1, "", "", 0, 0, points=number)
         for number, name in enumerate(NAMES, start=1)
     )
-    source = Source(project / "09_numbers.py", "Numbers", 6, (), (), exercises, "")
-    return Course(project, (source,), SET_UP, project / "lessons")
+    source = Source(project / "09_numbers.py", "Numbers", 6, (), exercises, "")
+    return Course(project, (source,), SET_UP)
 
 
 @pytest.fixture(scope="module")
@@ -71,7 +71,7 @@ def course(tmp_path_factory) -> Course:
     for name, text in {
         "pyproject.toml": "",
         "data/keep.txt": "as it was",
-        "lessons/numbers/checks.py": CHECKS,
+        "lab_utils/lessons/numbers/checks.py": CHECKS,
     }.items():
         path = project / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -317,11 +317,11 @@ def test_files_that_are_no_notebooks_get_a_line_and_the_others_are_graded(tmp_pa
         write_notebook(tmp_path / "odd.ipynb", cells=[{"cell_type": "code"}]): "is not a notebook",
     }
     by_name = write_notebook(tmp_path / "anna_09_numbers (2).ipynb", *cells[:2], source="?")
-    by_functions = write_notebook(tmp_path / "work.ipynb", *cells, source="")
+    by_metadata = write_notebook(tmp_path / "work.ipynb", *cells)
     of_nothing = write_notebook(tmp_path / "other.ipynb", "x = 1", source="")
     lines: list[str] = []
     out = tmp_path / "new" / "grades.csv"
-    paths = [*wrong, of_nothing, by_name, by_functions]
+    paths = [*wrong, of_nothing, by_name, by_metadata]
     results = grade_notebooks(paths, out, Limits(20, 60), lines.append, course)
     for result, line, (path, part) in zip(results, lines, wrong.items(), strict=False):
         assert (result.notebook, result.result, result.number) == (path, "unreadable", None)
@@ -389,7 +389,10 @@ def test_several_are_graded_at_a_time_and_each_student_gets_a_total_and_a_page(t
 @pytest.mark.parametrize(("stop", "jobs"), [(signal.SIGINT, 1), (signal.SIGTERM, 2)])
 def test_ctrl_c_ends_all_kernels_and_keeps_the_rows_so_far(tmp_path, course, stop, jobs):
     first = tmp_path / "no_notebook.ipynb"
-    endless = "open('started', 'w')\nwhile True:\n    try:\n        while True: sum([])\n    except BaseException: pass"
+    endless = (
+        "open('started', 'w')\nwhile True:\n    try:\n        while True: sum([])\n"
+        "    except BaseException: pass"
+    )
     second = write_notebook(tmp_path / "second.ipynb", endless, right(1))
     out = tmp_path / "grades.csv"
     program = (
