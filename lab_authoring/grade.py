@@ -102,28 +102,21 @@ def grade_notebooks(
     stop = threading.Event()
     with ThreadPoolExecutor(jobs) as pool:
         futures = {
-            pool.submit(_timed, path, course, limits, stop): index
+            pool.submit(grade_notebook, path, course, limits, stop): index
             for index, path in enumerate(paths)
         }
         try:
             for future in as_completed(futures):
                 index = futures[future]
-                graded[index], seconds = future.result()
+                graded[index] = future.result()
                 write_grades(out, in_order())
-                progress(_summary(paths[index], graded[index], seconds))
+                progress(_summary(paths[index], graded[index]))
         finally:  # also at Ctrl-C: each thread ends its processes
             stop.set()
             pool.shutdown(cancel_futures=True)
     if feedback is not None:
         write_feedback(feedback, in_order())
     return in_order()
-
-
-def _timed(
-    path: Path, course: Course, limits: Limits, stop: threading.Event
-) -> tuple[list[Result], float]:
-    start = time.monotonic()
-    return grade_notebook(path, course, limits, stop), time.monotonic() - start
 
 
 def grade_notebook(
@@ -152,10 +145,9 @@ def grade_notebook(
             points=exercise.points if ending.result == PASSED else 0,
             possible=exercise.points,
             message=_one_line(ending.message),
-            seconds=seconds,
         )
         for exercise in source.exercises
-        for ending, seconds in [outcomes[exercise.name]]
+        for ending in [outcomes[exercise.name]]
     ]
 
 
@@ -191,13 +183,13 @@ class _Run:
         self._last = submission.last_definitions(names)
         self._left_out: set[int] = set()
         self._outcomes = {
-            name: (Ending("missing", f"no cell defines {name}"), 0.0)
+            name: Ending("missing", f"no cell defines {name}")
             for name in names
             if name not in self._last
         }
 
-    def outcomes(self, place: Workplace) -> dict[str, tuple[Ending, float]]:
-        """How each exercise ended, and the seconds it took, by its name."""
+    def outcomes(self, place: Workplace) -> dict[str, Ending]:
+        """How each exercise ended, by its name."""
         deadline = time.monotonic() + self._limits.total_timeout
         over = Ending("not reached", f"the notebook's cells ended {MAX_STARTS} processes before")
         for _ in range(MAX_STARTS):
@@ -208,7 +200,7 @@ class _Run:
             if ending.result == "not reached":
                 over = ending
                 break
-        return {name: (over, 0.0) for name in self._last} | self._outcomes
+        return dict.fromkeys(self._last, over) | self._outcomes
 
     def _steps(self) -> Iterator[_Step]:
         """What is left to do, from the start; nothing if every exercise has its result."""
@@ -229,17 +221,13 @@ class _Run:
             ],
         }
         cell = ending = Ending("ok")
-        start = before = time.monotonic()
         with closing(run_steps(place, job, self._limits, deadline, self._stop)) as endings:
             for step, ending in zip(steps, endings, strict=False):
-                now = time.monotonic()
                 if step.name:
-                    self._outcomes[step.name] = _checked(step.name, cell, ending), now - start
-                    start = now
+                    self._outcomes[step.name] = _checked(step.name, cell, ending)
                 else:
-                    start, cell = before, ending
+                    cell = ending
                     self._after_cell(step.cell, ending)
-                before = now
         return ending
 
     def _after_cell(self, index: int, ending: Ending) -> None:
@@ -251,7 +239,7 @@ class _Run:
         if not ending.alive and ending.result != "not reached":
             self._left_out.add(index)
             for name in [name for name, at in self._last.items() if at == index]:
-                self._outcomes[name] = _explained(ending, "its cell"), 0.0
+                self._outcomes[name] = _explained(ending, "its cell")
 
 
 def _checked(name: str, cell: Ending, ending: Ending) -> Ending:
@@ -278,12 +266,10 @@ def _one_line(text: str, most: int = 300) -> str:
     return plain if len(plain) <= most else plain[: most - 3] + "..."
 
 
-def _summary(path: Path, rows: list[Result], seconds: float) -> str:
+def _summary(path: Path, rows: list[Result]) -> str:
     if rows[0].number is None:
         # The message of an unreadable file names it.
         return rows[0].message if rows[0].result == UNREADABLE else f"{path}: {rows[0].message}"
-    passed = sum(row.passed for row in rows)
     points, possible = sums(rows)
-    return (
-        f"{path}: {passed} of {len(rows)} passed, {points} of {possible} points ({seconds:.0f} s)"
-    )
+    passed = sum(row.passed for row in rows)
+    return f"{path}: {passed} of {len(rows)} passed, {points} of {possible} points"
