@@ -1,7 +1,7 @@
 """Runs notebooks in a kernel of this interpreter, and keeps Jupyter out of the home folder.
 
 Jupyter, IPython and Matplotlib write settings, histories and caches wherever they may. nbclient
-runs in a process of its own, this file: whatever ends ours, it and its kernel end as well.
+runs in a separate process, this file: whatever ends ours, it and its kernel end as well.
 """
 
 import json

@@ -44,7 +44,7 @@ def show(picture: "Image.Image | Figure | str", caption: str, alt: str, width: i
 
 
 def show_table(rows: Sequence[Sequence[object]], columns: Sequence[str], caption: str) -> None:
-    """Shows rows as a Markdown table; columns that hold numbers alone are aligned right."""
+    """Shows rows as a Markdown table; columns that hold only numbers are aligned right."""
     from IPython.display import display
 
     numeric = [

@@ -35,7 +35,7 @@ def watched(command: list[str]) -> list[str]:
 def start_kept(command: list[str], **options: Any) -> subprocess.Popen:
     """Starts a program that ends with this process; end it with `end_kept`.
 
-    It gets a session of its own, so the terminal's Ctrl-C does not reach it. `options` are Popen's,
+    It gets its own session, so the terminal's Ctrl-C does not reach it. `options` are Popen's,
     except stdin and start_new_session.
     """
     return subprocess.Popen(

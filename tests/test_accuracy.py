@@ -46,7 +46,7 @@ def test_without_the_handwriting_the_fonts_are_read(accuracy, monkeypatch, tmp_p
     monkeypatch.setattr(validation, "plans", lambda groups=(): few)
     items = accuracy.items_to_read(["stanford", "unipen", "font"])
     assert [item.group for item in items] == ["font"]
-    assert "fonts alone" in capsys.readouterr().err
+    assert "fonts only" in capsys.readouterr().err
 
 
 def test_a_contestant_that_is_not_there_is_told_and_left_out(tmp_path):

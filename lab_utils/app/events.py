@@ -158,7 +158,7 @@ class Events:
 
 
 async def _for_gradio(reading: Awaitable["PageReading"]) -> "PageReading":
-    """Gradio shows the message of its own error only."""
+    """Gradio shows only the message of a gr.Error."""
     try:
         return await reading
     except RecognizerError as error:

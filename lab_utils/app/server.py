@@ -119,7 +119,7 @@ class Frontend:
         prevent_thread_lock: bool = True,
         quiet: bool = True,
     ) -> Launched:
-        """Serves the app from a thread of its own; returns its addresses.
+        """Serves the app from a separate thread; returns its addresses.
 
         The arguments are those of `gradio.Blocks.launch`, with safer defaults: 127.0.0.1, and no
         public link unless `share=True`, also on Colab.

@@ -50,7 +50,7 @@ def cleanup(
     """Tells which versions of the lab's three artifacts can go, and deletes them if told so.
 
     Args:
-        names: `NAME:v3`; these alone. None: all that can go.
+        names: `NAME:v3`; only these. None: all that can go.
         keep: without names, the newest versions of each artifact stay in any case.
         yes: deletes; else nothing is changed.
         project: `NAME` or `ENTITY/NAME` at the tracker.

@@ -162,6 +162,6 @@ def _run_node(run: "Run | None") -> RunNode | None:
 
 
 def _own(items: Iterable[tuple[str, Any]]) -> dict[str, Any]:
-    """Without what the SDK adds for itself, and with plain values in place of its own types."""
+    """Without what the SDK adds for itself, and with plain values in place of its types."""
     plain = {name: value for name, value in items if not name.startswith("_")}
     return json.loads(json.dumps(plain, default=dict))

@@ -170,7 +170,7 @@ def mark_best(tracker: Tracker) -> None:
     """Gives `best` to the checkpoint with the lowest CER; of equal ones the oldest keeps it.
 
     Scores on other validation lines cannot be compared: the lines of the newest version count,
-    unless the version that is `best` now was measured on others, which is then left alone.
+    unless the version that is `best` now was measured on others, which is then left as it is.
     """
     versions = tracker.versions(CHECKPOINT, CHECKPOINT_TYPE)  # newest first
     scored = [one for one in versions if isinstance(one.metadata.get("score"), int | float)]

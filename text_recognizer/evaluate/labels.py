@@ -41,8 +41,8 @@ def load_items(
 
     Args:
         source: Labels file or folder.
-        kind: "paragraph" or "line" keeps those alone.
-        split: Keeps the items of this split alone.
+        kind: "paragraph" or "line" keeps only those.
+        split: Keeps only the items of this split.
         limit: At most this many, the first ones.
 
     Raises:

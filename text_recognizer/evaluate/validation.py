@@ -1,7 +1,7 @@
 """The fixed validation pages: real writers, real scans and fonts that training never sees.
 
-A score is only comparable if it is of the same pages, so each page's writer and seed stand in
-`data/validation_pages.json`, and the pages are made anew from these wherever they are needed.
+A score is only comparable if it is of the same pages, so each page's writer and seed are in
+`data/validation_pages.json`, and the pages are made again from these wherever they are needed.
 """
 
 import dataclasses
@@ -113,7 +113,7 @@ def write_pages(folder: Path, groups: Sequence[str] = GROUPS, progress: bool = T
 
 
 def test_items() -> list[Item]:
-    """The 13 paragraphs of letters of 1905 (Stanford), read at the end alone: they choose nothing.
+    """The 13 paragraphs of letters of 1905 (Stanford), read only at the end: they choose nothing.
 
     Raises HandwritingMissingError where the handwriting data is not there.
     """
@@ -124,6 +124,6 @@ def test_items() -> list[Item]:
 
 
 def digest(items: Sequence[Item]) -> str:
-    """SHA-256 of file names and texts, to tell whether two runs read the same pages."""
+    """SHA-256 of file names and texts, to see whether two runs read the same pages."""
     told = "".join(f"{item.file}\0{item.text}\0" for item in items)
     return hashlib.sha256(told.encode()).hexdigest()

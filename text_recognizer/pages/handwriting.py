@@ -31,7 +31,7 @@ def handwriting_folder() -> Path:
     if not (folder / "copiste.json").is_file():
         raise HandwritingMissingError(
             "the handwriting data is not on this machine: point LAB_HANDWRITING at its folder, "
-            "or make pages of fonts alone (--kind font)"
+            "or make pages of fonts only (--kind font)"
         )
     return folder
 

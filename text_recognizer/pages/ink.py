@@ -1,4 +1,4 @@
-"""One written line as ink alone, before it meets a page: what every ink source hands over."""
+"""One written line as ink only, before it meets a page: what every ink source hands over."""
 
 from dataclasses import dataclass
 
@@ -13,7 +13,7 @@ class InkLine:
     ink: (h, w) uint8, 0 where there is none, 255 where the pen left full ink.
     core: the row (px) through the middle of the small letters.
     above, below: how far (px) the writing reaches from that row, up to the ascenders and down
-        to the descenders, for the hand in general and not for the letters of this line alone.
+        to the descenders, for the hand in general and not only for the letters of this line.
     """
 
     ink: np.ndarray

@@ -1,4 +1,4 @@
-"""Sets lines on a page: how far apart, how straight, where they begin. Ink alone, no paper yet."""
+"""Sets lines on a page: how far apart, how straight, where they begin. Only ink, no paper yet."""
 
 from dataclasses import dataclass
 

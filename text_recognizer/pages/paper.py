@@ -13,7 +13,7 @@ _TILE = 2048
 
 @functools.cache
 def _noise_tile() -> np.ndarray:
-    """White noise to cut from: drawing it anew for every page would cost most of the time."""
+    """White noise to cut from: drawing it again for every page would cost most of the time."""
     return np.random.default_rng(0).standard_normal((_TILE, _TILE), dtype=np.float32)
 
 

@@ -46,7 +46,7 @@ def _date(rng: np.random.Generator) -> str:
 
 
 def _note(rng: np.random.Generator) -> str:
-    """One short thing as it stands in a letter, a list or a notebook."""
+    """One short thing as people write it in a letter, a list or a notebook."""
     name, other = _one(rng, "names"), _one(rng, "names")
     number = int(rng.integers(1, 10 ** rng.integers(1, 5)))
     price = f"${rng.integers(1, 400)}.{rng.integers(0, 100):02d}"

@@ -91,7 +91,7 @@ class LineBatches(Dataset[StripBatch]):
     """Batch number i, always the same for the same seed.
 
     In every pass each line is used once at most, in batches of about one width, so that little of
-    them is padding; which lines meet, and in which order, is drawn anew.
+    them is padding; which lines meet, and in which order, is drawn again.
     """
 
     def __init__(self, lines: list[SampleLine], size: int, seed: int) -> None:
@@ -124,7 +124,7 @@ class SampleLines(pl.LightningDataModule):
         pages: folder with `labels.json`; None for the sample pages that come with the project.
         lines: in a batch.
         batches_per_epoch: training batches between two validations; None for one pass.
-        train_pages, validation_pages: use so many of the split's pages alone; None for all.
+        train_pages, validation_pages: use only so many of the split's pages; None for all.
         max_width: leaves longer lines out (px of a strip); time and memory go with the longest.
     """
 
