@@ -80,7 +80,7 @@ def course(tmp_path_factory) -> Course:
 
 
 @pytest.fixture(autouse=True)
-def leaves_nothing_behind(monkeypatch):
+def leaves_nothing_behind(monkeypatch, tmp_path):
     """Whatever a student's code does: no process and no temporary file outlives the grading."""
     with tempfile.TemporaryDirectory() as folder:
         monkeypatch.setenv("TMPDIR", folder)
