@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from dataclasses import astuple, dataclass
 from pathlib import Path
 
-from lab_utils.tables import TableError, write_table
+from lab_utils.tables import write_table
 from text_recognizer.files import replacing
 
 COLUMNS = (
@@ -87,16 +87,10 @@ def write_grades(out: Path, results: Iterable[Result]) -> None:
 
 
 def write_feedback(folder: Path, results: Iterable[Result]) -> None:
-    """Writes a Markdown page for each student, STUDENT.md. Raises TableError."""
+    """Writes a Markdown page for each student, STUDENT.md. Raises OSError."""
     for student, best in by_student(results).items():
-        path = folder / f"{student}.md"
-        try:
-            with replacing(path) as partial:
-                partial.write_text(_page(student, best), encoding="utf-8", newline="\n")
-        except OSError as error:
-            raise TableError(
-                f"{path} cannot be written ({error.strerror}): give --feedback another folder."
-            ) from None
+        with replacing(folder / f"{student}.md") as partial:
+            partial.write_text(_page(student, best), encoding="utf-8", newline="\n")
 
 
 def _page(student: str, results: list[Result]) -> str:
