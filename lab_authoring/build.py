@@ -12,7 +12,6 @@ from lab_authoring import outputs
 from lab_authoring.cells import SourceError
 from lab_authoring.source import (
     Source,
-    notebook_metadata,
     read_source,
     solution_notebook,
     source_paths,
@@ -31,18 +30,12 @@ def find_sources(names: Sequence[str], folder: Path) -> list[Path]:
     Raises RecognizerError for a name that no source has.
     """
     paths = source_paths(folder)
-    if not names:
-        return paths
-    found = []
-    for name in names:
-        stem = Path(name).stem
-        number = f"{int(stem):02}" if re.fullmatch(r"\d{1,2}", stem) else None
-        fitting = [path for path in paths if path.stem == stem or path.stem[:2] == number]
-        if not fitting:
+    starts = {name: Path(name).stem.zfill(2) for name in names}
+    for name, start in starts.items():
+        if not any(path.stem.startswith(start) for path in paths):
             known = ", ".join(path.stem for path in paths) or "none yet"
             raise RecognizerError(f"There is no notebook {name}: there are {known}.")
-        found += [path for path in fitting if path not in found]
-    return found
+    return [path for path in paths if not names or path.stem.startswith(tuple(starts.values()))]
 
 
 def read_sources(paths: Sequence[Path]) -> list[Source]:
@@ -80,7 +73,7 @@ def renumber(path: Path) -> None:
             partial.write_text(new, encoding="utf-8", newline="\n")
 
 
-def build(source: Source, on_cell: Callable[[int], None] | None = None) -> int:
+def build(source: Source, on_cell: Callable[[int], None] = lambda index: None) -> int:
     """Writes both notebooks of a source and returns the size of the solution in bytes.
 
     `on_cell` gets the index of each code cell before it runs. The old files stay whole until both
@@ -94,10 +87,11 @@ def build(source: Source, on_cell: Callable[[int], None] | None = None) -> int:
     folder = source.solution_path.parent
     folder.mkdir(parents=True, exist_ok=True)
     try:
-        run_notebook(solution, folder, CELL_TIMEOUT, on_cell)  # nbval runs it there as well
+        # nbval runs it there as well
+        solution = run_notebook(solution, folder, CELL_TIMEOUT, on_cell)
     except CellError as error:
         raise SourceError([_at(source, error.index, str(error))]) from None
-    solution.metadata = type(solution.metadata)(notebook_metadata(source))
+    solution.metadata = student.metadata
     outputs.normalize(solution)
     problems = [_at(source, index, what) for index, what in outputs.problems(solution)]
     if problems:

@@ -4,7 +4,6 @@ a cell can name its place."""
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from types import ModuleType
 
 from text_recognizer.errors import RecognizerError
 
@@ -50,46 +49,27 @@ class Cell:
 def read_cells(path: Path, shown: str) -> list[Cell]:
     """The cells of a source. Raises SourceError, which names the file as `shown`."""
     try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or "not UTF-8"
-        raise SourceError([f"{shown}:1: cannot be read ({reason})"]) from None
-    if not text.startswith(HEADER):
-        raise SourceError(
-            [f"{shown}:1: start with the header of the other sources, from `# ---` to `# ---`"]
-        )
-    lines = text.split("\n")
-    first = HEADER.count("\n")
-    marks = [n for n, line in enumerate(lines[first:], start=first + 1) if CELL_MARK.match(line)]
-    before = next((n for n, line in enumerate(lines[first:], start=first + 1) if line.strip()), 0)
-    if not marks or before != marks[0]:
-        raise SourceError([f"{shown}:{before or first + 1}: start the first cell with `# %%`"])
-    found = _jupytext().reads(text, fmt="py:percent").cells
-    if len(found) != len(marks):
-        # jupytext knows more marks, and knows when one is inside a string.
-        raise SourceError(
-            [f"{shown}:{marks[0]}: start each cell with `# %%`, and no line of a string with it"]
-        )
-    problems = [
-        f"{shown}:{line}: leave out {key}: a cell has only tags"
-        for cell, line in zip(found, marks, strict=True)
-        for key in cell.metadata
-        # jupytext notes unusual empty lines so that it could write them again.
-        if key != "tags" and not key.startswith("lines_to_")
-    ]
-    if problems:
-        raise SourceError(problems)
-    return [
-        Cell(cell.cell_type, cell.source, tuple(cell.metadata.get("tags", ())), line)
-        for cell, line in zip(found, marks, strict=True)
-    ]
-
-
-def _jupytext() -> ModuleType:
-    try:
         import jupytext
     except ImportError:
         raise RecognizerError(
             "jupytext is missing: run `pip install --editable '.[teach]'` in the project."
         ) from None
-    return jupytext
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise SourceError([f"{shown}:1: cannot be read ({error})"]) from None
+    lines = enumerate(text.split("\n"), start=1)
+    marks = [number for number, line in lines if CELL_MARK.match(line)]
+    found = jupytext.reads(text, fmt="py:percent").cells if text.startswith(HEADER) else []
+    if not found or len(found) != len(marks):
+        # jupytext knows more marks, and knows when one is inside a string.
+        raise SourceError(
+            [
+                f"{shown}:1: start with the header of the other sources, from `# ---` to `# ---`, "
+                "then each cell, and no line of a string, with `# %%`"
+            ]
+        )
+    return [
+        Cell(cell.cell_type, cell.source, tuple(cell.metadata.get("tags", ())), line)
+        for cell, line in zip(found, marks, strict=True)
+    ]

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from copy import deepcopy
-from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -40,11 +39,8 @@ def _differences(source: Source, path: Path, wanted: "NotebookNode") -> Iterator
     from nbformat import v4
 
     build = f"run `lab notebooks build {source.number}`"
-    if not path.is_file():
-        yield f"{shown(path)}: is missing: {build}"
-        return
-    text = path.read_text(encoding="utf-8", errors="replace")
     try:
+        text = path.read_text(encoding="utf-8")
         stored = v4.reads(text)
         stripped = deepcopy(stored)
         for cell in stripped.cells:
@@ -52,14 +48,10 @@ def _differences(source: Source, path: Path, wanted: "NotebookNode") -> Iterator
                 cell.outputs, cell.execution_count = [], None
         # Apart from outputs, the file has exactly the bytes that a build writes.
         same = as_text(stripped) == as_text(wanted) and as_text(stored) == text
-    except Exception:  # whatever a file leads to that is not a notebook
-        yield f"{shown(path)}: is damaged: {build}"
-        return
+    except Exception:  # there is no file, or whatever one leads to that is not a notebook
+        same = False
     if not same:
-        pairs = enumerate(zip_longest(stripped.cells, wanted.cells), start=1)
-        number = next((number for number, (one, other) in pairs if one != other), None)
-        where = f"cell {number} differs" if number else "differs"
-        yield f"{shown(path)}: {where} from {source.shown}: {build}"
+        yield f"{shown(path)}: is not what {source.shown} makes: {build}"
     elif path == source.solution_path:
         for index, what in problems(stored):
             yield f"{shown(path)}: cell {index + 1} {' '.join(what.split())}: {build}"

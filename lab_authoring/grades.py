@@ -11,12 +11,12 @@ from collections.abc import Iterable
 from dataclasses import astuple, dataclass
 from pathlib import Path
 
-from lab_utils.tables import TableError, write_table
+from lab_utils.tables import write_table
 from text_recognizer.files import replacing
 
 COLUMNS = (
     *("student", "notebook", "source", "exercise number", "exercise"),
-    *("result", "points", "of", "message", "seconds"),
+    *("result", "points", "of", "message"),
 )
 PASSED = "passed"
 UNREADABLE = "unreadable"
@@ -41,8 +41,11 @@ class Result:
     possible: int
     message: str
     """One line; empty if the exercise is passed."""
-    seconds: float
-    """For the cell that defines the function and for its check."""
+
+    @classmethod
+    def of_none(cls, student: str, notebook: Path, result: str, message: str) -> "Result":
+        """The row of a file without exercises."""
+        return cls(student, notebook, "", None, "", result, 0, 0, message)
 
     @property
     def passed(self) -> bool:
@@ -76,24 +79,18 @@ def by_student(results: Iterable[Result]) -> dict[str, list[Result]]:
 def write_grades(out: Path, results: Iterable[Result]) -> None:
     """Writes the table: the results, then the total of each student. Raises TableError."""
     results = list(results)
-    rows = [[*astuple(one)[:-1], f"{one.seconds:.1f}"] for one in results]
+    rows = [list(astuple(one)) for one in results]
     for student, best in by_student(results).items():
         points, possible = sums(best)
-        rows.append([student, "", "", "", TOTAL, "", points, possible, "", ""])
+        rows.append([student, "", "", "", TOTAL, "", points, possible, ""])
     write_table(out, COLUMNS, rows)
 
 
 def write_feedback(folder: Path, results: Iterable[Result]) -> None:
-    """Writes a Markdown page for each student, STUDENT.md. Raises TableError."""
+    """Writes a Markdown page for each student, STUDENT.md. Raises OSError."""
     for student, best in by_student(results).items():
-        path = folder / f"{student}.md"
-        try:
-            with replacing(path) as partial:
-                partial.write_text(_page(student, best), encoding="utf-8", newline="\n")
-        except OSError as error:
-            raise TableError(
-                f"{path} cannot be written ({error.strerror}): give --feedback another folder."
-            ) from None
+        with replacing(folder / f"{student}.md") as partial:
+            partial.write_text(_page(student, best), encoding="utf-8", newline="\n")
 
 
 def _page(student: str, results: list[Result]) -> str:

@@ -1,22 +1,23 @@
 """Runs notebooks in a kernel of this interpreter, and keeps Jupyter out of the home folder.
 
-Jupyter, IPython and Matplotlib write settings, histories and caches wherever they may.
+Jupyter, IPython and Matplotlib write settings, histories and caches wherever they may. nbclient
+runs in a separate process, this file: whatever ends ours, it and its kernel end as well.
 """
 
-import asyncio
+import json
 import os
 import subprocess
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+import sys
+from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
+from lab_utils.process import kept
 from text_recognizer.errors import RecognizerError
-from text_recognizer.places import lab_folder, matplotlib_folder
+from text_recognizer.places import PROJECT, lab_folder, matplotlib_folder
 
 if TYPE_CHECKING:
-    from nbclient import NotebookClient
     from nbformat import NotebookNode
 
 
@@ -48,9 +49,9 @@ def run_notebook(
     notebook: "NotebookNode",
     folder: Path,
     cell_timeout: float,
-    on_cell: Callable[[int], None] | None = None,
-) -> None:
-    """Runs all cells in a new kernel and fills in their outputs and counts.
+    on_cell: Callable[[int], None] = lambda index: None,
+) -> "NotebookNode":
+    """Runs all cells in a new kernel; returns the notebook with their outputs and counts.
 
     Args:
         folder: the kernel's working folder.
@@ -58,69 +59,64 @@ def run_notebook(
         on_cell: gets the index of each code cell before it runs.
 
     Raises CellError at the first cell that stops with an error, unless its tags allow that.
-    No kernel is left behind, also after Ctrl-C.
     """
-    asyncio.run(_run(notebook, folder, cell_timeout, on_cell))
+    import nbformat
+
+    runtime = lab_folder().resolve() / "jupyter" / "runtime"
+    runtime.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(dir=runtime) as place:
+        file, state = Path(place, "notebook.ipynb"), {"cell": 0, "failed": None}
+        nbformat.write(notebook, file)
+        # Looked up nowhere else: a kernelspec python3 of the user may name another interpreter.
+        own = {"JUPYTER_DATA_DIR": place, "JUPYTER_RUNTIME_DIR": place, "LAB_BUILDING": "1"}
+        path = os.pathsep.join(filter(None, [str(PROJECT), os.environ.get("PYTHONPATH")]))
+        with kept(
+            [sys.executable, "-m", "lab_authoring.kernel", str(file), str(cell_timeout)],
+            cwd=folder,
+            env=kernel_environment() | own | {"PYTHONPATH": path},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+        ) as process:
+            for line in process.stdout:
+                state = json.loads(line)
+                if state["failed"] is None:
+                    on_cell(state["cell"])
+            if process.wait():
+                raise CellError(state["failed"] or "ended nbclient's process", state["cell"])
+        return nbformat.read(file, as_version=4)
 
 
-async def _run(
-    notebook: "NotebookNode",
-    folder: Path,
-    cell_timeout: float,
-    on_cell: Callable[[int], None] | None,
-) -> None:
+def main(file: Path, cell_timeout: float) -> int:
+    """Runs a notebook in place. Prints a line of JSON for each cell, and one if it fails."""
+    import nbformat
+    from nbclient import NotebookClient
     from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
 
-    async with _kernel(notebook, folder, cell_timeout) as client:
-        for index, cell in enumerate(notebook.cells):
-            if cell.cell_type != "code":
-                continue
-            if on_cell:
-                on_cell(index)
-            try:
-                await client.async_execute_cell(cell, index)
-            except CellExecutionError as error:
-                raise CellError(f"stopped with {error.ename}: {error.evalue}", index) from None
-            except CellTimeoutError:
-                raise CellError(f"ran longer than {cell_timeout:g} s", index) from None
-            except DeadKernelError:
-                # nbclient takes Ctrl-C, by which asyncio cancels this task, for a dead kernel.
-                if asyncio.current_task().cancelling():
-                    raise asyncio.CancelledError from None
-                raise CellError("ended the kernel", index) from None
+    state = {"cell": 0, "failed": None}
+
+    def on_cell(cell: "NotebookNode", cell_index: int) -> None:
+        state["cell"] = cell_index
+        if cell.cell_type == "code":
+            print(json.dumps(state), flush=True)
+
+    notebook = nbformat.read(file, as_version=4)
+    client = NotebookClient(
+        notebook, timeout=cell_timeout, record_timing=False, on_cell_start=on_cell
+    )
+    try:
+        client.execute(stderr=subprocess.DEVNULL)  # the kernel's own log
+    except CellExecutionError as error:
+        state["failed"] = f"stopped with {error.ename}: {error.evalue}"
+    except CellTimeoutError:
+        state["failed"] = f"ran longer than {cell_timeout:g} s"
+    except DeadKernelError:
+        state["failed"] = "ended the kernel"
+    if state["failed"]:
+        print(json.dumps(state), flush=True)
+        return 1
+    nbformat.write(notebook, file)
+    return 0
 
 
-@asynccontextmanager
-async def _kernel(
-    notebook: "NotebookNode", folder: Path, cell_timeout: float
-) -> AsyncIterator["NotebookClient"]:
-    """nbclient's client with a running kernel of this interpreter, which ends with the context.
-
-    nbclient's own context would take Ctrl-C for itself, and miss it while the kernel starts.
-    """
-    from jupyter_client.kernelspec import KernelSpecManager
-    from jupyter_client.manager import AsyncKernelManager
-    from nbclient import NotebookClient
-
-    environment = {**kernel_environment(), "LAB_BUILDING": "1"}
-    runtime = Path(environment["JUPYTER_RUNTIME_DIR"])
-    runtime.mkdir(parents=True, exist_ok=True)
-    with TemporaryDirectory(dir=runtime) as connection:
-        manager = AsyncKernelManager(
-            # Looked up nowhere: a kernelspec python3 of the user may name another interpreter.
-            kernel_spec_manager=KernelSpecManager(kernel_dirs=[]),
-            connection_file=f"{connection}/kernel.json",
-        )
-        client = NotebookClient(notebook, km=manager, timeout=cell_timeout, record_timing=False)
-        try:
-            # The kernel itself logs to stderr; what cells write there comes as output.
-            await client.async_start_new_kernel(
-                cwd=str(folder), env=environment, stderr=subprocess.DEVNULL
-            )
-            await client.async_start_new_kernel_client()
-            yield client
-        finally:
-            if client.kc is not None:
-                client.kc.stop_channels()
-            if manager.has_kernel:
-                await manager.shutdown_kernel(now=True)
+if __name__ == "__main__":
+    sys.exit(main(Path(sys.argv[1]), float(sys.argv[2])))

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from lab_authoring import contract
 from lab_authoring.cells import Cell, SourceError, read_cells
 from lab_authoring.contract import Exercise
+from lab_utils.lessons.official import imports_of
 from text_recognizer.places import PROJECT
 
 if TYPE_CHECKING:
@@ -43,7 +44,6 @@ class Source:
     path: Path
     title: str
     minutes: int
-    goals: tuple[str, ...]
     cells: tuple[Cell, ...]
     exercises: tuple[Exercise, ...]
     import_code: str
@@ -102,17 +102,15 @@ def read_source(path: Path) -> Source:
         found.append((line, what))
 
     _check_name(path, tell)
-    head = contract.read_head(cells, tell)
-    contract.check_set_up(cells, path.stem[3:], tell)
+    title, minutes = contract.read_head(cells, tell)
     contract.check_cells(cells, tell)
     exercises = contract.read_exercises(cells, tell)
     lessons = path.parents[2] / "lab_utils" / "lessons"
     contract.check_functions(exercises, lessons / path.stem[3:] / "checks.py", tell)
-    contract.check_ending(cells, tell)
-    if found or head is None:
+    if found:
         raise SourceError([f"{name}:{line}: {what}" for line, what in sorted(set(found))])
-    imports = "".join(contract.shared_imports(cells))
-    return Source(path, *head, tuple(cells), exercises, imports)
+    imports = [imports_of(c.text) for c in cells if c.kind == "code" and not c.has("exercise")]
+    return Source(path, title, minutes, tuple(cells), exercises, "".join(imports))
 
 
 def student_notebook(source: Source) -> "NotebookNode":
@@ -158,13 +156,12 @@ def _notebook(source: Source, code: dict[int, str]) -> "NotebookNode":
         tags = [*cell.tags, *([IGNORED_BY_NBVAL] if ignored else [])]
         new = v4.new_code_cell if cell.kind == "code" else v4.new_markdown_cell
         about = {"tags": tags} if tags else {}
-        if cell.has("setup"):
-            about |= FOLDED
+        about |= FOLDED if cell.has("setup") else {}
         cells.append(new(text, id=cell_id, metadata=about))
-    return v4.new_notebook(cells=cells, metadata=notebook_metadata(source))
+    return v4.new_notebook(cells=cells, metadata=_metadata(source))
 
 
-def notebook_metadata(source: Source) -> dict:
+def _metadata(source: Source) -> dict:
     """The notebook's own: nothing of the machine or the versions that built it."""
     return {
         "kernelspec": {

@@ -1,56 +1,57 @@
 """The program in which a student's cells and the official checks run: IPython without Jupyter,
-within limits. The checks run here because the student's function is here."""
+within limits. The checks run here because the student's function is here.
 
-import contextlib
-import io
+    python -m lab_authoring.student_process JOB.json
+
+The job has `steps`, each the `code` of a cell or the `name` of a function to check; `checks`, the
+file of the official checks; and `memory_mib`. The program prints `result`, `message` and `alive` of
+each step, as a line of JSON.
+"""
+
+import importlib.util
 import json
 import os
-import signal
 import sys
-import threading
-import time
-from collections.abc import Iterator
-from multiprocessing.connection import Connection
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from lab_utils.lessons.official import run_with_source
-
 MAX_FILE_BYTES = 2**30
 MAX_MESSAGE = 10_000
-"""Characters of a reply's message."""
+"""Characters of a message."""
 
 
-def main(descriptor: int, memory_mib: int, checks: str) -> None:
-    """Answers requests until the other end closes.
-
-    A request is JSON: `code` of a cell, or `name` and `modules` as `check` takes them. The reply
-    has `result` and `message`.
-
-    Args:
-        descriptor: of the connection.
-        checks: the name of the module of checks, whose calls in cells do nothing here.
-    """
+def main(job: dict[str, Any]) -> None:
+    """Runs the steps of a job; what the student's code prints goes nowhere."""
+    replies = os.fdopen(os.dup(1), "w")
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
     os.umask(0o077)
-    _limit(memory_mib * 2**20)
-    connection, own = Connection(descriptor), os.getpid()
-    threading.Thread(target=end_with, args=(os.getppid(),), daemon=True).start()
-    shell = _shell()
-    shell.user_ns["checks"] = sys.modules[checks] = _NoChecks(checks)
-    while True:
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # one that comes after a reply
-        request = json.loads(connection.recv_bytes())
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-        try:
-            if "code" in request:
-                reply = _run_cell(shell, request["code"])
-            else:
-                reply = check(shell.user_ns, **request)
-        except KeyboardInterrupt:
-            reply = {"result": "timed out", "message": ""}
+    _limit(job["memory_mib"] * 2**20)
+    official = _official_checks(Path(job["checks"]))
+    own, shell = os.getpid(), _shell()
+    shell.user_ns["checks"] = sys.modules[official.__name__] = _NoChecks(official.__name__)
+    for step in job["steps"]:
+        if "code" in step:
+            reply = _run_cell(shell, step["code"])
+        else:
+            reply = _check(shell.user_ns, step["name"], official)
         if os.getpid() != own:  # a process that the student's code forked
             os._exit(0)
-        connection.send_bytes(json.dumps(reply).encode())
+        print(json.dumps(reply), file=replies, flush=True)
+
+
+def _official_checks(file: Path) -> ModuleType:
+    """The module of checks, loaded before the student's code runs.
+
+    What that imports of the lessons is then another copy, in which it may rebind what it likes.
+    """
+    name = f"lab_utils.lessons.{file.parent.name}.checks"
+    spec = importlib.util.spec_from_file_location(name, file)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    for name in [name for name in sys.modules if name.startswith("lab_utils.lessons")]:
+        del sys.modules[name]
+    return module
 
 
 class _NoChecks(ModuleType):
@@ -81,84 +82,39 @@ def _shell() -> Any:
     return Shell.instance(config=config)
 
 
-def _run_cell(shell: Any, code: str) -> dict[str, str]:
+def _run_cell(shell: Any, code: str) -> dict[str, Any]:
     ended = shell.run_cell(code, store_history=True)
     error = ended.error_before_exec or ended.error_in_exec
     if error is None:
-        return {"result": "ok", "message": ""}
-    if isinstance(error, MemoryError):
-        return {"result": "out of memory", "message": ""}
-    return {"result": "failed", "message": _told(error)}
+        return {"result": "ok"}
+    if isinstance(error, MemoryError):  # the traceback keeps what filled the memory
+        return {"result": "out of memory", "alive": False}
+    return {"result": "failed", "message": _described(error)}
 
 
-def check(namespace: dict[str, Any], name: str, modules: dict[str, str]) -> dict[str, str]:
-    """Runs the official check of a function in the student's namespace.
-
-    Args:
-        name: of the function and of its check.
-        modules: the text of each official module by its name, the one with the checks last.
-
-    Returns `result` ("passed", "failed", "missing", "timed out" or "out of memory") and `message`.
-    """
+def _check(namespace: dict[str, Any], name: str, official: ModuleType) -> dict[str, Any]:
+    """Runs the official check of a function in the student's namespace."""
     if name not in namespace:
-        return {"result": "missing", "message": ""}
-    failures: tuple[type[BaseException], ...] = ()
+        return {"result": "missing"}
     try:
-        with _official(modules) as (base, module), contextlib.redirect_stdout(io.StringIO()):
-            failures = (base.CheckFailed,)
-            getattr(module, name)(namespace[name])
-    except KeyboardInterrupt:
-        raise
+        getattr(official, name)(namespace[name])
     except BaseException as error:
         # The base of all checks turns each error of the student's function into CheckFailed.
         cause: BaseException | None = error
         while cause is not None:
             if isinstance(cause, MemoryError):
-                return {"result": "out of memory", "message": ""}
+                return {"result": "out of memory"}
             cause = cause.__context__
-        if isinstance(error, failures):
-            return {"result": "failed", "message": str(error)}
-        return {"result": "failed", "message": f"{name} stopped its check with {_told(error)}"}
-    return {"result": "passed", "message": ""}
+        return {"result": "failed", "message": str(error)}
+    return {"result": "passed"}
 
 
-def _told(error: BaseException) -> str:
+def _described(error: BaseException) -> str:
     try:
         text = str(error)[:MAX_MESSAGE]
     except Exception:  # an error class of the student's
         text = ""
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
-
-
-@contextlib.contextmanager
-def _official(modules: dict[str, str]) -> Iterator[list[ModuleType]]:
-    """The official modules, run from their texts, in place of the imported ones of those names.
-
-    So it has no effect if the student's code rebinds names in the modules that it imported.
-    """
-    imported = {name: sys.modules.get(name) for name in modules}
-    fresh = []
-    try:
-        for name, text in modules.items():
-            module = ModuleType(name)
-            module.__package__, module.__file__ = name.rpartition(".")[0], f"<official {name}>"
-            sys.modules[name] = module
-            run_with_source(text, module.__file__, vars(module))
-            fresh.append(module)
-        yield fresh
-    finally:
-        for name, module in imported.items():
-            if module is None:
-                sys.modules.pop(name, None)
-            else:
-                sys.modules[name] = module
-
-
-def end_with(parent: int) -> None:
-    """Ends this process when its parent is gone."""
-    while os.getppid() == parent:
-        time.sleep(1)
-    os._exit(1)
 
 
 def _limit(memory: int) -> None:
@@ -176,5 +132,4 @@ def _limit(memory: int) -> None:
 
 
 if __name__ == "__main__":
-    with contextlib.suppress(EOFError, ConnectionError):
-        main(int(sys.argv[1]), int(sys.argv[2]), sys.argv[3])
+    main(json.loads(Path(sys.argv[1]).read_text(encoding="utf-8")))

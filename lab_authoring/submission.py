@@ -3,9 +3,8 @@
 It may hold anything: code that does not parse, magics, files that are not notebooks at all.
 """
 
-import json
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,7 +15,6 @@ if TYPE_CHECKING:
     from lab_authoring.source import Source
 
 MAX_BYTES = 20 * 2**20
-DOWNLOAD_IT = "download it again with File > Download > Download .ipynb"
 
 
 class UnreadableNotebookError(RecognizerError):
@@ -34,21 +32,10 @@ class Submission:
     """From the notebook's own metadata; empty if they have none."""
 
     def source(self, sources: Iterable["Source"]) -> "Source | None":
-        """Its source: by metadata, else by a source's name within the file's, else the one most of
-        whose exercises it defines; None if nothing fits."""
-        sources = list(sources)
-        for source in sources:
-            if Path(self.source_name).stem == source.name:
-                return source
-        named = [source for source in sources if source.name in self.path.stem]
-        if named:
-            return max(named, key=lambda source: len(source.name))
-        shared = {
-            source.name: len(self.last_definitions(one.name for one in source.exercises))
-            for source in sources
-        }
-        best = max(sources, key=lambda source: shared[source.name], default=None)
-        return best if best and shared[best.name] else None
+        """Its source: by metadata, else by a source's name within the file's; else None."""
+        known = {source.name: source for source in sources}
+        named = [source for name, source in known.items() if name in self.path.stem]
+        return known.get(Path(self.source_name).stem) or next(iter(named), None)
 
     def last_definitions(self, names: Iterable[str]) -> dict[str, int]:
         """The index of the cell after which each function is checked: the last that defines it.
@@ -77,67 +64,40 @@ class Submission:
 
 
 def read_submission(path: Path) -> Submission:
-    """Reads a student's notebook, as leniently as Jupyter does.
+    """Reads a student's notebook, as leniently as Jupyter does; grading has its own set-up cell.
 
-    Raises UnreadableNotebookError for a file that is missing, larger than 20 MiB, or no notebook.
+    Raises UnreadableNotebookError for a file that is missing, larger than 20 MiB, or not a
+    notebook.
     """
-    notebook = _read_json(path)
-    cells = notebook.get("cells") if isinstance(notebook, dict) else None
-    if isinstance(notebook, dict) and notebook.get("nbformat") in (1, 2, 3):
-        raise UnreadableNotebookError(
-            f"{path} has the old format {notebook['nbformat']}: open it in JupyterLab and save it."
-        )
-    if not isinstance(cells, list) or notebook.get("nbformat") != 4:
-        raise UnreadableNotebookError(f"{path} is no notebook: {DOWNLOAD_IT}.")
-    metadata = _table(notebook.get("metadata"))
-    return Submission(
-        path,
-        tuple(_code(path, cells)),
-        str(_table(metadata.get("lab")).get("source", "")),
-    )
+    from nbformat import convert, reader
 
-
-def _read_json(path: Path) -> object:
     try:
-        # A pipe would be waited for, and a device might never end.
-        if path.exists() and not path.is_file():
-            kind = "a folder" if path.is_dir() else "no file"
-            raise UnreadableNotebookError(f"{path} is {kind}: name the notebooks themselves.")
-        size = path.stat().st_size
-        if size > MAX_BYTES:
-            raise UnreadableNotebookError(
-                f"{path} has {size / 2**20:.0f} MiB, and the limit is {MAX_BYTES / 2**20:.0f}: "
-                "clear its outputs."
-            )
-        data = path.read_bytes()
+        notebook = convert(reader.reads(_text(path)), 4)
+        cells = [
+            # Half a surrogate pair is legal JSON, but text that no program could be given.
+            cell.source.encode("utf-8", "replace").decode("utf-8")
+            for cell in notebook.cells
+            if cell.cell_type == "code" and "setup" not in cell.metadata.get("tags", ())
+        ]
+        source = str(notebook.metadata.get("lab", {}).get("source", ""))
     except OSError as error:
+        raise UnreadableNotebookError(f"{path} cannot be read ({error.strerror}).") from None
+    except UnreadableNotebookError:
+        raise
+    except Exception as error:  # whatever a file leads to that is not a notebook
         raise UnreadableNotebookError(
-            f"{path} cannot be read ({error.strerror or error}): check its name."
+            f"{path} is not a notebook ({type(error).__name__}): download it again with File > "
+            "Download > Download .ipynb."
         ) from None
-    if not data.strip():
-        raise UnreadableNotebookError(f"{path} is empty: {DOWNLOAD_IT}.")
-    try:
-        return json.loads(data.decode("utf-8-sig"))
-    except (ValueError, RecursionError):
-        raise UnreadableNotebookError(f"{path} is no notebook (not JSON): {DOWNLOAD_IT}.") from None
+    return Submission(path, tuple(cells), source)
 
 
-def _code(path: Path, cells: list) -> Iterator[str]:
-    """The text of each code cell but the set-up cell, which grading runs in its official form."""
-    for number, cell in enumerate(cells, start=1):
-        text = _table(cell).get("source")
-        if isinstance(text, list) and all(isinstance(line, str) for line in text):
-            text = "".join(text)
-        if not isinstance(text, str):
-            raise UnreadableNotebookError(
-                f"{path} is no notebook (cell {number} has no text): {DOWNLOAD_IT}."
-            )
-        tags = _table(cell.get("metadata")).get("tags")
-        is_set_up = isinstance(tags, list) and "setup" in tags
-        if cell.get("cell_type") == "code" and not is_set_up:
-            # Half a surrogate pair is legal JSON, and no text that could be sent to a kernel.
-            yield text.encode("utf-8", "replace").decode("utf-8")
-
-
-def _table(value: object) -> dict:
-    return value if isinstance(value, dict) else {}
+def _text(path: Path) -> str:
+    # A pipe would be waited for, and a device might never end.
+    if path.exists() and not path.is_file():
+        raise UnreadableNotebookError(f"{path} is not a file: name the notebooks themselves.")
+    if path.stat().st_size > MAX_BYTES:
+        raise UnreadableNotebookError(
+            f"{path} is larger than {MAX_BYTES / 2**20:.0f} MiB: clear its outputs."
+        )
+    return path.read_bytes().decode("utf-8-sig")

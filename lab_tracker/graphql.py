@@ -60,7 +60,7 @@ def execute(request: object, roots: Mapping[str, Functions]) -> Node:
         document = _parsed(asked.query)
         operation = get_operation_ast(document, asked.operationName or None)
         if operation is None:
-            raise RequestError("The request must have one operation, or name one of its own.")
+            raise RequestError("The request must have one operation, or name the one to run.")
         if operation.name:
             name = operation.name.value
         kind = operation.operation.value

@@ -77,7 +77,7 @@ class Nodes:
         }
 
     def entity(self, entity: str) -> Node:
-        """An entity, which is an organization of its own: the registry of models is its project
+        """An entity, which is its own organization: the registry of models is its project
         `wandb-registry-model`."""
         organization = {
             TYPENAME: "Organization",

@@ -109,7 +109,7 @@ class LocalServer:
         self._server = uvicorn.Server(uvicorn.Config(app, **defaults | options))
 
     def start(self) -> None:
-        """Serves from a thread of its own, which ends with the process; returns once it answers."""
+        """Serves from a separate thread, which ends with the process; returns once it answers."""
         self._thread = threading.Thread(target=self.run, name=self._name, daemon=True)
         self._thread.start()
         for _ in range(_START_SECONDS * 100):

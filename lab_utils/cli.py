@@ -71,9 +71,11 @@ def _run(settings: dict[str, bool]) -> int:
 
 
 def _report(error: Exception) -> int:
-    """Writes one line about an error to stderr and returns the exit code."""
+    """Writes a line about an error, or for each problem that it lists; returns the exit code."""
     if isinstance(error, RecognizerError | TrackingError):
-        return _say(_one_line(error), 2)
+        for line in getattr(error, "problems", [_one_line(error)]):
+            _say(line, 2)
+        return 2
     if (cause := _os_error(error)) is not None:
         return _say(os_error_line(cause), 2)
     return _say(

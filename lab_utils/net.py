@@ -90,7 +90,7 @@ class DeadlineClient:
     """Asks one server under a deadline for the whole exchange; connections are kept.
 
     httpx limits each operation, not their sum; asyncio limits the sum. So the requests run in one
-    event loop in a thread of its own. Safe to use from several threads at once, and after a fork.
+    event loop in a separate thread. Safe to use from several threads at once, and after a fork.
 
     Args:
         connect_seconds: time for a connection, name look-up and TLS included.

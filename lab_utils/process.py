@@ -35,7 +35,7 @@ def watched(command: list[str]) -> list[str]:
 def start_kept(command: list[str], **options: Any) -> subprocess.Popen:
     """Starts a program that ends with this process; end it with `end_kept`.
 
-    It gets a session of its own, so the terminal's Ctrl-C does not reach it. `options` are Popen's,
+    It gets its own session, so the terminal's Ctrl-C does not reach it. `options` are Popen's,
     except stdin and start_new_session.
     """
     return subprocess.Popen(
@@ -112,16 +112,19 @@ def end_session() -> None:
 
 
 def session_members(session: int) -> list[int]:
-    """The processes of a session, zombies left out."""
-    found = []
+    """The processes of a session and their descendants, which may have left it; no zombies."""
+    parents, found = {}, set()
     for folder in Path("/proc").iterdir():
         if folder.name.isdigit():
             with contextlib.suppress(OSError):
                 # After the name, which may hold anything: state, parent, group, session.
-                state, _, _, sid = (folder / "stat").read_text().rpartition(")")[2].split()[:4]
-                if int(sid) == session and state != "Z":
-                    found.append(int(folder.name))
-    return found
+                state, parent, _, sid = (folder / "stat").read_text().rpartition(")")[2].split()[:4]
+                if state != "Z":
+                    parents[int(folder.name)] = int(parent)
+                    found |= {int(folder.name)} if int(sid) == session else set()
+    while more := {pid for pid, parent in parents.items() if parent in found} - found:
+        found |= more
+    return sorted(found)
 
 
 if __name__ == "__main__":

@@ -126,20 +126,13 @@ def test_overlay_draws_on_the_page(lab, page, stand_in_path, tmp_path):
     assert most > 50, "a gray page got no coloured line"
 
 
-def test_overlay_spares_the_image_that_is_read(lab, page, stand_in_path):
-    before = page.read_bytes()
-    code, _, err = lab("read", page, "--overlay", page, "--model", stand_in_path)
-    assert code == 2
-    assert_one_line(err)
-    assert page.read_bytes() == before
-
-
-@pytest.mark.parametrize("name", ["page.png/lines.png", "lines.txt"])
-def test_overlay_that_cannot_be_written_is_one_line(lab, page, stand_in_path, name):
-    target = page.parent / name
+@pytest.mark.parametrize("name", ["page.png", "page.png/lines.png", "lines.txt"])
+def test_an_overlay_that_cannot_be_there_is_one_line(lab, page, stand_in_path, name):
+    before, target = page.read_bytes(), page.parent / name
     code, _, err = lab("read", page, "--overlay", target, "--model", stand_in_path)
     assert code == 2
     assert_one_line(err)
+    assert page.read_bytes() == before
 
 
 # What goes wrong

@@ -19,7 +19,6 @@ from pathlib import Path
 import psutil
 import pytest
 
-from lab_authoring import limited_process
 from lab_authoring.contract import Exercise
 from lab_authoring.grade import Course, Limits, grade_notebooks
 from lab_authoring.source import (
@@ -58,11 +57,11 @@ def {name}(function):
 def course_in(project: Path) -> Course:
     """A course with one source of six exercises."""
     exercises = tuple(
-        Exercise(number, name, "", 1, "", "", "", "", 0, 0, points=number)
+        Exercise(number, name, 1, "", "", 0, 0, points=number)
         for number, name in enumerate(NAMES, start=1)
     )
-    source = Source(project / "09_numbers.py", "Numbers", 6, (), (), exercises, "")
-    return Course(project, (source,), SET_UP, project / "lessons")
+    source = Source(project / "09_numbers.py", "Numbers", 6, (), exercises, "")
+    return Course(project, (source,), SET_UP)
 
 
 @pytest.fixture(scope="module")
@@ -72,7 +71,7 @@ def course(tmp_path_factory) -> Course:
     for name, text in {
         "pyproject.toml": "",
         "data/keep.txt": "as it was",
-        "lessons/numbers/checks.py": CHECKS,
+        "lab_utils/lessons/numbers/checks.py": CHECKS,
     }.items():
         path = project / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -81,7 +80,7 @@ def course(tmp_path_factory) -> Course:
 
 
 @pytest.fixture(autouse=True)
-def leaves_nothing_behind(monkeypatch):
+def leaves_nothing_behind(monkeypatch, tmp_path):
     """Whatever a student's code does: no process and no temporary file outlives the grading."""
     with tempfile.TemporaryDirectory() as folder:
         monkeypatch.setenv("TMPDIR", folder)
@@ -192,27 +191,20 @@ def test_what_a_notebook_prints_or_rebinds_counts_for_nothing(grade):
     assert results["six"] == ("passed", "")
 
 
-def test_endless_loops_are_interrupted_or_killed_and_what_follows_is_graded(grade, monkeypatch):
-    monkeypatch.setattr(limited_process, "GRACE", 0.5)
+def test_endless_loops_are_ended_and_what_follows_is_graded(grade):
     results = grade(
-        right(1) + "\nwhile True: pass",
-        "def two():\n    while True: pass",
-        "def three():\n"
+        right(1),
+        "def two():\n"
         "    while True:\n        try:\n            while True: sum([])\n        except: pass",
         "while True: print('endless output' * 1000)",
-        "def four():\n    return one() + 3\nwhile True: pass",
-        "import signal, time\nsignal.signal(signal.SIGINT, signal.SIG_IGN)\n" + right(5) + "\n"
+        "import signal, time\nsignal.signal(signal.SIGINT, signal.SIG_IGN)\n" + right(3) + "\n"
         "while True:\n    try: time.sleep(99)\n    except BaseException: pass",
-        right(6),
+        "def four():\n    return one() + 3",
         cell=2.0,  # on a busy machine, a check may take long to begin
     )
-    assert results["one"] == ("passed", "")
+    assert results["one"] == results["four"] == ("passed", "")
     assert results["two"] == ("timed out", "its check ran longer than 2 s")
-    assert results["three"] == ("timed out", "its check ran longer than 2 s")
-    # Its cell was interrupted after the function was there; `one` was lost with a kernel.
-    assert results["four"][0] == "failed" and "'one' is not defined" in results["four"][1]
-    assert results["five"] == ("timed out", "its cell ran longer than 2 s")
-    assert results["six"] == ("passed", "")
+    assert results["three"] == ("timed out", "its cell ran longer than 2 s")
 
 
 def test_exits_broken_cells_magics_and_questions_end_nothing_but_themselves(grade):
@@ -255,16 +247,16 @@ def test_memory_is_limited_for_each_process_and_for_all_together(grade):
         memory=600,
     )
     assert results["one"] == ("passed", "")
-    assert results["two"] == ("out of memory", "its check took more than 600 MiB")
-    assert results["three"] == ("out of memory", "its cell took more than 600 MiB")
-    assert results["four"] == ("out of memory", "its cell took more than 600 MiB")
+    assert results["two"] == ("out of memory", "its check took too much memory: see --memory")
+    assert results["three"] == ("out of memory", "its cell took too much memory: see --memory")
+    assert results["four"] == ("out of memory", "its cell took too much memory: see --memory")
     assert results["five"] == ("died", "its cell started more than 100 processes")
     assert results["six"] == ("passed", "")
 
 
 def test_a_memory_limit_too_small_for_a_kernel_is_told(grade):
     with pytest.raises(RecognizerError, match="give a larger --memory"):
-        grade(right(1), memory=20)
+        grade(right(1), memory=1)
 
 
 def test_nothing_is_left_behind_and_nothing_secret_is_passed_on(
@@ -283,11 +275,11 @@ def test_nothing_is_left_behind_and_nothing_secret_is_passed_on(
         "pathlib.Path.home().joinpath('trace').write_text('here')\n"
         "def one():\n    return state, os.path.basename(os.getcwd()), os.listdir('notebooks')",
         "def two():\n    return 'secret' in os.environ.values()",
-        # Left its parent and its session.
+        # Leaves its parent, its session and its environment.
         "if os.fork() == 0:\n"
         "    os.setsid()\n"
         "    if os.fork() == 0:\n"
-        "        import time; time.sleep(999)\n"
+        "        os.execve('/bin/sleep', ['sleep', '987.25'], {})\n"
         "    os._exit(0)",
         "get_ipython().system = os.system\n!sleep 999 &\ndef three():\n    return PASSWORD",
     )
@@ -296,6 +288,9 @@ def test_nothing_is_left_behind_and_nothing_secret_is_passed_on(
     assert results["three"] == failed("three", "of the set-up cell")
     assert {p: p.read_bytes() for p in course.project.rglob("*") if p.is_file()} == checkout
     assert list(home.iterdir()) == []
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error):
+            assert "987.25" not in process.cmdline()
 
 
 def test_a_notebook_gets_its_time_and_its_kernels_and_no_more(grade):
@@ -316,23 +311,20 @@ def test_files_that_are_no_notebooks_get_a_line_and_the_others_are_graded(tmp_pa
     os.mkfifo(tmp_path / "pipe.ipynb")
     wrong = {
         tmp_path / "absent.ipynb": "cannot be read",
-        tmp_path: "is a folder",
-        tmp_path / "pipe.ipynb": "is no file",
-        file("empty.ipynb", b""): "is empty",
-        file("text.ipynb", b"def one(): return 1"): "not JSON",
-        file("binary.ipynb", bytes(range(256))): "not JSON",
-        file("deep.ipynb", b"[" * 100_000): "not JSON",
-        file("list.ipynb", b"[1, 2]"): "is no notebook",
-        file("huge.ipynb", b" " * (MAX_BYTES + 1)): "limit is 20",
-        write_notebook(tmp_path / "old.ipynb", nbformat=3): "old format 3",
-        write_notebook(tmp_path / "odd.ipynb", cells=[{"cell_type": "code"}]): "cell 1 has no text",
+        tmp_path / "pipe.ipynb": "is not a file",
+        file("empty.ipynb", b""): "NotJSONError",
+        file("binary.ipynb", bytes(range(256))): "UnicodeDecodeError",
+        file("deep.ipynb", b"[" * 100_000): "is not a notebook",
+        file("list.ipynb", b"[1, 2]"): "is not a notebook",
+        file("huge.ipynb", b" " * (MAX_BYTES + 1)): "larger than 20 MiB",
+        write_notebook(tmp_path / "odd.ipynb", cells=[{"cell_type": "code"}]): "is not a notebook",
     }
     by_name = write_notebook(tmp_path / "anna_09_numbers (2).ipynb", *cells[:2], source="?")
-    by_functions = write_notebook(tmp_path / "work.ipynb", *cells, source="")
+    by_metadata = write_notebook(tmp_path / "work.ipynb", *cells)
     of_nothing = write_notebook(tmp_path / "other.ipynb", "x = 1", source="")
     lines: list[str] = []
     out = tmp_path / "new" / "grades.csv"
-    paths = [*wrong, of_nothing, by_name, by_functions]
+    paths = [*wrong, of_nothing, by_name, by_metadata]
     results = grade_notebooks(paths, out, Limits(20, 60), lines.append, course)
     for result, line, (path, part) in zip(results, lines, wrong.items(), strict=False):
         assert (result.notebook, result.result, result.number) == (path, "unreadable", None)
@@ -340,7 +332,7 @@ def test_files_that_are_no_notebooks_get_a_line_and_the_others_are_graded(tmp_pa
     rest = results[len(wrong) :]
     assert (rest[0].result, rest[0].notebook) == ("no source", of_nothing)
     assert [row.passed for row in rest[1:]] == [True] * 2 + [False] * 4 + [True] * 6
-    assert re.fullmatch(r".*work\.ipynb: 6 of 6 passed, 21 of 21 points \(\d+ s\)", lines[-1])
+    assert re.fullmatch(r".*work\.ipynb: 6 of 6 passed, 21 of 21 points", lines[-1])
 
 
 def test_the_table_is_a_csv_file_without_formulas(tmp_path, course, monkeypatch):
@@ -355,13 +347,12 @@ def test_the_table_is_a_csv_file_without_formulas(tmp_path, course, monkeypatch)
         rows = list(csv.reader(file))
     assert rows[0] == [
         *("student", "notebook", "source", "exercise number", "exercise"),
-        *("result", "points", "of", "message", "seconds"),
+        *("result", "points", "of", "message"),
     ]
     assert len(rows) == 8
-    assert rows[1][:9] == ["cmd", f"'{name}", "09_numbers", "1", "one", "passed", "1", "1", ""]
+    assert rows[1] == ["cmd", f"'{name}", "09_numbers", "1", "one", "passed", "1", "1", ""]
     assert rows[2][6:9] == ["0", "2", 'two() is "a b",, not 2.']
-    assert all(float(row[9]) >= 0 for row in rows[1:7])
-    assert rows[7] == ["cmd", "", "", "", "total", "", "1", "21", "", ""]
+    assert rows[7] == ["cmd", "", "", "", "total", "", "1", "21", ""]
     assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
     for out, message in ((name, "would be a notebook"), (tmp_path, "cannot be written")):
         with pytest.raises(RecognizerError, match=message):
@@ -394,15 +385,16 @@ def test_several_are_graded_at_a_time_and_each_student_gets_a_total_and_a_page(t
     assert page.startswith("# anna: 3 of 21 points\n\n## 09_numbers: 3 of 21 points\n\n")
     assert "- Exercise 1, `one`: 1 of 1 points.\n" in page
     assert "- Exercise 3, `three`: 0 of 3 points (failed). three() is '&lt;b&gt;bold" in page
-    assert "is empty" in (pages / "cora.md").read_text()
+    assert "is not a notebook" in (pages / "cora.md").read_text()
 
 
-@pytest.mark.parametrize(
-    ("stop", "jobs"), [(signal.SIGINT, 1), (signal.SIGINT, 2), (signal.SIGTERM, 2)]
-)
+@pytest.mark.parametrize(("stop", "jobs"), [(signal.SIGINT, 1), (signal.SIGTERM, 2)])
 def test_ctrl_c_ends_all_kernels_and_keeps_the_rows_so_far(tmp_path, course, stop, jobs):
     first = tmp_path / "no_notebook.ipynb"
-    endless = "while True:\n    try:\n        while True: sum([])\n    except BaseException: pass"
+    endless = (
+        "open('started', 'w')\nwhile True:\n    try:\n        while True: sum([])\n"
+        "    except BaseException: pass"
+    )
     second = write_notebook(tmp_path / "second.ipynb", endless, right(1))
     out = tmp_path / "grades.csv"
     program = (
@@ -424,7 +416,7 @@ def test_ctrl_c_ends_all_kernels_and_keeps_the_rows_so_far(tmp_path, course, sto
     )
     try:
         assert "no_notebook.ipynb" in grading.stdout.readline()
-        wait_until(lambda: any(p.cpu_times().user > 1.5 for p in kernel_processes()))
+        wait_until(lambda: any(Path(os.environ["TMPDIR"]).rglob("started")))
         grading.send_signal(stop)
         _, errors = grading.communicate(timeout=120)
     finally:
@@ -434,26 +426,6 @@ def test_ctrl_c_ends_all_kernels_and_keeps_the_rows_so_far(tmp_path, course, sto
     assert os.listdir(os.environ["TMPDIR"]) == []
     with out.open(newline="") as file:
         assert [row["result"] for row in csv.DictReader(file)] == ["unreadable", ""]
-
-
-DAEMON = """
-import os, sys
-def one():
-    if os.fork() == 0:
-        os.setsid()
-        if os.fork() == 0:
-            os.execve("/bin/sleep", ["sleep", "987.25"], {})
-        os._exit(0)
-    return 1
-"""
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="orphans are adopted on Linux")
-def test_a_daemon_with_an_emptied_environment_is_ended(grade):
-    assert grade(DAEMON, right(2))["two"] == ("passed", "")
-    for process in psutil.process_iter():
-        with contextlib.suppress(psutil.Error):
-            assert "987.25" not in process.cmdline()
 
 
 def wait_until(happened, seconds: float = 120.0) -> None:

@@ -38,8 +38,8 @@ def test_every_generated_notebook_is_the_one_its_source_makes():
     ids=lambda source: source.name,
 )
 def test_the_notebook_of_a_student_who_solves_nothing_runs_to_its_end(source):
-    notebook = student_notebook(source)
-    run_notebook(notebook, source.student_path.parent, cell_timeout=300)
+    folder = source.student_path.parent
+    notebook = run_notebook(student_notebook(source), folder, cell_timeout=300)
     failures = [
         output
         for cell in notebook.cells

@@ -44,7 +44,6 @@ ALLOWED = {
     ("http client", "lab_utils/staging/tracker.py"): "catches the errors of wandb's own client",
     ("child process", "text_recognizer/decoding.py"): "ends when its standard input closes",
     ("child process", "lab_utils/staging/pipeline.py"): "is asked over its standard input",
-    ("child process", "lab_authoring/limited_process.py"): "runs a student's code within limits",
     ("listening", "lab_tracker/serving.py"): "this is the one way",
     ("whole file", "lab_tracker/storage.py"): "moves a blob within the transaction that records it",
     ("private", "text_recognizer/compile_routes.py"): "PyTorch documents AOTInductor so",

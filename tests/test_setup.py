@@ -256,20 +256,18 @@ def test_on_colab_a_package_that_would_move_numpy_is_not_installed(place):
     assert not list(colab.packages.glob("numpy*")) + list(colab.packages.glob("torchmetrics*"))
 
 
-def test_on_colab_an_older_torch_is_left_alone(place):
+@pytest.mark.parametrize(
+    ("name", "version", "says"),
+    [
+        ("torch", "2.8.0+cu128", r".*torch>=2\.9 \(2\.8\.0\+cu128 is installed\).*runtime.*"),
+        ("typer", "0.1", r".*`%pip install 'typer>=[\d.]+'`.*Restart.*"),
+    ],
+)
+def test_on_colab_an_older_package_is_not_replaced_under_the_session(place, name, version, says):
     colab = place(colab=True)
-    colab.pretend("torch", "2.8.0+cu128")
+    colab.pretend(name, version)
     (error,) = colab.run(setup.setup_cell()).splitlines()
-    assert re.fullmatch(
-        r"SetupError: .*torch>=2\.9 \(2\.8\.0\+cu128 is installed\).*runtime.*", error
-    )
-
-
-def test_on_colab_an_older_package_is_not_replaced_under_the_session(place):
-    colab = place(colab=True)
-    colab.pretend("typer", "0.1")
-    (error,) = colab.run(setup.setup_cell()).splitlines()
-    assert re.fullmatch(r"SetupError: .*`%pip install 'typer>=[\d.]+'`.*Restart.*", error)
+    assert re.fullmatch(rf"SetupError: {says}", error)
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,6 @@
 """Reads a picture of a handwritten paragraph: the recognizer, its data, its training.
 
-Nothing here knows of `lab_utils`; inference needs torch and Pillow alone.
+Nothing here knows of `lab_utils`; inference needs only torch and Pillow.
 """
 
 from text_recognizer.threads import prepare_threads

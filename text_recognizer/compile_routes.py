@@ -1,4 +1,4 @@
-"""Tries the ways out of Python that PyTorch offers on the recognizer, and tells what each does.
+"""Tries the ways out of Python that PyTorch offers on the recognizer, and reports what each does.
 
 TorchScript takes it whole and is deprecated, so it is worth knowing what its successors take.
 """

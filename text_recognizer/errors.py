@@ -1,5 +1,5 @@
 """Every error that a user can cause, as one family: each message is one sentence or two that say
-what to do, so that an edge can show it as it is and catch `RecognizerError` alone."""
+what to do, so that an edge can show it as it is and catch only `RecognizerError`."""
 
 
 class ToldInOneLine(Exception):
@@ -44,6 +44,6 @@ class FirstPageWarning(UserWarning):
 
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether an error says that the memory, of the GPU or not, is not enough. TorchScript turns
-    the errors of operators into errors of its own, so that only their texts say what they were."""
+    the errors of operators into its own errors, so that only their texts say what they were."""
     signs = ("out of memory", "can't allocate memory", "not enough memory")
     return isinstance(error, MemoryError) or any(sign in str(error) for sign in signs)

@@ -204,7 +204,7 @@ def format_of(start: bytes) -> str | None:
 def _is_base64_image(text: str) -> bool:
     """Whether text that names no file begins as the base64 of an image does.
 
-    Judged by the first bytes alone: text which is damaged further on is still base64, and its
+    Judged only by the first bytes: text which is damaged further on is still base64, and its
     error should say so.
     """
     start = re.sub(r"\s", "", text[:64])[:24]

@@ -48,7 +48,7 @@ def character_edits(reading: str, label: str) -> Edits:
 
 
 def word_edits(reading: str, label: str) -> Edits:
-    """Levenshtein distance in words, parted at spaces and newlines (torchmetrics)."""
+    """Levenshtein distance in words, split at spaces and newlines (torchmetrics)."""
     metric = WordErrorRate()
     metric.update(fold_trailing_spaces(reading), fold_trailing_spaces(label))
     return Edits(int(metric.errors), int(metric.total))

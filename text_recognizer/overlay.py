@@ -1,4 +1,4 @@
-"""Draws the lines that were found on a page, so that a look tells where a reading went wrong.
+"""Draws the lines that were found on a page, so that you can see where a reading went wrong.
 
 Numbers and dashes carry the meaning, so the picture also works printed in gray.
 """

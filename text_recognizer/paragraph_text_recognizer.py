@@ -1,5 +1,5 @@
 """Reads a handwritten page with one TorchScript file: what a service ships and nothing more.
-Needs torch and Pillow alone, so that it starts quickly and fits into a small image.
+Needs only torch and Pillow, so that it starts quickly and fits into a small image.
 
     python -m text_recognizer.paragraph_text_recognizer page.png
 """
@@ -114,7 +114,7 @@ class PageReading:
     height: int
     """Height of the original image in px, turned upright."""
     note: str = ""
-    """What to tell whoever reads the text: why there is none, or that it is doubtful."""
+    """What to say to the person who reads the text: why there is none, or that it is doubtful."""
 
     def in_px_of(self, width: int, height: int) -> "PageReading":
         """This reading with its places in px of a copy of the image that has another size."""
@@ -137,7 +137,7 @@ class ParagraphTextRecognizer:
         allow_private_addresses: also fetch URLs inside private networks.
         max_batch: pages that go through the network at once; more of them take more memory.
         language_model: "english" (the packaged one) or the file of a character model: a line's text
-            is what is likeliest as writing and as language. "none": as writing alone. "auto": what
+            is what is likeliest as writing and as language. "none": only as writing. "auto": what
             `LAB_LANGUAGE_MODEL` names, else English, and none for a model file that cannot.
 
     Raises:

@@ -94,7 +94,7 @@ def data_in(body: bytes, inputs: Inputs, name: str | None = None) -> list:
 
 
 def add_one_step_calls(app: FastAPI, events: Events, inputs: Inputs) -> None:
-    """Adds the API's calls in one step, with HTTP status codes of their own.
+    """Adds the API's calls in one step, with their own HTTP status codes.
 
     They answer {"data": [TEXT]}, and a note where the page was hard to read.
     """

@@ -2,8 +2,6 @@
 
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -34,27 +32,27 @@ def build(
     from lab_authoring.build import build, find_sources, read_sources, renumber
     from lab_authoring.source import SOURCES
 
-    with _line_by_line():
-        paths = find_sources(names or [], SOURCES)
-        for path in paths:
-            renumber(path)
-        for source in read_sources(paths):
-            start = time.perf_counter()
-            cells = sum(cell.kind == "code" for cell in source.cells)
-            with tqdm(total=cells, desc=source.name, unit="cell", leave=False, disable=None) as bar:
-                size = build(source, on_cell=lambda _, bar=bar: bar.update())
-            seconds = time.perf_counter() - start
-            _progress(f"{source.name}: {cells} cells in {seconds:.1f} s, {size / 1e3:.0f} kB")
+    paths = find_sources(names or [], SOURCES)
+    for path in paths:
+        renumber(path)
+    for source in read_sources(paths):
+        start = time.perf_counter()
+        cells = sum(cell.kind == "code" for cell in source.cells)
+        with tqdm(total=cells, desc=source.name, unit="cell", leave=False, disable=None) as bar:
+            size = build(source, on_cell=lambda _, bar=bar: bar.update())
+        seconds = time.perf_counter() - start
+        _progress(f"{source.name}: {cells} cells in {seconds:.1f} s, {size / 1e3:.0f} kB")
 
 
 @app.command()
 def check() -> None:
     """List generated notebooks that differ from their source; run nothing."""
+    from lab_authoring.cells import SourceError
     from lab_authoring.freshness import check_notebooks
     from lab_authoring.source import SOURCES
 
-    with _line_by_line():
-        _report(check_notebooks(SOURCES))
+    if problems := check_notebooks(SOURCES):
+        raise SourceError(problems)
 
 
 @app.command()
@@ -75,10 +73,8 @@ def mutate(
     from lab_authoring.mutate import LEAST_REJECTED, score
     from lab_authoring.source import SOURCES
 
-    with _line_by_line():
-        sources = read_sources(find_sources(names or [], SOURCES))
     weak = False
-    for source in sources:
+    for source in read_sources(find_sources(names or [], SOURCES)):
         with tqdm(desc=source.name, unit="mutant", leave=False, disable=None) as bar:
             found = score(source, on_mutant=lambda _, bar=bar: bar.update())
         for mutant in found.survivors:
@@ -161,22 +157,3 @@ def publish(
 
 def _progress(line: str) -> None:
     print(line, file=sys.stderr, flush=True)
-
-
-@contextmanager
-def _line_by_line() -> Iterator[None]:
-    """Prints each problem of the sources on its own line, where an error has only one."""
-    from lab_authoring.cells import SourceError
-
-    try:
-        yield
-    except SourceError as error:
-        _report(error.problems)
-
-
-def _report(problems: list[str]) -> None:
-    """Writes the problems to stderr; ends with exit code 2 if there are any."""
-    for problem in problems:
-        print(f"lab: {problem}", file=sys.stderr)
-    if problems:
-        raise typer.Exit(2)

@@ -1,4 +1,4 @@
-"""`lab service`: the model as a service of its own, which the app and others call."""
+"""`lab service`: the model as a separate service, which the app and others call."""
 
 import os
 import threading

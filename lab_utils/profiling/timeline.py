@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 BINS = 200
 """Bins of the time axis."""
 NAMED = 5
-"""Operators, and kernels, that get a look of their own; the others share one."""
+"""Operators, and kernels, that get their own look; the others share one."""
 MOST_DEPTHS = 8
 OTHER = "other"
 _HATCHES = (*HATCHES, "+++", "***", "|||", "---")

@@ -13,7 +13,7 @@ start); None if none came."""
 
 
 def send_open_loop(ask: Callable[[], object], arrivals: Sequence[float]) -> list[Sent]:
-    """Calls `ask` at each of the moments (s from now, ascending), each time in a thread of its own.
+    """Calls `ask` at each of the moments (s from now, ascending), each time in a new thread.
 
     A RecognizerError counts as no answer. Returns when the last request has ended.
     """

@@ -1,4 +1,4 @@
-"""The variables of the `wandb` SDK that would break the hand-off: refused, or put right.
+"""The variables of the `wandb` SDK that would break the hand-off: refused, or fixed.
 
 Needs the standard library only, since `lab doctor` looks at them as well.
 """

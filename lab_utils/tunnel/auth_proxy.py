@@ -24,7 +24,7 @@ from lab_utils.tunnel.way import TunnelError
 
 MARK = "x-lab-tunnel"
 """Header of every answer that passed the proxy, its own included: an answer without it doesn't come
-from here. Each proxy has a random value of its own."""
+from here. Each proxy has its own random value."""
 
 MAX_HEAD_BYTES = 64 * 1024
 MAX_BODY_BYTES = 100 * 2**20
@@ -47,7 +47,7 @@ Pairs = list[tuple[bytes, bytes]]
 
 
 class AuthProxy:
-    """A proxy from a free port of 127.0.0.1 to the app's; it answers from a thread of its own.
+    """A proxy from a free port of 127.0.0.1 to the app's; it answers from a separate thread.
 
     Args:
         app_port: the app's port on 127.0.0.1.

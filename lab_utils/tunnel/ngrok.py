@@ -126,7 +126,7 @@ def agent_path() -> Path:
 def _install(path: Path) -> None:
     """Downloads the agent with pyngrok's installer.
 
-    In a process of its own, because the installer writes the archive to a known name in the folder
+    In a separate process, because the installer writes the archive to a known name in the folder
     for temporary files, which others may share: here that is a private one.
     """
     try:

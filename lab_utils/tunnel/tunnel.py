@@ -170,7 +170,7 @@ class Tunnel:
         self._proxy.open_to(self.url)
 
     def _keep_open(self) -> None:
-        """Runs in a thread of its own until the tunnel is closed, and then ends all of it."""
+        """Runs in a separate thread until the tunnel is closed, and then ends all of it."""
         try:
             while not self._closing.wait(LOOK_SECONDS):
                 if not self._way.is_running():

@@ -86,7 +86,7 @@ class BeamSearch:
 
     Args:
         codes: The code point of each class; that of the blank is not looked at.
-        model: None searches by the frames alone.
+        model: None searches only by the frames.
         before: What was written before the line.
         brought: What lines before this one have asked of the model.
     """

@@ -1,6 +1,6 @@
 """A character n-gram model with backoff, read from one small file in plain Python.
 
-It stands beside the recognizer where there is nothing but torch and Pillow; `estimation` makes it.
+It works next to the recognizer with only torch and Pillow installed; `estimation` makes it.
 """
 
 import json

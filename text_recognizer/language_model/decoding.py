@@ -70,7 +70,7 @@ class Decoder:
     """Finds the texts of lines with a character model.
 
     Args:
-        model: None finds what is likeliest by the frames alone.
+        model: None finds what is likeliest by the frames only.
         tokens: The string of each class; the blank's is not looked at.
     """
 

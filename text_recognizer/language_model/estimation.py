@@ -42,7 +42,7 @@ def estimate(
     """A model of n-grams up to `order` characters.
 
     Args:
-        texts: Each stands between boundaries and holds none; characters are ALPHABET's.
+        texts: Each gets a boundary at both ends and contains none; characters are ALPHABET's.
         least_counts: By length, how often an n-gram is seen at least to be counted at all.
         size: About how many n-grams are kept: those that the model would miss most, by their
             count times what they add to the log-probability (Seymore and Rosenfeld 1996).

@@ -31,7 +31,7 @@ def valid_columns(frames: Tensor, columns_per_frame: int, num_columns: int) -> T
 
 def masked(features: Tensor, valid: Tensor | None) -> Tensor:
     """Features with zeros beyond each strip's width; a convolution then sees what its own zero
-    padding would show it at the end of a strip read alone."""
+    padding would show it at the end of a strip that is read by itself."""
     if valid is None:
         return features
     return features * valid.to(features.dtype)

@@ -56,7 +56,7 @@ def normalize_page(page: Tensor, faintest: float = FAINTEST_INK) -> Tuple[Tensor
 
 
 def _smooth(page: Tensor, size: int) -> Tensor:
-    """A box blur `size` px wide that leaves the edges alone."""
+    """A box blur `size` px wide that leaves the edges as they are."""
     for _ in range(2):
         pixels = _columns_as_channels(page)
         blurred = F.avg_pool2d(pixels, [1, size], [1, 1], [0, size // 2], count_include_pad=False)

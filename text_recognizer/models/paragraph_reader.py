@@ -41,7 +41,7 @@ class ParagraphReader(nn.Module):
     The networks and the pictures stay on the device of the pages. Everything else is on the
     processor: it is small, and a GPU would have to wait for it thousands of times a page.
 
-    Attributes of the script, for whoever loads it: `format` names this contract, `tokens` the
+    Attributes of the script, for the code that loads it: `format` names this contract, `tokens` the
     string of each token id, `ignored` the ids that leave no trace in a text.
     """
 
@@ -71,7 +71,7 @@ class ParagraphReader(nn.Module):
 
         pages: (B, 1, H, W) uint8 gray, dark ink or light, padded at the right and the bottom with
         anything. sizes: (B, 2) int64 height and width in px of each page; None: all are whole.
-        Rows are padded with the padding token; a blank page is padding alone.
+        Rows are padded with the padding token; a blank page is only padding.
 
         What this and the other methods return is on the processor.
         """

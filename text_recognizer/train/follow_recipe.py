@@ -1,6 +1,6 @@
 """Follows a recipe from the start weights to the judged weights folder, and goes on after a kill.
 
-Every stage keeps what it has in a folder of its own. What is done is not done again; what was
+Every stage keeps what it has in its own folder. What is done is not done again; what was
 begun goes on; what was begun otherwise than the recipe now says is refused.
 """
 

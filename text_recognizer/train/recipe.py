@@ -45,7 +45,7 @@ class Evaluation(Table):
 
 
 class Recipe(Table):
-    """What a training does, as its file says it. Stages without a seed get one of their own."""
+    """What a training does, as its file says it. Stages without a seed get their own."""
 
     seed: NonNegativeInt = 1
     start: Start = Start()
