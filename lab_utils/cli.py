@@ -41,14 +41,17 @@ def main() -> None:
     except SystemExit as end:
         code = end.code
     except KeyboardInterrupt:
+        signals.stop_alarm()  # a tick may have cut the block's own end short
         code = 130
     except Exception as error:
         if settings["debug"]:
             raise
         code = _report(error)
-    signals.stop_alarm()  # a tick may have cut the block's own end short
     if code == 130 and signals.number:
         code = 128 + signals.number
+    # An interrupt within exec(), as of a dataclass that is made during an import, is remembered, and
+    # `python -m` would end as by Ctrl-C whatever the code here; the next exec() forgets it.
+    exec("")
     sys.exit(_flush(code))
 
 

@@ -27,11 +27,13 @@ class orderly_end:  # noqa: N801, a context manager
     Where SIGTERM or SIGHUP ends the block, SystemExit with 128 and its number leaves it.
 
     An exception that is raised while C code imports a module may be lost there, and the program
-    would start all the same. So one that came during an import is raised again until it is handled.
+    would start all the same. So one that came during an import is raised again until it is handled,
+    even while the block ends; `stop_alarm`, called as it is handled, ends that for good.
     """
 
     def __init__(self) -> None:
         self.number = 0
+        self._is_over = False
         self._before: dict[int, Any] = {}
 
     def __enter__(self) -> "orderly_end":
@@ -50,6 +52,7 @@ class orderly_end:  # noqa: N801, a context manager
 
     def stop_alarm(self) -> None:
         """Ends the raising again; a tick after Python has let go of its handlers would kill."""
+        self._is_over = True
         if hasattr(signal, "setitimer") and self._before:
             signal.setitimer(signal.ITIMER_REAL, 0)
 
@@ -57,10 +60,13 @@ class orderly_end:  # noqa: N801, a context manager
         self.number = number
         if _is_importing(frame) and hasattr(signal, "setitimer"):
             self._before[signal.SIGALRM] = signal.signal(signal.SIGALRM, self._again)
-            signal.setitimer(signal.ITIMER_REAL, _SECONDS, _SECONDS)
+            signal.setitimer(signal.ITIMER_REAL, _SECONDS)
         raise KeyboardInterrupt
 
     def _again(self, _number: int, _frame: FrameType | None) -> None:
+        if self._is_over:
+            return
+        signal.setitimer(signal.ITIMER_REAL, _SECONDS)
         if not _is_handled(sys.exception()):
             raise KeyboardInterrupt
 
