@@ -49,8 +49,8 @@ def main() -> None:
         code = _report(error)
     if code == 130 and signals.number:
         code = 128 + signals.number
-    # An interrupt within exec(), as of a dataclass that is made during an import, is remembered, and
-    # `python -m` would end as by Ctrl-C whatever the code here; the next exec() forgets it.
+    # Python remembers an interrupt within exec(), as of a dataclass that is made during an import,
+    # and `python -m` would end as by Ctrl-C whatever the code here; the next exec() forgets it.
     exec("")
     sys.exit(_flush(code))
 

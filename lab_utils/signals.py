@@ -66,8 +66,9 @@ class orderly_end:  # noqa: N801, a context manager
     def _again(self, _number: int, _frame: FrameType | None) -> None:
         if self._is_over:
             return
-        signal.setitimer(signal.ITIMER_REAL, _SECONDS)
-        if not _is_handled(sys.exception()):
+        is_handled = _is_handled(sys.exception())
+        signal.setitimer(signal.ITIMER_REAL, _SECONDS)  # last: no tick meets the one before it
+        if not is_handled:
             raise KeyboardInterrupt
 
 
