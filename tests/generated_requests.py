@@ -88,7 +88,7 @@ bad_bodies = st.sampled_from([one.body for one in BAD_REQUESTS if not one.is_htt
 headers = st.dictionaries(
     st.sampled_from(["accept-encoding", "content-type", "cookie", "host", "origin", "range"])
     | st.sampled_from(["sec-fetch-site", "x-forwarded-for", "x-forwarded-host"]),
-    st.text(st.characters(min_codepoint=32, max_codepoint=126), max_size=20),
+    st.text(st.characters(min_codepoint=32, max_codepoint=126), max_size=20).map(str.strip),
     max_size=3,
 )
 service_requests = st.tuples(bad_bodies | encoded(service_documents), st.just({}) | headers)
