@@ -88,4 +88,4 @@ def test_a_long_life_costs_nothing(tmp_path):
             time.sleep(0.1)
         print(before, after)
         assert after["bytes"] < before["bytes"] + GROWTH
-        assert after | {"bytes": 0} == before | {"bytes": 0}
+        assert all(after[what] <= before[what] for what in after if what != "bytes")
