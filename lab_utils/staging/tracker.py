@@ -215,6 +215,8 @@ def _told(error: Exception, url: str) -> str | None:
     import wandb
 
     reason = " ".join(str(error).split())
+    if isinstance(error, ValueError | wandb.errors.Error) and "disk" in reason and "full" in reason:
+        return f"The disk of {url} is full; free some space there and run again."
     if isinstance(error, wandb.errors.AuthenticationError) or _is_refusal(error):
         return f"{url} refused the key or did not answer; check WANDB_API_KEY and the network."
     if isinstance(error, wandb.errors.Error | requests.RequestException):
