@@ -203,9 +203,9 @@ def test_a_full_disk_is_told_with_its_place(tmp_path):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
     assert full.value.filename == str(tmp_path / "model.pt")
     said = "requesting upload URLs failed: returned error 413: database or disk is full"
-    with pytest.raises(staging.StagingError, match="tracker.test is full; free"):
-        with sdk("http://tracker.test"):
-            raise ValueError(said)
+    told = pytest.raises(staging.StagingError, match="tracker.test is full; free")
+    with told, sdk("http://tracker.test"):
+        raise ValueError(said)
 
 
 @pytest.mark.parametrize(
