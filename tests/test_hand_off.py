@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 import lab_tracker as tracking
+from lab_tracker.errors import TrackingError
 from lab_utils import staging
 from lab_utils.staging import pipeline
 from text_recognizer.errors import RecognizerError
@@ -72,6 +73,7 @@ def made(handed_off, monkeypatch):
     ("function", "link", "error", "kind"),
     [
         ("train", "train", RecognizerError("no lines"), staging.StagingError),
+        ("train", "data", TrackingError("the disk is full"), staging.StagingError),
         ("stage", "compile", ZeroDivisionError("0"), RuntimeError),
     ],
 )
