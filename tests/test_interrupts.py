@@ -6,6 +6,7 @@ Command, signal and moment of each are drawn with its number as the seed.
 import contextlib
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -65,6 +66,8 @@ def make_clone(folder: Path) -> None:
 
 
 def start(place: Path, name: str, **variables: str) -> subprocess.Popen:
+    shutil.rmtree(place / "tmp")
+    (place / "tmp").mkdir()
     words = [str(free_port()) if word == "PORT" else word for word in COMMANDS[name]]
     lab = [] if name == "make" else [sys.executable, "-m", "lab_utils.cli"]
     variables |= {"LAB_HOME": str(place / "lab"), "TMPDIR": str(place / "tmp")}
