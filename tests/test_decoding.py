@@ -44,7 +44,7 @@ def good() -> None:
 
 
 REFUSALS = {
-    "JPEG: 3,000 scans": (ImageError, "more than 10 s to decode; save it as PNG"),
+    "JPEG: 3,000 scans": (ImageError, "more than 8 s to decode; save it as PNG"),
     "TIFF: a megabyte named 5,000 times": (ImageTooLargeError, "too large to be decoded"),
     "PNG: one pixel row too many": (ImageTooLargeError, "at most 67 million are read"),
     "TIFF: a giant tile": (ImageTooLargeError, "30000 x 30000"),
