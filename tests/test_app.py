@@ -324,6 +324,14 @@ def test_launch_knows_no_name_where_a_proxy_chooses_it(stand_in_path, tmp_path, 
     assert asked == [403, 403, 200, 200, 403, 200]
 
 
+def test_a_proxy_may_show_it_below_a_path(tmp_path, monkeypatch):
+    monkeypatch.setenv("GRADIO_ROOT_PATH", "/reader")
+    with serving(Broken(), tmp_path) as (_, client):
+        root = str(client.base_url.join("/reader"))
+        assert client.get("config").json()["root"] == root
+        assert f'"root":"{root}"' in client.get("").text
+
+
 @pytest.fixture(scope="module")
 def process(stand_in_path, tmp_path_factory):
     """`lab app` in a process of its own, with a home and a .lab that it finds empty."""
