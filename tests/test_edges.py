@@ -194,6 +194,14 @@ def test_json_is_read_whatever_it_is_called_and_its_own_page_may_send_it(gateway
         assert (answer.status_code, answer.json()["pred"]) == (200, "60x40\ngray 127")
 
 
+@pytest.mark.parametrize("way", ["run", "call"])
+def test_the_app_reads_json_that_curl_calls_a_form(app, way):
+    body = json.dumps(app.image(text(GOOD)))
+    headers = {"content-type": "application/x-www-form-urlencoded"}
+    answer = app.client.post(f"gradio_api/{way}/predict_base64", content=body, headers=headers)
+    assert answer.status_code == 200, answer.text[:300]
+
+
 REQUESTS = {
     "app": app_requests,
     "gateway": service_requests,
