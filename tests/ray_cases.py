@@ -23,6 +23,7 @@ import pytest
 import torch
 from bad_requests import BAD_REQUESTS, GOOD_BODY_WITH_MARK, png, text
 from conftest import StandInReader, save_script
+from generated_requests import COUNTS, generated, service_requests
 
 from lab_utils.net import http_client, is_loopback
 from lab_utils.service.schema import model_fingerprint
@@ -125,6 +126,23 @@ def test_bad_requests_are_refused(service):
                 continue
             answer = client.request(one.method, one.path, content=one.body, headers=one.headers)
             one.check(answer.status_code, answer.content)
+
+
+@COUNTS
+def test_generated_requests(service, count):
+    """Each gets an answer, none a 5xx, and the good request after it is read."""
+    with http_client(SECONDS, local=True, base_url=service.url) as client:
+
+        def ask(asked: tuple[bytes, dict[str, str]]) -> None:
+            answer = client.post("", content=asked[0], headers=asked[1])
+            assert answer.status_code < 500, (asked[0][:200], answer.text[:300])
+            assert "Traceback" not in answer.text
+            assert client.post("", content=GOOD_BODY_WITH_MARK).status_code == 200
+            seconds.append(answer.elapsed.total_seconds())
+
+        seconds = []
+        generated(service_requests, count, ask)
+        print(f"Ray: {len(seconds)} requests and as many good ones, at most {max(seconds):.2f} s")
 
 
 def test_images_come_back_in_order_and_a_url_is_fetched(ask, serve):

@@ -292,6 +292,14 @@ def test_launch_knows_no_name_where_a_proxy_chooses_it(tmp_path, monkeypatch):
     assert asked == [403, 403, 200, 200, 403, 200]
 
 
+def test_a_proxy_may_show_it_below_a_path(tmp_path, monkeypatch):
+    monkeypatch.setenv("GRADIO_ROOT_PATH", "/reader")
+    with serving(Broken(), tmp_path) as (_, client):
+        root = str(client.base_url.join("/reader"))
+        assert client.get("config").json()["root"] == root
+        assert f'"root":"{root}"' in client.get("").text
+
+
 def test_the_command_serves_until_ctrl_c_and_leaves_nothing_behind(stand_in_path, tmp_path):
     """With a home and a .lab that it finds empty, what a killed app has left, and an open stream
     that does not end by itself."""

@@ -3,6 +3,7 @@ ends is replaced, errors are the same sentences, and nothing is left of it."""
 
 import contextlib
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -42,8 +43,15 @@ def good() -> None:
     assert load_image(png(60, 40)).page.tobytes() == decode_here(png(60, 40), "").page.tobytes()
 
 
+def test_a_worker_that_is_killed_is_replaced():
+    good()
+    for pid in workers():
+        os.kill(pid, signal.SIGKILL)
+    good()
+
+
 REFUSALS = {
-    "JPEG: 3,000 scans": (ImageError, "more than 10 s to decode; save it as PNG"),
+    "JPEG: 3,000 scans": (ImageError, "more than 8 s to decode; save it as PNG"),
     "TIFF: a megabyte named 5,000 times": (ImageTooLargeError, "too large to be decoded"),
     "PNG: one pixel row too many": (ImageTooLargeError, "at most 67 million are read"),
     "TIFF: a giant tile": (ImageTooLargeError, "30000 x 30000"),

@@ -1,9 +1,9 @@
-"""Requests that must not hurt, over every edge that takes strangers' images: the Lambda handler's
-events, the gateway before it, and the app. Each gets an answer, none a 5xx, and the good request
-after it is read. (`ray_cases.py` sends the table of bad requests to Ray.)
+"""Requests that must not hurt, over every edge: the Lambda handler's events, the gateway before it,
+the app, the tunnel before that, and the tracker. Each gets an answer, none a 5xx, and the good
+request after it is answered well. (`ray_cases.py` does the same with Ray.)
 
-A few are generated for each edge here, and 5,000 in the nightly run (LAB_GENERATED_REQUESTS sets
-another number), which also asks for ten minutes (LAB_SOAK_SECONDS) and looks for what has grown.
+Some are generated, see `generated_requests.py`. The nightly run also asks for ten minutes
+(LAB_SOAK_SECONDS) and looks for what has grown.
 """
 
 import itertools
@@ -22,35 +22,37 @@ import httpx
 import psutil
 import pytest
 from app_serving import serving
-from bad_requests import BAD_REQUESTS, GOOD_BODY_WITH_MARK, png, text
+from bad_requests import BAD_REQUESTS, GOOD_BODY_WITH_MARK, text
+from generated_requests import (
+    COUNTS,
+    GOOD,
+    SLOW,
+    anything,
+    app_requests,
+    generated,
+    service_documents,
+    service_requests,
+    texts,
+    tracker_requests,
+)
 from hostile_images import HOSTILE_IMAGES
-from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from tracking_client import Client
 
+from lab_tracker.server import TrackingServer
 from lab_utils.net import http_client
 from lab_utils.predictors import LocalPredictor
 from lab_utils.service.gateway import Gateway, InProcessFunction
 from lab_utils.service.lambda_handler import LambdaHandler
+from lab_utils.tunnel.auth_proxy import AuthProxy
+from lab_utils.tunnel.login import Login
 from text_recognizer.paragraph_text_recognizer import ParagraphTextRecognizer
 from text_recognizer.places import project_folder
 
-FEW = 12
-NIGHTLY = int(os.environ.get("LAB_GENERATED_REQUESTS", 5_000))
-COUNTS = pytest.mark.parametrize("count", [FEW, pytest.param(NIGHTLY, marks=pytest.mark.nightly)])
 SOAK_SECONDS = float(os.environ.get("LAB_SOAK_SECONDS", 600))
-SOAK_MEMORY = 150e6
-"""Bytes by which an edge may have grown in a soak: a decoder may be there more or less."""
+SOAK_MEMORY = 100e6
+"""Bytes by which an edge may grow in the second half of a soak: a decoder may be there more."""
 
-SLOW = (
-    "JPEG: 3,000 scans",
-    "JPEG: 250,000 markers",
-    "PNG: the most pixels, transparent",
-    "PNG: 100,000 texts",
-    "TIFF: a megabyte named 5,000 times",
-)
-"""They take seconds each, so each edge gets each of them once."""
-
-GOOD = png(60, 40)
 JSON = {"content-type": "application/json"}
 
 
@@ -62,8 +64,8 @@ class Edge(NamedTuple):
     image: Callable[[str], dict]
     address: Callable[[str], dict]
 
-    def post(self, body: bytes) -> tuple[int, str]:
-        answer = self.client.post(self.path, content=body, headers=JSON)
+    def post(self, body: bytes, headers: dict[str, str] = JSON) -> tuple[int, str]:
+        answer = self.client.post(self.path, content=body, headers=headers)
         return answer.status_code, answer.text
 
     def reads(self) -> None:
@@ -71,10 +73,30 @@ class Edge(NamedTuple):
         status, answer = self.post(json.dumps(self.image(text(GOOD))).encode())
         assert (status, "60x40" in answer) == (200, True), (status, answer[:300])
 
-    def survives(self, body: bytes) -> None:
-        status, answer = self.post(body)
+    def survives(self, body: bytes, headers: dict[str, str] | None = None) -> None:
+        status, answer = self.post(body, JSON | (headers or {}))
         assert status < 500, (body[:200], status, answer[:300])
         assert "Traceback" not in answer
+        self.reads()
+
+
+class TrackerEdge(NamedTuple):
+    """A tracker with a run of its own that no bad request names."""
+
+    client: httpx.Client
+
+    def reads(self) -> None:
+        query = 'query Q { project(name: "good") { run(name: "good") { config } } }'
+        answer = self.client.post("graphql", json={"query": query})
+        found = answer.json()["data"]["project"]["run"]["config"]
+        page = self.client.get("lab/good/runs/good")
+        assert (json.loads(found), page.status_code) == ({"a": 1}, 200)
+
+    def survives(self, method: str, path: str, body: bytes) -> None:
+        url = str(self.client.base_url).rstrip("/") + path
+        answer = self.client.request(method, url, content=body)
+        assert answer.status_code < 500, (method, path, body[:200], answer.text[:300])
+        assert "Traceback" not in answer.text
         self.reads()
 
 
@@ -101,6 +123,32 @@ def gateway(stand_in_path):
 def app(stand_in_path, tmp_path_factory):
     with serving(LocalPredictor(stand_in_path), tmp_path_factory.mktemp("feedback")) as (_, client):
         yield app_edge(client)
+
+
+@pytest.fixture(scope="module")
+def tunnel(app):
+    """The tunnel's authentication proxy before the app, asked as the far end asks it."""
+    proxy = AuthProxy(app.client.base_url.port, Login("ada", "secret"))
+    proxy.start()
+    proxy.open_to("https://lab.example")
+    options = {"headers": {"host": "lab.example"}, "auth": ("ada", "secret")}
+    with http_client(60, local=True, base_url=f"http://127.0.0.1:{proxy.port}", **options) as far:
+        yield app_edge(far)
+    proxy.stop()
+
+
+@pytest.fixture(scope="module")
+def tracker(tmp_path_factory):
+    server = TrackingServer(tmp_path_factory.mktemp("tracker"))
+    server.start()
+    client = Client(server.url, server.key)
+    client.mutate("upsertBucket", "{ inserted }", modelName="good", name="good", config='{"a": 1}')
+    client.run("a", "a")
+    client.run("run", "a")
+    options = {"base_url": server.url, "auth": ("api", server.key)}
+    with http_client(60, local=True, **options) as asking:
+        yield TrackerEdge(asking)
+    server.stop()
 
 
 EDGES = pytest.mark.parametrize("edge", ["gateway", "app"])
@@ -146,63 +194,35 @@ def test_json_is_read_whatever_it_is_called_and_its_own_page_may_send_it(gateway
         assert (answer.status_code, answer.json()["pred"]) == (200, "60x40\ngray 127")
 
 
-def changed(data: bytes, at: int, new: bytes) -> bytes:
-    at %= len(data)
-    return data[:at] + new + data[at + len(new) :]
+@pytest.mark.parametrize("way", ["run", "call"])
+def test_the_app_reads_json_that_curl_calls_a_form(app, way):
+    body = json.dumps(app.image(text(GOOD)))
+    headers = {"content-type": "application/x-www-form-urlencoded"}
+    answer = app.client.post(f"gradio_api/{way}/predict_base64", content=body, headers=headers)
+    assert answer.status_code == 200, answer.text[:300]
 
 
-quick = st.sampled_from(sorted(set(HOSTILE_IMAGES) - set(SLOW)))
-pictures = st.builds(
-    changed,
-    quick.map(lambda name: HOSTILE_IMAGES[name]()) | st.just(GOOD),
-    st.integers(0, 10**7),
-    st.binary(max_size=8),
-)
-# Any character, the halves of pairs and the null among them.
-texts = st.text(st.characters(exclude_categories=()), max_size=60)
-anything = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | texts | st.just(text(GOOD)),
-    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(texts, inner, max_size=4),
-    max_leaves=12,
-)
-images = pictures.map(text) | texts | st.binary(max_size=200).map(text)
-urls = texts | texts.map(lambda rest: f"http://{rest}") | st.sampled_from(["http:", "https://["])
-service_documents = st.one_of(
-    images.map(lambda image: {"image": image}),
-    st.lists(images, max_size=18).map(lambda many: {"images": many, "lines": True}),
-    urls.map(lambda url: {"image_url": url}),
-    st.dictionaries(st.sampled_from(["image", "images", "image_url", "lines"]), anything),
-    anything,
-)
-app_documents = st.one_of(
-    images.map(lambda image: {"data": [image]}),
-    images.map(lambda image: {"data": [{"url": f"data:image/png;base64,{image}"}]}),
-    images.map(lambda image: {"data": [{"path": image}]}),
-    st.lists(images, max_size=3).map(lambda many: {"data": many, "batched": True}),
-)
-bad_bodies = st.sampled_from([one.body for one in BAD_REQUESTS if not one.is_http_only])
-BODIES = {
-    "gateway": bad_bodies | service_documents.map(lambda document: json.dumps(document).encode()),
-    "app": bad_bodies | app_documents.map(lambda document: json.dumps(document).encode()),
+REQUESTS = {
+    "app": app_requests,
+    "gateway": service_requests,
+    "tracker": tracker_requests,
+    "tunnel": app_requests,
 }
 
 
-def generated(strategy: st.SearchStrategy, count: int, test: Callable[[object], None]) -> None:
-    """Tests so many of what a strategy makes, the same at every run."""
-    run = given(strategy)(test)
-    settings(
-        max_examples=count,
-        derandomize=True,
-        database=None,
-        deadline=None,
-        suppress_health_check=list(HealthCheck),
-    )(run)()
-
-
-@EDGES
+@pytest.mark.parametrize("edge", REQUESTS)
 @COUNTS
 def test_generated_requests(edge, count, request):
-    generated(BODIES[edge], count, request.getfixturevalue(edge).survives)
+    survives = request.getfixturevalue(edge).survives
+    taken = []
+
+    def ask(asked: tuple) -> None:
+        began = time.monotonic()
+        survives(*asked)
+        taken.append((time.monotonic() - began, str(asked)[:200]))
+
+    generated(REQUESTS[edge], count, ask)
+    print(f"{edge}: {len(taken)} requests and as many good ones, the slowest:", max(taken))
 
 
 @EDGES
@@ -305,14 +325,16 @@ def soak(edge: Edge, process: psutil.Process, temporary: Path) -> None:
     hostile = [make() for name, make in HOSTILE_IMAGES.items() if name not in SLOW]
     bodies = [one.body for one in BAD_REQUESTS if not one.is_http_only]
     bodies += [json.dumps(edge.image(text(data))).encode() for data in hostile]
-    for body in [*bodies, *bodies]:  # all is loaded then, and the allocator has its size
-        edge.survives(body)
-    before = state(process, temporary)
-    until = time.monotonic() + SOAK_SECONDS
-    for body in itertools.cycle(bodies):
-        edge.survives(body)
-        if time.monotonic() > until:
-            break
-    after = state(process, temporary)
-    for name, most in {"memory": SOAK_MEMORY, "files": 8, "threads": 4, "temporary": 5}.items():
-        assert after[name] - before[name] <= most, (before, after)
+    states = [state(process, temporary)]
+    for seconds in (0, 0, SOAK_SECONDS / 2, SOAK_SECONDS / 2):  # at first all is loaded
+        until = time.monotonic() + seconds
+        for number, body in enumerate(itertools.cycle(bodies)):
+            edge.survives(body)
+            if number >= len(bodies) and time.monotonic() > until:
+                break
+        states.append(state(process, temporary))
+        print(f"{number} requests:", states[-1])
+    *_, begin, half, end = states
+    for name, most in {"files": 8, "threads": 4, "temporary": 5}.items():
+        assert end[name] - begin[name] <= most, states
+    assert end["memory"] - half["memory"] <= SOAK_MEMORY, states

@@ -30,19 +30,25 @@ def why_not() -> str:
 
 @pytest.mark.alone  # Ray gives a node 30 s to start
 @pytest.mark.parametrize(
-    "cases", ["ray_cases.py", pytest.param("ray_two_nodes.py", marks=pytest.mark.nightly)]
+    "cases, options",
+    [
+        ("ray_cases.py", ["-m", "not nightly"]),
+        pytest.param("ray_cases.py", ["-m", "nightly", "-s"], marks=pytest.mark.nightly),
+        pytest.param("ray_two_nodes.py", [], marks=pytest.mark.nightly),
+    ],
 )
-def test_in_a_network_of_its_own(cases):
+def test_in_a_network_of_its_own(cases, options):
     if reason := why_not():
         pytest.skip(reason)
-    options = ["-q", "-x", "-W", "ignore"]
+    options = ["-q", "-x", "-W", "ignore", *options]
     done = subprocess.run(
         [*IN_NETWORK, sys.executable, "-m", "pytest", *options, str(HERE / cases)],
         capture_output=True,
         text=True,
         cwd=HERE.parent,
     )
-    assert done.returncode == 0, done.stdout[-6000:]
+    print(done.stdout[-6000:])
+    assert done.returncode == 0
 
 
 def test_without_ray_it_says_what_to_install(lab, monkeypatch, stand_in_path):

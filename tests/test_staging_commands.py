@@ -16,6 +16,7 @@ import torch
 from tracking_client import Client
 
 import lab_tracker as tracking
+from lab_tracker.errors import TrackingError
 from lab_utils import staging
 from lab_utils.staging import compiling, names, pipeline
 from lab_utils.staging.lineage import lineage
@@ -184,6 +185,15 @@ def test_a_broken_download_and_a_far_end_that_dies_are_named(made, home, tmp_pat
     monkeypatch.setattr(sys, "executable", "/bin/false")
     with pytest.raises(RuntimeError, match="^download: "):
         staging.hand_off(out=tmp_path / "out.pt")
+
+
+def test_a_tracker_that_cannot_go_on_is_named_with_its_link(made, monkeypatch):
+    def full_disk(*_, **__):
+        raise TrackingError("The disk is full.")
+
+    monkeypatch.setattr(pipeline, "stage", full_disk)
+    with pytest.raises(staging.StagingError, match="The disk is full"):
+        staging.hand_off()
 
 
 def assert_shows(out: str, pages: int) -> None:

@@ -1,5 +1,6 @@
 """Staging without a tracker: scripts, parity, checkpoints of all kinds, downloads, drawings."""
 
+import errno
 import hashlib
 import os
 import pickle
@@ -15,8 +16,10 @@ from lab_utils import staging
 from lab_utils.staging import files
 from lab_utils.staging.lineage import Lineage, graph
 from lab_utils.staging.parity import compare
+from lab_utils.staging.tracker import sdk
 from text_recognizer.errors import ModelFileError
 from text_recognizer.evaluate import load_items
+from text_recognizer.files import replacing
 from text_recognizer.paragraph_text_recognizer import ParagraphTextRecognizer
 from text_recognizer.places import SAMPLE_PAGES
 from text_recognizer.train.checkpoint import load_reader_checkpoint
@@ -189,6 +192,16 @@ def test_a_place_that_cannot_be_written_is_named(serve, tmp_path, monkeypatch):
     with pytest.raises(staging.StagingError, match="disk full.*free some space"):
         fetched(serve(CONTENT).url, tmp_path / "model.pt")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["file"]
+
+
+def test_a_full_disk_is_told_with_its_place(tmp_path):
+    with pytest.raises(OSError) as full, replacing(tmp_path / "model.pt"):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    assert full.value.filename == str(tmp_path / "model.pt")
+    said = "requesting upload URLs failed: returned error 413: database or disk is full"
+    told = pytest.raises(staging.StagingError, match="tracker.test is full; free")
+    with told, sdk("http://tracker.test"):
+        raise ValueError(said)
 
 
 @pytest.mark.parametrize(

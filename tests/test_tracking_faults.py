@@ -1,6 +1,7 @@
 """kill -9 of the tracker at any moment: what it acknowledged is there, what was half done is not,
 and clients go on after a restart."""
 
+import itertools
 import json
 import os
 import random
@@ -19,6 +20,7 @@ from lab_tracker.storage import STALE_SECONDS, Store
 from text_recognizer.places import project_folder
 
 GONE = (OSError, Refused)
+SOAK_SECONDS = float(os.environ.get("LAB_SOAK_SECONDS", 600))
 SEEDS = [0, *(pytest.param(seed, marks=pytest.mark.nightly) for seed in (1, 2))]
 
 
@@ -136,8 +138,11 @@ def test_a_long_life_costs_nothing(tmp_path):
     with ServerProcess(tmp_path) as server:
         client = Client(server.url, server.key)
 
-        def work(rounds: int) -> None:
-            for number in range(rounds):
+        def work(seconds: float) -> None:
+            until = time.monotonic() + seconds
+            for number in itertools.count():
+                if number >= 20 and time.monotonic() > until:
+                    break
                 client.run()
                 lines = [json.dumps({"_step": i, "loss": i}) for i in range(50)]
                 client.stream("run", files={"wandb-history.jsonl": {"offset": 0, "content": lines}})
@@ -152,16 +157,17 @@ def test_a_long_life_costs_nothing(tmp_path):
                 with pytest.raises(Refused, match="announced"):
                     client.put(client.draft("half", {"a": b"right"}).upload_url("a"), b"wrong")
 
-        work(200)
+        work(SOAK_SECONDS / 2)
         before = resources(server, tmp_path)
-        work(1000)
+        work(SOAK_SECONDS / 2)
         for _ in range(300):  # the last connections close a little later
             after = resources(server, tmp_path)
             if after["files"] <= before["files"] and after["threads"] <= before["threads"]:
                 break
             time.sleep(0.1)
+        print(before, after)
         assert after["KiB"] < before["KiB"] + 32 * 1024
-        assert after | {"KiB": 0} == before | {"KiB": 0}
+        assert all(after[what] <= before[what] for what in after if what != "KiB")
 
 
 _TRAINING = """

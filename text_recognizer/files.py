@@ -1,6 +1,7 @@
 """Writing a file whole or not at all, and telling whether it is the one that it should be."""
 
 import contextlib
+import errno
 import hashlib
 import os
 import tempfile
@@ -22,7 +23,12 @@ def replacing(path: Path) -> Iterator[Path]:
         dir=path.parent, prefix=f".{path.name[:80]}.", ignore_cleanup_errors=True
     ) as folder:
         partial = Path(folder, path.name)
-        yield partial
+        try:
+            yield partial
+        except OSError as error:
+            if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG) and not error.filename:
+                error.filename = str(path)  # writing doesn't say where there was no room
+            raise
         with partial.open("rb") as file:  # on the disk before it has its name
             os.fsync(file.fileno())
         os.replace(partial, path)

@@ -30,14 +30,15 @@ MAX_DOWNLOAD_BYTES = 20_000_000
 MAX_BASE64_BYTES = 20_000_000
 """Bytes of an image that comes as base64 text or as a data URI, counted decoded."""
 
-DECODE_SECONDS = 10.0
+DECODE_SECONDS = 8.0
 """Seconds in which an image that is no file of yours must be decoded."""
 
 DECODE_BYTES = 500_000_000
 """Bytes of memory that decoding such an image may take."""
 
-FETCH_SECONDS = 10.0
-"""Seconds for a download in all: name look-up, connection, redirects and body."""
+FETCH_SECONDS = 8.0
+"""Seconds for a download in all: name look-up, connection, redirects and body. A request with an
+address that does not answer is answered within 10 s."""
 
 MAX_REDIRECTS = 5
 """Redirects followed in one download."""

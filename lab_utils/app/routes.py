@@ -127,6 +127,8 @@ class GradioRoutes:
             request = Request(scope, receive)
             body = await request.body()
             refusal = await self._refused_body(request, body)
+            if _WITH_DATA.fullmatch(scope["path"]):  # `curl -d` calls JSON a form
+                MutableHeaders(scope=scope)["content-type"] = "application/json"
             receive = again(deque([{"type": "http.request", "body": body}]), receive)
         await (refusal or self._app)(scope, receive, _with_headers(send))
 

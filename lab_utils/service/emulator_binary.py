@@ -74,7 +74,12 @@ def _download(folder: Path, path: Path) -> Path:
     command += ["--disable-pip-version-check", "--no-color", "--dest", str(folder), WHEEL]
     try:
         done = subprocess.run(
-            command, capture_output=True, text=True, timeout=_SECONDS, stdin=subprocess.DEVNULL
+            command,
+            capture_output=True,
+            text=True,
+            timeout=_SECONDS,
+            stdin=subprocess.DEVNULL,
+            env=os.environ | {"TMPDIR": str(folder)},  # what pip leaves goes as well
         )
         reason = (done.stderr.splitlines() or ["pip gave no reason"])[-1]
     except subprocess.TimeoutExpired:

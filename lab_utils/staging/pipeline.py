@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lab_tracker.errors import TrackingError
 from lab_utils.staging.compiling import StagedModel, stage
 from lab_utils.staging.errors import StagingError
 from lab_utils.staging.fetching import digest_of
@@ -108,7 +109,7 @@ def hand_off(
         if "error" in answer:
             raise StagingError(answer["error"])
         links.begin("")
-    except RecognizerError as error:
+    except (RecognizerError, TrackingError) as error:
         raise StagingError(f"{links.name}: {error}") from error
     except Exception as error:
         raise RuntimeError(f"{links.name}: {type(error).__name__}: {error}") from error

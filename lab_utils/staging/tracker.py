@@ -206,6 +206,8 @@ def _advice(error: Exception, url: str) -> str | None:
     import wandb
 
     reason = " ".join(str(error).split())
+    if isinstance(error, ValueError | wandb.errors.Error) and "disk" in reason and "full" in reason:
+        return f"The disk of {url} is full; free some space there and run again."
     # A refused key, or no answer: both come in several shapes.
     signs = ("key is missing or wrong", "not logged in", "permission", "timed out", "connection")
     is_refusal = any(sign in reason.lower() for sign in signs)
