@@ -2,6 +2,7 @@
 would downgrade the web packages, so only the program is unpacked.
 """
 
+import os
 import platform
 import subprocess
 import sys
