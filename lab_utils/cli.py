@@ -41,6 +41,7 @@ def main() -> None:
     except SystemExit as end:
         code = end.code
     except KeyboardInterrupt:
+        signals.stop_alarm()  # a tick may have cut the block's own end short
         code = 130
     except Exception as error:
         if settings["debug"]:

@@ -4,6 +4,7 @@ So folders are removed and children ended on the way out, whichever of them it i
 """
 
 import signal
+import sys
 import threading
 from types import FrameType
 from typing import Any
@@ -14,7 +15,7 @@ ENDING_SIGNALS = [
 """What ends a program from outside; Windows has no SIGHUP."""
 
 _IMPORTS = "<frozen importlib._bootstrap>"
-_SECONDS = 0.05
+_SECONDS = 0.2
 
 
 class orderly_end:  # noqa: N801, a context manager
@@ -25,13 +26,14 @@ class orderly_end:  # noqa: N801, a context manager
 
     Where SIGTERM or SIGHUP ends the block, SystemExit with 128 and its number leaves it.
 
-    C code that imports a module may lose an exception that is raised there, and the program would
-    start all the same, or abort. So a signal that comes during an import is raised when that is
-    over; the second one is raised at once.
+    C code that imports a module may lose an exception that is raised there, or abort. So a signal
+    that comes during an import is raised when that is over; the second one is raised at once. And
+    what is lost all the same, as in a library's bare `except:`, is raised until it is handled.
     """
 
     def __init__(self) -> None:
         self.number = 0
+        self._is_over = False
         self._before: dict[int, Any] = {}
 
     def __enter__(self) -> "orderly_end":
@@ -42,26 +44,35 @@ class orderly_end:  # noqa: N801, a context manager
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        if hasattr(signal, "SIGALRM") and signal.SIGALRM in self._before:
-            signal.setitimer(signal.ITIMER_REAL, 0)
+        self.stop_alarm()
         for number, handler in self._before.items():
             signal.signal(number, handler)
         if kind is KeyboardInterrupt and self.number not in (0, signal.SIGINT):
             raise SystemExit(128 + self.number) from None
 
+    def stop_alarm(self) -> None:
+        """Ends the raising again; a tick after Python has let go of its handlers would kill."""
+        self._is_over = True
+        if hasattr(signal, "setitimer") and self._before:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+
     def _end(self, number: int, frame: FrameType | None) -> None:
         is_first, self.number = not self.number, number
-        if is_first and _is_importing(frame) and hasattr(signal, "setitimer"):
-            self._before[signal.SIGALRM] = signal.signal(signal.SIGALRM, self._look)
+        if hasattr(signal, "setitimer"):
+            if is_first:
+                self._before[signal.SIGALRM] = signal.signal(signal.SIGALRM, self._again)
             signal.setitimer(signal.ITIMER_REAL, _SECONDS)
-        else:
-            raise KeyboardInterrupt
+            if is_first and _is_importing(frame):
+                return
+        raise KeyboardInterrupt
 
-    def _look(self, _number: int, frame: FrameType | None) -> None:
-        """Raises once the import is over; till then, looks again."""
-        if not _is_importing(frame):
+    def _again(self, _number: int, frame: FrameType | None) -> None:
+        if self._is_over:
+            return
+        waits = _is_importing(frame) or _is_handled(sys.exception())
+        signal.setitimer(signal.ITIMER_REAL, _SECONDS)  # last: no tick meets the one before it
+        if not waits:
             raise KeyboardInterrupt
-        signal.setitimer(signal.ITIMER_REAL, _SECONDS)
 
 
 def ignore_signals() -> None:
@@ -81,4 +92,13 @@ def _is_importing(frame: FrameType | None) -> bool:
         if frame.f_code.co_filename == _IMPORTS:
             return True
         frame = frame.f_back
+    return False
+
+
+def _is_handled(error: BaseException | None) -> bool:
+    """Whether code is under way that cleans up after the interrupt."""
+    while error is not None:
+        if isinstance(error, KeyboardInterrupt | SystemExit):
+            return True
+        error = error.__context__
     return False

@@ -301,6 +301,13 @@ def test_ctrl_c_during_an_import_ends_the_program_after_it(tmp_path):
 
 
 @pytest.mark.skipif(os.name == "nt", reason="signals of POSIX")
+def test_an_interrupt_that_a_bare_except_swallows_is_raised_again(tmp_path):
+    (tmp_path / "imported.py").write_text(IMPORTED)
+    swallows = "try: import imported; time.sleep(60)\n    except: pass"
+    assert own_program(tmp_path, swallows) == 130
+
+
+@pytest.mark.skipif(os.name == "nt", reason="signals of POSIX")
 def test_an_interrupt_within_exec_does_not_change_the_exit_code(tmp_path):
     """Dataclasses are made with exec(), so an import may be there when the signal comes."""
     assert own_program(tmp_path, 'exec("os.kill(os.getpid(), signal.SIGTERM)")') == 143
