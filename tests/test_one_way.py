@@ -74,11 +74,11 @@ def own_private_names() -> frozenset[str]:
 
 
 def is_private(name: str) -> bool:
-    """Whether a name is somebody's own; `os._exit` and a tuple's `_replace` are documented."""
+    """Whether a name is somebody's own; `os._exit` and what a named tuple has are documented."""
     return (
         name.startswith("_")
         and not name.startswith("__")
-        and name not in ("_", "_exit", "_replace")
+        and name not in ("_", "_exit", "_fields", "_replace")
     )
 
 

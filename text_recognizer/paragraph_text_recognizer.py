@@ -296,7 +296,8 @@ class ParagraphTextRecognizer:
     def _as_one_line(self, sheet: Sheet, found: list[Seen]) -> list[Seen]:
         """What was found, or the picture read as one line unless that reads worse: the strokes of
         a large word can look like several lines, or like a turned page."""
-        if sum(len(one.confidences) for one in found) <= MOST_PARTS:
+        has_spaces = " " in self._tokens  # a model of your own may read single signs only
+        if has_spaces and sum(len(one.confidences) for one in found) <= MOST_PARTS:
             found = [one.joined(self._tokens.index(" ")) for one in found]
         sure = [one for view in found for one in view.confidences]
         enough = SURELY_ONE_LINE if len(sure) > 1 else SURELY_READ
