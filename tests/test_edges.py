@@ -40,12 +40,12 @@ from hypothesis import strategies as st
 from tracking_client import Client
 
 from lab_tracker.server import TrackingServer
+from lab_utils.logins import Login
 from lab_utils.net import http_client
 from lab_utils.predictors import LocalPredictor
 from lab_utils.service.gateway import Gateway, InProcessFunction
 from lab_utils.service.lambda_handler import LambdaHandler
 from lab_utils.tunnel.auth_proxy import AuthProxy
-from lab_utils.tunnel.login import Login
 from text_recognizer.paragraph_text_recognizer import ParagraphTextRecognizer
 from text_recognizer.places import project_folder
 

@@ -95,6 +95,7 @@ class _Workers:
             if not isinstance(error, EOFError | BrokenPipeError):
                 raise
             if worker.was_killed() and tries_left:
+                self.end()  # the others may have been killed too, a moment ago
                 return self._ask(data, request, tries_left - 1)
             raise worker.why_ended(request["name"]) from None
         self._idle.append(worker)
