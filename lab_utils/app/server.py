@@ -102,7 +102,7 @@ class Frontend:
         prevent_thread_lock: bool = True,
         quiet: bool = True,
     ) -> "tuple[ASGIApp, str, str | None]":
-        """Serves the app from a thread of its own; returns (application, its address, the public
+        """Serves the app from a separate thread; returns (application, its address, the public
         link), as Gradio does.
 
         The arguments are those of `gradio.Blocks.launch`, with safer defaults: 127.0.0.1, and no

@@ -29,7 +29,7 @@ for _ in range(2 + int(repeats)):
         seconds.append(time.perf_counter() - start)
 print(json.dumps(seconds[2 * len(pages) :]))
 """
-"""A process of its own: OpenMP reads its policy only once. The first two rounds warm up."""
+"""A separate process: OpenMP reads its policy only once. The first two rounds warm up."""
 
 
 @contextlib.contextmanager

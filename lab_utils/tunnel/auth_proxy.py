@@ -189,8 +189,8 @@ class AuthProxy:
 class Names:
     """The link's address and the app's, and how one becomes the other in headers.
 
-    The app takes requests for its own address only, because a page of another site can make a name
-    of its own lead to this machine. Visitors ask for the public name. So the proxy, which knows
+    The app takes requests for its own address only, because another site can make its name lead to
+    this machine. Visitors ask for the public name. So the proxy, which knows
     that name and refuses all others, replaces it with the app's own address, in Host and in the
     Origin of the link's own pages. Another site's Origin becomes `null`, which nobody has: what
     the app refuses without a tunnel, it refuses through one.

@@ -118,6 +118,6 @@ def test_items() -> list[Item]:
 
 
 def digest(items: Sequence[Item]) -> str:
-    """SHA-256 of file names and texts, to tell whether two runs read the same pages."""
+    """SHA-256 of file names and texts, to see whether two runs read the same pages."""
     text = "".join(f"{item.file}\0{item.text}\0" for item in items)
     return hashlib.sha256(text.encode()).hexdigest()

@@ -103,7 +103,7 @@ Placed = list[tuple[Item, float, float, float]]  # item, x, y of its baseline, s
 
 def _gap(rng: np.random.Generator, writer: Writer, spacing: float) -> float:
     """The space to the next word. People who write letters far apart leave more of it, or no reader
-    could tell where a word ends."""
+    could see where a word ends."""
     return max(writer.x_height * spacing, 1.35 * writer.pitch) * rng.uniform(0.75, 1.3)
 
 
