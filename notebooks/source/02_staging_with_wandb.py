@@ -730,7 +730,7 @@ show(
 
 # %% tags=["exercise"]
 def deletable(versions: list[wandb.Artifact]) -> list[str]:
-    """The names of versions that have no alias, and that no version with an alias needs.
+    """The names of versions that have no alias, and that no version with an alias descends from.
 
     Args:
         versions: each has a `name` ("line-reader:v3"), `aliases` (a list, empty for most) and
@@ -800,10 +800,10 @@ print("runs are still there:", sorted(run.job_type for run in api.runs(PROJECT))
 # %% [markdown]
 # ## 10. The same from a terminal
 #
-# Everything that `staging` did is also available as a command, for scripts and for people: `lab
-# train`, `lab stage --promote`, `lab fetch production`, `lab lineage production`, `lab cleanup
-# --yes`. If `WANDB_API_KEY` is set, these commands also use wandb.ai. Otherwise they use the
-# tracker in `.lab/wandb`, or this notebook's tracker if you start them from here.
+# Everything that `staging` did is also available as a command, for scripts and for people:
+# `lab train`, `lab stage --promote`, `lab fetch production`, `lab lineage production`,
+# `lab cleanup --yes`. If `WANDB_API_KEY` is set, these commands also use wandb.ai. Otherwise they
+# use the tracker in `.lab/wandb`, or this notebook's tracker if you start them from here.
 
 # %% tags=["timing"]
 # !lab lineage production
