@@ -305,7 +305,7 @@ print(f"{checkpoint_path.stat().st_size / 1e6:.1f} MB -> {small.stat().st_size /
 # |---|---|---|
 # | the network's layers | a Python class | the weights do not load |
 # | finding lines, normalizing, cutting strips | more Python | it reads noise |
-# | which number is which character | a list in a module | it returns a different text |
+# | which number stands for which character | a list in a module | it returns a different text |
 # | joining characters and lines | more Python | letters are doubled, lines run together |
 #
 # All of this belongs in one file, so all of it has to be *one module*: `ParagraphReader` takes
@@ -497,7 +497,7 @@ checks.join_lines(join_lines)
 # %% [markdown]
 # <details><summary>Hint</summary>
 #
-# Start from `join_in_python` and fix one complaint after the other. An empty list needs its type,
+# Start from `join_in_python` and fix one complaint after another. An empty list needs its type,
 # `text: list[int] = []`, and so does the result of `.tolist()`. A list can't be a condition, but
 # comparing its length with 0 can. There is no `*tokens`, but lists have `append` and `extend`. And
 # what is the dtype of a tensor made from an empty list?
@@ -854,7 +854,8 @@ show_table(draw.outcome_rows(outcomes), columns, "Table 6. Ways out of Python, t
 # ## What to try next
 #
 # - Trace the recognizer on a page with ten lines and read pages with five. What comes out now?
-# - Write `move` with `torch.where` instead of `if`, and trace it again. Why is the trace right now?
+# - Write `move` with `torch.where` instead of `if`, and trace it again. Why is the trace correct
+#   this time?
 # - Round the line reader's weights to `bfloat16` and back. What does your `parity` report?
 # - **Next:** [Staging a model with Weights & Biases](02_staging_with_wandb.ipynb), which records
 #   where such a file comes from and who may release it.

@@ -77,8 +77,8 @@ print("project:", PROJECT)
 
 # %% [markdown]
 # The server has a web page, just as wandb.ai has. Open it beside this notebook, and reload it
-# whenever a section is done. (On Colab the address is that of Colab's machine, which your browser
-# cannot reach.)
+# whenever you finish a section. (On Colab the address is that of Colab's machine, which your
+# browser cannot reach.)
 
 # %% tags=["timing"]
 print(tracker.project_url(PROJECT))
@@ -175,7 +175,9 @@ for name, run in runs.items():
     rows.append([name, *settings, f"{rates[0]:.3f}", f"{rates[-1]:.3f}"])
     assert (rates[-1] > rates[0] + 0.01) == (name == "rash")
 columns = ["run", "learning rate", "pages", "CER before", "CER after"]
-show_table(rows, columns, "Table 1. Two trainings, and how they read the same validation lines.")
+show_table(
+    rows, columns, "Table 1. Two training runs, and how they read the same validation lines."
+)
 
 # %% [markdown]
 # The careful run hardly changed the network, which still reads these lines as before. In the rash
@@ -333,7 +335,7 @@ print(f"all logits within {parity.tolerance}:", within)
 #
 # Question 1: which training run made the file that services load? Its name doesn't say, but each
 # run reported what it used and what it logged. Together these reports form a graph that you can
-# walk. One step back from what is in production:
+# walk. Go one step back from the model in production:
 
 # %%
 production = api.artifact(f"{PROJECT}/paragraph-reader:production")
@@ -347,8 +349,8 @@ print(maker.job_type, "used", [(one.name, one.type) for one in maker.used_artifa
 #
 # Given any artifact, return the training run that its weights come from: the first run on the way
 # back whose `job_type` is `"train"`. There may be no step in between, or several (somebody might
-# make a model smaller before staging it). Runs may also have used data sets, type `"dataset"`;
-# these are not where weights come from. Apart from data sets, each run used at most one artifact.
+# make a model smaller before staging it). Runs may also have used data sets (type `"dataset"`);
+# weights don't come from these. Apart from data sets, each run used at most one artifact.
 #
 # The trail may end early: for a file that somebody uploaded by hand, `logged_by()` is `None`. Then
 # raise `LookupError` with a sentence that says where the trail ended.
@@ -490,8 +492,8 @@ for candidate, serving in (("rash", None), ("careful", "rash"), ("rash", "carefu
     print(f"{candidate} in place of {serving or 'nothing'}:", "yes" if allowed else "no")
 
 # %% [markdown]
-# Look at the first line. A *relative* rule lets anything in while there is nothing to compare with.
-# If even the first model must be good, the rule needs an absolute limit as well.
+# Look at the first line. A *relative* rule lets anything in as long as there is nothing to compare
+# it with. If even the first model must be good, the rule needs an absolute limit as well.
 #
 # Now replace the rash model as a deployment script would, after asking the rule:
 

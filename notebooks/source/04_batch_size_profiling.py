@@ -255,7 +255,7 @@ show_table(rows, columns, "Table 2. Shares of a batch's time, for each batch siz
 
 # %% tags=["timing"]
 columns, rows = operators_table(cpu.batches[0])
-show_table(rows[:6], columns, "Table 3. Operators, without what they call in turn; one page.")
+show_table(rows[:6], columns, "Table 3. Operators, not counting what they call in turn; one page.")
 
 # %% [markdown]
 # Two things to look for. Which part is worth making faster? If a part takes a twentieth of the
@@ -475,11 +475,12 @@ for letter, (size, trace) in zip("CD", traces.items(), strict=False):
 # the remedy: in figure D, the lines of 16 pages go through the reader in three batches. One launch
 # does the work of many lines, and there the GPU's row is high.
 #
-# **Python-like code on the CPU**, in the finder. `forward` is TorchScript's interpreter at work:
-# loops, comparisons, lists of numbers. It follows the lines from column to column, page by page,
-# and the GPU has nothing to do meanwhile. For 16 pages it does so 16 times. After the decoding come
-# thousands of calls of `_local_scalar_dense`, each of which fetches a single number from the GPU
-# (`aten::item` calls it) and waits for it. A larger batch shares none of that.
+# **Python-like code on the CPU**, in the finder. What the figures call `forward` is TorchScript's
+# interpreter at work: loops, comparisons, lists of numbers. It follows the lines from column to
+# column, page by page, and the GPU has nothing to do meanwhile. For 16 pages it does so 16 times.
+# After the decoding come thousands of calls of `_local_scalar_dense`, each of which fetches a
+# single number from the GPU (`aten::item` calls it) and waits for it. A larger batch shares none of
+# that.
 #
 # If this is right, then a page costs less time in the reader in figure D than in figure C, but not
 # in the finder. By how much, do you think?
@@ -891,10 +892,10 @@ show_table(
 )
 
 # %% [markdown]
-# On a machine with one core the two are the same: there is no other thread to wait for. Elsewhere
-# look at the second row. [`benchmarks/busy_machine.py`](../benchmarks/busy_machine.py) also
-# measures two loops for each core and a quota of one processor, if it is allowed to make a control
-# group (Linux's way to set a quota).
+# On a machine with one core the two policies are the same: there is no other thread to wait for.
+# Elsewhere look at the second row. [`benchmarks/busy_machine.py`](../benchmarks/busy_machine.py)
+# also measures two loops for each core and a quota of one processor, if it is allowed to make a
+# control group (Linux's way to set a quota).
 
 # %% [markdown]
 # ## 8. The same in TensorBoard

@@ -1,7 +1,7 @@
 """Checks of notebook 04: an honest clock, a busy device, the wait in a gap, a batch, a max wait.
 
-No device or model runs, and but for the trace no clock: time is a number that stand-ins move, so a
-check takes moments.
+No device or model runs, and no clock except for the trace: time is a number that stand-ins advance,
+so a check takes moments.
 """
 
 import json

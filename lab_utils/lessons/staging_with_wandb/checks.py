@@ -1,7 +1,7 @@
 """Checks of notebook 02: a promotion, a walk back, a rule, a download, a walk forward, what may go.
 
-Only the promotion asks a server, the tracker. For the rest a made-up history answers as the API's
-artifacts and runs do.
+Only the promotion asks a server, the tracker. For the rest, a made-up history answers as the API's
+artifacts and runs would.
 """
 
 import atexit
