@@ -175,9 +175,7 @@ for name, run in runs.items():
     rows.append([name, *settings, f"{rates[0]:.3f}", f"{rates[-1]:.3f}"])
     assert (rates[-1] > rates[0] + 0.01) == (name == "rash")
 columns = ["run", "learning rate", "pages", "CER before", "CER after"]
-show_table(
-    rows, columns, "Table 1. Two training runs, and how they read the same validation lines."
-)
+show_table(rows, columns, "Table 1. How both training runs read the same validation lines.")
 
 # %% [markdown]
 # The careful run hardly changed the network, which still reads these lines as before. In the rash
