@@ -334,7 +334,7 @@ print(read(reader, page))
 
 # %% [markdown]
 # (A batch of one page has no padding, so `read` doesn't have to skip anything. Exercise 6 handles
-# it properly.)
+# padding properly.)
 #
 # `reader` is still Python: to run it, a service would need the right version of this repository.
 # The next step turns it into a form that PyTorch runs without the repository.
@@ -345,7 +345,7 @@ print(read(reader, page))
 # PyTorch can turn Python into *TorchScript*, its own small language, in two ways.
 #
 # - `torch.jit.trace` **runs** the function on an example and records each tensor operation.
-# - `torch.jit.script` **reads** its source code and translates it, with branches and loops.
+# - `torch.jit.script` **reads** its source code and translates it, branches and loops included.
 #
 # Both have been deprecated since PyTorch 2.9 and warn at each call. PyTorch also says that they are
 # not supported on Python 3.14 and may break there. Section 7 comes back to that. One such warning

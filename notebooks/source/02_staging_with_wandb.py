@@ -438,9 +438,9 @@ print(f"CER {metrics['score']:.3f} on the validation lines, {metrics['score_befo
 # Difficulty ●●●○○ · Importance ●●●●○
 #
 # Write the table as a function of two checkpoints' metadata. A score is a CER, a number; it may be
-# missing from the metadata, `None`, or NaN (from a training that diverged). Note that 0 is a score,
-# too: the best there is. `metadata["data"]["validation_sha256"]` is the digest of the validation
-# lines.
+# missing from the metadata, `None`, or NaN (from a training run that diverged). Note that 0 is a
+# score, too: the best there is. `metadata["data"]["validation_sha256"]` is the digest of the
+# validation lines.
 
 # %% tags=["exercise"]
 import math

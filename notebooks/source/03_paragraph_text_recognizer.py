@@ -270,10 +270,10 @@ figures.show(
 # %% [markdown]
 # The writing is as strong in the shadow as in the light. One assumption is left: that ink is darker
 # than paper. On a blackboard or in a phone's dark mode it isn't. You can't tell the two kinds of
-# page apart by their brightness (below, a page in a dim room is darker than a board). But ink is
-# rare: compare each pixel with the mean around it, and the few that are far from it are ink. The
-# mean *cube* of these differences is negative if those pixels are dark, and positive if they are
-# light.
+# page apart by their brightness (in the output below, a page in a dim room is darker than a board).
+# But ink is rare: compare each pixel with the mean around it, and the few that are far from it are
+# ink. The mean *cube* of these differences is negative if those pixels are dark, and positive if
+# they are light.
 
 # %%
 dim = 10 + 0.15 * page.float()
@@ -390,10 +390,11 @@ counts = [len(lines_in_column(each)) for each in ridges.T]
 print("lines crossed by each column:", *counts)
 
 # %% [markdown]
-# No single column shows how many lines a page has: lines start late and end early. So ridges are
-# **traced**. From column to column, a peak is joined to the line whose course it continues. A line
-# that breaks off and goes on at the same height further right is still one line. The code is in
-# [`line_tracing.py`](../text_recognizer/models/line_tracing.py); it needs no training.
+# No single column shows how many lines a page has: some lines start further right than others, or
+# end earlier. So ridges are **traced**. From column to column, a peak is joined to the line whose
+# course it continues. A line that breaks off and goes on at the same height further right is still
+# one line. The code is in [`line_tracing.py`](../text_recognizer/models/line_tracing.py); it needs
+# no training.
 
 # %%
 from text_recognizer.models.line_tracing import trace_lines

@@ -681,8 +681,8 @@ if gpu:
 # No user sends a batch. Requests come one by one, at random, and a server has to make batches of
 # them: it takes up to **max batch** of the waiting requests, and if there are fewer, it may hold
 # the first one back for up to **max wait**, until others come. What users feel is the time from
-# their request to their answer, waiting included. What you promise them is its p95: 95 of 100
-# requests take no longer.
+# their request to their answer, waiting included. What you promise them is the p95 of this time: 95
+# of 100 requests take no longer.
 #
 # No load test is needed for a first answer. The measured curve says what a batch takes, arrivals
 # can be drawn at random, and the queue can be simulated. `poisson_arrivals` draws the moments at
@@ -721,8 +721,8 @@ show(
 # %% [markdown]
 # At 50 requests a second, few requests meet another one, so the wait just makes everybody slower,
 # and saves nothing. At 300 and 1,000, a few milliseconds halve the work: that is room for another
-# model on the same device, or a smaller bill if it is paid by the second. At 2,000, batches gather
-# by themselves while the device is busy; there is less to save, and less time to spare.
+# model on the same device, or a smaller bill if it is paid by the second. At 2,000, batches fill by
+# themselves while the device is busy; there is less to save, and less time to spare.
 
 # %% [markdown]
 # ### Exercise 6: The longest wait (20 minutes)
@@ -815,8 +815,8 @@ for max_batch, max_wait in ((1, 0.0), (8, 0.0), (8, 2 * on_cpu(1))):
 # If batches do not help here, other things may. Candidates are threads, TorchScript's
 # optimizations, and numbers with fewer bits. Here you measure three ways to run the recognizer, in
 # turns, so that a busy moment affects all alike, and with their character error rate (CER, notebook
-# 03), because what reads faster must not read worse. Which of them do you expect to be faster than
-# the lab's default?
+# 03), because a faster way must not read worse. Which of them do you expect to be faster than the
+# lab's default?
 
 # %%
 from functools import partial
@@ -947,7 +947,7 @@ except RecognizerError as error:
 #   smaller GPU has a slower CPU beside it, too: is its longest gap in the same operator?
 # - Make the simulated device's kernels twice as fast; then, instead, make its launches twice as
 #   fast. Which change helps a single page, and which one a batch of 32?
-# - `lab profile --device cpu --batch-sizes 1,2,4,8,16,32 --out .lab/profile` takes the sample pages
+# - `lab profile --device cpu --batch-sizes 1,2,4,8,16,32 --out .lab/profile` reads the sample pages
 #   in all their sizes. Is the curve the same?
 # - **Next:** [A web app and its API with Gradio](05_gradio_app.ipynb), which puts the recognizer in
 #   front of people.
