@@ -27,7 +27,7 @@
 #
 # Training leaves behind a *checkpoint*, a file to resume training from. A service needs something
 # else: one file that it loads once and sends pages to. This lab's recognizer is such a file. The
-# next cell makes it from the [packaged weights](../data/weights/README.md), loads it, and reads a
+# next two cells make it from the [packaged weights](../data/weights/README.md), load it, and read a
 # page with it.
 
 # %%
@@ -56,8 +56,8 @@ show(
 )
 
 # %% [markdown]
-# `language_model="none"` uses the network by itself. (The lab's commands and services also use a
-# language model of English; [notebook 03](03_paragraph_text_recognizer.ipynb) explains it.)
+# `language_model="none"` uses the network by itself. (The lab's commands and services also use an
+# English language model; [notebook 03](03_paragraph_text_recognizer.ipynb) explains it.)
 #
 # In this notebook you make such a file yourself, from a checkpoint of your own training run, and
 # find out what each step is for.
@@ -93,8 +93,8 @@ print(*checkpoint, sep=", ")
 # a file written by `torch.save`.
 #
 # There is a catch. A tensor is a *view* of a *storage*, the memory that holds the numbers.
-# `torch.save` writes storages: each one once, however many tensors share it, and each one whole,
-# even if a tensor shows only a small part of it.
+# `torch.save` writes storages. It writes each one only once, however many tensors share it, and
+# always in full, even if a tensor shows only a small part of it.
 
 # %% tags=["exercise"]
 from typing import Any
@@ -103,7 +103,7 @@ import torch
 
 
 def stored_bytes(value: Any) -> int:
-    """Bytes of all storages that tensors in a nested value look into.
+    """The bytes of all storages that the tensors in a nested value use.
 
     Args:
         value: a tensor, a dictionary, list or tuple of such values, or anything else, such as a
@@ -150,8 +150,9 @@ show_table(rows, ["entry", "what it is there for", "bytes of tensors"], "Table 1
 
 # %% [markdown]
 # Two entries hold all the tensors, and the optimizer's entry is twice as large as the network's.
-# Adam keeps two running means for every weight: of its gradient, and of the gradient's square.
-# Training needs them to resume as if it had never stopped. Reading needs neither.
+# Adam, the optimizer, keeps two running means for every weight: of its gradient, and of the
+# gradient's square. Training needs them to resume as if it had never stopped. Reading a page needs
+# neither.
 
 # %%
 moments = checkpoint["optimizer_states"][0]["state"].values()
@@ -173,7 +174,8 @@ show(
 # ## 2. A checkpoint is a pickle, and a pickle is a program
 #
 # `torch.save` writes Python objects with *pickle*. A pickle is a list of instructions for a small
-# machine, and one of the instructions calls a function. The file's author chose which one.
+# machine, and one of the instructions calls a function. The author of the file chooses which
+# function.
 
 # %%
 import pickle
@@ -217,8 +219,9 @@ except pickle.UnpicklingError as error:
     print(reason.strip().split(". ")[0])
 
 # %% [markdown]
-# The weights that come with this lab are *safetensors* files, which have no room for a program: a
-# length, a JSON header with the position of each tensor, and the bytes.
+# The weights that come with this lab are *safetensors* files. Such a file holds only a length, a
+# JSON header with the position of each tensor, and the tensors' bytes, so it has no room for a
+# program.
 
 # %%
 import json
@@ -247,14 +250,14 @@ from torch import Tensor
 
 
 def inference_weights(checkpoint: dict[str, Any], prefix: str) -> dict[str, Tensor]:
-    """The state dict of one network out of a Lightning checkpoint.
+    """The state dict of one network from a Lightning checkpoint.
 
     Args:
         checkpoint: as `torch.load` returns it; it is not changed.
-        prefix: with which the network's names begin, with the dot: "reader.".
+        prefix: what the network's names begin with, including the dot: "reader.".
 
     Returns:
-        The network's tensors by the names that the network itself knows them by.
+        The network's tensors, under the network's own names for them.
     """
     ### BEGIN SOLUTION
     return {
@@ -277,8 +280,8 @@ checks.inference_weights(inference_weights)
 # </details>
 
 # %% [markdown]
-# Now the network no longer needs its training code. `load_state_dict` is strict: a missing or an
-# extra name is an error, so this one line shows that nothing is missing. `save_weights` stores the
+# Now the network no longer needs its training code. `load_state_dict` is strict: a missing or extra
+# name is an error, so this one line shows that nothing is missing. `save_weights` stores the
 # numbers in half precision.
 
 # %%
@@ -294,19 +297,20 @@ print(f"{checkpoint_path.stat().st_size / 1e6:.1f} MB -> {small.stat().st_size /
 # %% [markdown]
 # ## 3. What inference needs besides weights
 #
-# The file is a sixth of the size, but it can't read by itself. Weights are numbers. Some code must
-# define what to compute with them, how to prepare a page, and what the result means.
+# The new file is a sixth of the checkpoint's size, but it can't read by itself. Weights are
+# numbers. Some code must define what to compute with them, how to prepare a page, and what the
+# result means.
 #
 # | what | where it is in training | what happens if a service gets it wrong |
 # |---|---|---|
 # | the network's layers | a Python class | the weights do not load |
 # | finding lines, normalizing, cutting strips | more Python | it reads noise |
-# | which number is which character | a list in a module | it returns a different text |
+# | which number stands for which character | a list in a module | it returns a different text |
 # | joining characters and lines | more Python | letters are doubled, lines run together |
 #
-# All of it belongs in the one file. So all of it has to be *one module*: `ParagraphReader` takes
+# All of this belongs in one file, so all of it has to be *one module*: `ParagraphReader` takes
 # pages, returns **tokens** (the ids of characters), and has the list of characters as an attribute.
-# Build it from the packaged line finder, the network that finds the lines, and your line reader.
+# Build it from two networks: the packaged line finder, which finds the lines, and your line reader.
 
 # %%
 from text_recognizer.models.paragraph_reader import ParagraphReader
@@ -330,9 +334,9 @@ print(read(reader, page))
 
 # %% [markdown]
 # (A batch of one page has no padding, so `read` doesn't have to skip anything. Exercise 6 handles
-# it properly.)
+# padding properly.)
 #
-# `reader` is still Python: to run it, a service would need this repository in the right version.
+# `reader` is still Python: to run it, a service would need the right version of this repository.
 # The next step turns it into a form that PyTorch runs without the repository.
 
 # %% [markdown]
@@ -341,7 +345,7 @@ print(read(reader, page))
 # PyTorch can turn Python into *TorchScript*, its own small language, in two ways.
 #
 # - `torch.jit.trace` **runs** the function on an example and records each tensor operation.
-# - `torch.jit.script` **reads** its source code and translates it, with branches and loops.
+# - `torch.jit.script` **reads** its source code and translates it, branches and loops included.
 #
 # Both have been deprecated since PyTorch 2.9 and warn at each call. PyTorch also says that they are
 # not supported on Python 3.14 and may break there. Section 7 comes back to that. One such warning
@@ -384,9 +388,9 @@ show_table(
 )
 
 # %% [markdown]
-# The recognizer has many such places: how many lines there are, where each one runs, how long it
-# is. The tracer notices when a tensor becomes a Python number, and warns. Trace the whole
-# recognizer on the page of Figure 1, which has five lines:
+# In the recognizer, many decisions depend on the data in this way: how many lines there are, where
+# each one runs, how long it is. The tracer notices when a tensor becomes a Python number, and
+# warns. Trace the whole recognizer on the page of Figure 1, which has five lines:
 
 # %%
 traced, complaints = routes.traced(reader, page)
@@ -431,8 +435,8 @@ show(
 # only where the lines of its own page were.
 #
 # So this recognizer must be *scripted*. That has a price. TorchScript is a small language with
-# fixed types, and rejects Python code that it can't type. For example, this function, which joins
-# lines of tokens into a text, is plain Python:
+# fixed types, and rejects Python code whose types it can't work out. For example, this function,
+# which joins lines of tokens into a text, is plain Python:
 
 
 # %%
@@ -456,9 +460,9 @@ except RuntimeError as error:
 #
 # Difficulty ●●●○○ · Importance ●●●○○
 #
-# Write `join_lines`, which does the same and can be scripted. The number of lines and the length of
-# each depend on the data, so a trace of it would be wrong. For a blank page it must return what the
-# recognizer's `forward` returns: an empty tensor of integers.
+# Write `join_lines`, which does the same as `join_in_python` and can be scripted. The number of
+# lines and the length of each depend on the data, so a trace of it would be wrong. For a blank page
+# it must return what the recognizer's `forward` returns: an empty tensor of integers.
 
 # %% tags=["exercise"]
 import torch
@@ -474,7 +478,7 @@ def join_lines(lines: Tensor, newline: int, padding: int) -> Tensor:
         padding: the token that fills up a line; a line of only padding is left out.
 
     Returns:
-        (S,) int64, the tokens of the text without padding; empty if there is none.
+        (S,) int64, the tokens of the text without padding; empty if there is no text.
     """
     ### BEGIN SOLUTION
     text: list[int] = []
@@ -493,7 +497,7 @@ checks.join_lines(join_lines)
 # %% [markdown]
 # <details><summary>Hint</summary>
 #
-# Start from `join_in_python` and fix one complaint after the other. An empty list needs its type,
+# Start from `join_in_python` and fix one complaint after another. An empty list needs its type,
 # `text: list[int] = []`, and so does the result of `.tolist()`. A list can't be a condition, but
 # comparing its length with 0 can. There is no `*tokens`, but lists have `append` and `extend`. And
 # what is the dtype of a tensor made from an empty list?
@@ -501,8 +505,8 @@ checks.join_lines(join_lines)
 # </details>
 
 # %% [markdown]
-# The recognizer's own loops are already written in this style. Pass its lines to your function, as
-# a script: the result is the text of the page.
+# The recognizer's own loops are already written in this style. Script your function and pass it the
+# recognizer's lines: the result is the text of the page.
 
 # %%
 scripted_join = torch.jit.script(join_lines)
@@ -537,9 +541,9 @@ print(f"the same text on {sum(equal)} of {len(equal)} pages")
 # Difficulty ●●●○○ · Importance ●●●●●
 #
 # Given two modules and some batches, return the number of batches on which they agree, and the
-# largest absolute difference between any two scores. Outputs agree if the best class is the same in
-# every frame. If an output's shape or dtype differs from the original's, or either output has a
-# NaN, count the batch as *not* in agreement and the difference as infinite.
+# largest absolute difference between two corresponding scores. Outputs agree if the best class is
+# the same in every frame. If an output's shape or dtype differs from the original's, or either
+# output has a NaN, count the batch as *not* in agreement and the difference as infinite.
 #
 # A module may change its input in place, so give each module its own copy.
 
@@ -559,13 +563,13 @@ def parity(
     """How far a compiled module is from the original.
 
     Args:
-        original, compiled: each takes a batch and returns scores (N, T, C): of N strips, in T
-            frames, for C classes.
+        original, compiled: each takes a batch and returns scores (N, T, C) for N strips,
+            T frames and C classes.
         batches: inputs, which are not changed.
 
     Returns:
-        The number of batches on which both agree, and the largest absolute difference of
-        two scores in all batches as a float, `math.inf` if outputs can't be compared.
+        The number of batches on which both agree, and the largest absolute difference between
+        two corresponding scores in any batch, as a float: `math.inf` if outputs can't be compared.
     """
     ### BEGIN SOLUTION
     same, largest = 0, 0.0
@@ -611,15 +615,15 @@ for name, module in {"scripted": scripted.reader, "half precision": halved}.item
     same, largest = parity(line_reader, module, strips)
     rows.append([name, f"{same} of {len(strips)}", f"{largest:.1g}"])
     assert same == len(strips) and (largest > 0) == (name == "half precision")
-columns = ["line reader", "lines that agree", "largest difference of two scores"]
+columns = ["line reader", "lines that agree", "largest difference in scores"]
 show_table(rows, columns, "Table 4. Parity with the line reader in Python.")
 
 # %% [markdown]
 # Scripting changes nothing here. Half precision does: the scores move. On these few lines they move
 # too little to change the best class of any frame; over many more lines some will change. That
 # isn't necessarily worse: according to the [weights' card](../data/weights/README.md), the packaged
-# weights make as many errors in half precision as in single. But it is a *different* model, and a
-# parity report is how you notice that before your users do.
+# weights make as many errors in half precision as in single precision. But it is a *different*
+# model, and a parity report is how you notice that before your users do.
 
 # %% [markdown]
 # ## 6. One file, loaded with only PyTorch
@@ -651,7 +655,7 @@ def compile_and_load(module: torch.nn.Module, path: Path) -> torch.jit.ScriptMod
         path: the file to write.
 
     Returns:
-        What the file holds, in evaluation mode, on the CPU.
+        The script loaded from the file, in evaluation mode, on the CPU.
     """
     ### BEGIN SOLUTION
     torch.jit.script(module.eval()).save(path)
@@ -754,9 +758,9 @@ checks.page_text(page_text)
 
 # %% [markdown]
 # Now the proof. The next cell writes a program that contains your function, and runs it in another
-# process. There, `text_recognizer` and `pytorch_lightning` can't be imported: a module set to
-# `None` in `sys.modules` is "not found". If the script needed anything from this repository, it
-# would stop with an error.
+# process. There, `text_recognizer` and `pytorch_lightning` can't be imported: if a module is set to
+# `None` in `sys.modules`, Python reports that it is not found. If the script needed anything from
+# this repository, it would stop with an error.
 
 # %%
 import inspect
@@ -779,24 +783,24 @@ print(subprocess.run(command, check=True, capture_output=True, text=True).stdout
 # %% [markdown]
 # One file, one dependency, and it reads. This is what the rest of the lab deploys. `lab compile`
 # makes it from the packaged weights, and the class `ParagraphTextRecognizer` is a wrapper around
-# your `page_text`: it adds support for all kinds of images, batches, error messages and the
-# language model.
+# your `page_text`: it adds other kinds of images, batches, error messages and the language model.
 
 # %% [markdown]
 # ## 7. TorchScript today
 #
-# There are four other ways, and three of them produce a file:
+# TorchScript isn't the only way to compile a model. Of the four others here, three produce a file:
 #
 # - **torch.export** makes one graph of tensor operations, without Python and without its branches.
-#   Sizes may stay open, as in "any number of lines".
+#   Sizes may be left open, such as the number of lines.
 # - **ONNX** is a graph in a format that other runtimes read, such as ONNX Runtime. The table uses
 #   PyTorch's older exporter (`dynamo=False`); the default one needs the package `onnxscript`.
 # - **AOTInductor** compiles an exported graph to machine code, by way of C++.
 # - **torch.compile** speeds up a running Python process. It produces no file to ship.
 #
 # What do they do with *this* recognizer? The functions in
-# [compile_routes.py](../text_recognizer/compile_routes.py) try it. They save, load, and compare on
-# inputs of a different shape from the ones they exported with. The C++ compiler takes a while.
+# [compile_routes.py](../text_recognizer/compile_routes.py) try it. They export a model, save it,
+# load it, and compare it with the original on inputs whose shape differs from that of the example
+# used for the export. The C++ compiler takes a while.
 
 # %% tags=["nbval-ignore-output"]
 outcomes = [
@@ -815,33 +819,34 @@ show_table(draw.outcome_rows(outcomes), columns, "Table 6. Ways out of Python, t
 # compiler or `onnxruntime` is missing, the table says so.) The whole recognizer can be exported
 # only as TorchScript.
 #
-# `torch.export` names the line that stops it. It is in
+# `torch.export` names the line that stops it. That line is in
 # [normalization.py](../text_recognizer/models/normalization.py) and checks from the pixels whether
 # the page is light on dark. Such a choice can be written as `torch.where`, which computes both
-# branches. The next obstacle is a `float(...)` of a tensor in the same function; it can stay a
-# tensor. The third is in [line_tracing.py](../text_recognizer/models/line_tracing.py): a list of
+# branches. The next obstacle is a `float(...)` of a tensor in the same function; the value can stay
+# a tensor. The third is in [line_tracing.py](../text_recognizer/models/line_tracing.py): a list of
 # all the places where a line was seen, however many there are, and the loop that joins them. That
 # loop is the line-following algorithm itself; it can't be rewritten as tensor operations. (ONNX
 # stops at an operation that it doesn't support. If it did support it, the file would hold a trace
 # and be silently wrong: this exporter traces.)
 #
-# So without TorchScript the recognizer looks different: two exported networks, and between them a
-# program, in Python or C++, that normalizes, follows lines and cuts strips. The program is shipped
-# and versioned with the networks. As long as `torch.jit` exists, one file is simpler. The price is
-# known: no new features, and one day a PyTorch that no longer loads it.
+# So without TorchScript the recognizer would look different: two exported networks, and between
+# them a program, in Python or C++, that normalizes, follows lines and cuts strips. That program
+# would have to be shipped and versioned with the networks. As long as `torch.jit` exists, one file
+# is simpler. The price is known: no new features, and one day a PyTorch that no longer loads it.
 
 # %% [markdown]
 # ## Summary
 #
-# - A checkpoint is for resuming training: two thirds of it belong to the optimizer, and only a
-#   state dict belongs to the network.
+# - A checkpoint is for resuming training: two thirds of it belong to the optimizer, and only one
+#   entry, the state dict, belongs to the network.
 # - A pickle is a program. `weights_only=True` refuses everything that isn't plain data, and
 #   safetensors has no place for a program.
-# - Inference needs weights *and* code, vocabulary, pre- and post-processing: make them one module.
+# - Inference needs weights *and* code, a vocabulary, and pre- and post-processing: put them all in
+#   one module.
 # - A trace keeps what happened on one example. If branches and loops depend on the data, a trace is
 #   silently wrong; a script keeps them.
-# - Parity is a measurement: the same tokens, the largest difference, and no NaN, shape or dtype
-#   that slips through.
+# - Parity is something to measure: are the tokens the same, and how large is the largest
+#   difference? Let no NaN and no wrong shape or dtype slip through.
 # - TorchScript is deprecated. `torch.export` handles the networks, but not the data-dependent loops
 #   between them.
 
@@ -849,7 +854,8 @@ show_table(draw.outcome_rows(outcomes), columns, "Table 6. Ways out of Python, t
 # ## What to try next
 #
 # - Trace the recognizer on a page with ten lines and read pages with five. What comes out now?
-# - Write `move` with `torch.where` instead of `if`, and trace it again. Why is the trace right now?
+# - Write `move` with `torch.where` instead of `if`, and trace it again. Why is the trace correct
+#   this time?
 # - Round the line reader's weights to `bfloat16` and back. What does your `parity` report?
 # - **Next:** [Staging a model with Weights & Biases](02_staging_with_wandb.ipynb), which records
 #   where such a file comes from and who may release it.

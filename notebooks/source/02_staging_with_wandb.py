@@ -13,11 +13,11 @@
 #
 # **You will learn**
 #
-# - what a tracker keeps of a training, and how to ask it later;
+# - what a tracker keeps of a training run, and how to query it later;
 # - what versions, digests and aliases of an artifact are, and which of them may move;
 # - how staging turns a checkpoint into the one file that services load, and records it;
 # - how to follow lineage: back to the run behind a model, and forward from a bad data set;
-# - which rule lets a model into production, and which keeps the rest from being deleted.
+# - which rule lets a model into production, and which versions must not be deleted.
 
 # %% tags=["setup"]
 # The set-up cell: `lab notebooks build` fills it in.
@@ -28,13 +28,13 @@
 # A service reads handwriting with a file named `paragraph_reader.pt`. Today it reads badly, and
 # somebody asks:
 #
-# 1. Which training made this file, with which settings?
+# 1. Which training run made this file, and with which settings?
 # 2. How well did it read when it was made, and who decided to release it?
-# 3. Are these the bytes that were tested then?
+# 3. Are these the same bytes that were tested then?
 # 4. A page that it was trained on must not be used any more. Which other models saw it?
 #
 # File names such as `final_v2_new.pt` answer none of these. A **tracker** answers all four, if each
-# step on the way reported what it took and what it made. Weights & Biases (W&B) is such a tracker:
+# step on the way reported what it used and what it made. Weights & Biases (W&B) is such a tracker:
 # a Python package, `wandb`, and a server that it reports to. In this notebook you take a model from
 # training to a service, and then ask the four questions.
 
@@ -43,8 +43,8 @@
 #
 # The usual server is wandb.ai, which requires an account. Without one, `tracking.connect()` starts
 # the lab's small server, which speaks the same protocol. It runs inside this notebook's process and
-# keeps everything in a folder on this machine. Here that is a new folder each time, so the numbers
-# of your versions start at 0; the last few folders are kept.
+# keeps everything in a folder on this machine. Here that is a new folder each time, so your version
+# numbers start at 0; the last few folders are kept.
 
 # %%
 import os
@@ -76,9 +76,9 @@ os.environ["WANDB_NOTEBOOK_NAME"] = "notebooks/source/02_staging_with_wandb.py"
 print("project:", PROJECT)
 
 # %% [markdown]
-# The server has a page, as wandb.ai has. Open it beside this notebook, and reload it whenever a
-# section is done. (On Colab the address is that of Colab's machine, which your browser cannot
-# reach.)
+# The server has a web page, just as wandb.ai has. Open it beside this notebook, and reload it
+# whenever you finish a section. (On Colab the address is that of Colab's machine, which your
+# browser cannot reach.)
 
 # %% tags=["timing"]
 print(tracker.project_url(PROJECT))
@@ -86,8 +86,8 @@ print(tracker.project_url(PROJECT))
 # %% [markdown]
 # **With an account.** If the environment variable `WANDB_API_KEY` is set, `connect()` changes
 # nothing, and every cell below reports to wandb.ai. The key is at <https://wandb.ai/authorize>. Set
-# the variable before you start Jupyter. On Colab, put the key into the *Secrets* (the key symbol at
-# the left) and run this before the cell that connects:
+# the variable before you start Jupyter. On Colab, add the key under *Secrets* (the key icon on the
+# left) and run this before the cell that connects:
 #
 # ```python
 # import os
@@ -96,8 +96,8 @@ print(tracker.project_url(PROJECT))
 # os.environ["WANDB_API_KEY"] = userdata.get("WANDB_API_KEY")
 # ```
 #
-# Never write a key into a notebook: notebooks are shared. At wandb.ai your project may not be
-# empty, so your versions may have higher numbers than those in the stored outputs.
+# Never write a key into a notebook: notebooks are shared. At wandb.ai your project may already
+# contain something, so your versions may have higher numbers than those in the stored outputs.
 
 # %% [markdown]
 # ## 2. A run
@@ -115,7 +115,8 @@ with wandb.init(project=PROJECT, job_type="demo", name="halving", config=setting
         value /= 2
 
 # %% [markdown]
-# `run.log` sends, and `wandb.Api()` asks: from anywhere, a year later, on another machine.
+# `run.log` sends values to the tracker, and `wandb.Api()` asks for them: from anywhere, even a year
+# later and on another machine.
 
 # %%
 api = wandb.Api()
@@ -127,12 +128,12 @@ print("summary:", found.summary["value"])
 
 # %% [markdown]
 # Unless you set it, the summary holds the last value of each metric. That is not always the one you
-# want: for a training, you want the score of the weights that you kept.
+# want: for a training run, you want the score of the weights that you kept.
 #
-# Now two real trainings. `staging.train` fine-tunes the lab's line reader on the short lines (up to
-# 320 px) of a few sample pages, with PyTorch Lightning and its `WandbLogger`. Five steps are far
-# too few for a better model, but everything else is as in a long training. The two differ in the
-# learning rate and in how many pages they see. (This takes some seconds.)
+# Now for two real training runs. `staging.train` fine-tunes the lab's line reader on the short
+# lines (up to 320 px) of a few sample pages, with PyTorch Lightning and its `WandbLogger`. Five
+# steps are far too few for a better model, but everything else is as in a long run. The two differ
+# in the learning rate and in how many pages they see. (This takes a few seconds.)
 
 # %%
 short = {"steps": 5, "validation_pages": 6, "max_width": 320}
@@ -161,10 +162,10 @@ show(
 )
 
 # %% [markdown]
-# Which of the two would you release? Judging by the last loss, either: both end at the same low
-# one. But that is the loss on a handful of lines, and the network is being trained on them. Each
-# run also read lines of other pages, before its first step and after the last, and logged the
-# character error rate (CER), the share of characters that are read wrong:
+# Which of the two would you release? Judging by the last loss, either: both end equally low. But
+# that is the loss on a handful of lines, the same ones that the network is trained on. Each run
+# also read lines of other pages, before its first step and after the last, and logged the character
+# error rate (CER), the share of characters that are read wrong:
 
 # %% tags=["nbval-ignore-output"]
 rows = []
@@ -174,12 +175,13 @@ for name, run in runs.items():
     rows.append([name, *settings, f"{rates[0]:.3f}", f"{rates[-1]:.3f}"])
     assert (rates[-1] > rates[0] + 0.01) == (name == "rash")
 columns = ["run", "learning rate", "pages", "CER before", "CER after"]
-show_table(rows, columns, "Table 1. Two trainings, and how they read the same validation lines.")
+show_table(rows, columns, "Table 1. How both training runs read the same validation lines.")
 
 # %% [markdown]
-# The careful run changed next to nothing, and still reads these lines as before. The rash one took
-# large steps towards its few lines, and forgot part of what it could read. Its loss does not show
-# that. So a checkpoint's **score** must come from data that it was not trained on.
+# The careful run hardly changed the network, which still reads these lines as before. In the rash
+# run, the network took large steps towards its few lines, and forgot part of what it could read.
+# Its loss does not show that. So a checkpoint's **score** must come from data that it was not
+# trained on.
 
 # %% [markdown]
 # ## 3. An artifact
@@ -202,9 +204,9 @@ for artifact in versions:
     print(artifact.source_name, artifact.digest[:8], artifact.metadata)
 
 # %% [markdown]
-# Three were logged, and there are two versions. An artifact has a **digest**, a checksum of its
-# files. The same bytes have the same digest, and the server makes no new version for them. The
-# files of a version never change: other bytes are another version.
+# You logged three texts, but there are only two versions. An artifact has a **digest**, a checksum
+# of its files. The same bytes have the same digest, and the server makes no new version for them.
+# The files of a version never change: different bytes make a new version.
 #
 # What moves is an **alias**, a name for a version. `latest` moves to each new version
 # automatically; people and programs move the others:
@@ -218,7 +220,7 @@ for alias in ("v0", "v1", "latest"):
 # If you want *the same file again*, ask for a version; if you want *the current one*, ask for an
 # alias.
 #
-# The trainings of section 2 logged their checkpoints in this way, with the type `model`. The
+# The training runs of section 2 logged their checkpoints in this way, with the type `model`. The
 # metadata says what is in a file, so that nobody has to download 36 MB to find out:
 
 # %%
@@ -228,10 +230,10 @@ print("aliases:", *checkpoint.aliases)
 print("knows:  ", *sorted(checkpoint.metadata))
 
 # %% [markdown]
-# The `score` decides which checkpoint is `best`: after each training that alias goes to the
-# checkpoint with the lowest CER. `data` holds digests of the pages that it saw, and of the
-# validation lines. And `sha256` is the digest of the file itself, a stronger one than the tracker's
-# (MD5), for section 7.
+# The `score` decides which checkpoint is `best`: after each training run that alias goes to the
+# checkpoint with the lowest CER. `data` holds digests of the pages that the run trained on, and of
+# the validation lines. And `sha256` is the digest of the file itself, stronger than the tracker's
+# (MD5); section 7 uses it.
 
 # %% [markdown]
 # ### Exercise 1: Log, promote, find (15 minutes)
@@ -240,11 +242,11 @@ print("knows:  ", *sorted(checkpoint.metadata))
 #
 # Now do all of this yourself with `wandb`. Log a file as a new version of the artifact `my-reader`,
 # of the type `model`, with its score in the metadata, and give this version an alias. If an older
-# version has the alias, it moves: that is what promoting a model means. Then find the version as a
-# service would, by the alias, and return what the tracker answers.
+# version has the alias, the alias moves to the new one: that is what promoting a model means. Then
+# find the version as a service would, by the alias, and return what the tracker answers.
 #
-# Before you run the check: `log_artifact` returns at once. What would a search find if it didn't
-# wait?
+# Before you run the check: `log_artifact` returns before the tracker has the version. What would a
+# search find if you didn't wait for that?
 
 
 # %% tags=["exercise"]
@@ -254,8 +256,8 @@ def promote(run: wandb.Run, path: Path, score: float, alias: str) -> wandb.Artif
     Args:
         run: an open run; the artifact is logged with it, in its project.
         path: the file, which keeps its name in the artifact.
-        score: to keep in the metadata, as "score".
-        alias: of the new version, besides "latest".
+        score: the score to keep in the metadata, as "score".
+        alias: what the new version is called, in addition to "latest".
 
     Returns:
         The artifact that `wandb.Api` finds by the alias.
@@ -275,33 +277,33 @@ checks.promote(promote)
 # <details><summary>Hint</summary>
 #
 # The cell that logged three texts does everything but the alias: `run.log_artifact` takes a list of
-# `aliases`, and `latest` comes along by itself. `.wait()` returns when the tracker has the version.
-# A full name is `ENTITY/PROJECT/COLLECTION:ALIAS`; the run knows its `entity` and its `project`.
+# `aliases`, and adds `latest` by itself. `.wait()` returns when the tracker has the version. A full
+# name is `ENTITY/PROJECT/NAME:ALIAS`; the run knows its `entity` and its `project`.
 #
 # </details>
 
 # %% [markdown]
 # The lab promotes in the same way. Teams that share models between projects go one step further:
-# the W&B **Registry** holds collections for a whole organization, and
-# `run.link_artifact(artifact, "wandb-registry-model/my-reader")` puts a version into one
-# ([W&B's documentation](https://docs.wandb.ai/models/registry/link_version)). It works with this
-# lab's tracker as well, where the Registry is the project `wandb-registry-model`. From any project,
-# `wandb.Api().artifact("wandb-registry-model/my-reader:latest")` then finds the version.
+# the W&B **Registry** holds collections (artifact names with all their versions) for a whole
+# organization, and `run.link_artifact(artifact, "wandb-registry-model/my-reader")` puts a version
+# into one ([W&B's documentation](https://docs.wandb.ai/models/registry/link_version)). This works
+# with the lab's tracker as well, where the Registry is the project `wandb-registry-model`. From any
+# project, `wandb.Api().artifact("wandb-registry-model/my-reader:latest")` then finds the version.
 
 # %% [markdown]
 # ## 4. Staging
 #
 # Services do not load checkpoints; [notebook 01](01_checkpoint_to_torchscript.ipynb) shows why.
-# **Staging** is the step between. `staging.stage` starts its own run, with the `job_type`
+# **Staging** is the step in between. `staging.stage` starts its own run, with the `job_type`
 # `stage`, that
 #
-# 1. *uses* the checkpoint (`run.use_artifact`, which the tracker writes down) and downloads it;
+# 1. *uses* the checkpoint (`run.use_artifact`, which the tracker records) and downloads it;
 # 2. builds the module from the settings in the file and compiles it to TorchScript;
 # 3. proves on sample pages that the compiled file gives the same tokens as the module;
 # 4. *logs* the file as an artifact of the type `prod-ready`, and reads it back.
 #
 # `promote=True` also gives the new version the alias `production`, which is what services ask for.
-# Somebody was in a hurry and staged the first checkpoint without looking at table 1:
+# Suppose somebody was in a hurry and staged the first checkpoint without looking at table 1:
 
 # %%
 first = staging.stage(checkpoint=rash.name, promote=True)
@@ -317,7 +319,7 @@ show_table(
 # %%
 parity = first.parity
 print("aliases:", *first.aliases)
-print("pages with other tokens than the module's:", len(parity.pages_that_differ))
+print("pages whose tokens differ from the module's:", len(parity.pages_that_differ))
 within = parity.largest_logit_difference <= parity.tolerance
 print(f"all logits within {parity.tolerance}:", within)
 
@@ -329,9 +331,9 @@ print(f"all logits within {parity.tolerance}:", within)
 # %% [markdown]
 # ## 5. Lineage: the run behind a model
 #
-# Question 1: which training made the file that services load? Its name doesn't say, but each run
-# reported what it used and what it logged. Together these reports form a graph that you can walk.
-# One step back from what is in production:
+# Question 1: which training run made the file that services load? Its name doesn't say, but each
+# run reported what it used and what it logged. Together these reports form a graph that you can
+# walk. Go one step back from the model in production:
 
 # %%
 production = api.artifact(f"{PROJECT}/paragraph-reader:production")
@@ -343,25 +345,25 @@ print(maker.job_type, "used", [(one.name, one.type) for one in maker.used_artifa
 #
 # Difficulty ●●○○○ · Importance ●●●●○
 #
-# Given any artifact, return the training that its weights come from: the first run on the way back
-# whose `job_type` is `"train"`. There may be no step in between, or several (somebody might make a
-# model smaller before staging it). Runs may also have used data sets, type `"dataset"`; these are
-# not where weights come from. Apart from data sets, each run used at most one artifact.
+# Given any artifact, return the training run that its weights come from: the first run on the way
+# back whose `job_type` is `"train"`. There may be no step in between, or several (somebody might
+# make a model smaller before staging it). Runs may also have used data sets (type `"dataset"`);
+# weights don't come from these. Apart from data sets, each run used at most one artifact.
 #
-# The trail may end: for a file that somebody uploaded by hand, `logged_by()` is `None`. Then raise
-# `LookupError` with a sentence that says where the trail ended.
+# The trail may end early: for a file that somebody uploaded by hand, `logged_by()` is `None`. Then
+# raise `LookupError` with a sentence that says where the trail ended.
 
 
 # %% tags=["exercise"]
 def training_run(artifact: wandb.Artifact) -> "wandb.apis.public.Run":
-    """The nearest run with the job_type "train" that an artifact descends from.
+    """The nearest run of the job_type "train" that an artifact descends from.
 
     Args:
         artifact: has `logged_by()`, a run or None. A run has `job_type` and `used_artifacts()`,
             a list of artifacts, and each of these has a `type`.
 
     Raises:
-        LookupError: no training is on record.
+        LookupError: no training run is on record.
     """
     ### BEGIN SOLUTION
     run = artifact.logged_by()
@@ -380,9 +382,9 @@ checks.training_run(training_run)
 # %% [markdown]
 # <details><summary>Hint</summary>
 #
-# Keep one variable, the run that you are looking at. While it is a run but not a training, replace
-# it by the run that logged the artifact it used, or by `None` if there is no such artifact. After
-# the loop it is a training, or `None`.
+# Keep one variable, the run that you are looking at. While it is a run but not a training run,
+# replace it with the run that logged the artifact it used, or with `None` if there is no such
+# artifact. After the loop it is a training run, or `None`.
 #
 # </details>
 
@@ -392,7 +394,7 @@ print(culprit.job_type, "with the learning rate", culprit.config["learning_rate"
 print("this is the rash run:", culprit.id == rash.run_id)
 
 # %% [markdown]
-# That is question 1, answered from the file that services load. `staging.lineage` makes the same
+# That is question 1, answered from the file that services load. `staging.lineage` takes the same
 # walk and goes one step further, to the data:
 
 # %%
@@ -412,7 +414,7 @@ show(
 # ## 6. A rule for production
 #
 # Question 2: how well did it read, and who decided to release it? The numbers were there, in the
-# metadata that staging took over from the checkpoint:
+# metadata that staging copied from the checkpoint:
 
 # %% tags=["nbval-ignore-output"]
 metrics = production.metadata["metrics"]
@@ -422,7 +424,7 @@ print(f"CER {metrics['score']:.3f} on the validation lines, {metrics['score_befo
 # Nobody compared them. A program can do that, and a rule in a program can be tested. But it must
 # say more than "lower is better":
 #
-# | the candidate | production | may it replace it? |
+# | the candidate | production | may the candidate replace it? |
 # |---|---|---|
 # | has a lower score | has a score | yes |
 # | has an equal or higher score | has a score | no: a change is a risk, so it must pay off |
@@ -436,9 +438,9 @@ print(f"CER {metrics['score']:.3f} on the validation lines, {metrics['score_befo
 # Difficulty ●●●○○ · Importance ●●●●○
 #
 # Write the table as a function of two checkpoints' metadata. A score is a CER, a number; it may be
-# missing from the metadata, `None`, or NaN (from a training that diverged). Note that 0 is a score,
-# too: the best there is. `metadata["data"]["validation_sha256"]` is the digest of the validation
-# lines.
+# missing from the metadata, `None`, or NaN (from a training run that diverged). Note that 0 is a
+# score, too: the best there is. `metadata["data"]["validation_sha256"]` is the digest of the
+# validation lines.
 
 # %% tags=["exercise"]
 import math
@@ -488,10 +490,10 @@ for candidate, serving in (("rash", None), ("careful", "rash"), ("rash", "carefu
     print(f"{candidate} in place of {serving or 'nothing'}:", "yes" if allowed else "no")
 
 # %% [markdown]
-# Look at the first line. A *relative* rule lets anything in while there is nothing to compare with.
-# If a bad start must not happen, the rule needs an absolute limit as well.
+# Look at the first line. A *relative* rule lets anything in as long as there is nothing to compare
+# it with. If even the first model must be good, the rule needs an absolute limit as well.
 #
-# Now replace the rash model as a deployment script would do it, with the rule in front:
+# Now replace the rash model as a deployment script would, after asking the rule:
 
 # %%
 if may_replace(scores["careful"], staging.lineage("production").checkpoint.metadata):
@@ -508,7 +510,7 @@ for version in reversed(list(api.artifacts("prod-ready", f"{PROJECT}/paragraph-r
 # ## 7. Fetch: are these the bytes?
 #
 # A service asks for `production` and gets a file. `staging.fetch` takes the SHA-256 that staging
-# noted in the metadata, downloads, compares, and puts the file in place:
+# recorded in the metadata, downloads the file, compares the digests, and puts the file in place:
 
 # %%
 model = staging.fetch("production", FOLDER / "service" / "paragraph_reader.pt")
@@ -516,8 +518,8 @@ print(model.name, f"{model.stat().st_size / 1e6:.1f} MB")
 
 # %% [markdown]
 # The service itself needs no `wandb`, no Lightning and no NumPy: fewer packages are fewer
-# megabytes, seconds and surprises. Here is a process in which nothing but torch, Pillow, what these
-# two require and the lab's own code can be imported. It can still read:
+# megabytes, seconds and surprises. In the next process, only torch, Pillow, the packages that these
+# two require, and the lab's own code can be imported. It can still read:
 
 # %%
 import subprocess
@@ -534,9 +536,9 @@ print(subprocess.run(command, check=True, capture_output=True, text=True).stdout
 
 # %% [markdown]
 # Now the download. A connection breaks, a disk fills up, a proxy sends an error page in place of
-# the file. Meanwhile the service may be starting, and load whatever is there. So three things must
-# hold: the bytes are checked, the file is replaced **in one step** or not at all, and a large file
-# does not have to fit into memory.
+# the file. Meanwhile the service may be starting up, and may load whatever is there. So three
+# things must hold: the bytes are checked, the file is replaced **in one step** or not at all, and a
+# large file does not have to fit into memory.
 
 # %% [markdown]
 # ### Exercise 4: Whole and right, or not at all (15 minutes)
@@ -545,9 +547,9 @@ print(subprocess.run(command, check=True, capture_output=True, text=True).stdout
 #
 # Given the pieces of a file as they arrive and its SHA-256, put it at `target` and return how many
 # bytes it has. If the digest is wrong, raise `ValueError`. If anything goes wrong, even Ctrl-C
-# while the pieces arrive, whatever was at `target` before is still there, and nothing else is left
-# in its folder. A file that was at `target` is never missing, not even for a moment. Another
-# download of the same file may run at the same time.
+# while the pieces arrive, whatever was at `target` before must still be there, and nothing else may
+# be left in its folder. A file that was at `target` must never be missing, not even for a moment.
+# Another download of the same file may run at the same time.
 
 
 # %% tags=["exercise"]
@@ -556,12 +558,12 @@ from collections.abc import Iterable
 
 
 def put_in_place(pieces: Iterable[bytes], sha256: str, target: Path) -> int:
-    """Writes the pieces to `target` if the digest is right; returns how many bytes they have.
+    """Writes the pieces to `target` if the digest is right; returns the number of bytes.
 
     Args:
-        pieces: of the file, in order; together they may not fit into memory.
-        sha256: of the whole file, 64 hexadecimal digits.
-        target: where it belongs; its folder exists.
+        pieces: the parts of the file, in order; together they may be too large for memory.
+        sha256: the digest of the whole file, 64 hexadecimal digits.
+        target: where the file belongs; its folder exists.
 
     Raises:
         ValueError: the digest is wrong.
@@ -590,17 +592,17 @@ checks.put_in_place(put_in_place)
 # %% [markdown]
 # <details><summary>Hint</summary>
 #
-# Write to a file with another name *in the same folder*: only there is `Path.replace` one step. Let
-# `tempfile.NamedTemporaryFile(dir=..., delete=False)` choose a name that nobody else uses. A hash
-# object takes the bytes piece by piece (`update`) and gives the digest at the end (`hexdigest`).
-# `try: ... finally: partial.unlink(missing_ok=True)` cleans up in every case, Ctrl-C included;
-# after a replacement there is nothing left to remove.
+# Write to a file with another name *in the same folder*: there, `Path.replace` is a single step.
+# Let `tempfile.NamedTemporaryFile(dir=..., delete=False)` choose a name that nobody else uses. A
+# hash object takes the bytes piece by piece (`update`) and gives the digest at the end
+# (`hexdigest`). `try: ... finally: partial.unlink(missing_ok=True)` cleans up in every case, Ctrl-C
+# included; after a replacement there is nothing left to remove.
 #
 # </details>
 
 # %% [markdown]
-# Try it on the real thing: the tracker's address of the file, read in pieces of 1 MiB, with one bit
-# of the sixth piece flipped on the way.
+# Try it on the real file, read from the tracker in pieces of 1 MiB: first as it is, then with one
+# bit of the sixth piece flipped on the way.
 
 # %%
 from urllib.request import urlopen
@@ -625,9 +627,8 @@ print("still right:", hashlib.sha256(model.read_bytes()).hexdigest() == digest)
 
 # %% [markdown]
 # One wrong bit in 13 MB is noticed. The library's [`download`](../lab_utils/staging/files.py) is
-# built in this way; it also makes sure that the bytes are on the disk before the replacement.
-# `fetch` also refuses an artifact whose list of files has a path such as
-# `../../.ssh/authorized_keys`.
+# built this way; it also makes sure that the bytes are on the disk before the replacement. `fetch`
+# also refuses an artifact whose list of files has a path such as `../../.ssh/authorized_keys`.
 #
 # A digest answers question 3 only as far as you trust where it comes from. Here it comes from the
 # tracker, so anyone who can write there can change both. Signatures would close that gap.
@@ -636,8 +637,8 @@ print("still right:", hashlib.sha256(model.read_bytes()).hexdigest() == digest)
 # ## 8. A bad page: what did it reach?
 #
 # Question 4. The person who wrote one of the pages withdraws consent. The page's name is all you
-# have. Trainings logged the lists of their pages as artifacts of the type `dataset`, so first find
-# out which versions contain it:
+# have. Training runs logged the lists of their pages as artifacts of the type `dataset`, so first
+# find out which versions contain it:
 
 # %%
 import json
@@ -656,8 +657,8 @@ for data in reversed(list(api.artifacts("dataset", f"{PROJECT}/sample-pages"))):
 # Difficulty ●●●○○ · Importance ●●●○○
 #
 # Walk forward: an artifact has `used_by()`, the list of runs that used it, and a run has
-# `logged_artifacts()`. Return the names of all staged models, type `"prod-ready"`, that descend
-# from a data set, sorted, each once. They may be many steps away: checkpoints may be trained
+# `logged_artifacts()`. Return the sorted names of all staged models (type `"prod-ready"`) that
+# descend from a data set, each name once. They may be many steps away: checkpoints may be trained
 # further or averaged, and staged models made smaller.
 
 
@@ -706,14 +707,14 @@ show(
 
 # %% [markdown]
 # A narrow escape: the careful run had not seen that page, and services load its model. Had it been
-# the other way round, you would know within a minute which alias to move and which training to
+# the other way round, you would know within a minute which alias to move and which training run to
 # repeat. Without the records you would have to delete everything.
 
 # %% [markdown]
 # ## 9. Clean up
 #
 # Each version takes up space, and what the page reached has to go anyway. But deleting is the one
-# step that no alias undoes. What must stay?
+# step that you can't undo by moving an alias. What must stay?
 #
 # - What has an **alias**, any alias: somebody or something asks for it by that name.
 # - What such a version **descends from**, or question 1 could no longer be answered.
@@ -729,7 +730,7 @@ show(
 
 # %% tags=["exercise"]
 def deletable(versions: list[wandb.Artifact]) -> list[str]:
-    """The names of versions without an alias that no version with an alias descends from.
+    """The names of versions that have no alias, and that no version with an alias descends from.
 
     Args:
         versions: each has a `name` ("line-reader:v3"), `aliases` (a list, empty for most) and
@@ -754,9 +755,9 @@ checks.deletable(deletable)
 # %% [markdown]
 # <details><summary>Hint</summary>
 #
-# This is exercise 5 in the other direction, with many starting points: begin with all that have an
-# alias, and walk back over `logged_by()` and `used_artifacts()`. What you did not reach is not
-# needed. Note that `logged_by()` may be `None`, and that a version may be reached twice.
+# This is exercise 5 in the other direction, with many starting points: begin with all versions that
+# have an alias, and walk back over `logged_by()` and `used_artifacts()`. What you did not reach is
+# not needed. Note that `logged_by()` may be `None`, and that a version may be reached twice.
 #
 # </details>
 
@@ -793,16 +794,16 @@ print("the lineage of production is complete:", after.is_complete)
 print("runs are still there:", sorted(run.job_type for run in api.runs(PROJECT)))
 
 # %% [markdown]
-# Runs stay: they are small, and they say what was tried. Look at the rash run on the tracker's
+# Runs stay: they are small, and they record what was tried. Look at the rash run on the tracker's
 # page: its settings and curves are there, its checkpoint is not.
 
 # %% [markdown]
 # ## 10. The same from a terminal
 #
-# Everything that `staging` did is also a command, for scripts and for people: `lab train`,
-# `lab stage --promote`, `lab fetch production`, `lab lineage production`,
-# `lab cleanup --yes`. With `WANDB_API_KEY` set they go to wandb.ai, too. Without it they use the
-# tracker in `.lab/wandb`; started from this notebook they use this notebook's.
+# Everything that `staging` did is also available as a command, for scripts and for people:
+# `lab train`, `lab stage --promote`, `lab fetch production`, `lab lineage production`,
+# `lab cleanup --yes`. If `WANDB_API_KEY` is set, these commands also use wandb.ai. Otherwise they
+# use the tracker in `.lab/wandb`, or this notebook's tracker if you start them from here.
 
 # %% tags=["timing"]
 # !lab lineage production
@@ -811,14 +812,15 @@ print("runs are still there:", sorted(run.job_type for run in api.runs(PROJECT))
 # !lab cleanup
 
 # %% [markdown]
-# A mistake gives one line that says what to do, and the exit code 2. Nothing is changed:
+# If you make a mistake, a command prints one line that says what to do, and exits with code 2.
+# Nothing is changed:
 
 # %%
 # !lab fetch yesterday
 
 # %% [markdown]
-# Your tracker ends with this notebook's kernel; its data stays for a while. To look at it later,
-# run this in a terminal:
+# Your tracker stops when this notebook's kernel stops; its data stays for a while. To look at it
+# later, run this in a terminal:
 
 # %% tags=["timing"]
 print("lab wandb-server --folder", os.path.relpath(FOLDER / "wandb"))
@@ -826,24 +828,24 @@ print("lab wandb-server --folder", os.path.relpath(FOLDER / "wandb"))
 # %% [markdown]
 # ## Summary
 #
-# - A run records settings, metrics and how it ended; the score that counts comes from data that
-#   was not trained on.
+# - A run records settings, metrics and how it ended; the score that counts comes from data that the
+#   model was not trained on.
 # - Versions never change, the same bytes are one version, and only aliases move.
 # - Staging is a separate run: it uses a checkpoint, proves parity, and logs what services load.
 #   Parity says that nothing was lost on the way, not that the model is good.
 # - Lineage is what runs used and logged. Walking back explains a model; walking forward shows what
 #   a bad data set reached.
 # - A rule for production says what equal, missing and differently measured scores mean.
-# - A file is put in place whole and right, or not at all. What has an alias stays, with all that it
-#   descends from.
+# - A file is put in place whole and right, or not at all. What has an alias stays, with everything
+#   that it descends from.
 
 # %% [markdown]
 # ## What to try next
 #
 # - Train and stage a third model with `promote=True`, fetch it, then give `production` back to the
-#   one before and fetch again. How do you prove that the service has the old bytes now?
-# - Stage the same checkpoint twice in one process. Is there a new version? Read in the docstring of
-#   `staging.stage` what decides it.
+#   previous model and fetch again. How do you prove that the service has the old bytes now?
+# - Stage the same checkpoint twice in one process. Is there a new version? The docstring of
+#   `staging.stage` says what decides that.
 # - Give the rule an absolute limit, and let it also refuse a model that reads the *sample pages*
 #   worse: `metadata["metrics"]["sample_pages_cer"]` of a staged model.
 # - **Next:** [From an image to its text](03_paragraph_text_recognizer.ipynb): what the staged file

@@ -173,7 +173,7 @@ print("all four give the same pixels:", all(page == pages[0] for page in pages))
 
 # %% [markdown]
 # And then there are files that nobody should have sent. Each of these would raise an exception deep
-# inside some decoder, or worse: the last file is only 10 kB and holds 81 million pixels. A service
+# inside some decoder, or worse: the last file is only 10 kB but holds 81 million pixels. A service
 # must answer with one sentence that says what to do, so all of these raise `RecognizerError`.
 
 # %%
@@ -197,8 +197,8 @@ for source in ["README.md", "no/such/page.png", b"", data[:2000], bomb.getvalue(
 #
 # A network can learn to ignore lighting and paper, but it is cheaper to remove them first. What
 # remains says how much ink is at each pixel: 0 is paper, 1 is full ink. The page becomes a tensor
-# of shape (batch, channels, height, width). In this example, the photographer's hand throws a
-# shadow on it.
+# of shape (batch, channels, height, width). In this example, the photographer's hand casts a shadow
+# on it.
 
 # %%
 import numpy as np
@@ -223,8 +223,8 @@ for x in (60, 340):
 # Difficulty ●●○○○ · Importance ●●●○○
 #
 # Estimate the paper's gray level at each pixel, including under the ink: take the brightest level
-# of its neighbourhood, then average these over the same neighbourhood, because light changes
-# smoothly. At the page's edges, count only what is on the page.
+# in a neighbourhood of the pixel, then average these levels over a neighbourhood of the same size,
+# because light changes smoothly. At the page's edges, count only what is on the page.
 
 
 # %% tags=["exercise"]
@@ -259,7 +259,7 @@ checks.paper_of(paper_of)
 
 # %%
 paper = paper_of(shadowed)
-ink = ((paper - shadowed) / paper).clamp(0, 1)  # the share of the light that the ink swallows
+ink = ((paper - shadowed) / paper).clamp(0, 1)  # the share of the light that the ink absorbs
 figures.show(
     draw.gallery([shadowed, paper, 255 - 255 * ink], ["page", "paper_of(page)", "ink (dark is 1)"]),
     "Figure 4. The shadow is in the paper, too, so dividing by the paper removes it.",
@@ -270,10 +270,10 @@ figures.show(
 # %% [markdown]
 # The writing is as strong in the shadow as in the light. One assumption is left: that ink is darker
 # than paper. On a blackboard or in a phone's dark mode it isn't. You can't tell the two kinds of
-# page apart by their brightness (below, a page in a dim room is darker than a board). But ink is
-# rare: compare each pixel with the mean around it, and the few that are far from it are ink. The
-# mean *cube* of these differences is negative if those pixels are dark, and positive if they are
-# light.
+# page apart by their brightness (in the output below, a page in a dim room is darker than a board).
+# But ink is rare: compare each pixel with the mean around it, and the few that are far from it are
+# ink. The mean *cube* of these differences is negative if those pixels are dark, and positive if
+# they are light.
 
 # %%
 dim = 10 + 0.15 * page.float()
@@ -285,8 +285,8 @@ for name, gray in (("page", page), ("dim page", dim), ("blackboard", 255 - page)
 
 # %% [markdown]
 # The library's `normalize_page` does all this, and scales by the strongest ink on the page, so that
-# a hard pencil counts as much as a felt pen. It subtracts the paper where you divided by it: ink in
-# a shadow stays a little paler, but dark corners don't become noise. It returns the ink of the
+# a hard pencil counts as much as a felt pen. It subtracts the paper, while you divided by it: ink
+# in a shadow stays a little paler, but dark corners don't become noise. It returns the ink of the
 # whole page, from which strips are cut, and a small *overview*, in which the lines are found.
 
 # %%
@@ -317,16 +317,16 @@ print("all three give the text of the page:", all(text == reading.text for text 
 # %%
 from text_recognizer.weights import load_paragraph_reader
 
-network = load_paragraph_reader()  # the same weights, as a module of Python
+network = load_paragraph_reader()  # the same weights, as a Python module
 ink, overview = normalize_page(page)
 sizes = torch.tensor([overview.shape[2:]])
-room = [0, -overview.shape[3] % 8, 0, -overview.shape[2] % 4]  # up to whole cells
+room = [0, -overview.shape[3] % 8, 0, -overview.shape[2] % 4]  # pad to whole cells
 middle, above, below = network.finder(F.pad(overview, room), sizes)
 ridges = middle.sigmoid()[0]
 print("overview:", tuple(overview.shape), "map:", tuple(ridges.shape))
 
 # %%
-square = ridges.repeat_interleave(2, dim=1)  # its cells are twice as wide as high
+square = ridges.repeat_interleave(2, dim=1)  # cells are twice as wide as they are high
 figures.show(
     draw.gallery([page, 255 - 255 * square], ["page", "ridge map (dark is 1)"], height=300),
     "Figure 6. One ridge for each line of writing, as long as the writing is.",
@@ -390,10 +390,11 @@ counts = [len(lines_in_column(each)) for each in ridges.T]
 print("lines crossed by each column:", *counts)
 
 # %% [markdown]
-# No single column shows how many lines a page has: lines start late and end early. So ridges are
-# **traced**. From column to column, a peak is joined to the line whose course it continues. A line
-# that breaks off and goes on at the same height further right is still one line. See
-# [`line_tracing.py`](../text_recognizer/models/line_tracing.py); it needs no training.
+# No single column shows how many lines a page has: some lines start further right than others, or
+# end earlier. So ridges are **traced**. From column to column, a peak is joined to the line whose
+# course it continues. A line that breaks off and goes on at the same height further right is still
+# one line. The code is in [`line_tracing.py`](../text_recognizer/models/line_tracing.py); it needs
+# no training.
 
 # %%
 from text_recognizer.models.line_tracing import trace_lines
@@ -409,7 +410,7 @@ print("columns of the fourth line:", *edges[3].tolist())
 
 # %% [markdown]
 # The tracing loop runs as many times as the page has lines. That is why the model is *scripted* and
-# not traced by `torch.jit.trace`, which would freeze the loop of one example: [notebook
+# not traced by `torch.jit.trace`, which would freeze the loop as it ran on one example: [notebook
 # 01](01_checkpoint_to_torchscript.ipynb) shows how that fails.
 
 # %% [markdown]
@@ -434,8 +435,8 @@ figures.show(
 # takes these positions as a *grid* and blends the four pixels around each.
 #
 # It expects positions in its own unit: -1 is the left or upper **edge** of the page, +1 the
-# opposite edge (with `align_corners=False`). So in pixels, pixel 0 covers 0 to 1 and its centre is
-# at **0.5**. If you forget this half pixel, every strip is shifted.
+# opposite edge (with `align_corners=False`). So, measured in pixels, pixel 0 covers 0 to 1 and its
+# centre is at **0.5**. If you forget this half pixel, every strip is shifted.
 
 # %% [markdown]
 # ### Exercise 4: The sampling grid along a path (20 minutes)
@@ -477,8 +478,8 @@ checks.strip_grid(strip_grid)
 # <details><summary>Hint</summary>
 #
 # First write x and y in px, both of the shape (height, W): y is the path's y plus an offset for
-# each row. The centre of row `r` lies at `(r + 0.5) / height` of the strip's height, 0 being its
-# upper edge. Then scale each to -1 ... 1: an edge at 0 px becomes -1, one at `page_width` px
+# each row. The centre of row `r` lies at `(r + 0.5) / height` of the strip's height, counted from
+# its upper edge. Then scale each to -1 ... 1: an edge at 0 px becomes -1, one at `page_width` px
 # becomes 1.
 #
 # </details>
@@ -496,7 +497,7 @@ path = F.interpolate(points, size=width, mode="linear", align_corners=True)[0].T
 print(f"a line {length:.0f} px long and {line.height:.0f} px high becomes a strip {width} x 48")
 
 # %% [markdown]
-# Cut it twice: along a level line at its mean height, and along its path.
+# Cut the strip twice: along a level line at the mean height of the path, and along the path itself.
 
 # %%
 wavy_ink, _ = normalize_page(torch.from_numpy(np.array(wavy))[None, None])
@@ -563,9 +564,9 @@ figures.show(
 #
 # Difficulty ●●○○○ · Importance ●●●●●
 #
-# **Greedy** means taking the best class of each frame without looking any further. Turn these into
-# the classes of the line: of neighbouring frames with the same class only the first counts, and
-# blanks are dropped.
+# **Greedy** means taking the best class of each frame without looking any further. Turn these best
+# classes into the classes of the line: of neighbouring frames with the same class, only the first
+# counts, and blanks are dropped.
 
 
 # %% tags=["exercise"]
@@ -634,7 +635,7 @@ for row in ids.tolist():
 
 # %% [markdown]
 # Token 96 is the newline, 97 the padding; a character's token is its ASCII code minus 31. The
-# script has the attributes `tokens` and `ignored`, so the file needs no other vocabulary.
+# script has the attributes `tokens` and `ignored`, so the file needs no separate vocabulary.
 #
 # A service should also say how much to trust a line. The simplest measure that works is the mean
 # probability of the frames that produced a character.
@@ -658,7 +659,7 @@ figures.show(
 )
 
 # %% [markdown]
-# A cross to the right of a circle is a wrong line that the network is more sure of than of a
+# A cross to the right of a circle means that the network is more sure of a wrong line than of a
 # correct one. For example, this writer draws *n* as a small capital. Anyone reading an *N* there is
 # sure of what is on the paper; only the label says otherwise. **Confidence says how sure the
 # network is, not whether it is right.** It helps you choose which lines a person should check
@@ -684,9 +685,9 @@ figures.show(
 
 # %% tags=["exercise"]
 def character_error_rate(reading: str, label: str) -> float:
-    """The fewest edits that turn the reading into the label, divided by its length.
+    """The fewest edits that turn the reading into the label, divided by the label's length.
 
-    If the label is empty, the number of edits itself.
+    If the label is empty, it is the number of edits itself.
     """
     ### BEGIN SOLUTION
     above = list(range(len(label) + 1))  # an empty reading lacks all characters
@@ -751,7 +752,7 @@ print("label:  ", labels[worst])
 # %% [markdown]
 # Count the strokes. A line with two strokes, or with none, is an error of the *finder*: a line that
 # is read twice adds extra text, which is how a CER can exceed 1. If each line has one stroke but
-# letters are wrong, it is an error of the *reader*. Two stages, two kinds of errors, two fixes:
+# letters are wrong, that is an error of the *reader*. Two stages, two kinds of errors, two fixes:
 # that is why you must be able to look at each stage.
 
 # %% [markdown]
@@ -759,9 +760,10 @@ print("label:  ", labels[worst])
 #
 # A person who reads *sivce dinner* knows that it means *since*. The reader knows letters but no
 # words. A **language model** says how likely each character is after the ones before it; the lab's
-# small one counted this in English speeches and old books. It is used while a line is decoded.
-# Instead of decoding greedily, a **beam search** keeps several beginnings of the line, adds up all
-# paths of frames that spell the same text, and weighs each with the language model's score.
+# small one learned this by counting in English speeches and old books. It is used while a line is
+# decoded. Instead of decoding greedily, a **beam search** keeps several beginnings of the line,
+# adds up all paths of frames that spell the same text, and weighs each with the language model's
+# score.
 #
 # With a language model, a line with low confidence is also read a second time, from a strip with a
 # wider margin. There the same writing is smaller, and the network makes different errors. Each of
@@ -778,7 +780,7 @@ columns = ["page", "CER, letters only", "CER, with English"]
 figures.show_table(rows, columns, "Table 2. The same pages, read without and with English.")
 
 # %% [markdown]
-# The finder's errors stay: no language model removes a line that was found twice. And the
+# The finder's errors remain: no language model removes a line that was found twice. And the
 # improvement has a price. It takes time, and it favours what is usual: a name, a number or a rare
 # sign that was read correctly may become an English word, or vanish. (So the recognizer trusts the
 # language model less on pages that don't look like prose.) To keep every slip of the pen, turn it
@@ -789,8 +791,8 @@ figures.show_table(rows, columns, "Table 2. The same pages, read without and wit
 #
 # All of this is behind four methods of `ParagraphTextRecognizer`: `predict(image)` returns a text,
 # `read(image)` returns a `PageReading` with its lines, and `predict_batch` and `read_batch` do the
-# same for many images. A batch may save time; the result is the same one by one or together,
-# because padding is masked at every stage.
+# same for many images. A batch may save time. The results are the same as one by one, because
+# padding is masked at every stage.
 
 # %%
 images = [PAGE, wavy, "data/pages/show_font_002.jpg"]
@@ -831,8 +833,8 @@ print([line["text"] for line in answer["lines"]])
 
 # %% [markdown]
 # A server that only reads doesn't need a training library or a command line. So the class has its
-# own small command, which needs only torch and Pillow. With either command, a bad file gives one
-# line on stderr and the exit code 2:
+# own small command, which needs only torch and Pillow. If a file can't be read, either command
+# prints one line on stderr and exits with code 2:
 
 # %%
 # !python -m text_recognizer.paragraph_text_recognizer data/pages/show_font_002.jpg
@@ -848,10 +850,10 @@ print([line["text"] for line in answer["lines"]])
 # - daylight or two lamps, no flash; a shadow is fine, blur isn't;
 # - a pen rather than a hard pencil, and blank or ruled paper rather than squared.
 #
-# On Colab the next cell shows an upload button (cancel, and a sample page is read). In JupyterLab,
-# first put the picture into the folder `notebooks/my_pages`, which git ignores. HEIC photos from
-# iPhones need the package `pillow-heif`, which `make lab` installs. On Colab, export them as JPEG,
-# or choose "Most Compatible" in the camera's settings.
+# On Colab the next cell shows an upload button (if you cancel, a sample page is read). In
+# JupyterLab, first put the picture into the folder `notebooks/my_pages`, which git ignores. HEIC
+# photos from iPhones need the package `pillow-heif`, which `make lab` installs. On Colab, export
+# them as JPEG, or choose "Most Compatible" in the camera's settings.
 
 # %% tags=["nbval-ignore-output"]
 from lab_utils.students_page import students_page
@@ -871,23 +873,25 @@ print(mine_read.text)
 
 # %% [markdown]
 # Check it as in section 7. Is every line numbered once? If not, the light, squared paper or
-# bleeding ink confuses the finder. Are the lines found but letters wrong? Then the reader doesn't
-# know your handwriting yet. The [weights' card](../data/weights/README.md) says how often that
-# happens with writers it has never seen.
+# bleeding ink may have confused the finder. Are the lines found but letters wrong? Then the reader
+# doesn't know your handwriting yet. The [weights' card](../data/weights/README.md) says how often
+# that happens with writers it has never seen.
 
 # %% [markdown]
 # ## Summary
 #
 # - What users send is turned upright, put on white paper, limited in size, or refused in one
 #   sentence.
-# - Normalizing removes lighting, paper and polarity before any network looks.
+# - Normalizing removes the lighting, the paper, and whether the ink is dark or light, before any
+#   network looks at the page.
 # - A network draws one ridge per line, tracing follows it, sampling straightens it, and half a
 #   pixel matters.
-# - CTC needs no positions in training; decoding collapses repeats first and drops blanks second.
-# - Confidence needs no label but isn't an error rate; the CER needs one and is edits divided by
-#   characters.
+# - CTC needs no positions in training; decoding first collapses repeats, then drops blanks.
+# - Confidence needs no label but isn't an error rate; the CER needs a label and is the number of
+#   edits divided by the number of characters.
 # - A language model corrects what is hard to see, and favours what is usual.
-# - Behind one class, all this is `predict(image)`: the same from Python, the shell, and in a batch.
+# - One class hides all this behind `predict(image)`. The result is the same from Python and from
+#   the shell, for one page and in a batch.
 
 # %% [markdown]
 # ## What to try next

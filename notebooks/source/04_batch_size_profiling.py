@@ -15,7 +15,7 @@
 #
 # - how to measure seconds that mean something: warm-up, synchronization, medians;
 # - what you gain on this machine's CPU by reading pages in batches, and where the milliseconds go;
-# - how to write a trace and read it: why a GPU idles over one page and over sixteen, and what it
+# - how to write a trace and read it: why a GPU idles with one page and with sixteen, and what it
 #   waits for;
 # - what GPU utilization, SM efficiency and achieved occupancy say, and what they do not;
 # - how to choose a batch size and a maximum wait for a latency target, with a simulated queue;
@@ -28,8 +28,8 @@
 # ## Why batches
 #
 # A **batch** is several pages that go through the network together. Each run has costs that do not
-# depend on how much is in it: operators are looked up and started, memory is found, weights are
-# fetched. A batch pays them once.
+# depend on how many pages are in it: operators are looked up and started, memory is allocated,
+# weights are fetched. A batch pays them once.
 
 # %%
 import math
@@ -53,10 +53,11 @@ show(
 )
 
 # %% [markdown]
-# That is the theory. Whether it holds depends on how large the two parts are, and that depends on
-# the machine. A batch also has a price: the first page of a batch is done no sooner than the last.
-# "Use batches on a GPU" is a rule of thumb. This notebook replaces it with numbers from *your*
-# machine, and with a way to get them on any other.
+# That is the theory. Whether it holds depends on how large the two costs are, the one for each
+# batch and the one for each page, and that depends on the machine. A batch also has a price: the
+# first page of a batch is done no sooner than the last. "Use batches on a GPU" is a rule of thumb.
+# This notebook replaces it with numbers from *your* machine, and with a way to get them on any
+# other.
 
 # %% [markdown]
 # ## 1. A clock that can be trusted
@@ -79,8 +80,8 @@ print("ms:", *[f"{1000 * one:.0f}" for one in seconds])
 # The first two took several times as long as the others. TorchScript watches the first run and
 # makes its code faster in the second; memory is requested from the system and then kept; a GPU
 # would also load its programs, and some libraries try out several algorithms for each new shape. A
-# service pays this once, at start-up, so it shouldn't count in a number that describes each day's
-# work. These first runs are called **warm-up** and are left out.
+# service pays this once, at start-up, so it shouldn't count in a number that describes normal
+# operation. These first runs are called **warm-up** and are left out.
 #
 # The second trap cannot be seen on a CPU. With a GPU, the CPU only queues the work and carries on.
 # This cell imitates that with a thread: `submit` returns before anything is read.
@@ -119,7 +120,7 @@ show(
 # %% [markdown]
 # With PyTorch, `torch.cuda.synchronize()` waits for the GPU. Without it you measure how fast the
 # CPU queues work. If you leave it out *before* starting the clock, you also time work that was
-# queued earlier. The third trap is noise: other programs run, too, and one repeat of ten may take
+# queued earlier. The third trap is noise: other programs run, too, and one repeat in ten may take
 # twice as long. That changes a mean, but not a **median**.
 
 # %% [markdown]
@@ -127,9 +128,9 @@ show(
 #
 # Difficulty ●●○○○ · Importance ●●●●●
 #
-# Call `work` first `warm_up` times, without looking at the clock, then `repeats` times, each
-# between two looks at it. Each measurement starts with a device that has nothing left to do, and
-# ends when the device is done. Return the median of the repeats.
+# First call `work` `warm_up` times without looking at the clock. Then call it `repeats` times, and
+# measure each call: look at the clock before and after. Each measurement starts with a device that
+# has nothing left to do, and ends when the device is done. Return the median of the repeats.
 
 
 # %% tags=["exercise"]
@@ -146,7 +147,7 @@ def median_seconds(
         work: hands work to a device; may return before the device is done.
         synchronize: returns when the device has done all that was handed to it.
         repeats: calls that are measured, each on its own.
-        warm_up: calls before these, which are not.
+        warm_up: calls before these, which are not measured.
         clock: the time now, in s.
     """
     ### BEGIN SOLUTION
@@ -170,8 +171,8 @@ checks.median_seconds(median_seconds)
 # <details><summary>Hint</summary>
 #
 # Two loops. The second has five lines: wait until the device is idle, look at the clock, work, wait
-# again, keep the difference to a second look. `statistics.median` also knows what to do with an
-# even number of values.
+# again, look at the clock again and keep the difference. `statistics.median` also knows what to do
+# with an even number of values.
 #
 # </details>
 
@@ -183,12 +184,12 @@ for name, wait_for in {"without": lambda: None, "with": synchronize}.items():
 # ## 2. The CPU's batch curve
 #
 # Now the question itself, on this machine: how long does a batch of 1, 2, 4, 8 pages take?
-# `profile_batch_sizes` measures as you did, starting from the pages' pixels, so that files and
-# decoding do not count; the sizes take turns, so that a busy minute of the machine affects all of
-# them alike. Then it runs one more batch of each size under PyTorch's profiler and keeps what the
-# profiler records, for section 3. Here it reads one small page again and again, which makes batches
-# of different sizes comparable. In a terminal, `lab profile` does the same with larger batches and
-# all of the sample pages.
+# `profile_batch_sizes` measures as you did, starting from the pages' pixels, so that opening and
+# decoding files does not count; the sizes take turns, so that a busy minute of the machine affects
+# all sizes alike. Then it runs one more batch of each size under PyTorch's profiler and keeps what
+# the profiler records, for section 3. Here it reads one small page again and again, which makes
+# batches of different sizes comparable. In a terminal, `lab profile` does the same with larger
+# batches and all of the sample pages.
 #
 # Guess before you run it: how many times as long as one page does a batch of eight take?
 
@@ -217,25 +218,25 @@ show(
 )
 
 # %% [markdown]
-# Most probably, a batch of eight takes nearly eight times as long as one page, and the number of
+# Most likely, a batch of eight takes nearly eight times as long as one page, and the number of
 # pages per second hardly rises. That is what a few cores do with this model. A single page already
 # keeps them busy with multiplications. Even its lines are read one by one, since a batch of lines
 # would only add padding. The cost of starting is small compared to that.
 #
-# **p50** is the median of the seconds, **p95** what 95 of 100 batches do not exceed; with five
-# repeats it is a little below the slowest of them. *Threads busy* is the share of their time in
-# which PyTorch's threads were at work, and the memory is what the batch held at most, besides the
-# weights. Pages per *user-second* are what users see. If eight people wait for one batch, they wait
-# eight times its seconds in all. Divide the pages by that, and the largest batch is worth about an
-# eighth of a single page.
+# **p50** is the median time of a batch, and **p95** the time that 95 of 100 batches do not exceed;
+# with five repeats, p95 is a little below the slowest. *Threads busy* is the share of the time in
+# which PyTorch's threads were at work, and *memory* is the most that the batch held at once, not
+# counting the weights. Pages per *user-second* are what users see. If eight people wait for one
+# batch, they wait eight times its seconds in all. Divide the pages by that, and the largest batch
+# scores about an eighth of what a single page does.
 
 # %% [markdown]
 # ## 3. Where do the milliseconds go?
 #
 # A **trace** records what ran when: each operator of PyTorch with its start and its duration. The
 # recognizer adds **marks** for its parts, so that you don't have to guess which convolution belongs
-# to which part. Below is a batch of one page. Which part will take most of it, finding the lines or
-# reading them, and which operator?
+# to which part. Below is a batch of one page. Which part will take most of the time, finding the
+# lines or reading them? And which operator?
 
 # %% tags=["timing"]
 from lab_utils.profiling import read_trace
@@ -254,13 +255,13 @@ show_table(rows, columns, "Table 2. Shares of a batch's time, for each batch siz
 
 # %% tags=["timing"]
 columns, rows = operators_table(cpu.batches[0])
-show_table(rows[:6], columns, "Table 3. Operators, without what they call in turn; one page.")
+show_table(rows[:6], columns, "Table 3. Operators, not counting what they call in turn; one page.")
 
 # %% [markdown]
 # Two things to look for. Which part is worth making faster? If a part takes a twentieth of the
 # time, you gain a twentieth at most, however clever you are (Amdahl's law). And how many calls are
 # there? Hundreds of operators take a few microseconds each: on a CPU they hide behind the large
-# convolutions, on a GPU they will not.
+# convolutions; on a GPU they will not.
 
 # %% [markdown]
 # ### Exercise 2: Write a trace and read it (20 minutes)
@@ -282,7 +283,7 @@ import torch
 
 
 def slowest_operator(work: Callable[[], object], path: Path) -> str:
-    """The operator that takes most of the time of one call of `work`, by a trace.
+    """The operator that takes the most time in one call of `work`, according to a trace.
 
     Args:
         work: runs operators of PyTorch on the CPU; it is called once.
@@ -360,7 +361,7 @@ if gpu:
 # %% [markdown]
 # On the H200, 16 pages at once are no faster than one page after the other: the time of a batch
 # grows in proportion to its pages, as on the CPU. (The pages differ: the batch of one reads the
-# page whose text is of average length, a larger batch a mixture. A few percent more or less say
+# page whose text is of average length, a larger batch a mixture. A few percent more or less mean
 # nothing.) So what does that large GPU do all the time?
 
 # %% [markdown]
@@ -369,9 +370,9 @@ if gpu:
 # Difficulty ●●●○○ · Importance ●●●●○
 #
 # A GPU runs **kernels**, small programs that the CPU starts one after the other. **GPU
-# utilization** is the share of a time window in which *at least one* kernel ran. Kernels come with
-# start and end. They may overlap, since a GPU can run several at once, come in any order, and begin
-# before the window or end after it.
+# utilization** is the share of a time window in which *at least one* kernel ran. Each kernel is
+# given by its start and its end. Kernels may overlap, since a GPU can run several at once. They may
+# come in any order, and may begin before the window or end after it.
 
 
 # %% tags=["exercise"]
@@ -397,14 +398,15 @@ checks.gpu_utilization(gpu_utilization)
 # %% [markdown]
 # <details><summary>Hint</summary>
 #
-# Go through the kernels in the order of their starts, and remember up to where the GPU's time has
-# been counted. Of each kernel, only what comes after that moment, and before the window's end, is
-# new. A short kernel beside a long one adds nothing, and must not move that moment back.
+# Go through the kernels in the order of their starts, and remember the moment up to which the GPU's
+# time has been counted. Of each kernel, only what comes after that moment, and before the window's
+# end, is new. A short kernel beside a long one adds nothing, and must not move that moment back.
 #
 # </details>
 
 # %% [markdown]
-# Now apply it to the GPU's traces. Guess first: what share of a batch's time does the GPU work?
+# Now apply it to the GPU's traces. Guess first: for what share of a batch's time is the GPU at
+# work?
 
 # %% tags=["nbval-ignore-output"]
 traces = draw.two_traces(gpu)
@@ -415,14 +417,15 @@ for size, trace in traces.items():
 
 # %% [markdown]
 # Utilization says *that* something ran, not how much of the GPU it filled: one block of threads on
-# one of its **multiprocessors** (SMs) counts like a full GPU. Two more figures look closer:
+# one of its **multiprocessors** (SMs) counts like a full GPU. Two more measures look closer:
 #
-# - **SM efficiency**: the mean share of the multiprocessors that had a block. At each moment,
-#   blocks per multiprocessor of all running kernels, but at most 1.
+# - **SM efficiency**: the mean share of the multiprocessors that had a block. At each moment, it is
+#   the number of blocks of all running kernels for each multiprocessor, but at most 1.
 # - **Achieved occupancy**: a multiprocessor hides waiting for memory by switching between
-#   **warps**, groups of 32 threads. Occupancy is the share of the warps that it can hold, as a mean
-#   over the kernels, each weighted with its time. (Both are estimates from the sizes of the
-#   kernels, as in torch-tb-profiler. Only counters in the GPU would be exact.)
+#   **warps**, groups of 32 threads. Occupancy is the number of warps that it holds, as a share of
+#   those that it can hold: the mean over the kernels, each weighted by its time. (Both are
+#   estimates from the sizes of the kernels, as in torch-tb-profiler. Only counters in the GPU would
+#   be exact.)
 #
 # Which of the three will be the highest, and why is that not good news?
 
@@ -440,8 +443,10 @@ if gpu:
 # %% tags=["nbval-ignore-output"]
 for one in gpu.measured if gpu else []:
     if one.gpu_utilization is not None:
-        print(f"batch of {one.batch_size:2}: no kernel runs for {1 - one.gpu_utilization:.0%}")
-        # Where no kernel runs, no multiprocessor has a block.
+        print(
+            f"batch of {one.batch_size:2}: no kernel runs {1 - one.gpu_utilization:.0%} of the time"
+        )
+        # While no kernel runs, no multiprocessor has a block.
         assert one.sm_efficiency <= one.gpu_utilization + 1e-9
 
 # %% [markdown]
@@ -461,23 +466,24 @@ for letter, (size, trace) in zip("CD", traces.items(), strict=False):
     )
 
 # %% [markdown]
-# In both, the processor's row is full and the GPU's is low. There are two reasons, and each has its
-# place in the picture.
+# In both figures, the processor's row is full and the GPU's is low. There are two reasons, and each
+# shows in a different place.
 #
-# **Launches**, in the reader of figure C. Starting a kernel, with all that leads to it, costs the
-# CPU tens of µs, whatever is in the kernel. With one page, most kernels finish sooner than that, so
-# the GPU waits for the next launch. Such a program is **launch-bound**. A batch is the remedy: in
-# figure D, the lines of 16 pages go through the reader in three batches. One launch does the work
-# of many lines, and there the GPU's row is high.
+# **Launches**, in the reader of figure C. Starting a kernel, with everything that leads up to it,
+# costs the CPU tens of µs, however small the kernel is. With one page, most kernels finish sooner
+# than that, so the GPU waits for the next launch. Such a program is **launch-bound**. A batch is
+# the remedy: in figure D, the lines of 16 pages go through the reader in three batches. One launch
+# does the work of many lines, and there the GPU's row is high.
 #
-# **Python-like code on the CPU**, in the finder. `forward` is TorchScript's interpreter at work:
-# loops, comparisons, lists of numbers. It follows the lines from column to column, page by page,
-# and the GPU has nothing to do meanwhile. For 16 pages it does so 16 times. After the decoding come
-# thousands of calls of `_local_scalar_dense`, each of which fetches a single number from the GPU
-# (`aten::item` calls it) and waits for it. A larger batch shares none of that.
+# **Python-like code on the CPU**, in the finder. What the figures call `forward` is TorchScript's
+# interpreter at work: loops, comparisons, lists of numbers. It follows the lines from column to
+# column, page by page, and the GPU has nothing to do meanwhile. For 16 pages it does so 16 times.
+# After the decoding come thousands of calls of `_local_scalar_dense`, each of which fetches a
+# single number from the GPU (`aten::item` calls it) and waits for it. A larger batch shares none of
+# that.
 #
-# If this is right, then what a page costs in the reader falls from figure C to figure D, and what
-# it costs in the finder does not. By how much, do you think?
+# If this is right, then a page costs less time in the reader in figure D than in figure C, but not
+# in the finder. By how much, do you think?
 
 # %% tags=["nbval-ignore-output"]
 page_ms = {size: draw.milliseconds_of_a_page(trace, size) for size, trace in traces.items()}
@@ -498,9 +504,9 @@ if len(page_ms) == 2:
     assert gains["reader"] > gains["finder"]
 
 # %% [markdown]
-# (The profiler makes everything slower, launches most of all, so compare shares and not seconds
-# with figure A.) The batch does what it promises, for the reader. But the reader is a small part of
-# a page's time, and the part that a batch does not share decides: Amdahl's law again.
+# (The profiler makes everything slower, launches most of all, so don't compare these times with
+# those of figure A.) The batch does what it promises, for the reader. But the reader is a small
+# part of a page's time, and the part that a batch does not share decides: Amdahl's law again.
 
 # %% [markdown]
 # ### Exercise 4: What does the GPU wait for? (15 minutes)
@@ -508,15 +514,15 @@ if len(page_ms) == 2:
 # Difficulty ●●●●○ · Importance ●●●○○
 #
 # A picture can mislead, so let a program look. Find the longest **gap**: a stretch between kernels
-# in which none runs. Return the name of the operator that the CPU spent most of that stretch in,
-# all its calls together. What a call did before or after the gap does not count.
+# in which none runs. Return the name of the operator in which the CPU spent the most time during
+# that gap, all its calls together. What a call did before or after the gap does not count.
 
 
 # %% tags=["exercise"]
 def waiting_operator(
     kernels: list[tuple[float, float]], operators: list[tuple[str, float, float]]
 ) -> str:
-    """The CPU's operator that ran most of the time in the GPU's longest gap.
+    """The CPU's operator that ran for the most time in the GPU's longest gap.
 
     Args:
         kernels: start and end of each, in any order, at least two; they may overlap.
@@ -563,9 +569,9 @@ for size, trace in traces.items():
 #
 # This recording led to one change. In the current code, only pictures and networks are on the GPU,
 # and the results of a network come back in one copy instead of thousands. A test counts those waits
-# on a simulated device; no GPU has timed the new code yet. What else could help: following the
-# lines of all pages at once with operators on the GPU, or several processes that share the GPU, so
-# that one reads while another follows lines.
+# on a simulated device; the new code has not been timed on a GPU yet. What else could help:
+# following the lines of all pages at once with operators on the GPU, or several processes that
+# share the GPU, so that one reads while another follows lines.
 
 # %% [markdown]
 # ### What to do about launches
@@ -573,14 +579,14 @@ for size, trace in traces.items():
 # The other reason, launches, has three remedies, and none of them needs a faster GPU:
 #
 # - **Batches.** One launch does the work of many lines. The text stays the same, since the reader
-#   hides the padding from itself.
+#   masks the padding.
 # - **CUDA graphs.** Record all launches once, then hand them to the GPU in one call. Shapes and
 #   addresses are fixed, so a service keeps a graph for each of a few widths.
-# - **`torch.compile(mode="reduce-overhead")`.** A compiler joins small kernels and records a graph
+# - **`torch.compile(mode="reduce-overhead")`.** A compiler fuses small kernels and records a graph
 #   of what is left. The first call takes a minute.
 #
 # The next cell runs only the reader, on the lines of one page, in each way. If there is no GPU, the
-# ways that need one say so; if one was recorded, its rows follow. Which way wins on a GPU, and by
+# ways that need one say so; if a GPU was recorded, its rows follow. Which way wins on a GPU, and by
 # how much? And which on a CPU, where launches cost little?
 
 # %% tags=["nbval-ignore-output"]
@@ -589,10 +595,10 @@ show_table(ways, draw.LAUNCH_COLUMNS, "Table 4. The reader on the lines of one p
 assert all(equal != "no" for *_, equal in ways)
 
 # %% [markdown]
-# On the H200, the lines in a batch are five times as fast as one after the other, a graph of that
-# batch is more than twice as fast again, and the compiled reader gains another fifth: all with the
-# same text. That is what a launch-bound program gains. But look back at table A before you build it
-# in: of a whole page, it can save no more than the reader's row.
+# On the H200, reading the lines in a batch is five times as fast as one after the other, a graph of
+# that batch is more than twice as fast again, and the compiled reader gains another fifth: all with
+# the same text. That is what a launch-bound program gains. But look back at table A before you
+# build it in: of a whole page, it can save no more than the reader's row.
 
 # %% [markdown]
 # ## 5. Choose the size
@@ -615,7 +621,7 @@ assert all(equal != "no" for *_, equal in ways)
 def best_batch_size(
     curve: dict[int, tuple[float, float]], target: float, tolerance: float = 0.05
 ) -> int:
-    """The smallest batch size with nearly the most pages per second that meets the target.
+    """The smallest batch size that meets the target with nearly the most pages per second.
 
     Args:
         curve: p50 and p95 of the seconds of a batch, by batch size.
@@ -646,7 +652,7 @@ checks.best_batch_size(best_batch_size)
 # </details>
 
 # %% [markdown]
-# Try it on a device for which batches pay. It is **simulated**: its launches take 1.7 ms however
+# Try it on a device where batches pay off. It is **simulated**: its launches take 1.7 ms however
 # many pages are in a batch, its kernels 0.27 ms a page, and both run at the same time. Its CPU adds
 # 0.3 ms, and 0.06 ms for each page. Which size has nearly the most pages a second?
 
@@ -673,10 +679,10 @@ if gpu:
 # ## 6. What users see
 #
 # No user sends a batch. Requests come one by one, at random, and a server has to make batches of
-# them: it takes up to **max batch** of those that wait, and if there are fewer, it may hold the
-# first one back for up to **max wait**, until others come. What users feel is the time from their
-# request to their answer, waiting included, and a promise to them is about its p95: 95 of 100
-# requests take no longer.
+# them: it takes up to **max batch** of the waiting requests, and if there are fewer, it may hold
+# the first one back for up to **max wait**, until others come. What users feel is the time from
+# their request to their answer, waiting included. What you promise them is the p95 of this time: 95
+# of 100 requests take no longer.
 #
 # No load test is needed for a first answer. The measured curve says what a batch takes, arrivals
 # can be drawn at random, and the queue can be simulated. `poisson_arrivals` draws the moments at
@@ -693,8 +699,8 @@ for max_wait in (0.0, 0.003):
 
 # %% [markdown]
 # With a wait, the first two requests share a batch, and everybody is answered later. Why would you
-# want that? Because fewer batches are less *work*. The simulated device at four rates; guess first
-# at which of them a wait saves most:
+# want that? Because fewer batches are less *work*. The next cells show the simulated device at four
+# rates of requests. Guess first at which rate a wait saves most:
 
 # %%
 RATES, WAITS = [50, 300, 1000, 2000], [n / 1000 for n in range(0, 13)]
@@ -715,8 +721,8 @@ show(
 # %% [markdown]
 # At 50 requests a second, few requests meet another one, so the wait just makes everybody slower,
 # and saves nothing. At 300 and 1,000, a few milliseconds halve the work: that is room for another
-# model on the same device, or a smaller bill if it is paid by the second. At 2,000, batches gather
-# by themselves while the device is busy; there is less to save, and less time to spare.
+# model on the same device, or a smaller bill if it is paid by the second. At 2,000, batches fill by
+# themselves while the device is busy; there is less to save, and less time to spare.
 
 # %% [markdown]
 # ### Exercise 6: The longest wait (20 minutes)
@@ -724,9 +730,9 @@ show(
 # Difficulty ●●●●○ · Importance ●●●●○
 #
 # You promised a p95 and want to save as much work as the promise allows. Return the longest of the
-# waits that keeps p95 within the target at *every* rate, at night and in rush hours alike.
+# given waits that keeps p95 within the target at *every* rate, at night and in rush hours alike.
 #
-# For p95, sort the latencies; it is number `0.95 * count`, rounded up, counted from 1.
+# To find the p95, sort the latencies and take number `0.95 * count`, rounded up, counting from 1.
 
 
 # %% tags=["exercise"]
@@ -785,9 +791,9 @@ for rates in ([50], [1000], [2000], RATES):
     print(f"{rates}: {1000 * longest:.0f} ms; device busy {busy}")
 
 # %% [markdown]
-# And this machine's CPU? Its pages share next to nothing in a batch, so waiting cannot save
-# anything. The cell simulates half of the rate that it can handle, with the curve that you
-# measured.
+# And this machine's CPU? On it, the pages of a batch share next to nothing, so waiting cannot save
+# anything. The next cell simulates half of the rate that this CPU can handle, with the curve that
+# you measured.
 
 # %% tags=["timing"]
 on_cpu = draw.between({b.batch_size: b.p50 for b in cpu.measured})
@@ -800,17 +806,17 @@ for max_batch, max_wait in ((1, 0.0), (8, 0.0), (8, 2 * on_cpu(1))):
 
 # %% [markdown]
 # So the rule of thumb, corrected: *batch where a batch costs little more than a page, and measure
-# whether it does.* The notebook on the [model service](06_model_service.ipynb) puts both numbers
-# into a server that gathers batches, and asks what else such a server needs.
+# whether it does.* The notebook on the [model service](06_model_service.ipynb) puts the max batch
+# and the max wait into a server that gathers batches, and asks what else such a server needs.
 
 # %% [markdown]
 # ## 7. A faster CPU
 #
 # If batches do not help here, other things may. Candidates are threads, TorchScript's
-# optimizations, and numbers with fewer bits. Three of them are measured here in the same way, in
-# turns, so that a busy moment hits all alike, and with their character error rate (CER, notebook
-# 03), because what reads faster must not read worse. Which of them do you expect to be faster than
-# the lab's default?
+# optimizations, and numbers with fewer bits. Here you measure three ways to run the recognizer, in
+# turns, so that a busy moment affects all alike, and with their character error rate (CER, notebook
+# 03), because a faster way must not read worse. Which of them do you expect to be faster than the
+# lab's default?
 
 # %%
 from functools import partial
@@ -847,35 +853,36 @@ show_table(
 # %% [markdown]
 # What to make of it:
 #
-# - **Threads** split up one operator. On an idle machine with two cores, two threads are somewhat
-#   faster than one, but never twice as fast, because many operators are too small to split. If
-#   another program takes a core, it may be the other way round, and by far: threads wait for each
-#   other in busy loops, so one delayed thread delays all of them. A service that reads several
-#   pages at once does better with one process per core, each with one thread.
-# - **bfloat16** has half of the bits. Processors with instructions for it (AVX512-BF16, AMX) gain;
+# - **Threads** share the work of one operator. On an idle machine with two cores, two threads are
+#   somewhat faster than one, but never twice as fast, because many operators are too small to
+#   split. If another program takes a core, it may be the other way round, by a wide margin: threads
+#   wait for each other in busy loops, so one delayed thread delays all of them. A service that
+#   reads several pages at once does better with one process per core, each with one thread.
+# - **bfloat16** has half as many bits. Processors with instructions for it (AVX512-BF16, AMX) gain;
 #   on others, numbers are converted back and forth, and it is slower. The text changes little, but
 #   look at the CER and do not take it for granted.
 #
-# [`benchmarks/cpu_tuning.py`](../benchmarks/cpu_tuning.py) compares more of them: threads within
+# [`benchmarks/cpu_tuning.py`](../benchmarks/cpu_tuning.py) compares more settings: threads within
 # and between operators, freezing, `optimize_for_inference`, memory formats, eight bits, each with
 # its change in CER over many pages. Of those that leave the text unchanged, none gained anything on
 # two cores of a cloud machine, and some made it slower: nearly all of the time goes into matrix
 # products, which PyTorch does well by default. So `ParagraphTextRecognizer` changes no setting.
 # What made it faster was other *work*: pooling before a projection instead of after it, so that the
-# projection has a sixth to do, and no padding. If a setting can't help, look at table 3 and ask
-# which of that work has to be done at all.
+# projection has a sixth of the work, and no padding. If a setting can't help, look at table 3 and
+# ask which of that work has to be done at all.
 
 # %% [markdown]
 # ### Beside other work, and in a container
 #
 # All of this was measured on a machine with nothing else to do. A service shares its machine, and a
-# container has a **quota**: so much processor time in every 100 ms, on as many cores as it likes.
-# PyTorch's threads wait for each other after every operator. If they wait in a busy loop (OpenMP's
-# `active` policy), they burn time that the thread they wait for needs: beside other work that
-# thread is delayed, and within a quota all of them are stopped until the next period. If they sleep
-# while they wait (`passive`, which the lab sets before it loads PyTorch), they don't. Each number
-# below comes from a separate process, since OpenMP reads the setting only once. How many times as
-# long will a page take beside the loops, with threads that sleep, and with threads that spin?
+# container has a **quota**: a fixed amount of processor time in every 100 ms, on as many cores as
+# it likes. PyTorch's threads wait for each other after every operator. If they wait in a busy loop
+# (OpenMP's `active` policy), they burn time that the thread they wait for needs: beside other work
+# that thread is delayed, and within a quota all of them are stopped until the next period. If they
+# sleep while they wait (`passive`, which the lab sets before it loads PyTorch), they don't. Each
+# number below comes from a separate process, since OpenMP reads the setting only once. Table 6
+# reads a page on the idle machine, then beside one busy loop for each processor. How many times as
+# long will the page take beside the loops, with threads that sleep, and with threads that spin?
 
 # %% tags=["nbval-ignore-output"]
 show_table(
@@ -885,9 +892,10 @@ show_table(
 )
 
 # %% [markdown]
-# On a machine with one core the two are the same: there is no other thread to wait for. Elsewhere
-# look at the second row. [`benchmarks/busy_machine.py`](../benchmarks/busy_machine.py) also
-# measures two loops for each core and a quota of one processor, where it may make a control group.
+# On a machine with one core the two policies are the same: there is no other thread to wait for.
+# Elsewhere look at the second row. [`benchmarks/busy_machine.py`](../benchmarks/busy_machine.py)
+# also measures two loops for each core and a quota of one processor, if it is allowed to make a
+# control group (Linux's way to set a quota).
 
 # %% [markdown]
 # ## 8. The same in TensorBoard
@@ -899,9 +907,9 @@ show_table(
 # lab profile --tensorboard --out .lab/profile
 # ```
 #
-# Its page loads its charts from the internet and stays empty without it, and PyTorch does not
-# develop the plugin any further; hence the pictures above. But it computes its tables on this
-# machine, so you can get them without the page. Two programs, one trace:
+# Its page loads its charts from the internet and stays empty without it, and PyTorch no longer
+# develops the plugin; hence the pictures above. But it computes its tables on this machine, so you
+# can get them without the page. Two programs, one trace:
 
 # %% tags=["timing"]
 from lab_utils.profiling.tensorboard import plugin_operators
@@ -922,8 +930,8 @@ except RecognizerError as error:
 # - A batch shares the cost of starting, and nothing else. What the CPU does page by page, it still
 #   does for each page of a batch, and the fastest GPU waits for it.
 # - A trace says where the time goes. Marks name the parts, gaps name what the GPU waits for.
-# - Many small kernels with gaps between them are launch-bound: use batches, CUDA graphs, a
-#   compiler.
+# - A program that runs many small kernels with gaps between them is launch-bound: use batches, CUDA
+#   graphs, a compiler.
 # - Utilization says that something ran, SM efficiency how much of the GPU had work, occupancy how
 #   well it can hide waiting for memory.
 # - The best batch is the smallest that comes close to the most pages per second and keeps the
@@ -937,9 +945,9 @@ except RecognizerError as error:
 #
 # - On Colab, choose a GPU under *Runtime, Change runtime type*, and run the notebook again. A
 #   smaller GPU has a slower CPU beside it, too: is its longest gap in the same operator?
-# - Make the simulated device's kernels twice as fast, then its launches instead. Which change helps
-#   a single page, and which one a batch of 32?
-# - `lab profile --device cpu --batch-sizes 1,2,4,8,16,32 --out .lab/profile` takes the sample pages
+# - Make the simulated device's kernels twice as fast; then, instead, make its launches twice as
+#   fast. Which change helps a single page, and which one a batch of 32?
+# - `lab profile --device cpu --batch-sizes 1,2,4,8,16,32 --out .lab/profile` reads the sample pages
 #   in all their sizes. Is the curve the same?
 # - **Next:** [A web app and its API with Gradio](05_gradio_app.ipynb), which puts the recognizer in
 #   front of people.

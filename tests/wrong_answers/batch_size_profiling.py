@@ -14,8 +14,12 @@ KEPT = "all(p95(arrivals, max_wait) <= target for arrivals in traffic)"
 
 WRONG_ANSWERS: dict[str, list[tuple[str, ...]]] = {
     "median_seconds": [
-        (TIMED, TIMED.replace("synchronize()", "pass"), "to the device's end"),
-        (UNTIMED, UNTIMED.replace("synchronize()", "pass"), "from an idle device"),
+        (TIMED, TIMED.replace("synchronize()", "pass"), "stop it when the device is done"),
+        (
+            UNTIMED,
+            UNTIMED.replace("synchronize()", "pass"),
+            "start the clock when the device is idle",
+        ),
         (MEDIAN, "return min(seconds)", "not the mean or the fastest"),
         (MEDIAN, "return seconds[len(seconds) // 2]", "take the median"),
         (MEDIAN, "return sorted(seconds)[len(seconds) // 2]", "the median is their mean"),
@@ -134,7 +138,7 @@ def slowest_operator(work, path):
         (CHOICE, "return max(rates, key=rates.get)", "reach 96 % of what 16 do"),
         ("size: size / p50", "size: 1 / p50", "the most pages a second"),
         ("if p95 <= target", "if p50 <= target", "p95 is what was promised"),
-        ("if p95 <= target", "if p95 < target", "just the target"),
+        ("if p95 <= target", "if p95 < target", "exactly the target"),
         (
             "max(rates.values())",
             "max(size / p50 for size, (p50, _) in curve.items())",
@@ -148,7 +152,7 @@ def slowest_operator(work, path):
         (f"latencies[{RANK}]", "sum(latencies) / len(latencies)", "not the mean"),
         (RANK, "-1", "not the mean or the slowest"),
         ("seconds_of, max_batch, max_wait)", "seconds_of, max_batch)", "returned 0.08"),
-        ("seconds_of, max_batch, max_wait)", "seconds_of, 16, max_wait)", "hand max_batch on"),
+        ("seconds_of, max_batch, max_wait)", "seconds_of, 16, max_wait)", "pass max_batch on"),
         (KEPT, "p95(traffic[0], max_wait) <= target", "holds at every rate"),
         ("sorted(waits, reverse=True)", "sorted(waits)", "the longest wait is asked for"),
         ("sorted(waits, reverse=True)", "waits[::-1]", "the waits from high to low"),
@@ -162,6 +166,6 @@ def slowest_operator(work, path):
         ),
         ("raise ValueError(f", "return 0.0 or (f", "raise ValueError"),
         (RANK, "int(0.95 * len(latencies)) - 1", "number 0.95 . count, rounded up"),
-        ("<= target for", "< target for", "a p95 of just the target is good enough"),
+        ("<= target for", "< target for", "a p95 of exactly the target is good enough"),
     ],
 }

@@ -81,8 +81,8 @@ WRONG_ANSWERS: dict[str, list[tuple[str, ...]]] = {
             "enumerate(triples)\n        if 0 < row < len(column) - 1\n",
             "the first and the last row may be peaks",
         ),
-        ("if here >= least", "if here >= 0.4", "compare with the argument|just `least` counts"),
-        ("if here >= least", "if here > least", "a peak of just `least` counts"),
+        ("if here >= least", "if here >= 0.4", "compare with the argument|exactly `least` counts"),
+        ("if here >= least", "if here > least", "a peak of exactly `least` counts"),
         ("    return [", "    return 3\n    [", "returned an int, not list"),
         (
             "    values = [",

@@ -1,7 +1,7 @@
 """Checks of notebook 04: an honest clock, a busy device, the wait in a gap, a batch, a max wait.
 
-No device or model runs, and but for the trace no clock: time is a number that stand-ins move, so a
-check takes moments.
+No device or model runs, and no clock except for the trace: time is a number that stand-ins advance,
+so a check takes moments.
 """
 
 import json
@@ -84,7 +84,8 @@ def median_seconds(function: Answer) -> str:
         expect(
             math.isclose(result, wanted, abs_tol=1.5 * LAUNCH),
             f"with {what}, median_seconds returned {result:.3f} s, not {wanted:.3f} s: for each "
-            "repeat, the clock runs from an idle device to the device's end. The warm-up does not "
+            "repeat, start the clock when the device is idle, and stop it when the device is done. "
+            "The warm-up does not "
             "count; of the repeats take the median, not the mean or the fastest.",
         )
     device = _Device([9.0, 4.0], timed)
@@ -158,7 +159,7 @@ def slowest_operator(function: Answer) -> str:
         of_it = f"; {name!r} took {seconds[name]:.3f} s" if name in seconds else ""
         fail(
             f"in the trace, one operator took {seconds[slowest]:.3f} s in its {count[slowest]} "
-            f"calls together, and slowest_operator returned {name!r}{of_it}: add up the durations "
+            f"calls together, but slowest_operator returned {name!r}{of_it}: add up the durations "
             'of all events of the category "cpu_op" by name; they include what was called in turn.'
         )
     return "work ran once under the profiler, and the trace in the file says so."
@@ -189,7 +190,7 @@ def gpu_utilization(function: Answer) -> str:
         ([(0, 100)], "a kernel that fills the window", "all of it is 1"),
         ([(10, 40), (20, 50)], "two kernels at the same time, on two streams", once),
         ([(10, 60), (20, 30), (50, 70)], "a short kernel within a long one", latest),
-        ([(70, 80), (10, 30), (20, 40)], "kernels in no order", "a trace need not be sorted"),
+        ([(70, 80), (10, 30), (20, 40)], "unsorted kernels", "a trace need not be sorted"),
         ([(10, 20), (20, 30)], "kernels that touch", "where one ends another may begin"),
         ([(-50, 20), (90, 130)], "kernels over both ends", clip),
         ([(-30, -10), (40, 50), (120, 150)], "kernels outside the window", clip),
@@ -209,7 +210,7 @@ Operator = tuple[str, float, float]
 
 @check
 def waiting_operator(function: Answer) -> str:
-    """The operator with most time in the longest gap of the device."""
+    """The operator with the most time in the longest gap of the device."""
 
     def returns(
         wanted: str, what: str, why: str, kernels: list[Interval], *operators: Operator
@@ -221,7 +222,7 @@ def waiting_operator(function: Answer) -> str:
     around = [("aten::conv2d", 90.0, 100.0), ("aten::relu", 230.0, 240.0)]
     why = "look for the operator that runs longest in the longest gap between two kernels"
     returns("aten::argmin", "a gap of 100 µs, 65 in aten::argmin", why, kernels, *around, *inside)
-    what = "kernels in no order"
+    what = "unsorted kernels"
     backwards = [(360.0, 400.0), (100.0, 300.0), (0.0, 10.0)]
     under = [("aten::mm", 100.0, 300.0), ("aten::item", 10.0, 90.0)]
     returns("aten::item", what, "sort the kernels before you look for gaps", backwards, *under)
@@ -238,7 +239,7 @@ def waiting_operator(function: Answer) -> str:
     returns("aten::mm", "25, 20 and 55 µs of three calls in the gap", part, kernels, *over)
     beside = [(0.0, 200.0), (20.0, 30.0), (260.0, 300.0), (210.0, 220.0)]
     long = [("aten::mm", 30.0, 190.0), ("aten::sort", 200.0, 209.0), ("aten::item", 221.0, 259.0)]
-    why = "behind the short one the long one still runs; remember the latest end so far"
+    why = "after the short one ends the long one still runs; remember the latest end so far"
     returns("aten::item", "a short kernel that runs beside a long one", why, beside, *long)
     few = [(500.0, 510.0), (540.0, 550.0), (552.0, 560.0)]
     outer = [("aten::to", 0.0, 480.0), ("aten::item", 511.0, 539.0), ("aten::cat", 560.0, 990.0)]
@@ -275,10 +276,15 @@ def best_batch_size(function: Answer) -> str:
     curve |= {16: (0.385, 0.42), 32: (0.80, 0.90)}
     returns(16, "16 pages in 0.385 s are the most pages a second", curve, 10.0, 0.0)
     returns(8, "8 pages reach 96 % of what 16 do, and wait half as long", curve, 10.0)
-    returns(4, "8 and more miss the target, and 4 have the most of the rest", curve, 0.19)
+    returns(
+        4,
+        "8 and more miss the target, and of the rest, 4 give the most pages a second",
+        curve,
+        0.19,
+    )
     why = "a batch of 8 takes 0.20 s at p50 and 0.25 s at p95, and p95 is what was promised"
     returns(4, why, curve, 0.22)
-    returns(8, "a p95 of just the target meets it", curve, 0.25)
+    returns(8, "a p95 of exactly the target meets it", curve, 0.25)
     why = "the tolerance is of the best size that meets the target, not of the best of all"
     returns(4, why, curve, 0.17)
     returns(4, "4 pages reach 69 % of the most", curve, 10.0, 0.35)
@@ -287,7 +293,7 @@ def best_batch_size(function: Answer) -> str:
     two: Curve = {1: (0.10, 0.10), 2: (0.186, 0.20)}
     returns(2, "one page reaches 93 % of what 2 do, which is less", two, 10.0)
     expect_raises(function, ValueError, curve, 0.05, when="if no size meets 0.05 s")
-    return "it meets the target, and waits for no more pages than pay."
+    return "it meets the target, and waits for no more pages than pay off."
 
 
 WAITS = [0.0, 0.01, 0.02, 0.03, 0.05, 0.08]
@@ -308,16 +314,16 @@ def longest_wait(function: Answer) -> str:
     for what, traffic, max_batch, target, why in (
         ("5 requests a second", [quiet], 16, 0.045, "the longest wait is asked for"),
         ("120 a second", [middle], 16, 0.050, "the p95 counts, not the mean or the slowest"),
-        ("5 a second, max_batch = 1", [quiet], 1, 0.045, "hand max_batch on"),
+        ("5 a second, max_batch = 1", [quiet], 1, 0.045, "pass max_batch on"),
         ("400 and 5 a second", [busy, quiet], 16, 0.045, each),
         ("120 and 5 a second, max_batch = 2", [middle, quiet], 2, 0.050, each),
         ("a crowd of 12", [crowd], 4, 0.032, "a longer wait may help: try them all"),
     ):
         _expect_wait(function, traffic, max_batch, target, what, why)
-    # A p95 of just the target, exact in binary; one of 20 requests is later.
+    # A p95 of exactly the target, exact in binary; one of 20 requests is later.
     arrivals = [*map(float, range(17)), 17.0, 17.0, 17.0]
     arguments = ([arrivals], lambda size: 0.25, 2, [0.0, 0.0625, 0.125, 0.25], 0.375)
-    why = "a p95 of just the target is good enough, and of 20 requests one may be later"
+    why = "a p95 of exactly the target is good enough, and of 20 requests one may be later"
     expect_result(function, arguments, 0.125, why, "with batches of 0.25 s, a target of 0.375 s")
     _expect_ranks(function)
     arguments = ([quiet, busy], _seconds_of, 4, WAITS, 0.012)

@@ -29,8 +29,8 @@ def gpu_profile(sizes: Sequence[int], folder: Path) -> tuple["Profile | None", s
     """The profile of this machine's GPU, else of the recorded one, and a sentence that says which.
 
     Args:
-        sizes: batch sizes to measure where there is a GPU.
-        folder: for the traces of a GPU that is here.
+        sizes: batch sizes to measure if there is a GPU.
+        folder: for the traces that are measured here.
     """
     import torch
 
@@ -73,8 +73,8 @@ def rhythm(trace: "Trace") -> str:
 
 
 def milliseconds_of_a_page(trace: "Trace", pages: int) -> dict[str, float]:
-    """ms of the processor for each page of a batch, by the marks around the model's parts, but for
-    those within the reader."""
+    """The processor's ms for each page of a batch, by the marks around the model's parts; the marks
+    within the reader are left out."""
     from lab_utils.profiling.trace_figures import parts
 
     shares = parts(trace)
@@ -124,7 +124,7 @@ def beside_busy_loops(page: Path) -> list[list[str]]:
     from text_recognizer.threads import usable_processors
 
     rows = []
-    for name, loops in (("nothing", 0), ("one busy loop a processor", usable_processors())):
+    for name, loops in (("nothing", 0), ("one busy loop per processor", usable_processors())):
         with busy_loops(loops):
             times = [
                 seconds_a_page(policy, [page], 1, limit=30) for policy in ("passive", "active")
@@ -144,8 +144,8 @@ def operators_of(trace: "Trace") -> list[tuple[str, float, float]]:
 
 
 def between(curve: Mapping[int, float]) -> Callable[[int], float]:
-    """The seconds of a batch of any size, on straight lines between the sizes that were measured;
-    that of the smallest below it, in proportion beyond the largest."""
+    """The seconds of a batch of any size: interpolated between the measured sizes, constant
+    below the smallest, and in proportion beyond the largest."""
     import numpy as np
 
     sizes = sorted(curve)

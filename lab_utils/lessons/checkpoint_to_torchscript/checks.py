@@ -87,7 +87,7 @@ def inference_weights(function: Answer) -> str:
         more = [str(name) for name in result if name not in network]
         expect(
             not more,
-            f"the result has {', '.join(more)}, not the network's: the names "
+            f"the result has {', '.join(more)}, which aren't the network's: the names "
             f'{", ".join(strangers)} do not begin with "{prefix}".',
         )
     return "only the network's weights are returned, under their own names."
@@ -148,7 +148,7 @@ def _expect_joined(
         expect(
             result.dim() == 1 and result.dtype == torch.long,
             f"join_lines returned {result.dtype} of shape {tuple(result.shape)}, not torch.int64 "
-            "of shape (S,): check the dtype of an empty list's tensor.",
+            "of shape (S,): check the dtype of a tensor made from an empty list.",
         )
         wanted: list[int] = []
         for line in lines:
@@ -244,7 +244,7 @@ def _expect_report(
 
 
 class _Signed(torch.nn.Module):
-    """Adds its weight to what is positive, and takes it off the rest; drops half in training."""
+    """Adds its weight to a positive input, else subtracts it; drops half of it in training."""
 
     def __init__(self, weight: float) -> None:
         super().__init__()
@@ -291,7 +291,7 @@ def compile_and_load(function: Answer) -> str:
     expect(
         None not in places,
         "a file that was saved on a machine with a GPU would not load here: tell torch.jit.load "
-        "where its tensors go (map_location).",
+        "where to put its tensors (map_location).",
     )
     return "the script is in the file, for inference, and the file was loaded."
 
@@ -310,13 +310,14 @@ def _expect_signed(script: Any, weight: float, what: str) -> None:
         result = script(x).detach()
         expect(
             result.shape == x.shape and bool((result == x + sign * weight).all()),
-            f"{what} is wrong if the numbers are {'positive' if sign > 0 else 'negative'}: "
-            "return what torch.jit.load makes of the file, and script, so that branches stay.",
+            f"{what} gives wrong numbers if its input is {'positive' if sign > 0 else 'negative'}: "
+            "return what torch.jit.load makes of the file, and script the module, since a trace "
+            "has no branches.",
         )
 
 
 class _Script(torch.nn.Module):
-    """Has the interface of a loaded script: the first row of the page are the ids of its text."""
+    """Has the interface of a loaded script: the first row of the page holds the ids of its text."""
 
     def __init__(self, tokens: list[str], ignored: list[int]) -> None:
         super().__init__()

@@ -20,14 +20,14 @@ if TYPE_CHECKING:
     from text_recognizer.compile_routes import Outcome
 
 PURPOSES = {
-    "epoch": "how far the run has come",
-    "global_step": "how far the run has come",
+    "epoch": "how far the run has got",
+    "global_step": "how far the run has got",
     "pytorch-lightning_version": "to load it with a later version",
     "state_dict": "the weights",
-    "loops": "how far the run has come",
+    "loops": "how far the run has got",
     "callbacks": "what the callbacks remember",
     "optimizer_states": "two running means for each weight (Adam)",
-    "lr_schedulers": "how far the learning rate has come",
+    "lr_schedulers": "how far the learning-rate schedule has got",
     "hparams_name": "how to build the module again",
     "hyper_parameters": "how to build the module again",
 }
@@ -39,7 +39,7 @@ ARCHIVE_PARTS = {
     "origins": (lambda name: name.endswith(".debug_pkl"), "the Python line of each operation"),
     "data.pkl": (
         lambda name: name.endswith("/data.pkl"),
-        "the attributes, and which tensor is whose",
+        "the attributes, and which tensor belongs to which",
     ),
 }
 """How the files in a TorchScript archive are told apart, and what they are there for."""

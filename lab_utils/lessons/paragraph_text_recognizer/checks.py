@@ -39,7 +39,9 @@ def gray_page(function: Answer) -> str:
     """Photos are upright, what is transparent is white paper, all is gray; nothing is changed."""
     upright = Image.linear_gradient("L").resize((24, 16))
     upright.paste(0, (2, 2, 8, 5))  # no turn or flip leaves this corner in its place
-    _expect_page(function, upright, upright, "a gray, upright and opaque picture", "leave it so")
+    _expect_page(
+        function, upright, upright, "a gray, upright and opaque picture", "leave it as it is"
+    )
     for orientation, turn in TURNED.items():
         photo = _opened(upright.convert("RGB"), orientation)
         what = f"a photo whose EXIF orientation is {orientation}"
@@ -63,7 +65,7 @@ def gray_page(function: Answer) -> str:
     wanted.paste(90, (4, 4, 12, 12))
     for picture in (palette, two_bands):
         what = f"a picture of the mode {picture.mode} with a transparent part"
-        why = "bring every mode into one with transparency, and put it on white paper"
+        why = "convert every mode to one with transparency, and put it on white paper"
         _expect_page(function, picture, wanted, what, why)
     return "pages come upright, gray, and on white paper."
 
@@ -73,7 +75,7 @@ def _expect_page(
 ) -> None:
     """The page is the wanted one; each pixel may differ by `most` gray levels."""
     before = (image.size, image.mode, image.tobytes())
-    with saying(f"of {what}"):
+    with saying(f"for {what}"):
         page = expect_type(attempt(function, image), Image.Image, "gray_page")
         expect(
             page is not image and (image.size, image.mode, image.tobytes()) == before,
@@ -82,7 +84,7 @@ def _expect_page(
         expect(page.mode == "L", f'the page has the mode "{page.mode}", not "L" (8-bit gray).')
         expect(page.size == wanted.size, f"the page has the size {page.size}: {why}.")
         off = ImageChops.difference(page, wanted).getextrema()[1]
-        expect(off <= most, f"gray levels of the page are up to {off} wrong: {why}.")
+        expect(off <= most, f"gray levels on the page are off by up to {off}: {why}.")
 
 
 def _opened(image: Image.Image, orientation: int) -> Image.Image:
@@ -97,7 +99,7 @@ def _opened(image: Image.Image, orientation: int) -> Image.Image:
 
 @check
 def paper_of(function: Answer) -> str:
-    """The paper goes on below the ink and at the page's edges, smoothly, and is nowhere darker."""
+    """The paper continues smoothly under the ink and at the page's edges, and is never darker."""
     blank = torch.full((1, 1, 40, 60), 200.0)
     written, folded = blank.clone(), blank.clone()
     written[:, :, 18:21, 10:50] = 40.0
@@ -117,7 +119,7 @@ def paper_of(function: Answer) -> str:
         side = size or 25
         wanted = F.max_pool2d(page, side, stride=1, padding=side // 2)
         wanted = F.avg_pool2d(wanted, side, 1, side // 2, count_include_pad=False)
-        with saying(f"of {what}, with {size=}"):
+        with saying(f"for {what}, with {size=}"):
             arguments = (page, size) if size else (page,)
             paper = expect_type(attempt(function, *arguments), Tensor, "paper_of")
             expect(
@@ -126,7 +128,7 @@ def paper_of(function: Answer) -> str:
                 "window by one pixel (stride), and pad half of its size.",
             )
             off = float((paper - wanted).abs().max())
-            expect(off < 0.01, f"the paper is up to {off:.1f} gray levels wrong: {why}.")
+            expect(off < 0.01, f"the paper is off by up to {off:.1f} gray levels: {why}.")
     return "the paper's gray level is known, even under the ink."
 
 
@@ -147,7 +149,7 @@ def lines_in_column(function: Answer) -> str:
     edges = "the first and the last row may be peaks, too: outside the column everything is 0"
     returns([0, 5], edges, [0.9, 0.5, 0.0, 0.0, 0.5, 0.7])
     returns([], "nothing is a peak there", [0.0] * 8)
-    returns([1], "a peak of just `least` counts", [0.0, 0.5, 0.0, 0.25], 0.5)
+    returns([1], "a peak of exactly `least` counts", [0.0, 0.5, 0.0, 0.25], 0.5)
     returns([2, 6, 10], "compare with the argument, not with 0.4", hills, 0.2)
     generator = torch.Generator().manual_seed(5)
     for round_ in range(20):
@@ -211,10 +213,10 @@ def greedy_decode(function: Answer) -> str:
     returns([8, 9, 8], why, [8, 9, 8], 0)
     why = "a blank between two equal letters keeps both: mind the order"
     returns([12, 12], why, [12, 12, 0, 12], 0)
-    returns([], "only blanks are an empty line", [0, 0, 0], 0)
-    returns([], "no frames are an empty line", [], 0)
-    returns([4, 4], "the blank is 0 then", [0, 4, 4, 0, 4])
-    argument = "compare with the argument, the blank is not always 0"
+    returns([], "a line of only blanks is empty", [0, 0, 0], 0)
+    returns([], "a line without frames is empty", [], 0)
+    returns([4, 4], "without a blank given, it is class 0", [0, 4, 4, 0, 4])
+    argument = "compare with the argument: the blank is not always 0"
     returns([5, 0, 5], argument, [5, 5, 7, 0, 0, 7, 5], 7)
     returns([0, 5], argument, [0, 0, 5], 7)
     choose = random.Random(7)

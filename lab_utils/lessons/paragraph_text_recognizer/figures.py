@@ -76,7 +76,7 @@ def lines_found(image: Image.Image, lines: Sequence["Line"], scale: float = 1.0)
 
 
 def under_a_shadow(page: Picture) -> Tensor:
-    """The page's gray levels (H, W) as a phone sees them whose shadow falls on the left half.
+    """The page's gray levels (H, W) as seen by a phone whose shadow falls on the left half.
 
     Light dims what it falls on by a factor, ink and paper alike.
     """
@@ -89,7 +89,7 @@ def under_a_shadow(page: Picture) -> Tensor:
 
 
 def faint(page: Picture) -> Tensor:
-    """The page's gray levels (H, W) as of a hard pencil on gray paper."""
+    """The page's gray levels (H, W) as if written with a hard pencil on gray paper."""
     return 150 + 0.25 * (_levels(page) - 150)
 
 
@@ -168,7 +168,7 @@ def sign(token: str) -> str:
 
 def ctc_heat_map(strip: Tensor, probabilities: Tensor, tokens: Sequence[str]) -> "Figure":
     """A strip (1, 1, 48, W), below it the probabilities (W/8, classes) of the classes that are
-    somewhere the best, and below each frame the best class."""
+    the best in some frame, and below each frame its best class."""
     from matplotlib.figure import Figure
 
     frames = probabilities.shape[0]

@@ -1,7 +1,7 @@
 """Checks of notebook 02: a promotion, a walk back, a rule, a download, a walk forward, what may go.
 
-Only the promotion asks a server, the tracker. For the rest a made-up history answers as the API's
-artifacts and runs do.
+Only the promotion asks a server, the tracker. For the rest, a made-up history answers as the API's
+artifacts and runs would.
 """
 
 import atexit
@@ -56,7 +56,7 @@ class History:
     runs: dict[str, _RunRecord] = field(default_factory=dict)
 
     def add(self, name: str, type: str, *aliases: str) -> None:
-        """An artifact of which nobody knows who logged it."""
+        """An artifact without a record of which run logged it."""
         self.types[name], self.aliases[name] = type, list(aliases)
 
     def run(self, id: str, job_type: str, uses: Iterable[str], logs: dict[str, str]) -> None:
@@ -177,7 +177,7 @@ def promote(function: Answer) -> str:
         first = wandb.Api().artifact(f"{full}:{versions[0]}")
         expect(
             versions[0] != versions[1] and alias not in first.aliases,
-            f"the alias is at {versions[0]} still, and should have moved to the second version.",
+            f"the alias is still at {versions[0]}; it should have moved to the second version.",
         )
         expect(
             first.logged_by().id == run.id,
@@ -199,15 +199,15 @@ def _expect_version(full: str, alias: str, path: Path, score: float, result: Any
         f"the version with the alias holds {list(found.manifest.entries)}, not {path.name!r}: "
         "is it the one that was just logged?",
     )
-    expect(found.type == "model", f'the artifact is of the type {found.type!r}, not "model".')
+    expect(found.type == "model", f'the artifact has the type {found.type!r}, not "model".')
     expect(
         found.metadata.get("score") == score,
-        f'the metadata are {found.metadata}: keep the score {score} there, as "score".',
+        f'the metadata is {found.metadata}: keep the score {score} there, as "score".',
     )
     expect("latest" in found.aliases, f"the new version is not the latest: {found.aliases}.")
     expect(
         result.version == found.version and alias in result.aliases,
-        f"promote returned {result.name}, and the alias is at {found.version}: return what "
+        f"promote returned {result.name}, but the alias is at {found.version}: return what "
         "wandb.Api finds by the alias.",
     )
     return found.version
@@ -238,11 +238,11 @@ def training_run(function: Answer) -> str:
         history.run(id, job_type, used, {logged: type})
     for name, wanted, why in (
         ("staged:v0", "t2", "its staging run used reader:v1, and t2 logged that"),
-        ("reader:v0", "t1", "a training logged this one itself: stop there"),
+        ("reader:v0", "t1", "a training run logged this one itself: stop there"),
         ("staged:v1", "t1", "its staging run used a data set as well: look at the types"),
         ("staged:v6", "t1", "its staging run used a data set as well, after the model"),
         ("staged:v2", "t2", "go on until a run's job_type is train; this one was made smaller"),
-        ("staged:v3", "f1", "f1 went on training reader:v0: stop at the first training"),
+        ("staged:v3", "f1", "f1 went on training reader:v0: stop at the first training run"),
         ("small:v0", "t2", "weights come from anything that is not a data set, whatever its type"),
     ):
         with saying(f"from {name}"):
@@ -317,7 +317,7 @@ def put_in_place(function: Answer) -> str:
         _expect_place(target, content, "all pieces came and the digest is right")
         expect(
             watched.on_the_way >= 2**20,
-            "when three of four pieces of 1 MiB had come, none of them was in the target's "
+            "when three of four pieces of 1 MiB had arrived, none of them was in the target's "
             "folder: write each piece to a file there as it comes, and keep none in memory.",
         )
         for given, error, what in (
@@ -333,8 +333,8 @@ def put_in_place(function: Answer) -> str:
             _expect_place(target, content, what)
             expect(
                 watched.untouched,
-                "while a new file came, the old one changed: a service that loads it now gets "
-                "half a model. Write beside it, and replace it when all is right.",
+                "while a new file arrived, the old one changed: a service that loads it now gets "
+                "half a model. Write to another file, and replace the old one when all is right.",
             )
         _expect_one_step(function, target)
         _expect_two_at_once(function, pieces, right, target)
@@ -393,7 +393,7 @@ def _expect_one_step(function: Answer, target: Path) -> None:
     expect(
         os.fspath(target) not in removed,
         "for a moment there was no file at the target, since the old one was removed before the "
-        "new one came: let one step replace it (see Path.replace).",
+        "new one came: replace it in one step (see Path.replace).",
     )
 
 
@@ -445,8 +445,10 @@ def staged_from(function: Answer) -> str:
     stages("s2", "reader:v1", "staged:v1")
     why = "one training used it, one staging followed; return the names of the type prod-ready"
     returns("pages:v0", ["staged:v0"], why)
-    returns("pages:v2", [], "no run used it, and then no staged model is reached")
-    returns("pages:v1", ["staged:v1"], "its run logged a table before the model: follow everything")
+    returns("pages:v2", [], "no run used it, so it reached no staged model")
+    returns(
+        "pages:v1", ["staged:v1"], "its run logged a table before the model: follow all artifacts"
+    )
     history.run("t3", "train", ["pages:v0"], {"reader:v2": "model"})
     stages("s3", "reader:v2", "staged:v2")
     stages("s4", "reader:v2", "staged:v3")
