@@ -225,7 +225,7 @@ except TunnelError as error:
 
 # %% [markdown]
 # Open it on a phone, with its Wi-Fi off, and read your own handwriting. With a free account, ngrok
-# first shows visitors a page of its own.
+# first shows visitors its own page.
 #
 # (The stored solutions show no link, because a link with its password should not be kept.) The rest
 # of the notebook needs no account and no network, and shows *both* ends of a tunnel. Its server is
