@@ -1,7 +1,8 @@
 """Checks of notebook 06: a handler, a safe address, a client, patience, and a percentile.
 
-No clock and no model: these are arguments of the exercises, and stood in for. The client asks the
-lab's own Function URL on this machine, with a stand-in for the function behind it.
+They use no clock and no model: both are arguments of the exercises, and the checks pass simulated
+ones. The client asks the lab's own Function URL on this machine, with a simulated function behind
+it.
 """
 
 import base64
@@ -37,7 +38,7 @@ Reply = tuple[int, dict[str, str], str]
 """Status, headers in lower case, body."""
 
 IMAGE = bytes(range(256)) * 2
-"""Stands for the bytes of an image: no text, in no encoding."""
+"""Used as the bytes of an image; they aren't text in any encoding."""
 
 
 @check
@@ -196,7 +197,7 @@ NAMES = {
     "nowhere.example": [],
     "mapped.example": ["::ffff:169.254.169.254"],
 }
-"""What the stand-in for the name service knows; the numbers are written as browsers take them."""
+"""What the simulated name service knows; the numbers are in forms that browsers accept."""
 
 ALLOWED = {
     "http://images.example/page.png": "93.184.216.34",
@@ -246,7 +247,7 @@ REFUSED = {
 
 
 class _Names:
-    """Stands for the name service; a name means this machine when it is looked up once more."""
+    """A simulated name service; looked up a second time, a name means this machine."""
 
     def __init__(self) -> None:
         self.asked: list[str] = []
@@ -372,7 +373,7 @@ def _expect_event(events: list[dict[str, Any]]) -> None:
 
 
 class _Service:
-    """Gives these answers in turn, the last one again and again."""
+    """Gives these answers in turn, and then repeats the last one."""
 
     def __init__(self, *answers: Reply | Exception) -> None:
         self.answers, self.asked = list(answers), 0
@@ -388,7 +389,7 @@ class _Service:
 
 @check
 def ask_patiently(function: Answer) -> str:
-    """Asks again where that helps, waits longer each time, and stops in time."""
+    """Asks again if that helps, waits longer each time, and stops in time."""
     course = partial(_expect_course, function)
     course("after a 200", [DONE], [], DONE, "an answer is an answer")
     table = "ask again only after the table's three statuses, and after a connection that failed"
@@ -424,7 +425,7 @@ def ask_patiently(function: Answer) -> str:
         why = "waiting helps only after a ConnectionError; let all other exceptions through"
         arguments = (_Service(bug), lambda _: None, lambda: 1.0)
         expect_raises(function, type(bug), *arguments, when=when, why=why)
-    return "it asks again only where that helps, and stops in time."
+    return "it asks again only if that helps, and stops in time."
 
 
 def _expect_end(function: Answer) -> None:
@@ -453,7 +454,7 @@ def _expect_course(
     draws: Sequence[float] = (1.0,),
     **named: float,
 ) -> None:
-    """Asks a service that answers so: it waits so many s each time, and returns the wanted."""
+    """Asks a service that gives `answers`; expects these waits in s, and the wanted reply."""
     service, found, left = _Service(*answers), [], list(draws)
 
     def draw() -> float:

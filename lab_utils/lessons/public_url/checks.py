@@ -178,7 +178,7 @@ def check_basic_auth(function: Answer) -> str:
 
 
 def _expect_equal_time(function: Answer) -> None:
-    """The comparison that refuses a wrong password takes as long for any: see who compares."""
+    """Refusing takes the same time for every wrong password: see which function compares."""
     original, results, elsewhere = hmac.compare_digest, [], []
     swapped: list[tuple[dict, str]] = []
 
@@ -268,7 +268,7 @@ def host_allowed(function: Answer) -> str:
 
 
 MARK, OTHER_MARK = "X-Lab-Tunnel: 5f2c\r\n", "X-Lab-Tunnel: 77ab\r\n"
-"""The gate's, whose value is another one for each tunnel."""
+"""The gate's mark; its value is different for each tunnel."""
 NGROK = "Ngrok-Error-Code: ERR_NGROK_3200\r\n"
 CHALLENGE = 'WWW-Authenticate: Basic realm="Handwriting reader"\r\n'
 
@@ -298,7 +298,7 @@ LINKS = [
     ("a server accepts and stays silent", None, "no answer"),
 ]
 PATIENCE, LATE = 0.3, 2.0
-"""s that the check lets wait for a silent server, and after which that one answers all the same."""
+"""The time-out in s for a silent server, and after how many s that server answers after all."""
 
 
 @check
