@@ -27,10 +27,10 @@
 # ## Two places
 #
 # A web app can load the model into its own process. That is the simplest way, and the right one for
-# a demonstration. It reaches its limits when more people come: a page of HTML takes a millisecond,
-# but reading a page of handwriting keeps a whole core busy for a good part of a second, and needs
-# PyTorch. So the two are split. The **front end** shows pages and takes pictures; the **model
-# service** turns a picture into text and knows nothing of buttons.
+# a demonstration. That reaches its limits when more people come: a page of HTML takes a
+# millisecond, but reading a page of handwriting keeps a whole core busy for a good part of a
+# second, and needs PyTorch. So the two are split. The **front end** shows pages and takes pictures;
+# the **model service** turns a picture into text and knows nothing of buttons.
 
 # %%
 import base64
@@ -250,8 +250,8 @@ for what, body in requests.items():
 # %% [markdown]
 # ## 3. A hole
 #
-# It is handy to send an address instead of a picture: `{"image_url": "https://..."}`. Here is how
-# somebody in a hurry writes that. It even has a helpful error message.
+# Sending an address instead of a picture is handy: `{"image_url": "https://..."}`. Here is how
+# somebody in a hurry writes a handler for that. It even has a helpful error message.
 
 # %%
 from urllib.request import urlopen
@@ -737,7 +737,7 @@ answered = simulate_queue(scheduled, lambda size: next(seconds_of))
 opened = [(start, start, end) for start, end in zip(scheduled, answered, strict=True)]
 
 # %% [markdown]
-# `poisson_arrivals` draws the moments at which independent users come. `simulate_queue` is the
+# `poisson_arrivals` draws the moments at which independent users arrive. `simulate_queue` is the
 # simulated queue of [notebook 04](04_batch_size_profiling.ipynb): a server takes the requests one
 # after the other, and each waits until those before it are done.
 
@@ -748,8 +748,9 @@ opened = [(start, start, end) for start, end in zip(scheduled, answered, strict=
 #
 # Each request is given by three times: when it *should* have been sent, when it *was*, and when its
 # answer came (`None` if none came). The latency starts when it should have been sent: a tester that
-# is held up by a slow answer would otherwise not count the waiting that it causes. (Gil Tene named
-# this mistake coordinated omission.) The latency of a request without an answer is infinite.
+# is held up by a slow answer would otherwise not count the waiting that this answer causes. (Gil
+# Tene named this mistake coordinated omission.) The latency of a request without an answer is
+# infinite.
 #
 # Return the smallest latency that `percent` of 100 requests don't exceed. Sort the latencies: it is
 # the one at position `percent / 100 * count`, rounded up and counted from 1.
@@ -812,8 +813,8 @@ show(
 
 # %% [markdown]
 # The closed loop saw the 5 s once, among 276 requests, and its p99 says that all is well: while the
-# service was stuck, the tester waited, too. Real users keep coming. Twenty of them piled up, and as
-# the service is busy 80 % of the time anyway, it took half a minute to work them off. Of all users
+# service was stuck, the tester waited, too. Real users keep coming. Twenty of them piled up, and
+# since the service is busy 80 % of the time anyway, it took half a minute to catch up. Of all users
 # in that minute, half waited 1.4 s or longer.
 #
 # That is the second lesson: **waiting depends on how busy the service is**, long before it is full.
@@ -840,9 +841,9 @@ show(
 )
 
 # %% [markdown]
-# No server gets near full use without long waits, unless requests come at even intervals. To keep
-# p95 within 1 s here, accept just under 3.5 requests a second, two thirds of what the server can
-# do.
+# No server can run near its full capacity without long waits, unless requests come at even
+# intervals. To keep p95 within 1 s here, accept just under 3.5 requests a second, two thirds of
+# what the server can do.
 #
 # Now the real service. `send_open_loop` keeps to a timetable, each request in its own thread. The
 # cell first measures what a single page takes. Then it sends 40 requests at each of three rates:
@@ -880,9 +881,10 @@ there.close()
 # - **max batch**: how many requests are read together, at most;
 # - **max wait**: how long the first one waits for others while the device is free.
 #
-# Whether it pays depends on what a batch costs; notebook 04 measures that. The CPU's columns of
-# table 2 were recorded with the lab's recognizer on one core, without the language model. The other
-# two belong to an *imagined* device, which takes 30 ms for any batch and 4 ms for each page in it.
+# Whether batching pays depends on what a batch costs; notebook 04 measures that. The CPU's columns
+# of table 2 were recorded with the lab's recognizer on one core, without the language model. The
+# other two belong to an *imagined* device, which takes 30 ms for any batch and 4 ms for each page
+# in it.
 
 # %%
 MEASURED = draw.CPU_BATCH_SECONDS  # {1: ..., 2: ..., 4: ..., 8: ...}
@@ -941,7 +943,7 @@ show(
 
 # %% [markdown]
 # You promise that p95 stays within 0.2 s. How many requests a second can each setting handle before
-# it first misses that target? (In notebook 04 you chose such a setting yourself.)
+# it misses that target? (In notebook 04 you chose such a setting yourself.)
 
 # %%
 from itertools import takewhile
@@ -1024,9 +1026,9 @@ for name, kind in resources(parameters()).items():
 # function may do: write its log, nothing else. So there is little to steal through a hole like the
 # one in section 3. The function has a reserved concurrency, which limits how many copies run at
 # once, and so the bill. Its URL accepts only requests that are signed with an account's key;
-# `--auth NONE` opens it, and then anyone who knows the address spends your money. Alarms say when
-# it fails, refuses requests or is slow. `lab deploy lambda --apply` creates all of this and `lab
-# deploy destroy` removes it; both need an account.
+# `--auth NONE` opens it, and then anyone who knows the address spends your money. Alarms report
+# when the function fails, refuses requests or is slow. `lab deploy lambda --apply` creates all of
+# this and `lab deploy destroy` removes it; both need an account.
 #
 # What does it cost? Lambda bills the seconds in which the function works, times the memory it was
 # given, and a little for each request:
@@ -1063,8 +1065,8 @@ show(
 
 # %% [markdown]
 # Read the table from both ends. At a hundred pages a month the service is practically free, and
-# almost everybody waits for a cold start. At ten million nobody does, and the bill would pay for
-# fifteen of the small machines. (A single one isn't enough: it reads one page at a time.) In
+# almost everybody waits for a cold start. At ten million pages nobody waits, and the bill would pay
+# for fifteen of the small machines. (A single one isn't enough: it reads one page at a time.) In
 # between lies what serverless was made for: uneven load that nobody wants to plan for.
 
 # %% [markdown]
