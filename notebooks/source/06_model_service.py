@@ -374,8 +374,8 @@ checks.safe_address(safe_address)
 #
 # `urlsplit(url)` has `scheme` and `hostname`; the latter leaves out user, port and the brackets of
 # IPv6, and is `None` if there is no host. Give it to `resolve` even if it looks like a number: the
-# system knows all ways to write one. `ipaddress.ip_address(text)` makes an object of each address;
-# an IPv6 one has `ipv4_mapped`, which is `None` for most.
+# system knows all the ways to write an address. `ipaddress.ip_address(text)` makes an object of
+# each address; an IPv6 one has `ipv4_mapped`, which is `None` for most.
 #
 # `not ip.is_private` is not the same as `ip.is_global`: providers share the addresses 100.64.0.0/10
 # among their customers, and those are neither private nor global.
@@ -401,10 +401,10 @@ for url in [inside, "http://2130706433/", "http://[::ffff:169.254.169.254]/", "h
 
 # %% [markdown]
 # A real client has more to do. It sends the name in the `Host` header, and checks the certificate
-# against the *name* although it connects to an address. It limits the bytes and the seconds. It
-# checks again after **each redirect**; otherwise a public page could simply redirect it to an
-# address inside. And there are more ways to carry an IPv4 address in an IPv6 one. All that is in
-# [`fetching.py`](../text_recognizer/fetching.py), and the library's handler uses it:
+# against the *name* although it connects to an address. It limits how many bytes it takes and how
+# long it waits. It checks again after **each redirect**; otherwise a public page could simply
+# redirect it to an address inside. And there are more ways to carry an IPv4 address in an IPv6 one.
+# All that is in [`fetching.py`](../text_recognizer/fetching.py), and the library's handler uses it:
 
 # %%
 print(service({"image_url": inside}))
@@ -486,8 +486,8 @@ print(there.note, "Address:", there.url)
 # POST of the JSON object `{"image": base64 text}`, and return what comes back. A 422 or 503 is an
 # answer like any other: the caller looks at the status. Raise `ConnectionError` only if no answer
 # comes at all: nobody listens, the connection breaks off, or 60 s pass. Use any library you like,
-# such as `httpx`, which is installed here. The check runs its own Function URL, and looks at the
-# event that your request becomes.
+# such as `httpx`, which is installed here. The check has its own Function URL, and looks at the
+# event that it makes from your request.
 
 # %% tags=["exercise"]
 import httpx
@@ -523,9 +523,9 @@ checks.ask_service(ask_service)
 # <details><summary>Hint</summary>
 #
 # `base64.b64encode` turns bytes into bytes; `.decode()` turns these into the text that JSON needs.
-# `httpx.post(url, json=...)` writes the JSON and the content type, and does not raise for a status
-# such as 422, as `urllib` does. It has `status_code`, `headers` (in small letters) and `text`. If
-# something goes wrong before there is an answer, `httpx` raises a `TransportError`.
+# `httpx.post(url, json=...)` writes the JSON and the content type; unlike `urllib`, it does not
+# raise for a status such as 422. Its reply has `status_code`, `headers` (in small letters) and
+# `text`. If something goes wrong before there is an answer, `httpx` raises a `TransportError`.
 #
 # </details>
 
@@ -553,8 +553,8 @@ x0, y0, x1, y1 = line.box
 print(f"confidence {line.confidence:.2f}, x {x0:.0f} to {x1:.0f}, y {y0:.0f} to {y1:.0f}")
 
 # %% [markdown]
-# So one argument turns the lab's web app into a front end: it runs here and has no model; the model
-# runs there. The cell starts it and asks it as a program would, over its API:
+# So one argument turns the lab's web app into a front end: the app runs here and has no model; the
+# model runs in the service. The cell starts the app and calls it as a program would, over its API:
 
 # %%
 from lab_utils.app import make_frontend
@@ -715,11 +715,11 @@ print(status, json.loads(body)["pred"])
 # People judge a service by its slow answers. A mean hides them, so we report **percentiles** of the
 # latency: half of the requests stay below p50, and 95 of 100 stay below p95.
 #
-# How to measure them? The obvious loop sends a request, waits for the answer, and sends the next
-# (**closed loop**). Real users don't wait for each other (**open loop**): requests come at random
-# times, at some rate, whatever the service is doing. The difference is dramatic, and you don't need
-# a server to see it. Take a service that needs 0.2 s for a request, and once, for one of them, 5 s
-# (a cold start, say), and test it for a minute in both ways.
+# How do you measure them? The obvious loop sends a request, waits for the answer, and sends the
+# next (**closed loop**). Real users don't wait for each other (**open loop**): requests come at
+# random times, at some rate, whatever the service is doing. The difference is dramatic, and you
+# don't need a server to see it. Take a service that needs 0.2 s for a request, and once, for one of
+# them, 5 s (a cold start, say), and test it for a minute in both ways.
 
 # %%
 from lab_utils.service.queueing import poisson_arrivals, simulate_queue
