@@ -124,8 +124,8 @@ with socket.create_server(("127.0.0.1", 0)) as on_the_way:
 print("\n".join(overheard.split("\r\n")))
 
 # %% [markdown]
-# They see all of it: the page, and the line `Authorization`. That line may look encrypted, but it
-# is base64, and anyone can decode it:
+# The machines in between see all of it: the page, and the line `Authorization`. That line may look
+# encrypted, but it is base64, and anyone can decode it:
 
 # %%
 line = next(line for line in overheard.split("\r\n") if line.startswith("Authorization"))
@@ -137,8 +137,8 @@ print(base64.b64decode(line.split()[-1]).decode())
 # encryption is worth little, because you could have agreed on a key with the wrong server. For
 # that, the server shows a **certificate**: "this key belongs to lab.example.org", signed by an
 # authority that browsers know. The authority has checked that the applicant controls the name. A
-# client must check the signature, the dates and the name, and Python does unless somebody switches
-# it off:
+# client must check the signature, the dates and the name, and Python does so unless somebody
+# switches it off:
 
 # %%
 import ssl
@@ -205,12 +205,12 @@ show(
 # in a cell: notebooks are passed on.
 #
 # **What you may do on Colab:** its [FAQ](https://research.google.com/colaboratory/faq.html)
-# disallows web services that are not related to interactive compute with Colab. A link for some
+# disallows web services that are not related to interactive compute with Colab. A link for a few
 # minutes, to try on your phone what this notebook computes, is fine; serving other people from
-# Colab isn't allowed, and you may lose access. Close the link when you have tried it. To show
-# something to people, run it on your own machine, or see section 8.
+# Colab isn't allowed, and you may lose access. Close the link when you have tried it. To show an
+# app to people, run it on your own machine, or see section 8.
 #
-# The next cell opens a link to the app, if it can. If not, it says what is missing.
+# The next cell opens a link to the app if it can, and otherwise says what is missing.
 
 # %% tags=["timing"]
 from lab_utils.tunnel import TunnelError, open_link
@@ -224,8 +224,8 @@ except TunnelError as error:
     print(f"There is no public link now. {error}")
 
 # %% [markdown]
-# Open it on a phone, with its Wi-Fi off, and read your own handwriting. With a free account, ngrok
-# first shows visitors its own page.
+# Open the link on a phone, with its Wi-Fi off, and read your own handwriting. With a free account,
+# ngrok first shows visitors its own page.
 #
 # (The stored solutions show no link, because a link with its password should not be kept.) The rest
 # of the notebook needs no account and no network, and shows *both* ends of a tunnel. Its server is
