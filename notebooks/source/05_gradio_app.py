@@ -26,10 +26,10 @@
 # %% [markdown]
 # ## A model that only you can use
 #
-# `ParagraphTextRecognizer` reads a page if you have Python, this project and the model file. Most
-# people have none of the three, but everyone has a browser, and every program can speak HTTP. So we
-# put a web app in front of the model, and every page of handwriting takes the path that Figure 1
-# shows.
+# `ParagraphTextRecognizer` can read a page if you have Python, this project and the model file.
+# Most people have none of the three, but everyone has a browser, and every program can speak HTTP.
+# So we put a web app in front of the model, and every page of handwriting takes the path that
+# Figure 1 shows.
 
 # %%
 import os
@@ -89,7 +89,7 @@ _ = tiny.launch(share=False, prevent_thread_lock=True, quiet=True, height=420)
 #
 # Now give it something wrong: press *Submit* without a page. It says "Error" and nothing else.
 # Gradio is right to do so: an exception may contain paths, addresses or keys of the server, so
-# strangers must not see its text. They only see the text of a `gr.Error`. So you decide which
+# strangers must not see its text. They see only the text of a `gr.Error`, so you decide which
 # errors a user should see. The recognizer has already decided: a `RecognizerError` is a sentence
 # for the user, and everything else is a bug.
 
@@ -162,10 +162,10 @@ for doubtful in (0.5, DOUBTFUL):
 print(text)
 
 # %% [markdown]
-# Are the doubtful lines wrong, and the others right? A high threshold makes people check lines that
-# are right; a low one lets wrong lines pass. The best threshold depends on what a check costs. The
-# app uses the second threshold, `DOUBTFUL`: a wrong line that nobody checks costs more than
-# checking a line that is right.
+# Are the doubtful lines really wrong, and the others right? A high threshold makes people check
+# lines that are right; a low one lets wrong lines pass. The best threshold depends on what a check
+# costs. The app uses the second threshold, `DOUBTFUL`: a wrong line that nobody checks costs more
+# than checking a line that is right.
 #
 # The page calls its function with the inputs of the form, and knows nothing about predictors, so
 # `functools.partial` fills in that argument. And `gr.Interface` decides for you what the page looks
