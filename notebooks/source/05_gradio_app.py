@@ -45,7 +45,7 @@ from text_recognizer.errors import RecognizerError
 from text_recognizer.places import lab_folder
 
 # %%
-os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # else Gradio reports each launch home
+os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # else Gradio phones home at each launch
 os.environ["GRADIO_TEMP_DIR"] = str(lab_folder() / "cache" / "gradio" / "uploads")
 recognizer = packaged_recognizer()
 

@@ -182,7 +182,7 @@ def handle(
         event: of a Function URL. "body" is JSON text, or base64 of it if "isBase64Encoded" is
             true; it may be missing, empty, or anything that somebody sends.
         read: takes the bytes of an image.
-        max_bytes: of a decoded image; a larger one gets a 413 and is not given to `read`.
+        max_bytes: the limit for a decoded image; a larger one is not given to `read`.
 
     Returns:
         "statusCode" 200, 400, 413, 422 or 500, "headers" and "body", as made by `answer`.
