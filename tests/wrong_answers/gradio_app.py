@@ -31,7 +31,7 @@ WRONG_ANSWERS: dict[str, list[tuple[str, ...]]] = {
         ("return reading.text,", "return predictor.predict(path),", "not once for 'page.png'"),
         ("< doubtful", "<= doubtful", "'3 lines, 2 doubtful'.*, not"),
         ("< doubtful", "< 0.5", "compare with the argument"),
-        ("{'s' if count > 1 else ''}", "s", "one line is a line"),
+        ("{'s' if count > 1 else ''}", "s", "one is a line, not lines"),
         ("no writing found", "0 lines, 0 doubtful", "say so if a page has no lines"),
         ("if path is None", "if False", r"path is None\), read_page returned"),
         (TOLD, "raise", "stopped with ImageError, not Error.*the word Error"),
@@ -64,8 +64,8 @@ WRONG_ANSWERS: dict[str, list[tuple[str, ...]]] = {
     "predict_body": [
         ("(image).decode()", "(image)", "no b''"),
         ("b64encode", "encodebytes", "no line breaks"),
-        ("b64encode", "urlsafe_b64encode", "no - and _"),
-        ("(image).decode()", "(image).decode().rstrip('=')", "the = at its end"),
+        ("b64encode", "urlsafe_b64encode", "instead of - and _"),
+        ("(image).decode()", "(image).decode().rstrip('=')", "with any = at its end"),
         ("data:image/{kind}", "data:image/png", "for a image/jpeg .*'data:image/png"),
         (
             "    if kind is None:\n",
