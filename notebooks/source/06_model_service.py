@@ -14,7 +14,7 @@
 # **You will learn**
 #
 # - why the web page and the model live in two places, and what goes over the wire between them;
-# - what AWS Lambda asks of a function: event, context and answer, and what it loads when;
+# - what AWS Lambda asks of a function: event, context and answer, and when it loads what;
 # - how a service that fetches addresses is abused, and what a safe one checks;
 # - after which answers to try again, and how long to wait first;
 # - how to measure latency under load without flattering the service;
@@ -27,10 +27,10 @@
 # ## Two places
 #
 # A web app can load the model into its own process. That is the simplest way, and the right one for
-# a demonstration. It reaches its limits when more people come: a page of HTML takes a millisecond,
-# but reading a page of handwriting keeps a whole core busy for a good part of a second, and needs
-# PyTorch. So the two are split. The **front end** shows pages and takes pictures; the **model
-# service** turns a picture into text and knows nothing of buttons.
+# a demonstration. That reaches its limits when more people come: a page of HTML takes a
+# millisecond, but reading a page of handwriting keeps a whole core busy for a good part of a
+# second, and needs PyTorch. So the two are split. The **front end** shows pages and takes pictures;
+# the **model service** turns a picture into text and knows nothing of buttons.
 
 # %%
 import base64
@@ -61,19 +61,19 @@ show(
 )
 
 # %% [markdown]
-# What that buys: each side gets the kind of machine that it needs, and as many as it needs. A new
-# model goes out without touching the app. Anything that has a picture can ask the service: a phone
-# app, or a nightly job. What it costs: the picture travels once more, and the network between the
-# two can fail in ways that a function call cannot. Most of this notebook is about the second part.
+# What you gain: each side gets the kind of machine that it needs, and as many as it needs. You can
+# release a new model without touching the app. Anything that has a picture can ask the service: a
+# phone app, or a nightly job. What it costs: the picture travels once more, and the network between
+# the two can fail in ways that a function call cannot. Most of this notebook is about that cost.
 
 # %% [markdown]
 # ## 1. A function of an event
 #
 # With **AWS Lambda** you hand over a function instead of a server, and Amazon runs it when
-# something happens. While nothing happens you pay for no machine; that is what "serverless" means.
-# The function has a fixed form, `handler(event, context)`:
+# something happens. While nothing happens, you don't pay for a machine; that is what "serverless"
+# means. The function has a fixed form, `handler(event, context)`:
 #
-# - **event**: what happened, made from JSON: a dict, of strings, numbers, lists and dicts.
+# - **event**: what happened; a dict made from JSON, so it holds strings, numbers, lists and dicts.
 # - **context**: facts about this call, such as its `aws_request_id`.
 # - **answer**: what the function returns; it becomes JSON again, so bytes won't do.
 #
@@ -96,11 +96,11 @@ print(service({"image": "hello"}, SimpleNamespace(aws_request_id="request-2")))
 
 # %% [markdown]
 # The second answer matters as much as the first. A handler that *raises* counts as broken: the
-# caller gets an error that says nothing, and events that nobody waits for are tried twice more. So
-# answer a sender's mistake; don't raise.
+# caller gets an error that says nothing, and Lambda tries an event that nobody waits for twice
+# more. So if the sender made a mistake, return an answer that says so; don't raise.
 #
 # Nobody watches a function while it runs, so it must leave notes. One line of JSON for each request
-# can be searched and added up later; `print` with prose cannot:
+# can be searched and added up later; prose can't:
 
 # %%
 for line in log:
@@ -108,17 +108,17 @@ for line in log:
     print({key: value for key, value in record.items() if "seconds" not in key})
 
 # %% [markdown]
-# It says how large the request was and how it ended (and how many seconds it took, left out here
-# since they differ at each run). It does not say what was *read*: handwriting is private, and logs
-# are read by many and kept for long.
+# Each line says how large the request was and how it ended (and how many seconds it took, left out
+# here since that differs at each run). It does not say what was *read*: handwriting is private, and
+# logs are read by many and kept for long.
 
 # %% [markdown]
 # ## 2. HTTP inside an event
 #
 # Browsers and programs speak HTTP. A **Function URL** is an address at which Lambda takes HTTP
-# requests, packs each one into an event (payload format 2.0), and unpacks the answer. The lab has a
-# copy of that step ([`function_url.py`](../lab_utils/service/function_url.py)). This is what a
-# handler looks at in the event:
+# requests, packs each one into an event (payload format 2.0), and unpacks the answer. The lab has
+# its own version of that step ([`function_url.py`](../lab_utils/service/function_url.py)). This is
+# what a handler looks at in the event:
 
 # %%
 from lab_utils.service.function_url import event_of
@@ -143,10 +143,10 @@ print(service(event)["body"])
 
 # %% [markdown]
 # Request and answer are packed twice: JSON text is the *body* within an event that is JSON itself.
-# In the second half of the cell, the content type is not that of a text. Then `body` is base64 of
+# In the second half of the output, the content type is not a text type. Then `body` is base64 of
 # the bytes, `isBase64Encoded` says so, and the picture is base64 within JSON within base64.
 #
-# The **status** tells the caller's program what to do, the sentence in the body tells a person:
+# The **status** tells the caller's program what to do, and the sentence in the body tells a person:
 #
 # | status | what happened | what the caller should do |
 # |---|---|---|
@@ -182,7 +182,7 @@ def handle(
         event: of a Function URL. "body" is JSON text, or base64 of it if "isBase64Encoded" is
             true; it may be missing, empty, or anything that somebody sends.
         read: takes the bytes of an image.
-        max_bytes: of a decoded image, at most; a larger one is not given to `read`.
+        max_bytes: the limit for a decoded image; a larger one is not given to `read`.
 
     Returns:
         "statusCode" 200, 400, 413, 422 or 500, "headers" and "body", as made by `answer`.
@@ -250,8 +250,8 @@ for what, body in requests.items():
 # %% [markdown]
 # ## 3. A hole
 #
-# It is handy to send an address instead of a picture: `{"image_url": "https://..."}`. Here is how
-# somebody in a hurry writes that. It even has a helpful error message.
+# Sending an address instead of a picture is handy: `{"image_url": "https://..."}`. Here is how
+# somebody in a hurry writes a handler for that. It even has a helpful error message.
 
 # %%
 from urllib.request import urlopen
@@ -268,8 +268,8 @@ def careless(event: dict) -> dict:
 # %% [markdown]
 # The caller chooses what *your* machine asks for. And your machine can reach what the outside world
 # cannot: databases, admin pages, and the cloud's **metadata service**, which hands out keys to
-# every program that asks from within, at `http://169.254.169.254/`. Here a small stand-in for it
-# runs on this machine, as something that was never meant for the world:
+# every program that asks from within, at `http://169.254.169.254/`. Here, a small stand-in for that
+# service runs on this machine; like the real one, it was never meant for the outside world:
 
 # %%
 import threading
@@ -299,12 +299,13 @@ print(careless({"image_url": secret.resolve().as_uri()}))  # file:///...
 
 # %% [markdown]
 # This is **server-side request forgery** (SSRF). A quieter error message would not close the hole:
-# the time that an answer takes still tells which machines and ports exist, and some addresses *do*
-# something when they are asked for. In Lambda itself the runtime waits for its next event at an
-# address on 127.0.0.1: anyone who can make the function ask there gets the next user's picture.
+# the time that an answer takes still shows which machines and ports exist, and some addresses *do*
+# something when they are requested. In Lambda itself the runtime waits for its next event at an
+# address on 127.0.0.1: anyone who can make the function send a request there gets the next user's
+# picture.
 #
-# The address must be judged before anything is sent. Judging the *text* of it fails, since one
-# machine has many names:
+# Check the address before anything is sent. Checking its *text* isn't enough, since one machine has
+# many names:
 #
 # | address | goes to |
 # |---|---|
@@ -313,8 +314,8 @@ print(careless({"image_url": secret.resolve().as_uri()}))  # file:///...
 # | `http://[::ffff:169.254.169.254]/` | the metadata service: IPv4, written as IPv6 |
 # | `http://harmless.example/` | wherever its owner's name server says, which may change each time |
 #
-# So look the name up, judge the numeric addresses that come back, and then connect to **the very
-# address that was judged**. If you look up again for the connection, you may get another answer;
+# So look the name up, check the numeric addresses that come back, and then connect to **the very
+# address that was checked**. If you look up again for the connection, you may get another answer;
 # that is called DNS rebinding.
 
 # %% [markdown]
@@ -322,10 +323,11 @@ print(careless({"image_url": secret.resolve().as_uri()}))  # file:///...
 #
 # Difficulty ●●●●○ · Importance ●●●●●
 #
-# Return the address to connect to, or raise `AddressError`. Allowed are `http` and `https`. *All*
-# addresses that `resolve` gives for the host must belong to the public internet: those for which
-# `ipaddress` says `is_global`. It says so for groups of machines (`is_multicast`) as well, so
-# refuse these yourself. Look the host up once, and return the first address.
+# Return the address to connect to, or raise `AddressError`. Allow only `http` and `https`. *All*
+# addresses that `resolve` gives for the host must belong to the public internet: those whose
+# `is_global`, from the module `ipaddress`, is true. That is also true for the addresses of groups
+# of machines (`is_multicast`), so refuse these yourself. Look the host up once, and return the
+# first address.
 
 # %% tags=["exercise"]
 import ipaddress
@@ -372,16 +374,16 @@ checks.safe_address(safe_address)
 #
 # `urlsplit(url)` has `scheme` and `hostname`; the latter leaves out user, port and the brackets of
 # IPv6, and is `None` if there is no host. Give it to `resolve` even if it looks like a number: the
-# system knows all ways to write one. `ipaddress.ip_address(text)` makes an object of each address;
-# an IPv6 one has `ipv4_mapped`, which is `None` for most.
+# system knows all the ways to write an address. `ipaddress.ip_address(text)` makes an object of
+# each address; an IPv6 one has `ipv4_mapped`, which is `None` for most.
 #
 # `not ip.is_private` is not the same as `ip.is_global`: providers share the addresses 100.64.0.0/10
-# among their customers, and these are neither.
+# among their customers, and those are neither private nor global.
 #
 # </details>
 
 # %% [markdown]
-# Now with the system's own look-up:
+# Now try it with the system's own look-up:
 
 # %%
 import socket
@@ -398,11 +400,11 @@ for url in [inside, "http://2130706433/", "http://[::ffff:169.254.169.254]/", "h
         print("refused:", error)
 
 # %% [markdown]
-# A real client has more to do. It sends the name as `Host` header, and checks the certificate
-# against the *name* although it connects to an address. It limits the bytes and the seconds. It
-# judges again after **each redirect**, or a public page would simply send it inside. And there are
-# more ways to carry an IPv4 address in an IPv6 one. All that is in
-# [`fetching.py`](../text_recognizer/fetching.py), and the library's handler uses it:
+# A real client has more to do. It sends the name in the `Host` header, and checks the certificate
+# against the *name* although it connects to an address. It limits how many bytes it takes and how
+# long it waits. It checks again after **each redirect**; otherwise a public page could simply
+# redirect it to an address inside. And there are more ways to carry an IPv4 address in an IPv6 one.
+# All that is in [`fetching.py`](../text_recognizer/fetching.py), and the library's handler uses it:
 
 # %%
 print(service({"image_url": inside}))
@@ -416,9 +418,9 @@ secret.unlink()
 #
 # When a request comes and no copy of the function is idle, Lambda starts one: a new process on a
 # machine that may never have seen your code. This is a **cold start**. The copy imports your module
-# once, in what is called the init phase, and then calls the handler for one request after the
-# other, *one at a time*. So whatever is slow and does not change belongs outside the handler. The
-# lab's entry is [`lambda_entry.py`](../lab_utils/service/lambda_entry.py), whose import loads the
+# once, in what is called the init phase, and then calls the handler for one request after another,
+# *one at a time*. So whatever is slow and does not change belongs outside the handler. The lab's
+# entry point is [`lambda_entry.py`](../lab_utils/service/lambda_entry.py); importing it loads the
 # model. How long does that take here?
 
 # %% tags=["timing"]
@@ -436,7 +438,7 @@ print(f"a process with PyTorch and the model: {time.perf_counter() - began:.1f} 
 # %%
 show(
     stacked_bars(draw.START_SECONDS, "seconds", digits=2),
-    "Figure 2. Three requests to a new copy, with one line to read; one core, recorded.",
+    "Figure 2. Three requests to a new copy, each with one line to read; recorded on one core.",
     "The first takes 1.1 seconds, most of it for importing torch; the others 0.04 seconds.",
     width=640,
 )
@@ -464,9 +466,10 @@ show(
 # Calling a Python function in this process proves little about a service. AWS publishes a program
 # that runs functions locally, the **Runtime Interface Emulator**. The next cell starts two of them,
 # each with AWS's runtime client and the lab's handler in its own process. A small gateway in front
-# does what a Function URL does: HTTP to event, answer to HTTP. (In a terminal: `lab service lambda
-# --workers 2`. The first time, it downloads the emulator. If that fails, or if this isn't Linux,
-# the handler runs in this process behind the same gateway, and the cell says so.)
+# does what a Function URL does: it turns HTTP into an event, and the answer into HTTP. (In a
+# terminal: `lab service lambda --workers 2`. The first time, it downloads the emulator. If that
+# fails, or if this isn't Linux, the handler runs in this process behind the same gateway, and the
+# cell says so.)
 
 # %% tags=["timing"]
 from lab_utils.service.local import NotebookService
@@ -483,8 +486,8 @@ print(there.note, "Address:", there.url)
 # POST of the JSON object `{"image": base64 text}`, and return what comes back. A 422 or 503 is an
 # answer like any other: the caller looks at the status. Raise `ConnectionError` only if no answer
 # comes at all: nobody listens, the connection breaks off, or 60 s pass. Use any library you like,
-# such as `httpx`, which is installed here. The check runs its own Function URL, and looks at the
-# event that your request becomes.
+# such as `httpx`, which is installed here. The check has its own Function URL, and looks at the
+# event that it makes from your request.
 
 # %% tags=["exercise"]
 import httpx
@@ -520,9 +523,9 @@ checks.ask_service(ask_service)
 # <details><summary>Hint</summary>
 #
 # `base64.b64encode` turns bytes into bytes; `.decode()` turns these into the text that JSON needs.
-# `httpx.post(url, json=...)` writes the JSON and the content type, and does not raise for a status
-# such as 422, as `urllib` does. It has `status_code`, `headers` (in small letters) and `text`. What
-# goes wrong before there is an answer is an `httpx.TransportError`.
+# `httpx.post(url, json=...)` writes the JSON and the content type; unlike `urllib`, it does not
+# raise for a status such as 422. Its reply has `status_code`, `headers` (in small letters) and
+# `text`. If something goes wrong before there is an answer, `httpx` raises a `TransportError`.
 #
 # </details>
 
@@ -550,8 +553,8 @@ x0, y0, x1, y1 = line.box
 print(f"confidence {line.confidence:.2f}, x {x0:.0f} to {x1:.0f}, y {y0:.0f} to {y1:.0f}")
 
 # %% [markdown]
-# So one argument turns the lab's web app into a front end: it runs here and has no model; the model
-# runs there. The cell starts it and asks it as a program would, over its API:
+# So one argument turns the lab's web app into a front end: the app runs here and has no model; the
+# model runs in the service. The cell starts the app and calls it as a program would, over its API:
 
 # %%
 from lab_utils.app import make_frontend
@@ -564,9 +567,9 @@ frontend.close()
 
 # %% [markdown]
 # In a terminal that is two commands, on two machines if you like: `lab service lambda` on one, and
-# `lab app --model-url http://...` on the other. Errors keep their sentence, wherever they are
-# found. Here the first image is refused on this side, before it costs a request, and the second one
-# by the service:
+# `lab app --model-url http://...` on the other. An error keeps its sentence, wherever it is found.
+# Here the first image is refused on this side, before it costs a request, and the second one by the
+# service:
 
 # %%
 for image in (b"Dear Sir or Madam", "http://169.254.169.254/latest/meta-data/"):
@@ -590,9 +593,10 @@ for image in (b"Dear Sir or Madam", "http://169.254.169.254/latest/meta-data/"):
 # | 500 a bug | no: it is the same bug the next time |
 # | any other status | no: nobody promised that waiting helps |
 #
-# The *how* is as important. An overloaded service gets every refused request a second time. If
-# clients ask again at once, the load doubles. So wait, twice as long each time (**back-off**), and
-# randomise each wait (**jitter**), or clients refused together come back together.
+# *How* you ask again is just as important. An overloaded service gets every refused request a
+# second time; if clients ask again at once, its load doubles. So wait twice as long each time
+# (**back-off**), and randomise each wait (**jitter**); otherwise clients that were refused together
+# come back together.
 
 # %% [markdown]
 # ### Exercise 4: Patience with limits (20 minutes)
@@ -602,7 +606,7 @@ for image in (b"Dear Sir or Madam", "http://169.254.169.254/latest/meta-data/"):
 # `ask()` makes one request and returns status, headers and body, or raises `ConnectionError`. Ask
 # until you get an answer that asking again would not change, or until patience runs out, and return
 # the last answer. Count a `ConnectionError` as the answer `(503, {}, "")`; other exceptions are
-# bugs and go through.
+# bugs, so let them pass through.
 #
 # The wait before retry 1, 2, 3, ... is the number of seconds in `retry-after`, if that header is
 # there, plus a random part: `draw()` times `first`, `2 * first`, `4 * first`, ... If this wait
@@ -653,15 +657,15 @@ checks.ask_patiently(ask_patiently)
 #
 # A `while True` with two variables outside: the sum of the waits so far, and the longest random
 # part of the next one. In the loop: ask, compute the wait, decide whether to return, sleep, add and
-# double. `retry-after` is text. Double the longest part and not the drawn one, or a small number
-# drawn once keeps all later waits short.
+# double. `retry-after` is text. Double the longest part, not the one that was drawn; otherwise one
+# small number keeps all later waits short.
 #
 # </details>
 
 # %% [markdown]
 # `sleep` and `draw` are arguments, so you can simulate the waits without waiting. Sixty clients are
-# refused at the same moment by a service that stays busy. When do they come back, with `draw`
-# always 1 and at random?
+# refused at the same moment by a service that stays busy. When do they come back if `draw` always
+# gives 1, and when if it gives random numbers?
 
 # %%
 import random
@@ -693,8 +697,8 @@ show(
 )
 
 # %% [markdown]
-# Without jitter, five waves of sixty hit a service that could have served each client in its own
-# time. With a real clock, real random numbers and your `ask_service`, the function is a client:
+# Without jitter, five waves of sixty hit a service that could have served them one after another.
+# With a real clock, real random numbers and your `ask_service`, the function is a client:
 
 # %%
 image = Path(PAGE).read_bytes()
@@ -702,8 +706,8 @@ status, _, body = ask_patiently(lambda: ask_service(there.url, image), time.slee
 print(status, json.loads(body)["pred"])
 
 # %% [markdown]
-# `RemotePredictor` does the same as your function, and has a deadline for the whole, so that slow
-# answers count, too ([`retrying.py`](../lab_utils/predictors/retrying.py)).
+# `RemotePredictor` does the same as your function, and also has one deadline for all attempts
+# together, so that slow answers count, too ([`retrying.py`](../lab_utils/predictors/retrying.py)).
 
 # %% [markdown]
 # ## 7. How slow is it, really?
@@ -711,11 +715,11 @@ print(status, json.loads(body)["pred"])
 # People judge a service by its slow answers. A mean hides them, so we report **percentiles** of the
 # latency: half of the requests stay below p50, and 95 of 100 stay below p95.
 #
-# How to measure them? The obvious loop sends a request, waits for the answer, and sends the next
-# (**closed loop**). Real users don't wait for each other (**open loop**): requests come at random
-# times, at some rate, whatever the service is doing. The difference is dramatic, and no server is
-# needed to see it. Take a service that needs 0.2 s for a request, and once, for one of them, 5 s
-# (a cold start, say), and test it for a minute in both ways.
+# How do you measure them? The obvious loop sends a request, waits for the answer, and sends the
+# next (**closed loop**). Real users don't wait for each other (**open loop**): requests come at
+# random times, at some rate, whatever the service is doing. The difference is dramatic, and you
+# don't need a server to see it. Take a service that needs 0.2 s for a request, and once, for one of
+# them, 5 s (a cold start, say), and test it for a minute in both ways.
 
 # %%
 from lab_utils.service.queueing import poisson_arrivals, simulate_queue
@@ -733,7 +737,7 @@ answered = simulate_queue(scheduled, lambda size: next(seconds_of))
 opened = [(start, start, end) for start, end in zip(scheduled, answered, strict=True)]
 
 # %% [markdown]
-# `poisson_arrivals` draws the moments at which independent users come. `simulate_queue` is the
+# `poisson_arrivals` draws the moments at which independent users arrive. `simulate_queue` is the
 # simulated queue of [notebook 04](04_batch_size_profiling.ipynb): a server takes the requests one
 # after the other, and each waits until those before it are done.
 
@@ -744,11 +748,12 @@ opened = [(start, start, end) for start, end in zip(scheduled, answered, strict=
 #
 # Each request is given by three times: when it *should* have been sent, when it *was*, and when its
 # answer came (`None` if none came). The latency starts when it should have been sent: a tester that
-# is held up by a slow answer would otherwise not count the waiting that it causes. (Gil Tene named
-# this mistake coordinated omission.) A request without an answer took infinitely long.
+# is held up by a slow answer would otherwise not count the waiting that this answer causes. (Gil
+# Tene named this mistake coordinated omission.) The latency of a request without an answer is
+# infinite.
 #
-# Return the smallest latency that `percent` of 100 requests don't exceed. Of the sorted latencies,
-# that is number `percent / 100 * count`, rounded up, counted from 1.
+# Return the smallest latency that `percent` of 100 requests don't exceed. Sort the latencies: it is
+# the one at position `percent / 100 * count`, rounded up and counted from 1.
 
 # %% tags=["exercise"]
 import math
@@ -808,8 +813,8 @@ show(
 
 # %% [markdown]
 # The closed loop saw the 5 s once, among 276 requests, and its p99 says that all is well: while the
-# service was stuck, the tester waited, too. Real users keep coming. Twenty of them piled up, and as
-# the service is busy 80 % of the time anyway, it took half a minute to work them off. Of all users
+# service was stuck, the tester waited, too. Real users keep coming. Twenty of them piled up, and
+# since the service is busy 80 % of the time anyway, it took half a minute to catch up. Of all users
 # in that minute, half waited 1.4 s or longer.
 #
 # That is the second lesson: **waiting depends on how busy the service is**, long before it is full.
@@ -830,20 +835,20 @@ curves = {f"p{p}": {rate: latency_at(rate, p) for rate in rates} for p in (50, 9
 # %%
 show(
     draw.latency_by_rate(curves, highest=4.0, quantity="latency (s)"),
-    "Figure 5. A server with 0.2 s for a request could do 5 a second. It should not have to.",
+    "Figure 5. A server that needs 0.2 s for a request could do 5 a second, but shouldn't have to.",
     "Both curves start low and bend upwards; p95 passes 1 s before 3.5 requests a second.",
     width=620,
 )
 
 # %% [markdown]
-# No server gets near full use without long waits, unless requests come at even intervals. To keep
-# p95 within 1 s here, accept just under 3.5 requests a second, two thirds of what the server can
-# do.
+# No server can run near its full capacity without long waits, unless requests come at even
+# intervals. To keep p95 within 1 s here, accept just under 3.5 requests a second, two thirds of
+# what the server can do.
 #
-# Now the real service. `send_open_loop` keeps to a timetable, each request in its own thread.
-# First, what a single page takes. Then 40 requests each at 0.4, 0.8 and 3 times the rate
-# that two functions should manage. A request that finds the queue full is refused, and counts as
-# infinitely late: `inf`.
+# Now the real service. `send_open_loop` keeps to a timetable, each request in its own thread. The
+# cell first measures what a single page takes. Then it sends 40 requests at each of three rates:
+# 0.4, 0.8 and 3 times what two functions should manage. A request that finds the queue full is
+# refused, and counts as infinitely late: `inf`.
 
 # %% tags=["timing"]
 from lab_utils.service.open_loop import send_open_loop
@@ -868,17 +873,18 @@ there.close()
 # %% [markdown]
 # ## 8. Batches
 #
-# Most requests hold one page. A device that does thousands of things at once takes little longer
-# for eight pages than for one, because one page leaves most of it idle. **Dynamic batching**
+# Most requests hold one page. A device that does thousands of things at once takes only a little
+# longer for eight pages than for one, because one page leaves most of it idle. **Dynamic batching**
 # collects requests that come one by one, reads them together, and hands each its own answer. It has
-# the two numbers of notebook 04:
+# the two settings that you know from notebook 04:
 #
 # - **max batch**: how many requests are read together, at most;
 # - **max wait**: how long the first one waits for others while the device is free.
 #
-# Whether it pays depends on what a batch costs; notebook 04 measures that. The CPU's columns of
-# table 2 were recorded with the lab's recognizer on one core, without the language model. The other
-# two belong to an *imagined* device, which takes 30 ms for any batch and 4 ms for each page in it.
+# Whether batching pays depends on what a batch costs; notebook 04 measures that. The CPU's columns
+# of table 2 were recorded with the lab's recognizer on one core, without the language model. The
+# other two belong to an *imagined* device, which takes 30 ms for any batch and 4 ms for each page
+# in it.
 
 # %%
 MEASURED = draw.CPU_BATCH_SECONDS  # {1: ..., 2: ..., 4: ..., 8: ...}
@@ -904,7 +910,8 @@ show_table(
 
 # %% [markdown]
 # A single page already keeps one core busy. Eight pages take eight times as long, which is what
-# `cpu` above assumes. The imagined device reads eight in less than twice the time of one. So:
+# `cpu` above assumes. The imagined device reads eight in less than twice the time of one. What does
+# that do to the p95?
 
 
 # %%
@@ -936,7 +943,7 @@ show(
 
 # %% [markdown]
 # You promise that p95 stays within 0.2 s. How many requests a second can each setting handle before
-# it first misses that target? (In notebook 04 you chose such a setting yourself.)
+# it misses that target? (In notebook 04 you chose such a setting yourself.)
 
 # %%
 from itertools import takewhile
@@ -954,9 +961,10 @@ show_table(
 )
 
 # %% [markdown]
-# No wait at all? Many find that surprising. But while the server is at work, the next batch gathers
-# by itself, and the busier it is, the larger the batch. No request has to wait for that on purpose.
-# So what does waiting buy? Look at 20 requests a second, where there is time to spare:
+# No wait at all is best? Many find that surprising. But while the server is busy, the next batch
+# gathers by itself, and the busier the server is, the larger the batch. No request has to wait on
+# purpose for that. So what does waiting buy? Look at 20 requests a second, where there is time to
+# spare:
 
 
 # %%
@@ -991,21 +999,21 @@ show_table(
 #         return self.recognizer.predict_batch(pages)
 # ```
 #
-# `max_queued_requests` sheds load: when that many are waiting, a new request gets a 503 at once and
-# asks again later, as in section 6. That is better than an answer that comes after the user has
-# given up. The lab's version, [`ray_service.py`](../lab_utils/service/ray_service.py), decodes
-# and checks each page *before* it joins a batch, so that a broken one fails by itself, and it lets
-# a batch gather while the one before is being read, as in the simulation. Where Ray is installed,
-# `lab service ray` starts it, and `python benchmarks/service_load.py` sends it the same arrivals
-# with and without batches.
+# `max_queued_requests` sheds load: when that many are waiting, a new request gets a 503 at once,
+# and its sender asks again later, as in section 6. That is better than an answer that comes after
+# the user has given up. The lab's version, [`ray_service.py`](../lab_utils/service/ray_service.py),
+# decodes and checks each page *before* it joins a batch, so that a broken page doesn't spoil the
+# others, and it lets a batch gather while the one before is being read, as in the simulation. If
+# Ray is installed, `lab service ray` starts it, and `python benchmarks/service_load.py` sends it
+# the same arrivals with and without batches.
 
 # %% [markdown]
 # ## 9. To AWS
 #
 # `lab deploy lambda` brings the service of section 5 to Lambda, as a stack of AWS CloudFormation:
-# the file [`template.yaml`](../deploy/template.yaml) lists what there should be, and CloudFormation
-# creates what is missing. By default the command only shows a plan, which needs no account. The
-# resources that the file describes:
+# the file [`template.yaml`](../deploy/template.yaml) lists what should exist, and CloudFormation
+# creates what is missing. By default, the command only shows a plan, which needs no account. These
+# are the resources that the file describes:
 
 # %%
 from lab_utils.deploy.template import parameters, resources
@@ -1015,21 +1023,21 @@ for name, kind in resources(parameters()).items():
 
 # %% [markdown]
 # A container image with the handler and the model goes into a repository. A role says what the
-# function may do: write its log, nothing else. So there is little to steal through a hole like that
-# of section 3. The function has a reserved concurrency, which bounds how many copies run at once,
-# and with them the bill. Its URL accepts only requests that are signed with an account's key;
-# `--auth NONE` opens it, and then anyone who knows the address spends your money. Alarms say when
-# it fails, refuses requests or is slow. `lab deploy lambda --apply` does all of it and
-# `lab deploy destroy` removes it; both need an account.
+# function may do: write its log, nothing else. So there is little to steal through a hole like the
+# one in section 3. The function has a reserved concurrency, which limits how many copies run at
+# once, and so the bill. Its URL accepts only requests that are signed with an account's key;
+# `--auth NONE` opens it, and then anyone who knows the address spends your money. Alarms report
+# when the function fails, refuses requests or is slow. `lab deploy lambda --apply` creates all of
+# this and `lab deploy destroy` removes it; both need an account.
 #
 # What does it cost? Lambda bills the seconds in which the function works, times the memory it was
 # given, and a little for each request:
 #
 # > dollars = pages × (seconds × GB × price of a GB for a second + price of a request)
 #
-# Cold starts come on top, and a little for images, logs and alarms. The prices are assumptions in
-# [`costs.py`](../lab_utils/deploy/costs.py): look them up before you rely on a sum. The table also
-# has the cost of a small machine that is always on.
+# Cold starts come on top, and so does a little for images, logs and alarms. The prices are
+# assumptions in [`costs.py`](../lab_utils/deploy/costs.py): check them before you rely on a total.
+# The table also has the cost of a small machine that is always on.
 
 # %%
 from lab_utils.deploy.costs import cold_share, front_end_cost, lambda_costs
@@ -1057,9 +1065,9 @@ show(
 
 # %% [markdown]
 # Read the table from both ends. At a hundred pages a month the service is practically free, and
-# almost everybody waits for a cold start. At ten million nobody does, and the bill would pay for
-# fifteen such machines. (A single one would not do: it reads one page after the other.) In between
-# lies what serverless was made for: uneven load that nobody wants to plan for.
+# almost everybody waits for a cold start. At ten million pages nobody waits, and the bill would pay
+# for fifteen of the small machines. (A single one isn't enough: it reads one page at a time.) In
+# between lies what serverless was made for: uneven load that nobody wants to plan for.
 
 # %% [markdown]
 # ## Summary
@@ -1067,8 +1075,8 @@ show(
 # - The front end is cheap and always on, the model is neither; a predictor hides where it runs.
 # - A handler is a function from event to answer. Each kind of error has its status, and a sentence
 #   that says what to do; bugs go to the log and not to the sender.
-# - If you fetch addresses that strangers send, look each one up once, judge the numeric address,
-#   connect to that one, and judge again after each redirect.
+# - If you fetch addresses that strangers send, look each one up once, check the numeric address,
+#   connect to that one, and check again after each redirect.
 # - What is slow and does not change is loaded outside the handler. Cold starts hit services that
 #   few people use, and sudden crowds.
 # - Ask again only if that helps: after a longer, random wait each time, and not for ever.
@@ -1082,7 +1090,7 @@ show(
 #   pays for these seconds?
 # - Give `simulate_queue` two servers (`servers=2`) at twice the rate of figure 5. Why is the p95
 #   lower, although each server is as busy as before?
-# - Take the curve that [notebook 04](04_batch_size_profiling.ipynb) measures on a GPU of Colab, use
+# - Take the curve that [notebook 04](04_batch_size_profiling.ipynb) measures on a Colab GPU, use
 #   its numbers instead of those of `imagined`, and choose again.
 # - In a terminal, start `lab service lambda --workers 1` and `lab app --model-url ...` with its
 #   address, stop the service while a page is being read, start it again, and watch the app.

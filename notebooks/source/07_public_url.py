@@ -26,9 +26,9 @@
 # %% [markdown]
 # ## An app that only this machine can reach
 #
-# The [web app](05_gradio_app.ipynb) reads handwriting for anyone who opens its page. So far that is
-# you. Now somebody else should try it today, on a phone, over the mobile network; and it runs on a
-# laptop behind a home router, or in a notebook on Colab. Start it once more:
+# The [web app](05_gradio_app.ipynb) reads handwriting for anyone who opens its page. So far, that
+# is only you. Now somebody else should try it today, on a phone, over the mobile network, but the
+# app runs on a laptop behind a home router, or in a notebook on Colab. Start it once more:
 
 # %%
 import base64
@@ -59,10 +59,10 @@ with urlopen(app_url) as reply:
 # %% [markdown]
 # ## 1. Addresses and ports
 #
-# An **address** names one network interface of a machine, which has several. A **port**, a number
-# up to 65535, names a program on that machine. A server *listens* on an address and a port, and
-# anyone who sends to exactly this pair reaches it. So the address that a server listens on decides
-# who can reach it:
+# An **address** names one of a machine's network interfaces; most machines have several. A
+# **port**, a number up to 65535, names a program on that machine. A server *listens* on an address
+# and a port, and anyone who sends to exactly this pair reaches it. So the address that a server
+# listens on decides who can reach it:
 #
 # | it listens on | who can reach it |
 # |---|---|
@@ -74,7 +74,7 @@ with urlopen(app_url) as reply:
 # its machine, and many servers do so by default. In a café, all laptops at the other tables can
 # then open your notebook. (A server on :: usually takes IPv4 as well.) Try the first row with a
 # real server. All addresses that start with 127 belong to this machine, but they are different
-# addresses. Before you run it: at which of the three does it answer?
+# addresses. Before you run it: at which of these three addresses does it answer?
 
 
 # %%
@@ -91,10 +91,10 @@ with socket.create_server(("127.0.0.1", 0)) as server:  # port 0: any that is fr
         print(f"{address}: {reaches(address, server.getsockname()[1])}")
 
 # %% [markdown]
-# None of this helps the phone. Home networks and Colab's machines have *private* addresses, the
-# same ones as many other homes. The router has the one public address, and lets in only answers to
-# requests from inside. That is good, and it can stay that way: a tunnel needs no open port.
-# (Another trap: on the phone, 127.0.0.1 is the phone.)
+# None of this helps the phone. Machines in home networks and at Colab have *private* addresses,
+# which are the same in many other homes. The router has the one public address, and lets in only
+# answers to requests from inside. That is good, and it can stay that way: a tunnel needs no open
+# port. (Another trap: on the phone, 127.0.0.1 is the phone.)
 #
 # Ask the system where a program listens, rather than the program: `ss -tln` on Linux, `lsof -i -P`
 # on a Mac, or `netstat -an` list all servers with their addresses. Or just try to connect. Before
@@ -124,20 +124,21 @@ with socket.create_server(("127.0.0.1", 0)) as on_the_way:
 print("\n".join(overheard.split("\r\n")))
 
 # %% [markdown]
-# They see all of it: the page, and the line `Authorization`. That line may look encrypted, but it
-# is base64, and anyone can decode it:
+# The machines in between see all of it: the page, and the line `Authorization`. That line may look
+# encrypted, but it is base64, and anyone can decode it:
 
 # %%
 line = next(line for line in overheard.split("\r\n") if line.startswith("Authorization"))
 print(base64.b64decode(line.split()[-1]).decode())
 
 # %% [markdown]
-# **HTTPS** is the same HTTP within TLS, which does two things. It *encrypts*: the two ends agree on
-# a key that nobody on the way learns. And it *proves who is there*; without that, encryption is
-# worth little, because you could have agreed on a key with the wrong server. For that, the server
-# shows a **certificate**: "this key belongs to lab.example.org", signed by an authority that
-# browsers know. The authority has checked that the applicant controls the name. A client must check
-# the signature, the dates and the name, and Python does unless somebody switches it off:
+# **HTTPS** is the same HTTP inside TLS, which does two things. It *encrypts*: the two ends agree on
+# a key that nobody on the way learns. And it *proves who is at the other end*; without that,
+# encryption is worth little, because you could have agreed on a key with the wrong server. For
+# that, the server shows a **certificate**: "this key belongs to lab.example.org", signed by an
+# authority that browsers know. The authority has checked that the applicant controls the name. A
+# client must check the signature, the dates and the name, and Python does so unless somebody
+# switches it off:
 
 # %%
 import ssl
@@ -161,12 +162,12 @@ print("the server's name:", b"lab.example.org" in hello)
 print("page or password:", b"letters" in hello or secret.encode() in hello)
 
 # %% [markdown]
-# It contains the server's name (one server may have certificates for many), and nothing of the
-# request. Pages and passwords are sent only after both sides have the key. So the machines in
+# It contains the server's name (one server may have certificates for many names), and nothing of
+# the request. Pages and passwords are sent only after both sides have the key. So the machines in
 # between learn *that* you use lab.example.org, when, and how much, but not what for.
 #
 # To get a certificate, you need a public name and a server that answers there. A laptop has
-# neither. The tunnel's server has both.
+# neither. The tunnel's server, which comes next, has both.
 
 # %% [markdown]
 # ## 3. A tunnel
@@ -174,7 +175,8 @@ print("page or password:", b"letters" in hello or secret.encode() in hello)
 # The router only lets answers in. So start from inside: an **agent** on this machine opens a
 # connection to a server with a public address, and keeps it open. Visitors reach that server by
 # HTTPS, and it sends their requests through the open connection. The agent passes them to a port on
-# 127.0.0.1.
+# 127.0.0.1. There the lab's **gate** asks for a name and a password, before it passes a request on
+# to the app.
 
 # %%
 stations = {
@@ -197,18 +199,18 @@ show(
 
 # %% [markdown]
 # [ngrok](https://ngrok.com) runs such servers; its agent is a program, and
-# [pyngrok](https://pyngrok.readthedocs.io) fetches and starts it from Python. It needs an account,
-# because someone must be responsible for what the link shows. Put the account's token into the
-# variable `NGROK_AUTHTOKEN` or into Colab's secrets (the key symbol on the left). Never put it in a
-# cell: notebooks are passed on.
+# [pyngrok](https://pyngrok.readthedocs.io) fetches and starts it from Python. ngrok requires an
+# account, because someone must be responsible for what the link shows. Put the account's token into
+# the variable `NGROK_AUTHTOKEN` or into Colab's secrets (the key symbol on the left). Never put it
+# in a cell: notebooks are passed on.
 #
 # **What you may do on Colab:** its [FAQ](https://research.google.com/colaboratory/faq.html)
-# disallows web services that are not related to interactive compute with Colab. A link for some
+# disallows web services that are not related to interactive compute with Colab. A link for a few
 # minutes, to try on your phone what this notebook computes, is fine; serving other people from
-# Colab isn't allowed, and you may lose access. Close the link when you have seen it. To show
-# something to people, run it on your own machine, or see section 8.
+# Colab isn't allowed, and you may lose access. Close the link when you have tried it. To show an
+# app to people, run it on your own machine, or see section 8.
 #
-# The next cell opens a link to the app, if it can. If not, it says what is missing.
+# The next cell opens a link to the app if it can, and otherwise says what is missing.
 
 # %% tags=["timing"]
 from lab_utils.tunnel import TunnelError, open_link
@@ -222,14 +224,15 @@ except TunnelError as error:
     print(f"There is no public link now. {error}")
 
 # %% [markdown]
-# Open it on a phone, with its Wi-Fi off, and read your own handwriting. For free accounts, ngrok
-# shows visitors its own page first.
+# Open the link on a phone, with its Wi-Fi off, and read your own handwriting. With a free account,
+# ngrok first shows visitors its own page.
 #
 # (The stored solutions show no link, because a link with its password should not be kept.) The rest
 # of the notebook needs no account and no network, and shows *both* ends of a tunnel. Its server is
 # on this machine ([`loopback.py`](../lab_utils/lessons/public_url/loopback.py)): `FarEnd` has the
-# address, and `LoopbackWay` is the agent that calls out. Everything behind it, from the gate to the
-# app, is the same as with the public link. Only HTTPS is missing, since nothing leaves the machine.
+# address, and `LoopbackWay` is the agent that calls out. Everything behind the agent, from the gate
+# to the app, is the same as with the public link. Only HTTPS is missing, since nothing leaves the
+# machine.
 
 # %%
 from lab_utils.lessons.public_url.loopback import FarEnd
@@ -241,9 +244,9 @@ far_end = FarEnd()
 #
 # Difficulty ●●●○○ · Importance ●●●●●
 #
-# Open a tunnel to the app through `far_end`, and return it open. It asks for the name `user` and a
-# password of at least 16 characters that nobody can guess: a new one for each link. The check
-# visits your link as a stranger without a password, as one who guesses, and as the guest.
+# Open a tunnel to the app through `far_end`, and return it open. It must ask for the name `user`
+# and for a password of at least 16 characters that nobody can guess: a new one for each link. The
+# check visits your link as a stranger without a password, as one who guesses, and as the guest.
 
 # %% tags=["exercise"]
 import secrets
@@ -272,10 +275,10 @@ checks.open_way_in(open_way_in)
 # %% [markdown]
 # <details><summary>Hint</summary>
 #
-# `help(Tunnel)` shows its arguments: the app's port, the way, and the login. Without a login, the
-# link is open to everyone. `secrets.token_urlsafe(n)` makes a random text from `n` bytes, about 1.3
-# characters for each. The random numbers of `random` can be predicted, so they can't serve as a
-# secret.
+# `help(Tunnel)` shows its arguments: the app's port, the way (here, the agent), and the login.
+# Without a login, the link is open to everyone. `secrets.token_urlsafe(n)` makes a random text from
+# `n` bytes, about 1.3 characters for each. The random numbers of `random` can be predicted, so they
+# can't serve as a secret.
 #
 # </details>
 
@@ -301,8 +304,8 @@ print(f"name {tunnel.user}, a random password of {len(tunnel.password)} characte
 # %% [markdown]
 # ## 4. A password
 #
-# A public link is found by more people than you gave it to: it is in chats, in browser histories,
-# in the log of a proxy. And if you use a name of your own, it is published as soon as it has a
+# A public link reaches more people than you gave it to: it is in chats, in browser histories, in
+# the log of a proxy. And if you use a name of your own, it is published as soon as it has a
 # certificate, in a log that robots read; they come within minutes. So the lab's links ask for a
 # name and a password, unless you say `--auth none`. To choose your own, set the variable
 # `LAB_TUNNEL_AUTH=NAME:PASSWORD`: all users of a machine can read a command line, but not a
@@ -323,8 +326,9 @@ print(f"name {tunnel.user}, a random password of {len(tunnel.password)} characte
 # Difficulty ●●●○○ · Importance ●●●●●
 #
 # Say whether a request's `Authorization` header holds this name and password. Strangers may send
-# anything; the answer must then be `False`, never an exception. The scheme's name has no case
-# (`basic` is fine). Passwords may contain colons and letters beyond ASCII, which are sent as UTF-8.
+# anything; the answer must then be `False`, never an exception. Upper and lower case are the same
+# in the scheme's name (`basic` is fine). Passwords may contain colons and letters beyond ASCII,
+# which are sent as UTF-8.
 
 # %% tags=["exercise"]
 import hmac
@@ -356,8 +360,8 @@ checks.check_basic_auth(check_basic_auth)
 #
 # You don't have to take the pair apart: put the right one together, as bytes, and compare the
 # whole. `b64decode(..., validate=True)` raises `ValueError` for anything that isn't base64,
-# including letters beyond ASCII. `compare_digest` takes two `bytes`; of two `str`, only ASCII ones.
-# `None or ""` is `""`.
+# including letters beyond ASCII. `compare_digest` takes two `bytes`; it takes two `str` only if
+# both are ASCII. `None or ""` is `""`.
 #
 # </details>
 
@@ -411,7 +415,7 @@ passwords = {
     "made by the lab, 12 random bytes": 2**96,
 }
 rows = [[what, f"{count / 2 / 2 / 86_400:.2g}"] for what, count in passwords.items()]
-show_table(rows, ["password", "days to guess"], "Table 1. What guessing takes at the gate.")
+show_table(rows, ["password", "days to guess"], "Table 1. How long guessing takes at the gate.")
 
 # %% [markdown]
 # 600,000 days are more than 1,600 years, so random letters as in the second row are enough against
@@ -424,8 +428,8 @@ show_table(rows, ["password", "days to guess"], "Table 1. What guessing takes at
 # ## 5. Under which name?
 #
 # A server on 127.0.0.1 can be reached by programs on this machine, and *one of these is your
-# browser*, which runs the scripts of every page that you open. It doesn't let a page read the
-# answers of other sites, and tells sites apart by name. This is how a page gets around that:
+# browser*, which runs the scripts of every page that you open. A browser doesn't let a page read
+# the answers of other sites, and it tells sites apart by name. This is how a page gets around that:
 #
 # 1. You open `http://evil.example`, and its page is loaded from a server on the internet.
 # 2. Its owner also runs the name server, which now gives 127.0.0.1 as the address of
@@ -433,10 +437,10 @@ show_table(rows, ["password", "days to guess"], "Table 1. What guessing takes at
 # 3. The page asks `http://evil.example:7860/...`. For the browser that is the same site; the
 #    request goes to *your* app, and the page reads the answer.
 #
-# This is **DNS rebinding**; [notebook 06](06_model_service.ipynb) met it in a service that fetches
-# addresses. A local app usually has no password that could help. But the request contains the name
-# that it was made for: `Host: evil.example:7860`. A local server should answer to its own names and
-# refuse all others. A tunnel's gate does the same with the link's name.
+# This is **DNS rebinding**; you met it in [notebook 06](06_model_service.ipynb), in a service that
+# fetches addresses. A local app usually has no password that could help. But the request contains
+# the name that it was made for: `Host: evil.example:7860`. A local server should answer to its own
+# names and refuse all others. A tunnel's gate does the same with the link's name.
 
 # %% [markdown]
 # ### Exercise 3: Only under its own name (10 minutes)
@@ -445,8 +449,8 @@ show_table(rows, ["password", "days to guess"], "Table 1. What guessing takes at
 #
 # Say whether a request with this `Host` header may be answered: the host is one of `allowed`, or
 # `localhost`, or an address in numbers (no name server is asked about it, so nobody can rebind it).
-# It may have a port; IPv6 addresses are in brackets; names have no case, and a dot at the end of a
-# name (`lab.example.org.`) changes nothing.
+# It may have a port; IPv6 addresses are in brackets; upper and lower case are the same, and a dot
+# at the end of a name (`lab.example.org.`) changes nothing.
 
 # %% tags=["exercise"]
 from urllib.parse import urlsplit
@@ -477,10 +481,10 @@ checks.host_allowed(host_allowed)
 # %% [markdown]
 # <details><summary>Hint</summary>
 #
-# `urlsplit("//lab.example.org:80").hostname` knows ports, brackets, users and case; it is `None`
-# for nothing, and for unbalanced brackets `urlsplit` raises `ValueError`. Compare whole names:
-# neither `in`, `startswith` nor `endswith` of a text will do. `ipaddress.ip_address` raises
-# `ValueError` for anything that isn't a numeric address.
+# `urlsplit("//lab.example.org:80").hostname` takes care of ports, brackets, user names and case. It
+# is `None` if there is no host; for unbalanced brackets, `urlsplit` raises `ValueError`. Compare
+# whole names: `in`, `startswith` and `endswith` on a string aren't enough. `ipaddress.ip_address`
+# raises `ValueError` for anything that isn't a numeric address.
 #
 # </details>
 
@@ -502,7 +506,8 @@ for host in (f"localhost:{app_port}", "127.0.0.1", "evil.example", "lab.example.
 # ## 6. Is it dead, and which part?
 #
 # "Your link does not work", somebody writes. A request passes five stations, and it helps to know
-# which one to look at. What comes back depends on which one is missing:
+# which one to look at. What comes back depends on which one is missing (the mark is explained below
+# the table):
 #
 # | a request passes | if it is missing |
 # |---|---|
@@ -597,8 +602,8 @@ print("without the tunnel's server:", diagnose(link, login))
 # monitor without one only sees that the tunnel is up. A health check must do what users do.
 #
 # What can you do about it? The lab's tunnel replaces a dead *agent* itself: it looks twice a second
-# and opens the link again, with growing waits. A dead *app* is restarted by what started it
-# (section 8). With a dead *network*, wait.
+# and opens the link again, waiting longer each time. A dead *app* is restarted by what started it
+# (section 8). If the *network* is dead, wait.
 #
 # If you opened a public link above, close it too: it now leads to an app that is gone.
 
@@ -610,8 +615,8 @@ if public is not None:
 # %% [markdown]
 # ## 7. A link that a phone can scan
 #
-# Nobody types `https://3f1c-203-0-113-9.ngrok-free.app`. A **QR code** is a text as a picture, with
-# enough redundancy that part of it may be covered. `lab tunnel` prints it in the terminal, and
+# Nobody types `https://3f1c-203-0-113-9.ngrok-free.app`. A **QR code** is text drawn as a picture,
+# with enough redundancy that part of it may be covered. `lab tunnel` prints it in the terminal, and
 # `tunnel.qr_picture()` gives it to a notebook.
 
 # %%
@@ -646,7 +651,7 @@ show(
 # documentation](https://huggingface.co/docs/hub/spaces-sdks-gradio)).
 #
 # **A host of your own, with ssh.** Any rented machine with a public address can be the tunnel's
-# server, and OpenSSH the agent: `-R` asks the host to listen, and passes on what comes.
+# server, and OpenSSH the agent: `-R` asks the host to listen, and passes on what arrives there.
 #
 # ```sh
 # ssh -N -R 127.0.0.1:8080:127.0.0.1:7860 ada@host.example.org     # the bare tunnel
@@ -696,15 +701,15 @@ show_table(
 
 # %% [markdown]
 # `Restart` notices a process that has ended, but not one that hangs. For that, the container has a
-# health check, a request every half minute, and a timer that restarts a container that fails it.
-# Secrets (the token, the password) come from the environment or a file only root can read, never
-# from the image or a command line. [deploy/README.md](../deploy/README.md) has the commands, what a
-# month costs, and what it is safe for.
+# health check, a request every half minute, and a timer restarts a container that fails it. Secrets
+# (the token, the password) come from the environment or from a file that only root can read, never
+# from the image or a command line. [deploy/README.md](../deploy/README.md) has the commands, and
+# says what a month costs and what such a demo is safe for.
 #
 # | for | use | it lasts | who can read along |
 # |---|---|---|---|
 # | yourself, now | 127.0.0.1 | as long as the kernel | nobody |
-# | one phone, some minutes | `lab tunnel`; `lab demo` starts all | until Ctrl-C | ngrok |
+# | one phone, some minutes | `lab tunnel`; `lab demo` starts everything | until Ctrl-C | ngrok |
 # | a talk, without accounts | `LAB_APP_AUTH=... lab app --share` | a week at most | Gradio |
 # | your group | `lab tunnel --ssh ... --domain ...` | while both machines run | you |
 # | for good | compose or EC2 | until you remove it | the tunnel's server, or you |
@@ -723,10 +728,10 @@ show_table(
 # - A tunnel is opened from inside, so no port is opened. But what it leads to is public, so put a
 #   login in front.
 # - Base64 hides nothing. Compare secrets in constant time, and refuse everything else with 401.
-# - A server answers only to its own names, also on 127.0.0.1.
+# - A server should answer only to its own names, even on 127.0.0.1.
 # - A mark that only your gate sets tells your answers from those of other servers. A health check
 #   does what users do, with the password.
-# - Use a tunnel for minutes, and for months a machine that restarts its parts.
+# - For minutes, use a tunnel; for months, a machine that restarts its parts.
 
 # %% [markdown]
 # ## What to try next

@@ -31,12 +31,12 @@ WRONG_ANSWERS: dict[str, list[tuple[str, ...]]] = {
         ("return reading.text,", "return predictor.predict(path),", "not once for 'page.png'"),
         ("< doubtful", "<= doubtful", "'3 lines, 2 doubtful'.*, not"),
         ("< doubtful", "< 0.5", "compare with the argument"),
-        ("{'s' if count > 1 else ''}", "s", "one line is a line"),
-        ("no writing found", "0 lines, 0 doubtful", "a page without lines is said to be so"),
+        ("{'s' if count > 1 else ''}", "s", "one is a line, not lines"),
+        ("no writing found", "0 lines, 0 doubtful", "say so if a page has no lines"),
         ("if path is None", "if False", r"path is None\), read_page returned"),
         (TOLD, "raise", "stopped with ImageError, not Error.*the word Error"),
         (TOLD, "return str(error), 'error'", "raises ImageError .*, read_page returned"),
-        (TOLD, "raise gr.Error(f'Error: {error}')", "hand over the sentence as it is"),
+        (TOLD, "raise gr.Error(f'Error: {error}')", "pass the sentence on unchanged"),
         (TOLD, "raise gr.Error(str(error))", "print_exception=False"),
         (
             '"Choose an image first.", print_exception=False',
@@ -64,8 +64,8 @@ WRONG_ANSWERS: dict[str, list[tuple[str, ...]]] = {
     "predict_body": [
         ("(image).decode()", "(image)", "no b''"),
         ("b64encode", "encodebytes", "no line breaks"),
-        ("b64encode", "urlsafe_b64encode", "no - and _"),
-        ("(image).decode()", "(image).decode().rstrip('=')", "the = at its end"),
+        ("b64encode", "urlsafe_b64encode", "instead of - and _"),
+        ("(image).decode()", "(image).decode().rstrip('=')", "with any = at its end"),
         ("data:image/{kind}", "data:image/png", "for a image/jpeg .*'data:image/png"),
         (
             "    if kind is None:\n",
@@ -87,7 +87,7 @@ WRONG_ANSWERS: dict[str, list[tuple[str, ...]]] = {
         ("json.dumps(body)", "str(body)", "not the JSON of what ask was given"),
         (BARE_ASK.replace('["data"][0]', '["data"]'), "returned a list, not str"),
         (BARE_ASK, "stopped with HTTPError"),
-        (SENTENCE, "None", "hand over the sentence as it is"),
+        (SENTENCE, "None", "pass the sentence on unchanged"),
         (f"sentence = {SENTENCE}", f"sentence = str({SENTENCE})", "ask says 'None'"),
         (
             "except (*unfit, OSError, HTTPException):",

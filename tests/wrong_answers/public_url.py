@@ -86,7 +86,7 @@ def check_basic_auth(header, user, password):
             f'hmac.compare_digest(given.split(b":")[0], user.encode()) and {PLAIN}',
             "== stops at the first byte",
         ),
-        ("validate=True)", "validate=True).strip()", "space behind the password"),
+        ("validate=True)", "validate=True).strip()", "space after the password"),
     ],
     "host_allowed": [
         (

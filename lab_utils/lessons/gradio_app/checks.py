@@ -71,8 +71,8 @@ def read_page(function: Answer) -> str:
     for summary, why, lines, *doubtful in (
         ("3 lines, 1 doubtful", below, {"Dear all,": 0.98, "it rains.": 0.31, "Yours": 0.50}),
         ("2 lines, 0 doubtful", below, {"Dear all,": 0.98, "it rains.": 0.91}),
-        ("1 line, 1 doubtful", "one line is a line", {"Hello": 0.42}),
-        ("no writing found", "a page without lines is said to be so", {}),
+        ("1 line, 1 doubtful", "one is a line, not lines", {"Hello": 0.42}),
+        ("no writing found", "say so if a page has no lines", {}),
         ("2 lines, 2 doubtful", "compare with the argument", {"Dear": 0.98, "all": 0.91}, 0.99),
     ):
         predictor, given = _OnePage(lines), f"with confidences of {list(lines.values())}"
@@ -98,7 +98,7 @@ def read_page(function: Answer) -> str:
         right = told.message == sentence if path else told.message.strip()
         expect(
             bool(right),
-            f"{when}, the gr.Error says {told.message!r}: hand over the sentence as it is.",
+            f"{when}, the gr.Error says {told.message!r}: pass the sentence on unchanged.",
         )
         expect(
             told.print_exception is False,
@@ -187,7 +187,7 @@ def _expect_page(page: "gr.Blocks", asked: list[Any]) -> None:
     expect(
         len(asked) == 2 and asked[1] is None and "Choose an image first." in refusal.text,
         "without an image, read should be called with None and its gr.Error should reach the user: "
-        "hand `read` itself to the click.",
+        "pass `read` itself to the click.",
     )
 
 
@@ -230,7 +230,7 @@ def predict_body(function: Answer) -> str:
                         found == wanted,
                         f"the url is {short(found)}, not {short(wanted)}: it is data:, the type, "
                         ";base64, a comma, and base64 as one str: no b'', no line breaks, + and / "
-                        "and no - and _, and the = at its end.",
+                        "instead of - and _, and with any = at its end.",
                     )
                 case data:
                     fail(
@@ -246,7 +246,7 @@ def predict_body(function: Answer) -> str:
 
 def _refusal(function: Answer, *arguments: Any, when: str) -> str:
     """The message with which the function raises RecognizerError; fails if it doesn't."""
-    why = "callers wait for this one kind of error"
+    why = "callers catch only this kind of error"
     error = expect_raises(function, RecognizerError, *arguments, when=when, why=why)
     message = str(error).strip()
     expect(bool(message), f"{when}, the RecognizerError has no sentence.")
@@ -277,8 +277,8 @@ def ask(function: Answer) -> str:
     message = _refused(function, 500, {"error": DAMAGED, "title": "Error"})
     expect(
         message == DAMAGED,
-        f'the answer\'s "error" says {DAMAGED!r}, and ask says {message!r}: hand over the '
-        "sentence as it is.",
+        f'the answer\'s "error" says {DAMAGED!r}, and ask says {message!r}: pass the '
+        "sentence on unchanged.",
     )
     for status, document in (
         (500, {"error": None}),
@@ -306,7 +306,7 @@ def ask(function: Answer) -> str:
     ):
         with app.serving() as url:
             _refusal(function, url + ROUTE, BODY, *timeout, when=when)
-    _refusal(function, url + ROUTE, BODY, when="if no server is there any more")
+    _refusal(function, url + ROUTE, BODY, when="if the server is gone")
     return "a text comes back, or one sentence that says why not."
 
 
@@ -367,7 +367,7 @@ def final_data(function: Answer) -> str:
     whole = complete(json.dumps([TEXT]))
     colon = "split each line at the first colon only; texts have colons, too"
     ends = r"take \r and \n off the end of each line; an empty line may be \r\n"
-    others = "an event ends with an empty line, and lines of other names do not matter"
+    others = "an event ends with an empty line, and lines with other names do not matter"
     last = "return the data of the event complete, parsed as JSON"
     for when, text, wanted, why in (
         ("if complete is the only event", whole, [TEXT], last),
@@ -380,7 +380,7 @@ def final_data(function: Answer) -> str:
         ("if the text of the page is empty", complete('["", 2]'), ["", 2], last),
         ("if the list is empty", complete("[]"), [], last),
         ("if an empty line comes first", "\n" + whole, [TEXT], others),
-        ("if a line id: 7 is inside", whole.replace("\n", "\nid: 7\n", 1), [TEXT], others),
+        ("if the event has a line id: 7", whole.replace("\n", "\nid: 7\n", 1), [TEXT], others),
     ):
         expect_result(function, (_stream(text),), wanted, why, when)
     try:
@@ -395,21 +395,21 @@ def final_data(function: Answer) -> str:
         message = _refusal(function, _stream(text), when="if an error comes")
         expect(
             message == DAMAGED,
-            f"the error's data says {DAMAGED!r}, and final_data says {message!r}: hand over the "
-            "sentence as it is.",
+            f"the error's data says {DAMAGED!r}, and final_data says {message!r}: pass the "
+            "sentence on unchanged.",
         )
     for data in ('{"error": null}', "null", "[]"):
         when = f"if an error comes with the data {data}"
         message = _refusal(function, _stream(f"event: error\nid: 7\ndata: {data}\n\n"), when=when)
         expect(
             "None" not in message and "null" not in message,
-            f"{when}, final_data says {message!r}: find a sentence of your own.",
+            f"{when}, final_data says {message!r}: use a sentence of your own.",
         )
     for text in ("", HEARTBEAT, half, whole[: len(whole) // 2], whole[:-1]):
-        when = f"if the stream breaks off, here behind {text[-24:]!r} (an empty line ends an event)"
+        when = f"if the stream breaks off, here after {text[-24:]!r} (an empty line ends an event)"
         _refusal(function, _stream(text), when=when)
     _refusal(function, _stream("event: error\n\n"), when="if an error comes without data")
-    return "of all events, the last one counts, and a stream that breaks off is noticed."
+    return "it returns the data of the event complete, and notices a stream that breaks off."
 
 
 HEIGHT, WIDTH = 360, 480

@@ -1,7 +1,8 @@
 """Checks of notebook 06: a handler, a safe address, a client, patience, and a percentile.
 
-No clock and no model: these are arguments of the exercises, and stood in for. The client asks the
-lab's own Function URL on this machine, with a stand-in for the function behind it.
+They use no clock and no model: both are arguments of the exercises, and the checks pass simulated
+ones. The client asks the lab's own Function URL on this machine, with a simulated function behind
+it.
 """
 
 import base64
@@ -37,7 +38,7 @@ Reply = tuple[int, dict[str, str], str]
 """Status, headers in lower case, body."""
 
 IMAGE = bytes(range(256)) * 2
-"""Stands for the bytes of an image: no text, in no encoding."""
+"""Used as the bytes of an image; they aren't text in any encoding."""
 
 
 @check
@@ -97,7 +98,7 @@ def _handled(
         kinds = {str(name).lower(): value for name, value in dict(headers).items()}
         expect(
             str(kinds.get("content-type", "")).partition(";")[0].strip() == "application/json",
-            f"the headers are {headers}: tell the client that JSON comes.",
+            f"the headers are {headers}: tell the client that the body is JSON.",
         )
         try:
             return status, json.loads(expect_type(body, str, "the body"))
@@ -165,16 +166,16 @@ def _expect_refusals(function: Answer, request: str, encoded: str) -> None:
 def _expect_reader_errors(function: Answer, request: str) -> None:
     sentence = "This image cannot be read; send a JPEG or a PNG."
     what = "an image that the reader refuses with a RecognizerError"
-    why = "the request is well-formed, its content is not (RecognizerError is a ValueError, too)"
+    why = "the request is well-formed, but the image is not (RecognizerError is a ValueError, too)"
     told = _expect_error(function, {"body": request}, _Reader(ImageError(sentence)), what, 422, why)
     expect(
         told == sentence,
-        f"{what} was answered with {told!r}: hand on the error's sentence, it is for users.",
+        f"{what} was answered with {told!r}: pass on the error's sentence; it is meant for users.",
     )
     secret = "/var/task/model.pt"
     for error in (RuntimeError(f"{secret} is broken"), ValueError(secret), KeyError(secret)):
         what = f"a {type(error).__name__} from within the reader"
-        why = "the sender did nothing wrong; keep apart what fails before the reader and within it"
+        why = "the sender did nothing wrong; tell errors in the reader from errors before it"
         told = _expect_error(function, {"body": request}, _Reader(error), what, 500, why)
         expect(
             secret not in json.dumps(told),
@@ -196,7 +197,7 @@ NAMES = {
     "nowhere.example": [],
     "mapped.example": ["::ffff:169.254.169.254"],
 }
-"""What the stand-in for the name service knows; the numbers are written as browsers take them."""
+"""What the simulated name service knows; the numbers are in forms that browsers accept."""
 
 ALLOWED = {
     "http://images.example/page.png": "93.184.216.34",
@@ -209,19 +210,19 @@ ALLOWED = {
 
 REFUSED = {
     "file:///etc/passwd": "it is a file of this machine",
-    "ftp://images.example/page.png": "only http and https are asked for",
-    "httpx://images.example/page.png": "only http and https are asked for",
+    "ftp://images.example/page.png": "only http and https are allowed",
+    "httpx://images.example/page.png": "only http and https are allowed",
     "//images.example/page.png": "it has no scheme",
     "http:///page.png": "it has no host",
     "http://localhost:8080/": "the name means this machine",
     "http://metadata.example/latest/": "the name means the cloud's metadata service",
     "http://intranet/": "the name means a private address",
-    "http://2130706433/": "this number means 127.0.0.1: believe what `resolve` says",
-    "http://0x7f.1/": "this number means 127.0.0.1: believe what `resolve` says",
+    "http://2130706433/": "this number means 127.0.0.1: trust what `resolve` says",
+    "http://0x7f.1/": "this number means 127.0.0.1: trust what `resolve` says",
     "http://images.example@127.0.0.1/": "what comes before @ is a user, not the host",
     "http://127.0.0.1:80#@images.example/": "the host ends where # begins",
     "http://nowhere.example/": "the name has no address at all",
-    "http://mixed.example/": "one of its two addresses is private: any of them may be taken",
+    "http://mixed.example/": "one of its two addresses is private, and either might be used",
     "http://10.1.2.3/": "10.1.2.3 is in a private network",
     "http://172.16.5.4/": "172.16.5.4 is in a private network",
     "http://192.168.0.1/": "192.168.0.1 is in a private network",
@@ -246,7 +247,7 @@ REFUSED = {
 
 
 class _Names:
-    """Stands for the name service; a name means this machine when it is looked up once more."""
+    """A simulated name service; looked up a second time, a name means this machine."""
 
     def __init__(self) -> None:
         self.asked: list[str] = []
@@ -268,8 +269,8 @@ def safe_address(function: Answer) -> str:
         expect_result(function, (url, names), wanted, why, f"for {url}")
         expect(
             len(names.asked) == 1,
-            f"{url} was looked up {len(names.asked)} times. An attacker's name service answers "
-            "otherwise each time (DNS rebinding), so look up once and use only that answer.",
+            f"{url} was looked up {len(names.asked)} times. An attacker's name service may answer "
+            "differently each time (DNS rebinding), so look up once and use only that answer.",
         )
     for url, why in REFUSED.items():
         expect_raises(function, AddressError, url, _Names(), when=f"for {url}", why=why)
@@ -314,8 +315,8 @@ def ask_service(function: Answer) -> str:
                 and (result[0], result[2]) == (status, body)
                 and dict(result[1]).items() >= headers.items(),
                 f"ask_service returned {short(result, 160)}, and the answer was {status}, {body!r} "
-                f"and, among others, the headers {headers}: return the three as they came, names "
-                "of headers in small letters, the body as text.",
+                f"and, among others, the headers {headers}: return all three unchanged, with "
+                "the names of headers in small letters and the body as text.",
             )
     why = "your library has its own errors for that, so catch them and raise this one"
     with StandIn(b"").serving() as hangs_up:
@@ -327,9 +328,9 @@ def ask_service(function: Answer) -> str:
     expect(
         not limits or 60 in limits,
         f"ask_service gives up after {max(limits, default=0):g} s, not after 60: a service that "
-        "starts needs longer than most libraries wait by default.",
+        "is starting needs longer than most libraries wait by default.",
     )
-    return "the function gets the right event, and each of its answers arrives."
+    return "the function gets the right event, and you return each of its answers."
 
 
 @contextmanager
@@ -372,7 +373,7 @@ def _expect_event(events: list[dict[str, Any]]) -> None:
 
 
 class _Service:
-    """Gives these answers in turn, the last one again and again."""
+    """Gives these answers in turn, and then repeats the last one."""
 
     def __init__(self, *answers: Reply | Exception) -> None:
         self.answers, self.asked = list(answers), 0
@@ -388,10 +389,10 @@ class _Service:
 
 @check
 def ask_patiently(function: Answer) -> str:
-    """Asks again where that helps, waits longer each time, and stops in time."""
+    """Asks again if that helps, waits longer each time, and stops in time."""
     course = partial(_expect_course, function)
     course("after a 200", [DONE], [], DONE, "an answer is an answer")
-    table = "the table says which three statuses, and a connection that fails, pass by waiting"
+    table = "ask again only after the table's three statuses, and after a connection that failed"
     for status in (400, 404, 413, 422, 500, 408, 425, 501, 504, 505, 430, 428, 301, 204, 100):
         answer = (status, {}, '{"error": "no"}')
         course(f"after the status {status}", [answer, DONE], [], answer, table)
@@ -421,10 +422,10 @@ def ask_patiently(function: Answer) -> str:
     _expect_end(function)
     for bug in (KeyError("a bug"), TimeoutError("a bug"), ValueError("a bug")):
         when = f"if ask stops with {type(bug).__name__}"
-        why = "only a ConnectionError passes by waiting; let all others through"
+        why = "waiting helps only after a ConnectionError; let all other exceptions through"
         arguments = (_Service(bug), lambda _: None, lambda: 1.0)
         expect_raises(function, type(bug), *arguments, when=when, why=why)
-    return "it asks again only where that helps, and stops in time."
+    return "it asks again only if that helps, and stops in time."
 
 
 def _expect_end(function: Answer) -> None:
@@ -435,7 +436,7 @@ def _expect_end(function: Answer) -> None:
         what = f"if the service stays busy, with patience = {patience:g}"
         course(what, [BUSY], [0.25, 0.5, 1.0, 2.0], BUSY, why, patience=patience)
     what = "if the service stays busy, and no patience is given"
-    course(what, [BUSY], [0.25, 0.5, 1.0, 2.0, 4.0], BUSY, "it is 10 s then")
+    course(what, [BUSY], [0.25, 0.5, 1.0, 2.0, 4.0], BUSY, "the default is 10 s")
     later = (429, {"retry-after": "60"}, "")
     course("after retry-after 60, with patience = 10", [later, DONE], [], later, why, patience=10.0)
     gone = [ConnectionResetError("gone")]
@@ -453,7 +454,7 @@ def _expect_course(
     draws: Sequence[float] = (1.0,),
     **named: float,
 ) -> None:
-    """Asks a service that answers so: it waits so many s each time, and returns the wanted."""
+    """Asks a service that gives `answers`; expects these waits in s, and the wanted reply."""
     service, found, left = _Service(*answers), [], list(draws)
 
     def draw() -> float:
@@ -499,10 +500,10 @@ def percentile_latency(function: Answer) -> str:
         why = "0.07 is not an exact number for a computer: multiply before you divide"
         returns(float(percent), "100 requests that took 100 to 1 s", why, many[1], percent)
     returns(950.0, "1000 requests that took 1000 to 1 s", rank, many[2], 95)
-    why = "no answer is an infinitely late one: left out, a service that drops what is slow looks "
-    why += "fast"
+    why = "a missing answer is infinitely late: if you leave it out, a service that drops slow "
+    why += "requests looks fast"
     returns(math.inf, "18 requests of 0.5 s and 2 that were never answered", why, lost, 95)
     returns(0.5, "18 requests of 0.5 s and 2 that were never answered", why, lost, 90)
     returns(0.5, "a request of 0.5 s, answered at 0 s", "0 is a time", [(-0.5, -0.5, 0.0)], 95)
-    returns(95.0, "100 requests that took 100 to 1 s", "it is 95 then", many[1])
+    returns(95.0, "100 requests that took 100 to 1 s", "the default is 95", many[1])
     return "late and lost requests count, and the percentile is exact."

@@ -18,12 +18,12 @@ START_SECONDS = {
     "2nd request": {"reading": 0.04},
     "3rd request": {"reading": 0.04},
 }
-"""s of one core (CPU time, one thread) from the start of a process of `lambda_entry` on, for the
-page show_font_002.jpg again and again; least of three starts."""
+"""s of one core (CPU time, one thread) from the start of a process of `lambda_entry`, which reads
+the page show_font_002.jpg three times; the least of three starts."""
 
 CPU_BATCH_SECONDS = {1: 0.21, 2: 0.42, 4: 0.85, 8: 1.71}
-"""s of one core (CPU time, one thread) for batches of that many of the sixteen pages to show, mean
-over all sixteen; least of three rounds."""
+"""s of one core (CPU time, one thread) for batches of that many of the sixteen sample pages, mean
+over all sixteen; the least of three rounds."""
 
 
 def retry_storm(times: Mapping[str, Sequence[float]], last: float, width: float = 0.05) -> "Figure":

@@ -94,8 +94,8 @@ def _expect_guests_only(tunnel: Tunnel, far_end: FarEnd, app: StandIn) -> None:
     status, page = _visit(tunnel.url, (tunnel.user, tunnel.password))
     expect(
         status == 200 and page == SECRET_PAGE,
-        f"with name and password, status {status} came and not the app's page: the tunnel leads to "
-        f"port {tunnel.port}, and the app is at `app_port`.",
+        f"with name and password, the answer has status {status} and is not the app's page: the "
+        f"tunnel leads to port {tunnel.port}, and the app is at `app_port`.",
     )
 
 
@@ -132,8 +132,8 @@ STRANGERS = {
     "name and password swapped": _header(PASSWORD, USER),
     "a longer password that starts with the right one": _header(USER, PASSWORD + "x"),
     "a longer password that ends with the right one": _header(USER, "x" + PASSWORD),
-    "a space behind the password": _header(USER, PASSWORD + " "),
-    "a newline behind the password": _header(USER, PASSWORD + "\n"),
+    "a space after the password": _header(USER, PASSWORD + " "),
+    "a newline after the password": _header(USER, PASSWORD + "\n"),
     "only the colon of the password": "Basic "
     + base64.b64encode(b"guestZx9-long_and:colon").decode(),
     "a colon within the name": _header("gu", "est" + PASSWORD),
@@ -143,11 +143,11 @@ STRANGERS = {
     "the name in other case": _header(USER.upper(), PASSWORD),
     "the password in other case": _header(USER, PASSWORD.swapcase()),
     "base64 text in other case": "Basic " + TOKEN.swapcase(),
-    "base64 text with its end in other case": "Basic " + TOKEN[:-3] + TOKEN[-3:].swapcase(),
+    "base64 text whose end is in other case": "Basic " + TOKEN[:-3] + TOKEN[-3:].swapcase(),
     "another scheme": "Bearer " + TOKEN,
     "a scheme that ends like the right one": "XBasic " + TOKEN,
     "a scheme that starts like the right one": "Basics " + TOKEN,
-    "a scheme without a space behind it": "Basic" + TOKEN,
+    "a scheme without a space after it": "Basic" + TOKEN,
     "no scheme": TOKEN,
     "only the scheme": "Basic",
     "what isn't base64": "Basic not*base64!",
@@ -163,7 +163,7 @@ def check_basic_auth(function: Answer) -> str:
     """True for the right pair only; everything that strangers send is False, and no error."""
 
     def returns(wanted: bool, what: str, *arguments: str | None) -> None:
-        why = "strangers may send anything and stay outside; a scheme's name has no case"
+        why = "strangers may send anything, and are refused; case doesn't matter in a scheme's name"
         expect_result(function, arguments, wanted, why, f"for {what}, {arguments}")
 
     returns(True, "the right name and password", RIGHT, USER, PASSWORD)
@@ -174,11 +174,11 @@ def check_basic_auth(function: Answer) -> str:
     returns(True, beyond, _header("anna", "pässwörd 東"), "anna", "pässwörd 東")
     returns(False, f"not {beyond}", _header("anna", "pässwörd"), "anna", "passwörd")
     _expect_equal_time(function)
-    return "the right login comes in, and a stranger does not."
+    return "the right login is let in, and strangers are not."
 
 
 def _expect_equal_time(function: Answer) -> None:
-    """The comparison that refuses a wrong password takes as long for any: see who compares."""
+    """Refusing takes the same time for every wrong password: see which function compares."""
     original, results, elsewhere = hmac.compare_digest, [], []
     swapped: list[tuple[dict, str]] = []
 
@@ -218,7 +218,7 @@ OWN_NAMES = {
     "lab.example.org": "it is in the set",
     "read.example.net": "it is in the set",
     "lab.example.org:8443": "a port may follow the name",
-    "LAB.Example.org": "names have no case",
+    "LAB.Example.org": "case doesn't matter in names",
     "lab.example.org.": "a dot at the end of a name changes nothing",
     "localhost:7860": "localhost is this machine's own",
     "127.0.0.1:7860": "an address in numbers cannot be made to lead elsewhere",
@@ -227,7 +227,7 @@ OWN_NAMES = {
     "[::1]": "IPv6 addresses are in brackets, and a port may be missing",
 }
 FOREIGN_NAMES = {
-    "evil.example": "it is nobody's here",
+    "evil.example": "it is not a name of this server",
     "lab.example.org.evil.example": "it belongs to the owner of evil.example",
     "lab.example.orgx": "it only starts like an allowed name",
     "evil-lab.example.org": "it only ends like an allowed name",
@@ -239,7 +239,7 @@ FOREIGN_NAMES = {
     ".lab.example.org": "a dot may follow a name, and none comes before it",
     "lab.example.org@evil.example": "what comes before the @ is not a host",
     "": "an empty name is not an allowed name",
-    None: "no name at all is not an allowed name",
+    None: "a missing name is not an allowed name",
     "[::1": "it is not a host at all",
     "1.2.3.4.5": "an IPv4 address has four numbers",
     "1.2.3": "an IPv4 address has four numbers",
@@ -268,7 +268,7 @@ def host_allowed(function: Answer) -> str:
 
 
 MARK, OTHER_MARK = "X-Lab-Tunnel: 5f2c\r\n", "X-Lab-Tunnel: 77ab\r\n"
-"""The gate's, whose value is another one for each tunnel."""
+"""The gate's mark; its value is different for each tunnel."""
 NGROK = "Ngrok-Error-Code: ERR_NGROK_3200\r\n"
 CHALLENGE = 'WWW-Authenticate: Basic realm="Handwriting reader"\r\n'
 
@@ -298,7 +298,7 @@ LINKS = [
     ("a server accepts and stays silent", None, "no answer"),
 ]
 PATIENCE, LATE = 0.3, 2.0
-"""s that the check lets wait for a silent server, and after which that one answers all the same."""
+"""The time-out in s for a silent server, and after how many s that server answers after all."""
 
 
 @check
@@ -316,8 +316,8 @@ def diagnose(function: Answer) -> str:
         asked = [(one.method, one.headers.get("authorization")) for one in link.asked]
         expect(
             asked == [("GET", RIGHT)],
-            f"if {what}, the link was asked so: {asked}. Ask it once, with GET and, as there is a "
-            "login, the header Authorization: Basic, a space, and base64 of name:password.",
+            f"if {what}, the link got these requests: {asked}. Send one, with GET and, as there is "
+            "a login, the header Authorization: Basic, a space, and base64 of name:password.",
         )
     with saying("if nobody listens at the address any more"):
         expect_result(function, (url, (USER, PASSWORD), 5.0), "no answer", "there is no connection")
@@ -326,6 +326,6 @@ def diagnose(function: Answer) -> str:
         attempt(function, url, None, 5.0)
     expect(
         bool(link.asked) and "authorization" not in link.asked[0].headers,
-        "without a login (None), the link was asked with an Authorization header.",
+        "without a login (None), the request had an Authorization header.",
     )
     return "it says whether app, tunnel or network is broken."
