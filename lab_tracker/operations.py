@@ -47,7 +47,12 @@ def roots(nodes: Nodes) -> dict[str, dict[str, Callable[..., Any]]]:
 
 def _server_info(nodes: Nodes, **_: Any) -> Node:
     features = [{TYPENAME: "Feature", "name": name, "isEnabled": True} for name in FEATURES]
-    return {TYPENAME: "ServerInfo", "features": features, "cliVersionInfo": {}}
+    return {
+        TYPENAME: "ServerInfo",
+        "features": features,
+        "cliVersionInfo": {},
+        "latestLocalVersionInfo": None,  # wandb 0.26 asks for it
+    }
 
 
 @checked
