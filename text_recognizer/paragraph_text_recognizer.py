@@ -237,7 +237,8 @@ class ParagraphTextRecognizer:
             found = self._as_one_line(sheet, found)
             texts = self._texts(image, found)
             if any(CROSSED_OUT in line.text for line in texts):
-                texts = self._texts(image, self._without_crossed_out(found))
+                without = self._without_crossed_out(found)
+                texts = texts if without is found else self._texts(image, without)
             lines.append(texts)
         return lines
 
@@ -320,9 +321,11 @@ class ParagraphTextRecognizer:
         return best
 
     def _without_crossed_out(self, found: list[Seen]) -> list[Seen]:
-        """What was found, but for words that were crossed out."""
+        """What was found, but for words that were crossed out; the list itself if none was."""
         views = [without_crossed_out(one.view, max(one.heights, default=0.0)) for one in found]
         changed = [one.view is not view for one, view in zip(found, views, strict=True)]
+        if not any(changed):
+            return found
         again = self._see([view for view, is_new in zip(views, changed, strict=True) if is_new])
         return [next(again) if is_new else one for one, is_new in zip(found, changed, strict=True)]
 
