@@ -16,6 +16,8 @@ EXTRAS := deploy,heic,lab,pdf,profile,service,teach
 TEST_EXTRAS := $(EXTRAS),ray,test
 # A file's tests share what they set up. Of several threads in each process, most would wait.
 SIDE_BY_SIDE := -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
+# Importing all the other files would take longer than some of these tests.
+ALONE = $(shell grep -l 'mark\.alone' tests/test_*.py)
 
 .DEFAULT_GOAL := help
 .PHONY: help run test test-all lab clean FORCE
@@ -26,16 +28,19 @@ help: ## list the commands
 run: $(STAMP) ## hand a model over from training to the web app, on 127.0.0.1
 	@exec $(PY) -m lab_utils.cli run --app
 
+# AOTInductor in notebook 01 would compile C++ for a minute: the nightly tests do, so here it says
+# that there is no compiler.
 test: $(TEST_STAMP) ## check style, run the tests and every solution notebook
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
 	OMP_NUM_THREADS=1 $(PY) -m pytest $(SIDE_BY_SIDE) -m 'not alone and not nightly'
-	$(PY) -m pytest -m 'alone and not nightly'
-	$(PY) -m pytest -n auto --maxprocesses 2 --dist loadfile --nbval --nbval-current-env \
+	$(PY) -m pytest -m 'alone and not nightly' $(ALONE)
+	CXX=none $(PY) -m pytest -n auto --maxprocesses 2 --dist loadfile --nbval --nbval-current-env \
 		--nbval-sanitize-with tests/nbval_sanitize.cfg --nbval-cell-timeout 300 notebooks/solutions
 
 test-all: test ## run `make test`, then the tests that take minutes
-	$(PY) -m pytest -m nightly
+	OMP_NUM_THREADS=1 $(PY) -m pytest $(SIDE_BY_SIDE) -m 'nightly and not alone'
+	$(PY) -m pytest -m 'nightly and alone' $(ALONE)
 
 # Jupyter keeps its settings and caches below .lab: the home folder stays as it is.
 lab test test-all: export JUPYTER_CONFIG_DIR = $(CURDIR)/.lab/jupyter/config

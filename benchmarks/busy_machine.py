@@ -1,9 +1,10 @@
-"""What does other work on the machine do to reading, and what do threads that sleep change?
+"""What does other work on the machine do to reading, and what do the threads change?
 
-OpenMP's threads can wait for each other in a busy loop (OMP_WAIT_POLICY=active) or asleep
-(passive, the lab's default). This script measures the first reading of pages, without the language
-model, on an idle machine, beside one and two busy loops for each processor, and in a control group
-with a quota of one processor, as a container has. Each number is from a process of its own.
+The lab reads lines side by side, each with one thread. PyTorch's own threads share each operator,
+and wait for each other asleep (OMP_WAIT_POLICY=passive) or in a busy loop (active). This script
+measures the first reading of pages, without the language model, on an idle machine, beside one and
+two busy loops for each processor, and in a control group with a quota of one processor, as a
+container has. Each number is from a process of its own.
 
     python benchmarks/busy_machine.py --pages 4 --repeats 5
 
@@ -22,8 +23,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from lab_utils.profiling.busy import busy_loops, seconds_a_page
-from text_recognizer.threads import WAIT_POLICIES, usable_processors
+from lab_utils.profiling.busy import WAYS, busy_loops, seconds_a_page
+from text_recognizer.threads import usable_processors
 
 CGROUPS = Path("/sys/fs/cgroup")
 GROUP = f"lab-busy-machine-{os.getpid()}"
@@ -43,19 +44,19 @@ def main() -> int:
     found: dict[str, dict[str, float | str]] = {}
     cores = usable_processors()
     print(f"{cores} processors; s a page, median")
-    print(f"{'':34}{'passive':>10}{'active':>10}")
+    print(f"{'':34}" + "".join(f"{way:>14}" for way in WAYS))
     for name, loops in (("idle", 0), ("one busy loop each", 1), ("two busy loops each", 2)):
         with busy_loops(loops * cores):
-            found[name] = {policy: seconds_a_page(policy, *settings) for policy in WAIT_POLICIES}
+            found[name] = {way: seconds_a_page(way, *settings) for way in WAYS}
         _print(name, found[name])
     name = "a quota of one processor"
     found[name] = {}
-    for policy in WAIT_POLICIES:
+    for way in WAYS:
         try:
             with quota_of_one() as members:
-                found[name][policy] = seconds_a_page(policy, *settings, members)
+                found[name][way] = seconds_a_page(way, *settings, members)
         except OSError as error:
-            found[name][policy] = f"not permitted ({error.strerror})"
+            found[name][way] = f"not permitted ({error.strerror})"
     _print(name, found[name])
     print(json.dumps({"processors": cores, "pages": len(pages), "seconds_a_page": found}))
     return 0
@@ -87,8 +88,8 @@ def quota_of_one() -> Iterator[Path]:
 
 
 def _print(name: str, row: dict[str, float | str]) -> None:
-    cells = [row[policy] for policy in ("passive", "active")]
-    shown = [f"{cell:10.3f}" if isinstance(cell, float) else f"{cell:>10}" for cell in cells]
+    cells = [row[way] for way in WAYS]
+    shown = [f"{cell:14.3f}" if isinstance(cell, float) else f"{cell:>14}" for cell in cells]
     print(f"{name:34}{''.join(shown)}", flush=True)
 
 

@@ -154,7 +154,6 @@ def warm(model: Path, pages: int) -> dict:
     body = json.dumps({"image": base64.b64encode(image).decode()})
     here, there = [], []
     with lambda_service(model) as gateway:
-        gateway.start()
         client = http_client(60, local=True)
         for _ in range(WARM_UP + pages):
             start = time.perf_counter()

@@ -12,6 +12,9 @@ from page_readers import Contestant, ReadPages, main
 from text_recognizer.paragraph_text_recognizer import ParagraphTextRecognizer
 from text_recognizer.weights import load_paragraph_reader
 
+READS = ["read_lines", "find_lines", "read_found"]
+"""What the recognizer asks of a model: lines are to be read side by side in all ways."""
+
 Change = Callable[[ParagraphTextRecognizer], None]
 
 
@@ -21,12 +24,12 @@ def nothing(recognizer: ParagraphTextRecognizer) -> None:
 
 def freeze(recognizer: ParagraphTextRecognizer) -> None:
     """Weights become constants, which the compiler may fold and reorder."""
-    recognizer.model = torch.jit.freeze(recognizer.model, ["read_lines"])
+    recognizer.model = torch.jit.freeze(recognizer.model, READS)
 
 
 def optimize_for_inference(recognizer: ParagraphTextRecognizer) -> None:
     """Frozen, and convolutions joined with what follows them, in oneDNN's layouts."""
-    recognizer.model = torch.jit.optimize_for_inference(recognizer.model, ["read_lines"])
+    recognizer.model = torch.jit.optimize_for_inference(recognizer.model, READS)
 
 
 def never_specialize(recognizer: ParagraphTextRecognizer) -> None:

@@ -29,8 +29,8 @@ from lab_utils import staging
 done = staging.hand_off()
 print(json.dumps({
     "links": done.seconds,
-    "checkpoint_bytes": done.trained.bytes,
-    "torchscript_bytes": done.staged.bytes,
+    "checkpoint_bytes": done.trained.size,
+    "torchscript_bytes": done.staged.size,
     "mean_cer": sum(page.cer for page in done.pages) / len(done.pages),
     "modules_at_the_end": done.modules,
 }))

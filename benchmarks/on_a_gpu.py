@@ -55,7 +55,7 @@ SHARES = {"check": 0.08, "record": 0.2, "large": 0.09, "launches": 0.14, "evalua
 """Of the minutes, at most; training gets what is left."""
 SECONDS_PER_SIZE = 2.0
 """What the repeats of a batch size may take; large batches get three all the same."""
-DRY_RUN_PATIENCE = 100.0
+DRY_RUN_PATIENCE = 400.0
 """A dry run's limits are so many times as long: a processor is slow, and maybe busy."""
 CHOSEN = ("record", "large", "launches", "train", "evaluate")
 """The steps that may be left out."""

@@ -27,7 +27,7 @@ from text_recognizer.images import load_image
 from text_recognizer.pages import kinds
 from text_recognizer.paragraph_text_recognizer import ParagraphTextRecognizer
 from text_recognizer.places import SAMPLE_PAGES
-from text_recognizer.views.seen import both_readings
+from text_recognizer.side_by_side import read_side_by_side
 
 LIMITS = {"scan_ratio": 1.05, "photo_seconds": 1.5, "photo_peak_mb": 1000.0}
 
@@ -82,8 +82,10 @@ def scans(rounds: int) -> dict[str, float]:
 def read_as_it_is(recognizer: ParagraphTextRecognizer, page) -> list[str]:
     """The texts of a page's lines, by the network and the language model alone."""
     with torch.inference_mode():
-        read = recognizer.model.read_twice(*recognizer.to_tensors([page]))
-    return recognizer._decoder.page(both_readings(*read[:4]))
+        readings, _ = read_side_by_side(
+            recognizer.model, *recognizer.to_tensors([page]), twice=True
+        )
+    return recognizer._decoder.page(readings)
 
 
 def timed(read: Callable, page) -> tuple[float, float]:

@@ -180,7 +180,7 @@ def measure_listing(folder: Path, versions: int) -> float:
     manifest = {"contents": {"a": {"digest": digest, "ref": "https://example.org/a"}}}
     upload = Upload(store, MB)
     upload.write(json.dumps(manifest).encode())
-    stored = upload.finish()
+    upload.finish()
     check = hashlib.md5(f"wandb-artifact-manifest-v1\na:{digest}\n".encode()).hexdigest()
     with upload.keep() as db:
         for i in range(versions):
@@ -188,11 +188,11 @@ def measure_listing(folder: Path, versions: int) -> float:
                 store,
                 project_name="list",
                 artifact_type_name="model",
-                artifact_collection_name="many",
+                artifact_collection_names=["many"],
                 digest=check,
                 metadata=json.dumps({"score": i}),
             )
-            values = (stored, draft["id"])
+            values = (upload.digest, draft["id"])
             db.execute("UPDATE artifacts SET manifest_digest = ? WHERE id = ?", values)
             artifacts.commit_artifact(store, artifact_id=to_id("Artifact", draft["id"]))
     store.close()

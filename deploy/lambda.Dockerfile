@@ -30,7 +30,7 @@ COPY LICENSE NOTICE /var/task/
 COPY text_recognizer/__init__.py text_recognizer/decoding.py text_recognizer/documents.py \
      text_recognizer/errors.py text_recognizer/fetching.py text_recognizer/files.py \
      text_recognizer/images.py text_recognizer/limits.py text_recognizer/model_code.json text_recognizer/model_file.py \
-     text_recognizer/places.py text_recognizer/threads.py \
+     text_recognizer/places.py text_recognizer/side_by_side.py text_recognizer/threads.py \
      text_recognizer/paragraph_text_recognizer.py /var/task/text_recognizer/
 COPY text_recognizer/views/ /var/task/text_recognizer/views/
 COPY text_recognizer/models/__init__.py text_recognizer/models/normalization.py \

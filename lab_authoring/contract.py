@@ -1,17 +1,29 @@
-"""The rules for every source, so that notebooks are alike and each exercise can be checked.
+"""The cells of a py:percent source, and the rules for every source, so that notebooks are alike and
+each exercise can be checked.
 
 Nothing is fixed here: each breach becomes one line that says where it is and how to fix it.
 """
 
 import ast
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from lab_authoring.cells import Cell
 from lab_utils.lessons.official import BEGIN, END, without_magics
+from text_recognizer.errors import RecognizerError
 
+HEADER = """\
+# ---
+# jupyter:
+#   kernelspec:
+#     display_name: Python 3 (ipykernel)
+#     language: python
+#     name: python3
+# ---
+"""
+
+CELL_MARK = re.compile(r"# %%(\s|$)")
 YOUR_CODE = "...  # your code here"
 SET_UP = "# The set-up cell: `lab notebooks build` fills it in."
 TAGS = ("setup", "exercise", "check", "timing", "nbval-ignore-output", "raises-exception")
@@ -29,6 +41,51 @@ ENDING = ["Summary", "What to try next"]
 
 Tell = Callable[[int, str], None]
 """Takes the line in the file and what to do there."""
+
+
+class SourceError(RecognizerError):
+    """A source breaks the contract: `problems` has one line `FILE:LINE: what to do` each."""
+
+    def __init__(self, problems: list[str]) -> None:
+        super().__init__("\n".join(problems))
+        self.problems = problems
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A cell as the source has it; `line` is the number of its `# %%` line, from 1."""
+
+    kind: str
+    """"markdown" or "code"."""
+    text: str
+    tags: tuple[str, ...]
+    line: int
+
+    def line_of(self, index: int) -> int:
+        """The line in the file of the cell's text line `index`, from 0."""
+        return self.line + 1 + index
+
+
+def read_cells(path: Path, shown: str) -> list[Cell]:
+    """The cells of a source. Raises SourceError, which names the file as `shown`."""
+    try:
+        import jupytext
+    except ImportError:
+        raise RecognizerError(
+            "jupytext is missing: run `pip install --editable '.[teach]'` in the project."
+        ) from None
+    text = path.read_text(encoding="utf-8", errors="replace")
+    lines = enumerate(text.split("\n"), start=1)
+    marks = [number for number, line in lines if CELL_MARK.match(line)]
+    found = jupytext.reads(text, fmt="py:percent").cells if text.startswith(HEADER) else []
+    if not found or len(found) != len(marks):
+        # jupytext knows more marks, and knows when one is inside a string.
+        start = "start with the header of the other sources, from `# ---` to `# ---`, then each "
+        raise SourceError([f"{shown}:1: {start}cell, and no line of a string, with `# %%`"])
+    return [
+        Cell(cell.cell_type, cell.source, tuple(cell.metadata.get("tags", ())), line)
+        for cell, line in zip(found, marks, strict=True)
+    ]
 
 
 @dataclass(frozen=True)
@@ -79,12 +136,17 @@ def check_cells(cells: list[Cell], tell: Tell) -> None:
         unknown = [tag for tag in cell.tags if tag not in TAGS]
         if unknown:
             tell(cell.line, f"leave out the tag {', '.join(unknown)}: there are {', '.join(TAGS)}")
-        if cell.kind != "code":
+        if cell.kind == "markdown":
+            for index, line in enumerate(cell.text.split("\n")):
+                if len(re.findall(r"(?<![\\`])\$", re.sub(r"`[^`]*`", "", line))) > 1:
+                    tell(cell.line_of(index), "write \\$ for a dollar sign: a pair makes a formula")
             continue
-        if error := syntax_error(cell.text):
+        try:
+            ast.parse(without_magics(cell.text))
+        except SyntaxError as error:
             tell(cell.line_of((error.lineno or 1) - 1), f"fix the code: {error.msg}")
         code = [line for line in cell.text.split("\n") if line.strip() and line.strip()[0] != "#"]
-        if len(code) > MOST_LINES and not cell.has("exercise"):
+        if len(code) > MOST_LINES and "exercise" not in cell.tags:
             tell(
                 cell.line,
                 f"shorten this cell from {len(code)} to at most {MOST_LINES} lines of code: "
@@ -98,14 +160,9 @@ def check_cells(cells: list[Cell], tell: Tell) -> None:
 def check_functions(exercises: tuple[Exercise, ...], checks: Path, tell: Tell) -> None:
     """The lesson's module of checks has a function for each exercise."""
     shown = f"lab_utils/lessons/{checks.parent.name}/checks.py"
-    try:
-        code = ast.parse(checks.read_text(encoding="utf-8"))
-    except (OSError, ValueError, SyntaxError) as error:
-        tell(1, f"write the checks in {shown} ({error})")
-        return
-    defined = {node.name for node in code.body if isinstance(node, ast.FunctionDef)}
+    code = checks.read_text(encoding="utf-8") if checks.is_file() else ""
     for exercise in exercises:
-        if exercise.name not in defined:
+        if f"\ndef {exercise.name}(" not in code:
             tell(exercise.line, f"write the check `{exercise.name}` in {shown}")
 
 
@@ -121,7 +178,7 @@ def read_exercises(cells: list[Cell], tell: Tell) -> tuple[Exercise, ...]:
             if exercise.name in [one.name for one in found]:
                 tell(exercise.line, f"give {exercise.name} another name: two exercises have it")
             found.append(exercise)
-        elif (cell.has("exercise") or cell.has("check")) and index not in inside:
+        elif {"exercise", "check"} & set(cell.tags) and index not in inside:
             tell(
                 cell.line,
                 "put this tag only on cells that follow `### Exercise 1: Title (10 minutes)`",
@@ -137,46 +194,38 @@ def _read_block(cells: list[Cell], index: int, number: int, minutes: int, tell: 
     marks = MARKS.search(text.text)
     if not marks:
         tell(text.line, "write below the heading: `Difficulty ●●○○○ · Importance ●●●●○`")
-    if [(cell.kind, cell.tags) for cell in block] != [
-        ("code", ("exercise",)),
-        ("code", ("check",)),
-        ("markdown", ()),
-    ]:
-        tell(
-            text.line,
-            'let three cells follow this text: `# %% tags=["exercise"]`, `# %% tags=["check"]` '
-            "and the hint in markdown",
-        )
-        return Exercise(number, f"exercise {number}", minutes, "", "", index, text.line, 0)
-    write, check, hint = block
-    solution, stub = _split_solution(write, tell)
     points = len(marks[1] + marks[2]) if marks else 0
-    name = _function_name(write, tell)
-    exercise = Exercise(number, name, minutes, solution, stub, index + 1, write.line, points)
-    if check.text != exercise.check:
-        tell(check.line_of(0), f"write `{exercise.check}` and nothing else")
-    if not HINT.fullmatch(hint.text):
-        tell(
-            hint.line_of(0),
-            "write the hint as `<details><summary>Hint</summary>`, an empty line, the text, "
-            "an empty line, `</details>`",
-        )
+    exercise = Exercise(number, f"exercise {number}", minutes, "", "", index, text.line, points)
+    shape = [("code", ("exercise",)), ("code", ("check",)), ("markdown", ())]
+    if [(cell.kind, cell.tags) for cell in block] == shape:
+        write, check, hint = block
+        solution, stub = _split_solution(write, tell)
+        name = _function_name(write, tell)
+        exercise = Exercise(number, name, minutes, solution, stub, index + 1, write.line, points)
+        if check.text == exercise.check and HINT.fullmatch(hint.text):
+            return exercise
+    tell(
+        text.line,
+        'let three cells follow this text: the function (`# %% tags=["exercise"]`), '
+        '`checks.NAME(NAME)` and nothing else (`# %% tags=["check"]`), and in markdown the hint: '
+        "`<details><summary>Hint</summary>`, an empty line, the text, an empty line, `</details>`",
+    )
     return exercise
 
 
 def _function_name(cell: Cell, tell: Tell) -> str:
     """The name of the one function of an exercise's cell."""
-    statements = [] if syntax_error(cell.text) else ast.parse(cell.text).body
-    *above, last = statements or [None]
+    try:
+        *above, last = ast.parse(cell.text).body
+    except (SyntaxError, ValueError):  # broken, or empty
+        above, last = [], None
     if not isinstance(last, ast.FunctionDef) or not all(
         isinstance(statement, ast.Import | ast.ImportFrom) for statement in above
     ):
         tell(cell.line, "define exactly one function here; only imports may come before it")
         return ""
-    arguments = last.args
-    every = [*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs]
-    every += [one for one in (arguments.vararg, arguments.kwarg) if one]
-    typed = last.returns and all(argument.annotation for argument in every)
+    arguments = [node for node in ast.walk(last.args) if isinstance(node, ast.arg)]
+    typed = last.returns and all(argument.annotation for argument in arguments)
     if not typed or not ast.get_docstring(last):
         tell(
             cell.line_of(last.lineno - 1),
@@ -202,22 +251,7 @@ def _split_solution(cell: Cell, tell: Tell) -> tuple[str, str]:
     return solution, parts["head"] + parts["indent"] + YOUR_CODE
 
 
-def syntax_error(code: str) -> SyntaxError | None:
-    """Why the code of a cell does not parse, if so."""
-    try:
-        ast.parse(without_magics(code))
-    except SyntaxError as error:
-        return error
-    return None
-
-
-def headings(cells: list[Cell]) -> Iterator[tuple[int, str]]:
-    """The level and the title of each heading of markdown cells, outside fences."""
-    for cell in cells:
-        fenced = False
-        for line in cell.text.split("\n") if cell.kind == "markdown" else []:
-            if line.startswith(("```", "~~~")):
-                fenced = not fenced
-            mark = re.match(r"(#{1,6}) +(.*?) *$", line)
-            if mark and not fenced:
-                yield len(mark[1]), mark[2]
+def headings(cells: list[Cell]) -> list[tuple[int, str]]:
+    """The level and the title of each heading of markdown cells."""
+    text = "\n".join(cell.text for cell in cells if cell.kind == "markdown")
+    return [(len(m[1]), m[2]) for m in re.finditer(r"^(#{1,6}) +(.*?) *$", text, re.MULTILINE)]

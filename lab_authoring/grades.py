@@ -5,6 +5,7 @@ A student is known by what the name of the file has besides the notebook's name,
 """
 
 import html
+import itertools
 import re
 from collections import defaultdict
 from collections.abc import Iterable
@@ -20,36 +21,25 @@ COLUMNS = (
 )
 PASSED = "passed"
 UNREADABLE = "unreadable"
-"""The result of a file that is not a notebook."""
-TOTAL = "total"
-"""In the column of exercises: the row has a student's points."""
+"""The result of a file that is not a notebook of the lab."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Result:
-    """One row of the table: an exercise, or a notebook without any (`number` is None)."""
+    """One row of the table: an exercise, or a file that is unreadable (`number` is None)."""
 
     student: str
     notebook: Path
-    source: str
-    number: int | None
-    exercise: str
+    source: str = ""
+    number: int | None = None
+    exercise: str = ""
     result: str
     """passed, failed, missing (no cell defines the function), timed out, out of memory, died (the
-    Python process ended), not reached (the notebook's time was over), no source, unreadable."""
-    points: int
-    possible: int
-    message: str
+    Python process ended), not reached (the notebook's time was over), unreadable."""
+    points: int = 0
+    possible: int = 0
+    message: str = ""
     """One line; empty if the exercise is passed."""
-
-    @classmethod
-    def of_none(cls, student: str, notebook: Path, result: str, message: str) -> "Result":
-        """The row of a file without exercises."""
-        return cls(student, notebook, "", None, "", result, 0, 0, message)
-
-    @property
-    def passed(self) -> bool:
-        return self.result == PASSED
 
 
 def student_of(path: Path, sources: Iterable[str]) -> str:
@@ -62,31 +52,30 @@ def student_of(path: Path, sources: Iterable[str]) -> str:
     return re.sub(r"[^\w.@+-]+", "_", name).strip("_.-") or "nobody"
 
 
-def by_student(results: Iterable[Result]) -> dict[str, list[Result]]:
+def by_student(results: list[Result]) -> dict[str, list[Result]]:
     """Each student's results, in the order of the names.
 
-    If an exercise was handed in more than once, the best result counts.
+    If an exercise was handed in more than once, the best result counts, of equal ones the first.
     """
     best: dict[str, dict[tuple, Result]] = defaultdict(dict)
-    for one in results:
-        key = (one.source, one.exercise) if one.exercise else (one.notebook,)
-        known = best[one.student].get(key)
-        if known is None or one.points > known.points:
-            best[one.student][key] = one
-    return {student: list(best[student].values()) for student in sorted(best)}
+    for one in sorted(reversed(results), key=lambda one: one.points):
+        best[one.student][one.source, one.number or one.notebook] = one
+    return {
+        student: sorted(rows.values(), key=lambda one: (one.source, one.number or 0))
+        for student, rows in sorted(best.items())
+    }
 
 
-def write_grades(out: Path, results: Iterable[Result]) -> None:
-    """Writes the table: the results, then the total of each student. Raises TableError."""
-    results = list(results)
+def write_grades(out: Path, results: list[Result]) -> None:
+    """Writes the table: the results, then the total of each student. Raises RecognizerError."""
     rows = [list(astuple(one)) for one in results]
     for student, best in by_student(results).items():
         points, possible = sums(best)
-        rows.append([student, "", "", "", TOTAL, "", points, possible, ""])
+        rows.append([student, "", "", "", "total", "", points, possible, ""])
     write_table(out, COLUMNS, rows)
 
 
-def write_feedback(folder: Path, results: Iterable[Result]) -> None:
+def write_feedback(folder: Path, results: list[Result]) -> None:
     """Writes a Markdown page for each student, STUDENT.md. Raises OSError."""
     for student, best in by_student(results).items():
         with replacing(folder / f"{student}.md") as partial:
@@ -96,13 +85,11 @@ def write_feedback(folder: Path, results: Iterable[Result]) -> None:
 def _page(student: str, results: list[Result]) -> str:
     points, possible = sums(results)
     lines = [f"# {student}: {points} of {possible} points"]
-    notebooks: dict[str, list[Result]] = defaultdict(list)
-    for one in results:
-        notebooks[one.source or one.notebook.name].append(one)
-    for name, rows in notebooks.items():
+    for name, group in itertools.groupby(results, lambda one: one.source or one.notebook.name):
+        rows = list(group)
         points, possible = sums(rows)
-        lines += ["", f"## {html.escape(name)}: {points} of {possible} points", ""]
-        lines += [_line(one) for one in rows]
+        heading = f"## {html.escape(name)}: {points} of {possible} points"
+        lines += ["", heading, "", *map(_line, rows)]
     return "\n".join(lines) + "\n"
 
 
@@ -112,10 +99,9 @@ def _line(one: Result) -> str:
     if one.number is None:
         return f"- {one.result}: {message}"
     of = f"- Exercise {one.number}, `{one.exercise}`: {one.points} of {one.possible} points"
-    return f"{of}." if one.passed else f"{of} ({one.result}). {message}"
+    return f"{of}." if one.result == PASSED else f"{of} ({one.result}). {message}"
 
 
-def sums(results: Iterable[Result]) -> tuple[int, int]:
+def sums(results: list[Result]) -> tuple[int, int]:
     """The points reached, and the points to reach."""
-    results = list(results)
     return sum(one.points for one in results), sum(one.possible for one in results)

@@ -14,19 +14,14 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from lab_utils.process import kept
-from text_recognizer.errors import RecognizerError
 from text_recognizer.places import PROJECT, lab_folder, matplotlib_folder
 
 if TYPE_CHECKING:
     from nbformat import NotebookNode
 
 
-class CellError(RecognizerError):
-    """A cell failed or ran too long; `index` is its place among all cells, from 0."""
-
-    def __init__(self, message: str, index: int) -> None:
-        super().__init__(message)
-        self.index = index
+class CellError(Exception):
+    """A cell failed or ran too long: its index among all cells, from 0, and how it ended."""
 
 
 def kernel_environment() -> dict[str, str]:
@@ -65,7 +60,7 @@ def run_notebook(
     runtime = lab_folder().resolve() / "jupyter" / "runtime"
     runtime.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(dir=runtime) as place:
-        file, state = Path(place, "notebook.ipynb"), {"cell": 0, "failed": None}
+        file = Path(place, "notebook.ipynb")
         nbformat.write(notebook, file)
         # Looked up nowhere else: a kernelspec python3 of the user may name another interpreter.
         own = {"JUPYTER_DATA_DIR": place, "JUPYTER_RUNTIME_DIR": place, "LAB_BUILDING": "1"}
@@ -77,46 +72,43 @@ def run_notebook(
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
         ) as process:
+            index = 0
             for line in process.stdout:
-                state = json.loads(line)
-                if state["failed"] is None:
-                    on_cell(state["cell"])
+                said = json.loads(line)
+                if isinstance(said, str):
+                    raise CellError(index, said)
+                index = said
+                on_cell(index)
             if process.wait():
-                raise CellError(state["failed"] or "ended nbclient's process", state["cell"])
+                raise CellError(index, "ended nbclient's process")
         return nbformat.read(file, as_version=4)
 
 
-def main(file: Path, cell_timeout: float) -> int:
-    """Runs a notebook in place. Prints a line of JSON for each cell, and one if it fails."""
+def main(file: Path, cell_timeout: float) -> None:
+    """Runs a notebook in place; prints the index of each code cell, and how one failed, as JSON."""
     import nbformat
     from nbclient import NotebookClient
     from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
 
-    state = {"cell": 0, "failed": None}
-
     def on_cell(cell: "NotebookNode", cell_index: int) -> None:
-        state["cell"] = cell_index
         if cell.cell_type == "code":
-            print(json.dumps(state), flush=True)
+            print(cell_index, flush=True)
 
     notebook = nbformat.read(file, as_version=4)
+    # Its coalesce_streams takes minutes for a line of a megabyte.
     client = NotebookClient(
         notebook, timeout=cell_timeout, record_timing=False, on_cell_start=on_cell
     )
     try:
         client.execute(stderr=subprocess.DEVNULL)  # the kernel's own log
+        nbformat.write(notebook, file)
     except CellExecutionError as error:
-        state["failed"] = f"stopped with {error.ename}: {error.evalue}"
+        print(json.dumps(f"stopped with {error.ename}: {error.evalue}"))
     except CellTimeoutError:
-        state["failed"] = f"ran longer than {cell_timeout:g} s"
+        print(json.dumps(f"ran longer than {cell_timeout:g} s"))
     except DeadKernelError:
-        state["failed"] = "ended the kernel"
-    if state["failed"]:
-        print(json.dumps(state), flush=True)
-        return 1
-    nbformat.write(notebook, file)
-    return 0
+        print(json.dumps("ended the kernel"))
 
 
 if __name__ == "__main__":
-    sys.exit(main(Path(sys.argv[1]), float(sys.argv[2])))
+    main(Path(sys.argv[1]), float(sys.argv[2]))

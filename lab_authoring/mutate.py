@@ -61,21 +61,6 @@ class Mutant:
     code: str
 
 
-@dataclass(frozen=True)
-class Score:
-    """What became of the mutants of one notebook."""
-
-    mutants: int
-    equivalent: int
-    survivors: tuple[Mutant, ...]
-
-    @property
-    def rejected(self) -> float:
-        """The share of the mutants that are not equivalent, in [0, 1]."""
-        different = self.mutants - self.equivalent
-        return 1 - len(self.survivors) / different if different else 1.0
-
-
 def run_check(source: Source, exercise: Exercise, answer: str) -> None:
     """Runs the notebook's imports, an answer and its check. Raises what the check raises."""
     names: dict = {"__name__": "__main__"}
@@ -90,20 +75,14 @@ def equivalent_mutants() -> dict[str, dict[str, str]]:
     return tomllib.loads(EQUIVALENT.read_text(encoding="utf-8"))
 
 
-def score(source: Source, on_mutant: Callable[[Mutant], None] | None = None) -> Score:
-    """Runs the checks of one notebook on all mutants of its solutions."""
-    count, equivalent, survivors = 0, 0, []
-    for exercise in source.exercises:
-        known = equivalent_mutants().get(exercise.name, {})
-        for mutant in mutants(exercise):
-            count += 1
-            if on_mutant:
-                on_mutant(mutant)
-            if mutant.change in known:
-                equivalent += 1
-            elif _passes(source, mutant):
-                survivors.append(mutant)
-    return Score(count, equivalent, tuple(survivors))
+def different_mutants(source: Source) -> list[Mutant]:
+    """The mutants of all solutions of a notebook but the equivalent ones."""
+    return [
+        mutant
+        for exercise in source.exercises
+        for mutant in mutants(exercise)
+        if mutant.change not in equivalent_mutants().get(exercise.name, {})
+    ]
 
 
 def mutants(exercise: Exercise) -> Iterator[Mutant]:
@@ -150,18 +129,15 @@ def _is_docstring(node: ast.AST) -> bool:
 def _changes(node: ast.AST) -> Iterator[ast.AST]:
     """The nodes that may take the place of this one."""
     match node:
-        case ast.Compare(ops=[op, *rest]):
-            for other in COMPARISONS[type(op)]:
-                yield _with(node, ops=[other(), *rest])
-            if rest:
-                for other in COMPARISONS[type(rest[0])]:
-                    yield _with(node, ops=[op, other(), *rest[1:]])
+        case ast.Compare(ops=ops):
+            for i, op in enumerate(ops):
+                for other in COMPARISONS[type(op)]:
+                    yield _with(node, ops=[*ops[:i], other(), *ops[i + 1 :]])
         case ast.BinOp(op=op) if type(op) in ARITHMETIC:
             yield _with(node, op=ARITHMETIC[type(op)]())
         case ast.BoolOp(op=op, values=values):
             yield _with(node, op=ast.Or() if isinstance(op, ast.And) else ast.And())
-            for i in range(len(values)):
-                left = values[:i] + values[i + 1 :]
+            for left in _one_less(values):
                 yield left[0] if len(left) == 1 else _with(node, values=left)
         case ast.UnaryOp(operand=operand):
             yield operand
@@ -174,16 +150,11 @@ def _changes(node: ast.AST) -> Iterator[ast.AST]:
         case ast.Call(args=args, keywords=keywords):
             if len(args) > 1 and ast.unparse(node.func).split(".")[-1] not in SYMMETRIC:
                 yield _with(node, args=[args[1], args[0], *args[2:]])
-            for i in range(len(keywords)):
-                yield _with(node, keywords=keywords[:i] + keywords[i + 1 :])
+            for left in _one_less(keywords):
+                yield _with(node, keywords=left)
         case ast.ExceptHandler(type=ast.Tuple(elts=kinds)):
-            for i in range(len(kinds)):
-                yield _with(node, type=ast.Tuple(kinds[:i] + kinds[i + 1 :], ast.Load()))
-    yield from _statement_changes(node)
-
-
-def _statement_changes(node: ast.AST) -> Iterator[ast.AST]:
-    match node:
+            for left in _one_less(kinds):
+                yield _with(node, type=ast.Tuple(left, ast.Load()))
         case ast.FunctionDef() | ast.Import() | ast.ImportFrom() | ast.Pass():
             return
         case ast.Break():
@@ -191,8 +162,7 @@ def _statement_changes(node: ast.AST) -> Iterator[ast.AST]:
         case ast.Continue():
             yield ast.Break()
         case ast.Try(handlers=handlers, finalbody=final):
-            for i in range(len(handlers)):
-                kept = handlers[:i] + handlers[i + 1 :]
+            for kept in _one_less(handlers):
                 if kept or final:
                     yield _with(node, handlers=kept, orelse=node.orelse if kept else [])
                 else:
@@ -201,6 +171,10 @@ def _statement_changes(node: ast.AST) -> Iterator[ast.AST]:
             yield _with(node, test=ast.UnaryOp(ast.Not(), test))
     if isinstance(node, ast.stmt):
         yield ast.Pass()
+
+
+def _one_less(items: list) -> list[list]:
+    return [items[:i] + items[i + 1 :] for i in range(len(items))]
 
 
 def _other_values(value: object) -> Iterator[object]:
@@ -231,8 +205,8 @@ def _text(node: ast.AST) -> str:
     return text if len(text) <= 90 else f"{text[:60]}...{text[-27:]}"
 
 
-def _passes(source: Source, mutant: Mutant) -> bool:
-    """Whether the check passes a mutant, tried in a separate process."""
+def survives(source: Source, mutant: Mutant) -> bool:
+    """Whether a mutant passes its check, tried in a separate process."""
     _import_what_the_check_imports(source, mutant.exercise)
     process = multiprocessing.get_context("fork").Process(target=_try, args=(source, mutant))
     process.start()

@@ -1,6 +1,5 @@
-"""Which outputs a stored notebook may have: those that are the same at every run on any machine.
-
-What can be made so is made so; the rest is refused with the place of the cell that made it.
+"""Which outputs a stored notebook may not have: what is known to differ between runs or machines,
+and what is too large. Each is refused with the place of the cell that made it.
 """
 
 import json
@@ -22,20 +21,15 @@ FOLDERS = ("/home", "/Users", "/root", "/tmp", "/var/folders", "C:\\Users")
 """Where paths of anybody's machine start; this machine's own come on top."""
 
 
-def normalize(notebook: "NotebookNode") -> None:
-    """Brings the outputs of a notebook that has run into the one form that is stored."""
-    for cell in notebook.cells:
-        if cell.cell_type != "code":
-            continue
-        outputs: list[NotebookNode] = []
-        for output in [] if "timing" in cell.metadata.get("tags", ()) else cell.outputs:
-            last = outputs[-1] if outputs else {}
-            # The kernel cuts what is printed into pieces by the clock.
-            if output.output_type == "stream" and output.name == last.get("name"):
-                last.text += output.text
-            else:
-                outputs.append(output)
-        cell.outputs = outputs
+def merged(outputs: list["NotebookNode"]) -> list["NotebookNode"]:
+    """Outputs with what is printed in one piece; the kernel cuts it by the clock."""
+    found: list[NotebookNode] = []
+    for output in outputs:
+        if found and "name" in output and output.name == found[-1].get("name"):
+            found[-1].text += output.text
+        else:
+            found.append(output)
+    return found
 
 
 def as_text(notebook: "NotebookNode") -> str:
@@ -54,9 +48,7 @@ def problems(notebook: "NotebookNode") -> Iterator[tuple[int, str]]:
         _paths(): "shows a path of this machine",
     }
     for index, cell in enumerate(notebook.cells):
-        if cell.cell_type != "code":
-            continue
-        text = json.dumps(cell.outputs, ensure_ascii=False)
+        text = json.dumps(cell.get("outputs"), ensure_ascii=False)
         if len(text) > MOST_BYTES:
             yield index, f"has {len(text) / 1e6:.1f} MB of outputs: show smaller pictures"
         text = PAYLOAD.sub("", text)

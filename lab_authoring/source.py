@@ -3,14 +3,13 @@ the student's, and the solution before it is run."""
 
 import hashlib
 import re
-from collections.abc import Callable
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lab_authoring import contract
-from lab_authoring.cells import Cell, SourceError, read_cells
-from lab_authoring.contract import Exercise
+from lab_authoring.contract import Cell, Exercise, SourceError, Tell, read_cells
 from lab_utils.lessons.official import imports_of
 from text_recognizer.places import PROJECT
 
@@ -22,6 +21,16 @@ NAME = re.compile(r"\d\d_[a-z][a-z0-9]*(_[a-z0-9]+)*")
 IGNORED_BY_NBVAL = "nbval-ignore-output"
 FOLDED = {"cellView": "form", "jupyter": {"source_hidden": True}}
 """Makes Colab and JupyterLab show only a cell's first line until it is opened."""
+METADATA = {
+    "kernelspec": {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"},
+    "language_info": {
+        "file_extension": ".py",
+        "mimetype": "text/x-python",
+        "name": "python",
+        "pygments_lexer": "ipython3",
+    },
+}
+"""Of each notebook: nothing of the machine or the versions that built it."""
 
 SOLUTION = """
 
@@ -72,11 +81,6 @@ class Source:
     def solution_path(self) -> Path:
         return self.path.parent.parent / "solutions" / f"{self.name}.ipynb"
 
-    @property
-    def shown(self) -> str:
-        """The path as messages name it."""
-        return shown(self.path)
-
 
 def shown(path: Path) -> str:
     """The path from the project's root, so that editors find it; else the whole path."""
@@ -109,7 +113,7 @@ def read_source(path: Path) -> Source:
     contract.check_functions(exercises, lessons / path.stem[3:] / "checks.py", tell)
     if found:
         raise SourceError([f"{name}:{line}: {what}" for line, what in sorted(set(found))])
-    imports = [imports_of(c.text) for c in cells if c.kind == "code" and not c.has("exercise")]
+    imports = [imports_of(c.text) for c in cells if c.kind == "code" and "exercise" not in c.tags]
     return Source(path, title, minutes, tuple(cells), exercises, "".join(imports))
 
 
@@ -143,63 +147,34 @@ def _notebook(source: Source, code: dict[int, str]) -> "NotebookNode":
 
     from lab_utils.setup import badge, setup_cell
 
-    cells = []
-    for index, (cell, cell_id) in enumerate(zip(source.cells, _ids(source.cells), strict=True)):
+    cells, seen = [], Counter()
+    for index, cell in enumerate(source.cells):
+        # From the cell's text in the source: an edit changes only the id of that cell, and a cell
+        # has one id in both notebooks. A count tells cells with the same text apart.
+        same = seen[cell.kind, cell.text]
+        seen[cell.kind, cell.text] += 1
+        cell_id = _hash(f"{cell.kind}\n{same}\n{cell.text}")
         text = code.get(index, cell.text)
         if index == 0:
             title, *rest = cell.text.split("\n")
             text = "\n".join([title, "", badge(source.name), *rest])
-        elif cell.has("setup"):
+        elif "setup" in cell.tags:
             text = setup_cell().strip("\n")
         # nbval can't compare what differs at each run.
-        ignored = cell.has("timing") and not cell.has(IGNORED_BY_NBVAL)
+        ignored = "timing" in cell.tags and IGNORED_BY_NBVAL not in cell.tags
         tags = [*cell.tags, *([IGNORED_BY_NBVAL] if ignored else [])]
         new = v4.new_code_cell if cell.kind == "code" else v4.new_markdown_cell
         about = {"tags": tags} if tags else {}
-        about |= FOLDED if cell.has("setup") else {}
+        about |= FOLDED if "setup" in cell.tags else {}
         cells.append(new(text, id=cell_id, metadata=about))
-    return v4.new_notebook(cells=cells, metadata=_metadata(source))
-
-
-def _metadata(source: Source) -> dict:
-    """The notebook's own: nothing of the machine or the versions that built it."""
-    return {
-        "kernelspec": {
-            "display_name": "Python 3 (ipykernel)",
-            "language": "python",
-            "name": "python3",
-        },
-        "lab": {"source": source.name},
-        "language_info": {
-            "file_extension": ".py",
-            "mimetype": "text/x-python",
-            "name": "python",
-            "pygments_lexer": "ipython3",
-        },
-    }
-
-
-def _ids(cells: tuple[Cell, ...]) -> list[str]:
-    """An id for each cell, from its text in the source.
-
-    So an edit changes only the id of that cell, a cell has the same id in the student's notebook
-    and in the solution, and another set-up cell or badge keeps all ids. A count tells cells with
-    the same text apart.
-    """
-    ids: list[str] = []
-    for cell in cells:
-        count = 0
-        while (new := _hash(f"{cell.kind}\n{count}\n{cell.text}")) in ids:
-            count += 1
-        ids.append(new)
-    return ids
+    return v4.new_notebook(cells=cells, metadata=METADATA | {"lab": {"source": source.name}})
 
 
 def _hash(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:8]
 
 
-def _check_name(path: Path, tell: Callable[[int, str], None]) -> None:
+def _check_name(path: Path, tell: Tell) -> None:
     """The file's name is a number and a module's name, and no other source has the number."""
     if not NAME.fullmatch(path.stem):
         tell(1, "name the file by two digits and a module's name, as 01_two_words.py")

@@ -3,7 +3,7 @@
 from pathlib import Path
 from string import Template
 
-from lab_authoring.source import NAME, source_paths
+from lab_authoring.source import NAME
 from text_recognizer.errors import RecognizerError
 
 FILES = Path(__file__).parent / "template_files"
@@ -21,31 +21,24 @@ def new_notebook(name: str, title: str | None, project: Path) -> list[Path]:
     """
     if not NAME.fullmatch(name):
         raise RecognizerError(
-            f"{name!r} is no name of a notebook: write two digits and a module's name in small "
+            f"{name!r} is not a notebook's name: write two digits and a module's name in small "
             "letters, as in 08_two_words."
         )
-    number, module = name[:2], name[3:]
-    title = " ".join((title or module.replace("_", " ").capitalize()).split())
-    if not title:
-        raise RecognizerError("The title is empty: give --title some words.")
-    sources = project / "notebooks" / "source"
-    for path in source_paths(sources):
-        if path.stem[:2] == number:
-            raise RecognizerError(f"Number {number} is taken by {path.name}: choose another.")
+    module, sources = name[3:], project / "notebooks" / "source"
     targets = {
         sources / f"{name}.py": "source.py.txt",
         project / "lab_utils" / "lessons" / module / "checks.py": "checks.py.txt",
         project / "tests" / "right_answers" / f"{module}.py": "right_answers.py.txt",
         project / "tests" / "wrong_answers" / f"{module}.py": "wrong_answers.py.txt",
     }
-    for path in targets:
-        if path.exists():
-            raise RecognizerError(
-                f"{path.relative_to(project)} is there: delete it, or choose another name."
-            )
-    words = {"name": name, "module": module, "title": title}
+    for path in [*sources.glob(f"{name[:2]}*.py"), *filter(Path.exists, targets)]:
+        raise RecognizerError(
+            f"{path.relative_to(project)} is there: delete it, or choose another name and number."
+        )
+    title = title or module.replace("_", " ").capitalize()
     for path, template in targets.items():
         path.parent.mkdir(parents=True, exist_ok=True)
-        text = Template((FILES / template).read_text(encoding="utf-8")).substitute(words)
+        text = Template((FILES / template).read_text(encoding="utf-8"))
+        text = text.substitute(name=name, module=module, title=title)
         path.write_text(text, encoding="utf-8", newline="\n")
     return list(targets)

@@ -5,7 +5,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from lab_tracker.environment import default_folder
+from lab_tracker.environment import tracker_folder
 from lab_tracker.errors import TrackingError
 
 
@@ -23,7 +23,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     from lab_tracker.server import serve
 
     try:
-        serve(options.folder or default_folder(), options.port)
+        serve(options.folder or tracker_folder(), options.port)
     except TrackingError as error:
         print(f"lab_tracker: {error}", file=sys.stderr)
         return 2

@@ -6,7 +6,6 @@ still answers while a request is busy. No answer is a 5xx, since the SDK would r
 until it times out."""
 
 import mimetypes
-import zlib
 from collections.abc import AsyncIterator, Callable
 from functools import partial
 from typing import Any
@@ -18,19 +17,20 @@ from lab_tracker import artifacts, limits, pages, runs, streams
 from lab_tracker.errors import NotFoundError, RequestError
 from lab_tracker.graphql import execute
 from lab_tracker.guard import Guard
-from lab_tracker.names import load_json
-from lab_tracker.nodes import Nodes
-from lab_tracker.operations import roots
-from lab_tracker.signing import Signer
+from lab_tracker.nodes import Context
+from lab_tracker.operations import FIELDS
 from lab_tracker.storage import Store, Upload
 from lab_tracker.worker import Worker
 
 _PIECE = 2**20
 _SHOWN = ("image/png", "image/jpeg", "image/gif", "image/webp")  # the rest is only downloaded
 
-
-class _Download(FileResponse):
-    chunk_size = _PIECE
+# For each kind of upload: the table of what it belongs to, and what keeps it.
+_UPLOADS = {
+    "file": ("runs", runs.keep_file),
+    "blob": ("artifacts", artifacts.keep_blob),
+    "manifest": ("artifacts", artifacts.keep_manifest),
+}
 
 
 def create_app(store: Store, database: Worker, files: Worker) -> FastAPI:
@@ -41,7 +41,6 @@ def create_app(store: Store, database: Worker, files: Worker) -> FastAPI:
         files: the thread that writes what is uploaded.
     """
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
-    signer = Signer(store.key)
     app.add_middleware(Guard, key=store.key)
 
     async def do(function: Callable[..., Any], *given: Any) -> Any:
@@ -60,34 +59,20 @@ def create_app(store: Store, database: Worker, files: Worker) -> FastAPI:
     @app.post("/graphql")
     async def graphql(request: Request) -> Response:
         body = await _body(request, limits.MAX_REQUEST_BYTES)
-        nodes = Nodes(store, signer, str(request.base_url).rstrip("/"))
-
-        def answer() -> Response:
-            asked = load_json(body, "The request's body")
-            return JSONResponse(execute(asked, roots(nodes)))
-
-        return await do(answer)
+        context = Context(store, str(request.base_url).rstrip("/"))
+        return await do(lambda: JSONResponse(execute(body, FIELDS, context)))
 
     @app.post("/files/{entity}/{project}/{run}/file_stream")
     async def file_stream(entity: str, project: str, run: str, request: Request) -> JSONResponse:
         body = await _body(request, limits.MAX_STREAM_BYTES)
-
-        def receive() -> None:
-            found = runs.find_run(store, entity, project, run)
-            streams.receive_stream(store, found, load_json(body, "The request's body"))
-
-        await do(receive)
+        await do(streams.receive_stream, store, (entity, project, run), body)
         return JSONResponse({"exitcode": None, "limits": {}})
 
     @app.put("/-/uploads/{token}")
     async def receive(token: str, request: Request) -> Response:
-        kind, number, name = signer.read(token)
-        keep = {
-            "file": runs.keep_file,
-            "blob": artifacts.keep_blob,
-            "manifest": artifacts.keep_manifest,
-        }[kind]
-        await do(store.get, "runs" if kind == "file" else "artifacts", number)
+        kind, number, name = store.signer.read(token)
+        table, keep = _UPLOADS[kind]
+        await do(store.get, table, number)
         is_manifest = kind == "manifest"
         limit = limits.MAX_MANIFEST_BYTES if is_manifest else limits.MAX_BLOB_BYTES
         working = files.submit(partial(Upload, store, limit))
@@ -105,7 +90,7 @@ def create_app(store: Store, database: Worker, files: Worker) -> FastAPI:
 
     @app.get("/-/blobs/{token}/{name}")
     async def download(token: str, name: str) -> Response:
-        [digest] = signer.read(token)
+        [digest] = store.signer.read(token)
         if not await do(store.has_blob, digest):
             raise NotFoundError("The file does not exist; it may have been deleted.")
         kind = mimetypes.guess_type(name)[0]
@@ -113,9 +98,11 @@ def create_app(store: Store, database: Worker, files: Worker) -> FastAPI:
         if kind not in _SHOWN:
             kind = "application/octet-stream"
             headers["Content-Disposition"] = "attachment"
-        return _Download(store.blob_path(digest), headers=headers, media_type=kind)
+        response = FileResponse(store.blob_path(digest), headers=headers, media_type=kind)
+        response.chunk_size = _PIECE
+        return response
 
-    app.include_router(pages.router(store, signer, do))
+    app.include_router(pages.router(store, do))
     return app
 
 
@@ -131,22 +118,12 @@ async def _pieces(request: Request) -> AsyncIterator[bytes]:
 
 
 async def _body(request: Request, limit: int) -> bytes:
-    """The request's bytes, unpacked, at most `limit` of them at any moment."""
-    encoding = request.headers.get("content-encoding", "identity")
-    if encoding not in ("identity", "gzip"):
-        raise RequestError(f"The content encoding {encoding!r} is not known.", status=415)
-    unpack = zlib.decompressobj(wbits=31) if encoding == "gzip" else None
+    """The request's bytes, at most `limit`. The SDK packs them only for servers that ask for it."""
+    if request.headers.get("content-encoding", "identity").lower() != "identity":
+        raise RequestError("Packed requests are not read here; send the JSON as it is.", 415)
     body = bytearray()
     async for chunk in request.stream():
-        if unpack and unpack.eof and chunk:
-            raise RequestError("The request goes on after the end of its gzip.")
-        try:
-            # One byte more than allowed shows that there are too many.
-            body += unpack.decompress(chunk, limit + 1 - len(body)) if unpack else chunk
-        except zlib.error:
-            raise RequestError("The request's body is not gzip.") from None
+        body += chunk
         if len(body) > limit:
-            raise RequestError(f"The request has more than {limit} bytes.", status=413)
-    if unpack and (not unpack.eof or unpack.unused_data):
-        raise RequestError("The request's gzip ends too early or too late.")
+            raise RequestError(f"The request has more than {limit} bytes.", 413)
     return bytes(body)

@@ -7,12 +7,11 @@ A version in a collection is a row of the view `versions`: an artifact with its 
 
 import hashlib
 import json
-import sqlite3
 from collections.abc import Iterable
-from typing import Any, Literal
+from typing import Literal
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import BaseModel, Field
 
 from lab_tracker.errors import NotFoundError, RequestError
 from lab_tracker.names import (
@@ -20,17 +19,18 @@ from lab_tracker.names import (
     ArtifactId,
     CollectionId,
     FileSpec,
+    Name,
     Object,
+    Path,
     Tag,
     checked,
-    checked_name,
     checked_path,
     hex_digest,
     load_json,
     version_number,
 )
-from lab_tracker.runs import find_run, make_project, project_of
-from lab_tracker.storage import Store, Upload, now
+from lab_tracker.runs import ENTITY, find_run, make_project
+from lab_tracker.storage import Row, Store, Upload, now
 
 LATEST = "latest"
 
@@ -38,46 +38,12 @@ LATEST = "latest"
 # What is there
 
 
-def collections_of(store: Store, project_id: int, type_: str | None = None) -> list[sqlite3.Row]:
-    """The collections of a project that have a version, by name; of one type if it is given."""
-    return store.rows(
-        """SELECT * FROM collections WHERE project_id = ?1 AND (?2 IS NULL OR type = ?2)
-            AND EXISTS (SELECT 1 FROM memberships WHERE collection_id = collections.id)
-            ORDER BY name""",
-        project_id,
-        type_,
-    )
-
-
-def version_of(store: Store, collection_id: int, alias: str) -> sqlite3.Row | None:
+def version_of(store: Store, collection_id: int, alias: str) -> Row | None:
     """The version that an alias or `v3` names, or None."""
     if (index := version_number(alias)) is not None:
         return store.find("versions", collection_id=collection_id, version_index=index)
-    if found := store.find("aliases", collection_id=collection_id, alias=alias):
-        return store.find("versions", membership_id=found["membership_id"])
-    return None
-
-
-class Versions:
-    """The versions of a collection, newest first: a sequence of which only slices are read."""
-
-    def __init__(self, store: Store, collection_id: int) -> None:
-        self._store, self._id = store, collection_id
-
-    def __len__(self) -> int:
-        query = "SELECT count(*) FROM memberships WHERE collection_id = ?"
-        return self._store.value(query, self._id)
-
-    def __getitem__(self, part: slice) -> list[sqlite3.Row]:
-        start, stop, _ = part.indices(len(self))
-        query = """SELECT * FROM versions WHERE collection_id = ?
-            ORDER BY version_index DESC LIMIT ? OFFSET ?"""
-        return self._store.rows(query, self._id, max(stop - start, 0), start)
-
-
-def source_version(store: Store, artifact: sqlite3.Row) -> sqlite3.Row | None:
-    """The version that an artifact is in its own sequence; None for a draft."""
-    return store.find("versions", collection_id=artifact["sequence_id"], id=artifact["id"])
+    found = store.find("aliases", collection_id=collection_id, alias=alias)
+    return found and store.find("versions", membership_id=found["membership_id"])
 
 
 # From a draft to a version
@@ -86,14 +52,13 @@ def source_version(store: Store, artifact: sqlite3.Row) -> sqlite3.Row | None:
 @checked
 def create_artifact(
     store: Store,
-    *,
-    artifact_type_name: str,
+    artifact_type_name: Name,
     digest: str,
-    entity_name: str | None = None,
-    project_name: str = "uncategorized",
-    run_name: str | None = None,
-    artifact_collection_name: str | None = None,
+    artifact_collection_name: str = "",
     artifact_collection_names: tuple[str, ...] = (),
+    entity_name: str = "",
+    project_name: str = "uncategorized",
+    run_name: str = "",
     digest_algorithm: Literal["MANIFEST_MD5"] = "MANIFEST_MD5",
     aliases: tuple[Alias, ...] = (),
     tags: tuple[Tag, ...] = (),
@@ -101,48 +66,41 @@ def create_artifact(
     description: str | None = None,
     client_id: str | None = None,
     enable_digest_deduplication: bool = False,
-    **_: Any,
-) -> sqlite3.Row:
+) -> Row:
     """A draft; or the version that has the same digest already, which then gets the aliases."""
-    names = [*filter(None, [artifact_collection_name]), *artifact_collection_names]
+    names = artifact_collection_names or (artifact_collection_name,)
     if len(names) != 1:
         raise RequestError("An artifact belongs to exactly one collection when it is made.")
     wanted = [alias.alias for alias in aliases]
     with store.write():
         parent = make_project(store, entity_name, project_name)
-        maker = find_run(store, entity_name, project_name, run_name) if run_name else None
-        sequence = _collection(store, parent["id"], "SEQUENCE", names[0], artifact_type_name)
+        maker = find_run(store, entity_name, project_name, run_name)["id"] if run_name else None
+        sequence = _collection(store, parent["id"], "SEQUENCE", names[0], artifact_type_name)["id"]
         if sent_before := store.find("artifacts", client_id=client_id):
             return sent_before  # the answer to an earlier request was lost
-        same = store.row(
-            """SELECT * FROM artifacts WHERE sequence_id = ? AND digest = ? AND state = 'COMMITTED'
-                ORDER BY id DESC""",
-            sequence["id"],
-            digest,
-        )
+        own = {"sequence_id": sequence, "digest": digest}
+        same = store.all("artifacts", "id DESC", **own, state="COMMITTED")
         if same and enable_digest_deduplication:
-            _set_aliases(store, source_version(store, same), [LATEST, *wanted])
+            _set_aliases(store, store.find("sources", id=same[0]["id"]), [LATEST, *wanted])
             if client_id:
-                store.update("artifacts", same["id"], client_id=client_id)
-            return same
-        time = now()
+                store.update("artifacts", same[0]["id"], client_id=client_id)
+            return same[0]
         return store.insert(
             "artifacts",
-            sequence_id=sequence["id"],
-            digest=digest,
+            **own,
             description=description,
             metadata=metadata,
             tags=json.dumps(list(dict.fromkeys(tag.tagName for tag in tags))),
             wanted_aliases=json.dumps(wanted),
             client_id=client_id,
-            created_by=maker and maker["id"],
-            created_at=time,
-            updated_at=time,
+            created_by=maker,
+            created_at=now(),
+            updated_at=now(),
         )
 
 
 @checked
-def announce_files(store: Store, artifact_files: list[FileSpec], **_: Any) -> list[FileSpec]:
+def announce_files(store: Store, artifact_files: list[FileSpec]) -> list[FileSpec]:
     """Notes the future files of drafts, so that none of their blobs is freed."""
     with store.write() as db:
         for number in {file.artifactID for file in artifact_files}:
@@ -154,12 +112,17 @@ def announce_files(store: Store, artifact_files: list[FileSpec], **_: Any) -> li
     return artifact_files
 
 
-def announce_manifest(store: Store, artifact_id: int, md5: str) -> None:
-    """Notes the digest that the manifest will have; an empty one says that it comes later."""
+@checked
+def announce_manifest(
+    store: Store, artifact_id: ArtifactId, digest: str = "", type: Literal["FULL"] = "FULL"
+) -> int:
+    """Notes the digest that the manifest will have; an empty one says that it comes later.
+    Manifests of distributed and incremental artifacts are not known here."""
     with store.write():
         _check_draft(store, artifact_id)
-        if md5:
-            store.update("artifacts", artifact_id, manifest_md5=hex_digest(md5))
+        if digest:
+            store.update("artifacts", artifact_id, manifest_md5=hex_digest(digest))
+    return artifact_id
 
 
 def keep_blob(store: Store, upload: Upload, artifact_id: int, digest: str) -> None:
@@ -181,7 +144,7 @@ def keep_manifest(store: Store, upload: Upload, artifact_id: int, name: str) -> 
 
 
 @checked
-def commit_artifact(store: Store, artifact_id: ArtifactId, **_: Any) -> sqlite3.Row:
+def commit_artifact(store: Store, artifact_id: ArtifactId) -> Row:
     """Makes a draft the newest version. Raises RequestError if anything of it is missing."""
     with store.write() as db:
         artifact = store.get("artifacts", artifact_id)
@@ -192,26 +155,20 @@ def commit_artifact(store: Store, artifact_id: ArtifactId, **_: Any) -> sqlite3.
         manifest = store.blob_path(artifact["manifest_digest"]).read_bytes()
         entries = read_manifest(manifest, artifact["digest"])
         for path, digest, reference, size in entries:
-            stored = reference is None and store.find("blobs", digest=digest)
-            if reference is None and (not stored or stored["size"] != size):
+            if reference is None and not store.find("blobs", digest=digest, size=size):
                 raise RequestError(f"The file {path!r} has not been uploaded completely.")
-        db.execute("DELETE FROM entries WHERE artifact_id = ?", (artifact_id,))
+        store.delete("entries", artifact_id=artifact_id)
         db.executemany(
             """INSERT INTO entries (artifact_id, path, digest, reference, size)
                 VALUES (?, ?, ?, ?, ?)""",
             ((artifact_id, *entry) for entry in entries),
         )
-        store.update(
-            "artifacts",
-            artifact_id,
-            state="COMMITTED",
-            size=sum(size for *_, size in entries),
-            file_count=len(entries),
-            updated_at=now(),
-        )
+        count = {"size": sum(size for *_, size in entries), "file_count": len(entries)}
+        done = {"state": "COMMITTED", "updated_at": now()}
+        version = store.update("artifacts", artifact_id, **done, **count)
         member = _join(store, artifact["sequence_id"], artifact_id)
         _set_aliases(store, member, [LATEST, *json.loads(artifact["wanted_aliases"])])
-    return store.get("artifacts", artifact_id)
+    return version
 
 
 class ManifestEntry(BaseModel):
@@ -225,23 +182,19 @@ class ManifestEntry(BaseModel):
 class Manifest(BaseModel):
     """What the SDK says an artifact consists of, by path."""
 
-    contents: dict[str, ManifestEntry]
+    contents: dict[Path, ManifestEntry]
 
 
 def read_manifest(text: bytes, digest: str) -> list[tuple[str, str | None, str | None, int]]:
     """Its entries: (path, MD5 in hex or None, reference or None, bytes).
 
-    Raises RequestError if it is damaged, leaves its folder, or has another digest.
+    Raises RequestError, or pydantic's ValidationError, if it is damaged, leaves its folder, or has
+    another digest.
     """
-    try:
-        contents = Manifest.model_validate(load_json(text, "The manifest")).contents
-    except ValidationError as error:
-        where = ".".join(map(str, error.errors()[0]["loc"]))
-        raise RequestError(f"The artifact's manifest is wrong at {where}.") from None
+    contents = Manifest.model_validate(load_json(text, "The manifest")).contents
     entries = []
     check = hashlib.md5(b"wandb-artifact-manifest-v1\n", usedforsecurity=False)
     for path, entry in sorted(contents.items()):
-        checked_path(path)
         if entry.ref is not None:
             _check_reference(path, entry.ref)
         md5 = hex_digest(entry.digest) if entry.ref is None else None
@@ -261,47 +214,36 @@ def update_artifact(
     artifact_id: ArtifactId,
     description: str | None = None,
     metadata: Object | None = None,
-    aliases: list[Alias] | None = None,
     tags_to_add: tuple[Tag, ...] = (),
     tags_to_delete: tuple[Tag, ...] = (),
-    **_: Any,
-) -> sqlite3.Row:
-    """Changes what is given; `aliases` are all that the version then has in its own sequence."""
-    with store.write() as db:
+) -> Row:
+    """Changes what is given."""
+    with store.write():
         artifact = store.get("artifacts", artifact_id)
+        tags = [*json.loads(artifact["tags"]), *(tag.tagName for tag in tags_to_add)]
         gone = {tag.tagName for tag in tags_to_delete}
-        tags = [tag for tag in json.loads(artifact["tags"]) if tag not in gone]
-        tags += [tag.tagName for tag in tags_to_add if tag.tagName not in tags]
+        kept = [tag for tag in dict.fromkeys(tags) if tag not in gone]
         given = {"description": description, "metadata": metadata}
         changes = {column: value for column, value in given.items() if value is not None}
-        store.update("artifacts", artifact_id, tags=json.dumps(tags), updated_at=now(), **changes)
-        if aliases is not None and (member := source_version(store, artifact)):
-            own = [a.alias for a in aliases if a.artifactCollectionName == member["collection"]]
-            db.execute("DELETE FROM aliases WHERE membership_id = ?", (member["membership_id"],))
-            _set_aliases(store, member, own)
-    return store.get("artifacts", artifact_id)
+        changes |= {"tags": json.dumps(kept), "updated_at": now()}
+        return store.update("artifacts", artifact_id, **changes)
 
 
 @checked
-def change_aliases(
-    store: Store, artifact_id: ArtifactId, aliases: list[Alias], *, add: bool, **_: Any
-) -> None:
-    """Adds or removes aliases that a version has in collections."""
-    with store.write() as db:
+def add_aliases(store: Store, artifact_id: ArtifactId, aliases: list[Alias]) -> None:
+    """Adds aliases to a version, each in its collection."""
+    with store.write():
         for alias in aliases:
-            parent = project_of(store, alias.entityName, alias.projectName or "")
-            name = alias.artifactCollectionName or ""
-            found = parent and store.find("collections", project_id=parent["id"], name=name)
-            member = found and store.find("versions", collection_id=found["id"], id=artifact_id)
-            if not member:
-                raise NotFoundError("The artifact is not a version of that collection.")
-            if add:
-                _set_aliases(store, member, [alias.alias])
-            else:
-                db.execute(
-                    "DELETE FROM aliases WHERE membership_id = ? AND alias = ?",
-                    (member["membership_id"], alias.alias),
-                )
+            _set_aliases(store, _member_for(store, artifact_id, alias), [alias.alias])
+
+
+@checked
+def delete_aliases(store: Store, artifact_id: ArtifactId, aliases: list[Alias]) -> None:
+    """Removes aliases of a version, each from its collection."""
+    with store.write():
+        for alias in aliases:
+            number = _member_for(store, artifact_id, alias)["membership_id"]
+            store.delete("aliases", membership_id=number, alias=alias.alias)
 
 
 @checked
@@ -309,19 +251,16 @@ def link_artifact(
     store: Store,
     artifact_portfolio_name: str,
     project_name: str,
-    entity_name: str | None = None,
+    entity_name: str = "",
     aliases: tuple[Alias, ...] = (),
     artifact_id: ArtifactId | None = None,
     client_id: str | None = None,
-    **_: Any,
-) -> sqlite3.Row:
+) -> Row:
     """Puts a version into a portfolio, which is made if it is new; returns its place there."""
     own = {"client_id": client_id} if artifact_id is None else {"id": artifact_id}
     artifact = store.find("artifacts", **own)
-    if not artifact:
-        raise NotFoundError("The artifact to link does not exist.")
-    if artifact["state"] != "COMMITTED":
-        raise RequestError("Only a complete artifact can be linked; wait for it first.")
+    if not artifact or artifact["state"] != "COMMITTED":
+        raise NotFoundError("Only a complete artifact can be linked; wait for it first.")
     with store.write():
         project = make_project(store, entity_name, project_name)["id"]
         type_ = store.get("collections", artifact["sequence_id"])["type"]
@@ -334,16 +273,13 @@ def link_artifact(
 
 @checked
 def unlink_artifact(
-    store: Store, artifact_id: ArtifactId, artifact_portfolio_id: CollectionId, **_: Any
+    store: Store, artifact_id: ArtifactId, artifact_portfolio_id: CollectionId
 ) -> None:
     """Takes a version out of a portfolio."""
-    with store.write() as db:
+    with store.write():
         if store.get("collections", artifact_portfolio_id)["kind"] != "PORTFOLIO":
             raise RequestError("A version cannot leave its own sequence; delete it instead.")
-        db.execute(
-            "DELETE FROM memberships WHERE collection_id = ? AND artifact_id = ?",
-            (artifact_portfolio_id, artifact_id),
-        )
+        store.delete("memberships", collection_id=artifact_portfolio_id, artifact_id=artifact_id)
 
 
 @checked
@@ -353,44 +289,43 @@ def use_artifact(
     run_name: str = "",
     project_name: str = "",
     entity_name: str = "",
-    **_: Any,
-) -> sqlite3.Row:
+) -> Row:
     """Notes that a run used an artifact: one edge of the lineage."""
     with store.write() as db:
         run = find_run(store, entity_name, project_name, run_name)
         artifact = store.get("artifacts", artifact_id)
-        query = "INSERT OR REPLACE INTO uses (run_id, artifact_id) VALUES (?, ?)"
-        db.execute(query, (run["id"], artifact_id))
+        db.execute("INSERT OR IGNORE INTO uses VALUES (?, ?)", (run["id"], artifact_id))
     return artifact
 
 
 @checked
-def delete_artifact(
-    store: Store, artifact_id: ArtifactId, delete_aliases: bool = False, **_: Any
-) -> None:
+def delete_artifact(store: Store, artifact_id: ArtifactId, delete_aliases: bool = False) -> int:
     """Deletes a version and its links, and frees the blobs that nothing else refers to.
 
     The version's number is not given again. Raises RequestError if it has an alias, unless
     `delete_aliases`.
     """
-    with store.write() as db:
+    with store.write():
         store.get("artifacts", artifact_id)
-        query = """SELECT alias FROM aliases JOIN memberships ON memberships.id = membership_id
-            WHERE artifact_id = ?"""
-        if (alias := store.value(query, artifact_id)) and not delete_aliases:
+        held = store.find("artifact_aliases", artifact_id=artifact_id)
+        if held and not delete_aliases:
             raise RequestError(
-                f"The artifact has the alias {alias!r}; remove it, or delete aliases too."
+                f"The artifact has the alias {held['alias']!r}; remove it, or delete aliases too."
             )
-        db.execute("DELETE FROM artifacts WHERE id = ?", (artifact_id,))
+        store.delete("artifacts", id=artifact_id)
     store.free_unused_blobs()
+    return artifact_id
 
 
 @checked
-def delete_collection(store: Store, collection_id: CollectionId) -> None:
+def delete_collection(
+    store: Store, artifact_sequence_id: CollectionId = 0, artifact_portfolio_id: CollectionId = 0
+) -> None:
     """Deletes a collection: a sequence with all its versions, or a portfolio with its links."""
-    with store.write() as db:
-        store.get("collections", collection_id)
-        db.execute("DELETE FROM collections WHERE id = ?", (collection_id,))
+    number = artifact_sequence_id or artifact_portfolio_id
+    store.get("collections", number)
+    with store.write():
+        store.delete("collections", id=number)
     store.free_unused_blobs()
 
 
@@ -408,51 +343,46 @@ def _check_draft(store: Store, artifact_id: int) -> None:
         raise RequestError("The artifact is a version already; its files cannot change.")
 
 
-def _collection(store: Store, project_id: int, kind: str, name: str, type_: str) -> sqlite3.Row:
+@checked
+def _collection(store: Store, project_id: int, kind: str, name: Name, type: Name) -> Row:
     """The SEQUENCE or PORTFOLIO with this name, which is made if it is new."""
-    checked_name(type_, "An artifact's type")
-    checked_name(name, "An artifact's name")
     found = store.find("collections", project_id=project_id, name=name)
     if found is None:
-        time = now()
-        return store.insert(
-            "collections",
-            project_id=project_id,
-            kind=kind,
-            type=type_,
-            name=name,
-            created_at=time,
-            updated_at=time,
-        )
-    if found["kind"] != kind or found["type"] != type_:
+        time = {"created_at": now(), "updated_at": now()}
+        own = {"project_id": project_id, "kind": kind, "type": type, "name": name}
+        return store.insert("collections", **own, **time)
+    if (found["kind"], found["type"]) != (kind, type):
         raise RequestError(
             f"{name} already exists as a {found['kind'].lower()} of type {found['type']}; "
-            f"give the {kind.lower()} of type {type_} another name."
+            f"give the {kind.lower()} of type {type} another name."
         )
     return found
 
 
-def _join(store: Store, collection_id: int, artifact_id: int) -> sqlite3.Row:
+def _member_for(store: Store, artifact_id: int, alias: Alias) -> Row:
+    """The version that an artifact is in the collection of an alias. Raises NotFoundError."""
+    names = {"collection": alias.artifactCollectionName, "project": alias.projectName}
+    entity = alias.entityName or ENTITY
+    if member := store.find("versions", id=artifact_id, entity=entity, **names):
+        return member
+    raise NotFoundError("The artifact is not a version of that collection.")
+
+
+def _join(store: Store, collection_id: int, artifact_id: int) -> Row:
     """Gives an artifact the next version number of a collection."""
-    index, time = store.get("collections", collection_id)["next_version"], now()
-    store.update("collections", collection_id, next_version=index + 1, updated_at=time)
-    member = store.insert(
-        "memberships",
-        collection_id=collection_id,
-        artifact_id=artifact_id,
-        version_index=index,
-        created_at=time,
-    )
-    return store.find("versions", membership_id=member["id"])
+    index = store.get("collections", collection_id)["next_version"]
+    store.update("collections", collection_id, next_version=index + 1, updated_at=now())
+    number = {"collection_id": collection_id, "version_index": index}
+    store.insert("memberships", artifact_id=artifact_id, created_at=now(), **number)
+    return store.find("versions", **number)
 
 
-def _set_aliases(store: Store, member: sqlite3.Row, aliases: Iterable[str]) -> None:
+def _set_aliases(store: Store, member: Row, aliases: Iterable[str]) -> None:
     """Gives a version aliases; another version of the collection that had one loses it."""
     with store.write() as db:
-        for alias in dict.fromkeys(aliases):
-            db.execute(
-                """INSERT INTO aliases (membership_id, collection_id, alias) VALUES (?, ?, ?)
-                    ON CONFLICT (collection_id, alias) DO UPDATE
-                    SET membership_id = excluded.membership_id""",
-                (member["membership_id"], member["collection_id"], alias),
-            )
+        db.executemany(
+            """INSERT INTO aliases (membership_id, collection_id, alias) VALUES (?, ?, ?)
+                ON CONFLICT (collection_id, alias) DO UPDATE
+                SET membership_id = excluded.membership_id""",
+            ((member["membership_id"], member["collection_id"], alias) for alias in aliases),
+        )

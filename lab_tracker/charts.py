@@ -45,11 +45,6 @@ def _axis(
     low, high = min(values) / 2, max(values) / 2
     span = high - low
     places = [start + (stop - start) * ((v / 2 - low) / span if span else 0.5) for v in values]
-    if not span:
-        return places, [((start + stop) / 2, number(values[0]))]
-    middle = (start + stop) / 2
-    return places, [
-        (start, number(2 * low)),
-        (middle, number(low + high)),
-        (stop, number(2 * high)),
-    ]
+    middle = (start + stop) / 2, low + high
+    ticks = [(start, 2 * low), middle, (stop, 2 * high)] if span else [middle]
+    return places, [(place, number(value)) for place, value in ticks]

@@ -4,51 +4,30 @@ import os
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 from lab_tracker import environment
 from lab_tracker.environment import ENTITY
 
-if TYPE_CHECKING:
-    from lab_tracker.server import TrackingServer
-
 WANDB_URL = "https://wandb.ai"
 
 # The servers of this process, by folder. Other processes over the same folder have their own.
-_servers: dict[Path, "TrackingServer"] = {}
+_servers: dict[Path, Any] = {}
 
 
 @dataclass(frozen=True)
 class Connection:
     """Where `wandb` sends its data; `url` is also the page to look at.
 
-    `folder` is the tracker's, and None at wandb.ai. You only need to close it to leave the tracker
-    before the process ends; `with` does that.
+    `folder` is the tracker's, and None at wandb.ai.
     """
 
     url: str
     folder: Path | None = None
 
-    @property
-    def is_local(self) -> bool:
-        """Whether the data stays on this machine."""
-        return self.folder is not None
-
     def project_url(self, project: str) -> str:
         """The page of a project. At wandb.ai, the page that leads there."""
-        return f"{self.url}/{ENTITY}/{project}" if self.is_local else f"{self.url}/home"
-
-    def close(self) -> None:
-        """Stops the tracker of this process and takes its settings back; the data stays."""
-        if self.folder in _servers and _servers[self.folder].url == self.url:
-            _change_environment(None)
-            _servers.pop(self.folder).stop()
-
-    def __enter__(self) -> "Connection":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
+        return f"{self.url}/{ENTITY}/{project}" if self.folder else f"{self.url}/home"
 
 
 def connect(folder: Path | None = None) -> Connection:
@@ -66,7 +45,7 @@ def connect(folder: Path | None = None) -> Connection:
         return Connection(os.environ.get("WANDB_BASE_URL", WANDB_URL).rstrip("/"))
     from lab_tracker.server import TrackingServer
 
-    folder = Path(folder or environment.default_folder()).absolute()
+    folder = Path(folder or environment.tracker_folder()).absolute()
     if folder not in _servers:
         server = TrackingServer(folder)
         server.start()
@@ -82,12 +61,11 @@ def disconnect() -> None:
         _servers.popitem()[1].stop()
 
 
-def _change_environment(server: "TrackingServer | None") -> None:
+def _change_environment(server: Any) -> None:
     """Points the SDK at a server, or back at what it was; an SDK that has started must forget."""
     before = os.environ.get("WANDB_BASE_URL")
-    if server is None:
-        environment.restore()
-    else:
+    environment.restore()
+    if server:
         environment.point_to_tracker(server.url, server.key, server.folder)
     if os.environ.get("WANDB_BASE_URL") != before and "wandb" in sys.modules:
         sys.modules["wandb"].teardown()

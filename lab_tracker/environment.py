@@ -50,16 +50,11 @@ def point_to_tracker(url: str, key: str, folder: Path) -> None:
     os.environ.update(wanted, **{_NOTE: json.dumps(note)})
 
 
-def tracker_folder() -> Path | None:
-    """The folder of the tracker that is pointed to, also by a parent process; else None."""
-    folder = os.environ.get(_FOLDER)
-    return Path(folder) if folder else None
-
-
-def default_folder() -> Path:
+def tracker_folder(default: Path | None = None) -> Path:
     """The folder of a tracker for which none is given: that of an earlier one, also of a parent
-    process, else `wandb` below `LAB_HOME`, else `.lab/wandb` in the current folder."""
-    return tracker_folder() or Path(os.environ.get("LAB_HOME") or ".lab", "wandb")
+    process, else `default`: `wandb` below `LAB_HOME`, or `.lab/wandb` in the current folder."""
+    default = default or Path(os.environ.get("LAB_HOME") or ".lab", "wandb")
+    return Path(os.environ.get(_FOLDER) or default)
 
 
 def restore() -> None:

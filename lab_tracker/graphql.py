@@ -1,15 +1,17 @@
-"""GraphQL over plain objects: graphql-core parses, a short walk answers.
+"""GraphQL over rows of the database: graphql-core parses, a short walk answers.
 
 Why no schema: every version of the SDK asks for other fields, the real server's schema is not
 public, and the walk takes 0.06 s for 1,000 artifacts where graphql-core's executor takes 0.29 s.
-An object is a dict of values, and of functions that take the field's arguments. A field that is not
-in the dict is the column of that name in the object's row of the database."""
+A table says, by type and field, what an object answers: a constant, or a function of the request's
+context, the object's values and the field's arguments. A field that is not in the table is the
+value of that name, in most cases a column of the object's row."""
 
+import inspect
 import logging
 import sqlite3
 from collections.abc import Callable, Iterator, Mapping
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 from graphql import (
     DocumentNode,
@@ -28,17 +30,21 @@ from pydantic import BaseModel, Field, ValidationError
 
 from lab_tracker.errors import RequestError
 from lab_tracker.limits import MAX_QUERY_CHARACTERS, MAX_QUERY_TOKENS, spend
-from lab_tracker.names import first_mistake
+from lab_tracker.names import first_mistake, load_json, snake_case
 
-Node = dict[str, Any]
-Functions = Mapping[str, Callable[..., Any]]
+Fields = Mapping[str, Mapping[str, Any]]
 
 _log = logging.getLogger(__name__)
 
-TYPENAME = "__typename"
-ROW = "__row"
 # The abstract types that the SDK's fragments name, and what belongs to them.
 _ABSTRACT = {"ArtifactCollection": {"ArtifactSequence", "ArtifactPortfolio"}}
+
+
+class Node(NamedTuple):
+    """An object: its type's name, and its values by their names in Python's spelling."""
+
+    type: str
+    values: Any
 
 
 class GraphQLRequest(BaseModel):
@@ -49,28 +55,24 @@ class GraphQLRequest(BaseModel):
     operationName: str | None = None
 
 
-def execute(request: object, roots: Mapping[str, Functions]) -> Node:
-    """The answer to a request: `data`, or `errors` that name the operation.
+def execute(body: bytes, fields: Fields, context: Any) -> dict[str, Any]:
+    """The answer to a request's body: `data`, or `errors` that name the operation.
 
-    `roots` are the functions of each kind of operation, `query` and `mutation`.
+    `fields` are those of each type; operations start from those of `Query` and `Mutation`.
     """
     name = "GraphQL request"
     try:
-        asked = GraphQLRequest.model_validate(request)
+        asked = GraphQLRequest.model_validate(load_json(body, "The request's body"))
         document = _parsed(asked.query)
         operation = get_operation_ast(document, asked.operationName or None)
         if operation is None:
             raise RequestError("The request must have one operation, or name the one to run.")
         if operation.name:
             name = operation.name.value
-        kind = operation.operation.value
-        root = {TYPENAME: kind.title(), **roots[kind]}
-        walk = _Walk(document, operation, asked.variables or {})
-        return {"data": walk.complete(operation, root)}
-    except GraphQLError as error:
-        message = error.message
-    except RequestError as error:
-        message = str(error)
+        walk = _Walk(document, operation, asked.variables or {}, fields, context)
+        return {"data": walk.complete(operation, Node(operation.operation.value.title(), {}))}
+    except (GraphQLError, RequestError) as error:
+        message = getattr(error, "message", str(error))
     except ValidationError as error:
         message = first_mistake(error)
     except RecursionError:
@@ -84,14 +86,11 @@ def execute(request: object, roots: Mapping[str, Functions]) -> Node:
 
 
 @lru_cache(maxsize=1024)
-def snake_case(name: str) -> str:
-    """`artifact_id` for `artifactID`, `entity_name` for `entityName`."""
-    out = ""
-    for i, letter in enumerate(name):
-        if letter.isupper() and i and not name[i - 1].isupper():
-            out += "_"
-        out += letter.lower()
-    return out
+def _takes(function: Callable[..., Any]) -> tuple[frozenset[str], bool]:
+    """The names of the arguments that a function takes, and whether it takes all others."""
+    parameters = inspect.signature(function).parameters
+    takes_all = any(one.kind is one.VAR_KEYWORD for one in parameters.values())
+    return frozenset(parameters), takes_all
 
 
 @lru_cache(maxsize=256)
@@ -107,7 +106,10 @@ class _Walk:
         document: DocumentNode,
         operation: OperationDefinitionNode,
         given: Mapping[str, Any],
+        fields: Fields,
+        context: Any,
     ) -> None:
+        self._fields, self._context = fields, context
         self._fragments = {
             definition.name.value: definition
             for definition in document.definitions
@@ -125,27 +127,31 @@ class _Walk:
             return value
         if isinstance(value, list):
             return [self.complete(field, item) for item in value]
-        data = {}
-        for child in self._selected(field.selection_set, value[TYPENAME]):
-            name = child.name.value
-            found = value[name] if name in value else self._column(value, child)
-            if callable(found):
-                found = found(**self._arguments(child))
-            data[child.alias.value if child.alias else name] = self.complete(child, found)
-        return data
+        return {
+            child.alias.value if child.alias else child.name.value: self.complete(
+                child, self._answer(value, child)
+            )
+            for child in self._selected(field.selection_set, value.type)
+        }
 
-    def _column(self, value: Node, field: FieldNode) -> Any:
-        """A column of the object's row. A newer SDK may ask for a plain value that is not kept
-        here: it gets null. A field that takes arguments or has parts is a feature, and the SDK must
-        learn that it is missing."""
+    def _answer(self, node: Node, field: FieldNode) -> Any:
+        """The whole value of a field. A newer SDK may ask for a plain value that is not kept here:
+        it gets null. A field that takes arguments or has parts is a feature, and the SDK must learn
+        that it is missing."""
+        name = field.name.value
+        if name == "__typename":
+            return node.type
+        found = self._fields.get(node.type, {}).get(name)
+        if callable(found):
+            return found(self._context, node.values, **self._arguments(field, found))
+        if found is not None:
+            return found
         try:
-            return value[ROW][snake_case(field.name.value)]
+            return node.values[snake_case(name)]
         except (KeyError, IndexError):
             pass
         if field.selection_set or field.arguments:
-            raise RequestError(
-                f"this tracker does not know the field {field.name.value!r} of {value[TYPENAME]}."
-            )
+            raise RequestError(f"this tracker does not know the field {name!r} of {node.type}.")
         return None
 
     def _selected(self, selection: SelectionSetNode, typename: str) -> Iterator[FieldNode]:
@@ -175,15 +181,17 @@ class _Walk:
             for argument in directive.arguments
         )
 
-    def _arguments(self, field: FieldNode) -> dict[str, Any]:
-        """The arguments in Python's spelling; `input: {...}` is unpacked. Null is left out, like a
-        variable that was not given."""
-        arguments = {
+    def _arguments(self, field: FieldNode, function: Callable[..., Any]) -> dict[str, Any]:
+        """The arguments that a function takes, in Python's spelling; `input: {...}` is unpacked.
+        Null is left out, like a variable that was not given, and so is what a newer SDK adds."""
+        given = {
             argument.name.value: self._value(argument.value) for argument in field.arguments or ()
         }
-        if isinstance(inner := arguments.pop("input", None), Mapping):
-            arguments |= inner
-        return {snake_case(name): value for name, value in arguments.items() if value is not None}
+        if isinstance(inner := given.pop("input", None), Mapping):
+            given |= inner
+        named = {snake_case(name): value for name, value in given.items() if value is not None}
+        names, takes_all = _takes(function)
+        return {name: value for name, value in named.items() if takes_all or name in names}
 
     def _value(self, node: ValueNode) -> Any:
         if node.kind == "variable":

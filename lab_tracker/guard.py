@@ -6,14 +6,16 @@ machine (DNS rebinding) and writes from another origin are refused; nothing is s
 import hmac
 import logging
 import sqlite3
-from base64 import b64decode
+from base64 import b64encode
 
+from pydantic import ValidationError
 from starlette.middleware.base import BaseHTTPMiddleware, RequestResponseEndpoint
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.types import ASGIApp
 
 from lab_tracker.errors import RequestError
+from lab_tracker.names import first_mistake
 from lab_tracker.serving import is_local_host
 
 _log = logging.getLogger(__name__)
@@ -33,12 +35,14 @@ class Guard(BaseHTTPMiddleware):
 
     def __init__(self, app: ASGIApp, key: str) -> None:
         super().__init__(app)
-        self._key = key
+        self._authorization = b"basic " + b64encode(f"api:{key}".encode())
 
     async def dispatch(self, request: Request, call_next: RequestResponseEndpoint) -> Response:
         try:
             self._check(request)
             response = await call_next(request)
+        except ValidationError as error:
+            response = PlainTextResponse(first_mistake(error), 400)
         except Exception as error:
             response = PlainTextResponse(str(error), _status(error))
         response.headers.update(_HEADERS)
@@ -51,21 +55,11 @@ class Guard(BaseHTTPMiddleware):
         origin = request.headers.get("origin")
         if request.method not in ("GET", "HEAD") and origin not in (None, f"http://{host}"):
             raise RequestError("Another site's page may not write here.", 403)
-        if not request.url.path.startswith(_KEYED):
-            return  # pages, and signed addresses
         kind, _, value = request.headers.get("authorization", "").partition(" ")
-        if not hmac.compare_digest(_key_in(kind, value).encode(), self._key.encode()):
+        given = f"{kind.lower()} {value.strip()}".encode()
+        is_keyed = request.url.path.startswith(_KEYED)  # not pages, and signed addresses
+        if is_keyed and not hmac.compare_digest(given, self._authorization):
             raise RequestError("The tracker's key is missing or wrong.", 401)
-
-
-def _key_in(kind: str, value: str) -> str:
-    """The key in an Authorization header; empty if there is none."""
-    if kind.lower() == "bearer":
-        return value.strip()
-    try:
-        return b64decode(value, validate=True).decode().partition(":")[2]
-    except ValueError:
-        return ""
 
 
 def _status(error: Exception) -> int:

@@ -10,7 +10,7 @@ from lab_tracker.errors import RequestError
 MIB = 2**20
 
 MAX_REQUEST_BYTES = 32 * MIB  # a GraphQL request: names and digests of ten thousand files fit
-MAX_STREAM_BYTES = 32 * MIB  # a chunk of a run's stream, unpacked; the SDK sends at most 10 MiB
+MAX_STREAM_BYTES = 32 * MIB  # a chunk of a run's stream; the SDK sends at most 10 MiB
 MAX_STREAM_LINES = 100_000  # in one chunk of a stream
 MAX_MANIFEST_BYTES = 256 * MIB  # about a million files in one artifact
 MAX_BLOB_BYTES = 64 * 1024 * MIB
@@ -22,7 +22,6 @@ MAX_WORK = 2_000_000  # units of one request: about 5 s at most
 MAX_PAGE = 10_000  # rows of one page of a list
 MAX_NAME = 128  # characters in the name of a project, run, artifact or alias, as at wandb.ai
 MAX_PATH = 1024  # characters in the name of a file
-
 
 _left: ContextVar[float] = ContextVar("left", default=math.inf)
 

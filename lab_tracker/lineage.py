@@ -11,7 +11,6 @@ from typing import Any
 
 from lab_tracker.templating import render
 
-_GAP_X, _GAP_Y, _MARGIN = 34, 18, 8  # px
 _TITLE, _LINE = 7.4, 6.1  # px of a letter, at 13 px and 11 px
 _WIDEST, _NARROWEST = 236, 120  # px of a box
 
@@ -31,10 +30,7 @@ class Node:
 
 
 def draw(
-    nodes: Mapping[Any, Node],
-    edges: Sequence[tuple[Any, Any]],
-    title: str,
-    description: str = "",
+    nodes: Mapping[Any, Node], edges: Sequence[tuple[Any, Any]], title: str, description: str = ""
 ) -> str:
     """The graph as SVG text, in columns.
 
@@ -44,28 +40,16 @@ def draw(
         title: what a screen reader says first.
         description: the picture in words, where there are no links to read.
     """
-    width, height = _box(nodes)
-    cells = _cells(nodes, edges)
-    places = {
-        key: (_MARGIN + x * (width + _GAP_X), int(_MARGIN + y * (height + _GAP_Y)))
-        for key, (x, y) in cells.items()
-    }
-    columns = 1 + max(x for x, _ in cells.values())
-    rows = 1 + max(y for _, y in cells.values())
-    slant = f"14,0 {width - 14},0 {width},{height / 2:g} {width - 14},{height} 14,{height} "
+    box = _box(nodes)
     return render(
         "lineage.svg",
-        nodes=[(nodes[key], place) for key, place in places.items()],
-        edges=[_edge(places[start], places[end], width, height) for start, end in edges],
+        nodes=nodes,
+        edges=edges,
+        cells=_cells(nodes, edges),
         title=title,
         description=description,
-        size=(
-            columns * (width + _GAP_X) - _GAP_X + 2 * _MARGIN,
-            int(rows * (height + _GAP_Y) - _GAP_Y + 2 * _MARGIN),
-        ),
-        box=(width, height),
-        hexagon=f"{slant}0,{height / 2:g}",
-        short=lambda text, letter: _shortened(text, int((width - 16) / letter)),
+        box=box,
+        short=lambda text, letter: _shortened(text, int((box[0] - 16) / letter)),
         letters=(_TITLE, _LINE),
     )
 
@@ -111,13 +95,6 @@ def _box(nodes: Mapping[Any, Node]) -> tuple[int, int]:
     widths += [len(line) * _LINE for node in nodes.values() for line in node.lines]
     lines = max(len(node.lines) for node in nodes.values())
     return min(max(int(max(widths)) + 28, _NARROWEST), _WIDEST), 30 + 16 * lines
-
-
-def _edge(start: tuple[int, int], end: tuple[int, int], width: int, height: int) -> str:
-    """The path of an arrow from the right side of one box to the left side of another."""
-    x1, y1, x2, y2 = start[0] + width, start[1] + height // 2, end[0] - 2, end[1] + height // 2
-    bend = max(_GAP_X // 2, abs(x2 - x1) // 2)
-    return f"M{x1} {y1}C{x1 + bend} {y1} {x2 - bend} {y2} {x2} {y2}"
 
 
 def _shortened(text: str, count: int) -> str:

@@ -8,7 +8,7 @@ import json
 import math
 import re
 from base64 import b64decode, b64encode
-from functools import partial
+from functools import lru_cache, partial
 from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, validate_call
@@ -16,8 +16,10 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from lab_tracker.errors import NotFoundError, RequestError
 from lab_tracker.limits import MAX_JSON_VALUES, MAX_NAME, MAX_PATH
 
-_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
-_RESERVED = re.compile(r"[/\\#?%:]")
+_CONTROL = r"\x00-\x1f\x7f"
+_NAME = re.compile(rf"[^/\\#?%:{_CONTROL}]{{1,{MAX_NAME}}}")
+_PART = rf"(?!\.\.?(/|$))[^/\\{_CONTROL}]+"
+_PATH = re.compile(rf"(?![A-Za-z]:){_PART}(/{_PART})*")
 
 checked = validate_call(config=ConfigDict(arbitrary_types_allowed=True))
 
@@ -28,19 +30,25 @@ def first_mistake(error: ValidationError) -> str:
     return f"{'.'.join(map(str, first['loc'])) or 'the request'}: {first['msg']}"
 
 
-def checked_name(name: object, what: str) -> str:
-    """The name of a project, run, entity or artifact. Raises RequestError for a bad one."""
-    if not isinstance(name, str) or not name.strip(". ") or len(name) > MAX_NAME:
-        raise RequestError(f"{what} must be 1 to {MAX_NAME} characters, and not only dots.")
-    if _RESERVED.search(name) or _CONTROL.search(name):
-        raise RequestError(f"{what} {name!r} must have none of the characters / \\ # ? % :")
-    return name
+@lru_cache(maxsize=1024)
+def snake_case(name: str) -> str:
+    """`artifact_id` for `artifactID`, `entity_name` for `entityName`."""
+    return re.sub(r"(?<=[^A-Z])(?=[A-Z])", "_", name).lower()
 
 
-def checked_alias(alias: object) -> str:
+def checked_name(name: str) -> str:
+    """The name of a project, run, entity, artifact or alias. Raises RequestError for a bad one."""
+    if isinstance(name, str) and name.strip(". ") and _NAME.fullmatch(name):
+        return name
+    raise RequestError(
+        f"A name must be 1 to {MAX_NAME} characters, not only dots, and without / \\ # ? % : "
+        f"or control characters, not {str(name)[:200]!r}."
+    )
+
+
+def checked_alias(alias: str) -> str:
     """An alias; `v3` and the like are refused, since they name versions."""
-    alias = checked_name(alias, "An alias")
-    if version_number(alias) is not None:
+    if version_number(checked_name(alias)) is not None:
         raise RequestError(f"{alias!r} can't be an alias: it names a version.")
     return alias
 
@@ -51,21 +59,21 @@ def version_number(name: str) -> int | None:
     return int(match[1]) if match else None
 
 
-def checked_path(path: object) -> str:
+def checked_path(path: str) -> str:
     """A relative path with forward slashes that stays below its folder on every system."""
-    if not isinstance(path, str) or not path or len(path) > MAX_PATH or _CONTROL.search(path):
-        raise RequestError(f"A file's name must be 1 to {MAX_PATH} printable characters.")
-    parts = path.split("/")
-    if "\\" in path or re.match(r"[A-Za-z]:", path) or any(p in ("", ".", "..") for p in parts):
-        raise RequestError(f"The path {path!r} would leave its folder; give a plain relative one.")
-    return path
+    if isinstance(path, str) and len(path) <= MAX_PATH and _PATH.fullmatch(path):
+        return path
+    raise RequestError(
+        f"A file's name must be a plain relative path of 1 to {MAX_PATH} printable characters, "
+        f"not {str(path)[:200]!r}."
+    )
 
 
-def hex_digest(md5: object) -> str:
+def hex_digest(md5: str) -> str:
     """The MD5 that the SDK writes in base64, in hex. Raises RequestError for another text."""
     try:
-        raw = b64decode(md5, validate=True) if isinstance(md5, str) else b""
-    except ValueError:
+        raw = b64decode(md5, validate=True)
+    except (TypeError, ValueError):
         raw = b""
     if len(raw) != 16:
         raise RequestError(f"{str(md5)[:80]!r} is not an MD5 digest in base64.")
@@ -89,7 +97,10 @@ def from_id(kind: str, text: object) -> int:
 
 
 def load_json(text: str | bytes, what: str) -> Any:
-    """The value of a JSON text whose numbers all fit a float. Raises RequestError."""
+    """The value of a JSON text whose numbers all fit a float. Raises RequestError.
+
+    The SDK sends NaN and Infinity, which JSON does not have: they become "NaN" and "Infinity".
+    """
     try:
         text = text.decode() if isinstance(text, bytes) else text
         if sum(map(text.count, ",[{")) > MAX_JSON_VALUES:
@@ -99,36 +110,23 @@ def load_json(text: str | bytes, what: str) -> Any:
         raise RequestError(f"{what} must be JSON, with numbers that fit a float.") from None
 
 
-def checked_object(text: object, what: str) -> str:
-    """A text that holds a JSON object. Raises RequestError for any other.
-
-    The SDK sends NaN and Infinity, which JSON does not have: they become "NaN" and "Infinity".
-    """
-    found = load_object(text, what)
-    assert isinstance(text, str)
+def checked_object(text: str, what: str = "The value") -> str:
+    """A text that holds a JSON object. Raises RequestError for any other."""
+    found = load_json(text, what) if isinstance(text, str) else None
+    if not isinstance(found, dict):
+        raise RequestError(f"{what} must be a JSON object.")
     return json.dumps(found) if "NaN" in text or "Infinity" in text else text
 
 
-def load_object(text: object, what: str) -> dict[str, Any]:
-    """The JSON object in a text. Raises RequestError if there is none."""
-    if isinstance(text, str) and isinstance(found := load_json(text, what), dict):
-        return found
-    raise RequestError(f"{what} must be a JSON object.")
+def _finite(kind: type, text: str) -> Any:
+    if math.isinf(float(text)):
+        raise ValueError("not finite")
+    return kind(text)
 
 
-def _finite(text: str) -> float:
-    if math.isfinite(value := float(text)):
-        return value
-    raise ValueError("not finite")
-
-
-def _whole(text: str) -> int:
-    if len(text) <= 308:  # digits; with more, it does not fit a float
-        return int(text)
-    raise ValueError("too large")
-
-
-_decoder = json.JSONDecoder(parse_float=_finite, parse_int=_whole, parse_constant=str)
+_decoder = json.JSONDecoder(
+    parse_float=partial(_finite, float), parse_int=partial(_finite, int), parse_constant=str
+)
 
 
 def _id_of(kind: str) -> Any:
@@ -137,18 +135,19 @@ def _id_of(kind: str) -> Any:
 
 RunId, ArtifactId, CollectionId = _id_of("Run"), _id_of("Artifact"), _id_of("Collection")
 FileId = _id_of("File")
+Name = Annotated[str, BeforeValidator(checked_name)]
 Path = Annotated[str, BeforeValidator(checked_path)]
 Digest = Annotated[str, BeforeValidator(hex_digest)]
-Object = Annotated[str, BeforeValidator(partial(checked_object, what="The value"))]
+Object = Annotated[str, BeforeValidator(checked_object)]
 
 
 class Alias(BaseModel):
     """An alias, and the collection that it is for."""
 
     alias: Annotated[str, BeforeValidator(checked_alias)]
-    artifactCollectionName: str | None = None
-    projectName: str | None = None
-    entityName: str | None = None
+    artifactCollectionName: str = ""
+    projectName: str = ""
+    entityName: str = ""
 
 
 class Tag(BaseModel):

@@ -1,377 +1,377 @@
-"""The tracker's rows as the objects of W&B's GraphQL: what the SDK's fragments ask for.
+"""The objects of W&B's GraphQL, and their fields: what the SDK's queries and fragments ask for.
 
-An object is a dict with its row; what costs a query, or takes arguments, is a function that the
-walk calls. Plain columns, like `createdAt`, are found in the row."""
+An object's values are a row of the database. A plain column, like `createdAt`, is found in the row;
+a field that is listed here has another name there, costs a query, or takes arguments."""
 
 import json
 import mimetypes
-import sqlite3
 from base64 import b64encode
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
-from typing import Any
+from functools import partial, wraps
+from typing import Annotated, Any, Literal
+
+import pydantic
 
 from lab_tracker import artifacts, runs, streams
 from lab_tracker.errors import RequestError
 from lab_tracker.filters import matching, ordered
-from lab_tracker.graphql import ROW, TYPENAME, Node
+from lab_tracker.graphql import Node
 from lab_tracker.limits import MAX_PAGE
-from lab_tracker.names import load_json, to_id
-from lab_tracker.signing import Signer
-from lab_tracker.storage import Store
+from lab_tracker.names import checked, from_id, load_json, to_id
+from lab_tracker.storage import Row, Store
 
+Make = Callable[[Any], Node]
+Field = Callable[..., Any]
+Natural = Annotated[int, pydantic.Field(ge=0)]
 
-def connection(
-    rows: Any, make: Callable[[Any], Node], first: object = None, after: object = None
-) -> Node:
-    """A page of a list, in the form of GraphQL's connections: at most, and by default, `MAX_PAGE`
-    rows. The cursor is the count so far."""
-    try:
-        start, size = int(after or 0), min(MAX_PAGE if first is None else int(first), MAX_PAGE)
-    except (TypeError, ValueError):
-        start = size = -1
-    if start < 0 or size < 0:
-        raise RequestError("`first` must be a count, `after` a cursor that this server gave.")
-    shown = rows[start : start + size]
-    end = start + len(shown)
-    return {
-        TYPENAME: "Connection",
-        "totalCount": len(rows),
-        "pageInfo": {
-            TYPENAME: "PageInfo",
-            "endCursor": str(end) if shown else None,
-            "hasNextPage": end < len(rows),
-        },
-        "edges": [
-            {TYPENAME: "Edge", "cursor": str(start + i), "node": make(row)}
-            for i, row in enumerate(shown, 1)
-        ],
-    }
-
-
-def _listed(rows: Callable[[], list[Any]], make: Callable[[Any], Node]) -> Callable[..., Node]:
-    """The function of a field that is a list in pages."""
-    return lambda first=None, after=None, **_: connection(rows(), make, first, after)
+# What the SDK may count on; it falls back to older ways for a feature that is not named.
+FEATURES = (
+    "ARTIFACT_TAGS",
+    "CLIENT_IDS",
+    "ARTIFACT_COLLECTION_MEMBERSHIP_FILES",
+    "PROJECT_ARTIFACT_COLLECTION_MEMBERSHIP",
+    "ARTIFACT_MEMBERSHIP_IN_LINK_ARTIFACT_RESPONSE",
+    "TOTAL_COUNT_IN_FILE_CONNECTION",
+    "USE_ARTIFACT_WITH_ENTITY_AND_PROJECT_INFORMATION",
+    "LARGE_FILENAMES",
+)
 
 
 @dataclass(frozen=True)
-class Nodes:
-    """Makes the objects of one request: `base_url` is where its client reached the server."""
+class Context:
+    """What the fields of one request share; `base_url` is where its client reached the server."""
 
     store: Store
-    signer: Signer
     base_url: str
 
-    def user(self, **_: Any) -> Node:
-        return {
-            TYPENAME: "User",
-            "id": to_id("User", 1),
-            "name": "You",
-            "username": runs.ENTITY,
-            "entity": runs.ENTITY,
-            "flags": "{}",
-            "teams": connection([], self.entity),
-            "apiKeys": connection([], self.entity),
-            "organizations": [],
-        }
 
-    def entity(self, entity: str) -> Node:
-        """An entity, which is its own organization: the registry of models is its project
-        `wandb-registry-model`."""
-        organization = {
-            TYPENAME: "Organization",
-            "id": to_id("Organization", 1),
-            "name": entity,
-            "orgEntity": {TYPENAME: "Entity", "name": entity},
-        }
-        return {
-            TYPENAME: "Entity",
-            "id": to_id("Entity", 1),
-            "name": entity,
-            "organization": organization,
-            "user": {TYPENAME: "User", "organizations": [organization]},
-            "project": lambda name="", **_: self.find_project(entity, name),
-        }
+# Objects
 
-    def find_project(self, entity: str | None, name: str) -> Node | None:
-        return _maybe(self.project, runs.project_of(self.store, entity, name))
-
-    def project_with(self, number: int) -> Node:
-        return self.project(self.store.get("projects", number))
-
-    def upload_url(self, kind: str, number: int, name: str = "") -> str:
-        return self.base_url + self.signer.upload_url(kind, number, name)
-
-    def project(self, row: sqlite3.Row) -> Node:
-        store, number = self.store, row["id"]
-
-        def chosen(filters: str | None) -> list[sqlite3.Row]:
-            wanted = load_json(filters, "filters") if filters else {}
-            return matching(store.all("runs", project_id=number), wanted)
-
-        def list_runs(filters=None, order=None, first=None, after=None, **_: Any) -> Node:
-            found = ordered(chosen(filters), order)
-            return connection(found, self.run, first, after)
-
-        def find_run(name: str = "", **_: Any) -> Node | None:
-            return _maybe(self.run, store.find("runs", project_id=number, name=name))
-
-        def types() -> list[str]:
-            query = "SELECT DISTINCT type FROM collections WHERE project_id = ? ORDER BY type"
-            return [found["type"] for found in store.rows(query, number)]
-
-        return {
-            TYPENAME: "Project",
-            ROW: row,
-            "id": to_id("Project", number),
-            "internalId": to_id("ProjectInternalId", number),
-            "entityName": row["entity"],
-            "entity": self.entity(row["entity"]),
-            "user": self.user,
-            "isBenchmark": False,
-            "run": find_run,
-            "bucket": find_run,
-            "runs": list_runs,
-            "runCount": lambda filters=None, **_: len(chosen(filters)),
-            "artifactTypes": _listed(types, lambda name: self.type(row, name)),
-            "artifactType": lambda name, **_: self.type(row, name) if name in types() else None,
-            "artifactCollection": lambda name, **_: self._collection_named(row, name),
-            "artifactCollectionMembership": lambda name, **_: self._member_named(row, name),
-            "artifact": lambda name, **_: (self._member_named(row, name) or {}).get("artifact"),
-        }
-
-    def run(self, row: sqlite3.Row) -> Node:
-        store, number = self.store, row["id"]
-
-        def files(names=None, pattern=None, first=None, after=None, **_: Any) -> Node:
-            found = _named(store.all("files", "name", run_id=number), "name", names)
-            if pattern and not names:
-                raise RequestError("Files can't be found by a pattern here; list them all.")
-            return connection(found, self.run_file, first, after)
-
-        def of(read: Callable[..., Any], *given: Any) -> Callable[..., Any]:
-            return partial(read, store, number, *given)
-
-        return {
-            TYPENAME: "Run",
-            ROW: row,
-            "id": to_id("Run", number),
-            "projectId": str(row["project_id"]),
-            "project": lambda **_: self.project_with(row["project_id"]),
-            "state": runs.state_of(row),
-            "group": row["group_name"],
-            "commit": row["commit_hash"],
-            "tags": json.loads(row["tags"]),
-            "wandbConfig": lambda keys=None, **_: json.dumps(_own_config(row["config"], keys)),
-            "summaryMetrics": row["summary"],
-            "systemMetrics": lambda **_: (streams.tail(store, number, streams.EVENTS) or ["{}"])[0],
-            "user": self.user,
-            "historyLineCount": of(streams.line_count, streams.HISTORY),
-            "eventsLineCount": of(streams.line_count, streams.EVENTS),
-            "logLineCount": of(streams.line_count, streams.OUTPUT),
-            "historyTail": lambda **_: json.dumps(streams.tail(store, number, streams.HISTORY)),
-            "eventsTail": lambda **_: json.dumps(streams.tail(store, number, streams.EVENTS)),
-            "history": of(streams.chosen_lines, streams.HISTORY),
-            "events": of(streams.chosen_lines, streams.EVENTS),
-            "sampledHistory": of(streams.sampled_histories),
-            "historyKeys": of(streams.history_keys),
-            # Everything is live: nothing is exported to parquet files here.
-            "parquetHistory": lambda **_: {
-                TYPENAME: "ParquetHistory",
-                "parquetUrls": [],
-                "liveData": [],
-            },
-            "fileCount": lambda **_: len(store.all("files", run_id=number)),
-            "files": files,
-            "inputArtifacts": _listed(lambda: store.all("inputs", user_id=number), self.artifact),
-            "outputArtifacts": _listed(
-                lambda: store.all("outputs", created_by=number), self.artifact
-            ),
-        }
-
-    def run_file(self, row: sqlite3.Row) -> Node:
-        """A file of a run; the row is joined with its blob."""
-        return self.file(row["id"], row["name"], row["digest"], row["size"], row["updated_at"])
-
-    def file(self, number: int, name: str, digest: str, size: int, updated_at: str) -> Node:
-        url = self.base_url + self.signer.blob_url(digest, name)
-        md5 = b64encode(bytes.fromhex(digest)).decode()
-        return {
-            TYPENAME: "File",
-            "id": to_id("File", number),
-            "name": name,
-            "displayName": name,
-            "url": url,
-            "directUrl": url,
-            "sizeBytes": size,
-            "mimetype": mimetypes.guess_type(name)[0],
-            "updatedAt": updated_at,
-            "digest": md5,
-            "md5": md5,
-        }
-
-    def type(self, project: sqlite3.Row, name: str) -> Node:
-        """A type of artifacts in a project."""
-        return {
-            TYPENAME: "ArtifactType",
-            "id": to_id("ArtifactType", name),
-            "name": name,
-            "createdAt": project["created_at"],
-            "artifactCollections": _listed(
-                lambda: artifacts.collections_of(self.store, project["id"], name), self.collection
-            ),
-            "artifactCollection": lambda name, **_: self._collection_named(project, name),
-        }
-
-    def collection_with(self, number: int) -> Node:
-        return self.collection(self.store.get("collections", number))
-
-    def collection(self, row: sqlite3.Row) -> Node:
-        store, number = self.store, row["id"]
-
-        def versions(first=None, after=None, **_: Any) -> Node:
-            found = artifacts.Versions(store, number)
-            listed = connection(found, self.artifact, first, after)
-            for edge in listed["edges"]:
-                edge["version"] = f"v{edge['node'][ROW]['version_index']}"
-            return listed
-
-        def latest(**_: Any) -> Node | None:
-            return _maybe(self.artifact, next(iter(artifacts.Versions(store, number)[:1]), None))
-
-        def member(alias_name: str, **_: Any) -> Node | None:
-            return _maybe(self.member, artifacts.version_of(store, number, alias_name))
-
-        return {
-            TYPENAME: f"Artifact{row['kind'].title()}",
-            ROW: row,
-            "id": to_id("Collection", number),
-            "state": "READY",
-            "digestAlgorithm": "MANIFEST_MD5",
-            "project": lambda **_: self.project_with(row["project_id"]),
-            "defaultArtifactType": {TYPENAME: "ArtifactType", "name": row["type"]},
-            "tags": connection([], self.alias),
-            "artifacts": versions,
-            "latestArtifact": latest,
-            "artifactMembership": member,
-            "aliases": _listed(
-                lambda: store.rows("SELECT * FROM aliases WHERE collection_id = ?", number),
-                self.alias,
-            ),
-        }
-
-    def alias(self, row: sqlite3.Row) -> Node:
-        return {
-            TYPENAME: "ArtifactAlias",
-            ROW: row,
-            "id": to_id("Alias", row["id"]),
-            "artifactCollection": lambda **_: self.collection_with(row["collection_id"]),
-        }
-
-    def _aliases(self, member: sqlite3.Row) -> list[Node]:
-        return [
-            self.alias(a) for a in self.store.all("aliases", membership_id=member["membership_id"])
-        ]
-
-    def member(self, row: sqlite3.Row) -> Node:
-        """A version in a collection; the row is one of a membership joined with its artifact."""
-        return {
-            TYPENAME: "ArtifactCollectionMembership",
-            ROW: row,
-            "id": to_id("Membership", row["membership_id"]),
-            "createdAt": row["joined_at"],
-            "aliases": lambda **_: self._aliases(row),
-            "artifactCollection": lambda **_: self.collection_with(row["collection_id"]),
-            "artifact": self.artifact(row),
-            "files": self._files(row),
-        }
-
-    def artifact(self, row: sqlite3.Row) -> Node:
-        store, number = self.store, row["id"]
-
-        def own_version(**_: Any) -> int | None:
-            member = artifacts.source_version(store, row)
-            return member and member["version_index"]
-
-        def aliases(**_: Any) -> list[Node]:
-            members = store.all("versions", "membership_id", id=number)
-            return [alias for member in members for alias in self._aliases(member)]
-
-        def manifest(**_: Any) -> Node | None:
-            return row["manifest_digest"] and {
-                TYPENAME: "ArtifactManifest",
-                "id": to_id("Manifest", number),
-                "digest": row["digest"],
-                "file": self.file(number, "wandb_manifest.json", row["manifest_digest"], 0, ""),
-            }
-
-        return {
-            TYPENAME: "Artifact",
-            ROW: row,
-            "id": to_id("Artifact", number),
-            "artifactSequence": lambda **_: self.collection_with(row["sequence_id"]),
-            "artifactType": lambda **_: self.collection_with(row["sequence_id"])[
-                "defaultArtifactType"
-            ],
-            "versionIndex": own_version,
-            "ttlDurationSeconds": -2,  # nothing expires here
-            "ttlIsInherited": True,
-            "tags": [
-                {TYPENAME: "Tag", "id": to_id("Tag", tag), "name": tag}
-                for tag in json.loads(row["tags"])
-            ],
-            "digestAlgorithm": "MANIFEST_MD5",
-            "commitHash": row["digest"],
-            "aliases": aliases,
-            "createdBy": lambda **_: _maybe(self.run, store.find("runs", id=row["created_by"])),
-            "usedBy": _listed(lambda: store.all("users", used_id=number), self.run),
-            "currentManifest": manifest,
-            "files": self._files(row),
-        }
-
-    def _files(self, artifact: sqlite3.Row) -> Callable[..., Node]:
-        def select(first=None, after=None, names=None, **_: Any) -> Node:
-            found = _named(
-                self.store.all("entries", "path", artifact_id=artifact["id"]), "path", names
-            )
-            return connection(found, make, first, after)
-
-        def make(entry: sqlite3.Row) -> Node:
-            number, time = artifact["id"], artifact["created_at"]
-            node = self.file(number, entry["path"], entry["digest"] or "", entry["size"], time)
-            if entry["digest"]:
-                return node
-            return node | {"url": entry["reference"], "directUrl": entry["reference"]}
-
-        return select
-
-    def _collection_named(self, project: sqlite3.Row, name: str) -> Node | None:
-        found = self.store.find("collections", project_id=project["id"], name=name)
-        return _maybe(self.collection, found)
-
-    def _member_named(self, project: sqlite3.Row, name: str) -> Node | None:
-        """The version that `name:alias` means; without an alias, the latest."""
-        name, _, alias = name.partition(":")
-        if not (collection := self.store.find("collections", project_id=project["id"], name=name)):
-            return None
-        found = artifacts.version_of(self.store, collection["id"], alias or artifacts.LATEST)
-        return _maybe(self.member, found)
+PROJECT, RUN = partial(Node, "Project"), partial(Node, "Run")
+ARTIFACT, ALIAS = partial(Node, "Artifact"), partial(Node, "ArtifactAlias")
+TYPE, FILE = partial(Node, "ArtifactType"), partial(Node, "File")
+MEMBER = partial(Node, "ArtifactCollectionMembership")  # a version in a collection
 
 
-def _maybe(make: Callable[[sqlite3.Row], Node], row: sqlite3.Row | None) -> Node | None:
+def collection(row: Row) -> Node:
+    """A sequence or a portfolio."""
+    return Node(f"Artifact{row['kind'].title()}", row)
+
+
+def entity(name: str) -> Node:
+    """An entity, which is its own organization: the registry of models is its project
+    `wandb-registry-model`."""
+    owner = Node("Owner", {"name": name})
+    own = {"id": to_id("Organization", 1), "name": name, "org_entity": owner}
+    values = {"id": to_id("Entity", 1), "name": name, "user": None}
+    return Node("Entity", values | {"organization": Node("Organization", own)})
+
+
+def upload(kind: str, number: int, key: str, name: str = "", **values: Any) -> Node:
+    """A file that the SDK is about to send; the first three make its address."""
+    named = {"id": number, "name": name or key, "upload_headers": []}
+    return FILE(named | {"address": (kind, number, key)} | values)
+
+
+def maybe(make: Make, row: Row | None) -> Node | None:
+    """The object of a row, if there is one."""
     return make(row) if row else None
 
 
-def _named(rows: list[sqlite3.Row], column: str, names: list[str] | None) -> list[sqlite3.Row]:
-    """The rows with these names; without names, all of them."""
-    wanted = set(names or ())
-    return [row for row in rows if row[column] in wanted] if wanted else rows
+@checked
+def connection(
+    rows: Any, make: Any, first: Natural = MAX_PAGE, after: Natural | Literal[""] = 0
+) -> Node:
+    """A page of a list, in the form of GraphQL's connections: at most, and by default, `MAX_PAGE`
+    rows. The cursor is the count so far."""
+    start, size = after or 0, min(first, MAX_PAGE)
+    shown = rows[start : start + size]
+    end = start + len(shown)
+    edges = [{"cursor": str(start + i), "node": make(row)} for i, row in enumerate(shown, 1)]
+    page = {"end_cursor": str(end) if shown else None, "has_next_page": end < len(rows)}
+    values = {"total_count": len(rows), "page_info": Node("PageInfo", page)}
+    return Node("Connection", values | {"edges": [Node("Edge", edge) for edge in edges]})
 
 
-def _own_config(config: str, keys: list[str] | None) -> dict[str, Any]:
+USER = Node(
+    "User",
+    {
+        "id": to_id("User", 1),
+        "name": "You",
+        "username": runs.ENTITY,
+        "entity": runs.ENTITY,
+        "flags": "{}",
+        "teams": connection([], entity),
+        "api_keys": connection([], entity),
+        "organizations": [],
+    },
+)
+
+
+# Kinds of fields; in `keys`, a column of a table or view equals a column of the object
+
+
+def _id(kind: str) -> Field:
+    return lambda c, row: to_id(kind, row["id"])
+
+
+def _column(name: str) -> Field:
+    return lambda c, row: row[name]
+
+
+def _all(make: Make, table: str, order: str = "id", most: int = -1, **keys: str) -> Field:
+    """The objects that belong to one."""
+
+    def field(c: Context, row: Row) -> list[Node]:
+        values = {key: row[own] for key, own in keys.items()}
+        return [make(found) for found in c.store.all(table, order, most, **values)]
+
+    return field
+
+
+def _one(make: Make, table: str, order: str = "1", **keys: str) -> Field:
+    """The one object that belongs to another, or the first one, or None."""
+    first = _all(make, table, order, 1, **keys)
+    return lambda c, row: next(iter(first(c, row)), None)
+
+
+def _list(make: Make, table: str, order: str = "id", **keys: str) -> Field:
+    """The objects that belong to one, in pages."""
+    rows = _all(lambda row: row, table, order, **keys)
+    return lambda c, row, first=MAX_PAGE, after=0: connection(rows(c, row), make, first, after)
+
+
+def _named(make: Make, table: str, key: str, own: str = "id") -> Field:
+    """The object with a name that belongs to one, or None."""
+
+    def field(c: Context, row: Row, name: str = "") -> Node | None:
+        return maybe(make, c.store.find(table, **{key: row[own]}, name=name))
+
+    return field
+
+
+def _files(table: str, key: str) -> Field:
+    """The files of a run or an artifact, in pages; all or those with these names."""
+
+    def field(c: Context, row: Row, names=None, pattern=None, first=MAX_PAGE, after=0) -> Node:
+        found = c.store.all(table, "name", **{key: row["id"]})
+        if pattern and not names:
+            raise RequestError("Files can't be found by a pattern here; list them all.")
+        wanted = set(names or ())
+        chosen = [file for file in found if file["name"] in wanted] if wanted else found
+        return connection(chosen, FILE, first, after)
+
+    return field
+
+
+def _stream(read: Callable[..., Any], *given: Any) -> Field:
+    """What a function of `streams` reads of a run."""
+
+    @wraps(read)
+    def field(c: Context, run: Row, **chosen: Any) -> Any:
+        return read(c.store, run["id"], *given, **chosen)
+
+    return field
+
+
+# Single fields
+
+
+def _project(c: Context, _: Row, name: str = "", entity_name: str = "") -> Node | None:
+    return maybe(PROJECT, runs.project_of(c.store, entity_name, name))
+
+
+def _chosen_runs(c: Context, project: Row, filters: str | None) -> list[Row]:
+    wanted = load_json(filters, "filters") if filters else {}
+    return matching(c.store.all("runs", project_id=project["id"]), wanted)
+
+
+def _runs(c: Context, project: Row, filters=None, order=None, first=MAX_PAGE, after=0) -> Node:
+    return connection(ordered(_chosen_runs(c, project, filters), order), RUN, first, after)
+
+
+def _own_config(c: Context, run: Row) -> str:
     """What the SDK keeps about itself in a config; a run that has it is one that was begun."""
-    own = json.loads(config).get("_wandb")
-    values = own.get("value") if isinstance(own, dict) else None
-    items = values.items() if isinstance(values, dict) else ()
-    return {key: value for key, value in items if not keys or key in keys}
+    return json.dumps(json.loads(run["config"]).get("_wandb", {}).get("value", {}))
+
+
+def _member(c: Context, project: Row, name: str) -> Node | None:
+    """The version that `name:alias` means; without an alias, the latest."""
+    name, _, alias = name.partition(":")
+    found = c.store.find("collections", project_id=project["id"], name=name)
+    alias = alias or artifacts.LATEST
+    return maybe(MEMBER, found and artifacts.version_of(c.store, found["id"], alias))
+
+
+def _manifest(c: Context, artifact: Row) -> Node | None:
+    number, digest = artifact["id"], artifact["manifest_digest"]
+    file = {"id": number, "name": "wandb_manifest.json", "digest": digest, "size": 0}
+    values = {"id": to_id("Manifest", number), "digest": artifact["digest"], "file": FILE(file)}
+    return Node("ArtifactManifest", values) if digest else None
+
+
+def _tags(c: Context, artifact: Row) -> list[Node]:
+    tags = json.loads(artifact["tags"])
+    return [Node("Tag", {"id": to_id("Tag", tag), "name": tag}) for tag in tags]
+
+
+def _url(c: Context, file: Row) -> str:
+    if not file["digest"]:
+        return file["reference"]
+    return c.base_url + c.store.signer.blob_url(file["digest"], file["name"])
+
+
+def _upload_url(c: Context, file: dict[str, Any]) -> str | None:
+    """Where it is to be sent; None if the server has its bytes already."""
+    kind, _, key = file["address"]
+    if kind == "blob" and c.store.has_blob(key):
+        return None
+    return c.base_url + c.store.signer.upload_url(*file["address"])
+
+
+def _md5(c: Context, file: Row) -> str:
+    return b64encode(bytes.fromhex(file["digest"] or "")).decode()
+
+
+# All fields, by type
+
+_COLLECTION = {
+    "id": _id("Collection"),
+    "state": "READY",
+    "digestAlgorithm": "MANIFEST_MD5",
+    "project": _one(PROJECT, "projects", id="project_id"),
+    "defaultArtifactType": _one(TYPE, "types", project_id="project_id", name="type"),
+    "tags": connection([], ALIAS),
+    "artifacts": _list(ARTIFACT, "versions", "version_index DESC", collection_id="id"),
+    "latestArtifact": _one(ARTIFACT, "versions", "version_index DESC", collection_id="id"),
+    "artifactMembership": lambda c, row, alias_name: maybe(
+        MEMBER, artifacts.version_of(c.store, row["id"], alias_name)
+    ),
+    "aliases": _list(ALIAS, "aliases", collection_id="id"),
+}
+
+FIELDS: dict[str, dict[str, Any]] = {
+    "Query": {
+        "viewer": USER,
+        "serverInfo": Node(
+            "ServerInfo",
+            {
+                "features": [Node("Feature", {"name": f, "is_enabled": True}) for f in FEATURES],
+                "cli_version_info": {},
+                "latest_local_version_info": None,  # wandb 0.26 asks for it
+            },
+        ),
+        "entity": lambda c, _, name="": entity(name or runs.ENTITY),
+        "project": _project,
+        "model": _project,
+        "models": lambda c, _, entity_name, first=MAX_PAGE, after=0: connection(
+            c.store.all("projects", "id DESC", entity=entity_name), PROJECT, first, after
+        ),
+        "artifact": lambda c, _, id: ARTIFACT(c.store.get("artifacts", from_id("Artifact", id))),
+        "artifactCollection": lambda c, _, id: collection(
+            c.store.get("collections", from_id("Collection", id))
+        ),
+        "clientIDMapping": lambda c, _, client_id: maybe(
+            lambda row: Node("ClientIDMapping", {"server_id": to_id("Artifact", row["id"])}),
+            c.store.find("artifacts", client_id=client_id),
+        ),
+    },
+    "Entity": {"project": lambda c, owner, name="": _project(c, owner, name, owner["name"])},
+    "Project": {
+        "id": _id("Project"),
+        "internalId": _id("ProjectInternalId"),
+        "entityName": _column("entity"),
+        "entity": lambda c, project: entity(project["entity"]),
+        "user": USER,
+        "isBenchmark": False,
+        "run": _named(RUN, "runs", "project_id"),
+        "bucket": _named(RUN, "runs", "project_id"),
+        "runs": _runs,
+        "runCount": lambda c, project, filters=None: len(_chosen_runs(c, project, filters)),
+        "artifactTypes": _list(TYPE, "types", "name", project_id="id"),
+        "artifactType": _named(TYPE, "types", "project_id"),
+        "artifactCollection": _named(collection, "collections", "project_id"),
+        "artifactCollectionMembership": _member,
+        "artifact": lambda c, project, name: maybe(
+            lambda member: ARTIFACT(member.values), _member(c, project, name)
+        ),
+    },
+    "Run": {
+        "id": _id("Run"),
+        "projectId": lambda c, run: str(run["project_id"]),
+        "project": _one(PROJECT, "projects", id="project_id"),
+        "state": lambda c, run: runs.state_of(run),
+        "group": _column("group_name"),
+        "commit": _column("commit_hash"),
+        "tags": lambda c, run: json.loads(run["tags"]),
+        "wandbConfig": _own_config,
+        "summaryMetrics": _column("summary"),
+        "systemMetrics": _stream(lambda *of: (streams.tail(*of) or ["{}"])[0], streams.EVENTS),
+        "user": USER,
+        "historyLineCount": _stream(streams.line_count, streams.HISTORY),
+        "eventsLineCount": _stream(streams.line_count, streams.EVENTS),
+        "logLineCount": _stream(streams.line_count, streams.OUTPUT),
+        "historyTail": _stream(lambda *of: json.dumps(streams.tail(*of)), streams.HISTORY),
+        "eventsTail": _stream(lambda *of: json.dumps(streams.tail(*of)), streams.EVENTS),
+        "history": _stream(streams.chosen_lines, streams.HISTORY),
+        "events": _stream(streams.chosen_lines, streams.EVENTS),
+        "sampledHistory": _stream(streams.sampled_histories),
+        "historyKeys": _stream(streams.history_keys),
+        # Everything is live: nothing is exported to parquet files here.
+        "parquetHistory": Node("ParquetHistory", {"parquet_urls": [], "live_data": []}),
+        "fileCount": lambda c, run: len(c.store.all("files", run_id=run["id"])),
+        "files": _files("files", "run_id"),
+        "inputArtifacts": _list(ARTIFACT, "inputs", user_id="id"),
+        "outputArtifacts": _list(ARTIFACT, "outputs", created_by="id"),
+    },
+    "File": {
+        "id": _id("File"),
+        "displayName": _column("name"),
+        "url": _url,
+        "directUrl": _url,
+        "sizeBytes": _column("size"),
+        "mimetype": lambda c, file: mimetypes.guess_type(file["name"])[0],
+        "digest": _md5,
+        "md5": _md5,
+        "uploadUrl": _upload_url,
+    },
+    "ArtifactType": {
+        "id": lambda c, kind: to_id("ArtifactType", kind["name"]),
+        "artifactCollections": _list(
+            collection, "filled_collections", "name", project_id="project_id", type="name"
+        ),
+        "artifactCollection": _named(collection, "collections", "project_id", "project_id"),
+    },
+    "ArtifactSequence": _COLLECTION,
+    "ArtifactPortfolio": _COLLECTION,
+    "ArtifactAlias": {
+        "id": _id("Alias"),
+        "artifactCollection": _one(collection, "collections", id="collection_id"),
+    },
+    "ArtifactCollectionMembership": {
+        "id": lambda c, member: to_id("Membership", member["membership_id"]),
+        "createdAt": _column("joined_at"),
+        "aliases": _all(ALIAS, "aliases", membership_id="membership_id"),
+        "artifactCollection": _one(collection, "collections", id="collection_id"),
+        "artifact": lambda c, member: ARTIFACT(member),
+        "files": _files("artifact_files", "artifact_id"),
+    },
+    "Artifact": {
+        "id": _id("Artifact"),
+        "artifactSequence": _one(collection, "collections", id="sequence_id"),
+        "artifactType": _one(TYPE, "artifact_types", artifact_id="id"),
+        "versionIndex": _one(lambda own: own["version_index"], "sources", id="id"),
+        "ttlDurationSeconds": -2,  # nothing expires here
+        "ttlIsInherited": True,
+        "tags": _tags,
+        "digestAlgorithm": "MANIFEST_MD5",
+        "commitHash": _column("digest"),
+        "aliases": _all(ALIAS, "artifact_aliases", artifact_id="id"),
+        "createdBy": _one(RUN, "runs", id="created_by"),
+        "usedBy": _list(RUN, "users", used_id="id"),
+        "currentManifest": _manifest,
+        "files": _files("artifact_files", "artifact_id"),
+    },
+    "Edge": {"version": lambda c, edge: f"v{edge['node'].values['version_index']}"},
+}

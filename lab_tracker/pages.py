@@ -13,7 +13,6 @@ from fastapi.responses import HTMLResponse, Response
 from lab_tracker import artifacts, lineage, runs, streams
 from lab_tracker.charts import chart
 from lab_tracker.errors import NotFoundError
-from lab_tracker.signing import Signer
 from lab_tracker.storage import Store
 from lab_tracker.templating import address, render, version_address
 
@@ -22,16 +21,15 @@ MAX_NODES = 80  # of a lineage
 MAX_ROWS = 500
 _PICTURES = (".png", ".jpg", ".jpeg", ".gif", ".webp")
 
-Do = Callable[..., Any]
 Values = dict[str, Any]
 
 
-def router(store: Store, signer: Signer, do: Do) -> APIRouter:
+def router(store: Store, do: Callable[..., Any]) -> APIRouter:
     """The routes of the pages over a store; `await do(function, ...)` runs a function beside the
     event loop."""
     routes = APIRouter()
     style = resources.files("lab_tracker").joinpath("templates/style.css").read_text("utf-8")
-    always = {"store": store, "signer": signer, "runs": runs, "artifacts": artifacts}
+    always = {"store": store, "runs": runs}
 
     @routes.get("/-/style.css")
     async def stylesheet() -> Response:
@@ -54,10 +52,10 @@ def router(store: Store, signer: Signer, do: Do) -> APIRouter:
     add("/", _projects, "projects.html")
     add("/{entity}/{project}", _project, "project.html")
     add("/{entity}/{project}/runs/{run}", _run, "run.html")
-    add("/{entity}/{project}/artifacts/{type}/{name}", _collection, "collection.html")
-    version = "/{entity}/{project}/artifacts/{type}/{name}/{alias}"
-    add(version, _version, "version.html")
-    add(version + "/{tab}", _version, "version.html")
+    name = "/{entity}/{project}/artifacts/{type}/{name}"
+    add(name, _collection, "collection.html")
+    add(name + "/{alias}", _version, "version.html")
+    add(name + "/{alias}/{tab}", _version, "version.html")
     return routes
 
 
@@ -66,22 +64,23 @@ def router(store: Store, signer: Signer, do: Do) -> APIRouter:
 
 def _projects(store: Store) -> Values:
     """All projects, the newest first."""
-    return {"title": "Projects", "projects": runs.all_projects(store)}
+    return {"title": "Projects", "projects": store.all("projects", "id DESC")}
 
 
 def _project(store: Store, entity: str, project: str) -> Values:
     """The runs of a project with their numbers beside each other, and the artifacts."""
     parent = runs.find_project(store, entity, project)
     found = store.all("runs", project_id=parent["id"])[::-1]
-    summaries = [_numbers(run["summary"]) for run in found[:MAX_ROWS]]
-    keys = dict.fromkeys(key for summary in summaries for key in summary)
+    summaries = [json.loads(run["summary"]) for run in found[:MAX_ROWS]]
+    items = (item for summary in summaries for item in summary.items())
+    keys = dict.fromkeys(k for k, v in items if streams.is_number(v) and not k.startswith("_"))
     return {
         "title": parent["name"],
         "project": parent,
         "run_count": len(found),
         "listed": list(zip(found[:MAX_ROWS], summaries, strict=True)),
         "keys": list(keys)[:5],
-        "collections": artifacts.collections_of(store, parent["id"]),
+        "collections": store.all("filled_collections", "name", project_id=parent["id"]),
     }
 
 
@@ -112,7 +111,7 @@ def _collection(store: Store, entity: str, project: str, type: str, name: str) -
     found = store.find("collections", project_id=parent["id"], name=name)
     if not found:
         raise NotFoundError(f"There is no artifact {entity}/{project}/{name}.")
-    versions = artifacts.Versions(store, found["id"])[:MAX_ROWS]
+    versions = store.all("versions", "version_index DESC", MAX_ROWS, collection_id=found["id"])
     return {"title": name, "project": parent, "collection": found, "versions": versions}
 
 
@@ -138,60 +137,38 @@ def _version(
     }
 
 
-def _numbers(summary: str) -> dict[str, float]:
-    """The numbers of a run's summary, without W&B's own."""
-    found = json.loads(summary).items()
-    return {k: v for k, v in found if streams.is_number(v) and not k.startswith("_")}
-
-
 # The lineage
+
+# The edges on the ways to and from a node, at most ?2 nodes on each side: the nearest ones.
+_WAYS = """WITH RECURSIVE
+    after(key) AS (SELECT ?1 UNION SELECT stop FROM edges JOIN after ON start = key LIMIT ?2),
+    before(key) AS (SELECT ?1 UNION SELECT start FROM edges JOIN before ON stop = key LIMIT ?2)
+    SELECT start, stop FROM edges WHERE start IN after AND stop IN after
+    UNION SELECT start, stop FROM edges WHERE start IN before AND stop IN before"""
 
 
 def _lineage(
-    store: Store, artifact: Any
+    store: Store, version: Any
 ) -> tuple[dict[str, lineage.Node], list[tuple[str, str]], bool]:
-    """Every ancestor and every descendant of an artifact, at most `MAX_NODES`: the nodes, the
-    edges in the direction of the work, and whether any were left out."""
-    start = ("artifact", artifact["id"])
-    nodes = {start: _node(store, *start, look="chosen")}
-    edges: dict[tuple[Any, Any], None] = {}
-    is_cut = False
-    for is_forward in (False, True):
-        front = [start]
-        for node in front:  # it grows meanwhile
-            for other in _neighbours(store, *node, is_forward):
-                if other not in nodes:
-                    if len(nodes) >= MAX_NODES:
-                        is_cut = True
-                        continue
-                    nodes[other] = _node(store, *other)
-                edge = (node, other) if is_forward else (other, node)
-                if edge[::-1] not in edges:
-                    edges[edge] = None
-                if other not in front:
-                    front.append(other)
-    return nodes, list(edges), is_cut
+    """The nearest ancestors and descendants of a version, at most `MAX_NODES`: the nodes, the edges
+    in the direction of the work, and whether any may have been left out."""
+    start = f"artifact {version['id']}"
+    found = store.rows(_WAYS, start, MAX_NODES // 2)
+    edges = [(edge["start"], edge["stop"]) for edge in found]
+    nodes = {start: _node(store, start, "chosen")}
+    nodes |= {key: _node(store, key) for edge in edges for key in edge if key != start}
+    return nodes, edges, len(nodes) >= MAX_NODES // 2
 
 
-def _neighbours(store: Store, kind: str, number: int, is_forward: bool) -> list[tuple[str, int]]:
-    if kind == "artifact" and is_forward:
-        return [("run", row["id"]) for row in store.all("users", used_id=number)]
-    if kind == "artifact":
-        maker = store.get("artifacts", number)["created_by"]
-        return [("run", maker)] if maker else []
-    if is_forward:
-        return [("artifact", row["id"]) for row in store.all("outputs", created_by=number)]
-    return [("artifact", row["id"]) for row in store.all("inputs", user_id=number)]
-
-
-def _node(store: Store, kind: str, number: int, look: str = "") -> lineage.Node:
+def _node(store: Store, key: str, look: str = "") -> lineage.Node:
+    kind, _, number = key.partition(" ")
     if kind == "run":
         run = store.get("runs", number)
         project = store.get("projects", run["project_id"])
         line = f"run · {run['job_type'] or 'no job type'}"
         where = address(project["entity"], project["name"], "runs", run["name"])
         return lineage.Node(run["display_name"], (line,), True, where, look)
-    version = artifacts.source_version(store, store.get("artifacts", number))
+    version = store.get("sources", number)
     title = f"{version['collection']}:v{version['version_index']}"
     where = version_address(version)
     return lineage.Node(title, (f"artifact · {version['type']}",), False, where, look)

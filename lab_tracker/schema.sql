@@ -1,5 +1,8 @@
 -- The tracker's database. AUTOINCREMENT: the id of what was deleted never comes back as another.
 
+-- Higher once an older tracker must not touch what a newer one wrote.
+PRAGMA user_version = 1;
+
 -- The one key of the folder: made with the database, so it is there whole or not at all.
 CREATE TABLE IF NOT EXISTS keys (
     id INTEGER PRIMARY KEY CHECK (id = 1),
@@ -149,7 +152,28 @@ JOIN artifacts ON artifacts.id = memberships.artifact_id
 JOIN collections ON collections.id = memberships.collection_id
 JOIN projects ON projects.id = collections.project_id;
 
+-- Of these, the place of each in its own sequence.
+CREATE TEMP VIEW sources AS SELECT * FROM versions WHERE collection_id = sequence_id;
+
+CREATE TEMP VIEW artifact_aliases AS SELECT aliases.*, memberships.artifact_id
+FROM aliases JOIN memberships ON memberships.id = membership_id;
+
+-- The collections that have a version, and the types of artifacts.
+CREATE TEMP VIEW filled_collections AS SELECT * FROM collections
+WHERE EXISTS (SELECT 1 FROM memberships WHERE collection_id = collections.id);
+CREATE TEMP VIEW types AS SELECT DISTINCT project_id, type AS name, projects.created_at
+FROM collections JOIN projects ON projects.id = project_id;
+CREATE TEMP VIEW artifact_types AS
+SELECT artifacts.id AS artifact_id, project_id, type AS name, projects.created_at
+FROM artifacts JOIN collections ON collections.id = sequence_id
+JOIN projects ON projects.id = project_id;
+
+-- The files of runs and of artifacts.
 CREATE TEMP VIEW files AS SELECT * FROM run_files JOIN blobs USING (digest);
+
+CREATE TEMP VIEW artifact_files AS SELECT artifact_id, artifact_id AS id, path AS name,
+    entries.digest, reference, entries.size, created_at AS updated_at
+FROM entries JOIN artifacts ON artifacts.id = artifact_id;
 
 -- What runs used and logged, and the runs that used an artifact.
 CREATE TEMP VIEW inputs AS SELECT uses.run_id AS user_id, artifacts.*
@@ -157,3 +181,9 @@ FROM artifacts JOIN uses ON uses.artifact_id = artifacts.id WHERE state = 'COMMI
 CREATE TEMP VIEW outputs AS SELECT * FROM artifacts WHERE state = 'COMMITTED';
 CREATE TEMP VIEW users AS SELECT uses.artifact_id AS used_id, runs.*
 FROM runs JOIN uses ON uses.run_id = runs.id;
+
+-- The lineage: what came from what, each by its kind and its id.
+CREATE TEMP VIEW edges AS
+SELECT 'run ' || created_by AS start, 'artifact ' || id AS stop FROM outputs
+WHERE created_by IS NOT NULL
+UNION SELECT 'artifact ' || id, 'run ' || user_id FROM inputs;

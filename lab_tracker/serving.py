@@ -62,13 +62,10 @@ def is_local_host(host: str, names: Collection[str] = ()) -> bool:
     An address in numbers cannot be rebound: no look-up leads from it to another one.
     """
     name = host_name(host)
-    if name == "localhost" or name in names:
-        return True
     try:
-        ipaddress.ip_address(name)
+        return name == "localhost" or name in names or ipaddress.ip_address(name) is not None
     except ValueError:
         return False
-    return True
 
 
 class LocalServer:

@@ -10,7 +10,7 @@ import secrets
 import shutil
 import sqlite3
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from importlib import resources
@@ -19,10 +19,12 @@ from typing import Any
 
 from lab_tracker.errors import NotFoundError, RequestError, TrackingError
 from lab_tracker.limits import MIN_FREE_BYTES, spend
+from lab_tracker.signing import Signer
 
-SCHEMA_VERSION = 1
 STALE_SECONDS = 86_400  # an upload or a draft that nobody has touched for a day is given up
 BUSY_SECONDS = 20
+
+Row = sqlite3.Row
 
 
 def now() -> str:
@@ -48,57 +50,52 @@ class Store:
                 f"The tracker cannot use {self.folder} ({error}); "
                 "give it a folder that can be written, or free disk space."
             ) from None
-        self.key: str = self.value("SELECT key FROM keys")
+        self.key: str = self.get("keys", 1)["key"]
+        self.signer = Signer(self.key)
         self._sweep()
 
     def close(self) -> None:
         self._db.close()
 
-    def rows(self, query: str, *values: Any) -> list[sqlite3.Row]:
+    def rows(self, query: str, *values: Any) -> list[Row]:
         """All rows of a query."""
         cursor = self._db.execute(query, values)
-        found: list[sqlite3.Row] = []
+        found: list[Row] = []
         while some := cursor.fetchmany(1000):
             spend(len(some))
             found += some
         return found
 
-    def row(self, query: str, *values: Any) -> sqlite3.Row | None:
-        """The first row of a query."""
-        spend(1)
-        return self._db.execute(query, values).fetchone()
+    def all(self, table: str, order: str = "id", most: int = -1, **values: Any) -> list[Row]:
+        """The rows of a table or view that have these values, by a column; at most `most`."""
+        query = f"SELECT * FROM {table} WHERE {_equal(values)} ORDER BY {order} LIMIT ?"
+        return self.rows(query, *values.values(), most)
 
-    def value(self, query: str, *values: Any) -> Any:
-        """The first column of the first row; None if there is no row."""
-        row = self.row(query, *values)
-        return row[0] if row else None
+    def find(self, table: str, **values: Any) -> Row | None:
+        """The row of a table or view that has these values, or None."""
+        return next(iter(self.all(table, "1", 1, **values)), None)
 
-    def find(self, table: str, **values: Any) -> sqlite3.Row | None:
-        """The row of a table that has these values, or None."""
-        where = " AND ".join(f"{column} = ?" for column in values)
-        return self.row(f"SELECT * FROM {table} WHERE {where}", *values.values())
-
-    def all(self, table: str, order: str = "id", **values: Any) -> list[sqlite3.Row]:
-        """The rows of a table or view that have these values, by a column."""
-        where = " AND ".join(f"{column} = ?" for column in values) or "1"
-        return self.rows(f"SELECT * FROM {table} WHERE {where} ORDER BY {order}", *values.values())
-
-    def get(self, table: str, number: int) -> sqlite3.Row:
+    def get(self, table: str, number: int) -> Row:
         """The row with this id. Raises NotFoundError."""
         if found := self.find(table, id=number):
             return found
         raise NotFoundError(f"The {table.removesuffix('s')} does not exist; was it deleted?")
 
-    def insert(self, table: str, **values: Any) -> sqlite3.Row:
+    def insert(self, table: str, **values: Any) -> Row:
         """Adds a row and returns it; part of a transaction."""
         columns, marks = ", ".join(values), ", ".join("?" * len(values))
-        query = f"INSERT INTO {table} ({columns}) VALUES ({marks})"
-        return self.get(table, self._db.execute(query, tuple(values.values())).lastrowid)
+        query = f"INSERT INTO {table} ({columns}) VALUES ({marks}) RETURNING *"
+        return self._db.execute(query, tuple(values.values())).fetchall()[0]
 
-    def update(self, table: str, number: int, **changes: Any) -> None:
-        """Sets columns of one row; part of a transaction."""
+    def update(self, table: str, number: int, **changes: Any) -> Row:
+        """Sets columns of one row and returns it; part of a transaction."""
         columns = ", ".join(f"{column} = ?" for column in changes)
-        self._db.execute(f"UPDATE {table} SET {columns} WHERE id = ?", (*changes.values(), number))
+        query = f"UPDATE {table} SET {columns} WHERE id = ? RETURNING *"
+        return self._db.execute(query, (*changes.values(), number)).fetchall()[0]
+
+    def delete(self, table: str, **values: Any) -> None:
+        """Deletes the rows with these values and what belongs to them; part of a transaction."""
+        self._db.execute(f"DELETE FROM {table} WHERE {_equal(values)}", tuple(values.values()))
 
     @contextmanager
     def write(self) -> Iterator[sqlite3.Connection]:
@@ -120,7 +117,7 @@ class Store:
         return self.folder / "blobs" / digest[:2] / digest
 
     def has_blob(self, digest: str) -> bool:
-        return self.row("SELECT 1 FROM blobs WHERE digest = ?", digest) is not None
+        return self.find("blobs", digest=digest) is not None
 
     def free_unused_blobs(self) -> None:
         """Deletes the blobs that nothing refers to any more. Not called inside a transaction: a
@@ -147,13 +144,12 @@ class Store:
             if path.stat().st_mtime < limit:
                 path.unlink(missing_ok=True)
         oldest = datetime.fromtimestamp(limit, UTC).strftime("%Y-%m-%dT%H:%M:%S")
-        draft = "state = 'PENDING' AND updated_at < ?"
-        if self.row(f"SELECT 1 FROM artifacts WHERE {draft}", oldest):
-            with self.write() as db:
-                db.execute(f"DELETE FROM artifacts WHERE {draft}", (oldest,))
-            self.free_unused_blobs()
-        with self.write() as db:  # a server that died between a rename and its commit
-            known = {row["digest"] for row in db.execute("SELECT digest FROM blobs")}
+        with self.write() as db:
+            drafts = "DELETE FROM artifacts WHERE state = 'PENDING' AND updated_at < ?"
+            db.execute(drafts, (oldest,))
+        self.free_unused_blobs()
+        with self.write():  # a server that died between a rename and its commit
+            known = {row["digest"] for row in self.all("blobs", "digest")}
             for path in (self.folder / "blobs").glob("??/*"):
                 if path.name not in known:
                     path.unlink(missing_ok=True)
@@ -169,8 +165,7 @@ class Upload:
         self._file = self._path.open("wb")
         self._md5 = hashlib.md5(usedforsecurity=False)
         self._size = self._checked_free = 0
-        self.digest = ""
-        """The MD5 in hex, once the upload is finished."""
+        self.digest = ""  # the MD5 in hex, once the upload is finished
 
     def write(self, chunk: bytes) -> None:
         """Adds bytes. Raises RequestError over the limit or when the disk is about to be full."""
@@ -185,22 +180,26 @@ class Upload:
         self._file.write(chunk)
         self._md5.update(chunk)
 
-    def finish(self) -> str:
-        """Puts the bytes on the disk, still aside; returns their MD5 in hex."""
+    def finish(self) -> None:
+        """Puts the bytes on the disk, still aside."""
         self._file.flush()
         os.fsync(self._file.fileno())
         self._file.close()
         self.digest = self._md5.hexdigest()
-        return self.digest
 
     @contextmanager
     def keep(self) -> Iterator[sqlite3.Connection]:
         """Makes the blob part of the store, in one transaction with what the body then records."""
-        target = self._store.blob_path(self.digest or self.finish())
+        target = self._store.blob_path(self.digest)
         target.parent.mkdir(exist_ok=True)
         with self._store.write() as db:
             os.replace(self._path, target)
-            _sync_folder(target.parent)
+            if os.name == "posix":  # puts the rename on the disk, which Windows can't
+                folder = os.open(target.parent, os.O_RDONLY)
+                try:
+                    os.fsync(folder)
+                finally:
+                    os.close(folder)
             db.execute("INSERT OR IGNORE INTO blobs VALUES (?, ?)", (self.digest, self._size))
             yield db
 
@@ -210,36 +209,27 @@ class Upload:
         self._path.unlink(missing_ok=True)
 
 
+def _equal(values: Iterable[str]) -> str:
+    """The SQL condition that columns have given values."""
+    return " AND ".join(f"{column} = ?" for column in values) or "1"
+
+
 def _open_database(path: Path) -> sqlite3.Connection:
     """The database, which is made if it is missing, with the folder's key: 40 characters, as the
     SDK wants. Only its owner can read it."""
     path.touch(mode=0o600)
-    path.chmod(0o600)
+    path.chmod(0o600)  # also a copy that others could read
     db = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
-    db.row_factory = sqlite3.Row
+    db.row_factory = Row
     for setting in ("journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON"):
         db.execute(f"PRAGMA {setting}")
     db.execute("BEGIN IMMEDIATE")  # two servers may start at once
-    version = db.execute("PRAGMA user_version").fetchone()[0]
-    if version not in (0, SCHEMA_VERSION):
+    if db.execute("PRAGMA user_version").fetchone()[0] > 1:  # the schema sets it
         db.close()
-        raise TrackingError(
-            f"{path} was written by another version of the tracker; give it a new folder."
-        )
+        raise TrackingError(f"A newer version of the tracker wrote {path}; give it a new folder.")
     schema = resources.files("lab_tracker").joinpath("schema.sql").read_text("utf-8")
     for statement in re.sub("--.*", "", schema).split(";"):
         db.execute(statement)
     db.execute("INSERT OR IGNORE INTO keys VALUES (1, ?)", (secrets.token_hex(20),))
-    db.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
     db.execute("COMMIT")
     return db
-
-
-def _sync_folder(folder: Path) -> None:
-    """Puts a rename on the disk, if the system can (Windows can't)."""
-    if os.name == "posix":
-        descriptor = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)

@@ -4,15 +4,14 @@ A chunk says at which line it starts, so one that is sent again after a fault la
 
 import json
 import math
-import sqlite3
-from functools import partial
 from typing import Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, Field, ValidationError
+from pydantic import BaseModel, Field, Json
 
 from lab_tracker.errors import RequestError
-from lab_tracker.limits import MAX_PAGE, MAX_STREAM_LINES, spend
-from lab_tracker.names import checked, checked_object, first_mistake, load_object
+from lab_tracker.limits import MAX_STREAM_LINES, spend
+from lab_tracker.names import checked, checked_object, load_json
+from lab_tracker.runs import find_run
 from lab_tracker.storage import Store, now
 
 HISTORY = "wandb-history.jsonl"
@@ -38,7 +37,6 @@ class Chunk(BaseModel):
     files: dict[str, Part] | None = None
     complete: bool | None = None
     exitcode: int | None = Field(None, ge=-(2**31), lt=2**32)
-    preempting: bool | None = None
 
 
 class Spec(BaseModel):
@@ -50,34 +48,28 @@ class Spec(BaseModel):
     maxStep: float = math.inf
 
 
-SpecText = Annotated[Spec, BeforeValidator(partial(load_object, what="A spec"))]
+def receive_stream(store: Store, path: tuple[str, str, str], body: bytes) -> None:
+    """Stores one request of a run's stream completely or not at all.
 
-
-def receive_stream(store: Store, run: sqlite3.Row, request: object) -> None:
-    """Stores one request of a run's stream completely or not at all. Raises RequestError."""
-    try:
-        chunk = Chunk.model_validate(request)
-    except ValidationError as error:
-        raise RequestError(first_mistake(error)) from None
+    Args:
+        path: the run's entity, project and name.
+    """
+    run = find_run(store, *path)
+    chunk = Chunk.model_validate(load_json(body, "The request's body"))
     changes: dict[str, Any] = {"heartbeat_at": now()}
-    if chunk.files:  # a run that was finished, and is resumed
+    if chunk.complete:
+        code = chunk.exitcode or 0
+        changes |= {"state": "failed" if code else "finished", "exit_code": code}
+    elif chunk.files:  # a run that was finished, and is resumed
         changes |= {"state": "running", "exit_code": None}
     with store.write() as db:
         for name, part in (chunk.files or {}).items():
             if name == SUMMARY and part.content:
                 changes["summary"] = checked_object(part.content[-1], "The summary")
             elif name in (HISTORY, EVENTS, OUTPUT):
-                checked = [_line(name, text) for text in part.content]
-                rows = [
-                    (run["id"], name, number, step, text)
-                    for number, (step, text) in enumerate(checked, part.offset)
-                ]
+                lines = [_line(name, text) for text in part.content]
+                rows = [(run["id"], name, i, *line) for i, line in enumerate(lines, part.offset)]
                 db.executemany("INSERT OR REPLACE INTO lines VALUES (?, ?, ?, ?, ?)", rows)
-        if chunk.complete:
-            code = chunk.exitcode or 0
-            changes |= {"state": "failed" if code else "finished", "exit_code": code}
-        elif chunk.preempting:
-            changes["state"] = "preempting"
         store.update("runs", run["id"], **changes)
 
 
@@ -92,30 +84,20 @@ def _line(stream: str, text: str) -> tuple[int | None, str]:
     raise RequestError("`_step` in a line of the history must be a whole number.")
 
 
-def line_count(store: Store, run_id: int, stream: str, **_: Any) -> int:
+def line_count(store: Store, run_id: int, stream: str) -> int:
     """How many lines a stream has; a gap counts, since the next line goes behind the last."""
     query = "SELECT max(number) + 1 FROM lines WHERE run_id = ? AND stream = ?"
-    return store.value(query, run_id, stream) or 0
+    return store.rows(query, run_id, stream)[0][0] or 0
 
 
 def tail(store: Store, run_id: int, stream: str, count: int = 1) -> list[str]:
     """The last lines, in order."""
-    return _texts(store, run_id, stream, "", "number DESC", count)[::-1]
+    return _texts(store, run_id, stream, "ORDER BY number DESC LIMIT ?", count)[::-1]
 
 
 def history(store: Store, run_id: int) -> list[dict[str, Any]]:
     """What the run logged: one dict for each step, with `_step`."""
     return [json.loads(line) for line in _texts(store, run_id, HISTORY)]
-
-
-def sampled_lines(store: Store, run_id: int, stream: str, samples: int) -> list[str]:
-    """At most `samples` lines, evenly spread, the last one among them."""
-    total = line_count(store, run_id, stream)
-    if total <= samples:
-        return _texts(store, run_id, stream)
-    numbers = json.dumps(thinned(range(total), samples))
-    chosen = "AND number IN (SELECT value FROM json_each(?))"
-    return _texts(store, run_id, stream, chosen, "number", -1, numbers)
 
 
 @checked
@@ -126,20 +108,24 @@ def chosen_lines(
     samples: Count = 500,
     min_step: int = 0,
     max_step: int = _MAX_STEP,
-    **_: Any,
 ) -> list[str]:
-    """At most `samples` lines: evenly spread, or, of the history, the first ones whose step is in
-    [min_step, max_step)."""
-    samples = min(samples or 500, 100 * MAX_PAGE)
-    if not min_step and max_step == _MAX_STEP:
-        return sampled_lines(store, run_id, stream, samples)
-    within = "AND step >= ? AND step < ?"
-    return _texts(store, run_id, HISTORY, within, "number", samples, min_step, max_step)
+    """At most `samples` lines: evenly spread with the last one, or, of the history, the first ones
+    whose step is in [min_step, max_step)."""
+    if min_step or max_step != _MAX_STEP:
+        within = "AND step >= ? AND step < ? ORDER BY number LIMIT ?"
+        return _texts(store, run_id, stream, within, min_step, max_step, samples or 500)
+    total = line_count(store, run_id, stream)
+    if total <= samples:
+        return _texts(store, run_id, stream)
+    spend(samples)  # a gap may be as long as a client says, so this many numbers are made
+    numbers = json.dumps(thinned(range(total), samples or 500))
+    chosen = "AND number IN (SELECT value FROM json_each(?)) ORDER BY number"
+    return _texts(store, run_id, stream, chosen, numbers)
 
 
 @checked
 def sampled_histories(
-    store: Store, run_id: int, specs: list[SpecText], **_: Any
+    store: Store, run_id: int, specs: list[Json[Spec]]
 ) -> list[list[dict[str, Any]]]:
     """For each spec, the steps that have all its keys: evenly spread, or, if it gives a range from
     `minStep` to `maxStep` (inclusive), the first ones."""
@@ -147,21 +133,22 @@ def sampled_histories(
     rows = history(store, run_id)
     found = []
     for spec in specs:
+        keys = dict.fromkeys(spec.keys).keys()
+        spend(len(keys) * len(rows))
         chosen = [
-            {key: row[key] for key in spec.keys}
+            {key: row[key] for key in keys}
             for row in rows
-            if all(key in row for key in spec.keys)
-            and spec.minStep <= row.get("_step", 0) <= spec.maxStep
+            if spec.minStep <= row.get("_step", 0) <= spec.maxStep and row.keys() >= keys
         ]
-        is_open = spec.minStep == -math.inf and spec.maxStep == math.inf
+        is_open = (spec.minStep, spec.maxStep) == (-math.inf, math.inf)
         found.append(thinned(chosen, spec.samples) if is_open else chosen[: spec.samples])
     return found
 
 
-def history_keys(store: Store, run_id: int, **_: Any) -> dict[str, Any]:
+def history_keys(store: Store, run_id: int) -> dict[str, Any]:
     """The last step, which is all that the SDK reads of it."""
     query = "SELECT max(step) FROM lines WHERE run_id = ? AND stream = ?"
-    last = store.value(query, run_id, HISTORY)
+    last = store.rows(query, run_id, HISTORY)[0][0]
     return {"lastStep": -1 if last is None else last}
 
 
@@ -169,15 +156,14 @@ def thinned(items: Any, count: int) -> list[Any]:
     """At most `count` of the items, evenly spread, with the last."""
     if len(items) <= count or count < 1:
         return list(items)
-    step = len(items) / count
-    return [items[min(len(items) - 1, int((i + 1) * step) - 1)] for i in range(count)]
+    return [items[(i + 1) * len(items) // count - 1] for i in range(count)]
 
 
 def metric_series(store: Store, run_id: int) -> dict[str, list[tuple[float, float]]]:
     """Points (step, value) of every number that a run logged, by key, without W&B's own keys; of a
     long history, evenly spread lines are read."""
     series: dict[str, list[tuple[float, float]]] = {}
-    for line in sampled_lines(store, run_id, HISTORY, _MOST_READ):
+    for line in chosen_lines(store, run_id, HISTORY, _MOST_READ):
         row = json.loads(line)
         step = row.get("_step")
         for key, value in row.items():
@@ -188,24 +174,14 @@ def metric_series(store: Store, run_id: int) -> dict[str, list[tuple[float, floa
 
 def is_number(value: Any) -> bool:
     """Whether a value from JSON is a number that fits a float; a bool is not one."""
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return False
-    return isinstance(value, float) or abs(value) < 1e308
+    return type(value) is float or (type(value) is int and abs(value) < 1e308)
 
 
 def _texts(
-    store: Store,
-    run_id: int,
-    stream: str,
-    where: str = "",
-    order: str = "number",
-    count: int = -1,
-    *values: Any,
+    store: Store, run_id: int, stream: str, chosen: str = "ORDER BY number", *values: Any
 ) -> list[str]:
-    """Lines of a stream, all of them or at most `count`; their length is spent."""
-    query = (
-        f"SELECT text FROM lines WHERE run_id = ? AND stream = ? {where} ORDER BY {order} LIMIT ?"
-    )
-    found = [row["text"] for row in store.rows(query, run_id, stream, *values, count)]
+    """Lines of a stream, all of them or those that an SQL clause says; their length is spent."""
+    query = f"SELECT text FROM lines WHERE run_id = ? AND stream = ? {chosen}"
+    found = [row["text"] for row in store.rows(query, run_id, stream, *values)]
     spend(sum(map(len, found)) // 100)
     return found

@@ -10,14 +10,12 @@ import statistics
 import tempfile
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, ValidationError
 
-from lab_utils.profiling.folder import PROFILE_NAME, replaced_folder
-from lab_utils.profiling.profile import RECORDINGS, Profile
+from lab_utils.profiling.profile import PROFILE_NAME, RECORDINGS, Profile, replaced_profile
 from lab_utils.profiling.trace import read_trace
 from text_recognizer.errors import RecognizerError
 from text_recognizer.files import replacing
@@ -28,21 +26,18 @@ if TYPE_CHECKING:
 RESULT, LAUNCHES = "result.json", "launches.json"
 READER = "line_reader.safetensors"
 GROUPS = ("unipen", "copiste")
+LANGUAGE_MODELS = ("none", "english")
 WORSE = 0.002
 """CER by which one group may get worse with the language model, while the mean gets better."""
 SLOWER = 1.25
 """Times the seconds a page of the packaged model."""
-MOST_MODEL_BYTES = 16_000_000
+MOST_MB = 16  # of the TorchScript file
 RULE = (
     "Rule: new weights are packaged if, on the validation pages of UNIPEN and Copiste, their mean "
     "CER is lower without the language model and not higher with it, no group's CER with it rises "
     f"by more than {WORSE}, a page takes at most {SLOWER} times as long, and the TorchScript file "
-    f"has at most {MOST_MODEL_BYTES / 1e6:.0f} MB."
+    f"has at most {MOST_MB} MB."
 )
-
-
-class AdoptionError(RecognizerError):
-    """A folder that is not what `benchmarks/on_a_gpu.py` leaves, or is damaged."""
 
 
 class Result(BaseModel):
@@ -53,26 +48,12 @@ class Result(BaseModel):
     steps: dict[str, dict[str, Any]]
 
 
-@dataclass(frozen=True)
-class Measured:
-    """How a model reads the validation pages on this machine.
-
-    without_model, with_model: CER by group, without and with the language model. seconds: of a
-    page, without. bytes: of the TorchScript file.
-    """
-
-    without_model: dict[str, float]
-    with_model: dict[str, float]
-    seconds: float
-    bytes: int
-
-
 def read_result(folder: Path) -> Result:
-    """The folder's `result.json`; raises AdoptionError where it is missing or damaged."""
+    """The folder's `result.json`; raises RecognizerError where it is missing or damaged."""
     try:
         return Result.model_validate_json((folder / RESULT).read_bytes())
     except (OSError, ValidationError):
-        raise AdoptionError(
+        raise RecognizerError(
             f"{folder / RESULT} is missing, damaged or of another version; name the folder that "
             "on_a_gpu.py made."
         ) from None
@@ -87,7 +68,7 @@ def adopt_traces(folder: Path, result: Result, recordings: Path = RECORDINGS) ->
     if not (folder / PROFILE_NAME).is_file():
         return None
     out = recordings / Profile.load(folder).device["kind"]
-    with replaced_folder(out) as partial:
+    with replaced_profile(out) as partial:
         for path in sorted(folder.glob("batch_size_*.pt.trace.json.gz")):
             read_trace(path)
             place, _, name = path.name.partition(".")
@@ -121,56 +102,56 @@ def card(profile: Profile, result: Result) -> str:
 def joined_reader(folder: Path, out: Path) -> Path | None:
     """The reader's weights at `out`, joined from their parts if there are any; None without them.
 
-    Raises AdoptionError where a part is missing.
+    Raises RecognizerError where a part is missing.
     """
     whole = folder / READER
     parts = [whole] if whole.is_file() else sorted(folder.glob(f"{READER}.part*"))
     numbers = [path.name.removeprefix(f"{READER}.part") for path in parts]
     if parts != [whole] and numbers != [str(n + 1) for n in range(len(parts))]:
-        raise AdoptionError(f"A part of {READER} is missing in {folder}; bring the folder again.")
+        raise RecognizerError(f"A part of {READER} is missing in {folder}; bring the folder again.")
     out.write_bytes(b"".join(path.read_bytes() for path in parts))
     return out if parts else None
 
 
-def measure(model: Path, items: Sequence["Item"]) -> Measured:
-    """Reads the validation pages with a TorchScript file, without and with the language model."""
+def measure(model: Path, items: Sequence["Item"]) -> dict[str, float]:
+    """How a TorchScript file reads the validation pages on this machine: the CER of each group
+    without ("none") and with the language model, seconds a page without it, and the file's MB."""
     from text_recognizer.evaluate import evaluate
     from text_recognizer.paragraph_text_recognizer import ParagraphTextRecognizer
 
-    rates, seconds = {}, 0.0
-    for language_model in ("none", "english"):
+    found: dict[str, float] = {}
+    for language_model in LANGUAGE_MODELS:
         recognizer = ParagraphTextRecognizer(model, language_model=language_model)
         recognizer.predict_batch([items[0].path, items[0].path])  # warm
         start = time.perf_counter()
         groups = evaluate(recognizer, items).groups
-        if language_model == "none":
-            seconds = (time.perf_counter() - start) / len(items)
-        rates[language_model] = {name: rate.cer for name, rate in groups.items()}
-    return Measured(rates["none"], rates["english"], seconds, model.stat().st_size)
+        found.setdefault("seconds", (time.perf_counter() - start) / len(items))
+        found |= {f"{name}, {language_model}": rate.cer for name, rate in groups.items()}
+    return found | {"MB": model.stat().st_size / 1e6}
 
 
-def objections(new: Measured, old: Measured) -> list[str]:
+def objections(new: dict[str, float], old: dict[str, float]) -> list[str]:
     """What speaks against packaging the new weights, by RULE; empty if they are better."""
 
-    def mean(rates: dict[str, float]) -> float:
-        return statistics.mean(rates.values())
+    def mean(found: dict[str, float], language_model: str) -> float:
+        return statistics.mean(found[f"{group}, {language_model}"] for group in GROUPS)
 
     found = []
-    if mean(new.without_model) >= mean(old.without_model):
+    if mean(new, "none") >= mean(old, "none"):
         found.append("the mean CER without the language model is not lower")
-    if mean(new.with_model) > mean(old.with_model):
+    if mean(new, "english") > mean(old, "english"):
         found.append("the mean CER with the language model is higher")
-    for group, rate in new.with_model.items():
-        if rate > old.with_model[group] + WORSE:
+    for group in GROUPS:
+        if new[f"{group}, english"] > old[f"{group}, english"] + WORSE:
             found.append(f"{group} is read worse with the language model")
-    if new.seconds > SLOWER * old.seconds:
-        found.append(f"a page takes {new.seconds / old.seconds:.2f} times as long")
-    if new.bytes > MOST_MODEL_BYTES:
-        found.append(f"the TorchScript file has {new.bytes / 1e6:.1f} MB")
+    if new["seconds"] > SLOWER * old["seconds"]:
+        found.append(f"a page takes {new['seconds'] / old['seconds']:.2f} times as long")
+    if new["MB"] > MOST_MB:
+        found.append(f"the TorchScript file has {new['MB']:.1f} MB")
     return found
 
 
-def compare(reader: Path, items: Sequence["Item"]) -> tuple[Measured, Measured]:
+def compare(reader: Path, items: Sequence["Item"]) -> tuple[dict[str, float], dict[str, float]]:
     """New weights and packaged ones on the same pages. Raises ModelFileError for damaged ones."""
     from text_recognizer.compile import compile_paragraph_reader
     from text_recognizer.weights import FINDER, packaged_weights

@@ -7,7 +7,7 @@ import base64
 import html
 import io
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from PIL import Image
 
@@ -62,12 +62,20 @@ def show_table(rows: Sequence[Sequence[object]], columns: Sequence[str], caption
     display({"text/markdown": text, "text/plain": text}, raw=True)
 
 
-def plot(width: float, height: float) -> "tuple[Figure, Axes]":
-    """A figure of so many inches with one plot, without pyplot's global state."""
+def panels(
+    width: float, height: float, rows: int = 1, columns: int = 1, **options: Any
+) -> "tuple[Figure, list[Axes]]":
+    """A figure of so many inches with plots in rows and columns, without pyplot's global state;
+    `options` are those of Matplotlib's `subplots`."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(width, height), layout="constrained")
-    axes = figure.add_subplot()
+    return figure, list(figure.subplots(rows, columns, squeeze=False, **options).flat)
+
+
+def plot(width: float, height: float) -> "tuple[Figure, Axes]":
+    """A figure of so many inches with one plot."""
+    figure, (axes,) = panels(width, height)
     axes.spines[["top", "right"]].set_visible(False)
     return figure, axes
 
@@ -135,23 +143,22 @@ def _encoded(picture: "Image.Image | Figure | str", width: int) -> tuple[bytes, 
     if isinstance(picture, str):
         return picture.encode(), "svg+xml"
     if not isinstance(picture, Image.Image):
-        import matplotlib.pyplot as plt
-
-        drawn, out = io.BytesIO(), io.BytesIO()
+        drawn = io.BytesIO()
         picture.savefig(drawn, format="png", dpi=110, bbox_inches="tight")
-        plt.close(picture)
         # A plot has few colours: with a palette it takes less than half of the bytes.
         plot = Image.open(drawn).convert("RGB").quantize(64, dither=Image.Dither.NONE)
-        plot.save(out, "png", optimize=True)
-        return out.getvalue(), "png"
+        return saved(plot, "png", optimize=True), "png"
     if picture.width > width:
         height = round(picture.height * width / picture.width)
         picture = picture.resize((width, height), Image.Resampling.LANCZOS)
     if picture.mode not in ("L", "RGB"):
         picture = picture.convert("RGB")
-    encoded = []
-    for kind, options in (("png", {"optimize": True}), ("jpeg", {"quality": 80})):
-        out = io.BytesIO()
-        picture.save(out, kind, **options)
-        encoded.append((out.getvalue(), kind))
-    return min(encoded, key=lambda one: len(one[0]))
+    png, jpeg = saved(picture, "png", optimize=True), saved(picture, "jpeg", quality=80)
+    return (png, "png") if len(png) <= len(jpeg) else (jpeg, "jpeg")
+
+
+def saved(picture: Image.Image, kind: str, **options: object) -> bytes:
+    """The bytes of a picture's file; `options` are those of Pillow's `save`."""
+    out = io.BytesIO()
+    picture.save(out, kind, **options)
+    return out.getvalue()

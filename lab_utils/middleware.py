@@ -7,7 +7,6 @@ a reader, is only ever busy with whole requests: a client that sends slowly hold
 
 import asyncio
 import contextlib
-import ipaddress
 import re
 from collections import deque
 from collections.abc import Callable, Collection
@@ -17,7 +16,7 @@ from starlette.datastructures import Headers
 from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from lab_utils.net import host_name, is_local_host
+from lab_utils.net import host_name, is_local_host, is_loopback
 
 ANY_HOST = "*"
 BODY_SECONDS = 30.0
@@ -35,6 +34,7 @@ STRAGGLER_SECONDS = 3.0
 
 _DRAIN_SECONDS = 3.0
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+_BUSY = 503, "Too many requests are arriving at once; try again in a few seconds."
 _SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
 
 
@@ -147,7 +147,7 @@ class RequestLimits:
     async def _read(self, body: "_Body", receive: Receive) -> tuple[int, str] | None:
         """Reads the whole body; status and sentence where it is refused."""
         if not self._find_place(body.client):
-            return self._busy()
+            return _BUSY
         self._arriving[body] = None
         try:
             async with body.deadline(self._body_seconds):
@@ -160,7 +160,7 @@ class RequestLimits:
                     if body.bytes + len(piece) > self._most_bytes:
                         return self._too_large()
                     if self._open_bytes + len(piece) > self._most_open_bytes:
-                        return self._busy()
+                        return _BUSY
                     body.bytes += len(piece)
                     self._open_bytes += len(piece)
                     body.pieces.append(message)
@@ -188,9 +188,6 @@ class RequestLimits:
             f"The request has more than {self._most_bytes / 1e6:.3g} MB, the most that is taken; "
             "make it smaller."
         )
-
-    def _busy(self) -> tuple[int, str]:
-        return 503, "Too many requests are arriving at once; try again in a few seconds."
 
     async def _answer(
         self, status: int, sentence: str, scope: Scope, receive: Receive, send: Send
@@ -238,13 +235,9 @@ def _has_body(scope: Scope) -> bool:
 
 def _client(scope: Scope) -> str:
     address = (scope.get("client") or ("", 0))[0]
-    try:
-        is_proxy = ipaddress.ip_address(address).is_loopback
-    except ValueError:
-        is_proxy = False
     # The last one is what the nearest proxy has seen; those before it, a client can invent.
     reported = Headers(scope=scope).get("x-forwarded-for", "").rpartition(",")[2].strip()
-    return reported if is_proxy and reported else address
+    return reported if reported and is_loopback(address) else address
 
 
 def again(messages: deque[Message], receive: Receive) -> Receive:

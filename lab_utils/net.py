@@ -4,6 +4,7 @@ What listens comes from the tracker's package, which must do without this one.
 """
 
 import asyncio
+import concurrent.futures
 import contextlib
 import os
 import ssl
@@ -11,38 +12,19 @@ import threading
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from lab_tracker.serving import (
-    LOOPBACK,
-    LocalServer,
-    host_name,
-    is_local_host,
-    is_loopback,
-    listening_socket,
-)
+from lab_tracker.serving import LOOPBACK, listening_socket
+from lab_tracker.serving import LocalServer as LocalServer
+from lab_tracker.serving import host_name as host_name
+from lab_tracker.serving import is_local_host as is_local_host
+from lab_tracker.serving import is_loopback as is_loopback
 from text_recognizer.errors import RecognizerError
 
 if TYPE_CHECKING:
     import httpx
 
-__all__ = [
-    "LOOPBACK",
-    "DeadlineClient",
-    "LocalServer",
-    "NetworkError",
-    "Reply",
-    "ReplyTooLargeError",
-    "free_port",
-    "host_name",
-    "http_client",
-    "is_local_host",
-    "is_loopback",
-    "keep_local_direct",
-    "listening_socket",
-]
-
 
 class NetworkError(RecognizerError):
-    """A proxy that can't be used."""
+    """A proxy or a client that can't be used."""
 
 
 def free_port(host: str = LOOPBACK) -> int:
@@ -86,6 +68,9 @@ class ReplyTooLargeError(Exception):
     """The body of an answer has more bytes than were asked for."""
 
 
+_CLOSED = "This reader's connections are closed; make a new one."
+
+
 class DeadlineClient:
     """Asks one server under a deadline for the whole exchange; connections are kept.
 
@@ -95,12 +80,29 @@ class DeadlineClient:
     Args:
         connect_seconds: time for a connection, name look-up and TLS included.
         local: ask directly, also where the environment names a proxy.
+
+    Raises NetworkError for a proxy that can't be used.
     """
 
     def __init__(self, connect_seconds: float, local: bool = False) -> None:
         self._connect_seconds, self._local = connect_seconds, local
-        self._lock = threading.Lock()
-        self._process: int | None = None
+        self._closed = False
+        self._own = self._start()
+
+    def _start(self) -> "tuple[int, asyncio.AbstractEventLoop, httpx.AsyncClient]":
+        """This process with a loop that runs in it and the loop's client."""
+        import httpx
+
+        with _proxy_errors():
+            client = httpx.AsyncClient(
+                timeout=httpx.Timeout(None, connect=self._connect_seconds),
+                limits=httpx.Limits(max_keepalive_connections=16, keepalive_expiry=20),
+                verify=ssl.create_default_context(),  # the system's authorities
+                trust_env=not self._local,
+            )
+        loop = asyncio.new_event_loop()
+        threading.Thread(target=loop.run_forever, name="http client", daemon=True).start()
+        return os.getpid(), loop, client
 
     def post(
         self, url: str, body: bytes, headers: dict[str, str], seconds: float, most_bytes: int
@@ -108,11 +110,18 @@ class DeadlineClient:
         """Sends a request and reads its whole answer; redirects are not followed.
 
         Raises:
+            NetworkError: the client is closed.
             TimeoutError: no whole answer within `seconds`.
             ReplyTooLargeError: the answer's body has more than `most_bytes`.
             httpx.HTTPError, OSError: everything else; httpx.ConnectTimeout for no connection.
         """
-        loop, client = self._running()
+        if self._closed:
+            raise NetworkError(_CLOSED)
+        if self._own[0] != os.getpid():
+            # A fork has no thread that runs the loop, and must not share its parent's connections.
+            # No lock, which the parent may have held: at worst two threads each start a loop.
+            self._own = self._start()
+        _, loop, client = self._own
 
         async def exchange() -> Reply:
             async with (
@@ -128,42 +137,31 @@ class DeadlineClient:
 
         future = asyncio.run_coroutine_threadsafe(exchange(), loop)
         try:
+            if self._closed:  # meanwhile; what began before that is ended by `close`
+                raise NetworkError(_CLOSED)
             return future.result()
-        except BaseException as error:
+        except concurrent.futures.CancelledError:
+            raise NetworkError(_CLOSED) from None
+        except BaseException:
             future.cancel()
-            if type(error).__module__.startswith("socksio"):  # httpx lets it through
-                import httpx
-
-                raise httpx.ProxyError(f"The proxy does not speak SOCKS: {error}") from None
             raise
 
     def close(self) -> None:
-        """Closes the kept connections; the client can still be used."""
-        with self._lock:
-            if self._process != os.getpid():
-                return
-            self._process = None
-            client, loop = self._client, self._loop
-        asyncio.run_coroutine_threadsafe(client.aclose(), loop).result()
+        """Closes the kept connections and ends open requests; can be called twice."""
+        was_closed, self._closed = self._closed, True
+        process, loop, client = self._own
+        if was_closed or process != os.getpid():
+            return
+
+        async def end() -> None:
+            requests = asyncio.all_tasks() - {asyncio.current_task()}
+            for request in requests:
+                request.cancel()
+            await asyncio.gather(*requests, return_exceptions=True)
+            await client.aclose()
+
+        asyncio.run_coroutine_threadsafe(end(), loop).result()
         loop.call_soon_threadsafe(loop.stop)
-
-    def _running(self) -> "tuple[asyncio.AbstractEventLoop, httpx.AsyncClient]":
-        import httpx
-
-        with self._lock:
-            if self._process != os.getpid():  # a child must not share its parent's connections
-                with _proxy_errors():
-                    self._client = httpx.AsyncClient(
-                        timeout=httpx.Timeout(None, connect=self._connect_seconds),
-                        limits=httpx.Limits(max_keepalive_connections=16, keepalive_expiry=20),
-                        verify=ssl.create_default_context(),  # the system's authorities
-                        trust_env=not self._local,
-                    )
-                self._loop = asyncio.new_event_loop()
-                name = "http client"
-                threading.Thread(target=self._loop.run_forever, name=name, daemon=True).start()
-                self._process = os.getpid()
-            return self._loop, self._client
 
 
 def keep_local_direct() -> None:

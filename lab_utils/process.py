@@ -24,23 +24,16 @@ _PR_SET_CHILD_SUBREAPER = 36
 _SECONDS_TO_END = 5.0
 
 
-def watched(command: list[str]) -> list[str]:
-    """The command with the watchdog before it, where there is one."""
-    if sys.platform != "linux":
-        return command
-    # -I -S: it needs nothing but the standard library, and starts in 10 ms.
-    return [sys.executable, "-I", "-S", __file__, *command]
-
-
 def start_kept(command: list[str], **options: Any) -> subprocess.Popen:
     """Starts a program that ends with this process; end it with `end_kept`.
 
     It gets its own session, so the terminal's Ctrl-C does not reach it. `options` are Popen's,
     except stdin and start_new_session.
     """
-    return subprocess.Popen(
-        watched(command), stdin=subprocess.PIPE, start_new_session=True, **options
-    )
+    if sys.platform == "linux":
+        # -I -S: the watchdog needs nothing but the standard library, and starts in 10 ms.
+        command = [sys.executable, "-I", "-S", __file__, *command]
+    return subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True, **options)
 
 
 def end_kept(process: subprocess.Popen | None, seconds: float = 10.0) -> None:
@@ -70,7 +63,8 @@ def kept(command: list[str], **options: Any) -> Iterator[subprocess.Popen]:
 def main(command: list[str]) -> int:
     """Returns the command's exit code, or 0 where it was ended because the input closed."""
     libc = ctypes.CDLL(None)
-    adopt_orphans()
+    # Descendants whose parent died become children of this process, not of init.
+    libc.prctl(_PR_SET_CHILD_SUBREAPER, 1)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     child = None
     try:
@@ -87,12 +81,6 @@ def main(command: list[str]) -> int:
         return child.poll() or 0
     finally:
         end_session()
-
-
-def adopt_orphans() -> None:
-    """On Linux, descendants whose parent died become children of this process, not of init."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1)
 
 
 def end_session() -> None:

@@ -197,7 +197,6 @@ def _draw(page: LoadedImage, reading: "PageReading", picture: Path) -> None:
         picture.parent.mkdir(parents=True, exist_ok=True)
         drawn.save(picture)
     except OSError as error:
-        reason = error.strerror or error
         raise RecognizerError(
-            f"{picture} can't be written ({reason}); give --overlay another name."
+            f"{picture} can't be written ({error.strerror or error}); give --overlay another name."
         ) from None

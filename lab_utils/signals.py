@@ -24,7 +24,8 @@ class orderly_end:  # noqa: N801, a context manager
     A signal that was ignored before, as by `nohup`, stays so. Only the main thread can do this, and
     only the outermost block does: within the command `lab`, that is the command's.
 
-    Where SIGTERM or SIGHUP ends the block, SystemExit with 128 and its number leaves it.
+    Where SIGTERM or SIGHUP ends the block, SystemExit with 128 and its number leaves it. So it is
+    if an error leaves it after a signal: libraries turn the interrupt into an error.
 
     C code that imports a module may lose an exception that is raised there, or abort. So a signal
     that comes during an import is raised when that is over; the second one is raised at once. And
@@ -38,17 +39,25 @@ class orderly_end:  # noqa: N801, a context manager
 
     def __enter__(self) -> "orderly_end":
         if threading.current_thread() is threading.main_thread() and not _is_orderly():
-            for number in ENDING_SIGNALS:
-                if signal.getsignal(number) != signal.SIG_IGN:
-                    self._before[number] = signal.signal(number, self._end)
+            numbers = [one for one in ENDING_SIGNALS if signal.getsignal(one) != signal.SIG_IGN]
+            if numbers and hasattr(signal, "setitimer"):
+                # Before any signal can come: PyTorch Lightning puts back all handlers that it
+                # found, and a tick without one would kill.
+                self._before[signal.SIGALRM] = signal.signal(signal.SIGALRM, self._again)
+            for number in numbers:
+                self._before[number] = signal.signal(number, self._end)
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         self.stop_alarm()
-        for number, handler in self._before.items():
+        for number, handler in reversed(self._before.items()):
             signal.signal(number, handler)
-        if kind is KeyboardInterrupt and self.number not in (0, signal.SIGINT):
-            raise SystemExit(128 + self.number) from None
+        is_lost = kind is not None and issubclass(kind, Exception)
+        if self.number and (is_lost or kind is KeyboardInterrupt):
+            if self.number != signal.SIGINT:
+                raise SystemExit(128 + self.number) from None
+            if is_lost:
+                raise KeyboardInterrupt from None
 
     def stop_alarm(self) -> None:
         """Ends the raising again; a tick after Python has let go of its handlers would kill."""
@@ -59,8 +68,6 @@ class orderly_end:  # noqa: N801, a context manager
     def _end(self, number: int, frame: FrameType | None) -> None:
         is_first, self.number = not self.number, number
         if hasattr(signal, "setitimer"):
-            if is_first:
-                self._before[signal.SIGALRM] = signal.signal(signal.SIGALRM, self._again)
             signal.setitimer(signal.ITIMER_REAL, _SECONDS)
             if is_first and _is_importing(frame):
                 return
@@ -97,8 +104,10 @@ def _is_importing(frame: FrameType | None) -> bool:
 
 def _is_handled(error: BaseException | None) -> bool:
     """Whether code is under way that cleans up after the interrupt."""
+    asyncio = sys.modules.get("asyncio")  # its tasks are cancelled, and then clean up
+    ending = (KeyboardInterrupt, SystemExit, *([asyncio.CancelledError] if asyncio else []))
     while error is not None:
-        if isinstance(error, KeyboardInterrupt | SystemExit):
+        if isinstance(error, ending):
             return True
         error = error.__context__
     return False

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from lab_utils.setup.project import on_colab
 from text_recognizer.errors import FirstPageWarning, RecognizerError
+from text_recognizer.images import load_image
 from text_recognizer.places import PROJECT, SAMPLE_PAGES
 
 MY_PAGES = PROJECT / "notebooks" / "my_pages"
@@ -29,15 +30,18 @@ def students_page(folder: Path = MY_PAGES) -> Path:
         _upload_to(folder)
     # What `lab notebooks build` stores is public, and holds no handwriting of yours.
     for path in [] if os.environ.get("LAB_BUILDING") else _newest_first(folder):
-        problem = _problem(path)
-        if problem is None:
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", FirstPageWarning)  # shown when the page is read
+                load_image(path)
+        except RecognizerError as error:
+            print(str(error).replace(str(path), path.name))
+        else:
             print(f"Your page: {path.name}")
             return path
-        print(problem)
-    where = folder.relative_to(PROJECT) if folder.is_relative_to(PROJECT) else folder
     print(
-        f"There is no picture of yours in {where.as_posix()} yet: put one there and run this cell "
-        "again. Until then, here is a sample page."
+        f"There is no picture of yours in {os.path.relpath(folder, PROJECT)} yet: put one there "
+        "and run this cell again. Until then, here is a sample page."
     )
     return SAMPLE
 
@@ -58,16 +62,3 @@ def _newest_first(folder: Path) -> list[Path]:
         if path.suffix.lower() in SUFFIXES and not path.name.startswith(".") and path.is_file()
     ]
     return sorted(pictures, key=lambda path: (-path.stat().st_mtime, path.name))
-
-
-def _problem(path: Path) -> str | None:
-    """Why a picture can't be read and what to do, in a sentence; None if it can."""
-    from text_recognizer.images import load_image
-
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", FirstPageWarning)  # shown when the page is read
-            load_image(path)
-    except RecognizerError as error:
-        return str(error).replace(str(path), path.name)
-    return None

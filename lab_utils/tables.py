@@ -1,4 +1,5 @@
-"""CSV files that hold what strangers wrote: a spreadsheet shows every cell as the text that it is.
+"""What strangers wrote, on one line and in CSV files: a spreadsheet shows every cell as the text
+that it is.
 
 A spreadsheet takes a cell for a formula if it starts with = + - @ or a tab, and it may split a line
 at another separator, or read a carriage return as the end of a row. So carriage returns become
@@ -15,12 +16,16 @@ from pathlib import Path
 from text_recognizer.errors import RecognizerError
 from text_recognizer.files import replacing
 
+_COLOUR = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 _START = r"(?:^|(?<=[\n,;\t]))"
 _RISKY = r"(?=[=+\-@\t'])"
 
 
-class TableError(RecognizerError):
-    """The table cannot be written there."""
+def one_line(said: object, most: int = 300) -> str:
+    """Text without colours, line breaks and control characters, cut to `most` characters."""
+    text = _COLOUR.sub("", str(said))
+    text = " ".join("".join(c if c.isprintable() else " " for c in text).split())
+    return text if len(text) <= most else text[: most - 3] + "..."
 
 
 def safe_cell(value: object) -> str:
@@ -44,12 +49,12 @@ def csv_row(values: Iterable[object]) -> str:
 
 
 def write_table(path: Path, columns: Iterable[str], rows: Iterable[Iterable[object]]) -> None:
-    """Replaces the file at once. Raises TableError if it cannot be written."""
+    """Replaces the file at once. Raises RecognizerError if it cannot be written."""
     try:
         with replacing(path) as part, part.open("w", encoding="utf-8", newline="") as file:
             file.writelines(csv_row(row) for row in (columns, *rows))
     except OSError as error:
-        raise TableError(
+        raise RecognizerError(
             f"{path} cannot be written ({error.strerror or error}): give --out another name."
         ) from None
 

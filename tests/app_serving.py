@@ -1,19 +1,26 @@
 """Serves the app in this process for tests, and asks it as the page and as programs do."""
 
-import base64
 import contextlib
 import io
 import json
+import os
+import shutil
 import threading
 import uuid
 from pathlib import Path
 
 import httpx
+import pytest
+from bad_requests import text
 from PIL import Image
 
 from text_recognizer.paragraph_text_recognizer import PageReading
 
 ROOT = Path(__file__).resolve().parents[1]
+ARGUMENTS = (
+    "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
+    "--disable-component-update --disable-sync"
+)
 
 
 class Held:
@@ -58,6 +65,23 @@ def serving(predictor, folder, hosts=None, auth=None, **options):
         frontend.close()
 
 
+@contextlib.contextmanager
+def chromium():
+    """A browser without a window. Where there is none, the test is skipped, but not in CI."""
+    programs = map(shutil.which, ("chromium", "chromium-browser"))
+    program = os.environ.get("CHROMIUM") or next(filter(None, programs), None)
+    if program is None and not os.environ.get("CI"):
+        pytest.skip("needs Chromium: install Debian's chromium, or name a program in CHROMIUM")
+    assert program, "CI needs Chromium"
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        options = {"executable_path": program, "args": ARGUMENTS.split(), "timeout": 60_000}
+        browser = playwright.chromium.launch(**options)
+        yield browser
+        browser.close()
+
+
 def png(width: int = 60, height: int = 40) -> bytes:
     """A picture with something on it."""
     image = Image.new("L", (width, height), 255)
@@ -67,12 +91,8 @@ def png(width: int = 60, height: int = 40) -> bytes:
     return stream.getvalue()
 
 
-def text_of(data: bytes) -> str:
-    return base64.b64encode(data).decode()
-
-
 def uri(data: bytes) -> str:
-    return f"data:image/png;base64,{text_of(data)}"
+    return f"data:image/png;base64,{text(data)}"
 
 
 def run(client: httpx.Client, endpoint: str, *data) -> httpx.Response:

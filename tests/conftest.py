@@ -1,5 +1,5 @@
-"""Fixtures that several subjects share. They make their data; the fonts alone are fetched, once,
-and what needs them or the real handwriting is skipped, with the reason, where these can't be had.
+"""What several subjects share. Fixtures make their data; the fonts alone are fetched, once, and
+what needs them or the real handwriting is skipped, with the reason, where these can't be had.
 """
 
 import contextlib
@@ -9,19 +9,28 @@ import re
 import shlex
 import signal
 import socket
+import socketserver
+import subprocess
 import sys
 import threading
+import time
+from collections.abc import Callable, Iterator
 
+import text_recognizer  # noqa: F401  # before PyTorch: its threads shall sleep while they wait
+
+# isort: split
+import psutil
 import pytest
 import torch
 import typer
+from app_serving import serving
 from torch import nn
 
 import lab_tracker
 from lab_utils import cli
 from lab_utils.commands import table
 from text_recognizer import vocabulary
-from text_recognizer.places import keep_home_clean
+from text_recognizer.places import PROJECT, keep_home_clean
 
 # A shell's background job starts with Ctrl-C ignored, and so would the processes in which the tests
 # press it.
@@ -44,6 +53,57 @@ def free_port() -> int:
     for port in _PORTS:
         with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port)):
             return port
+
+
+def until(condition: Callable[[], object], seconds: float = 60) -> bool:
+    """Waits for a condition; whether it holds within so many seconds."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.02)
+    return True
+
+
+def python(code: str, *arguments, **options) -> subprocess.CompletedProcess:
+    """Runs a program in a Python of its own that finds the project; keeps what it prints."""
+    environment = os.environ | {"PYTHONPATH": str(PROJECT)}
+    return subprocess.run(
+        [sys.executable, "-c", code, *map(str, arguments)],
+        **{"env": environment, "cwd": PROJECT, "capture_output": True, "text": True}
+        | {"timeout": 300}
+        | options,
+    )
+
+
+@contextlib.contextmanager
+def lab_process(*arguments, variables=None, **options) -> Iterator[subprocess.Popen]:
+    """`lab` with arguments and further variables as a process with pipes, ended at the end."""
+    process = subprocess.Popen(
+        [sys.executable, "-u", "-m", "lab_utils.cli", *map(str, arguments)],
+        env=os.environ | {"PYTHONPATH": str(PROJECT)} | (variables or {}),
+        **dict.fromkeys(("stdout", "stderr"), subprocess.PIPE)
+        | {"stdin": subprocess.DEVNULL, "text": True}
+        | options,
+    )
+    try:
+        yield process
+    finally:
+        process.kill()
+        # Where a test has failed, a child of it may still hold the pipes.
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.communicate(timeout=60)
+
+
+def processes_with(variable: str, beginning: str) -> dict[int, list[str]]:
+    """The command of every other process in whose environment a variable begins so, by its id."""
+    found = {}
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error, OSError):
+            has_it = process.environ().get(variable, "").startswith(beginning)
+            if has_it and process.pid != os.getpid():
+                found[process.pid] = process.cmdline()
+    return found
 
 
 def _commands(group, prefix: str = "") -> dict:
@@ -83,6 +143,22 @@ def model_path(tmp_path_factory):
     return compile_paragraph_reader(tmp_path_factory.mktemp("model") / "paragraph_reader.pt")
 
 
+@pytest.fixture(scope="session")
+def packaged(model_path):
+    """The recognizer with the packaged weights."""
+    from text_recognizer.paragraph_text_recognizer import ParagraphTextRecognizer
+
+    return ParagraphTextRecognizer(model_path)
+
+
+@pytest.fixture(scope="session")
+def eager():
+    """The packaged network as a module, not compiled."""
+    from text_recognizer.weights import load_paragraph_reader
+
+    return load_paragraph_reader()
+
+
 @pytest.fixture
 def lab(monkeypatch, capsys):
     """Runs `lab` with arguments in this process: exit code, stdout, stderr."""
@@ -95,6 +171,48 @@ def lab(monkeypatch, capsys):
         return end.value.code, out, err
 
     return run
+
+
+@pytest.fixture
+def refused(lab):
+    """Runs `lab` with arguments that must be refused: the one line that it prints."""
+
+    def run(*arguments) -> str:
+        code, out, err = lab(*arguments)
+        assert (code, out) == (2, "")
+        assert err.startswith("lab: ") and err.count("\n") == 1, err
+        return err
+
+    return run
+
+
+@pytest.fixture
+def home(tmp_path, monkeypatch):
+    """An empty folder for what the lab writes, and no model named."""
+    monkeypatch.setenv("LAB_HOME", str(tmp_path / "home"))
+    monkeypatch.delenv("LAB_MODEL", raising=False)
+    return tmp_path / "home"
+
+
+@pytest.fixture
+def no_aws(monkeypatch, tmp_path):
+    """AWS's tools find no settings and no credentials of the one who runs the tests."""
+    for name in [name for name in os.environ if name.startswith("AWS_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "credentials"))
+
+
+@pytest.fixture
+def edge(tmp_path, monkeypatch):
+    """ngrok's stand-in; afterwards no process that was started with its variables is left."""
+    from tunnel_serving import Edge, resolve_localhost
+
+    edge = Edge(tmp_path)
+    resolve_localhost(monkeypatch)
+    yield edge
+    assert until(lambda: not edge.left(), 20), f"left behind: {edge.left()}"
 
 
 @pytest.fixture(scope="session")
@@ -152,49 +270,42 @@ class StandInReader(nn.Module):
             return pages[page, 0]
         return pages[page, 0, : int(sizes[page, 0]), : int(sizes[page, 1])]
 
+    def row(self, text: str) -> torch.Tensor:
+        row = torch.full((64,), 97, dtype=torch.long)
+        for i in range(len(text)):
+            row[i] = self.ids[text[i]]
+        return row
+
     def forward(self, pages: torch.Tensor, sizes: torch.Tensor | None = None) -> torch.Tensor:
-        out = torch.full((pages.size(0), 64), 97, dtype=torch.long)
+        rows: list[torch.Tensor] = []
         for page in range(pages.size(0)):
-            text = "\n".join(self.page_text(self.crop(pages, sizes, page)))
-            for i in range(len(text)):
-                out[page, i] = self.ids[text[i]]
-        return out
+            rows.append(self.row("\n".join(self.page_text(self.crop(pages, sizes, page)))))
+        return torch.stack(rows)
 
     @torch.jit.export
     def read_lines(
         self, pages: torch.Tensor, sizes: torch.Tensor | None = None
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
-        tokens: list[torch.Tensor] = []
+        tokens, paths = [torch.zeros(0, 64, dtype=torch.long)], [torch.zeros(0, 3, 2)]
         line_page: list[int] = []
-        paths: list[torch.Tensor] = []
         heights: list[float] = []
         for page in range(pages.size(0)):
             pixels = self.crop(pages, sizes, page)
             h, w = float(pixels.size(0)), float(pixels.size(1))
-            for text in self.page_text(pixels):
-                row = torch.full((64,), 97, dtype=torch.long)
-                for i in range(len(text)):
-                    row[i] = self.ids[text[i]]
-                tokens.append(row)
+            for number, text in enumerate(self.page_text(pixels)):
+                tokens.append(self.row(text)[None])
                 line_page.append(page)
-                paths.append(torch.tensor([[0.0, h / 2], [w / 2, h / 2], [w, h / 2]]))
+                y = h * (number + 2) / 4
+                paths.append(torch.tensor([[[0.0, y], [w / 2, y], [w, y]]]))
                 heights.append(h / 4)
-        if len(tokens) == 0:
-            tokens = [torch.zeros(0, 64, dtype=torch.long)]
-            paths = [torch.zeros(0, 3, 2)]
-            return (
-                tokens[0],
-                torch.zeros(0, dtype=torch.long),
-                torch.zeros(0),
-                paths[0],
-                torch.zeros(0),
-            )
+        pages_of_lines = torch.tensor(line_page, dtype=torch.long)
+        confidences = torch.full((len(line_page),), 0.5)
         return (
-            torch.stack(tokens),
-            torch.tensor(line_page),
-            torch.full((len(tokens),), 0.5),
-            torch.stack(paths),
-            torch.tensor(heights),
+            torch.cat(tokens),
+            pages_of_lines,
+            confidences,
+            torch.cat(paths),
+            torch.tensor(heights, dtype=torch.float),
         )
 
 
@@ -213,6 +324,15 @@ def stand_in_path(tmp_path_factory):
     return save_script(StandInReader(), tmp_path_factory.mktemp("stand_in") / "stand_in.pt")
 
 
+@pytest.fixture(scope="session")
+def app(stand_in_path, tmp_path_factory):
+    """(frontend, client) of the app over the stand-in, whose text tells size and gray."""
+    from lab_utils.predictors import LocalPredictor
+
+    with serving(LocalPredictor(stand_in_path), tmp_path_factory.mktemp("feedback")) as served:
+        yield served
+
+
 def _is_whole(request: bytes) -> bool:
     """Whether a request's body is there, or so much of it that a test may look at it."""
     head, _, body = request.partition(b"\r\n\r\n")
@@ -223,27 +343,23 @@ def _is_whole(request: bytes) -> bool:
     return not chunked or len(body) >= 1_000_000 or body.endswith(b"0\r\n\r\n")
 
 
-class RawServer:
+class RawServer(socketserver.ThreadingTCPServer):
     """A server on 127.0.0.1 that answers with whatever bytes a test wants, as slowly as it wants.
 
     `answer(connection, request)` writes to the socket; `requests` keeps what came in.
     """
 
+    daemon_threads, block_on_close, request_queue_size = True, False, 128
+
     def __init__(self, answer, wrap=None) -> None:
+        super().__init__(("127.0.0.1", 0), None)
         self.answer, self.wrap = answer, wrap
         self.requests: list[bytes] = []
-        self.listener = socket.create_server(("127.0.0.1", 0))
-        self.port = self.listener.getsockname()[1]
+        self.port = self.server_address[1]
         self.url = f"http://127.0.0.1:{self.port}"
-        threading.Thread(target=self._accept, daemon=True).start()
+        threading.Thread(target=self.serve_forever, args=(0.02,), daemon=True).start()
 
-    def _accept(self) -> None:
-        with contextlib.suppress(OSError):
-            while True:
-                connection, _ = self.listener.accept()
-                threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
-
-    def _serve(self, connection: socket.socket) -> None:
+    def finish_request(self, connection: socket.socket, _address) -> None:
         with contextlib.suppress(OSError), connection:
             if self.wrap is not None:
                 connection = self.wrap(connection)
@@ -261,10 +377,16 @@ class RawServer:
             connection.close()
 
     def close(self) -> None:
-        # A shutdown wakes the thread that waits in accept; a close alone leaves it there.
-        with contextlib.suppress(OSError):
-            self.listener.shutdown(socket.SHUT_RDWR)
-        self.listener.close()
+        self.shutdown()
+        self.server_close()
+
+
+@pytest.fixture(scope="session")
+def stand_in(stand_in_path):
+    """A recognizer with the StandInReader."""
+    from text_recognizer.paragraph_text_recognizer import ParagraphTextRecognizer
+
+    return ParagraphTextRecognizer(stand_in_path)
 
 
 @pytest.fixture

@@ -4,11 +4,11 @@ It is started as pyngrok starts the real one, prints the lines that pyngrok wait
 part of the agent's API that it asks, and takes the place of ngrok's servers, too: it listens with
 TLS on 127.0.0.1 and relays what comes, byte for byte, to where the endpoint leads.
 
-What it does is up to the token: `revoked`, `unreachable` and `silent` do as ngrok does; any other
-one is good. Its domains end in `.tunnel.localhost`.
+With the tokens `revoked`, `unreachable`, `taken` and `silent` it fails as ngrok does; any other one
+is good. Its domains end in `.tunnel.localhost`.
 
 Variables: STAND_IN_CERTIFICATE, a PEM file with key and certificate for those names; STAND_IN_PORT,
-the port of reserved domains; STAND_IN_FOLDER, where domains that are open leave a file.
+the port of reserved domains.
 """
 
 import asyncio
@@ -30,22 +30,17 @@ REVOKED = (
     "\\r\\nYour authtoken: revoked\\r\\n\\r\\nERR_NGROK_107\\r\\n"
 )
 UNREACHABLE = 'failed to dial ngrok server with address \\"connect.ngrok-agent.com:443\\": dial tcp'
-ENDPOINTS: dict[str, dict] = {}
 
 
 def log(text: str) -> None:
     print(f"t={time.strftime('%Y-%m-%dT%H:%M:%S+0000')} {text}", flush=True)
 
 
-async def open_endpoint(name: str, url: str, upstream: dict) -> dict | None:
-    """A public address, with TLS, that leads to an address of this machine; None if it is taken."""
+async def open_endpoint(name: str, url: str, upstream: dict) -> dict:
+    """A public address, with TLS, that leads to an address of this machine."""
     domain = url.removeprefix("https://")
     port = int(os.environ["STAND_IN_PORT"]) if domain else 0
     domain = domain or f"{secrets.token_hex(6)}.tunnel.localhost"
-    mark = Path(os.environ["STAND_IN_FOLDER"], domain)
-    if mark.exists() and is_running(int(mark.read_text())):
-        return None
-    mark.write_text(str(os.getpid()))
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(os.environ["STAND_IN_CERTIFICATE"])
     place = urlsplit(upstream["url"])
@@ -57,7 +52,7 @@ async def open_endpoint(name: str, url: str, upstream: dict) -> dict | None:
 
     server = await asyncio.start_server(relay, "127.0.0.1", port, ssl=context)
     url = f"https://{domain}:{server.sockets[0].getsockname()[1]}"
-    return {"name": name, "url": url, "upstream": upstream, "server": server}
+    return {"name": name, "url": url, "upstream": upstream}
 
 
 async def pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -68,27 +63,20 @@ async def pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> No
     writer.close()
 
 
-def is_running(process: int) -> bool:
-    with suppress(OSError):
-        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    return False
-
-
 async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    """The agent's API: its endpoints, and a new one for a POST."""
+    """The agent's API: a POST makes an endpoint."""
     head = (await reader.readuntil(b"\r\n\r\n")).decode().lower()
-    status, content = 200, {"endpoints": [shown(one) for one in ENDPOINTS.values()]}
+    status, content = 200, {"endpoints": []}
     if head.startswith("post"):
         length = int(head.partition("content-length: ")[2].split("\r\n")[0])
         asked = json.loads(await reader.readexactly(length))
         assert set(asked) == {"name", "url", "upstream"} and asked["url"].startswith("https://")
-        if made := await open_endpoint(**asked):
-            ENDPOINTS[asked["name"]] = made
-            status, content = 201, shown(made)
-        else:
+        if os.environ["NGROK_AUTHTOKEN"] == "taken":
             why = "failed to start tunnel: The endpoint is already online.\r\n\r\nERR_NGROK_334\r\n"
             status, content = 502, {"error_code": 103, "status_code": 502, "details": {"err": why}}
             content["msg"] = "failed to start tunnel"
+        else:
+            status, content = 201, await open_endpoint(**asked)
     body = json.dumps(content)
     writer.write(
         f"HTTP/1.1 {status} Answer\r\nContent-Type: application/json\r\n"
@@ -96,10 +84,6 @@ async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> 
     )
     await writer.drain()
     writer.close()
-
-
-def shown(endpoint: dict) -> dict:
-    return {name: value for name, value in endpoint.items() if name != "server"}
 
 
 async def main() -> None:

@@ -4,13 +4,12 @@
 The last test ends the service.
 """
 
+import contextlib
 import json
 import os
 import re
 import signal
 import socket
-import subprocess
-import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -22,12 +21,11 @@ import psutil
 import pytest
 import torch
 from bad_requests import BAD_REQUESTS, GOOD_BODY_WITH_MARK, png, text
-from conftest import StandInReader, save_script
+from conftest import StandInReader, lab_process, save_script
 from generated_requests import COUNTS, generated, service_requests
 
 from lab_utils.net import http_client, is_loopback
 from lab_utils.service.schema import model_fingerprint
-from text_recognizer.places import project_folder
 
 MAX_BATCH, QUEUE_SIZE = 4, 16
 SECONDS = 300
@@ -69,23 +67,17 @@ def service(model):
     """The command as a process; its address is `url`."""
     arguments = ["--port", 0, "--max-batch", MAX_BATCH, "--max-wait-ms", 20, "--model", model]
     arguments += ["--queue-size", QUEUE_SIZE, "--allow-private"]
-    process = subprocess.Popen(
-        [sys.executable, "-m", "lab_utils.cli", "service", "ray", *map(str, arguments)],
-        env=os.environ | {"PYTHONPATH": str(project_folder()), "PYTHONUNBUFFERED": "1"},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    silence = threading.Timer(SECONDS, process.kill)
-    silence.start()
-    lines = (re.search(r"http://127\.0\.0\.1:\d+", line) for line in process.stdout)
-    found = next(filter(None, lines), None)
-    silence.cancel()
-    assert found, process.stderr.read()
-    process.url = found[0]
-    yield process
-    process.terminate()
-    process.communicate(timeout=120)
+    with lab_process("service", "ray", *arguments) as process:
+        silence = threading.Timer(SECONDS, process.kill)
+        silence.start()
+        lines = (re.search(r"http://127\.0\.0\.1:\d+", line) for line in process.stdout)
+        found = next(filter(None, lines), None)
+        silence.cancel()
+        assert found, process.stderr.read()
+        process.url = found[0]
+        yield process
+        process.terminate()
+        process.communicate(timeout=120)
 
 
 @pytest.fixture
@@ -190,8 +182,8 @@ def test_a_replica_that_is_replaced_reads_with_the_same_model(ask, model):
     """Also if `lab fetch` has put another file in its place."""
     fingerprint = model_fingerprint(model)
     save_script(StandInReader(), model)
-    (reader,) = (one for one in psutil.process_iter() if "PageReader" in " ".join(one.cmdline()))
-    reader.kill()
+    (reader,) = (pid for pid, command in processes().items() if "PageReader" in command)
+    os.kill(reader, signal.SIGKILL)
     deadline = time.monotonic() + SECONDS
     while (reply := ask(body(page(120)))).status != 200:
         assert reply.status == 503 and time.monotonic() < deadline
@@ -208,14 +200,15 @@ def test_sigterm_ends_it_and_all_that_it_started(service):
     assert (service.returncode, said) == (143, [])
     with pytest.raises(ConnectionRefusedError):
         socket.create_connection(("127.0.0.1", int(service.url.rpartition(":")[2])))
-    here = {int(path.parts[2]) for path in Path("/proc").glob("[0-9]*/ns/net") if _is_here(path)}
     # The tests' own process, and its decoder of images; what Ray left would have lost its parent.
-    assert here <= {os.getpid(), *(child.pid for child in psutil.Process().children())}
+    assert {*processes()} <= {os.getpid(), *(child.pid for child in psutil.Process().children())}
 
 
-def _is_here(path: Path) -> bool:
-    """Whether a process is in this network; only what the tests started is."""
-    try:
-        return os.readlink(path) == os.readlink("/proc/self/ns/net")
-    except OSError:
-        return False
+def processes() -> dict[int, str]:
+    """The processes in this network, which only the tests started, with their commands."""
+    found = {}
+    for path in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):  # it has ended, or is somebody else's
+            if os.readlink(path / "ns/net") == os.readlink("/proc/self/ns/net"):
+                found[int(path.name)] = (path / "cmdline").read_text().replace("\0", " ")
+    return found

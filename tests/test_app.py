@@ -1,19 +1,14 @@
 """The web app: its page, what it shows of a reading, feedback, overload, and the command."""
 
 import io
-import os
 import re
 import signal
 import socket
-import subprocess
-import sys
-import time
 from concurrent.futures import ThreadPoolExecutor
 
 import httpx
 import pytest
 from app_serving import (
-    ROOT,
     Broken,
     Held,
     event,
@@ -22,33 +17,23 @@ from app_serving import (
     png,
     run,
     serving,
-    text_of,
     upload,
     uri,
 )
+from bad_requests import text
+from conftest import lab_process, until
 from PIL import Image
 
 from lab_utils.app import limits, make_frontend
-from lab_utils.app.feedback import FeedbackError, FeedbackFolder, RecentReadings
+from lab_utils.app.feedback import FeedbackFolder
 from lab_utils.app.reading import read_page, show
 from lab_utils.app.routes import ENDPOINTS
-from lab_utils.predictors import LocalPredictor, ServiceError
+from lab_utils.predictors import ServiceError
 from lab_utils.tables import read_table
+from text_recognizer.decoding import one_budget
+from text_recognizer.errors import RecognizerError
 from text_recognizer.overlay import DOUBTFUL
 from text_recognizer.paragraph_text_recognizer import Line, PageReading
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    return tmp_path_factory.mktemp("feedback")
-
-
-@pytest.fixture(scope="module")
-def app(stand_in_path, folder):
-    """The app over the stand-in, whose text tells the picture's size and gray."""
-    with serving(LocalPredictor(stand_in_path), folder) as served:
-        yield served
-
 
 # The page
 
@@ -86,9 +71,9 @@ def test_the_pages_of_a_document_are_read_one_after_another(app):
     given = file_data(upload(client, "letter.pdf", stream.getvalue()))
     body = {"data": [given], "fn_index": index(frontend, frontend.functions.read, "file")}
     assert client.post("gradio_api/queue/join", json=body | {"session_hash": "a"}).is_success
-    lines, message, found, feedback, *_ = event(frontend, client, frontend.functions.read, given)
-    assert re.findall(r"<h3>(Page \d)</h3>", lines) == ["Page 1", "Page 2", "Page 3"]
-    assert "Read 3 pages." in message and found.count("<figure>") == 3
+    shown, feedback, *_ = event(frontend, client, frontend.functions.read, given)
+    assert re.findall(r"<h3>(Page \d)</h3>", shown) == ["Page 1", "Page 2", "Page 3"] * 2
+    assert "Read 3 pages." in shown and shown.count("<figure>") == 3
     assert feedback["visible"] is False
 
 
@@ -105,7 +90,7 @@ def test_what_is_broken_behind_the_app_is_for_its_log(predictor, status, said, t
         answer = run(client, "predict", {"url": uri(png())})
         shown = event(frontend, client, frontend.functions.read, uri(png()))
     assert answer.status_code == status and said in answer.json()["error"]
-    assert said in shown[1] and "secret" not in answer.text + str(shown)
+    assert said in shown[0] and "secret" not in answer.text + str(shown)
     assert "secret" in caplog.text
 
 
@@ -126,58 +111,66 @@ class Fixed:
         return self.found
 
 
-def shown(*confidences: float, trouble: str = "", **options):
-    return show([read_page(Fixed(*confidences, **options), png())], trouble)
+def shown(*confidences: float, what: str = "", **options) -> str:
+    return show([read_page(Fixed(*confidences, **options), png())], what)
 
 
 def test_doubtful_lines_are_told_in_words_and_dashed():
     low = DOUBTFUL / 2
     page = shown(0.99, low, 0.99, low)
-    assert re.search(r"Read 4 lines in \d+\.\d s", page.message)
-    assert "Lines 2 and 4 are doubtful" in page.message
-    assert page.lines.count("doubtful?") == 2 and page.lines.count("<li class='doubtful'>") == 2
-    assert "role='img'" in page.found and "data:image/jpeg;base64," in page.found
-    assert ">2?</span>" in page.found and ">1</span>" in page.found
-    assert "line 2, line 4" in re.search(r"aria-label='([^']*)'", page.found)[1]
-    assert "Line 1 is doubtful" in shown(low).message
-    assert "Lines 1, 2 and 3 are doubtful" in shown(low, low, low).message
-    assert "doubtful" not in shown(0.99).message
+    assert re.search(r"Read 4 lines in \d+\.\d s", page)
+    assert "Lines 2 and 4 are doubtful" in page
+    assert page.count("doubtful?") == 2 and page.count("<li class='doubtful'>") == 2
+    assert "role='img'" in page and "data:image/jpeg;base64," in page
+    assert ">2?</span>" in page and ">1</span>" in page
+    assert "line 2, line 4" in re.search(r"aria-label='([^']*)'", page)[1]
+    assert "Line 1 is doubtful" in shown(low)
+    assert "Lines 1, 2 and 3 are doubtful" in shown(low, low, low)
+    assert "<strong>" not in shown(0.99)
+
+
+def test_a_page_that_took_all_the_time_for_decoding_is_shown_without_its_picture():
+    class Slow(Fixed):
+        def read(self, _image) -> PageReading:
+            with one_budget() as budget:
+                budget.left = 0
+            return self.found
+
+    page = show([read_page(Slow(0.99), png())])
+    assert "a line" in page and "<figure>" not in page
 
 
 def test_what_is_wrong_with_a_page_is_said():
     blank = shown()
-    assert "No writing was found" in blank.message and blank.found == ""
-    assert "too dark" in shown(note="It is too dark.").message
+    assert "No writing was found" in blank and "<figure>" not in blank
+    assert "too dark" in shown(note="It is too dark.")
     page = shown(0.3, note="The writing is <too> small.", text="<script>'&\"")
-    assert "<script>" not in page.lines + page.found and "&lt;script&gt;" in page.lines
-    assert "notice" in page.message and "&lt;too&gt; small" in page.message
-    cut = shown(0.99, trouble="Damaged.")
-    assert "Read 1 page." in cut.message and "Damaged." in cut.message and "a line" in cut.lines
+    assert "<script>" not in page and "&lt;script&gt;" in page
+    assert "notice" in page and "&lt;too&gt; small" in page
+    cut = shown(0.99, what="Damaged.")
+    assert "Read 1 page." in cut and "Damaged." in cut and "a line" in cut
 
 
 # Feedback
 
 
-def rows(folder):
-    return read_table(folder / "feedback.csv")
-
-
 @pytest.mark.parametrize("way", ["upload", "drawing"])
-def test_feedback_is_a_row_with_the_image_as_a_file(app, folder, way):
+def test_feedback_is_a_row_with_the_image_as_a_file(app, way):
     frontend, client = app
-    image = png(70 + len(way), 44)
+    events, image = frontend.functions, png(70 + len(way), 44)
     sent = file_data(upload(client, "page.png", image)) if way == "upload" else uri(image)
-    key = event(frontend, client, frontend.functions.read, sent)[4]
-    said = event(frontend, client, frontend.functions.keep_feedback, key, "=right, at last")[0]
+    source = event(frontend, client, events.read, sent)[2]
+    said = event(frontend, client, events.keep_feedback, source, "=right, at last")[0]
     assert "Thank you" in said
-    row = rows(folder)[-1]
+    row = read_table(events.feedback.table)[-1]
     assert row["corrected"] == "=right, at last"
     assert row["read"].startswith(f"{70 + len(way)}x44\n")
-    assert (folder / "images" / row["image"]).read_bytes() == image
-    table = (folder / "feedback.csv").read_text()
+    assert (events.feedback.images / row["image"]).read_bytes() == image
+    table = events.feedback.table.read_text()
     assert "'=right" in table and "base64" not in table
-    guessed = event(frontend, client, frontend.functions.keep_feedback, "a key", "x")[0]
-    assert "Read the page again" in guessed
+    for other in ("/etc/passwd", "http://127.0.0.1:1/a.png", uri(b"no image"), ""):
+        assert "not kept" in event(frontend, client, events.keep_feedback, other, "x")[0]
+    assert events.feedback.table.read_text() == table
 
 
 def test_one_image_is_one_file_and_rows_do_not_mix(tmp_path):
@@ -186,26 +179,19 @@ def test_one_image_is_one_file_and_rows_do_not_mix(tmp_path):
 
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(tell, range(40)))
-    assert sorted(row["read"] for row in rows(tmp_path)) == sorted(f"read {i}" for i in range(40))
+    read = [row["read"] for row in read_table(tmp_path / "feedback.csv")]
+    assert sorted(read) == sorted(f"read {number}" for number in range(40))
     assert len(list((tmp_path / "images").iterdir())) == 1
-
-
-def test_only_the_last_readings_are_remembered():
-    kept = RecentReadings(count=3, max_bytes=100)
-    keys = [kept.keep(b"x" * 10, str(number)) for number in range(5)]
-    assert [kept.find(key) is not None for key in keys] == [False, False, True, True, True]
-    kept.keep(b"x" * 95, "large")
-    assert kept.find(keys[-1]) is None
 
 
 def test_the_folder_is_bounded_and_what_is_not_kept_is_told(tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(FeedbackError, match="tell the person who runs"):
+    with pytest.raises(RecognizerError, match="tell the person who runs"):
         FeedbackFolder(tmp_path / "file" / "folder").add(png(), "read")
-    with pytest.raises(FeedbackError, match="characters"):
+    with pytest.raises(RecognizerError, match="characters"):
         FeedbackFolder(tmp_path).add(png(), "read", "x" * (limits.MAX_CORRECTION + 1))
     kept = FeedbackFolder(tmp_path, max_bytes=2000)
-    with pytest.raises(FeedbackError, match="full"):
+    with pytest.raises(RecognizerError, match="full"):
         for number in range(100):
             kept.add(png(40 + number, 40), "read")
     assert sum(file.stat().st_size for file in tmp_path.rglob("*.*")) <= 2000
@@ -222,8 +208,8 @@ def test_who_comes_to_a_full_queue_is_told_at_once_and_the_others_are_read(tmp_p
         with ThreadPoolExecutor(3) as pool:
             waiting = []
             for number, page in enumerate(pages, start=1):
-                waiting.append(pool.submit(run, client, "predict_base64", text_of(page)))
-                until(lambda n=number: gate.inside == n)
+                waiting.append(pool.submit(run, client, "predict_base64", text(page)))
+                assert until(lambda n=number: gate.inside == n)
             refused = run(client, "predict", {"url": uri(png())})
             shown = event(frontend, client, frontend.functions.read, uri(png()))
             assert not any(future.done() for future in waiting)
@@ -231,19 +217,11 @@ def test_who_comes_to_a_full_queue_is_told_at_once_and_the_others_are_read(tmp_p
             answers = [future.result() for future in waiting]
         assert refused.status_code == 503 and int(refused.headers["retry-after"]) > 0
         assert "Try again in a few seconds" in refused.json()["error"]
-        assert "Try again in a few seconds" in shown[1]
+        assert "Try again in a few seconds" in shown[0]
         assert [answer.status_code for answer in answers] == [200] * 3
         assert held.most == 1 and held.order == pages
-        assert run(client, "predict_base64", text_of(png())).status_code == 200
-        until(lambda: gate.inside == 0)
-
-
-def until(condition) -> None:
-    for _ in range(2000):
-        if condition():
-            return
-        time.sleep(0.005)
-    raise AssertionError("it did not come to that")
+        assert run(client, "predict_base64", text(png())).status_code == 200
+        assert until(lambda: gate.inside == 0)
 
 
 # The command
@@ -259,23 +237,22 @@ def until(condition) -> None:
         (["--model", "none.pt"], "lab compile"),
     ],
 )
-def test_options_that_cannot_be_are_one_line(lab, stand_in_path, options, said):
+def test_options_that_cannot_be_are_one_line(refused, stand_in_path, options, said):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
         given = [port if option == "TAKEN" else option for option in options]
-        code, out, err = lab("app", "--port", 0, "--model", stand_in_path, *given)
-    assert (code, out) == (2, "") and err.count("\n") == 1 and said in err
+        assert said in refused("app", "--port", 0, "--model", stand_in_path, *given)
 
 
-def test_a_public_link_that_cannot_be_made_is_one_line(lab, stand_in_path, monkeypatch):
+def test_a_public_link_that_cannot_be_made_is_one_line(refused, stand_in_path, monkeypatch):
     from gradio import networking
 
     def offline(**_options):
         raise OSError("no network")
 
     monkeypatch.setattr(networking, "setup_tunnel", offline)
-    code, out, err = lab("app", "--share", "--port", 0, "--model", stand_in_path)
-    assert (code, out) == (2, "") and err.count("\n") == 1 and "leave out --share" in err
+    line = refused("app", "--share", "--port", 0, "--model", stand_in_path)
+    assert "leave out --share" in line
 
 
 def test_launch_knows_no_name_where_a_proxy_chooses_it(tmp_path, monkeypatch):
@@ -300,29 +277,18 @@ def test_a_proxy_may_show_it_below_a_path(tmp_path, monkeypatch):
         assert f'"root":"{root}"' in client.get("").text
 
 
-def test_the_command_serves_until_ctrl_c_and_leaves_nothing_behind(stand_in_path, tmp_path):
+def test_the_command_serves_until_ctrl_c_and_leaves_nothing_behind(
+    stand_in_path, tmp_path, monkeypatch
+):
     """With a home and a .lab that it finds empty, what a killed app has left, and an open stream
     that does not end by itself."""
     for name in ("home", "lab", "temp", "temp/lab-app-9999999-left"):
         (tmp_path / name).mkdir()
-    environment = os.environ | {
-        "HOME": str(tmp_path / "home"),
-        "LAB_HOME": str(tmp_path / "lab"),
-        "TMPDIR": str(tmp_path / "temp"),
-        "PYTHONPATH": str(ROOT),
-    }
-    environment.pop("GRADIO_TEMP_DIR", None)
-    command = [sys.executable, "-m", "lab_utils.cli", "app", "--port", "0", "--model"]
-    started = subprocess.Popen(
-        [*command, stand_in_path],
-        cwd=tmp_path,
-        env=environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        stdin=subprocess.DEVNULL,
-        text=True,
-    )
-    try:
+    monkeypatch.delenv("GRADIO_TEMP_DIR", raising=False)
+    places = {"HOME": "home", "LAB_HOME": "lab", "TMPDIR": "temp"}
+    variables = {name: str(tmp_path / place) for name, place in places.items()}
+    command = ("app", "--port", 0, "--model", stand_in_path)
+    with lab_process(*command, variables=variables, cwd=tmp_path) as started:
         line = started.stdout.readline()
         url = re.fullmatch(r"The app: (http://127\.0\.0\.1:\d+/) .*\n", line)[1]
         assert not (tmp_path / "temp" / "lab-app-9999999-left").exists()
@@ -338,9 +304,6 @@ def test_the_command_serves_until_ctrl_c_and_leaves_nothing_behind(stand_in_path
             with client.stream("GET", stream):
                 started.send_signal(signal.SIGINT)
                 out, err = started.communicate(timeout=30)
-    finally:
-        started.kill()
-        started.wait()
     assert (started.returncode, out, err) == (130, "", "")
     left = [file for name in ("home", "temp") for file in (tmp_path / name).rglob("*")]
     assert left == [] and {file.name for file in tmp_path.iterdir()} == {"home", "lab", "temp"}

@@ -7,11 +7,11 @@ import shutil
 import socket
 import subprocess
 import sys
-from pathlib import Path
 
 import httpx
 import pytest
-from app_serving import ROOT, call, event, file_data, png, run, serving, text_of, upload, uri
+from app_serving import ROOT, call, event, file_data, png, run, serving, upload, uri
+from bad_requests import text
 from PIL import Image
 
 from lab_utils import logins
@@ -34,12 +34,6 @@ def snippets() -> list:
         else:
             found.append(pytest.param(heading, block[2], block[3], id=f"{heading}, {block[2]}"))
     return found
-
-
-@pytest.fixture(scope="module")
-def app(stand_in_path, tmp_path_factory):
-    with serving(LocalPredictor(stand_in_path), tmp_path_factory.mktemp("feedback")) as served:
-        yield served
 
 
 @pytest.fixture(scope="module")
@@ -81,7 +75,7 @@ def test_each_endpoint_reads_in_one_step_and_in_two(app):
         ("predict", {"url": uri(photo)}),
         ("predict", file_data(upload(client, "page.jpg", photo))),
         ("predict_base64", uri(photo)),
-        ("predict_base64", f"\n{text_of(photo)}\n"),
+        ("predict_base64", f"\n{text(photo)}\n"),
     ):
         answer = run(client, endpoint, value)
         assert answer.status_code == 200 and answer.json()["data"][0].startswith("64x48")
@@ -98,21 +92,12 @@ def test_what_is_wrong_with_a_page_is_its_note(tmp_path):
     assert answer == {"data": ["text"], "note": "The text is doubtful."}
 
 
-def test_pictures_are_kept_in_a_folder_of_the_process(app):
-    frontend, client = app
-    path = Path(upload(client, "page.png", png(67, 40)))
-    folder = Path(os.environ["GRADIO_TEMP_DIR"])
-    assert path.is_relative_to(folder) and f"-{os.getpid()}-" in folder.name
-    assert folder.stat().st_mode & 0o077 == 0
-    assert frontend.page.delete_cache[1] <= 3600
-
-
 # A password
 
 
 def test_nothing_is_read_without_the_password(closed_app, monkeypatch):
     _, client = closed_app
-    asks = [run(client, name, text_of(png())) for name in ENDPOINTS]
+    asks = [run(client, name, text(png())) for name in ENDPOINTS]
     asks += [client.get(path) for path in ("config", "gradio_api/info", "gradio_api/openapi.json")]
     asks.append(client.post("gradio_api/upload", files={"files": ("a.png", png())}))
     body = {"data": [""], "fn_index": 1, "session_hash": "x"}
@@ -144,7 +129,7 @@ def test_the_password_opens_page_and_api(closed_app):
         assert log_in(known, "ada", "wrong", headers=page).text.count("is wrong") == 1
         assert log_in(known, "ada", "secret").json() == {"success": True}
         assert "<form" not in known.get("", headers=page).text
-        assert run(known, "predict_base64", text_of(png())).status_code == 200
+        assert run(known, "predict_base64", text(png())).status_code == 200
         assert "60x40" in event(frontend, known, frontend.functions.read, uri(png()))[0]
 
 

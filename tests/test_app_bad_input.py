@@ -2,21 +2,17 @@
 
 `test_edges.py` sends the table of bad requests, here is what only the app takes."""
 
+import json
+import os
+import tracemalloc
+
 import pytest
-from app_serving import ROOT, call, event, file_data, index, png, run, serving, upload, uri
+from app_serving import ROOT, call, event, file_data, index, png, run, upload, uri
 from bad_requests import bomb
 
 from lab_utils.app import limits, routes
-from lab_utils.app.cache import cache_folder
-from lab_utils.app.pictures import picture_in
-from lab_utils.predictors import LocalPredictor
-from text_recognizer.errors import ImageTooLargeError
-
-
-@pytest.fixture(scope="module")
-def app(stand_in_path, tmp_path_factory):
-    with serving(LocalPredictor(stand_in_path), tmp_path_factory.mktemp("feedback")) as served:
-        yield served
+from lab_utils.app.uploads import SentFile, cache_folder, picture_in
+from text_recognizer.errors import ImageTooLargeError, RecognizerError
 
 
 @pytest.fixture(autouse=True)
@@ -50,32 +46,40 @@ def test_files_that_are_no_images(app, name):
         assert answer.status_code in (413, 422)
         assert_told(answer.json()["error"], said)
     for given in (uri(data), file_data(path)):
-        lines, message, *_ = event(frontend, client, frontend.functions.read, given)
-        assert said in message and "class='line'" not in lines
+        shown, *_ = event(frontend, client, frontend.functions.read, given)
+        assert said in shown and "class='line'" not in shown
 
 
-@pytest.mark.parametrize(
-    "value",
-    [
-        file_data("/etc/passwd"),
-        file_data("no\0thing"),
-        file_data("http://127.0.0.1:1/page.png"),
-        {"url": "file:///etc/passwd"},
-        {"url": 5},
-        {"path": {"path": "/etc/passwd"}},
-        uri(png()),
-        [[]],
-    ],
-    ids=lambda value: repr(value)[:40],
-)
-def test_values_that_are_no_picture(app, value):
+VALUES = [
+    file_data("/etc/passwd"),
+    file_data("no\0thing"),
+    file_data("http://127.0.0.1:1/page.png"),
+    {"url": "file:///etc/passwd"},
+    {"url": 5},
+    {"path": {"path": "/etc/passwd"}},
+    {"path": "", "url": "http://127.0.0.1:1/page.png"},
+    uri(png()),
+    [[]],
+]
+BODIES = [
+    b'{"data": {"0": 1}}',
+    b'{"data": [1, 2]}',
+    b'{"data": [null], "session_hash": {}}',
+    b'{"data": [null], "batched": true}',
+    b"[" * 100_000,
+]
+
+
+@pytest.mark.parametrize("sent", [*VALUES, *BODIES], ids=lambda sent: repr(sent)[:40])
+def test_values_that_are_no_picture_and_bodies_of_another_form(app, sent):
     frontend, client = app
-    body = {"data": [value], "session_hash": "x"}
-    body["fn_index"] = index(frontend, frontend.functions.read)
+    number = index(frontend, frontend.functions.read)
+    document = {"data": [sent], "session_hash": "x", "fn_index": number}
+    body = sent if isinstance(sent, bytes) else json.dumps(document).encode()
     for path in ("run/predict", "call/predict", "queue/join"):
-        answer = client.post(f"gradio_api/{path}", json=body)
+        answer = client.post(f"gradio_api/{path}", content=body)
         assert answer.status_code == 422
-        assert_told(answer.json()["error"])
+        assert_told(answer.json()["error"], "Send JSON" if isinstance(sent, bytes) else "")
 
 
 @pytest.mark.parametrize("nothing", [{}, None])
@@ -86,29 +90,7 @@ def test_no_picture_at_all(app, nothing):
     assert_told(answer.json()["error"], "No image was given")
     name, said = call(client, "predict", nothing)
     assert name == "error" and "No image was given" in said["error"]
-    shown = event(frontend, client, frontend.functions.read, "")
-    assert "nothing to read" in shown[1]
-
-
-@pytest.mark.parametrize(
-    "body",
-    [
-        b"",
-        b'{"data": {"0": 1}}',
-        b'{"data": [1, 2]}',
-        b'{"data": [null], "session_hash": {}}',
-        b'{"data": [null], "batched": true}',
-        b"\xff\xfe\x00",
-        b"[" * 100_000,
-    ],
-    ids=lambda body: repr(body)[:40],
-)
-def test_bodies_of_another_form(app, body):
-    _, client = app
-    for path in ("run/predict", "call/predict", "queue/join"):
-        answer = client.post(f"gradio_api/{path}", content=body)
-        assert answer.status_code == 422
-        assert_told(answer.json()["error"], "Send JSON")
+    assert "nothing to read" in event(frontend, client, frontend.functions.read, "")[0]
 
 
 def test_an_endpoint_that_is_not_there_is_named(app):
@@ -133,7 +115,23 @@ def test_what_is_too_large_is_refused_before_it_is_read(app):
     answer = client.post("gradio_api/upload", files={"files": ("page.png", large)})
     assert answer.status_code == 413
     with pytest.raises(ImageTooLargeError, match="20 MB"):
-        picture_in("A" * (limits.MAX_UPLOAD_BYTES * 3 // 2 + 1))
+        picture_in("A" * (limits.MAX_UPLOAD_BYTES * 3 // 2))
+
+
+def test_a_million_values_are_not_made_before_they_are_counted(app):
+    _, client = app
+    for path in ("run/predict", "call/predict", "queue/join", "cancel"):
+        body = b'{"data": [' + b"{}," * 1_000_000 + b"{}]}"
+        answer = client.post(f"gradio_api/{path}", content=body)
+        assert answer.status_code == 413
+        assert_told(answer.json()["error"], "too many values")
+    few = b'{"data": [' + b"{}," * (limits.MAX_JSON_VALUES // 3) + b"{}]}"
+    tracemalloc.start()
+    with pytest.raises(RecognizerError, match="^Send JSON of the form"):
+        routes.checked(few, {"predict": [SentFile]}, "predict")
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert most < 4 * 2**20, "each became an object of its own before it was refused"
 
 
 def test_uploads_do_not_fill_the_disk(app, monkeypatch):
@@ -142,8 +140,8 @@ def test_uploads_do_not_fill_the_disk(app, monkeypatch):
     monkeypatch.setattr(routes, "MAX_CACHE_BYTES", limits.LEAST_UPLOAD_BYTES)
     answer = client.post("gradio_api/upload", files={"files": ("page.png", png())})
     assert answer.status_code == 503 and answer.headers["retry-after"]
-    files = [("files", (f"{name}.png", png())) for name in "ab"]
-    answer = client.post("gradio_api/upload", files=files)
+    two = [("files", (f"{name}.png", png())) for name in "ab"]
+    answer = client.post("gradio_api/upload", files=two)
     assert answer.status_code == 422
     assert_told(answer.json()["error"], "one file")
 
@@ -181,7 +179,9 @@ def test_an_uploaded_page_is_no_page_of_the_app(app, name, data):
 
 @pytest.mark.parametrize("name", ["../../x.png", "a\nb.png", "x" * 300 + ".png"])
 def test_an_uploads_name_leads_nowhere(app, name):
+    """It is kept in a folder of this process, for nobody else to read."""
     _, client = app
     path = upload(client, name, png(62, 40))
     assert path.startswith(str(cache_folder())) and ".." not in path
+    assert f"-{os.getpid()}-" in cache_folder().name and not cache_folder().stat().st_mode & 0o077
     assert run(client, "predict", file_data(path)).json()["data"][0].startswith("62x40")

@@ -41,18 +41,6 @@ def test_rows_weigh_pages_by_their_length(benchmarks):
     json.dumps(summary)
 
 
-def test_a_contestant_that_is_not_there_is_reported_and_left_out(tmp_path):
-    script = BENCHMARKS / "page_readers.py"
-    done = subprocess.run(
-        [sys.executable, str(script), "tesseract", "--threads=1"],
-        env={**os.environ, "PATH": str(tmp_path)},
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode != 0
-    assert "install Debian's tesseract-ocr" in done.stderr
-
-
 def test_lines_are_paired_in_their_order(benchmarks):
     from calibration import score_lines
 
@@ -98,3 +86,25 @@ def test_read_page_ends_in_one_json_line(tmp_path, stand_in_path):
     assert last["targets"]["time_to_rapidocr"]["value"] is None
     assert last["targets"]["first_text_seconds"]["value"] > 0
     assert 50 < last["peak_mb"]["single_page_process"] < 5000
+
+
+@pytest.mark.nightly
+def test_a_short_load_of_the_app_measures_all_that_it_promises(stand_in_path):
+    script = [sys.executable, str(BENCHMARKS / "app_load.py")]
+    done = subprocess.run(
+        [*script, "--seconds", "2", "--pairs", "3", "--users", "2"],
+        env=os.environ | {"LAB_MODEL": stand_in_path},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr
+    result = json.loads(done.stdout.splitlines()[-1])
+    one, many, queue = (result[part] for part in ("one_user", "many_users", "full_queue"))
+    assert one["predict_p50_ms"] > 0 and one["app_p50_ms"] > 0
+    assert many["requests"] > 3 and many["errors"] == 0
+    assert 0 < many["p50_ms"] <= many["p95_ms"]
+    assert 50 < many["memory_first_mb"] < 5000
+    assert queue["refused"] > 0 and queue["read"] > 0 and queue["other"] == 0
+    assert queue["recovered"] and "busy" in queue["said"]
+    assert result["met"]["full_queue"] and result["met"]["errors"]

@@ -9,9 +9,7 @@ import pytest
 import yaml
 
 ROOT = Path(__file__).resolve().parents[1]
-SCRIPT = ROOT / ".ci" / "run"
 MISSING = "chromium"
-PRESENT = ("make", "python3", "npm", "curl", "ssh", "g++")
 
 
 @pytest.fixture(params=["ci", "nightly"])
@@ -39,75 +37,56 @@ def test_a_workflow_is_bounded_may_only_read_and_has_the_projects_python(workflo
     assert f":: Python :: {python['python-version']}" in (ROOT / "pyproject.toml").read_text()
 
 
-class Machine:
-    """A PATH of programs that write down how they were called, without Chromium."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder, self.calls = folder / "bin", folder / "calls"
-        self.folder.mkdir()
-        self.calls.touch()
-        for name in ("env", "true", "dirname"):
-            (self.folder / name).symlink_to(shutil.which(name))
-        for name in PRESENT:
-            self.program(name, f'echo "{name} $*" >> "{self.calls}"')
-        self.program("apt-get", f'echo "apt-get $*, $DEBIAN_FRONTEND" >> "{self.calls}"')
-
-    def program(self, name: str, line: str) -> None:
-        (self.folder / name).write_text(f"#!{shutil.which('sh')}\n{line}\n")
-        (self.folder / name).chmod(0o755)
-
-    def runs(self, user: int) -> tuple[int, list[str], str]:
-        """The script as the user: exit code, calls of what changes the machine, last words."""
-        # EUID is bash's own and read-only, so the copy of the script asks for another variable.
-        place = self.folder.parent / ".ci"
-        place.mkdir(exist_ok=True)
-        (place / "run").write_text(SCRIPT.read_text().replace("$EUID", "$TEST_USER"))
-        done = subprocess.run(
-            [shutil.which("bash"), place / "run"],
-            env={"PATH": str(self.folder), "TEST_USER": str(user)},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        calls = self.calls.read_text().splitlines()
-        return done.returncode, [one for one in calls if not one.startswith("python3")], done.stderr
-
-
 @pytest.fixture
-def a_machine(tmp_path) -> Machine:
-    return Machine(tmp_path)
+def machine(tmp_path):
+    """A PATH of programs that write down how they were called, without Chromium."""
+    calls = tmp_path / "calls"
+    calls.touch()
+    for name in ("env", "true", "dirname"):
+        (tmp_path / name).symlink_to(shutil.which(name))
+    for name in ("make", "python3", "npm", "curl", "g++"):
+        program(tmp_path / name, f'echo "{name} $*" >> "{calls}"')
+    program(tmp_path / "apt-get", f'echo "apt-get $*, $DEBIAN_FRONTEND" >> "{calls}"')
+    return tmp_path
 
 
-def was_installed(calls: list[str]) -> bool:
-    update, install, test = calls
-    assert update == "apt-get update -q, noninteractive" and test == "make test"
-    return install.startswith("apt-get install -q -y ") and f" {MISSING}" in install
+def program(path: Path, line: str) -> None:
+    path.write_text(f"#!{shutil.which('sh')}\n{line}\n")
+    path.chmod(0o755)
 
 
-def test_root_installs_what_is_missing(a_machine):
-    code, calls, _ = a_machine.runs(0)
-    assert code == 0 and was_installed(calls)
+def runs(machine: Path, user: int) -> tuple[int, list[str], str]:
+    """The script as the user: exit code, calls of what changes the machine, last words."""
+    # EUID is bash's own and read-only, so the copy of the script asks for another variable.
+    (machine / ".ci").mkdir()
+    script = machine / ".ci" / "run"
+    script.write_text((ROOT / ".ci" / "run").read_text().replace("$EUID", "$TEST_USER"))
+    environment = {"PATH": str(machine), "TEST_USER": str(user)}
+    command = [shutil.which("bash"), script]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    calls = (machine / "calls").read_text().splitlines()
+    return done.returncode, [one for one in calls if not one.startswith("python3")], done.stderr
 
 
-def test_others_install_it_with_sudo(a_machine):
-    a_machine.program("sudo", '[ "$1" = --non-interactive ] || exit 9; shift; exec "$@"')
-    code, calls, _ = a_machine.runs(1001)
-    assert code == 0 and was_installed(calls)
+@pytest.mark.parametrize(("user", "sudo"), [(0, "exit 1"), (1001, 'shift; exec "$@"')])
+def test_what_is_missing_is_installed_by_root_or_with_sudo(machine, user, sudo):
+    program(machine / "sudo", f'[ "$1" = --non-interactive ] || exit 9; {sudo}')
+    code, (update, install, test), _ = runs(machine, user)
+    assert (code, update, test) == (0, "apt-get update -q, noninteractive", "make test")
+    assert install.startswith("apt-get install -q -y ") and f" {MISSING}" in install
 
 
 @pytest.mark.parametrize("sudo", [None, "echo a password is required >&2; exit 1"])
-def test_who_may_not_install_is_told_what_is_missing(a_machine, sudo):
+def test_who_may_not_install_is_told_what_is_missing(machine, sudo):
     if sudo is not None:
-        a_machine.program("sudo", sudo)
-    code, calls, told = a_machine.runs(1001)
-    assert code == 1 and calls == []
+        program(machine / "sudo", sudo)
+    code, calls, told = runs(machine, 1001)
     (line,) = told.splitlines()
+    assert (code, calls) == (1, [])
     assert line.startswith(".ci/run: install ") and MISSING in line
 
 
-def test_nothing_is_installed_where_nothing_is_missing(a_machine):
-    if not Path("/usr/sbin/sshd").exists():
-        pytest.skip("needs OpenSSH's server, which the script looks for in its usual place")
-    a_machine.program(MISSING, "")
-    code, calls, _ = a_machine.runs(1001)
+def test_nothing_is_installed_where_nothing_is_missing(machine):
+    program(machine / MISSING, "")
+    code, calls, _ = runs(machine, 1001)
     assert (code, calls) == (0, ["make test"])

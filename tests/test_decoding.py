@@ -2,19 +2,23 @@
 ends is replaced, errors are the same sentences, and nothing is left of it."""
 
 import contextlib
+import itertools
 import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 from bad_requests import png
-from hostile_images import HOSTILE_IMAGES, gray
+from conftest import until
+from hostile_images import HOSTILE_IMAGES, encoded, gray
 
+from text_recognizer import decoding
+from text_recognizer.decoding import Budget, one_budget
 from text_recognizer.errors import ImageError, ImageTooLargeError
-from text_recognizer.images import decode_here, load_image
+from text_recognizer.images import decode_here, load_image, load_pages
+from text_recognizer.limits import DECODE_SECONDS
 from text_recognizer.places import project_folder
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="looks at /proc")
@@ -51,11 +55,10 @@ def test_a_worker_that_is_killed_is_replaced():
 
 
 REFUSALS = {
-    "JPEG: 3,000 scans": (ImageError, "more than 8 s to decode; save it as PNG"),
+    "JPEG: 3,000 scans": (ImageError, "all images of a request together may take 1 s"),
     "TIFF: a megabyte named 5,000 times": (ImageTooLargeError, "too large to be decoded"),
     "PNG: one pixel row too many": (ImageTooLargeError, "at most 67 million are read"),
     "TIFF: a giant tile": (ImageTooLargeError, "30000 x 30000"),
-    "ICO: 4 GB": (ImageError, "is not an image in PNG, JPEG"),
 }
 
 
@@ -65,13 +68,27 @@ def test_a_hostile_image_is_read_or_refused_within_the_limits(name):
     data = HOSTILE_IMAGES[name]()
     if name in REFUSALS:
         error, words = REFUSALS[name]
-        with pytest.raises(error, match=words) as refused:
+        # That one uses up all the time that it gets.
+        budget = Budget(1.0 if name == "JPEG: 3,000 scans" else DECODE_SECONDS)
+        with pytest.raises(error, match=words) as refused, one_budget(budget):
             load_image(data)
         assert "\n" not in str(refused.value)
     else:
         with contextlib.suppress(ImageError):
             assert max(load_image(data).page.size) <= 1600
     good()
+
+
+def test_the_pages_of_a_strangers_document_share_one_budget_of_time(monkeypatch):
+    """Each of them takes 3 s by this clock, and a document has 8 s and 1 s more for each page."""
+    clock = itertools.count(0.0, 3.0)
+    monkeypatch.setattr(decoding, "monotonic", lambda: next(clock))
+    pages = load_pages(encoded(gray(), "TIFF", save_all=True, append_images=[gray()] * 4))
+    for _ in range(4):
+        good()  # another request's
+        next(pages)
+    with pytest.raises(ImageError, match="takes too long to decode"):
+        next(pages)
 
 
 def test_a_fork_has_workers_of_its_own():
@@ -103,7 +120,4 @@ def test_a_worker_ends_with_its_parent_also_after_kill_9(tmp_path):
         assert parent.stdout.readline() == "64\n"
         (worker,) = workers(parent.pid)
         parent.kill()
-    deadline = time.monotonic() + 30
-    while os.path.exists(f"/proc/{worker}") and time.monotonic() < deadline:
-        time.sleep(0.02)
-    assert not os.path.exists(f"/proc/{worker}")
+    assert until(lambda: not os.path.exists(f"/proc/{worker}"))

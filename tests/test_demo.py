@@ -3,7 +3,6 @@ Ctrl-C after which nothing of it is left."""
 
 import json
 import os
-import re
 import shlex
 import shutil
 import signal
@@ -16,16 +15,14 @@ import httpx
 import pytest
 import yaml
 from app_serving import png, run, uri
-from conftest import parses
-from tunnel_serving import DOMAIN, Edge, resolve_localhost, until, usual_ports_taken
+from conftest import lab_process, parses, until
+from tunnel_serving import DOMAIN, Edge, link_of, usual_ports_taken
 
 from lab_utils.app import server
-from lab_utils.service import gateway
 from lab_utils.service.emulator_binary import emulator_binary
 from lab_utils.service.errors import ServiceError
 
 ROOT = Path(__file__).resolve().parents[1]
-MOST_SECONDS = 120  # on a machine that does other things besides
 
 
 @pytest.fixture(scope="module")
@@ -36,66 +33,16 @@ def emulator() -> Path:
         pytest.skip(str(error))
 
 
-@pytest.fixture
-def edge(tmp_path, monkeypatch):
-    """ngrok's stand-in and an empty folder for the lab; afterwards none of the demo is left."""
-    edge = Edge(tmp_path)
-    resolve_localhost(monkeypatch)
-    yield edge
-    assert until(lambda: not edge.left(), 10), f"left behind: {edge.left()}"
-
-
 def with_emulator(edge: Edge, emulator: Path) -> None:
     place = edge.folder / "lab" / "cache" / "lambda-emulator"
     place.mkdir(parents=True)
     shutil.copy(emulator, place)
 
 
-class Demo:
-    """`lab demo` as a process of its own, with what it has said."""
-
-    def __init__(self, edge: Edge, *arguments, **variables) -> None:
-        self.edge = edge
-        self.out, self.err = edge.folder / "out", edge.folder / "err"
-        environment = os.environ | edge.variables | {"OMP_NUM_THREADS": "1"} | variables
-        with self.out.open("w") as out, self.err.open("w") as err:
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", "lab_utils.cli", "demo", *map(str, arguments)],
-                cwd=ROOT,
-                env={name: value for name, value in environment.items() if value},
-                stdin=subprocess.DEVNULL,
-                stdout=out,
-                stderr=err,
-            )
-
-    def __enter__(self) -> "Demo":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self.process.poll() is None:
-            self.process.kill()
-        self.process.wait()
-
-    def said(self, pattern: str, seconds: float = MOST_SECONDS) -> re.Match:
-        """Waits for something in its output."""
-        found = []
-
-        def there() -> bool:
-            found[:] = re.finditer(pattern, self.out.read_text() + self.err.read_text())
-            return bool(found) or self.process.poll() is not None
-
-        until(there, seconds)
-        assert found, self.out.read_text() + self.err.read_text()
-        return found[-1]
-
-    def link(self) -> tuple[str, tuple[str, str] | None]:
-        url = self.said(r"The link: (\S+)")[1]
-        asks = re.search(r"the name (\S+) and the password (\S+)", self.out.read_text())
-        return url, asks and (asks[1], asks[2])
-
-    def end(self, number: int) -> int:
-        self.process.send_signal(number)
-        return self.process.wait(30)
+def demo(edge: Edge, *arguments, **variables):
+    """`lab demo` as a process of its own, ended at the end."""
+    variables = edge.variables | {"OMP_NUM_THREADS": "1"} | variables
+    return lab_process("demo", *arguments, variables=variables)
 
 
 def read_through(client: httpx.Client) -> str:
@@ -112,74 +59,54 @@ def test_a_page_is_read_through_link_app_and_service_and_ctrl_c_ends_all(
 ):
     with_emulator(edge, emulator)
     options = ("--model", stand_in_path, "--port", 0)
-    with Demo(edge, *options, "--domain", DOMAIN) as lab:
-        url, login = lab.link()
+    with demo(edge, *options, "--domain", DOMAIN) as lab:
+        url, login = link_of(lab)
         assert url.startswith(f"https://{DOMAIN}") and login
-        assert "Lambda's emulator" in lab.err.read_text()
         with edge.client(url, auth=login) as client:
             assert client.get("/").status_code == 200
-            text = read_through(client)
-            assert "gray" in text, "the stand-in's answer"
-
-            # A function that dies is replaced; the app asks again meanwhile.
+            assert "gray" in read_through(client), "the stand-in's answer"
+            # The app asks again until the function that has died is replaced.
             functions = [line for line in edge.left() if " -m awslambdaric " in line]
             assert functions
             for line in functions:
                 os.kill(int(line.split()[0]), signal.SIGKILL)
-            assert read_through(client) == text
-
-            # So is the agent.
-            (agent,) = edge.agents()
-            os.kill(agent, signal.SIGKILL)
-            lab.said("The tunnel is open again")
-            assert read_through(client) == text
+            assert "gray" in read_through(client)
         with edge.client(url) as client:
             assert client.get("/").status_code == 401
         assert len(edge.left()) > 3, "this test sees the processes"
-        assert lab.end(signal.SIGINT) == 130
-        assert edge.left() == []
-    assert "good-token" not in lab.out.read_text() + lab.err.read_text()
-    assert "Traceback" not in lab.err.read_text()
+        lab.send_signal(signal.SIGINT)
+        out, err = lab.communicate(timeout=30)
+        assert lab.returncode == 130 and edge.left() == []
+    assert "good-token" not in out + err and "Traceback" not in err
+    assert "without Lambda's emulator" not in err
 
 
 @pytest.mark.nightly
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
-def test_nothing_is_left_however_it_ends(edge, emulator, stand_in_path, number):
-    """kill -9 when all is open, SIGTERM while it starts."""
+def test_nothing_is_left_after_kill_9(edge, emulator, stand_in_path):
+    """`test_interrupts.py` has the signals that it could answer."""
     with_emulator(edge, emulator)
-    options = ("--model", stand_in_path, "--port", 0)
-    with Demo(edge, *options) as lab:
-        if number == signal.SIGKILL:
-            lab.link()
-        else:
-            lab.said("model ")
-            assert until(lambda: any("process.py" in line for line in edge.left()), 60)
-        ended = lab.end(number)
-        assert ended == (-number if number == signal.SIGKILL else 128 + number)
+    with demo(edge, "--model", stand_in_path, "--port", 0) as lab:
+        link_of(lab)
+        lab.kill()
         assert until(lambda: not edge.left(), 10), edge.left()
-    assert "Traceback" not in lab.err.read_text()
 
 
 def test_without_network_token_and_free_ports_it_runs_on_this_machine(edge, stand_in_path):
     """No emulator can be fetched, so the model runs in the process; the usual ports are taken."""
     pip = {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": "", "PIP_CONFIG_FILE": os.devnull}
     options = ("--model", stand_in_path, "--auth", "ada:secret")
-    with usual_ports_taken(), Demo(edge, *options, NGROK_AUTHTOKEN="", **pip) as lab:
-        url, login = lab.link()
-        assert url.startswith("http://127.0.0.1:") and login is None
-        said = lab.err.read_text()
-        for line in (
-            "set NGROK_AUTHTOKEN, or give --ssh USER@HOST",
-            f"Port {server.DEFAULT_PORT} is taken",
-            f"Port {gateway.DEFAULT_PORT} is taken",
-            "without Lambda's emulator",
-        ):
-            assert line in said
+    with usual_ports_taken(), demo(edge, *options, NGROK_AUTHTOKEN="", **pip) as lab:
+        url, _ = link_of(lab)
+        assert url.startswith("http://127.0.0.1:")
+        assert not url.endswith(f":{server.DEFAULT_PORT}/")
         with httpx.Client(base_url=url, timeout=60) as client:
             assert client.get("/gradio_api/info").status_code == 401
             client.post("/login", data={"username": "ada", "password": "secret"})
             assert "gray" in read_through(client)
-        assert lab.end(signal.SIGTERM) == 128 + signal.SIGTERM
+        lab.terminate()
+        out, said = lab.communicate(timeout=30)
+    assert lab.returncode == 128 + signal.SIGTERM and "password" not in out
+    assert "set NGROK_AUTHTOKEN" in said and "without Lambda's emulator" in said
 
 
 # What cannot be
@@ -189,7 +116,6 @@ def test_without_network_token_and_free_ports_it_runs_on_this_machine(edge, stan
     "arguments, said",
     [
         (["--domain", "example.ngrok.app"], "NGROK_AUTHTOKEN"),
-        (["--auth", "no-colon"], "NAME:PASSWORD"),
         (["--model", "none.pt"], "no model file"),
         (["--model", "MODEL", "--port", "TAKEN"], "can't be used"),
     ],
@@ -198,7 +124,7 @@ def test_what_cannot_be_is_one_line(lab, monkeypatch, tmp_path, stand_in_path, a
     monkeypatch.setenv("LAB_HOME", str(tmp_path))
     for name in ("NGROK_AUTHTOKEN", "LAB_TUNNEL_AUTH"):
         monkeypatch.delenv(name, raising=False)
-    monkeypatch.setattr("lab_utils.demo._load_app_meanwhile", lambda: None)
+    monkeypatch.setattr("lab_utils.demo.import_module", lambda name: None)  # takes seconds
     handler = signal.getsignal(signal.SIGTERM)
     with socket.create_server(("127.0.0.1", 0)) as taken:
         values = {"MODEL": stand_in_path, "TAKEN": taken.getsockname()[1]}

@@ -125,4 +125,4 @@ def test_nobody_runs_it_and_nothing_to_build_or_train_with_is_in_it(container):
     assert run("python3", "-c", code) == "[]"
     # Nobody can write there, as on Lambda.
     listed = run("sh", "-c", "touch /var/task/new 2>&-; ls /var/task").split()
-    assert listed == ["LICENSE", "NOTICE", "lab_utils", "model.pt", "text_recognizer"]
+    assert listed == ["LICENSE", "NOTICE", "data", "lab_utils", "model.pt", "text_recognizer"]

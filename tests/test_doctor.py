@@ -2,79 +2,60 @@
 out, and nothing is written."""
 
 import os
-import subprocess
-import sys
 from importlib import metadata
-from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from conftest import lab_process, python
 
 from lab_tracker.storage import Store
 from lab_utils import doctor
-from lab_utils.doctor import machine, settings, software
-from lab_utils.doctor.finding import Finding
-from lab_utils.doctor.probe import Told, ask_torch
+from lab_utils.doctor import machine, software
+from lab_utils.doctor.software import ask_torch
+from lab_utils.setup import project
 from text_recognizer import model_file
 
-ROOT = Path(__file__).resolve().parents[1]
 SECRET = "2secret3token4"
 
 
 @pytest.fixture(autouse=True)
 def own_folder(tmp_path, monkeypatch):
     """The lab's folder and the home folder are empty ones, and no variable is set."""
-    for name in ("LAB_HOME", "LAB_MODEL", "NGROK_AUTHTOKEN"):
-        monkeypatch.delenv(name, raising=False)
-    for name in [name for name in os.environ if name.startswith(("WANDB_", "LAB_TRACKING_"))]:
-        monkeypatch.delenv(name)
+    for name in os.environ:
+        if name.startswith(("WANDB_", "LAB_", "NGROK_")) and name != "LAB_TRUST_MODEL":
+            monkeypatch.delenv(name)
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     monkeypatch.setenv("LAB_HOME", str(tmp_path / "lab"))
     (tmp_path / "home").mkdir()
     return tmp_path
 
 
-def doctor_process(*words, **variables):
-    return subprocess.run(
-        [sys.executable, "-m", *words],
-        cwd=ROOT,
-        env=os.environ | {"OMP_NUM_THREADS": "1"} | variables,
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
-
-
-# The whole report
-
-
 def test_the_report_has_a_line_for_each_thing_and_writes_nothing(own_folder, stand_in_path):
     variables = {"LAB_MODEL": stand_in_path, "NGROK_AUTHTOKEN": SECRET, "WANDB_API_KEY": SECRET}
-    done = doctor_process("lab_utils.cli", "doctor", **variables)
-    assert done.stderr == ""
-    lines = done.stdout.splitlines()
+    with lab_process("doctor", variables=variables) as done:
+        out, err = done.communicate(timeout=120)
+    assert err == ""
+    lines = out.splitlines()
     assert {line.split()[0] for line in lines} <= {"ok", "note", "fix"}
-    checks = [line.split()[1] for line in lines]
-    for name in "python packages torch model weights tracker disk memory".split():
-        assert name in checks
+    assert {line.split()[1] for line in lines} == {*doctor.LOOKS, "torch", "model"}
     for line in lines:
         assert line.startswith("ok") != (" -> " in line), "all but ok say what to do"
     assert done.returncode == (2 if any(line.startswith("fix") for line in lines) else 0)
     assert any(line.startswith("ok   model") for line in lines), "the process loads it"
-    assert SECRET not in done.stdout
+    assert SECRET not in out
     assert not (own_folder / "lab").exists() and not list((own_folder / "home").iterdir())
 
 
 def test_it_runs_where_packages_cannot_be_imported(own_folder):
     """A folder before all others holds packages of the same names that fail."""
-    broken = "torch numpy PIL gradio wandb fastapi uvicorn starlette packaging typer".split()
     folder = own_folder / "broken"
-    for name in broken:
+    for name in "torch numpy PIL gradio wandb fastapi uvicorn starlette packaging typer".split():
         (folder / name).mkdir(parents=True)
         (folder / name / "__init__.py").write_text(
             f"raise ImportError('{name} is broken', name='{name}')"
         )
-    done = doctor_process("lab_utils.doctor", PYTHONPATH=str(folder))
+    code = "import runpy; runpy.run_module('lab_utils.doctor', run_name='__main__')"
+    done = python(code, env=os.environ | {"PYTHONPATH": str(folder)})
     assert done.stderr == "" and done.returncode == 2
     (torch,) = (line for line in done.stdout.splitlines() if line.split()[1] == "torch")
     assert torch.startswith("fix") and "torch is broken" in torch and "pip install" in torch
@@ -82,47 +63,41 @@ def test_it_runs_where_packages_cannot_be_imported(own_folder):
     assert " tracker " in done.stdout and " memory " in done.stdout
 
 
-def test_a_look_that_fails_is_a_line_and_the_others_are_taken(monkeypatch, own_folder):
+def test_a_look_that_fails_is_a_line_and_the_others_are_taken(monkeypatch):
     def broken():
         raise OSError("the disk is gone")
 
     monkeypatch.setitem(doctor.LOOKS, "disk", broken)
-    monkeypatch.setattr(doctor, "ask_torch", lambda model: ask_torch(None, "pass"))
-    found = {one.check: one for one in doctor.examine()}
+    monkeypatch.setattr(software, "ask_torch", lambda model: ask_torch(None, "pass"))
+    found = doctor.examine()
     assert found["disk"].mark == "fix" and "the disk is gone" in found["disk"].found
     assert found["folder"].mark == "ok"
     assert found["torch"].mark == "fix", "the process that imports it said nothing"
 
 
-# Python and packages
-
-
-def packages_with(monkeypatch, **versions) -> dict[str, Finding]:
-    """The findings where packages have other versions, or None for not there."""
-    look_up = metadata.version
+def test_packages_that_are_missing_or_of_another_version(monkeypatch):
+    look_up, versions = metadata.version, {"torch": None, "typer": "0.1", "gradio": "6.999"}
 
     def version(name):
-        if name not in versions:
-            return look_up(name)
-        if versions[name] is None:
+        if versions.get(name, "") is None:
             raise metadata.PackageNotFoundError(name)
-        return versions[name]
+        return versions.get(name) or look_up(name)
 
     monkeypatch.setattr(metadata, "version", version)
-    return {one.check: one for one in software.check_packages()}
+    packages, other = software.check_packages(), software.check_versions()
+    assert packages.mark == "fix" and "constraints.txt" in packages.remedy
+    assert "torch>=2.9 (none is installed)" in packages.found
+    assert "(0.1 is installed)" in packages.found
+    assert other.mark == "note" and "(6.999 is installed)" in other.found
 
 
-def test_packages_that_are_missing_or_of_another_version(monkeypatch):
-    found = packages_with(monkeypatch, torch=None, typer="0.1", gradio="6.999")
-    assert found["packages"].mark == "fix"
-    assert "torch>=2.9 (none is installed)" in found["packages"].found
-    assert "(0.1 is installed)" in found["packages"].found
-    assert "constraints.txt" in found["packages"].remedy
-    assert found["versions"].mark == "note"
-    assert "gradio 6.999 (tested: " in found["versions"].found
-
-
-# PyTorch, the model and the GPU
+def test_without_the_projects_files_one_note_says_so(monkeypatch, tmp_path):
+    for module in (software, project):
+        monkeypatch.setattr(module, "project_folder", lambda: tmp_path)
+    monkeypatch.setattr(software, "ask_torch", lambda model: ask_torch(None, "pass"))
+    found = doctor.examine()
+    assert found["packages"].mark == "note" and "in the checkout" in found["packages"].remedy
+    assert found["versions"].mark == "ok"
 
 
 @pytest.mark.parametrize(
@@ -133,24 +108,23 @@ def test_packages_that_are_missing_or_of_another_version(monkeypatch):
     ],
 )
 def test_a_torch_that_crashes_or_hangs_is_told(code, said):
-    told = ask_torch(None, code, seconds=1.0)
-    assert said in told.error
-    assert software.check_torch(told).mark == "fix"
+    answer = ask_torch(None, code, seconds=1.0)
+    assert said in answer["error"]
+    assert software.check_torch(answer).mark == "fix"
 
 
 def test_the_model(own_folder, monkeypatch):
-    fine = Told(torch="2.13.0")
-    assert software.check_model(fine).mark == "note", "not compiled yet"
+    assert software.check_model({}).mark == "note", "not compiled yet"
     path = software.model_path()
     assert path.is_relative_to(own_folder)
     path.parent.mkdir(parents=True)
     path.write_bytes(b"")
-    assert software.check_model(fine).mark == "ok"
+    assert software.check_model({}).mark == "ok"
     os.utime(path, (0, 0))
-    assert "older" in software.check_model(fine).found
-    assert software.check_model(Told(torch="2.13.0", model="It is damaged.")).mark == "fix"
+    assert "older" in software.check_model({}).found
+    assert software.check_model({"model": "It is damaged."}).mark == "fix"
     monkeypatch.setenv("LAB_MODEL", str(own_folder / "none.pt"))
-    assert software.check_model(fine).mark == "fix"
+    assert software.check_model({}).mark == "fix"
 
 
 def test_the_weights(monkeypatch, tmp_path):
@@ -162,53 +136,38 @@ def test_the_weights(monkeypatch, tmp_path):
 @pytest.mark.parametrize(
     ("name", "value", "check", "mark"),
     [
-        ("WANDB_MODE", "offline", "wandb", "fix"),
-        ("WANDB_RUN_ID", "abc123", "wandb", "fix"),
-        ("WANDB_TAGS", "a,,b", "wandb", "ok"),
-        ("OMP_NUM_THREADS", "many", "threads", "fix"),
-        ("OMP_WAIT_POLICY", "active", "threads", "note"),
-        ("https_proxy", f"http://user:{SECRET}@proxy", "proxies", "note"),
-        ("LAB_HOME", __file__, "folder", "fix"),
+        ("WANDB_MODE", "offline", machine.check_wandb, "fix"),
+        ("WANDB_RUN_ID", "abc123", machine.check_wandb, "fix"),
+        ("WANDB_TAGS", "a,,b", machine.check_wandb, "ok"),
+        ("OMP_NUM_THREADS", "many", machine.check_threads, "fix"),
+        ("OMP_WAIT_POLICY", "active", machine.check_threads, "note"),
+        ("https_proxy", f"http://user:{SECRET}@proxy", machine.check_proxies, "note"),
+        ("LAB_HOME", __file__, machine.check_folder, "fix"),
     ],
 )
 def test_variables_that_would_bite_later_are_found(monkeypatch, name, value, check, mark):
     monkeypatch.setenv(name, value)
-    looks = {
-        "wandb": settings.check_wandb,
-        "threads": settings.check_threads,
-        "proxies": settings.check_proxies,
-        "folder": machine.check_folder,
-    }
-    found = looks[check]()
-    assert (found.check, found.mark) == (check, mark)
+    found = check()
+    assert found.mark == mark
     assert SECRET not in found.found + found.remedy
     assert mark == "ok" or found.remedy
 
 
-# The tracker
-
-
 def test_the_labs_own_tracker(own_folder):
-    assert "will keep" in settings.check_tracker().found
-    store = Store(own_folder / "lab" / "wandb")
-    assert "0 runs" in settings.check_tracker().found, "also while it is in use"
-    store.close()
-    files_before = sorted((own_folder / "lab" / "wandb").iterdir())
-    assert settings.check_tracker().mark == "ok"
-    assert sorted((own_folder / "lab" / "wandb").iterdir()) == files_before
-
-
-def test_a_tracker_that_is_damaged(own_folder):
+    assert "will keep" in machine.check_tracker().found
     folder = own_folder / "lab" / "wandb"
-    folder.mkdir(parents=True)
-    (folder / "tracking.sqlite").write_bytes(b"no database" * 100)
-    assert settings.check_tracker().mark == "fix" and "mv " in settings.check_tracker().remedy
+    store = Store(folder)
+    assert "0 runs" in machine.check_tracker().found, "also while it is in use"
+    store.close()
+    files_before = sorted(folder.iterdir())
+    assert machine.check_tracker().mark == "ok"
+    assert sorted(folder.iterdir()) == files_before
+    (folder / machine.DATABASE).write_bytes(b"no database" * 100)
+    damaged = machine.check_tracker()
+    assert damaged.mark == "fix" and "mv " in damaged.remedy
 
 
-# The machine
-
-
-def test_memory_and_disk(monkeypatch):
+def test_memory_disk_and_load(monkeypatch):
     assert machine.free_memory() > 0
     for free, mark in ((0.2, "fix"), (2.0, "note"), (8.0, "ok")):
         monkeypatch.setattr(machine, "free_memory", lambda free=free: free)
@@ -216,3 +175,7 @@ def test_memory_and_disk(monkeypatch):
         usage = SimpleNamespace(free=free * machine.GIB)
         monkeypatch.setattr(machine.shutil, "disk_usage", lambda path, usage=usage: usage)
         assert machine.check_disk().mark == mark
+    for programs, mark in ((0.5, "ok"), (50.0, "note")):
+        monkeypatch.setattr(machine, "usable_processors", lambda: 2)
+        monkeypatch.setattr(machine.os, "getloadavg", lambda load=programs: (load, 0, 0))
+        assert machine.check_load().mark == mark

@@ -2,10 +2,8 @@
 
 import csv
 import json
-import subprocess
-import sys
-from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from PIL import Image, ImageDraw
@@ -19,15 +17,8 @@ from text_recognizer.overlay import draw_lines
 TEXTS = {"a.png": "one two\nthree", "b.png": "four", "c.png": "five six"}
 
 
-@dataclass
-class FakeLine:
-    path: list
-    confidence: float
-
-
-@dataclass
-class FakeReading:
-    lines: list
+def fake_line(path: list, confidence: float) -> SimpleNamespace:
+    return SimpleNamespace(path=path, confidence=confidence)
 
 
 class FakeRecognizer:
@@ -41,7 +32,7 @@ class FakeRecognizer:
         return [self.readings[Path(image).name] for image in images]
 
     def read_batch(self, images):
-        return [FakeReading([FakeLine([(10, 20), (90, 25)], 0.3)]) for _ in images]
+        return [SimpleNamespace(lines=[fake_line([(10, 20), (90, 25)], 0.3)]) for _ in images]
 
 
 @pytest.fixture
@@ -84,11 +75,7 @@ def test_rates_are_edits_over_all_characters_by_group(labels):
     assert evaluation.overall.cer == pytest.approx(3 / (13 + 4 + 8))  # no mean of rates
     assert evaluation.overall.wer == pytest.approx(2 / 6)
     groups = evaluation.groups
-    assert {name: rates.images for name, rates in groups.items()} == {
-        "ink": 1,
-        "line": 1,
-        "paragraph": 1,
-    }
+    assert {rates.images for rates in groups.values()} == {1}
     assert groups["paragraph"].cer == pytest.approx(0.5)
     assert groups["ink"].wer == 0
     assert [result.item.file for result in evaluation.worst(2)] == ["b.png", "c.png"]
@@ -123,7 +110,7 @@ def test_overlay_draws_each_line_where_it_is_and_leaves_the_page_alone():
     page = Image.new("L", (400, 200), 255)
     ImageDraw.Draw(page).text((100, 90), "ink", fill=0)
     before = page.tobytes()
-    sure, doubtful = FakeLine([(50, 60), (390, 60)], 0.9), FakeLine([(50, 150), (390, 150)], 0.2)
+    sure, doubtful = fake_line([(50, 60), (390, 60)], 0.9), fake_line([(50, 150), (390, 150)], 0.2)
     drawn = draw_lines(page, [sure, doubtful])
     assert (drawn.mode, drawn.size) == ("RGB", page.size)
     assert page.tobytes() == before
@@ -136,30 +123,21 @@ def test_overlay_draws_each_line_where_it_is_and_leaves_the_page_alone():
     assert 0.4 < share(150) < 0.8
     assert share(110) == 0
     assert draw_lines(page, []).convert("L").tobytes() == before
-    halved = draw_lines(page, [FakeLine([(100, 120), (780, 120)], 0.9)], scale=0.5)
+    halved = draw_lines(page, [fake_line([(100, 120), (780, 120)], 0.9)], scale=0.5)
     assert halved.getpixel((200, 60)) != (255, 255, 255)
 
 
-def test_command_ends_in_one_json_line(labels, stand_in_path):
-    out = labels / "out"
-    options = ["--model", stand_in_path, "--out", out]
-    done = subprocess.run(
-        [sys.executable, "-m", "lab_utils.cli", "evaluate", labels, *map(str, options)],
-        capture_output=True,
-        text=True,
-        cwd=Path(__file__).resolve().parents[1],
-    )
-    assert done.returncode == 0, done.stderr
-    assert "CER" in done.stdout.splitlines()[0]
-    last = json.loads(done.stdout.splitlines()[-1])
+def test_command_ends_in_one_json_line(lab, labels, stand_in_path):
+    folder = labels / "out"
+    code, out, _ = lab("evaluate", labels, "--model", stand_in_path, "--out", folder)
+    assert code == 0 and "CER" in out.splitlines()[0]
+    last = json.loads(out.splitlines()[-1])
     assert set(last) == {"cer", "wer", "images", "seconds_per_page", "groups"}
-    assert last["images"] == 3
-    assert set(last["groups"]) == {"ink", "line", "paragraph"}
-    assert (out / "table.csv").is_file()
-    assert len(list(out.glob("worst-*.png"))) == 3
+    assert last["images"] == 3 and set(last["groups"]) == {"ink", "line", "paragraph"}
+    assert (folder / "table.csv").is_file() and len(list(folder.glob("worst-*.png"))) == 3
 
 
-def test_bad_input_is_one_line_and_exit_code_2(lab, labels, stand_in_path):
+def test_bad_input_is_one_line_and_exit_code_2(refused, labels, stand_in_path):
     missing, empty = labels / "missing", labels / "empty.json"
     empty.write_text('{"items": []}')
     (labels / "labels" / "c.png").unlink()
@@ -174,10 +152,7 @@ def test_bad_input_is_one_line_and_exit_code_2(lab, labels, stand_in_path):
             "empty.json: File exists",
         ),
     ]:
-        code, out, err = lab("evaluate", *arguments)
-        assert (code, out) == (2, "")
-        assert len(err.splitlines()) == 1, err
-        assert message in err
+        assert message in refused("evaluate", *arguments)
 
 
 def test_kinds_have_rates_of_their_own():
@@ -196,9 +171,7 @@ def test_kinds_have_rates_of_their_own():
     assert (plain.kind, plain.cer, plain.split, plain.pictures) == ("plain", 1 / 4, None, 1)
 
 
-def test_kinds_and_labels_do_not_go_together(lab, tmp_path):
+def test_kinds_and_labels_do_not_go_together(refused, tmp_path):
     for arguments in ([], [tmp_path, "--kinds", 1]):
-        code, out, err = lab("evaluate", *arguments)
-        assert (code, out) == (2, "") and "Give LABELS, or --kinds" in err
-    code, out, err = lab("evaluate", tmp_path, "--sheet", tmp_path / "sheet.png")
-    assert (code, out) == (2, "") and "goes with --kinds" in err
+        assert "Give LABELS, or --kinds" in refused("evaluate", *arguments)
+    assert "goes with --kinds" in refused("evaluate", tmp_path, "--sheet", tmp_path / "sheet.png")

@@ -1,14 +1,13 @@
 """Downloads: what is refused, and that nothing lasts longer or grows larger than allowed."""
 
 import contextlib
-import shutil
 import socket
 import ssl
-import subprocess
 import time
 
 import pytest
 from conftest import free_port
+from tunnel_serving import write_certificate
 
 from text_recognizer import fetching
 from text_recognizer.errors import AddressError, DownloadError
@@ -48,8 +47,10 @@ def names(monkeypatch):
     return known
 
 
-def test_body_and_request(serve):
-    server = serve(b"picture")
+def test_body_and_request_and_no_proxy(serve, monkeypatch):
+    server, proxy = serve(b"picture"), serve(b"from the proxy")
+    for name in ("http_proxy", "ALL_PROXY"):
+        monkeypatch.setenv(name, proxy.url)
     assert local(f"{server.url}/a b/ü.png?q=ä&x=1#part") == b"picture"
     head = server.requests[0].decode().lower()
     assert head.startswith("get /a%20b/%c3%bc.png?q=%c3%a4&x=1 http/1.1\r\n")
@@ -64,24 +65,20 @@ def test_chunked_and_unannounced_lengths(serve):
 
 
 PRIVATE_HOSTS = """127.0.0.1 0.0.0.0 2130706433 017700000001 10.1.2.3 192.168.1.1 169.254.169.254
-    100.100.100.200 168.63.129.16 192.0.0.192 224.0.0.1 [::1] [::] [::ffff:127.0.0.1]
-    [64:ff9b::7f00:1] [2002:7f00:1::] [2001::1] [3fff::1] [fe80::1] [fd00:ec2::254] [ff02::1]"""
+    0251.0376.0251.0376 100.100.100.200 168.63.129.16 192.0.0.192 224.0.0.1 [::1] [::]
+    [::ffff:127.0.0.1] [::ffff:a9fe:a9fe] [64:ff9b::a9fe:a9fe] [64:ff9b::7f00:1] [2002:7f00:1::]
+    [2001::1] [3fff::1] [fe80::1] [fd00:ec2::254] [ff02::1]"""
 
 
-def test_private_addresses_are_refused_in_every_spelling(serve):
+def test_private_addresses_are_refused_in_every_spelling(serve, names):
     server = serve(b"secret")
-    for host in PRIVATE_HOSTS.split():
+    names["mixed.example"] = ["8.8.8.8", "127.0.0.1"]
+    for host in [*PRIVATE_HOSTS.split(), "mixed.example"]:
         with pytest.raises(AddressError, match="private"):
             fetch(f"http://{host}:{server.port}/")
     assert server.requests == []
     for address in ("8.8.8.8", "2606:4700:4700::1111", "::ffff:8.8.8.8", "64:ff9b::808:808"):
         assert is_public(address)
-
-
-def test_one_private_address_among_several_is_refused(names):
-    names["mixed.example"] = ["8.8.8.8", "127.0.0.1"]
-    with pytest.raises(AddressError, match=r"mixed\.example"):
-        fetch("http://mixed.example/")
 
 
 def test_the_address_checked_is_the_one_connected_to(serve, names, monkeypatch):
@@ -100,9 +97,7 @@ def test_the_address_checked_is_the_one_connected_to(serve, names, monkeypatch):
     assert f"Host: moving.example:{server.port}".encode() in server.requests[0]
 
 
-@pytest.mark.parametrize(
-    "location", ["http://inside.example/", "http://169.254.169.254/latest/meta-data", "//[::1]/"]
-)
+@pytest.mark.parametrize("location", ["http://inside.example/", "//[::1]/"])
 def test_redirect_from_public_to_private_is_refused(location, serve, names, monkeypatch):
     server = serve(redirect(location))
     names.update({"public.example": ["127.0.0.1"], "inside.example": ["10.0.0.1"]})
@@ -113,37 +108,25 @@ def test_redirect_from_public_to_private_is_refused(location, serve, names, monk
     assert len(server.requests) == 1
 
 
-@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
-def test_redirects_are_followed(status, serve):
+def test_redirects_are_followed_to_an_end(serve):
     def answer(connection, request):
-        first = b"GET /a/start " in request
-        (redirect("../end", status) if first else raw(OK + b"\r\nthere"))(connection, request)
+        path = request.split()[1].decode()
+        status = path.rpartition("/")[2]
+        to_go_on = redirect("../end", int(status)) if status != "end" else raw(OK + b"\r\nthere")
+        to_go_on(connection, request)
 
-    assert local(serve(answer).url + "/a/start") == b"there"
-
-
-def test_redirects_end(serve):
+    for status in (301, 302, 303, 307, 308):
+        assert local(f"{serve(answer).url}/a/{status}") == b"there"
     server = serve(redirect("/again"))
     with pytest.raises(DownloadError, match="redirects more than 5 times"):
         local(server.url)
     assert len(server.requests) == 6
 
 
-@pytest.mark.parametrize(
-    "url, what",
-    [
-        ("ftp://host/a.png", "Only http"),
-        ("http:///a.png", "not complete"),
-        ("http:a.png", "not complete"),
-        ("//127.0.0.1/", "not complete"),
-        ("http://host:99999/", "not complete"),
-        ("http://[::1/", "not complete"),
-        ("http://a b/", "not complete"),
-        ("http://user:word@host/", "user name or password"),
-    ],
-)
-def test_bad_urls(url, what):
-    with pytest.raises(AddressError, match=what):
+@pytest.mark.parametrize("url", ["http://host:99999/", "http://[::1/", "http://a b/"])
+def test_an_address_that_is_not_complete(url):
+    """The other bad addresses are in `bad_requests.py`, which every edge refuses."""
+    with pytest.raises(AddressError, match="not complete"):
         fetch(url)
 
 
@@ -152,10 +135,6 @@ def test_header_injection_is_not_possible(serve):
     with contextlib.suppress(AddressError, DownloadError):
         local(f"{server.url}/a\r\nInjected: yes\r\n\r\n?b\r\nInjected: yes")
     assert all(b"\nInjected" not in request for request in server.requests)
-
-
-def silent(connection, _request):
-    time.sleep(30)
 
 
 def drip(prefix):
@@ -180,10 +159,8 @@ def slow_redirect(connection, request):
 
 
 SLOW = {
-    "silent": silent,
     "headers": drip(OK + b"X-Slow: "),
     "body": drip(OK + b"Content-Length: 100\r\n\r\n"),
-    "status": drip(b""),
     "redirects": slow_redirect,
     "endless continue": forever,
 }
@@ -208,19 +185,10 @@ def test_the_deadline_holds_over_the_name_look_up_and_the_handshake(serve, monke
     assert time.monotonic() - start < MOST_SECONDS
 
 
-def test_announced_size_is_refused_before_the_body(serve):
-    def answer(connection, _request):
-        connection.sendall(OK + b"Content-Length: 20000001\r\n\r\n")
-        time.sleep(30)
-
-    start = time.monotonic()
-    with pytest.raises(DownloadError, match="more than 20 MB"):
-        local(serve(answer).url)
-    assert time.monotonic() - start < MOST_SECONDS
-
-
-@pytest.mark.parametrize("header", [b"", b"Transfer-Encoding: chunked\r\n"])
-def test_streamed_size_is_limited(header, serve):
+@pytest.mark.parametrize(
+    "header", [b"Content-Length: 20000001\r\n", b"", b"Transfer-Encoding: chunked\r\n"]
+)
+def test_a_body_that_is_announced_or_grows_too_large_is_refused(header, serve):
     sent = []
 
     def answer(connection, _request):
@@ -228,9 +196,9 @@ def test_streamed_size_is_limited(header, serve):
         piece = bytes(65536)
         for _ in range(1000):
             sent.append(len(piece))
-            connection.sendall(b"10000\r\n" + piece + b"\r\n" if header else piece)
+            connection.sendall(b"10000\r\n" + piece + b"\r\n" if header[:1] == b"T" else piece)
 
-    with pytest.raises(DownloadError, match="more than"):
+    with pytest.raises(DownloadError, match=r"more than 0\.5 MB"):
         local(serve(answer).url, max_bytes=500_000)
     assert sum(sent) < 30_000_000
 
@@ -239,14 +207,12 @@ def test_streamed_size_is_limited(header, serve):
     "answer, what",
     [
         (raw(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n"), "status 404"),
-        (raw(b"HTTP/1.1 204 No Content\r\n\r\n"), "status 204"),
         (raw(b"HTTP/1.1 302 Found\r\nContent-Length: 0\r\n\r\n"), "status 302"),
         (raw(OK + b"Content-Encoding: gzip\r\n\r\nzzz"), "compressed"),
         (raw(OK + b"Content-Length: 10\r\n\r\nabc"), "broke off"),
         (raw(OK + b"Transfer-Encoding: chunked\r\n\r\nff\r\nabc"), "broke off"),
         (raw(b"SSH-2.0-server\r\n"), "broke off"),
         (raw(OK + b"X: " + b"a" * 100_000 + b"\r\n\r\n"), "broke off"),
-        (raw(b""), "broke off"),
         (redirect("http://[broken/"), "redirects to a damaged"),
     ],
 )
@@ -255,7 +221,10 @@ def test_bad_answers(answer, what, serve):
         local(serve(answer).url)
 
 
-def test_nobody_there(monkeypatch):
+def test_nobody_there_and_a_second_address(serve, names, monkeypatch):
+    server = serve(b"picture")
+    names["two.example"] = ["::1", "127.0.0.1"]
+    assert local(f"http://two.example:{server.port}/") == b"picture"
     with pytest.raises(DownloadError, match="could not be reached"):
         local(f"http://127.0.0.1:{free_port()}/")
 
@@ -267,44 +236,19 @@ def test_nobody_there(monkeypatch):
         fetch("http://nowhere.example/")
 
 
-def test_second_address_is_tried(serve, names):
-    server = serve(b"picture")
-    names["two.example"] = ["::1", "127.0.0.1"]
-    assert local(f"http://two.example:{server.port}/") == b"picture"
-
-
-def test_proxies_of_the_environment_are_not_used(serve, monkeypatch):
-    proxy = serve(b"from the proxy")
-    for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
-        monkeypatch.setenv(name, proxy.url)
-    assert local(serve(b"direct").url) == b"direct"
-
-
-@pytest.fixture
-def certificate(tmp_path):
-    if shutil.which("openssl") is None:
-        pytest.skip("needs the openssl command to make a certificate")
-    command = (
-        "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 "
-        "-keyout key.pem -out cert.pem -subj /CN=images.example "
-        "-addext subjectAltName=DNS:images.example"
-    )
-    subprocess.run(command.split(), cwd=tmp_path, check=True, capture_output=True)
-    return tmp_path
-
-
-def test_https_checks_the_certificate_and_sends_the_name(serve, names, certificate, monkeypatch):
+def test_https_checks_the_certificate_and_sends_the_name(serve, names, tmp_path, monkeypatch):
+    certificate = tmp_path / "certificate.pem"
+    write_certificate(certificate, "images.example")
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(certificate / "cert.pem", certificate / "key.pem")
+    context.load_cert_chain(certificate)
     asked = []
     context.sni_callback = lambda _socket, name, _context: asked.append(name)
     server = serve(b"secure", wrap=lambda sock: context.wrap_socket(sock, server_side=True))
     names.update({"images.example": ["127.0.0.1"], "other.example": ["127.0.0.1"]})
     url = f"https://images.example:{server.port}/"
-
     with pytest.raises(DownloadError, match="No secure connection"):
         local(url)
-    monkeypatch.setenv("SSL_CERT_FILE", str(certificate / "cert.pem"))
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
     assert local(url) == b"secure"
     assert asked[-1] == "images.example"
     assert f"Host: images.example:{server.port}".encode() in server.requests[-1]

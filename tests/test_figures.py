@@ -5,15 +5,18 @@ import base64
 import html
 import io
 import re
+import zipfile
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from conftest import StandInReader, save_script
 from PIL import Image
 
 from lab_utils import figures
+from lab_utils.lessons.checkpoint_to_torchscript import figures as taken_apart
 from lab_utils.lessons.paragraph_text_recognizer import figures as draw
-from text_recognizer.overlay import draw_lines
 from text_recognizer.paragraph_text_recognizer import Line
 from text_recognizer.vocabulary import TOKENS
 
@@ -96,21 +99,44 @@ def test_boxes_show_their_names_lines_and_arrows(shown):
     assert "data:image/svg+xml;base64," in shown[0]["text/html"]
 
 
+# The tables of notebook 01
+
+
+def test_an_archive_is_shown_whole_and_without_the_numbers_of_names(stand_in_path, tmp_path):
+    # A second script of the same class may get a number in its name.
+    archive = Path(save_script(StandInReader(), tmp_path / "second.pt"))
+    rows = {row[0]: row for row in taken_apart.archive_parts(archive)}
+    with zipfile.ZipFile(archive) as opened:
+        names = [name for name in opened.namelist() if "/code/" in name]
+    assert rows["code"][2] + rows["origins"][2] == len(names)
+    assert sum(taken_apart.archive_sizes(archive).values()) == archive.stat().st_size
+    code = taken_apart.code_in_archive(archive, "conftest", "forward", lines=3)
+    assert code.startswith("def forward(self: __torch__.conftest.StandInReader,")
+    assert len(code.splitlines()) == 3 and "mangle" not in code
+
+
+def test_readings_are_told_by_what_is_wrong_with_them():
+    texts = {"a": "one\ntwo", "b": "", "c": "x" * 90, "d": "one"}
+    others = {"a": "one\ntwo", "b": "one", "c": "y " * 90}
+
+    def read(name):
+        if name not in others:
+            raise RuntimeError("a long story\nRuntimeError: the reason\n")
+        return others[name]
+
+    rows = taken_apart.compare_readings(texts, read)
+    assert rows[0] == ["a", 2, 2, "the same"]
+    assert rows[1] == ["b", 0, 1, "WRONG, begins with: one"]
+    assert rows[2][3].endswith("...") and len(rows[2][3]) < 70
+    assert rows[3] == ["d", 1, "-", "the reason"]
+
+
 # The pictures of notebook 03
 
 
 def line(text: str, confidence: float, y: float) -> Line:
     path = [(10.0 + 5 * i, y) for i in range(16)]
     return Line(text, confidence, path, 12.0, (10.0, y - 6, 85.0, y + 6))
-
-
-def test_a_gallery_has_a_row_for_every_few_pictures():
-    pictures = [noise(), torch.zeros(1, 1, 60, 90), noise(60, 90).convert("RGB")]
-    one_row = draw.gallery(pictures, ["a", "b", "c"], height=50)
-    two_rows = draw.gallery(pictures, ["a", "b", "c"], columns=2, height=50)
-    assert two_rows.width < one_row.width and two_rows.height > 2 * one_row.height
-    with pytest.raises(ValueError):
-        draw.gallery(pictures, ["a"])
 
 
 def test_waved_paper_moves_up_and_down_by_as_much_as_was_asked():
@@ -123,17 +149,6 @@ def test_waved_paper_moves_up_and_down_by_as_much_as_was_asked():
     assert float(rows[100]) == pytest.approx(29.5, abs=1)
     assert float(rows[300]) == pytest.approx(49.5, abs=1)
     assert float(rows[0]) == pytest.approx(39.5, abs=1)
-
-
-def test_lines_found_are_those_of_the_overlay_beside_a_margin():
-    page, lines = noise(200, 100), [line("a", 0.9, 30), line("b", 0.3, 70)]
-    with_margin = draw.lines_found(page, lines)
-    room = with_margin.width - page.width
-    assert room > 0
-    whole = draw_lines(page, lines)
-    right = (150, 0, 200, 100)  # clear of numbers and of the path's ends
-    moved = tuple(v + room * (i % 2 == 0) for i, v in enumerate(right))
-    assert with_margin.crop(moved).tobytes() == whole.crop(right).tobytes()
 
 
 def test_plots_show_each_peak_path_class_and_line():

@@ -4,15 +4,12 @@ import base64
 import io
 import os
 import random
-import subprocess
-import sys
 import warnings
-from pathlib import Path
 from urllib.parse import quote
 
 import pytest
 from hostile_images import encoded
-from PIL import Image, ImageChops, ImageDraw, ImageStat, PngImagePlugin
+from PIL import Image, ImageChops, ImageDraw, ImageStat
 
 from text_recognizer.errors import AddressError, FirstPageWarning, ImageError, ImageTooLargeError
 from text_recognizer.images import load_image
@@ -62,20 +59,18 @@ def test_every_source_gives_the_same_page(tmp_path, monkeypatch, serve):
         assert page.page.tobytes() == drawing().tobytes()
 
 
-@pytest.mark.parametrize("text", ["folder/page.png", "AAAA", "A" * 5000, "", "a\0b"])
-def test_text_that_is_no_image_is_a_path_not_found(text):
-    with pytest.raises(ImageError, match="not found|No image was given") as error:
-        load_image(text)
-    assert len(str(error.value)) < 300
-    assert str(error.value).isprintable()
-
-
+EPS = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 300 200\n%%EndComments\nshowpage\n"
+FLI = b"\x80\0\0\0\x11\xaf\1\0\x2c\1\xc8\0\10\0"
 BASE64 = base64.b64encode(encoded(drawing())).decode()
 
 
 @pytest.mark.parametrize(
     ("thing", "error", "message"),
     [
+        *((text, ImageError, "not found") for text in ("folder/page.png", "A" * 5000, "a\0b")),
+        ("", ImageError, "No image was given"),
+        # Formats that Pillow could open, the first with a program of the system.
+        *((start + b"\0" * 90, ImageError, "not an image in") for start in (EPS, b"8BPS\0\1", FLI)),
         ("file:///etc/passwd", AddressError, "Only http"),
         *((one, ImageError, f"not as {type(one).__name__}") for one in (None, {"a": "b"})),
         (encoded(Image.new("L", (100, 7))), ImageError, "too few for"),
@@ -88,8 +83,9 @@ BASE64 = base64.b64encode(encoded(drawing())).decode()
     ids=lambda value: type(value).__name__,
 )
 def test_what_is_no_image_is_refused(thing, error, message):
-    with pytest.raises(error, match=message):
+    with pytest.raises(error, match=message) as refusal:
         load_image(thing)
+    assert len(str(refusal.value)) < 300 and str(refusal.value).isprintable()
 
 
 @pytest.mark.parametrize("format", ["PNG", "JPEG", "GIF", "TIFF", "WEBP", "BMP", "PPM"])
@@ -220,7 +216,7 @@ def test_damaged_files_give_a_page_or_our_error(format):
                 assert "Error" not in str(error) and str(error).endswith(".")
 
 
-def test_empty_and_text_and_folder_and_missing(tmp_path):
+def test_files_that_are_no_images_and_never_end(tmp_path):
     (tmp_path / "empty.png").touch()
     (tmp_path / "text.png").write_text("This is text.\n" * 20)
     (tmp_path / "folder.png").mkdir()
@@ -239,10 +235,6 @@ def test_empty_and_text_and_folder_and_missing(tmp_path):
                 load_image(source)
     with pytest.raises(ImageError, match="is empty"):
         load_image(b"")
-
-
-@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
-def test_pipes_and_devices_do_not_hang(tmp_path):
     os.mkfifo(tmp_path / "pipe.png")
     for path in (tmp_path / "pipe.png", "/dev/zero", "/dev/null"):
         with pytest.raises(ImageError, match="device or pipe"):
@@ -253,30 +245,7 @@ def test_webp_that_announces_a_huge_canvas():
     frames = [Image.new("RGB", (32, 32), (level, 0, 0)) for level in (10, 200)]
     data = bytearray(encoded(frames[0], "WEBP", save_all=True, append_images=frames[1:]))
     assert data[12:16] == b"VP8X"
-    for side, limit in ((6000, "33 million"), (16383, "33 million")):
-        data[24:30] = (side - 1).to_bytes(3, "little") * 2
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            with pytest.raises(ImageTooLargeError, match=limit):
-                load_image(bytes(data))
-
-
-def test_only_the_plugins_needed_are_loaded():
-    code = (
-        "import io, sys; from PIL import Image; from text_recognizer.images import load_image\n"
-        "try: load_image(b'no image at all')\n"
-        "except ValueError: pass\n"
-        "print(*(name for name in sys.modules if name.startswith('PIL.')), "
-        "'numpy' in sys.modules, 'torch' in sys.modules)"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", code],
-        capture_output=True,
-        text=True,
-        check=True,
-        cwd=Path(__file__).parents[1],
-    )
-    loaded = done.stdout.split()
-    assert loaded[-2:] == ["False", "False"]
-    assert not {"PIL.EpsImagePlugin", "PIL.PsdImagePlugin", "PIL.PdfImagePlugin"} & set(loaded)
-    assert PngImagePlugin.__name__ in loaded
+    data[24:30] = (6000 - 1).to_bytes(3, "little") * 2
+    with warnings.catch_warnings(), pytest.raises(ImageTooLargeError, match="33 million"):
+        warnings.simplefilter("ignore")
+        load_image(bytes(data))

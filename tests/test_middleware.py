@@ -1,4 +1,5 @@
-"""What passes the one middleware before every HTTP server of the lab, and what does not."""
+"""What passes the one middleware before every HTTP server of the lab, and what does not.
+(`test_edges.py` sends the table of bad requests through it.)"""
 
 import asyncio
 import contextlib
@@ -80,20 +81,14 @@ async def test_a_whole_body_is_handed_on_in_its_pieces():
     "expected, pieces, request_",
     [
         (413, [b"x" * 60, b"x" * 60], {}),
-        (413, [b"x" * 101], {"content_length": "101"}),
         (413, [b"x"], {"content_length": "9" * 5000}),
         (400, [b"x"], {"content_length": "²"}),
         (400, [], {"path": "/page\n"}),
-        (400, [], {"path": "/\x7f"}),
-        (403, [], {"host": "evil.example"}),
         (403, [], {"host": ""}),
-        (403, [b"x"], {"origin": "http://evil.example"}),
         (403, [b"x"], {"origin": "http://127.0.0.1:81"}),
-        (403, [b"x"], {"origin": "http://localhost"}),
         (200, [b"x"], {"origin": "http://127.0.0.1:80"}),
         (200, [], {"method": "GET", "origin": "http://evil.example"}),
         (200, [b"x" * 100], {}),
-        (200, [], {"host": "localhost:80"}),
         (200, [], {"host": "[::1]:80"}),
     ],
 )
@@ -115,13 +110,6 @@ async def test_one_request(expected, pieces, request_):
 )
 async def test_names_of_a_proxy(expected, hosts, headers):
     assert await Server(hosts=hosts).ask(b"x", **headers) == expected
-
-
-async def test_methods_that_are_not_open():
-    server = Server(methods=("GET", "POST"))
-    assert await server.ask(method="PUT") == 405
-    assert server.headers[b"allow"] == b"GET, POST"
-    assert await server.ask(method="GET") == 200
 
 
 async def test_a_body_that_does_not_end_is_given_up():

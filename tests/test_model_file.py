@@ -1,6 +1,5 @@
 """Which model file is read with, and which files are refused before PyTorch sees them."""
 
-import json
 import os
 import shutil
 import zipfile
@@ -25,14 +24,6 @@ from text_recognizer.train.checkpoint import load_reader_checkpoint
 from text_recognizer.weights import FINDER, load_paragraph_reader, packaged_weights
 
 ROOT = Path(__file__).resolve().parents[1]
-
-
-@pytest.fixture
-def home(tmp_path, monkeypatch):
-    """An empty folder for what the lab writes, and no model named."""
-    monkeypatch.setenv("LAB_HOME", str(tmp_path / "home"))
-    monkeypatch.delenv("LAB_MODEL", raising=False)
-    return tmp_path / "home"
 
 
 @pytest.fixture
@@ -162,11 +153,3 @@ def test_archives_that_unpack_to_far_more_than_they_are_are_refused(tmp_path):
     for load in (load_reader_checkpoint, ParagraphTextRecognizer):
         with pytest.raises(ModelFileError):
             load(bomb)
-
-
-def test_another_pytorchs_code_is_known_once_it_was_compiled_here(home, monkeypatch, tmp_path):
-    known = tmp_path / "known.json"
-    known.write_text(json.dumps([]))
-    monkeypatch.setattr("text_recognizer.model_file.KNOWN_CODE", known)
-    monkeypatch.delenv("LAB_TRUST_MODEL")
-    ParagraphTextRecognizer(packaged_model())

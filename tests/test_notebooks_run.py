@@ -1,54 +1,32 @@
 """The notebooks of the project: generated from their sources, run as far as a student's first stub,
-and true in what they link to and in the commands they name."""
+and true in what they link to. (`test_cli.py` parses the commands they name.)"""
 
 import re
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
-from conftest import COMMANDS, parses
+from test_notebook_build import told_in_one_line
 
+from lab_authoring.build import check_notebooks
 from lab_authoring.contract import headings
 from lab_authoring.kernel import run_notebook
+from lab_authoring.source import SOURCES as SOURCE_FOLDER
 from lab_authoring.source import Source, read_source, source_paths, student_notebook
-
-ROOT = Path(__file__).resolve().parents[1]
 
 SOURCES = [read_source(path) for path in source_paths()]
 each_source = pytest.mark.parametrize("source", SOURCES, ids=lambda source: source.name)
 
 
 def test_every_generated_notebook_is_the_one_its_source_makes():
-    ended = subprocess.run(
-        [sys.executable, "-m", "lab_utils.cli", "notebooks", "check"],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-    )
-    assert (ended.returncode, ended.stdout, ended.stderr) == (0, "", "")
+    assert check_notebooks(SOURCE_FOLDER) == []
 
 
-@pytest.mark.parametrize(
-    "source",
-    [
-        source if source.number == "07" else pytest.param(source, marks=pytest.mark.nightly)
-        for source in SOURCES
-    ],
-    ids=lambda source: source.name,
-)
+@pytest.mark.nightly
+@each_source
 def test_the_notebook_of_a_student_who_solves_nothing_runs_to_its_end(source):
+    """In `make test`, test_notebook_build runs the template's."""
     folder = source.student_path.parent
     notebook = run_notebook(student_notebook(source), folder, cell_timeout=300)
-    failures = [
-        output
-        for cell in notebook.cells
-        for output in cell.get("outputs", ())
-        if output.output_type == "error"
-    ]
-    assert [failure.ename for failure in failures] == ["CheckFailed"] * len(source.exercises)
-    for failure in failures:
-        assert failure.traceback == [f"CheckFailed: {failure.evalue}"], "one line, no traceback"
+    assert len(told_in_one_line(notebook)) == len(source.exercises)
 
 
 @each_source
@@ -71,35 +49,6 @@ def links(source: Source) -> list[str]:
         *re.findall(r"\]\(([^)\s]+)[^)]*\)", text),
         *re.findall(r"(?:src|href)=\"([^\"]+)\"", text),
         *re.findall(r"^\[[^\]]+\]: (\S+)", text, re.MULTILINE),
-    ]
-
-
-@each_source
-def test_commands_of_a_notebook_parse(source):
-    """A command or an option that does not exist would be found by the first student otherwise."""
-    for line in commands(source):
-        words = line.split()
-        if words[0] != "lab" or "..." in line or words[1:] in ([], ["--help"]):
-            continue
-        # A text may name a command without its arguments.
-        if " ".join(words[1:]) not in COMMANDS:
-            parses(line)
-
-
-def commands(source: Source) -> list[str]:
-    """The command lines of the code, and those of `lab` in the texts, without pipes and comments.
-
-    A variable of the notebook, as in `!lab read {page}`, stands for some word.
-    """
-    found = []
-    for cell in source.cells:
-        if cell.kind == "code":
-            found += re.findall(r"^\s*!(?:\{sys\.executable\} -m )?(.+)$", cell.text, re.MULTILINE)
-        else:
-            found += re.findall(r"`(lab [a-z-][^`\n]*)`", cell.text)
-            found += re.findall(r"^(lab [a-z-].*)$", cell.text, re.MULTILINE)
-    return [
-        re.sub(r"\{[^}]*\}|\$\w+", "word", re.split(r" (?:[|>#]|&&)", line)[0]) for line in found
     ]
 
 

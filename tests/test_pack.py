@@ -92,7 +92,7 @@ def test_the_splits_of_a_pack_differ(packed, kind):
     assert names["validation"] and names["validation"] <= set(kept_out)
 
 
-def test_a_cut_an_older_and_a_missing_pack_are_one_line(packed, tmp_path, monkeypatch, lab):
+def test_a_cut_an_older_and_a_missing_pack_are_one_line(packed, tmp_path, monkeypatch, refused):
     data = packed.read_bytes()
     broken = bytearray(data)
     broken[len(data) // 2] ^= 0xFF
@@ -100,17 +100,16 @@ def test_a_cut_an_older_and_a_missing_pack_are_one_line(packed, tmp_path, monkey
     for number, content in enumerate(damaged):
         (tmp_path / f"cut{number}.zip").write_bytes(content)
         monkeypatch.setenv("LAB_DATA_PACK", str(tmp_path / f"cut{number}.zip"))
-        with pytest.raises(PackError, match="is cut, damaged or not a pack") as refused:
+        with pytest.raises(PackError, match="is cut, damaged or not a pack") as error:
             pack_folder()
-        assert "\n" not in str(refused.value)
+        assert "\n" not in str(error.value)
     assert not (tmp_path / "elsewhere").exists(), "nothing of a damaged pack is unpacked"
     with pytest.raises(PackError, match="does not fit this version"):
         check_pack(packed, {"labels": -1})
     monkeypatch.setenv("LAB_DATA_PACK", str(tmp_path / "none.zip"))
     with pytest.raises(PackError, match="no pack"):
         pack_folder()
-    code, _, err = lab("pages", "--kind", "pen", "--out", tmp_path / "out")
-    assert code == 2 and err.count("\n") == 1
+    refused("pages", "--kind", "pen", "--out", tmp_path / "out")
 
 
 def test_data_that_does_not_fit_is_refused_and_nothing_is_left(home, tmp_path):

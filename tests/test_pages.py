@@ -24,7 +24,7 @@ from text_recognizer.pages.prose import Prose
 from text_recognizer.pages.sheet import save_contact_sheet, save_pages
 from text_recognizer.vocabulary import encode
 
-SEEDS = range(12)
+SEEDS = range(6)
 
 
 @pytest.fixture(scope="module")
@@ -60,13 +60,12 @@ def same_page(one, other) -> bool:
 
 def test_the_seed_makes_the_page(kind, sources):
     generator, again = (PageGenerator([sources(kind)]) for _ in range(2))
-    pages = [generator.make(seed) for seed in ([3, 4], 0, 1, 2)]
+    pages = [generator.make(seed) for seed in ([3, 4], 0)]
     same = again.make([3, 4])
     assert same_page(pages[0], same)
     for line, other in zip(pages[0].lines, same.lines, strict=True):
         assert np.array_equal(line.path, other.path) and line.above == other.above
-    for index, page in enumerate(pages):
-        assert not any(same_page(page, other) for other in pages[:index])
+    assert not same_page(pages[1], pages[0])
 
 
 def test_what_is_said_of_a_page_is_possible(kind, sources):
@@ -115,7 +114,7 @@ def written_area(
 
 def test_ink_lies_along_the_known_paths(kind, sources):
     rng = np.random.default_rng(1)
-    for _ in range(8):
+    for _ in range(4):
         _, lines = sources(kind).write(rng, 5, 48.0)
         ink, placed = set_lines(rng, lines)
         mass = ink.astype(np.float64)

@@ -5,7 +5,6 @@ import torch
 from PIL import Image, ImageDraw, ImageFont
 from pretended_gpu import OnGpu, PretendedGpu
 
-from text_recognizer.compile import script_paragraph_reader
 from text_recognizer.models.paragraph_reader import FORMAT, ParagraphReader
 from text_recognizer.vocabulary import IGNORED, NEWLINE, NUM_READER_CLASSES, PADDING, TOKENS
 from text_recognizer.weights import load_paragraph_reader
@@ -62,59 +61,35 @@ def pages() -> list[torch.Tensor]:
     ]
 
 
-@pytest.fixture(scope="module")
-def untrained() -> ParagraphReader:
-    """Seeded random weights, such that lines are found everywhere and say anything."""
-    torch.manual_seed(1)
-    reader = ParagraphReader().eval()
-    with torch.no_grad():
-        reader.finder.head.weight.mul_(30)
-        reader.finder.head.bias.copy_(torch.tensor([0.0, -1.0, -1.0]))
-        for name, parameter in reader.reader.named_parameters():
-            if name.endswith("weight") and parameter.dim() > 1:
-                parameter.mul_(3)
-    return reader
+# The contract
 
 
-@pytest.fixture(scope="module")
-def packaged(model_path):
-    """The packaged weights, compiled. An error where they are missing: they are part of this."""
-    return torch.jit.load(str(model_path)).eval()
-
-
-# The contract, with any weights
-
-
-def test_lines_are_told_with_their_places(untrained, pages):
+def test_lines_come_with_their_places(eager, pages):
     batch, sizes = padded(pages)
     with torch.inference_mode():
-        tokens, line_page, confidence, paths, heights = untrained.read_lines(batch, sizes)
+        tokens, line_page, confidence, paths, heights = eager.read_lines(batch, sizes)
     count = len(tokens)
-    assert count > len(pages), "the random weights of this test should find many lines"
+    assert count >= 10
     assert ((tokens == PADDING) | ((tokens > 0) & (tokens < NUM_READER_CLASSES))).all()
-    for row in tokens:
-        assert strip_padding(row), "lines that say nothing are left out"
+    assert all(map(strip_padding, tokens)), "lines that say nothing are left out"
     assert line_page.tolist() == sorted(line_page.tolist())
     assert (confidence > 0).all() and (confidence <= 1).all()
-    assert paths.shape == (count, 16, 2)
-    assert (heights > 0).all()
+    assert paths.shape == (count, 16, 2) and (heights > 0).all()
     for page, path in zip(line_page.tolist(), paths, strict=True):
-        height, width = sizes[page].tolist()
-        x, y = path.unbind(1)
+        (height, width), (x, y) = sizes[page].tolist(), path.unbind(1)
         assert (x.diff() > 0).all()
         assert x[0] >= 0 and x[-1] <= width + 1e-3
         assert (y >= 0).all() and (y <= height + 1e-3).all()
     for page in range(len(pages)):
         middles = paths[line_page == page][:, :, 1].mean(1)
-        # Up to the page's slant, by which random pieces far apart are compared.
-        assert (middles.diff() > -0.02 * sizes[page, 1]).all(), "lines come from top to bottom"
+        assert (middles.diff() > 0).all(), "lines come from top to bottom"
 
 
-def test_forward_is_the_lines_joined(untrained, pages):
+def test_forward_is_the_lines_joined(eager, pages):
     batch, sizes = padded(pages)
     with torch.inference_mode():
-        lines, line_page, *_ = untrained.read_lines(batch, sizes)
-        texts = untrained(batch, sizes)
+        lines, line_page, *_ = eager.read_lines(batch, sizes)
+        texts = eager(batch, sizes)
     assert texts.shape[0] == len(pages) and texts.dtype == torch.int64
     for page, text in enumerate(texts):
         joined: list[int] = []
@@ -124,13 +99,13 @@ def test_forward_is_the_lines_joined(untrained, pages):
     assert texts.shape[1] == max(len(strip_padding(text)) for text in texts)
 
 
-def test_a_page_alone_equals_the_page_in_a_batch(untrained, pages):
-    together = read(untrained, pages)
+def test_a_page_alone_equals_the_page_in_a_batch(eager, pages):
+    together = read(eager, pages)
     assert any(together)
     with torch.inference_mode():
         for page, tokens in zip(pages, together, strict=True):
-            assert strip_padding(untrained(page[None])[0]) == tokens, "without sizes"
-    assert read(untrained, pages[::-1]) == together[::-1]
+            assert strip_padding(eager(page[None])[0]) == tokens, "without sizes"
+    assert read(eager, pages[::-1]) == together[::-1]
 
 
 @pytest.mark.parametrize("size", [(200, 300), (1, 1), (9, 700), (700, 9)])
@@ -145,36 +120,32 @@ def test_a_page_without_lines_is_padding_alone_whatever_its_size(size):
     assert found[3].shape[1:] == (16, 2)
 
 
-@pytest.mark.slow
-def test_a_scripted_file_equals_eager(untrained, pages, tmp_path):
-    script_paragraph_reader(untrained).save(str(tmp_path / "reader.pt"))
-    scripted = torch.jit.load(str(tmp_path / "reader.pt"))
-    assert scripted.format == FORMAT == "text-recognizer/1"
-    assert (list(scripted.tokens), list(scripted.ignored)) == (TOKENS, list(IGNORED))
+# The compiled file
+
+
+def test_the_compiled_file_has_its_vocabulary_and_finds_the_same_lines(packaged, eager, pages):
+    compiled = packaged.model
+    assert compiled.format == FORMAT == "text-recognizer/1"
+    assert (list(compiled.tokens), list(compiled.ignored)) == (TOKENS, list(IGNORED))
     batch, sizes = padded(pages[:2])
     with torch.inference_mode():
+        expected = eager.read_lines(batch, sizes)
         for _ in range(3):  # TorchScript optimizes after the first runs
-            assert torch.equal(scripted(batch, sizes), untrained(batch, sizes))
-        one, other = scripted.read_lines(batch, sizes), untrained.read_lines(batch, sizes)
-    for part, same in zip(one, other, strict=True):
-        torch.testing.assert_close(part, same)
-
-
-# The packaged weights
+            for part, same in zip(compiled.read_lines(batch, sizes), expected, strict=True):
+                torch.testing.assert_close(part, same)
 
 
 @pytest.mark.parametrize("count", [3, pytest.param(50, marks=pytest.mark.nightly)])
-def test_compiled_equals_eager_on_made_pages(packaged, fonts, count):
+def test_compiled_equals_eager_on_made_pages(packaged, eager, fonts, count):
     from text_recognizer.pages.generator import page_generator
 
     generator = page_generator({"font": 1.0}, "validation")
     images = [generator.make([77, seed], max_lines=8).image for seed in range(count)]
     made_pages = [torch.from_numpy(image.copy())[None] for image in images]
-    eager = load_paragraph_reader()
     said = 0
     for first in range(0, count, 5):
         some = made_pages[first : first + 5]
-        compiled = read(packaged, some)
+        compiled = read(packaged.model, some)
         assert compiled == read(eager, some)
         said += sum(map(len, compiled))
     assert said > 20 * len(made_pages), "pages of one to eight lines hold more text"
@@ -183,7 +154,7 @@ def test_compiled_equals_eager_on_made_pages(packaged, fonts, count):
 @pytest.mark.parametrize("gray", [12, 200])
 def test_the_packaged_reader_is_silent_on_a_blank_page(packaged, gray):
     page = gray + 3 * torch.randn(1, 400, 600, generator=torch.Generator().manual_seed(1))
-    assert read(packaged, [page.clamp(0, 255).to(torch.uint8)]) == [[]]
+    assert read(packaged.model, [page.clamp(0, 255).to(torch.uint8)]) == [[]]
 
 
 class Twice(torch.nn.Module):

@@ -1,15 +1,12 @@
 """The class that services use: what reaches the network, what comes back, and every bad input.
 
 Most tests run a stand-in for the network (conftest.StandInReader), which writes down the size and
-the mean gray of the page it was shown; the last ones run the packaged model.
+the mean gray of the page it was shown. `test_reading.py` runs the packaged model, and
+`test_staging.py` a model in a process with torch and Pillow only.
 """
 
-import io
 import json
-import os
 import pickle
-import subprocess
-import sys
 import zipfile
 from pathlib import Path
 from types import SimpleNamespace
@@ -17,19 +14,13 @@ from types import SimpleNamespace
 import pytest
 import torch
 from conftest import StandInReader, save_script
+from hostile_images import encoded
 from PIL import Image, ImageDraw
 from torch import nn
 
 from text_recognizer import limits
-from text_recognizer.errors import (
-    AddressError,
-    DeviceError,
-    ImageError,
-    ModelFileError,
-)
+from text_recognizer.errors import DeviceError, ImageError, ModelFileError
 from text_recognizer.paragraph_text_recognizer import Line, ParagraphTextRecognizer, main
-
-PROJECT = Path(__file__).parents[1]
 
 
 def page(width=300, height=200, paper=220):
@@ -39,52 +30,31 @@ def page(width=300, height=200, paper=220):
     return image
 
 
-def encoded(image, format="PNG", **options):
-    buffer = io.BytesIO()
-    image.save(buffer, format, **options)
-    return buffer.getvalue()
-
-
-@pytest.fixture(scope="module")
-def recognizer(stand_in_path):
-    return ParagraphTextRecognizer(stand_in_path, allow_private_addresses=True)
-
-
-@pytest.fixture(scope="module")
-def packaged(model_path):
-    return ParagraphTextRecognizer(model_path)
-
-
 def size_read(text):
     return text.partition("\n")[0]
 
 
-def test_one_page(recognizer):
-    size, gray = recognizer.predict(page()).split("\n")
-    assert size == "300x200"
-    assert 210 < int(gray.removeprefix("gray ")) < 220
-
-
-def test_batch_keeps_order_sizes_and_contents(recognizer):
+def test_batch_keeps_order_sizes_and_contents(stand_in):
     sizes = [(300, 200), (40, 500), (900, 30), (301, 200), (64, 64)] * 4
     images = [page(w, h, paper=100 + 5 * i) for i, (w, h) in enumerate(sizes)]
     assert len(images) > limits.MAX_BATCH
-    texts = recognizer.predict_batch(images)
+    texts = stand_in.predict_batch(images)
     assert [size_read(text) for text in texts] == [f"{w}x{h}" for w, h in sizes]
-    assert texts == [recognizer.predict(image) for image in images]
-    assert recognizer.predict_batch(reversed(images)) == texts[::-1]
-    assert [reading.text for reading in recognizer.read_batch(images)] == texts
-    assert recognizer.predict_batch([]) == recognizer.read_batch([]) == []
+    assert 90 < int(texts[0].split()[-1]) < 100, "the gray of the page"
+    some = images[:3]
+    assert texts[:3] == [stand_in.predict(image) for image in some]
+    assert texts[:3] == [reading.text for reading in stand_in.read_batch(some)]
+    assert stand_in.predict_batch([]) == stand_in.read_batch([]) == []
 
 
-def test_blank_page_is_the_empty_string_and_a_bad_image_in_a_batch_is_named(recognizer):
+def test_blank_page_is_the_empty_string_and_a_bad_image_in_a_batch_is_named(stand_in):
     blank = Image.new("L", (200, 100), 255)
-    reading = recognizer.read(blank)
+    reading = stand_in.read(blank)
     assert (reading.text, reading.lines) == ("", [])
-    texts = recognizer.predict_batch([blank, page(), blank])
+    texts = stand_in.predict_batch([blank, page(), blank])
     assert [size_read(text) for text in texts] == ["", "300x200", ""]
     with pytest.raises(ImageError, match="Image 10 of 11: The image is empty"):
-        recognizer.predict_batch([page()] * 9 + [b"", page()])
+        stand_in.predict_batch([page()] * 9 + [b"", page()])
 
 
 def test_long_batches_are_split(stand_in_path):
@@ -94,16 +64,16 @@ def test_long_batches_are_split(stand_in_path):
     recognizer.model = SimpleNamespace(
         read_lines=lambda pages, sizes: seen.append(len(pages)) or read(pages, sizes)
     )
-    recognizer.predict_batch([page()] * (2 * limits.MAX_BATCH + 3))
+    recognizer.predict_batch([page(80, 60)] * (2 * limits.MAX_BATCH + 3))
     # What is doubtful, as all is here, is looked at once more, by itself.
     assert [count for count in seen if count > 1] == [limits.MAX_BATCH, limits.MAX_BATCH, 3]
 
 
-def test_reading_is_in_the_originals_pixels_turned_upright(recognizer):
+def test_reading_is_in_the_originals_pixels_turned_upright(stand_in):
     exif = Image.Exif()
     exif[0x0112] = 6
     turned = page(3200, 2400).transpose(Image.Transpose.ROTATE_90)
-    reading = recognizer.read(encoded(turned, "JPEG", exif=exif))
+    reading = stand_in.read(encoded(turned, "JPEG", exif=exif))
     assert (reading.width, reading.height) == (3200, 2400)
     assert reading.text.startswith("1600x1200\n")
     assert [line.text for line in reading.lines] == reading.text.split("\n")
@@ -115,44 +85,28 @@ def test_reading_is_in_the_originals_pixels_turned_upright(recognizer):
     assert line.confidence == 0.5
 
 
-def test_private_urls_are_for_those_who_allow_them(recognizer, stand_in_path, serve):
-    server = serve(encoded(page()))
-    assert size_read(recognizer.predict(server.url)) == "300x200"
-    with pytest.raises(AddressError, match="private"):
-        ParagraphTextRecognizer(stand_in_path).predict(server.url)
-    assert len(server.requests) == 1
-
-
 class AnotherModel(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return x
 
 
-class LaterFormat(StandInReader):
-    def __init__(self) -> None:
-        super().__init__()
-        self.format = "text-recognizer/2"
-
-
-@pytest.mark.parametrize("model", [AnotherModel(), LaterFormat()])
-def test_file_of_another_model(model, tmp_path):
-    path = save_script(model, tmp_path / "other.pt")
-    with pytest.raises(ModelFileError, match=r"another model.*lab compile"):
-        ParagraphTextRecognizer(path)
+def test_file_of_another_model(tmp_path):
+    later = StandInReader()
+    later.format = "text-recognizer/2"
+    for model in (AnotherModel(), later):
+        path = save_script(model, tmp_path / "other.pt")
+        with pytest.raises(ModelFileError, match=r"another model.*lab compile"):
+            ParagraphTextRecognizer(path)
 
 
 def test_missing_and_corrupt_model_files(tmp_path, stand_in_path):
     whole = Path(stand_in_path).read_bytes()
     middle = len(whole) // 2
-    contents = {
-        "empty": b"",
-        "cut": whole[:middle],
-        "changed": whole[:middle] + bytes(2000) + whole[middle + 2000 :],
-    }
-    for name, data in contents.items():
-        (tmp_path / name).write_bytes(data)
+    damaged = tmp_path / "damaged.pt"
+    for data in (b"", whole[:middle], whole[:middle] + bytes(2000) + whole[middle + 2000 :]):
+        damaged.write_bytes(data)
         with pytest.raises(ModelFileError, match=r"is not a model file or is damaged.*lab compile"):
-            ParagraphTextRecognizer(tmp_path / name)
+            ParagraphTextRecognizer(damaged)
     for path in (tmp_path / "missing.pt", tmp_path):
         with pytest.raises(ModelFileError, match=r"There is no model file.*lab compile"):
             ParagraphTextRecognizer(path)
@@ -199,7 +153,6 @@ def line(text, sure, height=50.0):
         ([line("We met at noon.", 0.65)], "We met at noon.", "doubtful"),
         ([line("noon ta tem eW", 0.3)], "", "No writing"),
         ([line("svil of baraiw tront of ulstonedileb", 0.86)], None, "doubtful"),
-        ([line("0171 5550199 / A-17", 0.95)], "0171 5550199 / A-17", ""),
         ([line("7", 0.97)], "7", ""),
         ([line("n", 0.6)], "", "No writing"),
         ([line("----------", 0.95), line("---------", 0.95)], "", "No writing"),
@@ -222,26 +175,21 @@ def test_a_picture_too_dark_to_be_read_well_is_named(stand_in_path):
     assert reading.lines and "too dark" in reading.note
 
 
-def run_module(*arguments, **options):
-    command = [sys.executable, "-m", "text_recognizer.paragraph_text_recognizer", *arguments]
-    return subprocess.run(
-        command, capture_output=True, text=True, cwd=PROJECT, timeout=60, **options
-    )
-
-
-def test_command_prints_texts(tmp_path, stand_in_path):
-    page().save(tmp_path / "one.png")
-    page(90, 80).save(tmp_path / "two.gif", save_all=True, append_images=[page(90, 80, paper=90)])
-    done = run_module(str(tmp_path / "one.png"), "--model", stand_in_path)
+def test_command_prints_texts(tmp_path, stand_in_path, monkeypatch, capsys):
+    one, two = str(tmp_path / "one.png"), str(tmp_path / "two.gif")
+    page().save(one)
+    page(90, 80).save(two, save_all=True, append_images=[page(90, 80, paper=90)])
+    assert main([one, "--model", stand_in_path]) == 0
+    out, err = capsys.readouterr()
     # The stand-in has little confidence in what it reads.
-    assert done.returncode == 0 and done.stderr.startswith("note: The text is doubtful")
-    assert done.stdout.startswith("300x200\ngray ")
-    both = [str(tmp_path / "one.png"), str(tmp_path / "two.gif")]
-    done = run_module(*both, "--json", env={**os.environ, "LAB_MODEL": stand_in_path})
-    readings = [json.loads(row) for row in done.stdout.splitlines()]
+    assert out.startswith("300x200\ngray ") and err.startswith("note: The text is doubtful")
+    monkeypatch.setenv("LAB_MODEL", stand_in_path)
+    assert main([one, two, "--json"]) == 0
+    out, err = capsys.readouterr()
+    readings = [json.loads(row) for row in out.splitlines()]
     assert [reading["text"][:5] for reading in readings] == ["300x2", "90x80"]
     assert readings[0]["lines"][0]["box"] == [0, 75, 300, 125]
-    assert "only the first is read" in done.stderr and done.stderr.count("doubtful") == 2
+    assert "only the first is read" in err and err.count("doubtful") == 2
 
 
 def test_command_without_good_arguments(tmp_path, stand_in_path, capsys):
@@ -256,48 +204,3 @@ def test_command_without_good_arguments(tmp_path, stand_in_path, capsys):
     assert main([good, "--model", stand_in_path, "--device", "gpu"]) == 2
     err = capsys.readouterr().err
     assert err.count("error: ") == err.count("\n") == 2
-
-
-READ_ALONE = """
-import builtins, json, sys
-real = builtins.__import__
-unwanted = {"pytorch_lightning", "lightning", "lightning_fabric", "wandb", "torchmetrics",
-            "matplotlib", "gradio", "lab_utils", "onnxruntime", "safetensors", "typer"}
-def guarded(name, *rest):
-    if name.partition(".")[0] in unwanted:
-        raise ImportError(name)
-    return real(name, *rest)
-builtins.__import__ = guarded
-for name in unwanted:
-    sys.modules[name] = None
-from text_recognizer.paragraph_text_recognizer import ParagraphTextRecognizer
-text = ParagraphTextRecognizer(sys.argv[1]).predict(sys.argv[2])
-for name in unwanted:
-    del sys.modules[name]
-loaded = {name.partition(".")[0] for name in sys.modules}
-assert not loaded & unwanted, loaded & unwanted
-own = {name for name in sys.modules if name.startswith("text_recognizer.")}
-names = ["language_model" + part for part in ("", ".beam_search", ".character_model", ".decoding")]
-names += ["decoding", "documents", "errors", "fetching", "files", "images", "limits",
-         "model_file", "models", "models.normalization", "paragraph_text_recognizer", "places",
-         "threads", "views"]
-views = ("blocks", "crossed", "direction", "geometry", "ink", "paper", "seen")
-names += ["views." + name for name in views]
-assert own == {"text_recognizer." + name for name in names}, own
-print(json.dumps(text))
-"""
-
-
-def test_the_packaged_model_reads_with_torch_and_pillow_alone(model_path):
-    labels = json.loads((PROJECT / "data/pages/labels.json").read_text())
-    item = next(item for item in labels["items"] if item.get("split") == "show")
-    done = subprocess.run(
-        [sys.executable, "-c", READ_ALONE, str(model_path), f"data/pages/{item['file']}"],
-        capture_output=True,
-        text=True,
-        cwd=PROJECT,
-        timeout=120,
-    )
-    assert done.stderr == ""
-    words = set(item["text"].split())
-    assert len(words & set(json.loads(done.stdout).split())) > len(words) / 2

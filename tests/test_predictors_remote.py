@@ -6,28 +6,30 @@ import email.utils
 import io
 import itertools
 import json
+import multiprocessing
 import os
-import re
 import signal
 import socket
 import ssl
 import threading
 import time
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 
 import psutil
 import pytest
 from bad_requests import png as page
+from conftest import until
 from hostile_images import encoded
 from PIL import Image
 from tunnel_serving import write_certificate
 
+from lab_utils.net import NetworkError
 from lab_utils.predictors import RemotePredictor, RequestRefusedError, ServiceError, remote
 from lab_utils.predictors.retrying import Clock
 from lab_utils.service.gateway import Gateway, InProcessFunction
 from lab_utils.service.lambda_handler import LambdaHandler
 from text_recognizer.errors import ImageError
-from text_recognizer.paragraph_text_recognizer import Line, ParagraphTextRecognizer
+from text_recognizer.paragraph_text_recognizer import Line
 
 GOOD = json.dumps({"pred": "the text"})
 PAGE = page(60, 40)
@@ -43,21 +45,11 @@ def answer(body: str | bytes = GOOD, status: int = 200, length: int | None = Non
     return f"HTTP/1.1 {status} Whatever\r\n{lines}\r\n".encode() + body
 
 
-def read_body(connection: socket.socket, request: bytes) -> dict:
-    """The whole request's JSON; what is left unread would break the connection off."""
-    head, _, body = request.partition(b"\r\n\r\n")
-    length = int(re.search(rb"(?i)content-length: (\d+)", head)[1])
-    while len(body) < length:
-        body += connection.recv(65536)
-    return json.loads(body)
-
-
 def sends(*answers: bytes):
     """Answers with one after the other, the last one again and again."""
     rest = itertools.chain(answers, itertools.repeat(answers[-1]))
 
-    def reply(connection, request):
-        read_body(connection, request)
+    def reply(connection, _request):
         connection.sendall(next(rest))
 
     return reply
@@ -67,32 +59,24 @@ class FakeClock(Clock):
     """Sleeps take no time but are written down; every wait is drawn as long as it may be."""
 
     def __init__(self) -> None:
-        self.waits: list[float] = []
-
-        def uniform(low: float, high: float) -> float:
-            return low + high
-
-        super().__init__(lambda: sum(self.waits), self.waits.append, lambda: 1.8e9, uniform)
-
-    __setattr__ = object.__setattr__
-
-
-@pytest.fixture(scope="module")
-def recognizer(stand_in_path):
-    return ParagraphTextRecognizer(stand_in_path, allow_private_addresses=True)
+        waits: list[float] = []
+        super().__init__(
+            lambda: sum(waits), waits.append, lambda: 1.8e9, lambda low, high: low + high
+        )
+        object.__setattr__(self, "waits", waits)
 
 
 @pytest.fixture
-def service(recognizer, stand_in_path):
+def service(stand_in, stand_in_path, monkeypatch):
     """The lab's own service in this process; `events` holds what has reached it."""
-    handler, events = LambdaHandler(recognizer, stand_in_path, log=str), []
+    monkeypatch.setattr(stand_in, "allow_private_addresses", True)
+    handler, events = LambdaHandler(stand_in, stand_in_path, log=str), []
 
     def answer_event(event: dict) -> dict:
         events.append(event)
         return handler(event)
 
     with Gateway([InProcessFunction(answer_event)]) as gateway:
-        gateway.start()
         gateway.events = events
         yield gateway
 
@@ -111,7 +95,7 @@ def flat(line: Line) -> list[float]:
     return [line.confidence, line.height, *line.box, *itertools.chain(*line.path)]
 
 
-def test_remote_and_local_read_the_same(service, recognizer, serve):
+def test_remote_and_local_read_the_same(service, stand_in, serve):
     exif = Image.Exif()
     exif[0x0112] = 8
     photo = encoded(Image.open(io.BytesIO(page(200, 90))), "JPEG", exif=exif)
@@ -125,8 +109,8 @@ def test_remote_and_local_read_the_same(service, recognizer, serve):
     ]
     with RemotePredictor(service.url) as predictor:
         for source in sources:
-            assert predictor.predict(source) == recognizer.predict(source)
-            far, near = predictor.read(source), recognizer.read(source)
+            assert predictor.predict(source) == stand_in.predict(source)
+            far, near = predictor.read(source), stand_in.read(source)
             assert far.text == near.text
             # A scaled page's coordinates are rounded to 0.1 px of its own first.
             expected = [pytest.approx(flat(line), abs=0.2) for line in near.lines]
@@ -134,7 +118,7 @@ def test_remote_and_local_read_the_same(service, recognizer, serve):
             assert (far.width, far.height, far.note) == (near.width, near.height, near.note)
             assert [line.block for line in far.lines] == [line.block for line in near.lines]
         url = f"{serve(PAGE).url}/page.png"
-        assert predictor.predict(url) == recognizer.predict(PAGE)
+        assert predictor.predict(url) == stand_in.predict(PAGE)
 
 
 def test_what_is_sent(service):
@@ -150,37 +134,58 @@ def test_what_is_sent(service):
     assert json.loads(lines["body"])["lines"] is True
 
 
-def test_connections_are_kept_but_not_after_a_fork(service, monkeypatch):
-    process, predictor = psutil.Process(), RemotePredictor(service.url)
-
-    def connections() -> set[int]:
-        found = [one for one in process.net_connections("tcp") if one.raddr]
-        return {one.laddr.port for one in found if one.raddr.port == service.port}
-
-    predictor.predict(PAGE)
-    kept = connections()
-    predictor.predict(PAGE)
-    assert len(kept) == 1 and connections() == kept
-    monkeypatch.setattr(os, "getpid", lambda: -1)
-    predictor.predict(PAGE)
-    assert connections() - kept
-
-
-def test_threads_share_a_predictor_without_mixing_texts(service):
-    predictor = RemotePredictor(service.url)
-    sizes = [(40 + i, 30) for i in range(30)]
-    with ThreadPoolExecutor(6) as threads:
+def test_threads_share_a_predictor_and_its_connections_without_mixing_texts(service):
+    sizes = [(40 + i, 30) for i in range(12)]
+    with RemotePredictor(service.url) as predictor, ThreadPoolExecutor(3) as threads:
         texts = list(threads.map(lambda size: predictor.predict(page(*size)), sizes))
+        found = psutil.Process().net_connections("tcp")
+        assert 1 <= sum(bool(one.raddr) and one.raddr.port == service.port for one in found) <= 3
     assert [text.split("\n")[0] for text in texts] == [f"{w}x{h}" for w, h in sizes]
+
+
+def in_a_thread(call, *arguments) -> Future:
+    """What hangs there is a failure, and no test run without an end."""
+    future = Future()
+
+    def work():
+        try:
+            future.set_result(call(*arguments))
+        except Exception as error:
+            future.set_exception(error)
+
+    threading.Thread(target=work, daemon=True).start()
+    return future
+
+
+def test_closed_predictors_and_forks_never_wait_for_ever(serve):
+    server = serve(lambda connection, _request: connection.recv(1))
+    predictor = RemotePredictor(server.url)
+    waiting = in_a_thread(predictor.predict, PAGE)
+    assert until(lambda: server.requests)
+    for _ in range(2):
+        in_a_thread(predictor.close).result(20)
+    for one in (waiting, in_a_thread(predictor.predict, PAGE)):
+        with pytest.raises(NetworkError, match=r"closed; make a new one\.$"):
+            one.result(20)
+    predictor = RemotePredictor(serve(sends(answer())).url)
+    assert predictor.predict(PAGE) == "the text"
+    child = multiprocessing.get_context("fork").Process(target=predictor.predict, args=[PAGE])
+    child.start()
+    child.join(20)
+    try:
+        assert child.exitcode == 0
+    finally:
+        child.kill()
+    assert predictor.predict(PAGE) == "the text"
 
 
 NOT_JSON = "something other than a JSON object"
 NO_TEXTS = {
     "proxy's page": (answer("<html>Welcome</html>", Content_Type="text/html"), "text/html"),
     "deep": (answer("[" * 200_000), NOT_JSON),
-    "no text": (answer('{"text": "the text"}'), "another form"),
     "Lambda's exception": (answer('{"errorType": "ValueError"}'), "another form"),
     "half a character": (answer('{"pred": "\\ud800"}'), "another form"),
+    "a redirect": (answer("", 308, Location="http://127.0.0.1:9"), "308 Permanent Redirect; check"),
     "fault with a text": (answer(GOOD, 500), "status 500 Internal Server Error"),
     "time-out": (answer('{"error": "too slow"}', 504), "ran out of its time"),
 }
@@ -197,19 +202,11 @@ def test_what_is_no_answer_is_never_a_text(serve, name):
         RemotePredictor(serve(sends(answer())).url).read(PAGE)
 
 
-def test_a_redirect_is_not_followed(serve):
-    other = serve(sends(answer()))
-    server = serve(sends(answer("", 308, Location=other.url)))
-    assert "308 Permanent Redirect; check the address" in failure(server.url)
-    assert other.requests == []
-
-
 def test_a_huge_answer_is_cut_off(serve, monkeypatch):
     monkeypatch.setattr(remote, "MAX_ANSWER_BYTES", 100_000)
     sent = []
 
-    def endless(connection, request):
-        read_body(connection, request)
+    def endless(connection, _request):
         connection.sendall(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
         while True:
             connection.sendall(b"10000\r\n" + b" " * 65536 + b"\r\n")
@@ -222,7 +219,7 @@ def test_a_huge_answer_is_cut_off(serve, monkeypatch):
 def test_4xx_are_the_requests_fault_with_the_services_sentence(serve, service):
     server = serve(sends(answer('{"error": "Send  a\\nsmaller\\u001b[31m image."}', 422)))
     message = failure(server.url, RequestRefusedError, retries=3, clock=FakeClock())
-    assert message == "Send a smaller [31m image."
+    assert message == "Send a smaller image."
     assert len(server.requests) == 1
     server = serve(sends(answer("<h1>nginx</h1>", 403)))
     words = "status 403 Forbidden; check the address"
@@ -231,11 +228,9 @@ def test_4xx_are_the_requests_fault_with_the_services_sentence(serve, service):
         RemotePredictor(service.url).predict(PAGE[:80])
 
 
-@pytest.mark.parametrize("status", [429, 502, 503])
-def test_busy_services_are_asked_again_after_growing_waits(serve, status):
-    busy = answer('{"error": "busy"}', status)
+def test_busy_services_are_asked_again_after_growing_waits(serve):
     clock = FakeClock()
-    server = serve(sends(*[busy] * 3, answer()))
+    server = serve(sends(*(answer("", status) for status in (429, 502, 503)), answer()))
     assert RemotePredictor(server.url, clock=clock).predict(PAGE) == "the text"
     assert clock.waits == [0.25, 0.5, 1.0]
 
@@ -246,11 +241,9 @@ def test_retries_end_by_their_number_or_by_the_time(serve):
     assert len(server.requests) == 4
     assert "busy or restarting (status 503 Service Unavailable), 4 times in a row" in message
     assert message.endswith("try again later.")
-    assert "in a row" not in failure(server.url)
     clock = FakeClock()
     failure(server.url, retries=1000, timeout=60, clock=clock)
-    assert 40 < sum(clock.waits) < 60
-    assert clock.waits == [min(0.25 * 2**n, 8.0) for n in range(len(clock.waits))]
+    assert 40 < sum(clock.waits) < 60 and max(clock.waits) == 8
 
 
 def test_retry_after_is_waited_for(serve):
@@ -292,8 +285,7 @@ def test_a_connection_that_breaks_off_is_tried_again(serve, name):
 
 
 def test_the_time_limit_holds_over_all_bytes_together(serve):
-    def drips(connection, request):
-        read_body(connection, request)
+    def drips(connection, _request):
         for byte in answer(" " * 10_000 + GOOD):
             connection.sendall(bytes([byte]))
             time.sleep(0.02)
@@ -315,16 +307,14 @@ def test_a_connection_that_never_comes_is_given_up(monkeypatch):
 
 
 def test_ctrl_c_ends_a_wait(serve):
-    def hangs(connection, request):
-        read_body(connection, request)
+    def hangs(connection, _request):
         connection.recv(1)
 
     server = serve(hangs)
     predictor = RemotePredictor(server.url)
 
     def press() -> None:
-        while not server.requests:
-            time.sleep(0.01)
+        assert until(lambda: server.requests)
         time.sleep(0.1)
         os.kill(os.getpid(), signal.SIGINT)
 
@@ -337,7 +327,7 @@ def test_ctrl_c_ends_a_wait(serve):
 def test_https_certificates_are_verified(serve, tmp_path, monkeypatch):
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     certificate = tmp_path / "certificate.pem"
-    write_certificate(certificate)
+    write_certificate(certificate, "model.tunnel.localhost")
     context.load_cert_chain(certificate)
     server = serve(
         sends(answer()), wrap=lambda connection: context.wrap_socket(connection, server_side=True)

@@ -12,15 +12,10 @@ HOST = "abc123.lambda-url.eu-central-1.on.aws"
 
 
 @pytest.fixture(autouse=True)
-def credentials(monkeypatch, tmp_path):
+def credentials(no_aws, monkeypatch):
     """Made-up ones, and none of your own."""
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIDEXAMPLE")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
-    for name in ("AWS_SESSION_TOKEN", "AWS_PROFILE"):
-        monkeypatch.delenv(name, raising=False)
-    for name in ("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"):
-        monkeypatch.setenv(name, str(tmp_path / name))
-    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
 
 
 def test_the_signature_is_for_the_functions_region_and_this_body():

@@ -48,17 +48,10 @@ def proxy(request, monkeypatch):
         yield asked
 
 
-@contextlib.contextmanager
-def gateway(stand_in_path):
+def reads_with_a_service(stand_in_path, tmp_path) -> None:
     recognizer = ParagraphTextRecognizer(stand_in_path)
     handler = LambdaHandler(recognizer, stand_in_path, log=lambda line: None)
-    with Gateway([InProcessFunction(handler)]) as made:
-        made.start()
-        yield made
-
-
-def reads_with_a_service(stand_in_path, tmp_path) -> None:
-    with gateway(stand_in_path) as service, RemotePredictor(service.url) as far:
+    with Gateway([InProcessFunction(handler)]) as service, RemotePredictor(service.url) as far:
         assert far.predict(png()).startswith("60x40")
 
 
@@ -69,7 +62,7 @@ def keeps_a_run(stand_in_path, tmp_path) -> None:
     try:
         assert httpx.get(made.url).status_code < 500
     finally:
-        made.close()
+        tracking.disconnect()
 
 
 def shares_the_app(stand_in_path, tmp_path) -> None:
@@ -103,7 +96,6 @@ def test_what_goes_out_goes_through_the_proxy(proxy, monkeypatch):
 def test_a_proxy_that_cannot_be_used_is_one_sentence(url, monkeypatch):
     for name in VARIABLES:
         monkeypatch.setenv(name, "" if name.lower() == "no_proxy" else url)
-    ask = partial(RemotePredictor("http://reader.test:9000/", retries=0).predict, png())
-    for attempt in (ask, partial(http_client, 1)):
+    for attempt in (partial(RemotePredictor, "http://reader.test:9000/"), partial(http_client, 1)):
         with pytest.raises(NetworkError, match="The proxy in the environment can't be used"):
             attempt()

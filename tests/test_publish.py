@@ -45,10 +45,7 @@ def test_the_address_and_the_tag_are_set_everywhere_and_back(checkout):
 
 @pytest.mark.parametrize(
     ("repository", "tag", "message"),
-    [
-        ("https://example.org/ada/lab", "v1.0.0", "OWNER/NAME"),
-        (NEW, "main", "v1.2.3"),
-    ],
+    [("https://example.org/ada/lab", "v1.0.0", "OWNER/NAME"), (NEW, "main", "v1.2.3")],
 )
 def test_another_form_is_refused_and_nothing_is_written(checkout, repository, tag, message):
     before = texts(checkout)

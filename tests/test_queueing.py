@@ -3,6 +3,8 @@ a slow service, and the notebook's service where the emulator is missing."""
 
 import itertools
 import threading
+from contextlib import closing
+from pathlib import Path
 
 import pytest
 
@@ -10,7 +12,6 @@ from lab_utils.predictors import RemotePredictor
 from lab_utils.predictors import ServiceError as NoAnswerError
 from lab_utils.service import local
 from lab_utils.service.errors import ServiceError
-from lab_utils.service.lambda_handler import LambdaHandler
 from lab_utils.service.open_loop import send_open_loop
 from lab_utils.service.queueing import poisson_arrivals, simulate_queue
 from text_recognizer.errors import ImageError
@@ -76,20 +77,22 @@ def test_the_timetable_is_kept_although_no_answer_comes():
     assert sorted(done is None for _, _, done in sent) == [False, False, True]
 
 
-def test_without_the_emulator_the_handler_answers_in_this_process(monkeypatch, stand_in_path):
-    def missing(*_: object, **__: object) -> None:
-        raise ServiceError("The emulator is missing; connect to the network.")
+@pytest.mark.parametrize("missing", ["the emulator", "the time to start a function"])
+def test_where_no_function_runs_the_handler_answers_in_this_process(
+    monkeypatch, stand_in_path, missing
+):
+    def fails(*_) -> None:
+        raise ServiceError(f"It misses {missing}.")
 
-    monkeypatch.setattr(local, "lambda_service", missing)
-    recognizer = ParagraphTextRecognizer(stand_in_path)
-    handler = LambdaHandler(recognizer, stand_in_path, log=str)
+    monkeypatch.setattr(local, "check_emulator", lambda: Path("emulator"))
+    if missing == "the emulator":
+        monkeypatch.setattr(local, "check_emulator", fails)
+    monkeypatch.setattr(local.Emulator, "start", fails)
     page = SAMPLE_PAGES / "show_font_002.jpg"
-    service = local.NotebookService(handler, stand_in_path)
-    try:
-        assert "The emulator is missing" in service.note
-        with RemotePredictor(service.url) as remote:
-            assert remote.read(page).lines == recognizer.read(page).lines
-    finally:
-        service.close()
+    service, where = local.model_service(Path(stand_in_path), workers=2)
+    assert "in this process" in where and missing in where
+    with closing(service), RemotePredictor(service.url) as remote:
+        here = ParagraphTextRecognizer(stand_in_path).read(page)
+        assert remote.read(page).lines == here.lines
     with pytest.raises(NoAnswerError):
         RemotePredictor(service.url, retries=0).predict(page)

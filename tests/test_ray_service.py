@@ -35,6 +35,7 @@ def why_not() -> str:
         ("ray_cases.py", ["-m", "not nightly"]),
         pytest.param("ray_cases.py", ["-m", "nightly", "-s"], marks=pytest.mark.nightly),
         pytest.param("ray_two_nodes.py", [], marks=pytest.mark.nightly),
+        pytest.param("test_own_model.py", ["-k", "ray"], marks=pytest.mark.nightly),
     ],
 )
 def test_in_a_network_of_its_own(cases, options):
@@ -51,16 +52,12 @@ def test_in_a_network_of_its_own(cases, options):
     assert done.returncode == 0
 
 
-def test_without_ray_it_says_what_to_install(lab, monkeypatch, stand_in_path):
+def test_without_ray_it_says_what_to_install_and_opens_ports_only_when_asked(
+    refused, monkeypatch, stand_in_path
+):
+    arguments = "service", "ray", "--port", 0, "--model", stand_in_path
     monkeypatch.setattr(ray_environment.importlib.util, "find_spec", lambda _name: None)
-    code, _, errors = lab("service", "ray", "--port", 0, "--model", stand_in_path)
-    assert (code, errors.count("\n")) == (2, 1)
-    assert "pip install '.[ray]'" in errors
-
-
-def test_ports_beyond_this_machine_are_only_opened_when_asked_for(lab, monkeypatch, stand_in_path):
+    assert "pip install '.[ray]'" in refused(*arguments)
     monkeypatch.setattr(ray_environment.importlib.util, "find_spec", lambda name: name)
     monkeypatch.setattr(socket, "if_nameindex", lambda: [(1, "lo"), (2, "eth0")])
-    code, _, errors = lab("service", "ray", "--port", 0, "--model", stand_in_path)
-    assert (code, errors.count("\n")) == (2, 1)
-    assert "--allow-open-ports" in errors
+    assert "--allow-open-ports" in refused(*arguments)

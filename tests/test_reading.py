@@ -1,10 +1,10 @@
 """The packaged recognizer reads: what the issue of the recognizer asks of it, held as tests."""
 
-import subprocess
 import sys
 
 import numpy as np
 import pytest
+from conftest import python
 from PIL import Image
 
 from text_recognizer.evaluate import evaluate, load_items
@@ -12,29 +12,25 @@ from text_recognizer.evaluate.kinds import kind_rates, make_items
 from text_recognizer.pages.fonts import UNSEEN_FONTS, FontSource
 from text_recognizer.pages.generator import PageGenerator
 from text_recognizer.pages.prose import Prose
-from text_recognizer.paragraph_text_recognizer import ParagraphTextRecognizer
 from text_recognizer.places import project_folder
 
 SAMPLES = project_folder() / "data" / "pages"
 
 
-@pytest.fixture(scope="module")
-def recognizer(model_path):
-    return ParagraphTextRecognizer(model_path)
-
-
-def test_sample_pages_to_show_are_read(recognizer):
-    read = evaluate(recognizer, load_items(SAMPLES, split="show"), progress=False)
+@pytest.mark.parametrize("pages", [6, pytest.param(None, marks=pytest.mark.nightly)])
+def test_sample_pages_to_show_are_read(packaged, pages):
+    items = load_items(SAMPLES, split="show", limit=pages)
+    read = evaluate(packaged, items, progress=False)
     assert read.overall.cer <= 0.06
 
 
-@pytest.mark.parametrize("pages", [8, pytest.param(30, marks=pytest.mark.nightly)])
-def test_lines_of_pages_in_unseen_fonts_are_found_once(recognizer, fonts, pages):
+@pytest.mark.parametrize("pages", [5, pytest.param(30, marks=pytest.mark.nightly)])
+def test_lines_of_pages_in_unseen_fonts_are_found_once(packaged, fonts, pages):
     found = false = lines = 0
     generator = PageGenerator([FontSource(UNSEEN_FONTS, Prose())], wear=0.35)
     for index in range(pages):
         page = generator.make([41, index])
-        read = recognizer.read(Image.fromarray(page.image)).lines
+        read = packaged.read(Image.fromarray(page.image)).lines
         tops = [np.interp(line.start + 5, *line.path.T) for line in page.lines]
         heights = [line.above + line.below for line in page.lines]
         used = set()
@@ -51,17 +47,17 @@ def test_lines_of_pages_in_unseen_fonts_are_found_once(recognizer, fonts, pages)
 
 
 @pytest.mark.nightly
-def test_single_words_are_read_and_not_split(recognizer, handwriting):
-    for rates in kind_rates(recognizer, make_items(("word-35", "word-140"), 20)):
+def test_single_words_are_read_and_not_split(packaged, handwriting):
+    for rates in kind_rates(packaged, make_items(("word-35", "word-140"), 20)):
         assert rates.cer <= 0.1 and rates.split <= 0.02, rates
 
 
 @pytest.mark.nightly
-def test_pictures_without_writing_are_not_read_without_a_word(recognizer, monkeypatch):
+def test_pictures_without_writing_are_not_read_without_a_word(packaged, monkeypatch):
     monkeypatch.syspath_prepend(str(project_folder() / "benchmarks"))
     from no_writing import LIMIT, read_all
 
-    counts = read_all(recognizer)
+    counts = read_all(packaged)
     assert counts["pictures"] > 60 and counts["silent"] <= LIMIT * counts["pictures"]
 
 
@@ -76,10 +72,5 @@ def test_a_reading_process_needs_less_than_a_gigabyte(model_path):
         # Not getrusage: its peak also counts the process that this one was forked from.
         "print(open('/proc/self/status').read().split('VmHWM:')[1].split()[0])\n"
     )
-    result = subprocess.run(
-        [sys.executable, "-c", code, str(model_path), *pages],
-        capture_output=True,
-        text=True,
-        check=True,
-    )
+    result = python(code, model_path, *pages, check=True)
     assert int(result.stdout) * 1024 < 10**9

@@ -4,11 +4,10 @@ import json
 import os
 import signal
 import subprocess
-import sys
-import time
 
 import pytest
 import torch
+from conftest import lab_process, until
 from safetensors.torch import load_file
 
 from text_recognizer.places import project_folder
@@ -86,21 +85,12 @@ def test_a_missing_recipe_and_options_of_the_short_training_are_refused(lab, rec
 def test_a_training_that_was_killed_goes_on(recipe_file, tmp_path, fonts, monkeypatch):
     monkeypatch.setattr(pages_data, "OVERVIEW_HEIGHTS", (8.0, 12.0))  # small pages
     file, out = recipe_file(TINY), tmp_path / "run"
-    process = subprocess.Popen(
-        [sys.executable, "-m", "lab_utils.cli", "train", f"--recipe={file}", f"--out={out}"],
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        start_new_session=True,
-    )
     checkpoint = out / "reader-1" / "last.ckpt"
-    deadline = time.monotonic() + 120
-    while not checkpoint.exists() and process.poll() is None and time.monotonic() < deadline:
-        time.sleep(0.01)
-    os.killpg(process.pid, signal.SIGKILL)
-    output, _ = process.communicate()
-    assert checkpoint.exists(), output
+    command = ("train", "--recipe", file, "--out", out)
+    with lab_process(*command, stderr=subprocess.STDOUT, start_new_session=True) as process:
+        until(lambda: checkpoint.exists() or process.poll() is not None, 120)
+        os.killpg(process.pid, signal.SIGKILL)
+        assert checkpoint.exists(), process.stdout.read()
     assert not (out / "reader-1" / "done.json").exists(), "it was not killed on its way"
     step = torch.load(checkpoint, map_location="cpu", weights_only=True)["global_step"]
 

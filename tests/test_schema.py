@@ -65,14 +65,16 @@ LINE = ANSWER["lines"][0]
 @pytest.mark.parametrize(
     "answer",
     [
-        None,
         {},
         {**ANSWER, "note": 5},
         {**ANSWER, "height": 0},
+        {**ANSWER, "width": 2**31},
         {**ANSWER, "seconds": float("nan")},
+        {**ANSWER, "seconds": 10**400},
         {**ANSWER, "lines": ["a"]},
         {**ANSWER, "lines": [{**LINE, "confidence": True}]},
         {**ANSWER, "lines": [{**LINE, "path": [[1, float("inf")]]}]},
+        {**ANSWER, "lines": [{**LINE, "path": [[1, 10**400]]}]},
         {**ANSWER, "lines": [{**LINE, "box": [1, 2, 3]}]},
     ],
     ids=lambda value: repr(value)[:60],

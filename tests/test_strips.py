@@ -56,10 +56,8 @@ def cut(ink, path, start, end, above=25.0, below=25.0):
 @pytest.mark.parametrize("way", [wave, slant], ids=["wave", "slant"])
 def test_a_line_comes_out_straight_in_the_middle(way):
     x = torch.linspace(0, WIDTH, 600)
-    ink = draw_path(x, way(x))
-    strips, widths = cut(ink, path_of(way), 50.0, 850.0)
-    assert strips.shape[:3] == (1, 1, STRIP_HEIGHT)
-    assert strips.shape[3] == int(widths)
+    strips, widths = cut(draw_path(x, way(x)), path_of(way), 50.0, 850.0)
+    assert strips.shape == (1, 1, STRIP_HEIGHT, int(widths))
     rows = ink_rows(strips[0])
     assert (rows - STRIP_HEIGHT / 2).abs().max() < 1.5
     assert rows.std() < 0.7

@@ -1,6 +1,5 @@
 """The student's own page: which picture is taken, and what is said where there is none."""
 
-import importlib.machinery
 import os
 import sys
 import types
@@ -61,34 +60,23 @@ def test_what_cannot_be_read_is_named_and_the_next_one_is_taken(pages, capsys):
     assert taken == "Your page: good.png"
 
 
-@pytest.fixture
-def colab(monkeypatch, tmp_path):
-    """A stand-in for google.colab whose upload gives what is in `uploads`, as Colab's does: the
-    files lie in the current folder, too."""
-    uploads: dict[str, bytes] = {}
-
-    def upload():
-        for name, data in uploads.items():
-            (tmp_path / name).write_bytes(data)
-        return dict(uploads)
-
-    google, colab, files = (types.ModuleType(n) for n in ("google", "google.colab", "files"))
-    google.__path__ = []
-    colab.__spec__ = importlib.machinery.ModuleSpec("google.colab", None)
-    files.upload, colab.files, google.colab = upload, files, colab
-    monkeypatch.setitem(sys.modules, "google", google)
-    monkeypatch.setitem(sys.modules, "google.colab", colab)
-    monkeypatch.chdir(tmp_path)
-    return uploads
-
-
-def test_on_colab_an_uploaded_picture_is_taken_and_lies_in_the_folder_alone(
-    colab, pages, tmp_path, capsys
+def test_on_colab_an_uploaded_picture_is_taken_and_is_in_the_folder_only(
+    pages, tmp_path, capsys, monkeypatch
 ):
+    """Colab also leaves what is uploaded in the current folder."""
     pages("older.png")
     picture = tmp_path / "picture.png"
     Image.new("L", (60, 40), 255).save(picture)
-    colab["me.png"] = picture.read_bytes()
+
+    def upload() -> dict[str, bytes]:
+        (tmp_path / "me.png").write_bytes(picture.read_bytes())
+        return {"me.png": picture.read_bytes()}
+
+    colab = types.ModuleType("google.colab")
+    colab.files = types.SimpleNamespace(upload=upload)
+    monkeypatch.setitem(sys.modules, "google.colab", colab)
+    monkeypatch.setattr("lab_utils.students_page.on_colab", lambda: True)
+    monkeypatch.chdir(tmp_path)
     assert students_page(pages.folder) == pages.folder / "me.png"
     assert not (tmp_path / "me.png").exists()
     assert capsys.readouterr().out == "Your page: me.png\n"

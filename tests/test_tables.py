@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lab_utils.tables import TableError, plain_cell, read_table, safe_cell, write_table
+from lab_utils.tables import plain_cell, read_table, safe_cell, write_table
+from text_recognizer.errors import RecognizerError
 
 ATTACKS = [
     "=1+1",
@@ -48,5 +49,5 @@ def test_a_short_row_and_a_carriage_return_are_borne(tmp_path):
 
 
 def test_a_table_that_cannot_be_written_is_one_sentence(tmp_path):
-    with pytest.raises(TableError, match="--out another name"):
+    with pytest.raises(RecognizerError, match="--out another name"):
         write_table(tmp_path, ["a"], [])

@@ -1,5 +1,5 @@
-"""Traces: their figures against numbers worked out by hand, torch-tb-profiler's parser and the
-profiler's own table; damaged files; and the timeline, readable without colour.
+"""Traces: their figures against numbers worked out by hand and torch-tb-profiler's parser; damaged
+files; and the timeline, readable without colour.
 
 A trace made for a test is no recording; GPU traces that the lab has recorded are in data/traces.
 """
@@ -23,7 +23,6 @@ from trace_making import (
     kernel,
     mark,
     operator,
-    record_cpu_trace,
     step,
     write,
 )
@@ -31,7 +30,7 @@ from trace_making import (
 from lab_utils.profiling import BatchFigures, TraceError, read_trace
 from lab_utils.profiling import trace as trace_module
 from lab_utils.profiling.batch_sizes import with_trace
-from lab_utils.profiling.timeline import short_name, timeline
+from lab_utils.profiling.timeline import timeline
 from lab_utils.profiling.trace_figures import (
     achieved_occupancy,
     covered,
@@ -47,15 +46,12 @@ GOOD = json.dumps(document(BUSY_GPU)).encode()
 RECORDED = sorted((PROJECT / "data" / "traces" / "cuda").rglob("batch_size_01/*.json*"))
 
 
-@pytest.fixture(scope="module")
-def busy_gpu(tmp_path_factory):
-    return read_trace(write(tmp_path_factory.mktemp("traces") / "busy.json.gz", BUSY_GPU))
-
-
 # Figures
 
 
-def test_figures_worked_out_by_hand(busy_gpu):
+def test_figures_worked_out_by_hand(tmp_path):
+    path = write(tmp_path / "busy.json.gz", BUSY_GPU)
+    busy_gpu = read_trace(path)
     assert busy_gpu.seconds == pytest.approx(900e-6)
     # Kernels within [0, 900]: 0-50 (0.25 blocks a multiprocessor), 100-200 (0.5), 200-300
     # (0.5 + 0.8, which is no more than 1), 300-400 (0.8), 850-900 (2, no more than 1).
@@ -70,6 +66,12 @@ def test_figures_worked_out_by_hand(busy_gpu):
     operators = {one.name: one.self_seconds for one in top_operators(busy_gpu, None)}
     assert operators["aten::conv2d"] == pytest.approx(20e-6)  # without the one within it
     assert [one.name for one in top_operators(busy_gpu, 2)] == ["aten::item", "aten::matmul"]
+    found = with_trace(BatchFigures(4, seconds=[1e-4], memory_bytes=2**20), path)
+    assert (found.seconds, found.memory_bytes, found.trace) == ([1e-4], 2**20, path)
+    assert found.traced_seconds == pytest.approx(900e-6)
+    assert found.device_seconds == pytest.approx(450e-6)
+    assert found.gpu_utilization == gpu_utilization(busy_gpu)
+    assert found.operators and set(found.parts) == {"finder", "reader", "encoder"}
 
 
 def test_marks_that_call_themselves_count_once(tmp_path):
@@ -91,18 +93,16 @@ def assert_equal_to_the_plugin(path, tolerance: float = 1e-4) -> None:
         assert figure(trace) == pytest.approx(per_device[device] / scale, rel=tolerance, abs=1e-6)
 
 
-@pytest.mark.parametrize("seed", range(2))
-def test_random_traces_equal_the_plugin(tmp_path, seed):
-    chosen = random.Random(seed)
+def test_random_traces_equal_the_plugin(tmp_path):
+    chosen = random.Random(1)
     events = [step(1, 0, 1000), step(2, 1000, 1900)]
-    if seed:
-        events.append(device_step(2, 1100, chosen.uniform(1500, 2300)))
+    events.append(device_step(2, 1100, chosen.uniform(1500, 2300)))
     for _ in range(80):
         start = chosen.uniform(-200, 2200)
         end = start + chosen.choice([0.5, 5, 50, 400]) * chosen.random()
         blocks = chosen.choice([0.1, 0.4, 0.9, 3.0, 0.0])
         work = kernel("k", start, end, blocks, chosen.randrange(101), 0, chosen.choice([7, 20]))
-        if chosen.random() < 0.1:
+        if chosen.random() < 0.1:  # some kernels come without these figures
             del work["args"]["blocks per SM"], work["args"]["est. achieved occupancy %"]
         events += [work, copy(start, start + 3)]
     chosen.shuffle(events)
@@ -112,24 +112,6 @@ def test_random_traces_equal_the_plugin(tmp_path, seed):
 @pytest.mark.parametrize("path", RECORDED, ids=lambda path: path.parent.name)
 def test_recorded_traces_equal_the_plugin(path):
     assert_equal_to_the_plugin(path, 0.01)
-
-
-def test_a_recorded_trace_of_the_cpu_says_what_the_profiler_says(tmp_path):
-    table = {row.key: row for row in record_cpu_trace(tmp_path / "tiny.json")}
-    trace = read_trace(tmp_path / "tiny.json")
-    assert len(trace.steps) == 2 and not trace.work and gpu_utilization(trace) is None
-    operators = {one.name: one for one in top_operators(trace, None)}
-    compared = [name for name in table if name.startswith("aten::")]
-    assert "aten::mkldnn_convolution" in compared
-    for name in compared:
-        assert operators[name].calls == table[name].count
-        own = table[name].self_cpu_time_total
-        assert operators[name].self_seconds * 1e6 == pytest.approx(own, rel=1e-3, abs=0.05)
-    shares = parts(trace)
-    assert list(shares) == ["finder", "reader", "encoder"]
-    assert 0 < shares["encoder"] < shares["reader"] < 1 - shares["finder"]
-    # Only the convolution's result: 4 pages, 8 channels of 30 x 30 floats.
-    assert trace.memory_bytes >= 4 * 8 * 30 * 30 * 4
 
 
 # What a file may hold
@@ -146,10 +128,10 @@ def complaint(path) -> str:
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        (gzip.compress(GOOD)[:-40], "can't be read"),
-        (GOOD, "can't be read"),
-        (gzip.compress(GOOD[:-100]), "is cut, damaged"),
-        (gzip.compress(b"[" * 100_000), "is cut, damaged"),
+        (gzip.compress(GOOD)[:-40], "cut, damaged"),
+        (GOOD, "cut, damaged"),
+        (gzip.compress(GOOD[:-100]), "cut, damaged"),
+        (gzip.compress(b"[" * 100_000), "cut, damaged"),
         (gzip.compress(b'{"traceEvents": {}}'), "no step"),
         (None, "lab profile"),
     ],
@@ -275,11 +257,3 @@ def test_thousands_of_kernels_are_few_shapes_as_high_as_the_time_in_which_they_r
 def test_a_step_with_nothing_to_draw(tmp_path):
     with pytest.raises(TraceError, match="shows nothing within ProfilerStep#1"):
         drawn(tmp_path, [step(1, 0, 100)])
-
-
-def test_short_names():
-    name = "void at::(anonymous namespace)::softmax_kernel<float, 4>(float*)"
-    assert short_name(name) == "softmax_kernel"
-    long = "sm80_xmma_fprop_implicit_gemm_f32f32_tf32f32_nhwckrsc"
-    assert len(short_name(long)) <= 34 and short_name(long).startswith("sm80_xmma")
-    assert (short_name("<built-in method>"), short_name("")) == ("<built-in method>", "")

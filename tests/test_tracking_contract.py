@@ -13,8 +13,9 @@ from pathlib import Path
 
 import pytest
 from tracking_checklist import STEPS
+from tracking_client import path_with
 
-from text_recognizer.places import lab_folder, project_folder
+from text_recognizer.places import lab_folder
 
 LOWEST = "0.26.1"
 LIMIT_S = 300
@@ -22,19 +23,12 @@ LIMIT_S = 300
 
 def run_checklist(folder: Path, **variables: str) -> dict[str, str | None]:
     """Runs all steps in a process with an empty home: the error of each step, or None."""
-    kept = {k: v for k, v in os.environ.items() if not re.match("WANDB_|LAB_", k)}
+    kept = {k: v for k, v in path_with().items() if not re.match("WANDB_|LAB_", k)}
     (folder / "home").mkdir()
     kept |= {"HOME": str(folder / "home"), "LAB_HOME": str(folder / "lab"), "OMP_NUM_THREADS": "1"}
-    path = os.pathsep.join([variables.pop("PYTHONPATH", ""), str(project_folder())])
     command = [sys.executable, str(Path(__file__).with_name("tracking_checklist.py"))]
-    done = subprocess.run(
-        command,
-        env=kept | variables | {"PYTHONPATH": path.strip(os.pathsep)},
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        timeout=LIMIT_S,
-    )
+    output = {"capture_output": True, "text": True}
+    done = subprocess.run(command, env=kept | variables, cwd=folder, timeout=LIMIT_S, **output)
     lines = [json.loads(line) for line in done.stdout.splitlines() if line.startswith('{"step"')]
     results = {line["step"]: line["error"] for line in lines}
     return {step: results.get(step, f"not reached: {done.stderr[-2000:]}") for step in STEPS}
@@ -45,13 +39,10 @@ def lowest() -> dict[str, str]:
     target = lab_folder() / "cache" / f"wandb-{LOWEST}"
     if not (target / "wandb").is_dir():
         pip = [sys.executable, "-m", "pip", "install", "--quiet", "--target"]
-        done = subprocess.run(
-            [*pip, f"{target}.part", f"wandb=={LOWEST}"], capture_output=True, text=True
-        )
-        if done.returncode:
-            pytest.skip(f"wandb {LOWEST} cannot be had: {done.stderr.strip().splitlines()[-1]}")
+        if subprocess.run([*pip, f"{target}.part", f"wandb=={LOWEST}"]).returncode:
+            pytest.skip(f"wandb {LOWEST} could not be installed")
         os.replace(f"{target}.part", target)
-    return {"PYTHONPATH": str(target)}
+    return {"PYTHONPATH": path_with(str(target))["PYTHONPATH"]}
 
 
 def wandb_ai() -> dict[str, str]:

@@ -3,6 +3,7 @@
 import dataclasses
 import itertools
 import json
+import math
 import signal
 import time
 
@@ -14,7 +15,7 @@ from text_recognizer.errors import RecognizerError
 from text_recognizer.models.widening import widened
 from text_recognizer.train import by_time
 from text_recognizer.train.by_time import TimedSettings, train_for
-from text_recognizer.train.lines_ahead import TRAIN, MadePages, StripPool
+from text_recognizer.train.lines_ahead import TRAIN, LinesAhead, MadePages, StripPool
 from text_recognizer.vocabulary import encode
 from text_recognizer.weights import load_line_reader, packaged_weights, save_weights
 
@@ -108,19 +109,16 @@ def run(monkeypatch, tmp_path):
     return train
 
 
-@pytest.fixture
-def step(monkeypatch):
-    """Puts a function between the training and its steps; it gets the step's number and loss."""
+def fail_at_first(monkeypatch, error: BaseException) -> None:
+    """Raises the error in place of the first training step."""
     real, count = by_time.TimedTraining.training_step, itertools.count()
 
-    def put(function):
-        monkeypatch.setattr(
-            by_time.TimedTraining,
-            "training_step",
-            lambda self, batch, index: function(next(count), real(self, batch, index)),
-        )
+    def training_step(self, batch, index):
+        if next(count) == 0:
+            raise error
+        return real(self, batch, index)
 
-    return put
+    monkeypatch.setattr(by_time.TimedTraining, "training_step", training_step)
 
 
 def test_the_best_validation_is_kept_and_the_rate_follows_the_time(run, tmp_path, monkeypatch):
@@ -131,7 +129,7 @@ def test_the_best_validation_is_kept_and_the_rate_follows_the_time(run, tmp_path
         current.append(training.reader.head.weight.detach().clone())
 
     monkeypatch.setattr(by_time.TimedTraining, "on_validation_epoch_end", scores)
-    trained = run(minutes=0.08, validate_every=60)  # it validates at the start and at the end
+    trained = run(minutes=0.05, validate_every=60)  # it validates at the start and at the end
     kept = load_line_reader(trained.weights).head.weight
     assert not torch.allclose(kept, current[1], atol=1e-5), "what is kept are averaged weights"
     assert trained.score == pytest.approx(0.4) and len(trained.validations) >= 2
@@ -142,23 +140,15 @@ def test_the_best_validation_is_kept_and_the_rate_follows_the_time(run, tmp_path
     assert document["validations"][-1]["lines_trained"] > 0
 
 
-def test_out_of_memory_halves_the_batch_and_goes_on(run, step):
-    def fail_once(number, loss):
-        if number == 0:
-            raise torch.OutOfMemoryError("CUDA out of memory")
-        return loss
-
-    step(fail_once)
+def test_out_of_memory_halves_the_batch_and_goes_on(run, monkeypatch):
+    fail_at_first(monkeypatch, torch.OutOfMemoryError("CUDA out of memory"))
     trained = run()
     assert trained.batch == 1 and "out of memory" in trained.notes[0]
     assert trained.validations[-1].steps > 0
 
 
-def test_a_stop_in_the_middle_leaves_the_best_whole(run, step, tmp_path):
-    def stop(number, loss):
-        raise KeyboardInterrupt
-
-    step(stop)
+def test_a_stop_in_the_middle_leaves_the_best_whole(run, monkeypatch, tmp_path):
+    fail_at_first(monkeypatch, KeyboardInterrupt())
     handler = signal.getsignal(signal.SIGINT)
     try:
         with pytest.raises(KeyboardInterrupt):
@@ -181,9 +171,10 @@ def test_pages_that_cannot_be_made_are_one_line(run, monkeypatch):
     assert "\n" not in str(error.value)
 
 
-def test_made_by_processes_and_learnt_from(fonts, tmp_path):
-    settings = TimedSettings(
-        0.05, mix={"font": 1.0}, batch=1, workers=1, validation_pages=1, first_lines=2
-    )
-    trained = train_for(settings, tmp_path / "run", device="cpu", say=lambda _: None)
-    assert trained.validations[0].cer < 0.3 and trained.validations[-1].lines_made > 0
+def test_lines_are_made_by_processes(fonts):
+    pages = MadePages({"font": 1.0}, validation_pages=1, seed=1)
+    with LinesAhead(pages, processes=1, most=100) as lines:
+        lines.wait(lambda: not lines.validation_pages_left and len(lines.train), math.inf)
+        batch = lines.batch(192, uses=lambda: 2.0, until=math.inf)
+    assert batch.strips.shape[1] == 48 and batch.strips.min() < 128 < batch.strips.max()
+    assert len(lines.validation["font"]) > 0 and batch.lengths.min() > 0

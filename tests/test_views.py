@@ -15,13 +15,14 @@ from text_recognizer.pages import kinds
 from text_recognizer.paragraph_text_recognizer import ParagraphTextRecognizer
 from text_recognizer.places import project_folder
 from text_recognizer.views import find_sheet, one_line_view, sized_view
-from text_recognizer.views.blocks import count_lines, writing_box
+from text_recognizer.views.blocks import count_lines
 from text_recognizer.views.crossed import without_crossed_out
 from text_recognizer.views.direction import direction
 from text_recognizer.views.geometry import mapped
 from text_recognizer.views.ink import small
 from text_recognizer.views.seen import Seen
 
+LOOKS = ("first", 0.9), ("second", 0.5)
 SAMPLE = project_folder() / "data" / "pages" / "show_font_000.jpg"
 
 
@@ -79,13 +80,10 @@ def test_a_sheet_upside_down_shows_what_lies_there_in_the_turned_picture():
     assert abs(slant(turned)) < 2
 
 
-def test_a_hard_shadow_is_lifted():
+def test_the_light_is_made_even_and_bright_and_light_letters_stay_as_they_are():
     (view,) = views_of(kinds.shadow(np.random.default_rng(1), written(), 0.25))
     paper = small(view.page).paper
-    assert float(paper.min()) > 0.85 * float(paper.max())
-
-
-def test_a_dark_picture_is_shown_bright_and_light_letters_stay_as_they_are():
+    assert float(paper.min()) > 0.85 * float(paper.max()), "a hard shadow is lifted"
     (view,) = views_of(written().point(lambda gray: gray // 12))
     darkest, brightest = view.page.getextrema()
     assert darkest < 50 and brightest > 200
@@ -105,6 +103,16 @@ def test_the_sheet_on_a_desk_is_cut_out(share):
     assert abs(slant(view)) < 2
 
 
+def test_a_small_sheet_on_a_striped_cloth_of_nearly_its_light_is_cut_out():
+    y, x = np.mgrid[:900, :1200]
+    cloth = Image.fromarray((105 + 14 * np.sin(y / 9) - x / 50).astype(np.uint8))
+    sheet = written(lines=4, height=280).resize((400, 160)).point(lambda gray: 0.66 * gray)
+    cloth.paste(sheet, (420, 330))
+    (view,) = views_of(cloth)
+    (left, top), (right, bottom) = mapped(view.matrix, [(0, 0), view.page.size])
+    assert (left, top, right, bottom) == pytest.approx((420, 330, 820, 490), abs=20)
+
+
 def test_columns_are_read_one_after_the_other_below_their_heading():
     column = written(width=420, lines=6, height=420)
     sheet = Image.new("L", (940, 520), 235)
@@ -116,6 +124,46 @@ def test_columns_are_read_one_after_the_other_below_their_heading():
     assert [view.block for view in views] == [0, 1, 2]
     starts = [mapped(view.matrix, [(0, 0)])[0] for view in views]
     assert starts[0][1] < starts[1][1] and starts[1][0] < starts[2][0]
+
+
+def test_two_lines_beside_two_far_away_are_columns_and_one_line_with_a_gap_is_not():
+    page = Image.new("L", (1500, 150), 235)
+    page.paste(written(width=600, lines=2, height=150), (0, 0))
+    page.paste(written(width=600, lines=2, height=150), (880, 0))
+    left, right = views_of(page)
+    assert mapped(left.matrix, [(0, 0)])[0][0] < 100 < left.page.width < 900
+    assert mapped(right.matrix, [(0, 0)])[0][0] > 600
+    (line,) = views_of(page.crop((0, 0, 1500, 75)))
+    assert line.page.width > 1200
+
+
+@pytest.mark.parametrize("below_heading", [False, True])
+@pytest.mark.parametrize("count", [2, 3])
+def test_columns_whose_rows_slant_into_each_other_are_columns_and_one_column_is_not(
+    count, below_heading
+):
+    column = written(width=500, lines=6, height=260, pitch=34)
+    sheet = Image.new("L", (60 + 560 * count, 420), 235)
+    for number in range(count):
+        degrees = (5, -4, 6)[number]
+        slanting = column.rotate(degrees, Image.Resampling.BICUBIC, expand=True, fillcolor=235)
+        sheet.paste(slanting.crop((20, 20, 490, slanting.height)), (20 + 560 * number, 90))
+    if below_heading:
+        sheet.paste(written(width=sheet.width - 40, lines=1, height=80), (20, 0))
+    views = views_of(sheet)
+    assert [view.block for view in views] == list(range(count + below_heading))
+    starts = [mapped(view.matrix, [(0, 0)])[0][0] for view in views[below_heading:]]
+    assert starts == sorted(starts) and starts[1] > 400
+    assert len(views_of(sheet.crop((0, 90, 550, 420)))) == 1
+
+
+def test_one_line_of_large_letters_is_one_view_however_wide_the_gap_between_its_words():
+    page = Image.new("L", (1600, 150), 235)
+    draw = ImageDraw.Draw(page)
+    for number in range(14):  # each looks like two rows, all of them do not
+        x, y = 40 + 100 * number + 130 * (number > 6), 30 + 12 * (number % 3)
+        draw.ellipse((x, y, x + 70, y + 75), outline=30, width=6)
+    assert len(views_of(page)) == 1
 
 
 def test_a_tall_picture_is_read_in_pieces_without_overlap():
@@ -147,19 +195,30 @@ def test_a_word_that_fills_the_picture_is_made_smaller():
     assert 300 < x < 900 and 50 < y < 350
 
 
-def test_lines_that_are_as_many_as_rows_of_ink_are_not_looked_at_smaller():
-    (view,) = views_of(written(lines=3, height=200, width=420).resize((1260, 600)))
-    assert sized_view(view) is not view
-    assert sized_view(view, fewer_than=3) is view
-    assert sized_view(view, fewer_than=20).page.size == sized_view(view).page.size
-
-
-def test_one_line_is_shown_small_with_much_paper_around_it():
-    view = one_line_view(*views_of(written(lines=1, height=80, width=240).resize((1200, 400))))
-    box = writing_box(small(view.page).ink)
-    assert view.page.height > 3 * (box.bottom - box.top) * small(view.page).scale
+def test_one_line_is_shown_in_the_height_asked_for_with_much_paper_around_it():
+    (large,) = views_of(written(lines=1, height=80, width=240).resize((1200, 400)))
+    for height in (20, 30):
+        seen = small(one_line_view(large, height).page)
+        box = seen.box
+        assert height * 0.8 < (box.bottom - box.top) * seen.scale < height * 1.3
+        assert seen.ink.shape[0] > 3 * (box.bottom - box.top)
     empty = views_of(Image.new("L", (60, 40), 240))[0]
-    assert one_line_view(empty) is empty
+    assert one_line_view(empty, 20) is empty
+
+
+def test_a_word_looks_other_than_lines_and_pages():
+    assert views_of(written(lines=1, height=80, width=240))[0].is_word
+    assert not views_of(written(lines=1, height=80))[0].is_word
+    assert not views_of(written(lines=4, height=280, width=420))[0].is_word
+    assert not views_of(Image.new("L", (60, 40), 240))[0].is_word
+
+
+def test_a_line_takes_the_readings_of_another_view():
+    view = views_of(Image.new("L", (60, 40), 240))[0]
+    one, two = (Seen(view, [[name]], [sure], [[[0.0, 5.0]]], [8.0]) for name, sure in LOOKS)
+    both = one.read_as(two)
+    assert both.readings == [["first", "second"]] and both.paths == one.paths
+    assert both.confidences == [0.5]
 
 
 def test_parts_of_a_line_that_slants_are_joined_and_lines_above_each_other_are_not():
@@ -184,6 +243,15 @@ def test_beside_one_sure_line_doubtful_ones_are_left_out():
     assert seen.sure_of(0.995) is seen
 
 
+def test_a_line_that_lies_on_a_longer_one_is_the_same_ink():
+    view = views_of(Image.new("L", (60, 40), 240))[0]
+    paths = [[[30.0, 11.0], [60.0, 12.0]], [[0.0, 10.0], [58.0, 12.0]], [[0.0, 30.0], [50.0, 30.0]]]
+    seen = Seen(view, [["twice"], ["long"], ["below"]], [0.9, 0.8, 0.9], paths, [10.0, 9.0, 9.0])
+    assert seen.found_once().readings == [["long"], ["below"]]
+    apart = Seen(view, [["a"], ["b"]], [0.9, 0.8], [paths[1], paths[2]], [10.0, 9.0])
+    assert apart.found_once() is apart
+
+
 def test_words_under_several_strokes_are_left_out_and_underlined_ones_stay():
     page = written(lines=3, height=200, width=420)
     draw = ImageDraw.Draw(page)
@@ -197,6 +265,7 @@ def test_words_under_several_strokes_are_left_out_and_underlined_ones_stay():
     box, rest = (155, 80, 235, 125), (245, 80, 420, 125)
     assert clean.page.crop(box).getextrema()[0] > 200
     assert clean.page.crop(rest).tobytes() == view.page.crop(rest).tobytes()
+    assert clean.seen.ink.sum() < view.seen.ink.sum()
 
 
 @pytest.mark.nightly

@@ -1,10 +1,7 @@
-"""Traces for the tests: made event by event, with figures that can be worked out by hand, and a
-small one that torch.profiler really records on the CPU. None of them was recorded on a GPU.
-"""
+"""Traces for the tests: made event by event, with figures that can be worked out by hand."""
 
 import gzip
 import json
-import warnings
 from pathlib import Path
 
 BASE = 4_525_959_831_084.75
@@ -112,48 +109,3 @@ BUSY_GPU = [
     allocation(50, 0),
 ]
 """One step of 1000 µs whose work on the GPU ends after 900: the window has 900 µs."""
-
-
-def record_cpu_trace(path: Path) -> object:
-    """Profiles a tiny TorchScript model with marks on the CPU, as the lab does with the recognizer;
-    returns the profiler's own table, `key_averages()`."""
-    import torch
-    from torch import nn
-    from torch.profiler import ProfilerActivity, profile, schedule
-
-    class Tiny(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.convolution, self.linear = nn.Conv2d(1, 8, 3), nn.Linear(30, 30)
-
-        def forward(self, pages: torch.Tensor) -> torch.Tensor:
-            with torch.autograd.profiler.record_function("finder"):
-                found = self.convolution(pages).relu()
-            with torch.autograd.profiler.record_function("reader"):
-                with torch.autograd.profiler.record_function("encoder"):
-                    read = self.linear(found)
-                return read.softmax(3)
-
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", category=DeprecationWarning)
-        model = torch.jit.script(Tiny().eval())
-    pages = torch.rand(4, 1, 32, 32)
-    tables = []
-
-    def keep(profiler) -> None:
-        profiler.export_chrome_trace(str(path))
-        tables.append(profiler.key_averages())
-
-    with (
-        torch.inference_mode(),
-        profile(
-            activities=[ProfilerActivity.CPU],
-            profile_memory=True,
-            schedule=schedule(wait=0, warmup=1, active=2),
-            on_trace_ready=keep,
-        ) as profiler,
-    ):
-        for _ in range(3):
-            model(pages)
-            profiler.step()
-    return tables[0]

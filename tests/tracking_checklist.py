@@ -3,6 +3,7 @@
 Run as a program in a process of its own, it prints one JSON line a step. The server is the lab's
 own, or wandb.ai where WANDB_API_KEY is set; the steps are the same."""
 
+import contextlib
 import json
 import math
 import os
@@ -15,30 +16,24 @@ import uuid
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
 
-def eventually(condition: Callable[[], object], seconds: float = 30) -> None:
+
+def eventually(condition: Callable[[], object]) -> None:
     """Waits until a condition holds: wandb.ai shows what was written a little later."""
-    end = time.monotonic() + seconds
-    while True:
-        failure: object = "the condition is false"
-        try:
+    for _ in range(600):
+        with contextlib.suppress(Exception):
             if condition():
                 return
-        except Exception as error:
-            failure = error
-        assert time.monotonic() < end, f"after {seconds} s: {failure}"
-        time.sleep(0.1)
+        time.sleep(0.05)
+    assert condition()
 
 
 def refused(call: Callable[[], object], kind: type[Exception] = Exception) -> str:
-    """The message of the error that a call must give, soon."""
-    start = time.monotonic()
-    try:
+    """The message of the error that a call must give."""
+    with pytest.raises(kind) as raised:
         call()
-    except kind as error:
-        assert time.monotonic() - start < 60, "it was refused, but late"
-        return str(error)
-    raise AssertionError("it was accepted")
+    return str(raised.value)
 
 
 class Tools:
@@ -111,7 +106,7 @@ class Steps(Tools):
         has_key = bool(os.environ.get("WANDB_API_KEY"))
         before = dict(os.environ)
         self.connection = tracking.connect()
-        assert self.connection.is_local is not has_key
+        assert (self.connection.folder is None) is has_key
         assert not has_key or dict(os.environ) == before
 
     def init_starts_a_run(self):
@@ -444,7 +439,7 @@ class Steps(Tools):
 
     def a_version_is_linked_to_the_registry(self):
         """Not at wandb.ai: there an administrator of the organization makes registries."""
-        if self.connection.is_local:
+        if self.connection.folder:
             staged = self.artifact("staged:v0")
             staged.link("wandb-registry-model/readers", aliases=["shown"])
             linked = self.api.artifact("wandb-registry-model/readers:shown")
@@ -455,39 +450,30 @@ class Steps(Tools):
 
     def lightning_logs_every_checkpoint(self):
         import pytorch_lightning as pl
-        import torch
         from pytorch_lightning.callbacks import ModelCheckpoint
+        from pytorch_lightning.demos.boring_classes import BoringModel
         from pytorch_lightning.loggers import WandbLogger
 
-        class Line(pl.LightningModule):
+        class Model(BoringModel):
             def __init__(self, width: int = 1) -> None:
                 super().__init__()
                 self.save_hyperparameters()
-                self.layer = torch.nn.Linear(width, 1)
 
-            def training_step(self, batch: torch.Tensor, _: int) -> torch.Tensor:
-                loss = (self.layer(batch) - 2 * batch).square().mean()
-                self.log("loss", loss)
-                return loss
+            def training_step(self, batch, index: int):
+                found = super().training_step(batch, index)
+                self.log("loss", found["loss"])
+                return found
 
-            def configure_optimizers(self) -> torch.optim.Optimizer:
-                return torch.optim.SGD(self.parameters(), 0.1)
-
-        pl.seed_everything(0, verbose=False)
         logger = WandbLogger(
             entity=self.entity, project=self.project, log_model="all", save_dir=str(self.folder)
         )
         checkpoints = ModelCheckpoint(monitor="loss", save_top_k=-1)
+        quiet = {"enable_progress_bar": False, "enable_model_summary": False}
+        limits = {"max_epochs": 3, "limit_train_batches": 2, "limit_val_batches": 0}
         trainer = pl.Trainer(
-            max_epochs=3,
-            logger=logger,
-            callbacks=[checkpoints],
-            accelerator="cpu",
-            log_every_n_steps=1,
-            enable_progress_bar=False,
-            enable_model_summary=False,
+            logger=logger, callbacks=[checkpoints], accelerator="cpu", **quiet, **limits
         )
-        trainer.fit(Line(), torch.utils.data.DataLoader(torch.ones(8, 1), batch_size=4))
+        trainer.fit(Model())
         self.lightning = f"model-{logger.experiment.id}"
         logger.experiment.finish()
         self.lightning_score = float(checkpoints.best_model_score)
@@ -508,7 +494,7 @@ class Steps(Tools):
             artifact_type="model",
         )
         checkpoint = torch.load(Path(folder, "model.ckpt"), weights_only=True)
-        assert checkpoint["state_dict"]["layer.weight"].shape == (1, 1)
+        assert checkpoint["state_dict"]["layer.weight"].shape == (2, 32)
 
     # What is not there, and what goes away
 
@@ -522,9 +508,8 @@ class Steps(Tools):
     def a_wrong_key_is_refused_at_once(self):
         code = "import wandb; wandb.init(project='p', settings=wandb.Settings(init_timeout=90))"
         environment = os.environ | {"WANDB_API_KEY": "0" * 40}
-        start = time.monotonic()
-        done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True)
-        assert done.returncode != 0 and time.monotonic() - start < 60
+        command = [sys.executable, "-c", code]
+        assert subprocess.run(command, env=environment, capture_output=True, timeout=80).returncode
 
     def an_artifact_with_an_alias_is_not_deleted(self):
         refused(lambda: self.artifact("checkpoint:best").delete())
@@ -558,15 +543,9 @@ class Steps(Tools):
                 collection.delete()
         eventually(lambda: len(self.api.runs(self.path)) == 0)
 
-    def the_connection_ends(self):
-        has_key = not self.connection.is_local
-        self.connection.close()
-        assert ("WANDB_BASE_URL" in os.environ) <= has_key
-        assert "WANDB_API_KEY" not in os.environ or has_key
-
     def the_home_folder_is_untouched(self):
         """wandb.ai's own settings may lie there; the lab's tracker leaves nothing."""
-        if self.connection.is_local:
+        if self.connection.folder:
             home = [path for path in Path.home().rglob("*") if path.is_file()]
             assert [path for path in home if "wandb" in str(path) or "netrc" in path.name] == []
 
@@ -580,16 +559,12 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         steps = Steps(Path(folder))
         for step, method in STEPS.items():
-            start, error = time.monotonic(), None
+            error = None
             try:
                 getattr(steps, method)()
             except Exception as failure:
-                error = f"{type(failure).__name__}: {failure}"
-                if os.environ.get("LAB_DEBUG"):
-                    traceback.print_exc()
-            seconds = round(time.monotonic() - start, 2)
-            line = {"step": step, "seconds": seconds, "error": error}
-            print(json.dumps(line), file=sys.__stdout__, flush=True)
+                error = "".join(traceback.format_exception(failure))
+            print(json.dumps({"step": step, "error": error}), file=sys.__stdout__, flush=True)
 
 
 if __name__ == "__main__":

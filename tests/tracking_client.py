@@ -4,19 +4,19 @@ does, one request at a time, so that a test can stop between any two."""
 import base64
 import contextlib
 import hashlib
-import http.client
 import json
 import os
 import re
-import signal
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
+
+import httpx
 
 from lab_tracker.server import TrackingServer
+from lab_utils.net import http_client
 from text_recognizer.places import project_folder
 
 
@@ -24,26 +24,28 @@ class Refused(Exception):
     """The server's answer is an error."""
 
 
+def path_with(*folders: str) -> dict[str, str]:
+    """The environment in which a Python process finds the project."""
+    known = [*folders, str(project_folder()), os.environ.get("PYTHONPATH", "")]
+    return os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, known))}
+
+
 class ServerProcess:
     """`python -m lab_tracker` over `folder`."""
 
     def __init__(self, folder: Path, port: int = 0) -> None:
-        path = os.pathsep.join([str(project_folder()), os.environ.get("PYTHONPATH", "")])
-        command = ["-m", "lab_tracker", "--folder", str(folder), "--port", str(port)]
+        command = [sys.executable, "-m", "lab_tracker", "--folder", folder, "--port", str(port)]
         self._process = subprocess.Popen(
-            [sys.executable, *command],
-            stdout=subprocess.PIPE,
-            text=True,
-            env=os.environ | {"PYTHONPATH": path.rstrip(os.pathsep)},
+            command, stdout=subprocess.PIPE, text=True, env=path_with()
         )
         self.pid = self._process.pid
         printed = "".join(self._process.stdout.readline() for _ in range(5))
         self.url, self.key = re.findall(r"WANDB_(?:BASE_URL|API_KEY)=(\S+)", printed)
-        self.port = urlsplit(self.url).port
+        self.port = httpx.URL(self.url).port
 
     def kill(self) -> None:
         """kill -9."""
-        self._process.send_signal(signal.SIGKILL)
+        self._process.kill()
         self._process.wait()
         self._process.stdout.close()
 
@@ -67,43 +69,19 @@ def running(folder: Path) -> Iterator["Client"]:
 
 
 class Client:
-    """Requests to the tracker at `url`. Raises Refused for errors, OSError where it is gone."""
+    """Requests to the tracker at `url`, with a project `p` and its run `run` unless others are
+    named. Raises Refused for errors, httpx.TransportError where it is gone."""
 
     def __init__(self, url: str, key: str) -> None:
-        self.address = urlsplit(url).netloc
-        pair = base64.b64encode(f"api:{key}".encode()).decode()
-        self.headers = {"Authorization": f"Basic {pair}", "Content-Type": "application/json"}
-
-    def request(
-        self,
-        method: str,
-        path: str,
-        body: Any = None,
-        headers: dict[str, str] | None = None,
-    ) -> tuple[int, dict[str, str], bytes]:
-        """(status, headers in lower case, body); the path may be a whole URL."""
-        path = path.split(self.address, 1)[-1]
-        connection = http.client.HTTPConnection(self.address, timeout=30)
-        try:
-            connection.request(method, path, body, self.headers if headers is None else headers)
-            answer = connection.getresponse()
-            names = {name.lower(): value for name, value in answer.getheaders()}
-            return answer.status, names, answer.read()
-        except http.client.HTTPException as error:
-            raise ConnectionError(str(error)) from error
-        finally:
-            connection.close()
+        self.http = http_client(30, local=True, base_url=url, auth=("api", key))
 
     def graphql(self, query: str, /, **variables: Any) -> dict[str, Any]:
         """The data of an answer."""
-        body = json.dumps({"query": query, "variables": variables})
-        status, _, answer = self.request("POST", "/graphql", body)
-        if status != 200:
-            raise Refused(f"{status} {answer.decode()}")
-        found = json.loads(answer)
-        if found.get("errors"):
-            raise Refused(found["errors"][0]["message"])
-        return found["data"]
+        body = {"query": query, "variables": variables}
+        answer = accepted(self.http.post("/graphql", json=body)).json()
+        if answer.get("errors"):
+            raise Refused(answer["errors"][0]["message"])
+        return answer["data"]
 
     def mutate(self, name: str, fields: str, /, **given: Any) -> dict[str, Any]:
         """The payload of a mutation with these input fields."""
@@ -111,31 +89,31 @@ class Client:
         query = f"mutation {capital}($input: {capital}Input!) {{ {name}(input: $input) {fields} }}"
         return self.graphql(query, input=given)[name]
 
+    def of_run(self, selection: str, run: str = "run", **variables: Any) -> dict[str, Any]:
+        """Fields of a run; `variables` are lists of JSON texts."""
+        declared = f"({', '.join(f'${name}: [JSONString!]' for name in variables)})"
+        query = f'project(name: "p") {{ run(name: "{run}") {{ {selection} }} }}'
+        data = self.graphql(f"query Q{declared if variables else ''} {{ {query} }}", **variables)
+        return data["project"]["run"]
+
     def put(self, url: str, content: bytes) -> None:
-        status, _, answer = self.request("PUT", url, content, headers={})
-        if status != 200:
-            raise Refused(f"{status} {answer.decode()}")
+        accepted(self.http.put(url, content=content, auth=None))
+
+    def get(self, url: str) -> bytes:
+        return accepted(self.http.get(url, auth=None)).content
 
     def run(self, name: str = "run", project: str = "p") -> str:
         """Makes a run, or resumes it; returns its id."""
-        fields = "{ bucket { id } }"
-        made = self.mutate("upsertBucket", fields, modelName=project, name=name)
+        made = self.mutate("upsertBucket", "{ bucket { id } }", modelName=project, name=name)
         return made["bucket"]["id"]
 
-    def stream(self, run: str, project: str = "p", **chunk: Any) -> None:
+    def stream(self, run: str = "run", **chunk: Any) -> None:
         """Sends a chunk of a run's stream."""
-        path = f"/files/lab/{project}/{run}/file_stream"
-        status, _, answer = self.request("POST", path, json.dumps(chunk))
-        if status != 200:
-            raise Refused(f"{status} {answer.decode()}")
-
-    def draft(self, name: str, files: dict[str, bytes], **options: Any) -> "Draft":
-        """A draft of an artifact with these files, of which nothing is uploaded yet."""
-        return Draft(self, name, files, **options)
+        accepted(self.http.post(f"/files/lab/p/{run}/file_stream", json=chunk))
 
     def log(self, name: str, files: dict[str, bytes], **options: Any) -> str:
         """Logs an artifact whole; returns its id."""
-        draft = self.draft(name, files, **options)
+        draft = Draft(self, name, files, **options)
         if draft.state == "PENDING":
             for path in files:
                 draft.upload(path)
@@ -143,24 +121,24 @@ class Client:
             draft.commit()
         return draft.id
 
-    def versions(self, name: str, type: str = "model", project: str = "p") -> dict[str, dict]:
-        """The versions of an artifact by name: id, digest, aliases, files."""
-        query = """query V($project: String!, $type: String!, $name: String!) {
-            project(name: $project) { artifactType(name: $type) { artifactCollection(name: $name) {
-                artifacts { edges { version node { id digest state size aliases { alias }
-                    files { edges { node { displayName directUrl md5 } } } } } } } } } }"""
-        found = self.graphql(query, project=project, type=type, name=name)["project"]
-        type_node = found and found["artifactType"]
-        collection = type_node and type_node["artifactCollection"]
-        edges = collection["artifacts"]["edges"] if collection else []
-        return {
-            edge["version"]: edge["node"]
-            | {
-                "aliases": {alias["alias"] for alias in edge["node"]["aliases"]},
-                "files": [file["node"] for file in edge["node"]["files"]["edges"]],
-            }
-            for edge in edges
-        }
+    def delete(self, artifact: str) -> None:
+        fields = {"artifactID": artifact, "deleteAliases": True}
+        self.mutate("deleteArtifact", "{ artifact { id } }", **fields)
+
+    def versions(self, name: str, project: str = "p") -> dict[str, dict]:
+        """The versions of an artifact by name: id, state, aliases, files."""
+        query = """query V($project: String!, $name: String!) {
+            project(name: $project) { artifactCollection(name: $name) {
+                artifacts { edges { version node { id state aliases { alias }
+                    files { edges { node { displayName directUrl } } } } } } } } }"""
+        found = self.graphql(query, project=project, name=name)["project"]
+        collection = found and found["artifactCollection"]
+        versions = {}
+        for edge in collection["artifacts"]["edges"] if collection else []:
+            node = versions[edge["version"]] = edge["node"]
+            node["aliases"] = {alias["alias"] for alias in node["aliases"]}
+            node["files"] = [file["node"] for file in node["files"]["edges"]]
+        return versions
 
 
 class Draft:
@@ -176,12 +154,13 @@ class Draft:
         aliases: tuple[str, ...] = (),
         type: str = "model",
         metadata: dict[str, Any] | None = None,
-        **changes: Any,
+        contents: dict[str, Any] | None = None,
+        digest: str | None = None,
     ) -> None:
         self.client, self.files = client, files
-        contents = {
+        contents = contents or {
             path: {"digest": md5(content), "size": len(content)} for path, content in files.items()
-        } | changes.pop("contents", {})
+        }
         self.manifest = json.dumps({"version": 1, "contents": contents}).encode()
         self.where = {"entityName": "lab", "projectName": project, "runName": run}
         made = client.mutate(
@@ -189,8 +168,8 @@ class Draft:
             "{ artifact { id state } }",
             artifactTypeName=type,
             metadata=json.dumps(metadata or {}),
-            artifactCollectionName=name,
-            digest=changes.pop("digest", artifact_digest(contents)),
+            artifactCollectionNames=[name],
+            digest=digest or artifact_digest(contents),
             aliases=[{"alias": alias, "artifactCollectionName": name} for alias in aliases],
             enableDigestDeduplication=True,
             **self.where,
@@ -208,7 +187,8 @@ class Draft:
         if url := self.upload_url(path):
             self.client.put(url, self.files[path])
 
-    def manifest_url(self) -> str:
+    def upload_manifest(self, content: bytes | None = None) -> None:
+        """Sends the manifest, or other bytes in its place."""
         made = self.client.mutate(
             "createArtifactManifest",
             "{ artifactManifest { file { uploadUrl } } }",
@@ -218,13 +198,18 @@ class Draft:
             type="FULL",
             **self.where,
         )
-        return made["artifactManifest"]["file"]["uploadUrl"]
-
-    def upload_manifest(self) -> None:
-        self.client.put(self.manifest_url(), self.manifest)
+        url = made["artifactManifest"]["file"]["uploadUrl"]
+        self.client.put(url, content or self.manifest)
 
     def commit(self) -> None:
         self.client.mutate("commitArtifact", "{ artifact { id } }", artifactID=self.id)
+
+
+def accepted(answer: httpx.Response) -> httpx.Response:
+    """An answer that is no error."""
+    if answer.status_code != 200:
+        raise Refused(f"{answer.status_code} {answer.text}")
+    return answer
 
 
 def md5(content: bytes) -> str:

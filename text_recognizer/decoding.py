@@ -5,6 +5,8 @@ a decoder inside this process. A worker is this file, run as a program: it impor
 PyTorch, stays for the next image, and is replaced when an image has used up a limit. Its pipes
 carry lines of JSON, and after them the file's bytes, or the pixels as PGM. It ends when its
 standard input closes, which the system does even after kill -9 of this process.
+
+All images of a request share one `Budget` of time, so several slow ones take no longer than one.
 """
 
 import atexit
@@ -16,8 +18,11 @@ import subprocess
 import sys
 import threading
 import warnings
+from collections.abc import Iterator
+from contextvars import ContextVar
 from functools import cache
 from pathlib import Path
+from time import monotonic
 from typing import BinaryIO
 
 from PIL import Image
@@ -37,6 +42,54 @@ _PIPE_BYTES = 2**20
 _ERRORS = {error.__name__: error for error in (ImageError, ImageTooLargeError)}
 
 
+class Budget:
+    """The time for decoding all images of one request.
+
+    Attributes:
+        left: seconds that are left.
+    """
+
+    def __init__(self, seconds: float = DECODE_SECONDS) -> None:
+        self.seconds = self.left = seconds
+
+    @contextlib.contextmanager
+    def spent(self) -> Iterator[None]:
+        """Takes off what the block needs."""
+        began = monotonic()
+        try:
+            yield
+        finally:
+            self.left -= monotonic() - began
+
+    def refill(self, seconds: float) -> None:
+        """Adds some seconds, up to what there was at first."""
+        self.left = min(self.seconds, self.left + seconds)
+
+    def used_up(self, name: str) -> ImageError:
+        """The error of the image that found too little time left."""
+        return ImageError(
+            f"{name} takes too long to decode: all images of a request together may take "
+            f"{self.seconds:g} s. Save it as PNG, or send fewer images."
+        )
+
+
+_budget: ContextVar[Budget | None] = ContextVar("budget", default=None)
+
+
+@contextlib.contextmanager
+def one_budget(budget: Budget | None = None) -> Iterator[Budget]:
+    """What is decoded inside the block, in this thread or task, shares one budget of time.
+
+    Without a `budget` it is that of the block around this one, or a new one.
+    """
+    budget = budget or _budget.get() or Budget()
+    token = _budget.set(budget)
+    try:
+        yield budget
+    finally:
+        _budget.reset(token)
+
+
 def decode(data: bytes, name: str) -> Decoded:
     """Decodes an image in a worker, as `images.decode_here` does; from any thread.
 
@@ -45,7 +98,7 @@ def decode(data: bytes, name: str) -> Decoded:
         name: what errors call the image.
 
     Raises:
-        ImageError: the image is damaged, or has used up DECODE_SECONDS.
+        ImageError: the image is damaged, or the budget of time is used up (see `one_budget`).
         ImageTooLargeError: it needs more than DECODE_BYTES, or is too large in another way.
     """
     return _workers(os.getpid()).decode(data, {"name": name})[0]
@@ -82,22 +135,25 @@ class _Workers:
             self._idle.append(_Worker())
 
     def decode(self, data: bytes, request: dict) -> tuple[Decoded, int]:
-        with self._places:
-            answer = self._ask(data, request, tries_left=1)
+        with self._places, one_budget() as budget:
+            answer = self._ask(data, request, budget, tries_left=1)
         return _result(*answer)
 
-    def _ask(self, data: bytes, request: dict, tries_left: int) -> _Answer:
+    def _ask(self, data: bytes, request: dict, budget: Budget, tries_left: int) -> _Answer:
+        if budget.left < 0.001:  # a timer of 0 s would never ring
+            raise budget.used_up(request["name"])
         worker = self._take()
         try:
-            answer = worker.ask(data, request)
+            with budget.spent():
+                answer = worker.ask(data, request | {"seconds": budget.left})
         except BaseException as error:  # also Ctrl-C: half an answer is still in the pipe
             worker.end()
             if not isinstance(error, EOFError | BrokenPipeError):
                 raise
             if worker.was_killed() and tries_left:
                 self.end()  # the others may have been killed too, a moment ago
-                return self._ask(data, request, tries_left - 1)
-            raise worker.why_ended(request["name"]) from None
+                return self._ask(data, request, budget, tries_left - 1)
+            raise worker.why_ended(request["name"], budget) from None
         self._idle.append(worker)
         return answer
 
@@ -169,12 +225,10 @@ class _Worker:
         """Whether it was ended from outside, perhaps before it saw the image."""
         return self._process.returncode == -signal.SIGKILL
 
-    def why_ended(self, name: str) -> ImageError:
+    def why_ended(self, name: str, budget: Budget) -> ImageError:
         """The error of an image on which it ended."""
         if self._process.returncode == -signal.SIGALRM:
-            return ImageError(
-                f"{name} takes more than {DECODE_SECONDS:g} s to decode; save it as PNG."
-            )
+            return budget.used_up(name)
         return ImageError(f"{name} is damaged and can't be decoded; save or copy it once more.")
 
     def end(self) -> None:
@@ -230,7 +284,7 @@ def main() -> None:
         while True:
             head = _receive(requests)
             data = _exactly(requests, head["bytes"])
-            signal.setitimer(signal.ITIMER_REAL, DECODE_SECONDS)
+            signal.setitimer(signal.ITIMER_REAL, head["seconds"])
             _limit_memory()
             _answer(answers, data, head["name"], head.get("page"))
             signal.setitimer(signal.ITIMER_REAL, 0)

@@ -1,4 +1,5 @@
-"""Writing a file whole or not at all, and telling whether it is the one that it should be."""
+"""Writing a file whole or not at all, telling whether it is the one that it should be, and what
+another program said about a full disk."""
 
 import contextlib
 import errno
@@ -7,6 +8,8 @@ import os
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 @contextlib.contextmanager
@@ -26,12 +29,23 @@ def replacing(path: Path) -> Iterator[Path]:
         try:
             yield partial
         except OSError as error:
-            if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG) and not error.filename:
+            if error.errno in _FULL and not error.filename:
                 error.filename = str(path)  # writing doesn't say where there was no room
             raise
         with partial.open("rb") as file:  # on the disk before it has its name
             os.fsync(file.fileno())
         os.replace(partial, path)
+
+
+def full_disk(said: str, place: str | os.PathLike) -> OSError | None:
+    """The system's error for a program that found no room at `place`, by what it said.
+
+    None if it said nothing of that. npm gives the error's name, pip its sentence.
+    """
+    for number in _FULL:
+        if errno.errorcode[number] in said or os.strerror(number) in said:
+            return OSError(number, os.strerror(number), str(place))
+    return None
 
 
 def sha256(path: Path) -> str:

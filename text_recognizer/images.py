@@ -29,7 +29,7 @@ from PIL import (  # noqa: F401
     WebPImagePlugin,
 )
 
-from text_recognizer.decoding import decode, decode_page
+from text_recognizer.decoding import decode, decode_page, one_budget
 from text_recognizer.documents import document_page, is_document, is_pdf
 from text_recognizer.errors import (
     AddressError,
@@ -47,6 +47,7 @@ from text_recognizer.limits import (
     MAX_PAGE_SIDE,
     MAX_WEBP_PIXELS,
     MIN_IMAGE_SIDE,
+    PAGE_SECONDS,
 )
 
 FORMATS = ("PNG", "JPEG", "GIF", "TIFF", "WEBP", "BMP", "PPM", "AVIF")
@@ -332,7 +333,8 @@ def load_pages(
     source: str | os.PathLike | bytes, *, allow_private_addresses: bool = False
 ) -> Iterator[LoadedImage]:
     """The pages of a PDF or TIFF, one after another, each loaded when it is asked for; for any
-    other image its one page, as `load_image` returns it.
+    other image its one page, as `load_image` returns it. The pages of a document that is no file
+    of yours share DECODE_SECONDS, and each adds PAGE_SECONDS to what is left of it.
 
     Args:
         source: path or bytes of the document; see `load_image` for what else.
@@ -352,9 +354,11 @@ def load_pages(
         yield load_image(source, allow_private_addresses=allow_private_addresses)
         return
     _check_bytes(len(data), MAX_FILE_BYTES, name)
-    number, count = 0, 1
+    number, count, budget = 0, 1, None
     while number < count:
-        page, count = decoded(data, name, number)
+        with one_budget(budget) as budget:
+            page, count = decoded(data, name, number)
+        budget.refill(PAGE_SECONDS)
         yield LoadedImage(*page)
         number += 1
 

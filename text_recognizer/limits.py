@@ -31,7 +31,11 @@ MAX_BASE64_BYTES = 20_000_000
 """Bytes of an image that comes as base64 text or as a data URI, counted decoded."""
 
 DECODE_SECONDS = 8.0
-"""Seconds in which an image that is no file of yours must be decoded."""
+"""Seconds in which all images of a request that are no files of yours must be decoded."""
+
+PAGE_SECONDS = 1.0
+"""Seconds that each further page of a document may take besides, as it is read in a turn of its
+own: a scan of 300 dpi takes 0.2 s, and more on a busy machine."""
 
 DECODE_BYTES = 500_000_000
 """Bytes of memory that decoding such an image may take."""

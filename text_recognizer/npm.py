@@ -9,9 +9,10 @@ from pathlib import Path
 from tqdm.auto import tqdm
 
 from text_recognizer.errors import RecognizerError
+from text_recognizer.files import full_disk
 
 # By default npm tries three times, and says only after a minute that there is no network.
-OPTIONS = ["--silent", "--fetch-retries=0", "--fetch-timeout=9000"]
+OPTIONS = ["--loglevel=error", "--fetch-retries=0", "--fetch-timeout=9000"]
 
 
 class NpmError(RecognizerError):
@@ -22,7 +23,7 @@ def fetch_archives(packages: Sequence[str], folder: Path) -> Iterator[Path]:
     """The archive of each package, such as `@fontsource/kalam@5`, one after another, in a scratch
     folder inside `folder`. It is gone when the next one is asked for.
 
-    Raises NpmError.
+    Raises NpmError, or OSError where it finds no room.
     """
     if shutil.which("npm") is None:
         raise NpmError("npm is not installed; install Node.js, which brings it.")
@@ -37,5 +38,7 @@ def fetch_archives(packages: Sequence[str], folder: Path) -> Iterator[Path]:
                 stdin=subprocess.DEVNULL,
             )
             if result.returncode != 0:
+                if error := full_disk(result.stderr, folder):
+                    raise error
                 raise NpmError(f"npm could not fetch {package}; check the network and try again.")
             yield Path(scratch) / result.stdout.split()[-1]

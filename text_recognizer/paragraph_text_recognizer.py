@@ -12,16 +12,21 @@ import sys
 import time
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import nullcontext
+from functools import reduce
 from itertools import chain
 from pathlib import Path
+from statistics import fmean
 from typing import TYPE_CHECKING
 
 import torch
 
+from text_recognizer.decoding import one_budget
 from text_recognizer.errors import DeviceError, FirstPageWarning, ModelFileError, RecognizerError
 from text_recognizer.images import ImageSource, LoadedImage, image_name, load_image
 from text_recognizer.limits import MAX_BATCH
 from text_recognizer.model_file import checked_archive, default_model_path
+from text_recognizer.side_by_side import one_thread_each, read_side_by_side
 from text_recognizer.views import Sheet, View, find_sheet, one_line_view, sized_view
 from text_recognizer.views.crossed import without_crossed_out
 from text_recognizer.views.seen import Seen, both_readings, confidence, seen_of_views
@@ -43,13 +48,19 @@ FEW_LINES = 2
 SURELY_ONE_LINE = 0.9
 """Lines of more confidence are the lines of the picture, and no part of a larger one."""
 SURELY_READ = 0.98
-"""What is read with less confidence as one line may be read better as a small one."""
+"""One line of less confidence is read small, too."""
+LINE_HEIGHTS, WORD_HEIGHTS = (30.0,), (20.0, 30.0)
+"""px of the ink in the sizes in which a line and a word are read small."""
+SIGN = 1.2
+"""Times its height: the ink of one sign is less wide, that of a word is wider."""
 MOST_LINES_OF_ONE = 6
 """What is read as so many lines at most may be one large line."""
 MOST_PARTS = 3
 """So few lines may be the parts of one that slants."""
 BETTER = 0.05
 """How much more confidence another view needs to be believed."""
+WORSE = 0.15
+"""How much less confidence a word may have that is read as one."""
 CROSSED_OUT = "#"
 """What words that were crossed out are often read as."""
 HOPELESS, LEAST = 0.25, 0.45
@@ -176,12 +187,17 @@ class ParagraphTextRecognizer:
         """Returns the text of one image with its lines, their places and confidences."""
         return self.read_batch([image])[0]
 
+    @one_budget()
     def read_batch(self, images: Iterable[ImageSource]) -> list[PageReading]:
-        """Returns `read` of images of any sizes, in their order."""
+        """Returns `read` of images of any sizes, in their order.
+
+        Those that are no files of yours must be decoded within DECODE_SECONDS together.
+        """
         readings = []
         for pages, load_seconds in self._batches(images):
             start = time.perf_counter()
-            lines = self._read_lines(pages)
+            with one_thread_each() if self._has_parts() else nullcontext():
+                lines = self._read_lines(pages)
             share = (time.perf_counter() - start) / len(pages)
             for page, found, seconds in zip(pages, lines, load_seconds, strict=True):
                 own, note = self._judged(found, page)
@@ -228,13 +244,17 @@ class ParagraphTextRecognizer:
         """The lines of each image. What is found first is looked at once more where it may be
         upside down, or one large line that was taken for several."""
         sheets = [find_sheet(image.page, image.detail or image.page) for image in images]
-        views = [sheet.views() for sheet in sheets]
+        words = [self._word(sheet) for sheet in sheets]
+        views = [
+            [] if word is not None and confidence([word]) > SURELY_ONE_LINE else sheet.views()
+            for sheet, word in zip(sheets, words, strict=True)
+        ]
         seen = self._see(list(chain.from_iterable(views)))
         lines = []
-        for image, sheet, own in zip(images, sheets, views, strict=True):
-            found = [self._smaller(next(seen)) for _ in own]
-            found = self._or_whole(sheet, self._upright(sheet, found))
-            found = self._as_one_line(sheet, found)
+        for image, sheet, word, own in zip(images, sheets, words, views, strict=True):
+            found = [] if word is None else [word]
+            if own:
+                found = self._looked_at([next(seen) for _ in own], sheet, word)
             texts = self._texts(image, found)
             if any(CROSSED_OUT in line.text for line in texts):
                 without = self._without_crossed_out(found)
@@ -242,20 +262,38 @@ class ParagraphTextRecognizer:
             lines.append(texts)
         return lines
 
+    def _looked_at(self, found: list[Seen], sheet: Sheet, word: Seen | None) -> list[Seen]:
+        """What was found in a sheet, or what a second look finds there."""
+        found = self._or_whole(sheet, self._upright(sheet, [self._smaller(one) for one in found]))
+        if word is not None and confidence([word]) > confidence(found) - WORSE:
+            return [word]
+        return self._as_one_line(sheet, self._joined(found))
+
     def _see(self, views: Sequence[View], once: bool = False) -> Iterator[Seen]:
         """What the network sees in views, in their order. once: doubtful lines are not read a
         second time, so there is nothing in them for the decoder."""
         for first in range(0, len(views), self.max_batch):
             batch = views[first : first + self.max_batch]
+            twice = self._decoder is not None and not once
             with torch.inference_mode():
-                if self._decoder is None or once:
-                    tokens, page, *places = self.model.read_lines(*self.to_tensors(batch))
-                    readings = [[row] for row in tokens]
-                else:
-                    read = self.model.read_twice(*self.to_tensors(batch))
-                    readings = both_readings(*read[:4])
-                    page, *places = read[4:]
-            yield from seen_of_views(batch, readings, page, *places)
+                readings, places = self._readings(*self.to_tensors(batch), twice)
+            yield from seen_of_views(batch, readings, *places)
+
+    def _readings(
+        self, pages: torch.Tensor, sizes: torch.Tensor, twice: bool
+    ) -> tuple[list[list[torch.Tensor]], Sequence[torch.Tensor]]:
+        """One or two readings of each line, and the lines' page, confidence, path and height."""
+        if self._has_parts():
+            return read_side_by_side(self.model, pages, sizes, twice)
+        if twice:
+            read = self.model.read_twice(pages, sizes)
+            return both_readings(*read[:4]), read[4:]
+        tokens, *places = self.model.read_lines(pages, sizes)
+        return [[row] for row in tokens], places
+
+    def _has_parts(self) -> bool:
+        """Whether the model tells its lines before it reads them; your own need not."""
+        return hasattr(self.model, "read_found")
 
     def _upright(self, sheet: Sheet, found: list[Seen]) -> list[Seen]:
         """What was found, or what is found in the sheet upside down where that reads better."""
@@ -273,7 +311,7 @@ class ParagraphTextRecognizer:
         a few strokes can look like a turned page."""
         if confidence(found) >= SURELY_CUT:
             return found
-        whole = sheet.whole_picture()
+        whole = sheet.whole_picture
         if len(found) == 1 and found[0].view.page.size == whole.page.size:
             return found
         other = list(self._see([whole]))
@@ -294,31 +332,67 @@ class ParagraphTextRecognizer:
         least = confidence([found]) + (0.0 if fewer else BETTER)
         return other if confidence([other]) > least else found
 
+    def _word(self, sheet: Sheet) -> Seen | None:
+        """A picture that looks like a single word, which is read best when it is small."""
+        whole = sheet.whole_picture
+        return self._small(whole, specks=True) if whole.is_word else None
+
+    def _small(self, view: View, specks: bool = False) -> Seen | None:
+        """A view read as one line, small; a word in two sizes, which together say its text. None
+        if it is none or several lines. specks: beside a sure line, what is read with less
+        confidence is none."""
+        heights = WORD_HEIGHTS if view.is_word else LINE_HEIGHTS
+        small = [one_line_view(view, height) for height in heights]
+        if any(one is view for one in small):
+            return None
+        seen = list(self._see(small))
+        if view.width_of_writing < SIGN:  # what is beside one sign is no part of its line
+            seen = [one.sure_of(SURELY_ONE_LINE) for one in seen]
+        seen = [self._joined([one])[0] for one in seen]
+        if specks:
+            seen = [one.sure_of(SURELY_ONE_LINE) for one in seen]
+        lines = [one for one in seen if one.confidences]
+        if not lines or any(len(one.confidences) > 1 for one in lines):
+            return None
+        line = reduce(Seen.read_as, lines)
+        # A small sign may be found in one of the sizes only.
+        return line if len(lines) == len(small) or confidence([line]) > SURELY_READ else None
+
+    def _joined(self, found: list[Seen]) -> list[Seen]:
+        """The same with the parts of a slanting line as one, and each line once, where they are
+        few."""
+        if " " not in self._tokens or sum(len(one.confidences) for one in found) > MOST_PARTS:
+            return found  # a model of your own may read single signs only
+        return [one.found_once().joined(self._tokens.index(" ")) for one in found]
+
     def _as_one_line(self, sheet: Sheet, found: list[Seen]) -> list[Seen]:
         """What was found, or the picture read as one line unless that reads worse: the strokes of
         a large word can look like several lines, or like a turned page."""
-        has_spaces = " " in self._tokens  # a model of your own may read single signs only
-        if has_spaces and sum(len(one.confidences) for one in found) <= MOST_PARTS:
-            found = [one.joined(self._tokens.index(" ")) for one in found]
         sure = [one for view in found for one in view.confidences]
-        enough = SURELY_ONE_LINE if len(sure) > 1 else SURELY_READ
-        if len(sure) > MOST_LINES_OF_ONE or (sure and min(sure) > enough):
+        if len(sure) == 1:
+            return self._read_more(found)
+        if len(sure) > MOST_LINES_OF_ONE or (sure and _are_lines(sure)):
             return found
-        whole = sheet.whole_picture()
+        whole = sheet.whole_picture
         views = [whole]
         if len(found) == 1 and found[0].view.page is not whole.page:
             views.append(found[0].view)
         best, least = found, confidence(found) - BETTER
         for view in views:
-            sized = one_line_view(view)
-            if sized is view:
-                continue
-            (other,) = self._see([sized])
-            if not sure:
-                other = other.sure_of(SURELY_ONE_LINE)  # beside one sign there may be specks
-            if len(other.confidences) == 1 and confidence([other]) > least:
+            other = self._small(view, specks=not sure)
+            if other is not None and confidence([other]) > least:
                 best, least = [other], confidence([other])
         return best
+
+    def _read_more(self, found: list[Seen]) -> list[Seen]:
+        """One line that was found, and what is read of it when it is small, if it is in doubt."""
+        (line,) = (one for one in found if one.confidences)
+        if line.confidences[0] > SURELY_READ:
+            return found
+        other = self._small(line.view)
+        if other is None or confidence([other]) < confidence([line]) - 2 * BETTER:
+            return found
+        return [line.read_as(other)]
 
     def _without_crossed_out(self, found: list[Seen]) -> list[Seen]:
         """What was found, but for words that were crossed out; the list itself if none was."""
@@ -395,6 +469,11 @@ class ParagraphTextRecognizer:
 
     def _decode(self, tokens: Iterable[int]) -> str:
         return "".join(self._tokens[token] for token in tokens if token not in self._ignored)
+
+
+def _are_lines(sure: list[float]) -> bool:
+    """Whether what was read with so much confidence are lines: two are easily parts of one."""
+    return (min(sure) if len(sure) == 2 else fmean(sure)) > SURELY_ONE_LINE
 
 
 def _device(name: str | torch.device) -> torch.device:

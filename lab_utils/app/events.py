@@ -5,16 +5,16 @@ Every error is a RecognizerError for a program, and a notice on the page for a p
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 
 from lab_utils.app.admission import Admission
-from lab_utils.app.feedback import FeedbackFolder, RecentReadings
-from lab_utils.app.pictures import picture_in
-from lab_utils.app.reading import notice, read_page, show
+from lab_utils.app.feedback import FeedbackFolder
+from lab_utils.app.reading import PageRead, notice, read_page, show
+from lab_utils.app.uploads import picture_in
 from lab_utils.predictors import RequestRefusedError, ServiceError
 from text_recognizer.documents import is_document, is_pdf
 from text_recognizer.errors import RecognizerError
@@ -25,11 +25,6 @@ if TYPE_CHECKING:
     from text_recognizer.paragraph_text_recognizer import PageReading
 
 _log = logging.getLogger(__name__)
-
-EMPTY_TEXT = (
-    "<p class='empty'>The text appears here, line by line. Below it you see the page with the "
-    "lines that were found. Lines to check have a question mark.</p>"
-)
 
 
 class InternalError(RecognizerError):
@@ -49,14 +44,13 @@ class Events:
         self.predictor = predictor
         self.feedback = feedback
         self.admission = admission
-        self._recent = RecentReadings()
 
     async def predict(self, image: dict | None) -> str:
         """Reads a page of handwriting.
 
         Args:
             image: The page, as {"url": DATA_URI} or a file that was uploaded here: PNG, JPEG, GIF,
-                TIFF, WebP, BMP or PPM of at most 20 MB.
+                TIFF, WebP, AVIF, BMP or PPM of at most 20 MB.
 
         Returns:
             The text, its lines joined by newlines; empty where there is no writing.
@@ -67,8 +61,8 @@ class Events:
         """Reads a page of handwriting from base64 text.
 
         Args:
-            image: The page, as base64 text or a data URI: PNG, JPEG, GIF, TIFF, WebP, BMP or PPM
-                of at most 20 MB.
+            image: The page, as base64 text or a data URI: PNG, JPEG, GIF, TIFF, WebP, AVIF, BMP
+                or PPM of at most 20 MB.
 
         Returns:
             The text, its lines joined by newlines; empty where there is no writing.
@@ -90,38 +84,48 @@ class Events:
         """Reads the page's picture, each page of its PDF or TIFF, or what was written on its
         canvas; returns what each part of the page shows then."""
         if not given:
-            return _notice_only("There is nothing to read yet.", "Add a picture, or write a line.")
+            return _shown(show((), "There is nothing to read yet.", "Add a picture, or write."))
         try:
-            return await self._read(await asyncio.to_thread(picture_in, given))
+            picture = await asyncio.to_thread(picture_in, given)
+            pages, trouble = await self._pages(picture)
         except RecognizerError as error:
-            return _notice_only("This was not read.", str(error))
+            return _shown(show((), "This was not read.", str(error)))
+        result = show(pages, "The pages after that were not read." if trouble else "", trouble)
+        if len(pages) > 1 or is_pdf(picture):  # feedback is about one picture with its text
+            return _shown(result)
+        source = given["path"] or given["url"] if isinstance(given, dict) else given
+        return _shown(result, source, pages[0].reading.text)
 
-    async def _read(self, picture: bytes) -> tuple:
-        pages, read, trouble = iter([picture]), [], ""
-        if is_document(picture):
-            pages = load_pages(picture)
+    async def _pages(self, picture: bytes) -> tuple[list[PageRead], str]:
+        """The pages of a picture or a document, and why those after them were not read."""
+        waiting = load_pages(picture) if is_document(picture) else iter([picture])
+        pages: list[PageRead] = []
         try:
-            while page := await self._work(lambda: _read_next(self.predictor, pages)):
-                read.append(page)
+            while page := await self._work(partial(_read_next, self.predictor, waiting)):
+                pages.append(page)
         except RecognizerError as error:
-            if not read:
+            if not pages:
                 raise
-            trouble = str(error)
-        text = "\n\n".join(page.reading.text for page in read)
-        # Feedback is about one picture with its text.
-        is_one = len(read) == 1 and not is_pdf(picture)
-        key = self._recent.keep(picture, text) if is_one else None
-        return *show(read, trouble), gr.update(visible=is_one, open=False), key, text, ""
+            return pages, str(error)
+        return pages, ""
 
-    def keep_feedback(self, key: str | None, corrected: str | None) -> str:
-        """Keeps a reading that was wrong, with the right text; returns what the page answers."""
-        found = self._recent.find(str(key))
-        if found is None:
-            return notice("This reading is no longer kept.", "Read the page again, then tell us.")
-        image, text = found
+    async def keep_feedback(self, source: str | None, corrected: str | None) -> str:
+        """Keeps a picture that was read wrong, with its text and the right one.
+
+        Args:
+            source: an upload's path, or a data URI. It is read once more, so that a row never
+                pairs a picture with the text of another one.
+            corrected: the right text, or nothing.
+
+        Returns what the page answers.
+        """
+        is_upload = source and not source.startswith("data:")
         try:
-            right = str(corrected or "")
-            self.feedback.add(image, text, "" if right == text else right)
+            sent = {"path": source} if is_upload else source
+            picture = await asyncio.to_thread(picture_in, sent)
+            text = (await self._work(partial(self.predictor.read, picture))).text
+            right = "" if corrected in (None, text) else corrected
+            await asyncio.to_thread(self.feedback.add, picture, text, right)
         except RecognizerError as error:
             return notice("This was not kept.", str(error))
         return "<p role='status'>Thank you. The picture and the text are kept on this computer.</p>"
@@ -146,11 +150,11 @@ class Events:
             ) from None
 
 
-def _read_next(predictor: "Predictor", pages: Any) -> Any:
+def _read_next(predictor: "Predictor", pages: Iterator) -> PageRead | None:
     page = next(pages, None)
     return None if page is None else read_page(predictor, page)
 
 
-def _notice_only(what: str, advice: str) -> tuple:
-    """What the page shows where nothing was read: no text of an earlier picture."""
-    return EMPTY_TEXT, notice(what, advice), "", gr.update(visible=False), None, "", ""
+def _shown(result: str, source: str = "", text: str = "") -> tuple:
+    """What the parts of the page show: the result and, for a picture with a text, the form."""
+    return result, gr.update(visible=bool(source), open=False), source, text, ""

@@ -5,13 +5,13 @@ markup, scripts and style are files in `page/`; what a stranger may send is chec
 """
 
 from functools import partial
-from html import escape
 from pathlib import Path
 
 import gradio as gr
 
-from lab_utils.app.events import EMPTY_TEXT, Events
+from lab_utils.app.events import Events
 from lab_utils.app.limits import CACHE_CHECK_SECONDS, CACHE_SECONDS, MAX_CORRECTION, MAX_SESSIONS
+from lab_utils.app.reading import show
 from text_recognizer.places import SAMPLE_PAGES
 
 PAGE = Path(__file__).with_name("page")
@@ -23,7 +23,7 @@ SAMPLES = {
 }
 TAKE_DRAWING = "() => [window.labDrawing ? window.labDrawing() : '']"
 # Gradio learns a moment later what was typed; what is sent is what the user sees.
-TAKE_CORRECTION = "key => [key, document.querySelector('#correction textarea')?.value ?? '']"
+TAKE_TYPED = "source => [source, document.querySelector('#correction textarea')?.value ?? '']"
 # The predictor gets the bytes that were sent: Gradio's own conversion (`preprocess`) would decode
 # the picture and encode it again, without its orientation.
 PRIVATE = {"api_visibility": "private", "preprocess": False}
@@ -34,40 +34,32 @@ def part(name: str) -> str:
     return (PAGE / name).read_text("utf-8")
 
 
-def make_page(events: Events, title: str) -> gr.Blocks:
+def make_page(events: Events) -> gr.Blocks:
     """The page and its API endpoints; `lab_utils.app.server` serves it with its limits."""
-    with gr.Blocks(
-        title=title, analytics_enabled=False, delete_cache=(CACHE_CHECK_SECONDS, CACHE_SECONDS)
-    ) as page:
-        gr.HTML(part("intro.html").format(title=escape(title)), elem_id="intro")
+    age = (CACHE_CHECK_SECONDS, CACHE_SECONDS)
+    with gr.Blocks(title="Handwriting reader", analytics_enabled=False, delete_cache=age) as page:
+        gr.HTML(part("intro.html"), elem_id="intro")
         with gr.Row(elem_id="work"):
             with gr.Column(elem_id="given", min_width=300), gr.Tabs(elem_id="ways"):
                 image, read, samples = picture_tab()
                 document, read_document = pdf_tab()
                 drawing, read_drawing = drawing_tab()
             with gr.Column(elem_id="result", min_width=300):
-                text = gr.HTML(
-                    EMPTY_TEXT,
-                    html_template=part("text.html"),
-                    js_on_load=part("text.js"),
-                    elem_id="text",
-                )
-                message = gr.HTML(elem_id="message")
-                found = gr.HTML(elem_id="found")
-                feedback, key, correction, send, thanks = feedback_form()
+                result = gr.HTML(show(), js_on_load=part("reading.js"), elem_id="reading")
+                feedback, source, correction, send, thanks = feedback_form()
         gr.HTML(part("about.html"), js_on_load=part("about.js"), elem_id="about")
 
-        shown = [text, message, found, feedback, key, correction, thanks]
-        reading = PRIVATE | {"outputs": shown, "show_progress_on": text}
-        show = part("result.js")
-        read.click(events.read, image, **reading).then(js=show)
-        read_document.click(events.read, document, **reading).then(js=show)
-        read_drawing.click(events.read, drawing, js=TAKE_DRAWING, **reading).then(js=show)
+        shown = [result, feedback, source, correction, thanks]
+        reading = PRIVATE | {"outputs": shown, "show_progress_on": result}
+        after = part("result.js")
+        read.click(events.read, image, **reading).then(js=after)
+        read_document.click(events.read, document, **reading).then(js=after)
+        read_drawing.click(events.read, drawing, js=TAKE_DRAWING, **reading).then(js=after)
         for button, file in samples:
             button.keep_in_cache |= button.temp_files  # only uploads are deleted after an hour
             chosen = button.click(partial(str, file), None, image, **PRIVATE)
-            chosen.then(events.read, image, **reading).then(js=show)
-        send.click(events.keep_feedback, [key, correction], thanks, js=TAKE_CORRECTION, **PRIVATE)
+            chosen.then(events.read, image, **reading).then(js=after)
+        send.click(events.keep_feedback, [source, correction], thanks, js=TAKE_TYPED, **PRIVATE)
         add_api(events)
     # `Admission` decides how many pages are read at once and wait; Gradio's queue lets all pass.
     page.queue(max_size=None, default_concurrency_limit=None)
@@ -119,10 +111,10 @@ def drawing_tab() -> tuple[gr.Textbox, gr.Button]:
 
 
 def feedback_form() -> tuple[gr.Accordion, gr.Textbox, gr.Textbox, gr.Button, gr.HTML]:
-    """The form, the reading's key, the corrected text, the button, and what is answered."""
+    """The form, the picture's path or data URI, the right text, the button, and the answer."""
     with gr.Accordion("Wrong? Tell us", open=False, visible=False, elem_id="feedback") as form:
         # No gr.State: for it, each open page holds a stream that keeps the server from ending.
-        key = gr.Textbox(visible=False)
+        source = gr.Textbox(visible=False)
         correction = gr.Textbox(
             label="Correct the text, if you like",
             info="The picture, the text that was read and your text are kept together.",
@@ -132,7 +124,7 @@ def feedback_form() -> tuple[gr.Accordion, gr.Textbox, gr.Textbox, gr.Button, gr
             elem_id="correction",
         )
         send = gr.Button("Send", elem_id="send-feedback")
-        return form, key, correction, send, gr.HTML(elem_id="feedback-message")
+        return form, source, correction, send, gr.HTML(elem_id="feedback-message")
 
 
 def add_api(events: Events) -> None:

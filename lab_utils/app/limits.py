@@ -13,6 +13,13 @@ MAX_UPLOAD_BYTES = MAX_BASE64_BYTES
 MAX_REQUEST_BYTES = MAX_BASE64_BYTES * 4 // 3 + MIB
 """Bytes of a request's body: the largest image as base64, and room for the JSON around it."""
 
+MAX_JSON_VALUES = 100_000
+"""Values in a request's JSON: each takes some 100 bytes once it is read. The page's own requests
+have a few dozen, but commas in texts count as well, as in a data URI that is not base64."""
+
+MAX_INPUTS = 8
+"""Values that a call may have; no function of the page takes so many."""
+
 MAX_CACHE_BYTES = 512 * MIB
 """Bytes of the uploaded pictures that are still kept; over it, no more are taken."""
 
@@ -35,10 +42,6 @@ MAX_SESSIONS = 16
 
 LOGIN_BYTES = 8192
 LOGINS_KEPT = 1000
-
-KEPT_READINGS = 64
-KEPT_BYTES = 64 * MIB
-"""The last readings and their images, kept in memory for feedback."""
 
 MAX_CORRECTION = 10_000
 """Characters of a corrected text."""

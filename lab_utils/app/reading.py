@@ -12,11 +12,16 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
+from PIL import Image
+
+from text_recognizer.decoding import one_budget
+from text_recognizer.errors import ImageError
+from text_recognizer.images import LoadedImage, load_image
 from text_recognizer.overlay import DOUBTFUL
 
 if TYPE_CHECKING:
     from lab_utils.predictors import Predictor
-    from text_recognizer.images import LoadedImage
     from text_recognizer.paragraph_text_recognizer import PageReading
 
 FOUND_SIDE = 1200
@@ -29,7 +34,8 @@ class PageRead(NamedTuple):
     reading: "PageReading"
     seconds: float
     picture: dict[str, Any]
-    """`width` and `height` in px, and `data`, a data URI; nothing where no line was found."""
+    """`width` and `height` in px, and `data`, a data URI; nothing where no line was found, or
+    where decoding the page once more takes too long."""
 
     @property
     def doubtful(self) -> list[int]:
@@ -38,18 +44,8 @@ class PageRead(NamedTuple):
         return [number for number, line in numbered if line.confidence < DOUBTFUL]
 
 
-class Shown(NamedTuple):
-    """Three parts of the page, as HTML."""
-
-    lines: str
-    """The text as a list, with doubtful lines marked."""
-    message: str
-    """How many lines in how many seconds, and which are doubtful."""
-    found: str
-    """The pictures with the lines found."""
-
-
-def read_page(predictor: "Predictor", picture: "bytes | LoadedImage") -> PageRead:
+@one_budget()
+def read_page(predictor: "Predictor", picture: bytes | LoadedImage) -> PageRead:
     """Reads a picture for the page; raises the predictor's errors."""
     start = time.perf_counter()
     reading = predictor.read(picture)
@@ -57,29 +53,27 @@ def read_page(predictor: "Predictor", picture: "bytes | LoadedImage") -> PageRea
     return PageRead(reading, seconds, _small_picture(picture) if reading.lines else {})
 
 
-def show(pages: Sequence[PageRead], trouble: str = "") -> Shown:
-    """What the page shows of a picture, or of the pages of a document.
+def show(pages: Sequence[PageRead] = (), what: str = "", advice: str = "") -> str:
+    """What the page shows of a picture, or of the pages of a document, as HTML.
 
     Args:
-        pages: at least one.
-        trouble: why the pages after them were not read.
+        pages: those that were read.
+        what: what is wrong, and `advice`, why, or what to do: about a picture that was not read,
+            or about the pages of a document after those that were.
     """
-    template = _template()
-    parts = [part(pages, trouble) for part in (template.lines, template.message, template.found)]
-    return Shown(*map(str, parts))
+    return _template().render(pages=pages, what=what, advice=advice)
 
 
 def notice(what: str, advice: str = "") -> str:
     """A message that something is wrong, as HTML."""
-    return str(_template().notice(what, advice))
+    return str(_template().module.notice(what, advice))
 
 
-def _small_picture(picture: "bytes | LoadedImage") -> dict[str, Any]:
-    from PIL import Image
-
-    from text_recognizer.images import load_image
-
-    page = load_image(picture).page.copy()
+def _small_picture(picture: bytes | LoadedImage) -> dict[str, Any]:
+    try:
+        page = load_image(picture).page.copy()
+    except ImageError:  # reading has spent the time for decoding: its text is worth more
+        return {}
     page.thumbnail((FOUND_SIDE, FOUND_SIDE), Image.Resampling.BICUBIC, reducing_gap=2.0)
     stream = io.BytesIO()
     page.save(stream, "JPEG", quality=80)
@@ -88,10 +82,8 @@ def _small_picture(picture: "bytes | LoadedImage") -> dict[str, Any]:
 
 
 @cache
-def _template() -> Any:
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
+def _template() -> Template:
     folder = FileSystemLoader(Path(__file__).with_name("page"))
     environment = Environment(loader=folder, autoescape=True, undefined=StrictUndefined)
-    environment.globals["DOUBTFUL"] = DOUBTFUL
-    return environment.get_template("reading.html").module
+    environment.globals |= {"DOUBTFUL": DOUBTFUL, "pages": (), "what": "", "advice": ""}
+    return environment.get_template("reading.html")

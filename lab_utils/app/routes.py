@@ -4,8 +4,9 @@ checked. The requests themselves were checked by `lab_utils.middleware` before."
 import asyncio
 import re
 from collections import deque
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
+import gradio as gr
 from fastapi import FastAPI
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.datastructures import MutableHeaders
@@ -14,10 +15,14 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from lab_utils.app.admission import BusyError
-from lab_utils.app.cache import cache_bytes, cache_folder
 from lab_utils.app.events import Events, InternalError, ReaderAwayError
-from lab_utils.app.limits import CACHE_CHECK_SECONDS, MAX_CACHE_BYTES
-from lab_utils.app.pictures import check_payload
+from lab_utils.app.limits import (
+    CACHE_CHECK_SECONDS,
+    MAX_CACHE_BYTES,
+    MAX_INPUTS,
+    MAX_JSON_VALUES,
+)
+from lab_utils.app.uploads import SentFile, cache_bytes
 from lab_utils.middleware import RETRY_SECONDS, again, json_refusal
 from text_recognizer.errors import ImageTooLargeError, RecognizerError
 
@@ -49,48 +54,57 @@ _HEADERS = {
 _STATUSES = {BusyError: 503, ReaderAwayError: 503, InternalError: 500, ImageTooLargeError: 413}
 
 
-class FormError(RecognizerError):
-    """The body of a request is not of the form that its endpoint takes."""
-
-
 class _Call(BaseModel):
     """What Gradio's routes take; what else is in it is theirs to check."""
 
     model_config = ConfigDict(extra="allow", strict=True)
 
-    data: list[Any]
+    # Bounded here, so that not each of a million values is made before they are counted.
+    data: Annotated[list[SentFile | str | None], Field(max_length=MAX_INPUTS)]
     batched: Literal[False] | None = None
     fn_index: int | None = None
     session_hash: Annotated[str, Field(max_length=100)] | None = None
 
 
 Inputs = dict[int | str, list[type]]
-"""Of each function of the page, by its number and by its endpoint's name, the JSON types that its
-inputs take; null is taken as well."""
+"""Of each function of the page, by its number and by its endpoint's name, the types that its inputs
+take; None is taken as well."""
 
 
-def data_in(body: bytes, inputs: Inputs, name: str | None = None) -> list:
-    """The checked values in the JSON body of a call.
+def inputs_of(page: gr.Blocks) -> Inputs:
+    """The types of the inputs of a page's functions."""
+    found: Inputs = {}
+    for number, function in page.fns.items():
+        is_file = [isinstance(one, gr.Image | gr.File) for one in function.inputs]
+        types = [SentFile if one else str for one in is_file]
+        found |= {number: types, function.api_name: types}
+    return found
+
+
+def checked(body: bytes, inputs: Inputs, endpoint: str | None = None) -> _Call:
+    """The call in a JSON body, {"data": [...]}.
 
     Args:
-        body: JSON, {"data": [...]}.
+        body: JSON.
         inputs: what the functions take.
-        name: the endpoint; None for the function whose number the body holds.
+        endpoint: its name; None for the function whose number the body holds.
 
     Raises:
-        FormError: the body has another form.
+        RecognizerError: the body has another form.
         ImageError, AddressError: a value names a file or an address that is not read.
     """
     try:
         call = _Call.model_validate_json(body.removeprefix(b"\xef\xbb\xbf"))
-        types = inputs[call.fn_index if name is None else name]
+        types = inputs[call.fn_index if endpoint is None else endpoint]
         fits = [v is None or isinstance(v, kind) for v, kind in zip(call.data, types, strict=True)]
     except (LookupError, ValueError):  # pydantic's ValidationError is a ValueError
         fits = [False]
     if not all(fits):
-        raise FormError(FORM)
-    check_payload(call.data, cache_folder())
-    return call.data
+        raise RecognizerError(FORM)
+    for value in call.data:
+        if isinstance(value, SentFile):
+            value.check()
+    return call
 
 
 def add_one_step_calls(app: FastAPI, events: Events, inputs: Inputs) -> None:
@@ -100,8 +114,8 @@ def add_one_step_calls(app: FastAPI, events: Events, inputs: Inputs) -> None:
     """
 
     async def call(request: Request, endpoint: str) -> dict:
-        (value,) = data_in(await request.body(), inputs, endpoint)
-        reading = await events.reading(value)
+        sent = checked(await request.body(), inputs, endpoint).model_dump()
+        reading = await events.reading(*sent["data"])
         return {"data": [reading.text]} | ({"note": reading.note} if reading.note else {})
 
     async def refused(_: Request, error: RecognizerError) -> Response:
@@ -126,22 +140,19 @@ class GradioRoutes:
         if refusal is None and scope["method"] == "POST":
             request = Request(scope, receive)
             body = await request.body()
-            refusal = await self._refused_body(request, body)
-            if _WITH_DATA.fullmatch(scope["path"]):  # `curl -d` calls JSON a form
+            if _UPLOAD.fullmatch(scope["path"]):
+                refusal = await _refused_upload(request.headers.get("content-type", ""), body)
+            elif sum(map(body.count, (b",", b"[", b"{"))) > MAX_JSON_VALUES:
+                refusal = json_refusal(413, "The request has too many values.")
+            elif call := _WITH_DATA.fullmatch(scope["path"]):
+                try:
+                    body = checked(body, self._inputs, call[1]).model_dump_json().encode()
+                except RecognizerError as error:
+                    refusal = json_refusal(422, str(error))
+                # `curl -d` calls JSON a form.
                 MutableHeaders(scope=scope)["content-type"] = "application/json"
             receive = again(deque([{"type": "http.request", "body": body}]), receive)
         await (refusal or self._app)(scope, receive, _with_headers(send))
-
-    async def _refused_body(self, request: Request, body: bytes) -> Response | None:
-        path = request.scope["path"]
-        if _UPLOAD.fullmatch(path):
-            return await _refused_upload(request.headers.get("content-type", ""), body)
-        if call := _WITH_DATA.fullmatch(path):
-            try:
-                data_in(body, self._inputs, call[1])
-            except RecognizerError as error:
-                return json_refusal(422, str(error))
-        return None
 
 
 def _closed(path: str) -> Response | None:

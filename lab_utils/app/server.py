@@ -8,11 +8,12 @@ import secrets
 import sys
 import threading
 from collections.abc import Collection
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lab_utils.app.cache import use_cache_folder
 from lab_utils.app.limits import MAX_REQUEST_BYTES, MAX_UPLOAD_BYTES, QUEUE_SIZE, READERS
+from lab_utils.app.uploads import use_cache_folder
 from lab_utils.logins import Login
 from lab_utils.net import LOOPBACK, LocalServer, is_loopback, keep_local_direct, listening_socket
 from lab_utils.signals import orderly_end
@@ -23,6 +24,7 @@ from text_recognizer.places import SAMPLE_PAGES, keep_home_clean, lab_folder
 if TYPE_CHECKING:
     from starlette.types import ASGIApp
 
+    from lab_utils.app.events import Events
     from lab_utils.predictors import Predictor
 
 DEFAULT_PORT = 7860
@@ -52,7 +54,6 @@ def make_frontend(
     flagging_dir: str | os.PathLike | None = None,
     queue_size: int = QUEUE_SIZE,
     readers: int = READERS,
-    title: str = "Handwriting reader",
 ) -> "Frontend":
     """Returns the app over a predictor; `.launch()` serves it, `.close()` ends that.
 
@@ -62,7 +63,6 @@ def make_frontend(
         queue_size: pages that may wait while `readers` pages are being read; further ones are
             refused with status 503.
         readers: pages that are read at once.
-        title: the page's heading and the browser tab's name.
     """
     prepare_environment()
     from lab_utils.app.admission import Admission
@@ -71,19 +71,17 @@ def make_frontend(
 
     decoding.start()
     folder = Path(flagging_dir) if flagging_dir is not None else lab_folder() / "feedback"
-    return Frontend(
-        Events(predictor, FeedbackFolder(folder), Admission(readers, queue_size)), title
-    )
+    return Frontend(Events(predictor, FeedbackFolder(folder), Admission(readers, queue_size)))
 
 
 class Frontend:
     """The page and its API as a server in this process; see `make_frontend`."""
 
-    def __init__(self, events: Any, title: str) -> None:
+    def __init__(self, events: "Events") -> None:
         from lab_utils.app.frontend import make_page
 
         self.functions = events
-        self.page = make_page(events, title)
+        self.page = make_page(events)
         self.local_url = ""
         self.share_url: str | None = None
         self.server_port = 0
@@ -99,8 +97,6 @@ class Frontend:
         hosts: Collection[str] | None = None,
         inline: bool = True,
         height: int = 500,
-        prevent_thread_lock: bool = True,
-        quiet: bool = True,
     ) -> "tuple[ASGIApp, str, str | None]":
         """Serves the app from a separate thread; returns (application, its address, the public
         link), as Gradio does.
@@ -116,12 +112,13 @@ class Frontend:
                 numbers; "*" for any. None: any where a tunnel or a hosted notebook's proxy chooses
                 the name (`share=True`, Colab, ...) or another address than this machine's own is
                 listened on, else no more.
-            height: px of the page in the notebook.
-            prevent_thread_lock: return at once; False waits until Ctrl-C.
+            inline: show the page below the cell, `height` px high, where this is a notebook.
 
         Raises:
             ServerError: the port is taken, or no public link can be made.
         """
+        from gradio import utils
+
         self.close()
         host = server_name.strip("[]")
         listening = listening_socket(server_port, host, ServerError, preferred=DEFAULT_PORT)
@@ -129,30 +126,18 @@ class Frontend:
         shown = {"0.0.0.0": LOOPBACK, "::": "::1"}.get(host, host)
         self.local_url = f"http://{f'[{shown}]' if ':' in shown else shown}:{self.server_port}/"
         if hosts is None:
-            hosts = ("*",) if share or not is_loopback(host) or _is_hosted_notebook() else ()
-        login = Login(*auth) if isinstance(auth, tuple) else auth
-        app = self._application(login, hosts)
+            is_hosted = utils.colab_check() or utils.is_hosted_notebook()
+            hosts = ("*",) if share or is_hosted or not is_loopback(host) else ()
+        app = self._application(Login(*auth) if isinstance(auth, tuple) else auth, hosts)
         logging.getLogger("uvicorn.error").addFilter(_is_not_of_the_end)
         options = {"lifespan": "on", "timeout_graceful_shutdown": 2}
         self._server = LocalServer("app", self.local_url, app, listening, ServerError, **options)
         self._server.start()
         if share:
             self.share_url = self._shared()
-        if not quiet:
-            print(f"The app: {self.share_url or self.local_url}")
-        if inline:
+        if inline and "ipykernel" in sys.modules:
             _show_inline(self.share_url or self.local_url, self.server_port, height)
-        if not prevent_thread_lock:
-            self.wait()
         return app, self.local_url, self.share_url
-
-    def wait(self) -> None:
-        """Waits until Ctrl-C, SIGTERM or SIGHUP, then ends the server."""
-        try:
-            with orderly_end():
-                threading.Event().wait()
-        finally:
-            self.close()
 
     def close(self, verbose: bool = False) -> None:
         """Ends the server, silently; a page that is being read is read to its end."""
@@ -173,16 +158,10 @@ class Frontend:
 
         from lab_utils.app.frontend import PAGE, part
         from lab_utils.app.login import LoginFirst
-        from lab_utils.app.routes import GradioRoutes, add_one_step_calls
-        from lab_utils.app.theme import lab_theme
+        from lab_utils.app.routes import GradioRoutes, add_one_step_calls, inputs_of
         from lab_utils.middleware import RequestLimits
 
-        inputs = {}
-        for number, function in self.page.fns.items():
-            types = [
-                dict if isinstance(one, gr.Image | gr.File) else str for one in function.inputs
-            ]
-            inputs |= {number: types, function.api_name: types}
+        inputs = inputs_of(self.page)
         app = FastAPI(openapi_url=None)
         add_one_step_calls(app, self.functions, inputs)
         gr.mount_gradio_app(
@@ -191,7 +170,13 @@ class Frontend:
             path="/",
             server_name=LOOPBACK,
             server_port=self.server_port,
-            theme=lab_theme(),
+            # style.css sets the colours. A theme's own fonts may be fetched from elsewhere.
+            theme=gr.themes.Base(
+                primary_hue="teal",
+                neutral_hue="stone",
+                font=("system-ui", "sans-serif"),
+                font_mono=("ui-monospace", "monospace"),
+            ),
             css_paths=[PAGE / "style.css"],
             head=part("head.html"),
             footer_links=["api"],
@@ -228,14 +213,15 @@ class Frontend:
 
 
 def serve(frontend: Frontend, **options: Any) -> None:
-    """Serves the app until Ctrl-C or SIGTERM, after one line with its address on stdout.
+    """Serves the app until Ctrl-C, SIGTERM or SIGHUP, after one line with its address on stdout.
 
     `options` are those of `Frontend.launch`. Raises ServerError as it does, and KeyboardInterrupt
     at Ctrl-C, once all is closed.
     """
-    _, url, link = frontend.launch(inline=False, **options)
-    print(f"The app: {link or url} (Ctrl-C ends it)", flush=True)
-    frontend.wait()
+    with orderly_end(), closing(frontend):
+        _, url, link = frontend.launch(inline=False, **options)
+        print(f"The app: {link or url} (Ctrl-C ends it)", flush=True)
+        threading.Event().wait()
 
 
 def _is_not_of_the_end(record: logging.LogRecord) -> bool:
@@ -244,16 +230,8 @@ def _is_not_of_the_end(record: logging.LogRecord) -> bool:
     return not (cut_off or str(record.msg).startswith("Cancel "))
 
 
-def _is_hosted_notebook() -> bool:
-    from gradio import utils
-
-    return bool(utils.colab_check() or utils.is_hosted_notebook())
-
-
 def _show_inline(url: str, port: int, height: int) -> None:
-    """Shows the page below the cell, where this is a notebook."""
-    if "ipykernel" not in sys.modules:
-        return
+    """Shows the page below the cell."""
     from lab_utils.setup.project import on_colab
 
     if on_colab():

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from lab_utils.commands.options import Model
+from lab_utils.commands.options import AppPort, Model
 
 Auth = Annotated[
     str | None,
@@ -25,14 +25,11 @@ AllowHost = Annotated[
 
 
 def app(
-    port: Annotated[
-        int | None,
-        typer.Option(min=0, max=65535, help="Else 7860, or a free port where that is taken."),
-    ] = None,
+    port: AppPort = None,
     host: Annotated[
         str,
         typer.Option(
-            help="Address to listen on; another than 127.0.0.1 opens the app to the network."
+            help="Address to listen on; any other than 127.0.0.1 opens the app to the network."
         ),
     ] = "127.0.0.1",
     share: Annotated[
@@ -58,16 +55,14 @@ def app(
 
     Example: LAB_APP_AUTH=ada:secret lab app --port 7861 --queue-size 8
     """
-    from lab_utils.app.server import make_frontend, prepare_environment, serve
+    from lab_utils import predictors
+    from lab_utils.app.server import make_frontend, serve
     from lab_utils.logins import parse_login
     from text_recognizer.errors import RecognizerError
 
     login = parse_login(auth) if auth else None
     if model is not None and model_url is not None:
         raise RecognizerError("Give --model or --model-url, not both.")
-    prepare_environment()
-    from lab_utils import predictors
-
     remote = predictors.RemotePredictor(model_url) if model_url is not None else None
     serve(
         make_frontend(

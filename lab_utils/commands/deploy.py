@@ -1,23 +1,17 @@
-"""`lab deploy`: the model service on AWS, and what it would cost."""
+"""`lab deploy`: the model service on AWS."""
 
-import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from lab_utils.commands.options import group, say
 from lab_utils.deploy.errors import aws_errors
 
-app = typer.Typer(
-    name="deploy",
-    no_args_is_help=True,
-    rich_markup_mode=None,
-    help="Deploy the model service to AWS, show what that does and costs, remove it.",
-)
+app = group("Deploy the model service to AWS, show what that does and costs, or remove it.")
 
 Name = Annotated[str, typer.Option(help="Of the function; all other names begin with it.")]
 Region = Annotated[str | None, typer.Option(help="AWS region; else AWS_REGION's or the profile's.")]
-Memory = Annotated[int | None, typer.Option(help="MB of the function; 1769 buy a core (3008).")]
 Model = Annotated[
     Path | None,
     typer.Option(help="TorchScript file below the project; else what `lab compile` made."),
@@ -31,7 +25,9 @@ def aws_lambda(
     ] = True,
     name: Name = "text-recognizer",
     region: Region = None,
-    memory: Memory = None,
+    memory: Annotated[
+        int | None, typer.Option(help="MB of the function; 1769 buy a core (3008).")
+    ] = None,
     timeout: Annotated[int | None, typer.Option(help="Seconds for a request (30).")] = None,
     concurrency: Annotated[
         int | None,
@@ -85,7 +81,7 @@ def aws_lambda(
     if build:
         check_build(model)
     with aws_errors():
-        print(deploy(Stack(name, aws, say=_progress), values, image, build))
+        print(deploy(Stack(name, aws, say=say), values, image, build))
 
 
 @app.command()
@@ -102,33 +98,11 @@ def destroy(
 
     aws = session(region)
     with aws_errors():
-        stack = Stack(name, aws, say=_progress)
+        stack = Stack(name, aws, say=say)
         if stack.find() is None:
-            _progress(f"There is no stack {name} in {aws.region_name}.")
+            say(f"There is no stack {name} in {aws.region_name}.")
             return
         print(*stack.resources(), sep="\n")
         if not yes and not typer.confirm("Delete these?", err=True):
             raise typer.Exit(1)
         stack.delete()
-
-
-@app.command()
-def cost(
-    pages: Annotated[
-        list[int] | None, typer.Option(min=0, help="Pages a month; may be repeated.")
-    ] = None,
-    memory: Memory = None,
-) -> None:
-    """Show what a month of the model service costs, with the prices that are assumed.
-
-    Example: lab deploy cost --pages 500 --pages 20000
-    """
-    from lab_utils.deploy.costs import cost_table
-    from lab_utils.deploy.plan import PAGES
-    from lab_utils.deploy.template import default_of
-
-    print(cost_table(pages or PAGES, memory or default_of("Memory")))
-
-
-def _progress(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)

@@ -28,11 +28,7 @@ def evaluate(
     language_model: LanguageModel = "auto",
     kinds: Annotated[
         int | None,
-        typer.Option(
-            min=1,
-            help="Read generated photos instead of LABELS: this many pages of each kind.",
-            metavar="N",
-        ),
+        typer.Option(min=1, metavar="N", help="Read N generated photos of each kind instead."),
     ] = None,
     sheet: Annotated[
         Path | None,
@@ -50,8 +46,7 @@ def evaluate(
     if sheet and not kinds:
         raise RecognizerError("--sheet goes with --kinds; give that as well.")
     if kinds:
-        _evaluate_kinds(kinds, sheet, model, language_model)
-        return
+        return _evaluate_kinds(kinds, sheet, model, language_model)
     from text_recognizer.evaluate import evaluate, load_items
     from text_recognizer.evaluate.report import rates_table, write_report
     from text_recognizer.paragraph_text_recognizer import ParagraphTextRecognizer

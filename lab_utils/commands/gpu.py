@@ -9,7 +9,7 @@ import typer
 def pack(
     out: Annotated[Path, typer.Option(help="The file to write, such as handwriting.zip.")],
     most_mb: Annotated[
-        float, typer.Option(min=0.1, help="MB (10^6 bytes) that it may have; images get the rest.")
+        float, typer.Option(min=0.1, help="Size limit in MB (10^6 bytes); images use what is left.")
     ] = 40.0,
 ) -> None:
     """Pack the handwriting data into one file, for training on another machine.
@@ -38,7 +38,7 @@ def adopt(
         bool, typer.Option("--dry-run", help="Measure and compare, and change nothing.")
     ] = False,
 ) -> None:
-    """Take in what a machine with a GPU brought: traces, and weights if they are better.
+    """Adopt the results of a machine with a GPU: traces, and weights if they are better.
 
     Profile and traces go to data/traces with a card. The weights are measured on this machine, on
     the validation pages, with and without the language model, beside the packaged ones, which
@@ -84,11 +84,6 @@ def _compared(reader: Path, scratch: Path, pages: int | None) -> list[str]:
 
     written = [write_pages(scratch / group, [group])[:pages] for group in adoption.GROUPS]
     new, old = adoption.compare(reader, [item for items in written for item in items])
-    for group in adoption.GROUPS:
-        print(
-            f"{group:8} CER without language model {new.without_model[group]:.4f} "
-            f"(packaged {old.without_model[group]:.4f}), with it {new.with_model[group]:.4f} "
-            f"(packaged {old.with_model[group]:.4f})"
-        )
-    print(f"{new.seconds:.3f} s a page (packaged {old.seconds:.3f}), {new.bytes / 1e6:.1f} MB")
+    for name, value in new.items():
+        print(f"{name:16} {value:.4f} (packaged {old[name]:.4f})")
     return adoption.objections(new, old)

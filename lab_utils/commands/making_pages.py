@@ -27,7 +27,7 @@ def pages(
         str | None, typer.Option(help="Split to note in labels.json. Default: that of --split.")
     ] = None,
     max_lines: Annotated[
-        int | None, typer.Option(min=1, help="Lines on the fullest page of --out.")
+        int | None, typer.Option(min=1, help="With --out: at most this many lines on a page.")
     ] = None,
     to_show: Annotated[
         bool,

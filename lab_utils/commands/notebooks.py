@@ -1,26 +1,22 @@
 """`lab notebooks`: build notebooks from their sources, check them, start one, grade students."""
 
-import sys
 import time
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-app = typer.Typer(
-    name="notebooks",
-    no_args_is_help=True,
-    rich_markup_mode=None,
-    help="Build, check, start and grade notebooks.",
-)
+from lab_utils.commands.options import group, say
+
+app = group("Build, check, start and grade notebooks.")
+
+Names = Annotated[
+    list[str] | None, typer.Argument(metavar="NAME", help="Numbers or names. Default: all.")
+]
 
 
 @app.command()
-def build(
-    names: Annotated[
-        list[str] | None, typer.Argument(metavar="NAME", help="Numbers or names. Default: all.")
-    ] = None,
-) -> None:
+def build(names: Names = None) -> None:
     """Make both notebooks of each source: the student's, and the solution with its outputs.
 
     Exercises are numbered in their order first, in the source.
@@ -29,26 +25,28 @@ def build(
     """
     from tqdm import tqdm
 
-    from lab_authoring.build import build, find_sources, read_sources, renumber
-    from lab_authoring.source import SOURCES
+    from lab_authoring.build import build, find_sources, renumber
+    from lab_authoring.source import SOURCES, read_source
 
     paths = find_sources(names or [], SOURCES)
     for path in paths:
         renumber(path)
-    for source in read_sources(paths):
+    for source in [read_source(path) for path in paths]:
         start = time.perf_counter()
         cells = sum(cell.kind == "code" for cell in source.cells)
         with tqdm(total=cells, desc=source.name, unit="cell", leave=False, disable=None) as bar:
             size = build(source, on_cell=lambda _, bar=bar: bar.update())
         seconds = time.perf_counter() - start
-        _progress(f"{source.name}: {cells} cells in {seconds:.1f} s, {size / 1e3:.0f} kB")
+        say(f"{source.name}: {cells} cells in {seconds:.1f} s, {size / 1e3:.0f} kB")
 
 
 @app.command()
 def check() -> None:
-    """List generated notebooks that differ from their source; run nothing."""
-    from lab_authoring.cells import SourceError
-    from lab_authoring.freshness import check_notebooks
+    """List generated notebooks that differ from their source, and phrases that aren't plain
+    English; run nothing.
+    """
+    from lab_authoring.build import check_notebooks
+    from lab_authoring.contract import SourceError
     from lab_authoring.source import SOURCES
 
     if problems := check_notebooks(SOURCES):
@@ -56,11 +54,7 @@ def check() -> None:
 
 
 @app.command()
-def mutate(
-    names: Annotated[
-        list[str] | None, typer.Argument(metavar="NAME", help="Numbers or names. Default: all.")
-    ] = None,
-) -> None:
+def mutate(names: Names = None) -> None:
     """List small changes to the official solutions that the checks fail to reject.
 
     Exit code 1 if fewer than 95 % of a notebook's mutants are rejected.
@@ -69,21 +63,20 @@ def mutate(
     """
     from tqdm import tqdm
 
-    from lab_authoring.build import find_sources, read_sources
-    from lab_authoring.mutate import LEAST_REJECTED, score
-    from lab_authoring.source import SOURCES
+    from lab_authoring.build import find_sources
+    from lab_authoring.mutate import LEAST_REJECTED, different_mutants, survives
+    from lab_authoring.source import SOURCES, read_source
 
     weak = False
-    for source in read_sources(find_sources(names or [], SOURCES)):
-        with tqdm(desc=source.name, unit="mutant", leave=False, disable=None) as bar:
-            found = score(source, on_mutant=lambda _, bar=bar: bar.update())
-        for mutant in found.survivors:
+    for source in map(read_source, find_sources(names or [], SOURCES)):
+        found = different_mutants(source)
+        with tqdm(found, desc=source.name, unit="mutant", leave=False, disable=None) as bar:
+            survivors = [mutant for mutant in bar if survives(source, mutant)]
+        for mutant in survivors:
             print(f"{source.name}: {mutant.exercise.name}: {mutant.change}")
-        print(
-            f"{source.name}: {found.rejected:.1%} of {found.mutants - found.equivalent} mutants "
-            f"rejected; {found.equivalent} more behave like the solution"
-        )
-        weak = weak or found.rejected < LEAST_REJECTED
+        rejected = 1 - len(survivors) / len(found)
+        print(f"{source.name}: {rejected:.1%} of {len(found)} mutants rejected")
+        weak = weak or rejected < LEAST_REJECTED
     if weak:
         raise typer.Exit(1)
 
@@ -127,11 +120,12 @@ def grade(
 
     Example: lab notebooks grade handed_in/one.ipynb handed_in/two.ipynb --out grades.csv
     """
-    from lab_authoring.grade import Limits, grade_notebooks
+    from lab_authoring.grade import grade_notebooks
     from lab_authoring.grades import UNREADABLE
+    from lab_authoring.workplace import Limits
 
     limits = Limits(cell_timeout, timeout, memory)
-    results = grade_notebooks(notebooks, out, limits, _progress, jobs=jobs, feedback=feedback)
+    results = grade_notebooks(notebooks, out, limits, say, jobs=jobs, feedback=feedback)
     print(out)
     if any(result.result == UNREADABLE for result in results):
         raise typer.Exit(2)
@@ -153,7 +147,3 @@ def publish(
 
     for path in rewrite(repository, tag):
         print(path.relative_to(PROJECT))
-
-
-def _progress(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)

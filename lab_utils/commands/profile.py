@@ -23,29 +23,27 @@ def profile(
     ] = None,
     model: Model = None,
     pages: Annotated[
-        Path | None, typer.Option(help="Folder with a labels.json; else the pages to show.")
+        Path | None, typer.Option(help="Folder with a labels.json; else one sample page.")
     ] = None,
     tensorboard: Annotated[
         bool, typer.Option("--tensorboard", help="Measure nothing: show the folder's traces.")
     ] = False,
     port: Annotated[
         int | None,
-        typer.Option(min=0, max=65535, help="Of TensorBoard; else 6006, or one above."),
+        typer.Option(min=0, max=65535, help="TensorBoard's port. Default: 6006, or one above."),
     ] = None,
 ) -> None:
     """Measure what batches of pages take on a device.
 
-    Reads sample pages in batches of each size, and prints latency, pages a second, memory, and
-    where the time goes. The folder gets profile.json, plots, and a trace for each size; a profile
-    that it holds is replaced once the new one is whole. --tensorboard serves the traces on
-    127.0.0.1 with the plugin torch-tb-profiler, until Ctrl-C.
+    Reads one sample page, or the pages of --pages, in batches of each size, and prints latency,
+    pages a second, memory, and where the time goes. The folder gets profile.json, plots, and a
+    trace for each size; a profile that it holds is replaced once the new one is whole.
+    --tensorboard serves the traces on 127.0.0.1 with the plugin torch-tb-profiler, until Ctrl-C.
 
     Example: lab profile --device cuda --batch-sizes 1,2,4,8,16,32,64,128
     """
-    from lab_utils.model import model_file
     from lab_utils.profiling import profile_batch_sizes
     from lab_utils.profiling.batch_sizes import checked_sizes
-    from lab_utils.profiling.folder import check_replaceable
     from lab_utils.profiling.tensorboard import needs, serve_traces
     from text_recognizer.evaluate.labels import load_items
     from text_recognizer.paragraph_text_recognizer import ParagraphTextRecognizer
@@ -56,9 +54,8 @@ def profile(
         return serve_traces(folder, port)
     needs("matplotlib")  # for the plots: not found out after minutes of measuring
     sizes = checked_sizes(batch_sizes.split(","))
-    check_replaceable(folder)
     images = [item.path for item in load_items(pages)] if pages else None
-    recognizer = ParagraphTextRecognizer(model_file(model), device)
+    recognizer = ParagraphTextRecognizer(model, device)
     command = shlex.join(["lab", *sys.argv[1:]])
     found = profile_batch_sizes(
         recognizer, None, sizes, out=folder, pages=images, progress=True, command=command

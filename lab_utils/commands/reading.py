@@ -2,13 +2,12 @@
 
 import os
 import sys
-import time
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from lab_utils.commands.options import LanguageModel, Model
+from lab_utils.commands.options import AllowPrivate, LanguageModel, Model
 from text_recognizer.errors import RecognizerError
 
 PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
@@ -19,17 +18,13 @@ PAGES_A_JOB = 4
 Overlay = Annotated[
     Path | None,
     typer.Option(
-        help="Draw the lines found into this PNG; for several images a folder, or a name that gets "
-        "numbers."
+        help="Draw the lines found into this PNG, or lines.png in this folder; for several images, "
+        "it gets numbers."
     ),
 ]
 Jobs = Annotated[
     int | None,
-    typer.Option(
-        min=1,
-        help="How many images are read at once, each in a separate process; else one on each "
-        "processor if there are many.",
-    ),
+    typer.Option(min=1, help="Processes that read at once. Default: as many as help."),
 ]
 
 
@@ -42,13 +37,11 @@ def read(
     ],
     as_json: Annotated[
         bool,
-        typer.Option("--json", help="One JSON object an image: text, lines with places, seconds."),
+        typer.Option("--json", help="A JSON object for each image: text, lines, seconds."),
     ] = False,
     overlay: Overlay = None,
     model: Model = None,
-    allow_private: Annotated[
-        bool, typer.Option("--allow-private", help="Also fetch URLs inside private networks.")
-    ] = False,
+    allow_private: AllowPrivate = False,
     language_model: LanguageModel = "auto",
     jobs: Jobs = None,
 ) -> None:
@@ -100,28 +93,22 @@ def compile_weights(
     """
     from text_recognizer.compile import compile_paragraph_reader
 
-    start = time.perf_counter()
-    out = compile_paragraph_reader(out)
-    print(f"compiled in {time.perf_counter() - start:.1f} s", file=sys.stderr)
-    print(out)
+    print(compile_paragraph_reader(out))
 
 
 def overlay_paths(target: Path, images: list[str]) -> list[Path]:
-    """Where the picture of each image goes: all names differ, and none is an image that is read.
+    """Where the picture of each image goes: numbered for several; none is an image that is read.
 
-    `lines.png` stays as it is for one image and is numbered for several; a folder gets
-    `lines-1.png` and so on. Raises RecognizerError for a file that is no picture.
+    In a folder that is there it is `lines.png`. Raises RecognizerError for a name of no picture.
     """
-    is_folder = target.is_dir() or not target.suffix
-    if not is_folder and target.suffix.lower() not in PICTURE_SUFFIXES:
-        raise RecognizerError(
-            f"{target} is no name for a picture: let it end in {', '.join(PICTURE_SUFFIXES)}."
-        )
-    name = target / "lines.png" if is_folder else target
-    paths = [name]
-    if is_folder or len(images) > 1:
-        numbers = range(1, len(images) + 1)
-        paths = [name.with_stem(f"{name.stem}-{number}") for number in numbers]
+    if target.is_dir():
+        target /= "lines.png"
+    if target.suffix.lower() not in PICTURE_SUFFIXES:
+        endings = ", ".join(PICTURE_SUFFIXES)
+        raise RecognizerError(f"{target} is no name for a picture: let it end in {endings}.")
+    paths = [target]
+    if len(images) > 1:
+        paths = [target.with_stem(f"{target.stem}-{n}") for n in range(1, len(images) + 1)]
     for path in paths:
         # A base64 text may be too long to ask the file system about.
         if any(len(i) < 4096 and Path(i).resolve() == path.resolve() for i in images):

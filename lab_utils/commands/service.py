@@ -6,31 +6,24 @@ from typing import Annotated
 
 import typer
 
-from lab_utils.commands.options import Model
+from lab_utils.commands.options import AllowPrivate, Model, Workers, group
 from text_recognizer.limits import MAX_BATCH
 
-app = typer.Typer(
-    name="service",
-    no_args_is_help=True,
-    rich_markup_mode=None,
-    help="Serve the model for others to call.",
-)
+app = group("Serve the model for others to call.")
 
 Port = Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.")]
-AllowPrivate = Annotated[
-    bool, typer.Option("--allow-private", help="Also fetch URLs inside private networks.")
-]
 
 
 @app.command(name="lambda")
 def serve_lambda(
-    workers: Annotated[
-        int, typer.Option(min=1, max=64, help="Functions that read at the same time.")
-    ] = 1,
+    workers: Workers = 1,
     port: Port = 9000,
     model: Model = None,
     memory: Annotated[
-        int, typer.Option(min=128, max=10240, help="MB of a function; a thread for each 1769.")
+        int,
+        typer.Option(
+            min=128, max=10240, help="MB of memory of each function, with a thread for each 1769."
+        ),
     ] = 1769,
     timeout: Annotated[
         int, typer.Option(min=1, max=900, help="Seconds of a function for one request.")
@@ -60,7 +53,7 @@ def serve_lambda(
         if not verbose:
             print(f"Its log: {log_file(port, 1)}")
         print("Ctrl-C ends it.", flush=True)
-        gateway.run()
+        threading.Event().wait()
 
 
 @app.command()
@@ -82,18 +75,16 @@ def ray(
     allow_private: AllowPrivate = False,
     allow_open_ports: Annotated[
         bool,
-        typer.Option(
-            "--allow-open-ports",
-            help="Let Ray's replicas listen on all addresses, behind a token.",
-        ),
+        typer.Option("--allow-open-ports", help="Let replicas listen on all addresses."),
     ] = False,
 ) -> None:
     """Serve the model with Ray Serve: pages that come at the same time are read in one batch.
 
-    Listens on 127.0.0.1; each replica of Ray Serve also opens a port on all addresses, for which
-    Ray has no option.
+    Listens on 127.0.0.1; each replica of Ray Serve also opens a port on all addresses, which asks
+    for a token. Ray has no option to prevent that, so the command starts only with
+    --allow-open-ports, or where there is no network.
 
-    Example: lab service ray --replicas 2 --max-batch 8
+    Example: lab service ray --replicas 2 --max-batch 8 --allow-open-ports
     """
     from lab_utils.model import model_file
     from lab_utils.net import listening_socket

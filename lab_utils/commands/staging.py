@@ -10,6 +10,7 @@ from typing import Annotated
 
 import typer
 
+from lab_utils.commands.options import AppPort, say
 from lab_utils.staging.names import BEST, LATEST, PROJECT
 from text_recognizer.places import PROJECT as PROJECT_FOLDER
 from text_recognizer.places import lab_folder
@@ -17,45 +18,45 @@ from text_recognizer.places import lab_folder
 Project = Annotated[
     str, typer.Option(envvar="WANDB_PROJECT", help="NAME or ENTITY/NAME at the tracker.")
 ]
+Version = Annotated[str, typer.Argument(help="ALIAS, v3 or NAME:ALIAS of a staged model.")]
 
 
 def run(
     app: Annotated[
-        bool, typer.Option("--app", help="Then serve the web page over what was fetched.")
+        bool, typer.Option("--app", help="Then serve the web app with the fetched model.")
     ] = False,
-    port: Annotated[
-        int | None,
-        typer.Option(min=0, max=65535, help="Of the page; else 7860, or a free one."),
-    ] = None,
+    port: AppPort = None,
     project: Project = PROJECT,
 ) -> None:
     """Hand a model over, from data to text, and read three sample pages.
 
-    Trains for a few steps, logs the checkpoint, compiles and stages it, downloads what was staged
-    in a process that has torch and Pillow only, and reads the pages there. Shows the seconds that
+    Trains for a few steps, logs the checkpoint, compiles and stages it, downloads what was staged,
+    and reads the pages with it in a process that has torch and Pillow only. Shows the seconds that
     each step took, and the text and character error rate (CER) of each page. Afterwards `lab read`
     and `lab app` use this model; it reads about as well as the packaged one, after so few steps.
     """
     from lab_utils.staging.pipeline import hand_off
 
-    def tell(link: str, seconds: float) -> None:
+    def show(link: str, seconds: float) -> None:
         print(f"{link:<20}{seconds:6.1f} s", flush=True)
 
-    done = hand_off(project=project, on_link=tell)
-    print(f"{done.trained.name} -> {done.staged.name} -> {_short(done.file)}\n")
+    done = hand_off(project=project, on_link=show)
+    print(f"{done.trained.name} -> {done.staged.name} -> {done.file}\n")
     for page in done.pages:
         name = page.item.path.relative_to(PROJECT_FOLDER)
         print(f"{name}: {page.seconds:.2f} s, {page.lines} lines, CER {page.cer:.3f}")
         print("".join(f"    {line}\n" for line in page.text.split("\n")))
     if app:
-        _serve(done.file, port)
+        from lab_utils.commands.app import app as serve_app
+
+        serve_app(port=port, model=done.file)
 
 
 def train(
     context: typer.Context,
     recipe: Annotated[
         Path | None,
-        typer.Option(help="A TOML file with all the stages of a long training; see below."),
+        typer.Option(help="A TOML file with all the stages of a long training; see above."),
     ] = None,
     out: Annotated[
         Path | None, typer.Option(help="With --recipe: the folder; else .lab/runs/NAME.")
@@ -64,12 +65,12 @@ def train(
     pages: Annotated[int, typer.Option(min=1, help="Pages to train on.")] = 4,
     all_pages: Annotated[bool, typer.Option("--all-pages", help="Train on all of them.")] = False,
     learning_rate: Annotated[float, typer.Option(min=0, help="Peak of AdamW's rate.")] = 1e-5,
-    seed: Annotated[int, typer.Option(min=0, help="The same seed, the same weights.")] = 1,
+    seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same weights.")] = 1,
     data: Annotated[
         Path | None, typer.Option(help="Folder with a labels.json; else the sample pages.")
     ] = None,
     max_width: Annotated[
-        int, typer.Option(min=16, help="Leaves longer lines out (px of a strip 48 px high).")
+        int, typer.Option(min=16, help="Leave out longer lines (px of a strip 48 px high).")
     ] = 384,
     validate_every: Annotated[
         int | None, typer.Option(min=1, help="Steps; else once, at the end.")
@@ -81,8 +82,8 @@ def train(
     The checkpoint with the lowest CER on the validation lines has the alias `best`.
 
     With --recipe it trains reader and finder as the file says, for hours, and leaves a folder of
-    weights and their CER on the validation pages. Stopped, the same command goes on. The packaged
-    weights' recipe is data/weights/recipe.toml.
+    weights and their CER on the validation pages. If it was stopped, the same command resumes it.
+    The packaged weights' recipe is data/weights/recipe.toml.
 
     Example: lab train --steps 8 --pages 4
 
@@ -94,6 +95,7 @@ def train(
     if out is not None:
         raise typer.BadParameter("goes with --recipe only.", param_hint="--out")
     from lab_utils import staging
+    from lab_utils.staging.tracker import labelled
 
     done = staging.train(
         steps,
@@ -106,10 +108,11 @@ def train(
         project=project,
         progress=sys.stderr.isatty(),
     )
+    found = done.metadata
     print(
-        f"{_named(done.name, done.aliases)}: CER {done.cer:.4f} on the validation lines "
-        f"({done.cer_before:.4f} before), step {done.step}, {done.bytes / 1e6:.1f} MB, "
-        f"run {done.run_id}"
+        f"{labelled(done)}: CER {found['score']:.4f} on the validation lines "
+        f"({found['score_before']:.4f} before), step {found['step']}, {done.size / 1e6:.1f} MB, "
+        f"run {done.logged_by().id}"
     )
 
 
@@ -140,19 +143,19 @@ def stage(
     Example: lab stage --checkpoint best --promote
     """
     from lab_utils import staging
+    from lab_utils.staging.tracker import labelled
 
-    done = staging.stage(checkpoint, promote=promote, project=project, on_step=_say)
+    done = staging.stage(checkpoint, promote=promote, project=project, on_step=say)
+    found = done.metadata
     print(
-        f"{_named(done.name, done.aliases)}: from {done.checkpoint}, {done.bytes / 1e6:.1f} MB "
-        f"({done.ratio:.2f} of the checkpoint), the same tokens on {done.parity.pages} pages, "
-        f"logits within {done.parity.largest_logit_difference:.1g}"
+        f"{labelled(done)}: from {found['checkpoint']}, {done.size / 1e6:.1f} MB, "
+        f"the same tokens on {found['parity']['pages']} pages, "
+        f"logits within {found['parity']['largest_logit_difference']:.1g}"
     )
 
 
 def fetch(
-    version: Annotated[
-        str, typer.Argument(help="ALIAS, v3 or NAME:ALIAS of a staged model.")
-    ] = LATEST,
+    version: Version = LATEST,
     out: Annotated[Path | None, typer.Option(help="File or folder; else .lab/staged.")] = None,
     project: Project = PROJECT,
 ) -> None:
@@ -164,13 +167,11 @@ def fetch(
     """
     from lab_utils import staging
 
-    print(staging.fetch(version, out, project=project, on_step=_say))
+    print(staging.fetch(version, out, project=project))
 
 
 def lineage(
-    version: Annotated[
-        str, typer.Argument(help="ALIAS, v3 or NAME:ALIAS of a staged model.")
-    ] = LATEST,
+    version: Version = LATEST,
     project: Project = PROJECT,
 ) -> None:
     """Show where a staged model comes from: runs, checkpoint, data, with settings and metrics.
@@ -188,7 +189,9 @@ def cleanup(
     names: Annotated[
         list[str] | None, typer.Argument(metavar="NAME:VERSION", help="Only these.")
     ] = None,
-    keep: Annotated[int, typer.Option(min=0, help="The newest so many of each artifact stay.")] = 0,
+    keep: Annotated[
+        int, typer.Option(min=0, help="Keep so many of the newest of each artifact.")
+    ] = 0,
     yes: Annotated[bool, typer.Option("--yes", help="Delete them; else only list them.")] = False,
     project: Project = PROJECT,
 ) -> None:
@@ -208,25 +211,4 @@ def cleanup(
             print(f"{'keep':<8}{one.name}  ({one.kept_because})")
     if plan.to_delete and not plan.deleted:
         count, size = len(plan.to_delete), plan.bytes / 1e6
-        print(f"lab: note: {count} to delete, {size:.1f} MB; --yes does it", file=sys.stderr)
-
-
-def _serve(model: Path, port: int | None) -> None:
-    from lab_utils.app.server import make_frontend, prepare_environment, serve
-
-    prepare_environment()
-    from lab_utils.predictors import LocalPredictor
-
-    serve(make_frontend(LocalPredictor(model)), server_port=port)
-
-
-def _say(step: str) -> None:
-    print(step, file=sys.stderr, flush=True)
-
-
-def _named(name: str, aliases: list[str]) -> str:
-    return f"{name} ({', '.join(aliases)})" if aliases else name
-
-
-def _short(path: Path) -> Path:
-    return path.relative_to(PROJECT_FOLDER) if path.is_relative_to(PROJECT_FOLDER) else path
+        say(f"lab: note: {count} to delete, {size:.1f} MB; --yes does it")

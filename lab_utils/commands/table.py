@@ -16,10 +16,10 @@ from lab_utils.commands import (
     tracking,
 )
 from lab_utils.commands.app import app as web_app
-from lab_utils.commands.demo import demo
 from lab_utils.commands.doctor import doctor
+from lab_utils.commands.options import group
 from lab_utils.commands.profile import profile
-from lab_utils.commands.tunnel import tunnel
+from lab_utils.commands.tunnel import demo, tunnel
 
 COMMANDS = {
     "run": staging.run,
@@ -48,13 +48,10 @@ COMMANDS = {
 }
 """A function is a command; a typer.Typer is a group of commands."""
 
-# Plain text, so that help and errors read the same in a terminal, a notebook and a log.
-app = typer.Typer(
-    name="lab",
+app = group(
+    "Turn a trained handwriting recognizer into a service that other people use.",
     add_completion=False,
-    no_args_is_help=True,
     pretty_exceptions_enable=False,
-    rich_markup_mode=None,
 )
 
 
@@ -69,7 +66,7 @@ def lab(
         typer.Option("--trust-model", help="Run code in a model file that is not the lab's own."),
     ] = False,
 ) -> None:
-    """Turn a trained handwriting recognizer into a service that other people use."""
+    """The options of `lab` itself."""
     context.ensure_object(dict)["debug"] = debug
     if trust_model:
         from text_recognizer.model_file import trust_model_files

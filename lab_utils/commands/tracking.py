@@ -14,8 +14,8 @@ def wandb_server(
 ) -> None:
     """Serve the lab's own tracker, which the wandb SDK can use instead of W&B.
 
-    Prints the page's address and the two variables that point other programs to it. Notebooks don't
-    need it: they start their own server over the same data.
+    Prints the page's address and the two variables that point other programs to it. Commands and
+    notebooks don't need it: each starts its own server.
 
     Example: lab wandb-server --port 8080
     """

@@ -2,7 +2,6 @@
 
 import shlex
 from collections.abc import Sequence
-from typing import Any
 
 from lab_utils.deploy.costs import ASSUMED, cost_table
 from lab_utils.deploy.errors import DeployError, aws_errors
@@ -33,7 +32,11 @@ def plan(
     except DeployError:
         can_ask = False
     if can_ask:
-        changes = _change_set(aws, values, image or IMAGE_TAG)
+        with aws_errors():
+            stack = Stack(values["Name"], aws)
+            repository = stack.outputs().get("RepositoryUri", values["Name"])
+            tag = f"@{image}" if image and image.startswith("sha256:") else f":{image or IMAGE_TAG}"
+            changes = stack.plan(values | {"Image": repository + tag})
         where = f"Region {aws.region_name}; changes as CloudFormation sees them; nothing is done."
     else:
         changes = [change_line("Add", *one) for one in resources(values).items()]
@@ -45,43 +48,25 @@ def plan(
         f"The stack {values['Name']} of deploy/template.yaml. {where}\nSettings: {settings}",
         "\n".join(changes) or "No resource changes.",
         "\n".join(f"$ {shlex.join(command)}" for command in commands),
-        _who_may_call(values),
-        f"{cost_table(PAGES, int(values['Memory']))}\n{_most_a_day(values)}",
+        _warnings(values),
+        cost_table(PAGES, int(values["Memory"])),
     ]
     return "\n\n".join(filter(None, blocks))
 
 
-def _change_set(aws: Any, values: dict[str, str], image: str) -> list[str]:
-    """What CloudFormation would change; the change set is removed again."""
-    with aws_errors():
-        stack = Stack(values["Name"], aws)
-        repository = stack.outputs().get("RepositoryUri", values["Name"])
-        separator = "@" if image.startswith("sha256:") else ":"
-        proposal = stack.propose(values | {"Image": f"{repository}{separator}{image}"})
-        if proposal is None:
-            return []
-        stack.withdraw(proposal)
-        return proposal.changes
-
-
-def _who_may_call(values: dict[str, str]) -> str:
-    if values["AuthType"] == "NONE":
-        return (
-            "Everybody who knows the URL may call it and spends your money: have the front end\n"
-            "ask for a password, and keep the reserved concurrency low."
-        )
-    return (
-        "Calls must be signed (SigV4) by an identity of the account that may call\n"
-        "lambda:InvokeFunctionUrl and lambda:InvokeFunction on the function."
+def _warnings(values: dict[str, str]) -> str:
+    """Who may call the function, and what that can cost."""
+    callers = (
+        "Calls must be signed (SigV4) by an identity of the account that may call the function."
     )
-
-
-def _most_a_day(values: dict[str, str]) -> str:
+    if values["AuthType"] == "NONE":
+        callers = "Everybody who knows the URL may call it and spends your money."
     copies = int(values["Concurrency"])
-    if not copies:
-        return "No concurrency is reserved: only the account's quota limits what a day can cost."
     most = copies * 24 * 3600 * int(values["Memory"]) / 1024 * ASSUMED.gb_second
-    return (
+    limit = (
         f"Busy all day with {copies} requests at a time, it costs at most {most:.2f} a day, "
         "without transfer and logs."
     )
+    if not copies:
+        limit = "No concurrency is reserved: only the account's quota limits what a day can cost."
+    return f"{callers}\n{limit}"

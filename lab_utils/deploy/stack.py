@@ -9,7 +9,7 @@ import base64
 import os
 import time
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 from lab_utils.deploy.errors import DeployError, aws_errors, one_line
 from lab_utils.deploy.image import push_commands, run
@@ -21,18 +21,6 @@ IMAGE_TAG = "latest"
 
 WAIT = {"Delay": 2, "MaxAttempts": 900}
 """How boto3 waits for CloudFormation: s between two looks, and how many."""
-
-
-class Proposal(NamedTuple):
-    """A change set that waits to be executed."""
-
-    id: str
-    stack: str
-    """The stack's id, by which AWS knows it also when it is deleted."""
-    kind: str
-    """CREATE or UPDATE."""
-    changes: list[str]
-    """A line for each resource."""
 
 
 def session(region: str | None = None) -> Any:
@@ -88,8 +76,9 @@ class Stack:
         found = self.find() or {}
         return {one["OutputKey"]: one["OutputValue"] for one in found.get("Outputs", [])}
 
-    def propose(self, values: dict[str, str]) -> Proposal | None:
-        """A change set with these parameters, or None if nothing would change.
+    def propose(self, values: dict[str, str]) -> dict[str, Any] | None:
+        """A change set with these parameters, as CloudFormation describes it; None if nothing would
+        change.
 
         Raises DeployError for a stack that can't be changed now.
         """
@@ -99,51 +88,49 @@ class Stack:
                 f"The stack {self.name} is {found['StackStatus']}: run the command again when that "
                 "is done."
             )
-        kind = "UPDATE" if found else "CREATE"
         tags = {"project": PROJECT_TAG, "deployment": self.name}
         made = self._cloudformation.create_change_set(
             StackName=self.name,
             ChangeSetName=f"lab-{time.time_ns()}",
-            ChangeSetType=kind,
+            ChangeSetType="UPDATE" if found else "CREATE",
             TemplateBody=template_body(),
             Parameters=[{"ParameterKey": k, "ParameterValue": v} for k, v in values.items()],
             Capabilities=["CAPABILITY_IAM"],
-            Tags=[{"Key": key, "Value": value} for key, value in tags.items()],
-            # A stack that could not be made leaves nothing, so the next attempt starts afresh.
+            Tags=[{"Key": k, "Value": v} for k, v in tags.items()],
             **({} if found else {"OnStackFailure": "DELETE"}),
         )
         self._wait("change_set_create_complete", ChangeSetName=made["Id"])
         change_set = self._cloudformation.describe_change_set(ChangeSetName=made["Id"])
         if change_set["Status"] == "CREATE_COMPLETE":
-            changes = [one["ResourceChange"] for one in change_set.get("Changes", [])]
-            lines = [
-                change_line(one["Action"], one["LogicalResourceId"], one["ResourceType"])
-                for one in changes
-            ]
-            return Proposal(made["Id"], made["StackId"], kind, lines)
+            return change_set
         reason = one_line(change_set.get("StatusReason", "no reason given"))
         self._cloudformation.delete_change_set(ChangeSetName=made["Id"])
         if "didn't contain changes" in reason or "No updates" in reason:
             return None
         raise DeployError(f"CloudFormation refuses the change set: {reason}.")
 
-    def withdraw(self, proposal: Proposal) -> None:
-        """Removes a change set, and the empty stack that AWS makes for the first one."""
-        self._cloudformation.delete_change_set(ChangeSetName=proposal.id)
-        if proposal.kind == "CREATE":
+    def plan(self, values: dict[str, str]) -> list[str]:
+        """What CloudFormation would change, a line for each resource; nothing is kept of it."""
+        change_set = self.propose(values)
+        if change_set is None:
+            return []
+        self._cloudformation.delete_change_set(ChangeSetName=change_set["ChangeSetId"])
+        if self.find() is None:  # AWS makes an empty stack for the first change set
             self._cloudformation.delete_stack(StackName=self.name)
+        return _lines(change_set)
 
     def update(self, values: dict[str, str]) -> dict[str, str]:
         """Brings the stack to these parameters; returns its outputs."""
-        proposal = self.propose(values)
-        if proposal is None:
+        kind = "update" if self.find() else "create"
+        change_set = self.propose(values)
+        if change_set is None:
             self.say(f"stack {self.name}: nothing to change")
             return self.outputs()
-        for change in proposal.changes:
-            self.say(change)
-        self._cloudformation.execute_change_set(ChangeSetName=proposal.id)
-        if not self._wait(f"stack_{proposal.kind.lower()}_complete", StackName=proposal.stack):
-            raise DeployError(self._why_it_failed(proposal.stack))
+        for line in _lines(change_set):
+            self.say(line)
+        self._cloudformation.execute_change_set(ChangeSetName=change_set["ChangeSetId"])
+        # By its id, AWS knows a stack also when it is deleted.
+        self._finish(f"stack_{kind}_complete", change_set["StackId"])
         return self.outputs()
 
     def resources(self) -> list[str]:
@@ -159,8 +146,7 @@ class Stack:
         """Deletes the stack with all that it made; returns when it is gone."""
         stack = self.find()["StackId"]
         self._cloudformation.delete_stack(StackName=stack)
-        if not self._wait("stack_delete_complete", StackName=stack):
-            raise DeployError(self._why_it_failed(stack))
+        self._finish("stack_delete_complete", stack)
         self.say(f"stack {self.name}: deleted")
 
     def push(self, repository: str, build: Sequence[str]) -> None:
@@ -196,8 +182,10 @@ class Stack:
             return False
         return True
 
-    def _why_it_failed(self, stack: str) -> str:
-        """The first failure since a change of the stack was asked for."""
+    def _finish(self, waiter: str, stack: str) -> None:
+        """Waits for a change of the stack; raises DeployError with its first failure."""
+        if self._wait(waiter, StackName=stack):
+            return
         first = f"The stack {self.name} failed, or takes very long: see its events in the console."
         for event in self._cloudformation.describe_stack_events(StackName=stack)["StackEvents"]:
             reason = one_line(event.get("ResourceStatusReason", "no reason given"))
@@ -207,12 +195,19 @@ class Stack:
                 break
         if "UnreservedConcurrentExecution" in first:
             first += " Pass `--concurrency 0` to reserve none, or ask AWS for a higher quota."
-        return first
+        raise DeployError(first)
 
 
 def change_line(action: str, name: str, kind: str) -> str:
     """What happens to a resource: Add, Modify or Remove, its name and its type."""
     return f"{action:7} {name:18} {kind}"
+
+
+def _lines(change_set: dict[str, Any]) -> list[str]:
+    changes = [one["ResourceChange"] for one in change_set.get("Changes", [])]
+    return [
+        change_line(one["Action"], one["LogicalResourceId"], one["ResourceType"]) for one in changes
+    ]
 
 
 def deploy(

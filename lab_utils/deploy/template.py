@@ -49,11 +49,6 @@ def template() -> dict[str, Any]:
     return yaml.load(template_body(), _Loader)
 
 
-def default_of(parameter: str) -> Any:
-    """A parameter's default."""
-    return template()["Parameters"][parameter]["Default"]
-
-
 def parameters(**given: Any) -> dict[str, str]:
     """The template's parameters: those that are given and not None, and defaults for the others.
 

@@ -6,61 +6,58 @@ library, since missing packages are one of the things that it reports:
     python -m lab_utils.doctor
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Mapping
 from functools import partial
 
-from lab_utils.doctor import machine, settings, software
+from lab_utils.doctor import machine, software
 from lab_utils.doctor.finding import Finding, fix, note
-from lab_utils.doctor.probe import ask_torch
 
 LOOKS = {
+    "python": software.check_python,
+    "packages": software.check_packages,
+    "versions": software.check_versions,
     "weights": software.check_weights,
-    "tracker": settings.check_tracker,
-    "wandb": settings.check_wandb,
-    "threads": settings.check_threads,
-    "proxies": settings.check_proxies,
+    "tracker": machine.check_tracker,
+    "wandb": machine.check_wandb,
+    "threads": machine.check_threads,
+    "proxies": machine.check_proxies,
     "folder": machine.check_folder,
     "disk": machine.check_disk,
     "memory": machine.check_memory,
+    "load": machine.check_load,
 }
-"""By name, in the order of the report; the looks that wait for PyTorch come before these."""
 
 
-def examine() -> list[Finding]:
-    """Looks at everything, in about the time that PyTorch takes to start. Raises nothing."""
+def examine() -> dict[str, Finding]:
+    """What each look found, by its name, in about the time that PyTorch takes to start."""
     path = software.model_path()
-    told = ask_torch(path if path.is_file() else None)
-    looks = {
-        "python": software.check_python,
-        "packages": software.check_packages,
-        "torch": partial(software.check_torch, told),
-        "model": partial(software.check_model, told),
-        **LOOKS,
+    said = software.ask_torch(path if path.is_file() else None)
+    looks = LOOKS | {
+        "torch": partial(software.check_torch, said),
+        "model": partial(software.check_model, said),
     }
-    return [finding for name, look in looks.items() for finding in _look(name, look)]
+    return {name: _look(look) for name, look in looks.items()}
 
 
-def report(findings: Iterable[Finding]) -> str:
+def report(findings: Mapping[str, Finding]) -> str:
     """A line for each: the mark, what was checked, what was found, and what to do."""
     return "\n".join(
-        f"{one.mark:<5}{one.check:<12}{one.found}{f' -> {one.remedy}' if one.remedy else ''}"
-        for one in findings
+        f"{one.mark:<5}{name:<12}{one.found}{f' -> {one.remedy}' if one.remedy else ''}"
+        for name, one in findings.items()
     )
 
 
-def exit_code(findings: Iterable[Finding]) -> int:
+def exit_code(findings: Mapping[str, Finding]) -> int:
     """As of the other commands: 0, or 2 if the user has something to fix."""
-    return 2 if any(one.mark == "fix" for one in findings) else 0
+    return 2 if any(one.mark == "fix" for one in findings.values()) else 0
 
 
-def _look(name: str, look: Callable[[], Finding | list[Finding]]) -> list[Finding]:
-    """What a look finds; if it fails, one line about that."""
+def _look(look: Callable[[], Finding]) -> Finding:
+    """What a look finds; if it fails, that."""
     try:
-        seen = look()
+        return look()
     except ImportError as error:
         missing = error.name or "a package"
-        seen = note(name, f"not checked, since {missing} cannot be imported", "see packages")
+        return note(f"not checked, since {missing} cannot be imported", "see packages")
     except Exception as error:  # the rest is worth seeing all the same
-        found = f"could not be checked ({type(error).__name__}: {error})"
-        seen = fix(name, found, "see what it names")
-    return seen if isinstance(seen, list) else [seen]
+        return fix(f"could not be checked ({type(error).__name__}: {error})", "see what it names")

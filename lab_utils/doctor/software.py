@@ -1,17 +1,18 @@
 """The interpreter, the packages, PyTorch, and the files that it reads with.
 
 Packages are read from their metadata, so that those which cannot be imported are checked as well.
+PyTorch is asked in a separate process, so that one that crashes or hangs is found too.
 """
 
+import json
 import os
-import re
+import subprocess
 import sys
 from pathlib import Path
 
 from lab_utils.doctor.finding import Finding, fix, note, ok
-from lab_utils.doctor.probe import Told
 from lab_utils.setup import project
-from lab_utils.setup.packages import Package, look_up
+from lab_utils.setup.packages import Package, unfit
 from text_recognizer.model_file import (
     compiled_model_path,
     fetched_model_path,
@@ -20,93 +21,118 @@ from text_recognizer.model_file import (
 )
 from text_recognizer.places import project_folder
 
-OLDEST_PYTHON = (3, 11)
-
 _SHOWN = 6
 _INSTALL = "pip install --constraint constraints.txt --editable"
+_CODE = """
+import json, sys, warnings
+warnings.simplefilter("ignore")
+said = {}
+try:
+    import torch
+    said["torch"] = torch.__version__
+    said["cuda"] = torch.version.cuda
+    said["gpu"] = torch.cuda.get_device_name() if torch.cuda.is_available() else None
+    if len(sys.argv) > 1:
+        from text_recognizer.errors import RecognizerError
+        from text_recognizer.paragraph_text_recognizer import ParagraphTextRecognizer
+        try:
+            ParagraphTextRecognizer(sys.argv[1])
+        except RecognizerError as error:
+            said["model"] = str(error)
+except BaseException as error:
+    said["error"] = f"{type(error).__name__}: {error}"
+print(json.dumps(said))
+"""
 
 
 def check_python(version: tuple[int, ...] = tuple(sys.version_info[:3])) -> Finding:
     """The interpreter: new enough, and the one that the pinned versions were tested with."""
     shown = ".".join(map(str, version))
-    if version < OLDEST_PYTHON:
-        return fix("python", f"{shown} is too old", "make run PYTHON=python3.11")
-    if version[:2] != OLDEST_PYTHON:
-        return note(
-            "python",
-            f"{shown}; constraints.txt was tested with 3.11",
-            "if something does not work: make test PYTHON=python3.11",
-        )
-    return ok("python", shown)
+    if version < project.OLDEST_PYTHON:
+        return fix(f"{shown} is too old", "make run PYTHON=python3.11")
+    if version[:2] != project.OLDEST_PYTHON:
+        found = f"{shown}; constraints.txt was tested with 3.11"
+        return note(found, "if something does not work: make test PYTHON=python3.11")
+    return ok(shown)
 
 
-def check_packages() -> list[Finding]:
-    """What commands and notebooks need: is it there, and in the tested versions?"""
+def check_packages() -> Finding:
+    """What commands need, and what notebooks need besides."""
     if not (project_folder() / "pyproject.toml").is_file():
-        return [
-            note("packages", "the project's files are not here", "run `lab doctor` in the checkout")
-        ]
-    base = [look_up(line) for line in project.dependencies()]
-    needed = [found for line in project.requirements() if (found := look_up(line))]
-    return [_installed(base, needed), _versions(needed)]
+        return note("the project's files are not here", "run `lab doctor` in the checkout")
+    if wrong := unfit(project.dependencies()):
+        return fix(f"wrong or missing: {_listed(wrong)}", f"{_INSTALL} .")
+    if wrong := unfit(project.requirements()):
+        return note(f"notebooks need {_listed(wrong)}", f"{_INSTALL} '.[lab]'")
+    return ok("all are there")
 
 
-def _installed(base: list[Package], needed: list[Package]) -> Finding:
-    if wrong := [str(one) for one in base if not one.in_range]:
-        return fix("packages", f"wrong or missing: {_listed(wrong)}", f"{_INSTALL} .")
-    if wrong := [str(one) for one in needed if not one.in_range]:
-        return note("packages", f"notebooks need {_listed(wrong)}", f"{_INSTALL} '.[lab]'")
-    return ok("packages", f"the {len(needed)} that commands and notebooks need are installed")
+def check_versions() -> Finding:
+    """Whether the packages have the versions that were tested."""
+    file = project_folder() / "constraints.txt"
+    if not file.is_file():  # without the project's files, `check_packages` says so
+        return ok("not compared, since constraints.txt is not here")
+    pins = [line for line in file.read_text().splitlines() if line and not line.startswith("#")]
+    if other := [one for one in unfit(pins) if one.installed]:
+        return note(f"not as tested: {_listed(other)}", f"{_INSTALL} . installs the tested ones")
+    return ok("as in constraints.txt")
 
 
-def _versions(packages: list[Package]) -> Finding:
-    tested = _tested(project_folder() / "constraints.txt")
-    there = [one for one in packages if one.installed and _canonical(one.name) in tested]
-    other = [
-        f"{one.name} {one.installed} (tested: {version})"
-        for one in there
-        if one.installed.partition("+")[0] != (version := tested[_canonical(one.name)])
-    ]
-    if other:
-        return note("versions", _listed(other), f"{_INSTALL} . installs the tested ones")
-    return ok("versions", f"{len(there)} packages are as in constraints.txt")
-
-
-def _tested(path: Path) -> dict[str, str]:
-    """The pinned versions, without a build label: 2.13.0+cpu is 2.13.0."""
-    pins = re.findall(r"(?m)^([\w.-]+)==([^\s+]+)", path.read_text() if path.is_file() else "")
-    return {_canonical(name): version for name, version in pins}
-
-
-def _canonical(name: str) -> str:
-    return re.sub(r"[-_.]+", "-", name).lower()
-
-
-def _listed(names: list[str]) -> str:
-    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
-    return ", ".join(names[:_SHOWN]) + more
+def _listed(packages: list[Package]) -> str:
+    more = f" and {len(packages) - _SHOWN} more" if len(packages) > _SHOWN else ""
+    return ", ".join(map(str, packages[:_SHOWN])) + more
 
 
 def check_weights() -> Finding:
     """The packaged weights, from which every model here is made."""
     folder = project_folder() / "data" / "weights"
-    wrong = wrong_weights()
-    if wrong:
+    if wrong := wrong_weights():
         found = f"{', '.join(wrong)} in {folder}: missing, or not as packaged"
-        return fix("weights", found, "git checkout data/weights")
-    return ok("weights", f"all in {folder}, with their digests")
+        return fix(found, "git checkout data/weights")
+    return ok(f"all in {folder}, with their digests")
 
 
-def check_torch(told: Told) -> Finding:
-    """Whether PyTorch can be imported."""
-    if told.error:
+def ask_torch(
+    model: Path | None, program: str = _CODE, seconds: float = 60.0
+) -> dict[str, str | None]:
+    """What only PyTorch can answer: does it start, and does the model load.
+
+    The process is ended after `seconds`.
+
+    Args:
+        model: TorchScript file to load; None to load none.
+        program: the Python code to run.
+
+    Returns some of: "torch", its version; "cuda", the version that it was built for; "gpu", the
+    first GPU; "model", why that did not load; "error", why PyTorch did not start.
+    """
+    try:
+        done = subprocess.run(
+            [sys.executable, "-B", "-c", program, *([str(model)] if model else [])],
+            cwd=project_folder(),
+            env=os.environ | {"OMP_NUM_THREADS": "1"},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+            timeout=seconds,
+        )
+        return json.loads(done.stdout.splitlines()[-1])
+    except subprocess.TimeoutExpired:
+        return {"error": f"no answer within {seconds:.0f} s"}
+    except (ValueError, IndexError):
+        return {"error": f"its process ended with code {done.returncode}"}
+
+
+def check_torch(said: dict[str, str | None]) -> Finding:
+    """Whether PyTorch can be imported, by what `ask_torch` returned."""
+    if error := said.get("error"):
         return fix(
-            "torch",
-            f"it does not start ({' '.join(told.error.split())[:160]})",
+            f"it does not start ({' '.join(error.split())[:160]})",
             "pip install --force-reinstall --constraint constraints.txt torch",
         )
-    kind = f"built for CUDA {told.cuda}" if told.cuda else "built for CPUs"
-    return ok("torch", f"{told.torch} starts, {kind}; GPU: {told.gpu or 'none'}")
+    kind = f"built for CUDA {said['cuda']}" if said.get("cuda") else "built for CPUs"
+    return ok(f"{said['torch']} starts, {kind}; GPU: {said.get('gpu') or 'none'}")
 
 
 def model_path() -> Path:
@@ -117,18 +143,18 @@ def model_path() -> Path:
     return fetched if fetched.is_file() else compiled_model_path()
 
 
-def check_model(told: Told) -> Finding:
+def check_model(said: dict[str, str | None]) -> Finding:
     """The TorchScript file that reads: is it there, current, and does it load?"""
     path, named = model_path(), os.environ.get("LAB_MODEL")
     compiling = "lab compile, or the first use compiles it"
     if not path.is_file():
         if named:
-            return fix("model", f"LAB_MODEL names {named}, which is not there", "unset LAB_MODEL")
-        return note("model", f"{path} is not compiled yet", compiling)
-    if told.model:
-        return fix("model", told.model, "unset LAB_MODEL" if named else "lab compile")
-    if told.error:
-        return note("model", f"{path} was not loaded, since PyTorch does not start", "see torch")
+            return fix(f"LAB_MODEL names {named}, which is not there", "unset LAB_MODEL")
+        return note(f"{path} is not compiled yet", compiling)
+    if problem := said.get("model"):
+        return fix(problem, "unset LAB_MODEL" if named else "lab compile")
+    if said.get("error"):
+        return note(f"{path} was not loaded, since PyTorch does not start", "see torch")
     if path == compiled_model_path() and not is_current(path):
-        return note("model", f"{path} is older than its code", compiling)
-    return ok("model", f"{path} loads")
+        return note(f"{path} is older than its code", compiling)
+    return ok(f"{path} loads")

@@ -19,6 +19,7 @@ import traceback
 from collections.abc import Callable, Iterator
 from typing import Any, NoReturn
 
+from lab_utils.tables import one_line
 from text_recognizer.errors import ToldInOneLine
 
 CALL_SECONDS = 5.0
@@ -100,7 +101,7 @@ def check(body: Callable[[Answer], str]) -> Callable[[Any], None]:
         except KeyboardInterrupt:
             raise
         except (CheckFailed, _Stopped) as error:
-            raise CheckFailed(_shortened(str(error), MOST_CHARACTERS)) from None
+            raise CheckFailed(one_line(error, MOST_CHARACTERS)) from None
         except BaseException as error:
             raise CheckFailed(
                 f"{name} returned something that cannot be checked ({_one_line(error)}): "
@@ -118,19 +119,19 @@ _passed: dict[str, Any] = {}
 """The functions that passed their checks last."""
 
 
-def attempt(function: Callable, *arguments: Any, **named: Any) -> Any:
+def attempt(function: Answer, *arguments: Any, **named: Any) -> Any:
     """The result of the student's function on these arguments.
 
     Raises CheckFailed if it stops with an error (the message gives the line), or returns None, as
     the untouched stub does.
     """
-    name = name_of(function)
+    name = function.name
     try:
         result = function(*arguments, **named)
     except CheckFailed:
         raise
     except Exception as error:
-        where = _line_of(function, error)
+        where = _line_of(function.function, error)
         raise CheckFailed(f"{name} stopped with {_one_line(error)}{where}.") from None
     if result is None or result is ...:
         fail(
@@ -141,7 +142,7 @@ def attempt(function: Callable, *arguments: Any, **named: Any) -> Any:
 
 
 def expect_raises(
-    function: Callable,
+    function: Answer,
     wanted: type[BaseException],
     *arguments: Any,
     when: str,
@@ -151,7 +152,7 @@ def expect_raises(
 
     Raises CheckFailed, which says `when` and `why`, if it does not.
     """
-    name, why = name_of(function), f": {why}" if why else ""
+    name, why = function.name, f": {why}" if why else ""
     try:
         result = function(*arguments)
     except wanted as error:
@@ -164,12 +165,7 @@ def expect_raises(
 
 
 def expect_result(
-    function: Callable,
-    arguments: tuple,
-    wanted: Any,
-    why: str,
-    given: str = "",
-    named: dict[str, Any] | None = None,
+    function: Answer, arguments: tuple, wanted: Any, why: str, given: str = ""
 ) -> None:
     """Calls the student's function and expects what a right answer returns.
 
@@ -177,14 +173,13 @@ def expect_result(
         wanted: the right result, whose type the result must have; a float may be an int, too.
         why: the end of the message, what to look at.
         given: the start of the message, what the function was given: "with no kernel".
-        named: arguments by name.
 
     Raises CheckFailed if the result is another one, of another type, or none.
     """
-    name, start = name_of(function), f"{given}, " if given else ""
+    name, start = function.name, f"{given}, " if given else ""
     kinds = (float, int) if isinstance(wanted, float) else type(wanted)
     with saying(given):
-        result = expect_type(attempt(function, *arguments, **(named or {})), kinds, name)
+        result = expect_type(attempt(function, *arguments), kinds, name)
     if isinstance(wanted, float):
         same = math.isclose(result, wanted, rel_tol=1e-9, abs_tol=1e-9)
     else:
@@ -217,22 +212,17 @@ def expect_type(result: Any, wanted: type | tuple[type, ...], name: str) -> Any:
 
 
 @contextlib.contextmanager
-def saying(when: str, after: str = "") -> Iterator[None]:
-    """Puts `when` before the message of a CheckFailed that is raised inside, and `after` behind."""
+def saying(when: str) -> Iterator[None]:
+    """Puts `when` before the message of a CheckFailed that is raised inside."""
     try:
         yield
     except CheckFailed as error:
-        raise CheckFailed(f"{when}, {error}{after}" if when else f"{error}{after}") from None
+        raise CheckFailed(f"{when}, {error}" if when else str(error)) from None
 
 
 def fail(message: str) -> NoReturn:
     """Raises CheckFailed."""
     raise CheckFailed(message)
-
-
-def name_of(function: Any) -> str:
-    """The exercise's name, or what an object without a name is called."""
-    return getattr(function, "name", None) or getattr(function, "__name__", "the function")
 
 
 def short(value: Any, most: int = 80) -> str:
@@ -338,20 +328,14 @@ def _kind(value: Any) -> str:
 
 def _one_line(error: BaseException) -> str:
     try:
-        text = _shortened(str(error), 200)
+        text = one_line(error, 200)
     except Exception:  # an error class of the student's own
         text = ""
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
-def _shortened(text: str, most: int) -> str:
-    text = " ".join(text.split())
-    return text if len(text) <= most else text[: most - 3] + "..."
-
-
 def _line_of(function: Any, error: Exception) -> str:
     """The student's line in which an error came up, as the end of a sentence."""
-    function = getattr(function, "function", function)
     code = getattr(inspect.unwrap(function), "__code__", None)
     if code is None:
         return ""

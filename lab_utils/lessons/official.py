@@ -19,16 +19,12 @@ def official_function(module: str, name: str) -> Callable:
         for cell in path.read_text(encoding="utf-8").split("\n# %%"):
             kind, _, code = cell.partition("\n")
             if f"\ndef {name}(" in f"\n{code}" and BEGIN in code:
-                return _function(module, name, f"{imports}{code}")
+                names: dict = {"__name__": f"lab_utils.lessons.{module}.official"}
+                run_with_source(f"{imports}{code}", f"<official {name}>", names)
+                return names[name]
             if "[markdown]" not in kind and BEGIN not in code:
                 imports += imports_of(code)
     raise CheckFailed(f"There is no exercise {name!r} in this notebook: check the spelling.")
-
-
-def _function(module: str, name: str, text: str) -> Callable:
-    names: dict = {"__name__": f"lab_utils.lessons.{module}.official"}
-    run_with_source(text, f"<official {name}>", names)
-    return names[name]
 
 
 def run_with_source(text: str, file: str, names: dict) -> None:

@@ -48,7 +48,7 @@ class StandIn:
             finally:
                 closing.set()
                 with suppress(OSError):
-                    listening.shutdown(socket.SHUT_RDWR)  # a close alone would leave accept waiting
+                    listening.shutdown(socket.SHUT_RDWR)  # close() would leave accept waiting
                 listening.close()
                 thread.join()
 
@@ -70,8 +70,8 @@ class StandIn:
 
 def http_answer(
     status: str,
-    body: bytes = b"<html>a page</html>",
     headers: str = "",
+    body: bytes = b"<html>a page</html>",
     kind: str = "text/html",
     length: int | None = None,
 ) -> bytes:

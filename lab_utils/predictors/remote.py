@@ -5,6 +5,7 @@ import json
 import math
 import re
 import ssl
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import httpx
@@ -12,7 +13,7 @@ import httpx
 from lab_utils.net import DeadlineClient, NetworkError, ReplyTooLargeError, is_loopback
 from lab_utils.predictors.answers import ServiceError, decode_reading, decode_text, document_in
 from lab_utils.predictors.pages_to_send import page_to_send
-from lab_utils.predictors.retrying import Clock, TransientError, retry
+from lab_utils.predictors.retrying import Answer, Clock, TransientError, retry
 from lab_utils.predictors.signing import signer_for
 from text_recognizer.images import ImageSource
 
@@ -58,6 +59,7 @@ class RemotePredictor:
 
     Raises:
         ServiceError: the URL is not of that form.
+        NetworkError: the environment names a proxy that can't be used.
     """
 
     def __init__(
@@ -91,7 +93,7 @@ class RemotePredictor:
         self.close()
 
     def close(self) -> None:
-        """Closes the kept connections; the predictor can still be used."""
+        """Closes the kept connections; the predictor can't be used after that."""
         self._client.close()
 
     def predict(self, image: ImageSource) -> str:
@@ -100,13 +102,10 @@ class RemotePredictor:
         Raises:
             ImageError, ImageTooLargeError, AddressError: the image is not one that can be sent.
             RequestRefusedError: the service refuses it; with the service's sentence.
+            NetworkError: the predictor is closed.
             ServiceError: there is no answer, no answer in time, or not one of a model service.
         """
-        answer = self._ask(page_to_send(image).fields)
-        try:
-            return decode_text(answer)
-        except ValueError as error:
-            raise self._strange(error) from None
+        return self._ask(page_to_send(image).fields, decode_text)
 
     def read(self, image: ImageSource) -> "PageReading":
         """Returns the text with its lines, in px of the image; raises as `predict`.
@@ -114,18 +113,14 @@ class RemotePredictor:
         `seconds` is the time of the work in the service, without the way there and back.
         """
         fields, scaled = page_to_send(image)
-        answer = self._ask(fields | {"lines": True})
-        try:
-            reading = decode_reading(answer)
-        except ValueError as error:
-            raise self._strange(error) from None
+        reading = self._ask(fields | {"lines": True}, decode_reading)
         return reading if scaled is None else reading.in_px_of(scaled.width, scaled.height)
 
-    def _ask(self, fields: dict[str, str | bool]) -> dict:
+    def _ask(self, fields: dict[str, str | bool], decode: Callable[[dict], Answer]) -> Answer:
         body = json.dumps(fields).encode()
         deadline = self._clock.monotonic() + self._timeout
         try:
-            return retry(
+            answer = retry(
                 lambda: self._ask_once(body, deadline),
                 retries=self._retries,
                 deadline=deadline,
@@ -138,6 +133,13 @@ class RemotePredictor:
                 wait = error.retry_after
                 cure = f"try again {'later' if wait is None else f'in {math.ceil(wait)} s'}"
             raise ServiceError(f"{self._service} {error}{tries}; {cure}.") from None
+        try:
+            return decode(answer)
+        except ValueError as error:
+            raise ServiceError(
+                f"{self._service} sent an answer of another form ({error}); "
+                "check that the address is a model service's of this version."
+            ) from None
 
     def _ask_once(self, body: bytes, deadline: float) -> dict:
         headers = _HEADERS
@@ -151,7 +153,7 @@ class RemotePredictor:
                 f"{self._service} sent more than {MAX_ANSWER_BYTES / 1e6:g} MB; "
                 "check that the address is a model service's."
             ) from None
-        except NetworkError:
+        except NetworkError:  # closed: it would be on every try
             raise
         except httpx.ConnectTimeout:
             raise TransientError("made no connection in time") from None
@@ -177,12 +179,6 @@ class RemotePredictor:
         if isinstance(error, httpx.ConnectError | httpx.ProxyError):
             return TransientError(f"could not be reached ({said})")
         return TransientError(f"broke the connection off, or does not speak HTTP ({said})")
-
-    def _strange(self, error: ValueError) -> ServiceError:
-        return ServiceError(
-            f"{self._service} sent an answer of another form ({error}); "
-            "check that the address is a model service's of this version."
-        )
 
 
 def _parse(url: str) -> httpx.URL:

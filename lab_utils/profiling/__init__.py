@@ -4,8 +4,13 @@
 """
 
 from lab_utils.profiling.batch_sizes import profile_batch_sizes
-from lab_utils.profiling.folder import ProfileError
-from lab_utils.profiling.profile import TOO_LARGE, BatchFigures, Profile, recorded_profile
+from lab_utils.profiling.profile import (
+    TOO_LARGE,
+    BatchFigures,
+    Profile,
+    ProfileError,
+    recorded_profile,
+)
 from lab_utils.profiling.trace import Trace, TraceError, read_trace
 
 __all__ = [

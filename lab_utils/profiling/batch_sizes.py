@@ -20,14 +20,15 @@ from torch.profiler import ProfilerActivity, schedule, tensorboard_trace_handler
 from tqdm import tqdm
 
 from lab_utils.profiling.device import describe_device, describe_versions, project_commit
-from lab_utils.profiling.folder import (
+from lab_utils.profiling.profile import (
     PROFILE_NAME,
+    BatchFigures,
+    Profile,
     ProfileError,
     batch_folder,
-    replaced_folder,
+    replaced_profile,
     trace_of,
 )
-from lab_utils.profiling.profile import BatchFigures, Profile
 from lab_utils.profiling.trace import TraceError, read_trace
 from lab_utils.profiling.trace_figures import (
     achieved_occupancy,
@@ -52,18 +53,15 @@ SECONDS_PER_SIZE = 5.0
 """What the repeats of a batch size may take together, if they are more than MIN_REPEATS."""
 _WARM_UPS, _WARM_UP_SECONDS = 3, 1.0
 
-_TYPICAL = 3
-"""The page to show that takes 0.96 times the average of all of them. The slowest takes 17 times as
-long as the fastest, so which pages are in a batch matters as much as how many."""
-_MIXED = (5, 6, 0, 11, 1, 4, 8, 10, 15, 7, 3, 14, 2, 13, 12, 9)
-"""All pages to show, slow and fast ones in turns. The first 2, 4, 8 and 16 take 1 % more or less
-than the average a page, other beginnings up to 9 % (processor time, median of 10 rounds)."""
+TYPICAL_PAGE = SAMPLE_PAGES / "show_font_003.jpg"
+"""It takes 0.96 times the average of the pages to show, of which the slowest takes 17 times as long
+as the fastest: which pages are in a batch matters as much as how many."""
 
 
 def profile_batch_sizes(
     recognizer: "ParagraphTextRecognizer",
     device: str | torch.device | None = None,
-    batch_sizes: Iterable[int] = BATCH_SIZES,
+    batch_sizes: Iterable[int | str] = BATCH_SIZES,
     *,
     out: str | os.PathLike | None = None,
     repeats: int | None = None,
@@ -89,7 +87,7 @@ def profile_batch_sizes(
             MIN_REPEATS and MAX_REPEATS.
         traced: whether each size runs under the profiler; if not, its figures are None.
         pages: images to make batches of, from the first one on, and again where there are too few;
-            None: the pages to show of `data/pages`, in mixtures of equal cost.
+            None: TYPICAL_PAGE, so that batches differ only in their size.
         progress: whether a bar is shown on stderr, if that is a terminal.
         command: what the profile says that took it.
 
@@ -105,59 +103,45 @@ def profile_batch_sizes(
         )
     if repeats is not None and repeats < 1:
         raise ProfileError(f"{repeats} repeats measure nothing; ask for at least 1.")
-    batches, read = _batches(sizes, pages)
+    pages = [TYPICAL_PAGE] if pages is None else pages
+    if not len(pages):
+        raise ProfileError("There are no pages to read; give at least one.")
+    loaded = [load_image(page) for page in pages[: sizes[-1]]]
+    batches = [list(itertools.islice(itertools.cycle(loaded), size)) for size in sizes]
     with (
         tempfile.TemporaryDirectory(prefix="lab-profile-")
         if out is None
-        else replaced_folder(Path(out)) as folder
+        else replaced_profile(Path(out)) as folder
     ):
         runs = [Run(recognizer, batch) for batch in batches]
         _measure(runs, repeats, seconds, progress)
-        if traced:
-            _trace(runs, Path(folder))
+        fitting = [run for run in runs if run.fits and traced]
+        for run in fitting:
+            _trace(run, fitting[0], Path(folder))
         found = Profile(
             device=describe_device(where),
             versions=describe_versions(),
             date=datetime.now(UTC).isoformat(timespec="seconds"),
             command=command or f'profile_batch_sizes(recognizer, "{where.type}", {sizes})',
             commit=project_commit(),
-            pages=read,
+            pages=f"{len(loaded)} page{'s' * (len(loaded) != 1)}",
             batches=[run.figures() for run in runs],
         )
-        if out is None:
-            return replace(found, batches=[replace(one, trace=None) for one in found.batches])
         found.save(Path(folder) / PROFILE_NAME)
+    if out is None:
+        return replace(found, batches=[replace(one, trace=None) for one in found.batches])
     return Profile.load(out)
 
 
 def checked_sizes(batch_sizes: Iterable[int | str]) -> list[int]:
     """The sizes in their order, each once; raises ProfileError for what can't be a batch size."""
-    sizes = list(batch_sizes)
-    for size in sizes or [0]:
-        text = str(size).strip()[:40]
-        if not (text.isdecimal() and len(text) < 5 and 1 <= int(text) <= MAX_BATCH_SIZE):
-            raise ProfileError(
-                f"{text!r} isn't a batch size; give whole numbers from 1 to {MAX_BATCH_SIZE}, such "
-                "as 1,2,4."
-            )
-    return sorted({int(size) for size in sizes})
-
-
-def _batches(
-    sizes: Sequence[int], pages: Sequence[ImageSource] | None
-) -> tuple[list[list[LoadedImage]], str]:
-    """The decoded pages of each size, and what is read in a few words. Pages are cycled if too
-    few."""
-    if pages is not None and not len(pages):
-        raise ProfileError("There are no pages to read; give at least one.")
-    given = pages or [SAMPLE_PAGES / f"show_font_{number:03}.jpg" for number in _MIXED]
-    loaded = [load_image(page) for page in given[: sizes[-1]]]
-    batches = [list(itertools.islice(itertools.cycle(loaded), size)) for size in sizes]
-    if pages is not None:
-        return batches, f"{len(pages)} page" + "s" * (len(pages) != 1)
-    if sizes[0] == 1:
-        batches[0] = [load_image(SAMPLE_PAGES / f"show_font_{_TYPICAL:03}.jpg")]
-    return batches, "the pages to show of data/pages, a typical one for batches of one"
+    try:
+        sizes = sorted({int(str(size)) for size in batch_sizes})
+    except ValueError:
+        sizes = []
+    if not sizes or sizes[0] < 1 or sizes[-1] > MAX_BATCH_SIZE:
+        raise ProfileError(f"Batch sizes are whole numbers from 1 to {MAX_BATCH_SIZE}: 1,2,4.")
+    return sizes
 
 
 def with_trace(timed: BatchFigures, path: Path) -> BatchFigures:
@@ -187,27 +171,21 @@ class Run:
     recognizer: "ParagraphTextRecognizer"
     images: list[LoadedImage]
     fits: bool = True
-    seconds: list[float] = field(default_factory=list)
-    utilization: list[float] = field(default_factory=list)
-    """Share of the threads' time in which they were at work, for each batch that was timed."""
+    times: list[tuple[float, float]] = field(default_factory=list)
+    """s of each batch that was timed: on the clock, and of all the process's threads."""
     memory_bytes: int | None = None
     """On a GPU, the most that was allocated beyond weights and pages."""
     trace: Path | None = None
 
-    @property
-    def size(self) -> int:
-        return len(self.images)
-
     def read(self, begin: Callable[[object], None] = lambda _: None) -> tuple[float, float] | None:
-        """Reads the batch: s on the clock, and of all the process's threads; None, and `fits` is
-        False, if the memory is not enough. `begin` gets the tensors when the network is next."""
+        """Reads the batch: s on the clock, and of all the process's threads; None if the memory is
+        not enough. `begin` gets the tensors when the network is next."""
         try:
             return self._timed(begin)
         except Exception as error:
             if not is_out_of_memory(error):
                 raise
         # Not within the handler: there, the error's traceback keeps the tensors alive.
-        self.fits = False
         if self.recognizer.device.type == "cuda":
             torch.cuda.empty_cache()
         return None
@@ -216,7 +194,6 @@ class Run:
         device = self.recognizer.device
         is_cuda = device.type == "cuda"
         batch = self.recognizer.to_tensors(self.images)
-        allocated = 0
         if is_cuda:
             torch.cuda.synchronize(device)
             torch.cuda.reset_peak_memory_stats(device)
@@ -232,27 +209,21 @@ class Run:
             self.memory_bytes = torch.cuda.max_memory_allocated(device) - allocated
         return took
 
-    def measure(self) -> None:
-        """Reads the batch once more and keeps the time, if it fits the memory."""
-        if self.fits and (took := self.read()):
-            wall, processor = took
-            self.seconds.append(wall)
-            self.utilization.append(min(processor / (wall * torch.get_num_threads()), 1.0))
-
     def figures(self) -> BatchFigures:
         """What was measured, with the figures of the trace if there is one."""
         if not self.fits:
-            return BatchFigures(self.size)
+            return BatchFigures(len(self.images))
+        threads = torch.get_num_threads()
         timed = BatchFigures(
-            self.size,
-            seconds=self.seconds,
-            cpu_utilization=statistics.median(self.utilization),
+            len(self.images),
+            seconds=[wall for wall, _ in self.times],
+            cpu_utilization=statistics.median(
+                min(work / (wall * threads), 1.0) for wall, work in self.times
+            ),
             memory_bytes=self.memory_bytes,
         )
-        if self.trace is None:
-            return timed
         try:
-            return with_trace(timed, self.trace)
+            return with_trace(timed, self.trace) if self.trace else timed
         except TraceError:
             # Of very many pages, it is larger than what is read; the times are good all the same.
             self.trace.unlink()
@@ -266,30 +237,23 @@ def _measure(runs: Sequence[Run], repeats: int | None, seconds: float, progress:
         # The first size also warms up what does not depend on the size.
         for _ in range(_WARM_UPS):
             if run.fits and (run is runs[0] or time.monotonic() - start < _WARM_UP_SECONDS):
-                run.read()
+                run.fits = run.read() is not None
     rounds = range(repeats or MAX_REPEATS)
     for number in tqdm(rounds, unit="round", leave=False, disable=None if progress else True):
         for run in runs:
-            if repeats or number < MIN_REPEATS or sum(run.seconds) < seconds:
-                run.measure()
+            spent = sum(wall for wall, _ in run.times)
+            if run.fits and (repeats or number < MIN_REPEATS or spent < seconds):
+                took = run.read()
+                run.fits = took is not None
+                run.times += [took] if took else []
 
 
-def _trace(runs: Sequence[Run], folder: Path) -> None:
-    """Runs one batch of each size under the profiler, which writes its trace to the folder."""
+def _trace(run: Run, first: Run, folder: Path) -> None:
+    """Runs the batch under the profiler, which writes its trace to the folder."""
     # The profiler's library looks once, at its first start, and would write its log to stderr.
     os.environ.setdefault("KINETO_LOG_LEVEL", "6")
-    fitting = [run for run in runs if run.fits]
-    for run in fitting:
-        own = batch_folder(folder, run.size)
-        _trace_one(run, fitting[0], own)
-        if not run.fits:  # it fits without the profiler, and has been timed
-            run.fits = True
-            shutil.rmtree(own, ignore_errors=True)
-        run.trace = trace_of(folder, run.size)
-
-
-def _trace_one(run: Run, first: Run, folder: Path) -> None:
     on_gpu = [ProfilerActivity.CUDA] if run.recognizer.device.type == "cuda" else []
+    own = batch_folder(folder, len(run.images))
     kept = []
 
     def begin(batch: object) -> None:
@@ -299,9 +263,13 @@ def _trace_one(run: Run, first: Run, folder: Path) -> None:
     with torch.profiler.profile(
         activities=[ProfilerActivity.CPU, *on_gpu],
         schedule=schedule(wait=0, warmup=1, active=1, repeat=1),
-        on_trace_ready=tensorboard_trace_handler(str(folder), "lab", use_gzip=True),
+        on_trace_ready=tensorboard_trace_handler(str(own), "lab", use_gzip=True),
         profile_memory=True,
     ) as profiler:
         first.read()  # the profiler's own first step costs time that is no batch's
-        if run.read(begin):
+        is_whole = run.read(begin) is not None
+        if is_whole:
             profiler.step()
+    if not is_whole:  # it fits without the profiler, and has been timed
+        shutil.rmtree(own, ignore_errors=True)
+    run.trace = trace_of(folder, len(run.images))

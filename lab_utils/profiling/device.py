@@ -65,12 +65,10 @@ def project_commit() -> str | None:
 
 
 def _processor_name() -> str:
-    try:
-        text = Path("/proc/cpuinfo").read_text(errors="replace")
-    except OSError:
-        text = ""
+    file = Path("/proc/cpuinfo")
+    text = file.read_text(errors="replace") if file.is_file() else ""
     found = re.search(r"^(?:model name|Model)\s*:\s*(.+)$", text, re.MULTILINE)
-    return " ".join(found[1].split()) if found else platform.processor() or platform.machine()
+    return found[1].strip() if found else platform.processor() or platform.machine()
 
 
 def _output(*command: str) -> str:

@@ -4,8 +4,6 @@ A GPU is done with a small kernel before the processor has launched the next. So
 in a batch), launch all at once (a recorded graph), or let a compiler join the kernels.
 """
 
-import statistics
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +11,7 @@ from pathlib import Path
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.utils.benchmark import Timer
 
 from text_recognizer.models.line_reader import LineReader
 from text_recognizer.models.strips import cut_strips
@@ -113,21 +112,17 @@ def _compiled(reader: LineReader, strips: Tensor, widths: Tensor) -> Read:
 
 
 def _measured(read: Read, widths: Tensor, repeats: int) -> tuple[float, list[str]]:
-    """Pages a second (from the median), and the texts of the last repeat."""
-    synchronize = torch.cuda.synchronize if widths.device.type == "cuda" else lambda: None
-    seconds = []
-    for _ in range(WARM_UPS + repeats):
-        synchronize()
-        start = time.perf_counter()
-        logits = read()
-        synchronize()
-        seconds.append(time.perf_counter() - start)
+    """Pages a second, and the texts. A compiler and its graph take the first three runs."""
+    logits = read().cpu()
+    # It runs two more to warm up, and waits for the GPU before and after.
+    timer = Timer("read()", globals={"read": read}, num_threads=torch.get_num_threads())
+    seconds = timer.timeit(repeats).mean
     frames = ((widths + 7) // 8).tolist()
     texts = [
         decode(torch.unique_consecutive(line[:count].argmax(1)).tolist())
-        for line, count in zip(logits.cpu(), frames, strict=True)
+        for line, count in zip(logits, frames, strict=True)
     ]
-    return 1 / statistics.median(seconds[WARM_UPS:]), texts
+    return 1 / seconds, texts
 
 
 def strips_of_page(path: Path) -> tuple[Tensor, Tensor]:

@@ -1,8 +1,11 @@
 """The figures of batch sizes on one device, as a file: plots, tables and notebooks start from it,
 also if the device that they were measured on is not at hand."""
 
+import contextlib
 import os
 import statistics
+import tempfile
+from collections.abc import Iterator
 from dataclasses import field, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -11,14 +14,21 @@ import numpy as np
 from pydantic import Field, FiniteFloat, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
-from lab_utils.profiling.folder import PROFILE_NAME, ProfileError, trace_of
 from lab_utils.profiling.trace_figures import Amount, OperatorTime
+from text_recognizer.errors import RecognizerError
 from text_recognizer.places import PROJECT
 
 TOO_LARGE = "does not fit the memory"
+PROFILE_NAME = "profile.json"
+_OWN = (PROFILE_NAME, "launches.json", "timeline_*.png", "batch_size_*/*.pt.trace.json*")
+"""What goes with an old profile; other files in its folder stay."""
 
 RECORDINGS = PROJECT / "data" / "traces"
 """Profiles of devices that few have at hand, one folder for each kind."""
+
+
+class ProfileError(RecognizerError):
+    """What was asked of a profile can't be done, and the message says what to change."""
 
 
 @dataclass(frozen=True)
@@ -59,11 +69,8 @@ class BatchFigures:
 
     @property
     def p95(self) -> float | None:
-        """The time in s that 95 of 100 batches do not exceed.
-
-        Interpolated between what was measured. With fewer than 20 repeats it lies between the
-        slowest two: an indication of the spread, no promise about the tail.
-        """
+        """The time in s that 95 of 100 batches do not exceed, interpolated. With fewer than 20
+        repeats it only indicates the spread."""
         return float(np.quantile(self.seconds, 0.95)) if self.seconds else None
 
     @property
@@ -112,16 +119,15 @@ class Profile:
     @property
     def about(self) -> str:
         """Device, driver, versions, date and commit, as one line."""
-        threads, driver = self.device.get("threads"), self.device.get("driver")
-        facts = [
-            str(self.device.get("name") or self.device.get("kind")),
-            threads and f"{threads} thread" + "s" * (threads != 1),
-            driver and f"driver {driver}",
-            self.versions.get("torch") and f"torch {self.versions['torch']}",
-            self.date[:10],
-            self.commit and f"commit {self.commit[:10]}",
-        ]
-        return ", ".join(fact for fact in facts if fact)
+        facts = {
+            "": self.device.get("name") or self.device.get("kind"),
+            "threads ": self.device.get("threads"),
+            "driver ": self.device.get("driver"),
+            "torch ": self.versions.get("torch"),
+            "on ": self.date[:10],
+            "commit ": self.commit and self.commit[:10],
+        }
+        return ", ".join(f"{name}{value}" for name, value in facts.items() if value)
 
     def save(self, path: str | os.PathLike) -> None:
         """Writes the figures as JSON; the traces lie in folders beside it."""
@@ -143,10 +149,10 @@ class Profile:
             raise ProfileError(
                 f"{path} is missing, damaged or not a profile; take one with `lab profile`."
             ) from None
-        traced = [
+        batches = [
             replace(one, trace=trace_of(path.parent, one.batch_size)) for one in found.batches
         ]
-        return replace(found, batches=sorted(traced, key=lambda one: one.batch_size))
+        return replace(found, batches=sorted(batches, key=lambda one: one.batch_size))
 
 
 def recorded_profile(kind: str = "cuda") -> Profile | None:
@@ -156,3 +162,57 @@ def recorded_profile(kind: str = "cuda") -> Profile | None:
     """
     path = RECORDINGS / kind / PROFILE_NAME
     return Profile.load(path) if path.is_file() else None
+
+
+def batch_folder(folder: Path, batch_size: int) -> Path:
+    """Where the trace of a batch size lies; for torch-tb-profiler, each such folder is a run."""
+    return folder / f"batch_size_{batch_size:02}"
+
+
+def trace_of(folder: Path, batch_size: int) -> Path | None:
+    """The trace of a batch size in a profile's folder; None if there is none."""
+    return next(batch_folder(folder, batch_size).glob("*.pt.trace.json*"), None)
+
+
+@contextlib.contextmanager
+def replaced_profile(out: Path) -> Iterator[Path]:
+    """Gives a new folder; what is in it takes the place of the profile in `out` at the end.
+
+    Where the block or the moving raises, Ctrl-C included, the profile in `out` is as before. What
+    else is in `out` stays.
+
+    Raises ProfileError where `out` is a file, or one of its folders for traces is a link.
+    """
+    out = out.resolve()
+    if out.exists() and not out.is_dir():
+        raise ProfileError(f"{out} is a file; name a folder for the profile.")
+    if links := [path for path in out.glob("batch_size_*") if path.is_symlink()]:
+        # What it leads to isn't ours to replace.
+        raise ProfileError(f"{links[0]} is a link; remove it, or name another folder.")
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.") as scratch:
+        new, old = Path(scratch, "new"), Path(scratch, "old")
+        new.mkdir()
+        yield new
+        moves = []
+        if (out / PROFILE_NAME).is_file():
+            own = [path for pattern in _OWN for path in out.glob(pattern) if path.is_file()]
+            moves += [(path, out, old) for path in own]
+        # The profile comes last: with it, the folder is whole.
+        files = [path for path in new.rglob("*") if path.is_file()]
+        files.sort(key=lambda path: path.name == PROFILE_NAME)
+        _move([*moves, *((path, new, out) for path in files)])
+
+
+def _move(moves: list[tuple[Path, Path, Path]]) -> None:
+    """Moves each path from one folder to another, below which it has the same name; all or none."""
+    pairs = [(path, target / path.relative_to(source)) for path, source, target in moves]
+    try:
+        for path, place in pairs:
+            place.parent.mkdir(parents=True, exist_ok=True)
+            path.replace(place)
+    except BaseException:
+        for path, place in reversed(pairs):
+            if not os.path.lexists(path):  # it has been moved
+                place.replace(path)
+        raise

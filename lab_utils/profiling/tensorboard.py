@@ -11,7 +11,7 @@ from pathlib import Path
 
 from lab_utils.net import LOOPBACK
 from lab_utils.process import kept
-from lab_utils.profiling.folder import ProfileError
+from lab_utils.profiling.profile import ProfileError
 
 
 def serve_traces(folder: Path, port: int | None = None) -> None:

@@ -7,11 +7,11 @@ share of a bin in which anything ran, its layers what that was.
 
 import functools
 import re
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
-from lab_utils.figures import COLOURS, HATCHES
+from lab_utils.figures import COLOURS, HATCHES, panels
 from lab_utils.profiling.trace import Span, Trace, TraceError
 from lab_utils.profiling.trace_figures import RESOLUTION, busy, launching_operators
 
@@ -37,8 +37,6 @@ def timeline(trace: Trace) -> "Figure":
     Raises:
         TraceError: nothing happened in the step.
     """
-    from matplotlib.figure import Figure
-
     end = max([trace.steps[-1].end, *(work.end for work in trace.work)])
     marks = _mark_rows(trace.marks)
     layers = {"processor": launching_operators(trace), "GPU": trace.work}
@@ -46,12 +44,14 @@ def timeline(trace: Trace) -> "Figure":
     count = len(marks) + len(layers)
     if not count:
         raise TraceError(f"{trace.path} shows nothing within {trace.steps[-1].name}.")
-    figure = Figure(figsize=(10, 0.9 + 0.62 * count), layout="constrained")
+    figure, every = panels(10, 0.9 + 0.62 * count, rows=count, sharex=True)
     figure.get_layout_engine().set(h_pad=0.02, hspace=0.0)
-    every: list[Axes] = list(figure.subplots(count, 1, sharex=True, squeeze=False)[:, 0])
     names = list(dict.fromkeys(short_name(mark.name) for row in marks for mark in row))
     for axes, row in zip(every, marks, strict=False):
-        _draw_marks(axes, row, names, end)
+        for mark in row:
+            bar = (mark.start / 1e3, (mark.end - mark.start) / 1e3)
+            look = _look(names.index(short_name(mark.name)))
+            axes.broken_barh([bar], (0.08, 0.84), linewidth=0.4, **look)
     if marks:
         _legend(every[0], "parts", names)
     for axes, (title, spans) in zip(every[len(marks) :], layers.items(), strict=True):
@@ -91,18 +91,6 @@ def _mark_rows(marks: Iterable[Span]) -> list[list[Span]]:
     return rows[:MOST_DEPTHS]
 
 
-def _draw_marks(axes: "Axes", row: list[Span], names: list[str], end: float) -> None:
-    """Bars with the name in them if there is room for it."""
-    for mark in row:
-        name = short_name(mark.name)
-        left, length = mark.start / 1e3, (mark.end - mark.start) / 1e3
-        axes.broken_barh([(left, length)], (0.08, 0.84), linewidth=0.4, **_look(names.index(name)))
-        if length / (end / 1e3) > 0.009 * (len(name) + 2):
-            box = {"facecolor": "white", "edgecolor": "none", "pad": 0.8, "alpha": 0.85}
-            style = {"ha": "center", "va": "center", "fontsize": 7.5, "parse_math": False}
-            axes.text(left + length / 2, 0.5, name, bbox=box, clip_on=True, **style)
-
-
 def _draw_layers(axes: "Axes", title: str, spans: Sequence[Span], end: float) -> None:
     """The share of each bin in which each name ran, one above the other, with a legend."""
     import numpy as np
@@ -110,18 +98,20 @@ def _draw_layers(axes: "Axes", title: str, spans: Sequence[Span], end: float) ->
     times = Counter[str]()
     for span in spans:
         times[short_name(span.name)] += span.end - span.start
-    names = [name for name, _ in times.most_common(NAMED)]
-    own: dict[str, list[Span]] = defaultdict(list)
+    own: dict[str, list[Span]] = {name: [] for name, _ in times.most_common(NAMED)}
+    own[OTHER] = []
     for span in spans:
-        name = short_name(span.name)
-        own[name if name in names else OTHER].append(span)
-    edges = np.repeat(np.linspace(0, end / 1e3, BINS + 1), 2)[1:-1]
-    floor = np.zeros(2 * BINS)
-    for number, name in enumerate([*names, OTHER]):
-        top = floor + np.repeat(shares(own[name], end, BINS), 2)
-        axes.fill_between(edges, floor, top, linewidth=0, **_look(number, name))
-        floor = top
-    _legend(axes, title, [*names, OTHER])
+        own.get(short_name(span.name), own[OTHER]).append(span)
+    looks = [_look(number, name) for number, name in enumerate(own)]
+    axes.stackplot(
+        np.repeat(np.linspace(0, end / 1e3, BINS + 1), 2)[1:-1],
+        [np.repeat(shares(layer, end, BINS), 2) for layer in own.values()],
+        colors=[look["facecolor"] for look in looks],
+        hatch=[look["hatch"] for look in looks],
+        edgecolor="black",
+        linewidth=0,
+    )
+    _legend(axes, title, list(own))
 
 
 def _legend(axes: "Axes", title: str, names: Sequence[str]) -> None:
@@ -138,7 +128,7 @@ def _legend(axes: "Axes", title: str, names: Sequence[str]) -> None:
 
 def _look(number: int, name: str = "") -> dict[str, str]:
     if name == OTHER:
-        return {"facecolor": "#dddddd", "edgecolor": "black"}
+        return {"facecolor": "#dddddd", "hatch": "", "edgecolor": "black"}
     colour, hatch = (each[number % len(each)] for each in (COLOURS, _HATCHES))
     return {"facecolor": colour, "hatch": hatch, "edgecolor": "black"}
 

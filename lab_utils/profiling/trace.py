@@ -33,6 +33,9 @@ KINDS = {
 """What the categories (`cat`) of events mean."""
 
 _STEP = re.compile(r"ProfilerStep#\d+")
+_WRONG = (ArithmeticError, AttributeError, EOFError, LookupError, OSError, RecursionError)
+_WRONG += (TypeError, ValueError, zlib.error)
+"""What a file that is missing, cut or something else can raise."""
 
 
 class TraceError(RecognizerError):
@@ -88,17 +91,18 @@ def read_trace(path: str | os.PathLike) -> Trace:
             larger than MAX_TRACE_BYTES.
     """
     path = Path(path)
-    # The profiler writes names of kernels and threads as they are: they may not be UTF-8.
-    text = _read(path).decode("utf-8", "replace")
     was_enabled = gc.isenabled()
     gc.disable()  # it would look at millions of new objects again and again: 40 % of the time
     try:
+        # The profiler writes names of kernels and threads as they are: they may not be UTF-8.
+        text = _read(path).decode("utf-8", "replace")
         return _trace(path, json.loads(text, strict=False)["traceEvents"])
     except TraceError:
         raise
-    except (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError):
+    except _WRONG:
         raise TraceError(
-            f"{path} is cut, damaged or not a trace of torch.profiler; record it again."
+            f"{path} is missing, cut, damaged or not a trace of torch.profiler; record one with "
+            "`lab profile`."
         ) from None
     finally:
         if was_enabled:
@@ -106,15 +110,9 @@ def read_trace(path: str | os.PathLike) -> Trace:
 
 
 def _read(path: Path) -> bytes:
-    """The bytes of the file, unpacked."""
-    try:
-        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
-            # A few bytes can unpack to terabytes: never read on past the limit.
-            data = file.read(MAX_TRACE_BYTES + 1)
-    except (EOFError, OSError, zlib.error) as error:
-        raise TraceError(
-            f"{path} can't be read ({error}); record a trace with `lab profile`."
-        ) from None
+    """The bytes of the file, unpacked: a few can unpack to terabytes, so no more than the limit."""
+    with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
+        data = file.read(MAX_TRACE_BYTES + 1)
     if len(data) > MAX_TRACE_BYTES:
         raise TraceError(
             f"{path} has more than {MAX_TRACE_BYTES // 10**6} MB; record fewer steps or pages."
@@ -128,8 +126,7 @@ def _trace(path: Path, every: list[dict]) -> Trace:
         events[_kind(event)].append(event)
     if not events["step"]:
         raise TraceError(
-            f"{path} has no step of the profiler; record one with `lab profile`, or call the "
-            "profiler's step() after each batch."
+            f"{path} has no step of the profiler; call the profiler's step() after each batch."
         )
     if len({one["args"]["device"] for one in events["kernel"] + events["copy"]}) > 1:
         raise TraceError(f"{path} shows several GPUs; record a trace of one.")
@@ -166,9 +163,8 @@ def _kind(event: dict) -> str:
     A device step is what the GPU did for a step, from its first kernel to its last.
     """
     kind = KINDS.get(str(event.get("cat")), "") if event.get("ph") == "X" else ""
-    if kind in ("mark", "device mark") and _STEP.fullmatch(event["name"]):
-        return {"mark": "step", "device mark": "device step"}[kind]
-    return kind
+    is_step = kind.endswith("mark") and _STEP.fullmatch(event["name"])
+    return kind.replace("mark", "step") if is_step else kind
 
 
 def _span(event: dict, origin: float) -> Span:
@@ -177,14 +173,14 @@ def _span(event: dict, origin: float) -> Span:
     if not (abs(start) < 2**53 and 0 <= duration < 2**53):
         raise ValueError("an impossible time")
     arguments = event.get("args", {})
-    occupancy = _known(arguments.get("est. achieved occupancy %"))
+    percent = _known(arguments.get("est. achieved occupancy %"))
     return Span(
         _printable(event["name"]),
         start - origin,
         start - origin + duration,
         f"{event.get('pid')}/{event.get('tid')}",
         _known(arguments.get("blocks per SM")) or None,
-        None if occupancy is None else occupancy / 100,
+        None if percent is None else percent / 100,
     )
 
 

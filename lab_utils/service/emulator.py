@@ -98,13 +98,13 @@ class Emulator:
         try:
             for _ in range(_ATTEMPTS):  # another process may take a port in between
                 self.stop()
-                process = self._spawn(program)
-                if self._answers(process):
+                self._process = self._spawn(program)
+                if self._answers():
                     return
-                if process.poll() is None:
+                if self._process.poll() is None:
                     break
-            said = self._last_words()
-            raise ServiceError(f"The function in the Lambda emulator did not start{said}")
+            reason = self._last_words()
+            raise ServiceError(f"The function in the Lambda emulator did not start{reason}")
         except BaseException:
             self.stop()
             raise
@@ -145,10 +145,10 @@ class Emulator:
         answer = self._client.post(url, content=event, headers=headers, timeout=seconds)
         return Reply(answer.status_code, answer.content)
 
-    def _answers(self, process: subprocess.Popen) -> bool:
+    def _answers(self) -> bool:
         """Waits for the emulator, and for the function, which starts on a first request."""
         deadline = time.monotonic() + _START_SECONDS
-        while process.poll() is None and time.monotonic() < deadline:
+        while self._process.poll() is None and time.monotonic() < deadline:
             try:
                 reply = self._post(HEALTH_EVENT, _START_SECONDS)
                 return json.loads(reply.body)["statusCode"] == 200
@@ -166,9 +166,7 @@ class Emulator:
         command += ["--runtime-api-address", f"{LOOPBACK}:{free_port()}"]
         command += [sys.executable, "-m", "awslambdaric", self._handler]
         with self._log.open("ab") if self._log else contextlib.nullcontext(2) as output:
-            options = {"stdout": output, "stderr": output, "env": self._variables()}
-            self._process = process = start_kept(command, **options)
-        return process
+            return start_kept(command, stdout=output, stderr=output, env=self._variables())
 
     def _variables(self) -> dict[str, str]:
         # The user's keys and settings stay out: a function in the cloud doesn't have them either.

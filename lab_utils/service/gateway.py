@@ -11,16 +11,16 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import request_response
 
-from lab_utils.middleware import RequestLimits
+from lab_utils.middleware import RequestLimits, json_refusal
 from lab_utils.net import LOOPBACK, LocalServer, listening_socket
 from lab_utils.service import schema
 from lab_utils.service.emulator import Emulator, Reply
 from lab_utils.service.errors import ServiceError
-from lab_utils.service.function_url import answer_of, error, event_of
+from lab_utils.service.function_url import answer_of, event_of
 
 DEFAULT_PORT = 9000
 QUEUE_SIZE = 16
@@ -55,10 +55,9 @@ Function = Emulator | InProcessFunction
 
 
 class Gateway(LocalServer):
-    """A server in front of functions, which run inside the `with` block.
+    """A server in front of functions: inside the `with` block they run, and it answers.
 
-    The port is taken at once, so a taken one costs no start of a function; `start` or `run`
-    answers.
+    The port is taken at once, so a taken one costs no start of a function.
 
     Args:
         functions: how many there are is how many requests are served at a time.
@@ -88,16 +87,25 @@ class Gateway(LocalServer):
         super().__init__("gateway", url, app, listening, ServiceError, http="h11")
 
     def __enter__(self) -> "Gateway":
-        try:
-            list(self._threads.map(lambda function: function.start(), self.functions))
-        except BaseException:
-            self.__exit__()
-            raise
-        for function in self.functions:
-            self._idle.put_nowait(function)
+        self.open()
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def open(self) -> None:
+        """Starts the functions and answers; what `with` does at its begin."""
+        try:
+            list(self._threads.map(lambda function: function.start(), self.functions))
+            for function in self.functions:
+                self._idle.put_nowait(function)
+            self.start()
+        except BaseException:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """Ends the server and its functions."""
         self.stop()
         for function in self.functions:
             function.stop()
@@ -106,37 +114,35 @@ class Gateway(LocalServer):
             function.stop()
 
     async def _answer(self, request: Request) -> Response:
-        try:
-            event = event_of(
-                request.method,
-                request.scope["raw_path"].decode("latin-1"),
-                request.url.query,
-                request.headers.items(),
-                await request.body(),
-                request.client.host if request.client else "",
+        event = event_of(
+            request.method,
+            request.scope["raw_path"].decode("latin-1"),
+            request.url.query,
+            request.headers.items(),
+            await request.body(),
+            request.client.host if request.client else "",
+        )
+        if len(event) > schema.MAX_BODY_BYTES:  # the emulator would cut it off
+            return json_refusal(413, str(schema.too_large()))
+        if self.present >= self._most:
+            return json_refusal(
+                503, "The service is busy; try again in a second.", {"retry-after": "1"}
             )
-            if len(event) > schema.MAX_BODY_BYTES:  # the emulator would cut it off
-                return error(413, str(schema.too_large()))
-            if self.present >= self._most:
-                busy = "The service is busy; try again in a second."
-                return error(503, busy, {"retry-after": "1"})
-            self.present += 1
-            try:
-                return await self._invoke(request, event)
-            finally:
-                self.present -= 1
-        except ClientDisconnect:
-            return error(400, "The connection closed before the request was answered.")
+        self.present += 1
+        try:
+            return await self._invoke(request, event)
+        finally:
+            self.present -= 1
 
     async def _invoke(self, request: Request, event: bytes) -> Response:
         function = await self._idle.get()
         try:
             if await request.is_disconnected():
-                raise ClientDisconnect
+                return json_refusal(400, "The connection closed before the request was answered.")
             loop = asyncio.get_running_loop()
             return answer_of(*await loop.run_in_executor(self._threads, function.invoke, event))
         except ServiceError as failed:
             logging.getLogger(__name__).warning("%s", failed)
-            return error(502, "The function does not start; the reason is in its log.")
+            return json_refusal(502, "The function does not start; the reason is in its log.")
         finally:
             self._idle.put_nowait(function)

@@ -27,7 +27,6 @@ import torch
 from lab_utils.service import schema
 from lab_utils.service.schema import RequestError
 from text_recognizer import decoding
-from text_recognizer.errors import FirstPageWarning
 from text_recognizer.paragraph_text_recognizer import ParagraphTextRecognizer, default_model_path
 from text_recognizer.threads import usable_processors
 
@@ -106,8 +105,7 @@ class LambdaHandler:
         load_seconds: float = 0.0,
         log: Callable[[str], None] | None = None,
     ) -> None:
-        self._recognizer = recognizer
-        self._model = model
+        self._recognizer, self._model = recognizer, model
         self.load_seconds = load_seconds
         self._log = log or partial(print, flush=True)
         self._is_cold = True
@@ -146,32 +144,16 @@ class LambdaHandler:
                 return schema.health(path, self._model)
             if method != "POST":
                 raise RequestError(405, "Send a POST with a JSON body, or a GET for its health.")
-            body = _body(event)
-            record["bytes"] = len(body)
-            request = schema.parse_request(body)
+            request = schema.parse_request(_body(event))
         else:
             request = schema.parse_document(event)
-            record["bytes"] = sum(map(len, request.images))
-            if record["bytes"] > schema.MAX_BODY_BYTES:
+            if sum(map(len, request.images)) > schema.MAX_BODY_BYTES:
                 raise schema.too_large()
-        return self._read(request, record)
-
-    def _read(self, request: schema.Request, record: dict[str, Any]) -> dict[str, Any]:
         private = self._recognizer.allow_private_addresses
         sources = schema.image_sources(request, allow_private_addresses=private)
-        if request.image_url is not None:
-            record["bytes"] = len(sources[0])
-        record["images"] = len(sources)
-        with warnings.catch_warnings(record=True) as notes:
-            warnings.simplefilter("always", FirstPageWarning)
-            readings = self._recognizer.read_batch(sources)
-        if notes:
-            record["notes"] = sorted({str(note.message) for note in notes})
-        record |= {
-            "pixels": sum(reading.width * reading.height for reading in readings),
-            "lines": sum(len(reading.lines) for reading in readings),
-            "characters": sum(len(reading.text) for reading in readings),
-        }
+        record |= {"images": len(sources), "bytes": sum(map(len, sources))}
+        readings = self._recognizer.read_batch(sources)
+        record["lines"] = sum(len(reading.lines) for reading in readings)
         return schema.encode_answer(request, readings)
 
 

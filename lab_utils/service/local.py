@@ -1,9 +1,8 @@
 """The model service on this machine, for a command or a notebook."""
 
-from contextlib import ExitStack
 from pathlib import Path
 
-from lab_utils.service.emulator import DEFAULT_MEMORY, DEFAULT_TIMEOUT, Emulator
+from lab_utils.service.emulator import DEFAULT_MEMORY, DEFAULT_TIMEOUT, Emulator, check_emulator
 from lab_utils.service.errors import ServiceError
 from lab_utils.service.gateway import QUEUE_SIZE, Gateway, Handler, InProcessFunction
 from text_recognizer.places import lab_folder
@@ -19,7 +18,7 @@ def lambda_service(
     queue_size: int = QUEUE_SIZE,
     verbose: bool = False,
 ) -> Gateway:
-    """A gateway in front of emulated functions, which have loaded the model inside a `with` block.
+    """A gateway in front of emulated functions.
 
     Args:
         model, memory, timeout: see `Emulator`.
@@ -41,28 +40,30 @@ def log_file(port: int, worker: int) -> Path:
     return lab_folder() / "service" / f"lambda-{port}-worker-{worker}.log"
 
 
-class NotebookService:
-    """Functions behind an address on this machine, so that the lesson works without Linux and
-    without a network; `close` ends them.
+def model_service(
+    model: Path, workers: int = 1, handler: Handler | None = None
+) -> tuple[Gateway, str]:
+    """A gateway at a free port that answers, in front of emulated functions, or of the handler in
+    this process where these don't start: without Linux, without a network on first use, or on a
+    machine that is too busy. Also returns which it is. `close` ends it.
 
     Args:
-        handler: answers in this process if the emulator can't run.
-        model: TorchScript file for the emulated functions.
-        workers: requests that are served at a time.
+        handler: answers in this process; None for one with the model.
+
+    Raises ModelFileError for a bad model.
     """
+    try:
+        check_emulator()
+        gateway = lambda_service(model, workers)
+        gateway.open()
+        return gateway, "It runs in Lambda's emulator."
+    except (ServiceError, OSError) as error:
+        from lab_utils.service.lambda_handler import LambdaHandler
+        from text_recognizer.paragraph_text_recognizer import ParagraphTextRecognizer
 
-    def __init__(self, handler: Handler, model: Path, workers: int = 2):
-        self._stack = ExitStack()
-        try:
-            gateway = self._stack.enter_context(lambda_service(model, workers))
-            self.note = f"{workers} functions run in AWS's emulator."
-        except ServiceError as error:
-            here = Gateway([InProcessFunction(handler)] * workers)
-            gateway = self._stack.enter_context(here)
-            self.note = f"The handler runs in this process instead. {error}"
-        gateway.start()
-        self.url = gateway.url
-
-    def close(self) -> None:
-        """Returns when nothing of it is left."""
-        self._stack.close()
+        if handler is None:
+            recognizer = ParagraphTextRecognizer(model)
+            handler = LambdaHandler(recognizer, model, log=lambda line: None)
+        here = Gateway([InProcessFunction(handler)] * workers)
+        here.open()
+        return here, f"It runs in this process, without Lambda's emulator. {error}"

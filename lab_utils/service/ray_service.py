@@ -2,7 +2,8 @@
 
 `Edge` takes HTTP requests from Serve's proxy and checks them; `PageReader` has the model. Both are
 ordinary deployments, see https://docs.ray.io/en/latest/serve/model_composition.html. Call
-`ray_environment.prepare_ray` before you import this module.
+`ray_environment.prepare_ray` before you import this module. Only what reads imports PyTorch, so the
+edge starts sooner and stays small.
 """
 
 import asyncio
@@ -12,13 +13,15 @@ import shutil
 import signal
 import tempfile
 import threading
+import uuid
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import ray
-import torch
 from fastapi import FastAPI
 from ray import serve
 from ray.exceptions import RayActorError
@@ -36,7 +39,9 @@ from text_recognizer import decoding
 from text_recognizer.errors import RecognizerError
 from text_recognizer.images import LoadedImage, load_image
 from text_recognizer.limits import MAX_BATCH
-from text_recognizer.paragraph_text_recognizer import PageReading, ParagraphTextRecognizer
+
+if TYPE_CHECKING:
+    from text_recognizer.paragraph_text_recognizer import PageReading
 
 REQUEST_SECONDS = 60.0
 """A request is answered by then, waiting included, or refused."""
@@ -67,7 +72,7 @@ class RaySettings:
     """Also fetch an image_url inside a private network."""
 
 
-@serve.deployment(graceful_shutdown_wait_loop_s=0.2)
+@serve.deployment(graceful_shutdown_wait_loop_s=0.2, health_check_period_s=2)
 class PageReader:
     """One replica: a process with a copy of the model.
 
@@ -76,6 +81,10 @@ class PageReader:
     """
 
     def __init__(self, settings: RaySettings) -> None:
+        import torch
+
+        from text_recognizer.paragraph_text_recognizer import ParagraphTextRecognizer
+
         decoding.start()
         self._recognizer = ParagraphTextRecognizer(settings.model)
         # PyTorch keeps the number of threads for each thread that calls it.
@@ -87,24 +96,36 @@ class PageReader:
         self._read_batch.set_max_batch_size(settings.max_batch)
         self._read_batch.set_batch_wait_timeout_s(settings.max_wait_ms / 1000)
 
-    async def read(self, source: str | bytes) -> tuple[PageReading | Exception, int]:
-        """Reads one image, a data URI or the bytes of a file.
+    async def read(
+        self, source: str | bytes, request: str, lines: bool
+    ) -> tuple[dict[str, Any] | Exception, int]:
+        """Reads one image of a request.
 
-        Returns its reading, or the error in place of it, and the number of pages in its batch.
+        Args:
+            source: a data URI or the bytes of a file.
+            request: an id that the images of a request have in common.
+            lines: see `schema.Request`.
+
+        Returns its part of the answer, or the error in place of it, and the number of pages in its
+        batch.
         """
         try:
-            page = await asyncio.to_thread(load_image, source)
+            with decoding.one_budget(_budget(request)):
+                page = await asyncio.to_thread(load_image, source)
         except RecognizerError as error:
             return error, 0
         # Serve closes a batch when its wait is over, also if the one before is still being read.
         # Waiting here, pages that come meanwhile gather in one batch.
         await self._is_free.wait()
-        return await self._read_batch(page)
+        reading, batch = await self._read_batch(page)
+        if isinstance(reading, Exception):
+            return reading, batch
+        return schema.encode_reading(reading, lines), batch
 
     @serve.batch(max_batch_size=MAX_BATCH, batch_wait_timeout_s=0.01)
     async def _read_batch(
         self, pages: list[LoadedImage]
-    ) -> list[tuple[PageReading | Exception, int]]:
+    ) -> "list[tuple[PageReading | Exception, int]]":
         self._is_free.clear()
         try:
             loop = asyncio.get_running_loop()
@@ -113,7 +134,7 @@ class PageReader:
             self._is_free.set()
         return [(reading, len(pages)) for reading in readings]
 
-    def _read_all(self, pages: list[LoadedImage]) -> list[PageReading | Exception]:
+    def _read_all(self, pages: list[LoadedImage]) -> "list[PageReading | Exception]":
         """The readings in order; a page that breaks the model has the error in its place."""
         try:
             return self._recognizer.read_batch(pages)
@@ -121,6 +142,12 @@ class PageReader:
             if len(pages) == 1:
                 return [error]
             return [self._read_all([page])[0] for page in pages]
+
+
+@lru_cache(maxsize=4 * _MOST_REQUESTS)
+def _budget(request: str) -> decoding.Budget:
+    """The time in which a replica decodes the images of a request."""
+    return decoding.Budget()
 
 
 app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
@@ -152,8 +179,8 @@ class Edge:
             else:
                 question = schema.parse_request(await request.body())
                 found = await asyncio.wait_for(self._read(question), REQUEST_SECONDS)
-                readings, batches = zip(*found, strict=True)
-                document = schema.encode_answer(question, readings)
+                answers, batches = zip(*found, strict=True)
+                document = {"preds": answers} if question.many else answers[0]
                 headers["x-batch"] = ",".join(map(str, batches))
             return JSONResponse(document, headers=headers)
         except Exception as error:
@@ -162,13 +189,14 @@ class Edge:
                 logging.getLogger("ray.serve").error("A request failed.", exc_info=error)
             return JSONResponse(document, status, headers | more)
 
-    async def _read(self, question: schema.Request) -> list[tuple[PageReading, int]]:
+    async def _read(self, question: schema.Request) -> list[tuple[dict[str, Any], int]]:
         private = self._settings.allow_private_addresses
         sources = await asyncio.to_thread(
             schema.image_sources, question, allow_private_addresses=private
         )
         try:
-            found = await asyncio.gather(*map(self._reader.read.remote, sources))
+            read, request = self._reader.read.remote, uuid.uuid4().hex
+            found = await asyncio.gather(*(read(one, request, question.lines) for one in sources))
         except BackPressureError:
             raise RequestError(503, "The service is busy; try again in 1 s.", 1) from None
         except (RayActorError, DeploymentUnavailableError):
@@ -176,11 +204,11 @@ class Edge:
             raise RequestError(
                 503, "The replica that read this page is gone; send the request again.", 1
             ) from None
-        for number, (reading, _) in enumerate(found, 1):
-            if isinstance(reading, RecognizerError) and len(found) > 1:
-                raise type(reading)(f"Image {number} of {len(found)}: {reading}")
-            if isinstance(reading, Exception):
-                raise reading
+        for number, (answer, _) in enumerate(found, 1):
+            if isinstance(answer, RecognizerError) and len(found) > 1:
+                raise type(answer)(f"Image {number} of {len(found)}: {answer}")
+            if isinstance(answer, Exception):
+                raise answer
         return found
 
 
@@ -206,6 +234,8 @@ def serving(settings: RaySettings, port: int) -> Iterator[str]:
     Gives the service's address. Raises ModelFileError if the model can't be used, ServiceError if
     Ray doesn't start.
     """
+    from text_recognizer.paragraph_text_recognizer import ParagraphTextRecognizer
+
     # Found here, a bad file costs one sentence; found by the replicas, it costs the replicas.
     ParagraphTextRecognizer(settings.model)
     for name in ("ray", "ray.serve"):  # Serve sets a level of its own when it is imported

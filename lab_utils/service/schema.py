@@ -1,11 +1,10 @@
 """The JSON that services accept and answer with, the same for Lambda, the gateway and Ray.
 
 A request is hostile until it is parsed: no text in it is ever a path. The Lambda image has only
-torch and Pillow, so this needs nothing but the standard library.
+torch and Pillow, so this needs neither pydantic nor FastAPI.
 """
 
 import json
-import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cache
@@ -19,6 +18,7 @@ from text_recognizer.errors import (
     ImageTooLargeError,
     RecognizerError,
 )
+from text_recognizer.fetching import fetch
 from text_recognizer.files import sha256
 
 if TYPE_CHECKING:
@@ -126,10 +126,6 @@ def image_sources(request: Request, *, allow_private_addresses: bool = False) ->
     """
     if request.image_url is None:
         return list(request.images)
-    if not re.match(r"\s*https?://", request.image_url, re.IGNORECASE):
-        raise AddressError("Only http:// and https:// addresses are fetched; send one of these.")
-    from text_recognizer.fetching import fetch
-
     return [fetch(request.image_url, allow_private_addresses=allow_private_addresses)]
 
 

@@ -16,6 +16,7 @@ from typing import NamedTuple
 
 from lab_utils.setup import project
 from lab_utils.setup.project import SetupError
+from text_recognizer.files import full_disk
 
 NEVER_MOVED = ("torch", "torchvision", "torchaudio", "numpy", "pillow", "ipython", "ipykernel")
 """Colab's own: if one of these is too old, choose a newer runtime.
@@ -44,7 +45,10 @@ def look_up(line: str) -> Package | None:
     Without `packaging`, which may be missing itself, any installed version counts as in range.
     """
     name = re.match(r"[A-Za-z0-9._-]+", line)[0]
-    found = installed_version(name)
+    try:
+        found = metadata.version(name)
+    except metadata.PackageNotFoundError:
+        found = None
     try:
         from packaging.requirements import Requirement
     except ImportError:
@@ -56,69 +60,52 @@ def look_up(line: str) -> Package | None:
     return Package(line, name, found, in_range)
 
 
-def gaps() -> list[Package]:
-    """The requirements of the notebooks that are not installed or out of range."""
-    found = filter(None, map(look_up, project.requirements()))
-    return [package for package in found if not package.in_range]
+def unfit(lines: list[str]) -> list[Package]:
+    """Those of some requirements that are not installed, or out of range."""
+    return [one for one in map(look_up, lines) if one and not one.in_range]
 
 
 def require(root: Path) -> None:
     """Raises SetupError if packages or the command `lab` are not there; installs nothing."""
-    missing = [*map(str, gaps()), *([] if shutil.which("lab") else ["the command `lab`"])]
+    missing = [str(one) for one in unfit(project.requirements())]
+    if not shutil.which("lab"):
+        missing.append("the command `lab`")
     if missing:
         raise SetupError(
-            f"This notebook's Python lacks {_listed(missing)}: run `make lab` in {root}, or there "
-            "`pip install -e '.[lab]' -c constraints.txt` with this Python, and restart the kernel."
+            f"This notebook's Python lacks {', '.join(missing)}: run `make lab` in {root}, or "
+            "`pip install -e '.[lab]' -c constraints.txt` there with this Python, and restart the "
+            "kernel."
         )
 
 
 def install(root: Path) -> None:
-    """Installs with pip what is missing or too old, and the command `lab`.
+    """Installs with pip what is missing, and the command `lab`.
 
-    Raises SetupError if pip fails, or if a package would have to move that must not.
+    Raises SetupError if pip fails, and for packages that are too old: the session may have imported
+    them.
     """
-    missing, command = gaps(), shutil.which("lab")
-    if not missing and command:
+    missing, has_command = unfit(project.requirements()), shutil.which("lab") is not None
+    if not missing and has_command:
         return
-    _refuse_moves(missing)
+    if old := [gap for gap in missing if gap.installed]:
+        lines = " ".join(f"'{gap.line}'" for gap in old)
+        raise SetupError(
+            f"This session has packages that are too old, {', '.join(map(str, old))}: choose a "
+            "newer version under Runtime > Change runtime type, or run "
+            f"`%pip install {lines}` in a separate cell, then Runtime > Restart session; and run "
+            "this cell again."
+        )
+    print("Installing what the lab needs: once, about a minute.", flush=True)
     names = [gap.name for gap in missing]
-    wanted = _listed([*names, *([] if command else ["the command lab"])])
-    print(f"Installing {wanted}: once, about a minute.", flush=True)
-    if missing:
-        with tempfile.TemporaryDirectory() as folder:
-            pins = Path(folder, "pins.txt")
-            pins.write_text("\n".join([*_pins(), *_bounds(root, names)]), encoding="utf-8")
-            _pip("--constraint", str(pins), *[gap.line for gap in missing])
-    if not command:
-        _pip("--no-deps", "--editable", str(root))
-    importlib.invalidate_caches()
-
-
-def _refuse_moves(missing: list[Package]) -> None:
-    fixed = [str(gap) for gap in missing if gap.name in NEVER_MOVED]
-    if fixed:
-        raise SetupError(
-            f"The lab needs {_listed(fixed)}: choose a newer version under Runtime > Change "
-            "runtime type, and run this cell again."
-        )
-    old = [gap.line for gap in missing if gap.installed]
-    if old:  # the session may have imported them
-        arguments = " ".join(f"'{requirement}'" for requirement in old)
-        raise SetupError(
-            f"This session has packages that are too old: run `%pip install {arguments}` in a "
-            "separate cell, then Runtime > Restart session, and run this cell again."
-        )
-
-
-def _pins() -> list[str]:
-    installed = {name: installed_version(name) for name in NEVER_MOVED}
-    return [f"{name}=={version}" for name, version in installed.items() if version]
-
-
-def _bounds(root: Path, names: list[str]) -> list[str]:
-    """Of the packages to install, the newest versions that were tested."""
+    kept = [f"{one.name}=={one.installed}" for one in map(look_up, NEVER_MOVED) if one.installed]
     tested = re.findall(r"(?m)^([\w-]+)==(\S+)", (root / "constraints.txt").read_text())
-    return [f"{one}<={version}" for one, version in tested if one in names]
+    newest = [f"{name}<={version}" for name, version in tested if name in names]
+    with tempfile.TemporaryDirectory() as folder:
+        bounds = Path(folder, "bounds.txt")
+        bounds.write_text("\n".join([*kept, *newest]), encoding="utf-8")
+        lab = [] if has_command else ["--editable", str(root)]
+        _pip("--constraint", str(bounds), *[gap.line for gap in missing], *lab)
+    importlib.invalidate_caches()
 
 
 def _pip(*arguments: str) -> None:
@@ -131,24 +118,9 @@ def _pip(*arguments: str) -> None:
         text=True,
     )
     if done.returncode:
-        lines = [line.strip() for line in done.stderr.splitlines() if line.strip()]
-        errors = [line.removeprefix("ERROR: ") for line in lines if line.startswith("ERROR: ")]
-        reason = errors[0] if errors else lines[-1] if lines else "no reason given"
+        reasons = re.findall(r"(?m)^ERROR: (.*)", done.stderr) or ["no reason given"]
+        cure = "free some space" if full_disk(done.stderr, sys.prefix) else "check the network"
         raise SetupError(
-            f"pip could not install what the lab lacks ({reason}): check the network and run this "
-            "cell again."
+            f"pip could not install what the lab lacks ({reasons[0]}): {cure} and run this cell "
+            "again."
         )
-
-
-def installed_version(name: str) -> str | None:
-    """The version of a package that this Python has."""
-    try:
-        return metadata.version(name)
-    except metadata.PackageNotFoundError:
-        return None
-
-
-def _listed(names: list[str]) -> str:
-    """ "a", "a and b", "a, b and c"."""
-    *first, last = names
-    return f"{', '.join(first)} and {last}" if first else last

@@ -6,6 +6,8 @@ import importlib.util
 from text_recognizer.errors import RecognizerError
 from text_recognizer.places import project_folder
 
+OLDEST_PYTHON = (3, 11)
+
 
 class SetupError(RecognizerError):
     """A notebook can't run here, and the message says what to do."""
@@ -24,18 +26,13 @@ def tag() -> str:
 def requirements() -> list[str]:
     """What notebooks import, as declared; not the front end that shows them, which may be Colab's
     or an editor's."""
-    lines = [*dependencies(), *extras()["lab"]]
+    lines = [*dependencies(), *_table()["optional-dependencies"]["lab"]]
     return [line for line in lines if not line.startswith("jupyterlab")]
 
 
 def dependencies() -> list[str]:
     """The requirements of the base installation."""
     return _table()["dependencies"]
-
-
-def extras() -> dict[str, list[str]]:
-    """The requirements of each extra."""
-    return _table()["optional-dependencies"]
 
 
 def on_colab() -> bool:

@@ -10,30 +10,12 @@ its lineage, clean up. With `WANDB_API_KEY` set this goes to wandb.ai, else to t
     print(staging.cleanup().to_delete)                  # a plan; yes=True deletes
 """
 
-from lab_utils.staging.cleanup import Plan, Version, cleanup
-from lab_utils.staging.compiling import StagedModel, stage
+from lab_utils.staging.cleanup import cleanup
+from lab_utils.staging.compiling import stage
 from lab_utils.staging.errors import StagingError
 from lab_utils.staging.fetching import fetch
-from lab_utils.staging.lineage import Lineage, lineage
-from lab_utils.staging.names import PROJECT
-from lab_utils.staging.parity import Parity
-from lab_utils.staging.pipeline import HandOff, hand_off
-from lab_utils.staging.training import TrainedCheckpoint, train
+from lab_utils.staging.lineage import lineage
+from lab_utils.staging.pipeline import hand_off
+from lab_utils.staging.training import train
 
-__all__ = [
-    "PROJECT",
-    "HandOff",
-    "Lineage",
-    "Parity",
-    "Plan",
-    "StagedModel",
-    "StagingError",
-    "TrainedCheckpoint",
-    "Version",
-    "cleanup",
-    "fetch",
-    "hand_off",
-    "lineage",
-    "stage",
-    "train",
-]
+__all__ = ["StagingError", "cleanup", "fetch", "hand_off", "lineage", "stage", "train"]

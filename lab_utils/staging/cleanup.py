@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from lab_utils.staging.errors import StagingError
 from lab_utils.staging.names import COLLECTIONS, PROJECT
-from lab_utils.staging.tracker import Tracker, named_aliases
+from lab_utils.staging.tracker import Tracker
 
 if TYPE_CHECKING:
     from wandb import Artifact
@@ -60,10 +60,13 @@ def cleanup(
     tracker = Tracker(project)
     with tracker.asking():
         found = [one for type, name in COLLECTIONS.items() for one in tracker.versions(name, type)]
-        chosen = {_chosen(tracker, name).id for name in names}
-        reasons = _reasons(found, chosen, keep)
+        if unknown := set(names) - {one.source_name for one in found}:
+            raise StagingError(
+                f"There is no {', '.join(unknown)}; `lab cleanup` lists what is there."
+            )
+        reasons = _reasons(found, names, keep)
         for one in found:
-            if one.id in chosen and one.id in reasons:
+            if one.source_name in names and one.id in reasons:
                 raise StagingError(f"{one.source_name} stays: {reasons[one.id]}.")
         for one in found:
             if yes and one.id not in reasons:
@@ -72,27 +75,18 @@ def cleanup(
     return Plan(versions, deleted=yes)
 
 
-def _chosen(tracker: Tracker, name: str) -> "Artifact":
-    """The version with this name."""
-    for type, collection in COLLECTIONS.items():
-        if name.startswith(f"{collection}:"):
-            return tracker.artifact(name, type)
-    known = ", ".join(f"{one}:v0" for one in COLLECTIONS.values())
-    raise StagingError(f"{name} is not one of the lab's versions; name one like {known}.")
-
-
-def _reasons(found: "list[Artifact]", chosen: set[str], keep: int) -> dict[str, str]:
+def _reasons(found: "list[Artifact]", names: Sequence[str], keep: int) -> dict[str, str]:
     """Why each version that has to stay does, by id."""
     reasons: dict[str, str] = {}
     rank = Counter[str]()
     for one in found:  # newest first in each collection
         rank[one.type] += 1
-        if chosen and one.id not in chosen:
+        if names and one.source_name not in names:
             reasons[one.id] = "not named"
-        elif not chosen and rank[one.type] <= keep:
+        elif not names and rank[one.type] <= keep:
             reasons[one.id] = f"one of the newest {keep}"
-        elif aliases := named_aliases(one):
-            reasons[one.id] = ", ".join(aliases)
+        elif one.aliases:
+            reasons[one.id] = ", ".join(one.aliases)
     ids = {one.id for one in found}
     left = [one for one in found if one.id in reasons]
     while left:

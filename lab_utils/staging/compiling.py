@@ -1,17 +1,17 @@
 """`lab stage`: from a checkpoint at the tracker to the TorchScript file that services load.
 
-The version is served only when it is whole and read again: killed at any point, nothing else is."""
+`production` moves only when the version is whole and has been read again; killed at any point, it
+stays where it was."""
 
 import tempfile
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lab_utils.staging import names
 from lab_utils.staging.errors import StagingError
 from lab_utils.staging.parity import Parity, compare
-from lab_utils.staging.tracker import Tracker, log_file, named_aliases
-from lab_utils.staging.training import OnStep, plain, versions
+from lab_utils.staging.tracker import Tracker, log_file
+from lab_utils.staging.training import OnStep, versions
 from text_recognizer.files import sha256
 
 if TYPE_CHECKING:
@@ -22,27 +22,6 @@ if TYPE_CHECKING:
 PAGES = 3  # to compare the script with the module on
 
 
-@dataclass(frozen=True)
-class StagedModel:
-    """A version of the staged model's artifact, and where it comes from."""
-
-    name: str
-    """`paragraph-reader:v2`."""
-    aliases: list[str]
-    run_id: str
-    checkpoint: str
-    """`line-reader:v5`."""
-    sha256: str
-    bytes: int
-    checkpoint_bytes: int
-    parity: Parity
-
-    @property
-    def ratio(self) -> float:
-        """Bytes of the TorchScript file to those of the checkpoint."""
-        return self.bytes / self.checkpoint_bytes
-
-
 def stage(
     checkpoint: str = names.BEST,
     *,
@@ -50,8 +29,11 @@ def stage(
     project: str = names.PROJECT,
     pages: int = PAGES,
     on_step: OnStep = lambda name: None,
-) -> StagedModel:
-    """Compiles a checkpoint and logs the TorchScript file.
+) -> "Artifact":
+    """Compiles a checkpoint, logs the TorchScript file, and returns its version at the tracker.
+
+    The version's metadata says where the file comes from and how it reads: with it and the
+    checkpoint the same file can be made again.
 
     Args:
         checkpoint: `ALIAS`, `v3` or `NAME:ALIAS`.
@@ -67,7 +49,7 @@ def stage(
     found = tracker.artifact(checkpoint, names.CHECKPOINT_TYPE)
     with tempfile.TemporaryDirectory(prefix="lab-stage-") as folder:
         on_step("download checkpoint")
-        file, script = Path(folder, "checkpoint.ckpt"), Path(folder, names.STAGED_FILE)
+        file, script = Path(folder, names.CHECKPOINT_FILE), Path(folder, names.STAGED_FILE)
         tracker.download(found, _checkpoint_file(found), file, found.metadata.get("sha256"))
         from text_recognizer.train.checkpoint import load_reader_checkpoint
 
@@ -81,8 +63,7 @@ def stage(
             run.summary.update(parity.metadata())
             if not parity.holds:
                 raise StagingError(f"{found.source_name} was not staged: {_difference(parity)}")
-            sizes = {"checkpoint": file.stat().st_size, "torchscript": script.stat().st_size}
-            metadata = _metadata(found, training, parity, script) | {"bytes": sizes}
+            metadata = _metadata(found, training, parity, script)
             on_step("upload")
             logged = log_file(run, names.STAGED, names.STAGED_TYPE, script, metadata)
             on_step("verify")
@@ -94,16 +75,7 @@ def stage(
                 on_step("promote")
                 whole.aliases.append(names.PRODUCTION)
                 whole.save()
-    return StagedModel(
-        name=whole.source_name,
-        aliases=named_aliases(whole),
-        run_id=run.id,
-        checkpoint=found.source_name,
-        sha256=metadata["sha256"],
-        bytes=sizes["torchscript"],
-        checkpoint_bytes=sizes["checkpoint"],
-        parity=parity,
-    )
+    return whole
 
 
 def _checkpoint_file(artifact: "Artifact") -> str:
@@ -137,19 +109,17 @@ def _difference(parity: Parity) -> str:
 def _metadata(
     checkpoint: "Artifact", training: "ReaderTraining", parity: Parity, script: Path
 ) -> dict[str, Any]:
-    """Where the file comes from and how it reads; with this and the checkpoint the same file can be
-    made again."""
     from text_recognizer.weights import FINDER, packaged_weights
 
-    trained = checkpoint.metadata
+    trained, settings = checkpoint.metadata, dict(training.hparams)
     scores = {key: trained.get(key) for key in ("score", "score_before", "step")}
     return {
         "checkpoint": checkpoint.source_name,
         "checkpoint_sha256": trained.get("sha256"),
-        "config": plain(training.hparams),
+        "config": {key: list(v) if isinstance(v, tuple) else v for key, v in settings.items()},
         "metrics": scores | {"sample_pages_cer": parity.cer},
         "parity": parity.metadata(),
-        "file": script.name,
+        "bytes": {"checkpoint": checkpoint.size, "torchscript": script.stat().st_size},
         "sha256": sha256(script),
         "line_finder_sha256": sha256(packaged_weights() / FINDER),
         "data": trained.get("data"),

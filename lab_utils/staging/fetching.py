@@ -2,25 +2,14 @@
 
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from lab_utils.staging.errors import StagingError
 from lab_utils.staging.names import LATEST, PROJECT, STAGED_FILE, STAGED_TYPE
-from lab_utils.staging.tracker import Tracker, labelled
-from lab_utils.staging.training import OnStep
+from lab_utils.staging.tracker import Tracker
 from text_recognizer.model_file import fetched_model_path
 
-if TYPE_CHECKING:
-    from wandb import Artifact
 
-
-def fetch(
-    version: str = LATEST,
-    out: Path | None = None,
-    *,
-    project: str = PROJECT,
-    on_step: OnStep = lambda name: None,
-) -> Path:
+def fetch(version: str = LATEST, out: Path | None = None, *, project: str = PROJECT) -> Path:
     """Downloads a staged model and returns where it lies.
 
     Args:
@@ -33,23 +22,16 @@ def fetch(
     there, in one step; nothing of them is loaded. Raises StagingError, with nothing changed, if
     there is no such version, or its bytes do not come whole and right.
     """
-    on_step("find")
     target = out or fetched_model_path()
     if target.is_dir():
         target = target / STAGED_FILE
     tracker = Tracker(project)
     artifact = tracker.artifact(version, STAGED_TYPE)
-    on_step(f"download {artifact.source_name.partition(':')[0]} {labelled(artifact)}")
-    tracker.download(artifact, STAGED_FILE, target, digest_of(artifact))
-    return target
-
-
-def digest_of(artifact: "Artifact") -> str:
-    """The SHA-256 that staging noted; raises StagingError if there is none."""
     digest = str(artifact.metadata.get("sha256")).lower()
     if not re.fullmatch("[0-9a-f]{64}", digest):
         raise StagingError(
             f"{artifact.source_name} has no SHA-256 in its metadata, so its bytes cannot be "
             "checked; take a version that `lab stage` logged."
         )
-    return digest
+    tracker.download(artifact, STAGED_FILE, target, digest)
+    return target

@@ -4,41 +4,15 @@ Nothing is taken from names: each step asks which run made an artifact, or what 
 tracker's page of the model draws it.
 """
 
-from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from lab_utils.staging.names import CHECKPOINT_TYPE, DATA_TYPE, LATEST, PROJECT, STAGED_TYPE
-from lab_utils.staging.tracker import Tracker, named_aliases
+from lab_utils.staging.tracker import Tracker
 
 if TYPE_CHECKING:
     from wandb import Artifact
     from wandb.apis.public import Run
-
-    from lab_tracker import lineage as drawing
-
-
-@dataclass(frozen=True)
-class Step:
-    """One step of a lineage: what it is, and the SDK's artifact or run, or None."""
-
-    what: str
-    node: Any
-    is_run: bool
-
-    @property
-    def name(self) -> str:
-        """The version of an artifact, the id of a run."""
-        if self.node is None:
-            return "not there"
-        return self.node.id if self.is_run else self.node.name
-
-    @property
-    def facts(self) -> list[str]:
-        """What a reader wants to know first, in a few words each."""
-        if self.node is None:
-            return ["deleted, or never recorded"]
-        return _run_facts(self.node) if self.is_run else _artifact_facts(self.node)
 
 
 @dataclass(frozen=True)
@@ -53,26 +27,31 @@ class Lineage:
     data: "Artifact | None" = None
 
     @property
-    def steps(self) -> list[Step]:
-        """From the staged model back to the data."""
-        return [
-            Step("staged model", self.staged, is_run=False),
-            Step("staging run", self.staging_run, is_run=True),
-            Step("checkpoint", self.checkpoint, is_run=False),
-            Step("training run", self.training_run, is_run=True),
-            Step("data", self.data, is_run=False),
-        ]
+    def steps(self) -> dict[str, Any]:
+        """The artifacts and runs by what they are, from the staged model back to the data."""
+        return {
+            "staged model": self.staged,
+            "staging run": self.staging_run,
+            "checkpoint": self.checkpoint,
+            "training run": self.training_run,
+            "data": self.data,
+        }
 
     @property
     def is_complete(self) -> bool:
-        return all(step.node for step in self.steps)
+        return None not in self.steps.values()
 
     def table(self) -> str:
         """What each is, its name, when it was made, and what to know, in columns."""
         rows = [("", "name", "made (UTC)", "what to know")]
-        for step in self.steps:
-            made = step.node.created_at[:16].replace("T", " ") if step.node else ""
-            rows.append((step.what, step.name, made, "; ".join(step.facts)))
+        for what, node in self.steps.items():
+            if node is None:
+                rows.append((what, "not there", "", "deleted, or never recorded"))
+                continue
+            is_run = what.endswith("run")
+            name, facts = (node.id, _run_facts) if is_run else (node.name, _artifact_facts)
+            made = node.created_at[:16].replace("T", " ")
+            rows.append((what, name, made, "; ".join(facts(node))))
         widths = [max(len(row[column]) for row in rows) for column in range(3)]
         return "\n".join("  ".join([*map(str.ljust, row, widths), row[3]]).rstrip() for row in rows)
 
@@ -92,35 +71,6 @@ def lineage(version: str = LATEST, *, project: str = PROJECT) -> Lineage:
     return Lineage(staged, staging_run, checkpoint, training_run, data)
 
 
-def graph(
-    lineages: Sequence[Lineage],
-    title_of: Callable[[Step], str],
-    facts_of: Callable[[Step], list[str]],
-    marked: Collection[str] = (),
-) -> tuple[dict[Any, "drawing.Node"], list[tuple[Any, Any]]]:
-    """Nodes and edges with a row for each lineage, its data at the left.
-
-    If the staged model's name is in `marked`, the artifacts of its row are hatched.
-    """
-    from lab_tracker import lineage as drawing
-
-    nodes, edges = {}, []
-    for row, lineage in enumerate(lineages):
-        is_marked = lineage.staged.name in marked
-        steps = lineage.steps[::-1]
-        for step in steps:
-            look = "marked" if is_marked and not step.is_run else ""
-            nodes[row, step.what] = drawing.Node(
-                title_of(step),
-                (step.what, *facts_of(step)),
-                is_run=step.is_run,
-                look=look if step.node else "missing",
-            )
-        keys = [(row, step.what) for step in steps]
-        edges += zip(keys, keys[1:], strict=False)
-    return nodes, edges
-
-
 def _maker(artifact: "Artifact | None") -> "Run | None":
     """The run that logged an artifact, with its config and summary."""
     run = artifact.logged_by() if artifact else None
@@ -136,8 +86,8 @@ def _used(run: "Run | None", type: str) -> "Artifact | None":
 
 
 def _artifact_facts(artifact: "Artifact") -> list[str]:
-    aliases, metadata = named_aliases(artifact), artifact.metadata
-    found = [", ".join(aliases)] if aliases else []
+    metadata = artifact.metadata
+    found = [", ".join(artifact.aliases)] if artifact.aliases else []
     score = (metadata.get("metrics") or metadata).get("score")
     if isinstance(score, int | float):
         found.append(f"CER {score:.4f}")
@@ -146,15 +96,5 @@ def _artifact_facts(artifact: "Artifact") -> list[str]:
 
 
 def _run_facts(run: "Run") -> list[str]:
-    found = [run.state]
-    for name in ("steps", "learning_rate"):
-        if name in run.config:
-            found.append(f"{name.replace('_', ' ')} {run.config[name]:g}")
-    metrics = dict(run.summary)
-    if "pages_that_differ" in metrics:
-        same = metrics["pages"] - len(metrics["pages_that_differ"])
-        found.append(f"the same tokens on {same} of {metrics['pages']} pages")
-        found.append(f"logits within {metrics['largest_logit_difference']:.1g}")
-    elif isinstance(metrics.get("cer"), int | float):
-        found.append(f"CER {metrics['cer']:.4f}")
-    return found
+    names = [name for name in ("steps", "learning_rate") if name in run.config]
+    return [run.state, *(f"{name.replace('_', ' ')} {run.config[name]:g}" for name in names)]

@@ -1,5 +1,5 @@
 """`lab run`: the whole way of a model on one machine, link by link: data, gradient steps,
-checkpoint, TorchScript, upload, download in a process that has torch and Pillow only, text."""
+checkpoint, TorchScript, upload, download, text in a process that has torch and Pillow only."""
 
 import json
 import os
@@ -12,17 +12,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lab_tracker.errors import TrackingError
-from lab_utils.staging.compiling import StagedModel, stage
+from lab_utils.staging.compiling import stage
 from lab_utils.staging.errors import StagingError
-from lab_utils.staging.fetching import digest_of
-from lab_utils.staging.names import PROJECT, STAGED_FILE, STAGED_TYPE
-from lab_utils.staging.tracker import Tracker
-from lab_utils.staging.training import TrainedCheckpoint, train
+from lab_utils.staging.fetching import fetch
+from lab_utils.staging.names import PROJECT
+from lab_utils.staging.training import train
 from text_recognizer.errors import RecognizerError
-from text_recognizer.model_file import fetched_model_path
 from text_recognizer.places import SAMPLE_PAGES, project_folder
 
 if TYPE_CHECKING:
+    from wandb import Artifact
+
     from text_recognizer.evaluate.labels import Item
 
 NUM_PAGES = 3
@@ -46,8 +46,8 @@ class ReadPage:
 class HandOff:
     """What came out at each end."""
 
-    trained: TrainedCheckpoint
-    staged: StagedModel
+    trained: "Artifact"
+    staged: "Artifact"
     file: Path
     pages: list[ReadPage]
     modules: list[str]
@@ -63,9 +63,9 @@ class _Links:
         self.seconds: dict[str, float] = {}
         self.name, self._began, self._on_link = "", 0.0, on_link
 
-    def begin(self, name: str, ago: float = 0.0) -> None:
-        """Ends the link before, and begins one, so many seconds ago; the name "" begins none."""
-        now = time.perf_counter() - ago
+    def begin(self, name: str) -> None:
+        """Ends the link before, and begins one; the name "" begins none."""
+        now = time.perf_counter()
         if self.name:
             self.seconds[self.name] = now - self._began
             self._on_link(self.name, self.seconds[self.name])
@@ -102,12 +102,10 @@ def hand_off(
         trained = train(steps, pages=3, project=project, on_step=links.begin)
         staged = stage(trained.name, project=project, on_step=links.begin)
         links.begin("download")
-        out = out or fetched_model_path()
+        out = fetch(staged.name, out, project=project)
+        links.begin("read")
         items = load_items(SAMPLE_PAGES, kind="paragraph", split="show", limit=pages)
-        answer = _read_with_torch_only(staged.name, project, items, out)
-        links.begin("read", ago=answer["seconds"])
-        if "error" in answer:
-            raise StagingError(answer["error"])
+        answer = _read_with_torch_only(out, items)
         links.begin("")
     except (RecognizerError, TrackingError) as error:
         raise StagingError(f"{links.name}: {error}") from error
@@ -122,35 +120,21 @@ def hand_off(
     return HandOff(trained, staged, out, read, answer["modules"], links.seconds)
 
 
-def _read_with_torch_only(
-    name: str, project: str, items: "list[Item]", out: Path
-) -> dict[str, Any]:
-    """What `lab_utils.staging.torch_only` answers, once it has downloaded the model.
-
-    That process has no `wandb`, so it is given the address and the digest of the file.
-    """
-    tracker = Tracker(project)
-    artifact = tracker.artifact(name, STAGED_TYPE)
-    url, size, _ = tracker.file_of(artifact, STAGED_FILE)
-    request = {
-        "url": url,
-        "bytes": size,
-        "sha256": digest_of(artifact),
-        "out": str(out.absolute()),
-        "pages": [str(item.path) for item in items],
-    }
+def _read_with_torch_only(model: Path, items: "list[Item]") -> dict[str, Any]:
+    """What `lab_utils.staging.torch_only` prints; raises StagingError if that is an error."""
+    paths = [model.absolute(), *(item.path for item in items)]
     done = subprocess.run(
-        [sys.executable, "-m", "lab_utils.staging.torch_only"],
+        [sys.executable, "-m", "lab_utils.staging.torch_only", *map(str, paths)],
         cwd=project_folder(),
         env=os.environ | {"OMP_NUM_THREADS": str(THREADS)},
-        input=json.dumps(request),
+        stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
     )
-    if not done.stdout:
+    if done.returncode != 0:
         last = done.stderr.strip().rpartition("\n")[2] or f"exit code {done.returncode}"
         raise RuntimeError(f"the process with torch and Pillow only ended: {last}")
     answer = json.loads(done.stdout)
-    if "seconds" not in answer:
+    if "error" in answer:
         raise StagingError(answer["error"])
     return answer

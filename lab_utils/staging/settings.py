@@ -39,19 +39,20 @@ def check_settings() -> None:
         raise StagingError(f"{found[0]}; {found[1]}.")
 
 
+def tags() -> list[str]:
+    """Those in WANDB_TAGS, without empty ones, at which the SDK stops."""
+    found = map(str.strip, os.environ.get("WANDB_TAGS", "").split(","))
+    return list(dict.fromkeys(filter(None, found)))
+
+
 @contextlib.contextmanager
 def own_settings() -> Iterator[None]:
-    """Keeps the SDK quiet, hides the project from it, which it is given without the entity, and
-    leaves out empty tags, at which it stops."""
+    """Keeps the SDK quiet, and hides from it the project and the tags, which it is given."""
     names = ("WANDB_PROJECT", "WANDB_SILENT", "WANDB_TAGS")
     before = {name: os.environ.pop(name) for name in names if name in os.environ}
     os.environ["WANDB_SILENT"] = "true"
-    tags = filter(None, map(str.strip, before.get("WANDB_TAGS", "").split(",")))
-    if text := ",".join(dict.fromkeys(tags)):
-        os.environ["WANDB_TAGS"] = text
     try:
         yield
     finally:
-        for name in names:
-            os.environ.pop(name, None)
+        del os.environ["WANDB_SILENT"]
         os.environ.update(before)

@@ -1,19 +1,16 @@
 """The far end of the hand-off: a process that has torch and Pillow and nothing else installed.
 
-It downloads a staged model, checks it, puts it in place and reads pages, as a small service would.
+It reads pages with a staged model, as a small service would.
 
-    python -m lab_utils.staging.torch_only < request.json
+    python -m lab_utils.staging.torch_only MODEL IMAGE ...
 """
 
 import importlib.abc
 import json
 import sys
-import time
 import warnings
 from collections.abc import Sequence
-from pathlib import Path
 from types import ModuleType
-from typing import Any
 
 # torch, Pillow, what they require, and our own code.
 ALLOWED = {
@@ -34,45 +31,26 @@ class TorchAndPillowOnly(importlib.abc.MetaPathFinder):
             raise ModuleNotFoundError(f"No module named {name!r} here", name=name)
 
 
-def main() -> int:
-    """Does what the JSON on stdin asks, and answers in JSON.
-
-    In: `url`, `bytes`, `sha256`, `out`, `pages`. Out: `pages` with `text`, `lines` and `seconds`
-    of each, `modules` (what was imported) and `seconds` (since the download); `error` where it
-    failed, without `seconds` if that was the download.
-    """
+def main(model: str, *images: str) -> None:
+    """Prints JSON: `pages` with `text`, `lines` and `seconds` of each, and the `modules` that were
+    imported, besides the standard library and our own; or only `error`, a sentence why not."""
     sys.meta_path.insert(0, TorchAndPillowOnly())
     # torch notes that it finds no NumPy.
     warnings.filterwarnings("ignore", message="Failed to initialize NumPy")
     from text_recognizer.errors import RecognizerError
-
-    answer: dict[str, Any] = {}
-    try:
-        _fetch_and_read(json.load(sys.stdin), answer)
-    except RecognizerError as error:
-        answer["error"] = str(error)
-    own_or_standard = sys.stdlib_module_names | {"text_recognizer", "lab_utils", "__main__"}
-    answer["modules"] = sorted({name.partition(".")[0] for name in sys.modules} - own_or_standard)
-    if "began" in answer:
-        answer["seconds"] = time.perf_counter() - answer.pop("began")
-    print(json.dumps(answer))
-    return 0
-
-
-def _fetch_and_read(request: dict[str, Any], answer: dict[str, Any]) -> None:
-    from lab_utils.staging.files import download
-
-    out = Path(request["out"])
-    download(request["url"], out, request["bytes"], request["sha256"])
-    answer["began"] = time.perf_counter()
     from text_recognizer.paragraph_text_recognizer import ParagraphTextRecognizer
 
-    recognizer = ParagraphTextRecognizer(out, language_model="none")
-    readings = [recognizer.read(page) for page in request["pages"]]
-    answer["pages"] = [
-        {"text": one.text, "lines": len(one.lines), "seconds": one.seconds} for one in readings
-    ]
+    try:
+        recognizer = ParagraphTextRecognizer(model, language_model="none")
+        readings = [recognizer.read(image) for image in images]
+    except RecognizerError as error:
+        print(json.dumps({"error": str(error)}))
+        return
+    pages = [{"text": r.text, "lines": len(r.lines), "seconds": r.seconds} for r in readings]
+    own_or_standard = sys.stdlib_module_names | {"text_recognizer", "lab_utils", "__main__"}
+    modules = {name.partition(".")[0] for name in sys.modules} - own_or_standard
+    print(json.dumps({"pages": pages, "modules": sorted(modules)}))
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main(*sys.argv[1:])

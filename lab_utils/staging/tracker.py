@@ -3,17 +3,19 @@ runs, and saying what went wrong in one line. The tracker may be the lab's own o
 
 import base64
 import contextlib
+import hashlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import cached_property
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 from typing import TYPE_CHECKING, Any
 
+from lab_utils.net import http_client, is_loopback
 from lab_utils.staging.errors import StagingError
-from lab_utils.staging.files import check_paths, download
 from lab_utils.staging.names import COLLECTIONS, PROJECT
-from lab_utils.staging.settings import check_settings, own_settings
+from lab_utils.staging.settings import check_settings, own_settings, tags
 from text_recognizer.errors import RecognizerError
+from text_recognizer.files import full_disk, replacing
 from text_recognizer.places import lab_folder
 
 if TYPE_CHECKING:
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
 
 API_TIMEOUT = 20  # s
 INIT_TIMEOUT = 60  # s
+DOWNLOAD_TIMEOUT = 60  # s without a byte
 SHOWN = 8  # versions in a message
 
 
@@ -41,7 +44,7 @@ class Tracker:
                 "give NAME or ENTITY/NAME without \\ # ? % :."
             )
         self._entity = entity or os.environ.get("WANDB_ENTITY")
-        folder = environment.tracker_folder() or lab_folder() / "wandb"
+        folder = environment.tracker_folder(lab_folder() / "wandb")
         self.url = tracking.connect(folder).url
 
     @contextlib.contextmanager
@@ -88,7 +91,7 @@ class Tracker:
             known = self.versions(name, type)
         has = ", ".join(map(labelled, known[:SHOWN])) or "no version at all"
         raise StagingError(
-            f"The project {self.path} has no {name}:{alias} of type {type}; {name} has {has}."
+            f"The project {self.path} has no {name}:{alias} of type {type}; there is {has}."
         )
 
     def versions(self, name: str, type: str) -> list["Artifact"]:
@@ -104,15 +107,8 @@ class Tracker:
     ) -> None:
         """One file of an artifact to `target`: whole and right, or nothing is changed.
 
-        The bytes must have the SHA-256, or without one the MD5 that the tracker knows.
-        """
-        url, size, md5 = self.file_of(artifact, name)
-        download(url, target, size, sha256 or md5, "sha256" if sha256 else "md5")
-
-    def file_of(self, artifact: "Artifact", name: str) -> tuple[str, int, str]:
-        """Where a file of an artifact can be downloaded without a key, its bytes, and its MD5.
-
-        Raises StagingError if the manifest has a path that leaves its folder.
+        The bytes must have the SHA-256, or without one the MD5 that the tracker knows. Raises
+        StagingError if they don't, or the manifest has a path that leaves its folder.
         """
         with self.asking():
             entries = artifact.manifest.entries
@@ -124,44 +120,38 @@ class Tracker:
                     "take a version that `lab train` or `lab stage` logged."
                 )
             [file] = [file for file in artifact.files(per_page=1000) if file.name == name]
-            return file.direct_url, int(entry.size), base64.b64decode(entry.digest).hex()
+            hashed = hashlib.sha256() if sha256 else hashlib.md5()
+            expected = sha256 or base64.b64decode(entry.digest).hex()
+            with replacing(target) as partial:
+                for piece in _pieces(file.direct_url, partial, int(entry.size)):
+                    hashed.update(piece)
+                if hashed.hexdigest() != expected:
+                    raise StagingError(
+                        f"The download of {name} is damaged: its {hashed.name} is not "
+                        f"{expected[:12]}...; try again, or take another version."
+                    )
 
     @contextlib.contextmanager
     def new_run(self, job_type: str, **options: Any) -> Iterator["Run"]:
-        """A run that is finished at the end, and marked as failed if an error ends it.
-
-        Ctrl-C marks it with the tag `interrupted`.
-        """
+        """A run that is finished at the end, and marked as failed if an error ends it."""
         check_settings()
+        options["tags"] = tags()
         with self.asking():
             import wandb
 
             if not os.environ.get("WANDB_DIR"):  # wandb.ai: else it would be the current folder
                 options["dir"] = lab_folder() / "wandb" / "sdk" / "runs"
                 options["dir"].mkdir(parents=True, exist_ok=True)
-            # The SDK reads the variable only once in a process.
-            tags = os.environ["WANDB_TAGS"].split(",") if "WANDB_TAGS" in os.environ else None
-            settings = wandb.Settings(
-                silent=True,
-                console="off",
-                disable_git=True,
-                save_code=False,
-                init_timeout=INIT_TIMEOUT,
-            )
+            settings = {"silent": True, "console": "off", "disable_git": True, "save_code": False}
             run = wandb.init(
                 entity=self.path.partition("/")[0],
                 project=self.project,
                 job_type=job_type,
-                tags=tags,
-                settings=settings,
+                settings=wandb.Settings(**settings, init_timeout=INIT_TIMEOUT),
                 **options,
             )
-            try:
+            try:  # the run's own `with` would print the traceback
                 yield run
-            except KeyboardInterrupt:
-                run.tags = (*(run.tags or ()), "interrupted")
-                run.finish(exit_code=130)
-                raise
             except BaseException:
                 run.finish(exit_code=1)
                 raise
@@ -190,24 +180,67 @@ def one_file(name: str, type: str, path: Path, metadata: dict[str, Any]) -> "Art
 
 
 def labelled(artifact: "Artifact") -> str:
-    """`v3 (best, latest)`."""
-    aliases = named_aliases(artifact)
-    return artifact.source_version + (f" ({', '.join(aliases)})" if aliases else "")
+    """`line-reader:v3 (best, latest)`."""
+    aliases = f" ({', '.join(artifact.aliases)})" if artifact.aliases else ""
+    return artifact.source_name + aliases
 
 
-def named_aliases(artifact: "Artifact") -> list[str]:
-    """The aliases of a version, without the version itself."""
-    return [alias for alias in artifact.aliases if alias != artifact.source_version]
+def check_paths(paths: Iterable[str]) -> None:
+    """Raises StagingError for a path of a manifest that leads out of the folder it belongs in."""
+    for path in paths:
+        windows = PureWindowsPath(path)  # takes both kinds of slashes
+        if not path or windows.anchor or ".." in windows.parts or "\0" in path:
+            raise StagingError(
+                f"The artifact's manifest names {path!r}, which leads out of its folder; "
+                "delete that version and stage the checkpoint again."
+            )
+
+
+def _pieces(url: str | None, target: Path, size: int) -> Iterator[bytes]:
+    """Writes what a URL delivers to a file, up to the piece after `size` bytes.
+
+    Raises StagingError without the URL, which may be signed: anyone who has it can download.
+    """
+    import httpx
+
+    if not url:
+        raise StagingError(f"The tracker gives no address for {target.name}; try another version.")
+    options = {"follow_redirects": True, "headers": {"Accept-Encoding": "identity"}}
+    came = 0
+    try:
+        local = is_loopback(httpx.URL(url).host)
+        with (
+            http_client(DOWNLOAD_TIMEOUT, local, **options) as client,
+            client.stream("GET", url) as answer,
+            target.open("wb") as file,
+        ):
+            if not answer.is_success:
+                raise StagingError(
+                    f"The download of {target.name} was answered with status {answer.status_code}; "
+                    "try again, or take another version."
+                )
+            for piece in answer.iter_raw():
+                came += file.write(piece)
+                yield piece
+                if came > size:
+                    return
+    except (httpx.HTTPError, httpx.InvalidURL) as error:
+        raise StagingError(
+            f"The download of {target.name} ended after {came} of {size} bytes ({error}); "
+            "check the network and try again."
+        ) from None
 
 
 def _advice(error: Exception, url: str) -> str | None:
-    """What to do about an error of the SDK, the network or the disk; None for a bug of the lab."""
+    """What to do about an error of the SDK or the network; None for others."""
     import requests
     import wandb
 
     reason = " ".join(str(error).split())
     if isinstance(error, ValueError | wandb.errors.Error) and "disk" in reason and "full" in reason:
         return f"The disk of {url} is full; free some space there and run again."
+    if full := full_disk(reason, getattr(error, "filename", None) or lab_folder()):
+        return f"{full.filename}: {full.strerror}; free some space."
     # A refused key, or no answer: both come in several shapes.
     signs = ("key is missing or wrong", "not logged in", "permission", "timed out", "connection")
     is_refusal = any(sign in reason.lower() for sign in signs)
@@ -217,7 +250,4 @@ def _advice(error: Exception, url: str) -> str | None:
         return f"{url} refused the key or did not answer; check WANDB_API_KEY and the network."
     if isinstance(error, wandb.errors.Error | requests.RequestException):
         return f"{url} did not do what was asked ({reason}); check names and network."
-    if isinstance(error, OSError):
-        place = f"{error.filename}: " if error.filename else ""
-        return f"{place}{error.strerror or reason}; free some space, or make the folder writable."
     return None

@@ -1,19 +1,18 @@
 """`lab train`: a training whose checkpoint is kept at the tracker, with what you need later:
-where it came from, how well it reads, and how to rebuild the module."""
+where it came from, and how well it reads."""
 
 import hashlib
 import json
 import platform
 import tempfile
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lab_utils.staging import names
 from lab_utils.staging.errors import StagingError
-from lab_utils.staging.tracker import Tracker, log_file, named_aliases, one_file
+from lab_utils.staging.tracker import Tracker, log_file, one_file
 from text_recognizer.files import sha256
 
 if TYPE_CHECKING:
@@ -29,23 +28,6 @@ BATCH = 4  # lines
 VERSIONS = ("torch", "pytorch-lightning", "wandb")
 
 
-@dataclass(frozen=True)
-class TrainedCheckpoint:
-    """A version of the checkpoint's artifact, and the run that logged it."""
-
-    name: str
-    """`line-reader:v3`."""
-    aliases: list[str]
-    run_id: str
-    cer: float
-    """On the validation lines, of the weights in the file."""
-    cer_before: float
-    """The same of the packaged weights, where the training began."""
-    step: int
-    """Optimizer steps up to the checkpoint."""
-    bytes: int
-
-
 def train(
     steps: int = 8,
     pages: int | None = 4,
@@ -59,8 +41,9 @@ def train(
     project: str = names.PROJECT,
     progress: bool = False,
     on_step: OnStep = lambda name: None,
-) -> TrainedCheckpoint:
-    """Trains the packaged line reader a little and logs the checkpoint that reads best.
+) -> "Artifact":
+    """Trains the packaged line reader a little, logs the checkpoint that reads best, and returns
+    its version at the tracker, with its CER in the metadata.
 
     Args:
         steps: of the optimizer; made a multiple of `validate_every`.
@@ -100,23 +83,11 @@ def train(
         tuned = _fine_tune(run, lines, Path(folder), steps, learning_rate, progress)
         on_step("checkpoint")
         found = {"score": tuned.cer, "score_before": tuned.cer_before, "step": tuned.step}
-        file = {"config": _settings_of(tuned.checkpoint), "sha256": sha256(tuned.checkpoint)}
-        metadata = found | file | origin
-        name = log_file(
-            run, names.CHECKPOINT, names.CHECKPOINT_TYPE, tuned.checkpoint, metadata
-        ).source_name
-        run.summary.update({"score": tuned.cer, "checkpoint": name})
+        metadata = found | {"sha256": sha256(tuned.checkpoint)} | origin
+        logged = log_file(run, names.CHECKPOINT, names.CHECKPOINT_TYPE, tuned.checkpoint, metadata)
+        run.summary.update({"score": tuned.cer, "checkpoint": logged.source_name})
     mark_best(tracker)
-    logged = tracker.artifact(name, names.CHECKPOINT_TYPE)
-    return TrainedCheckpoint(
-        name=logged.source_name,
-        aliases=named_aliases(logged),
-        run_id=run.id,
-        cer=tuned.cer,
-        cer_before=tuned.cer_before,
-        step=tuned.step,
-        bytes=logged.size,
-    )
+    return tracker.artifact(logged.source_name, names.CHECKPOINT_TYPE)
 
 
 def mark_best(tracker: Tracker) -> None:
@@ -142,11 +113,6 @@ def mark_best(tracker: Tracker) -> None:
 def versions() -> dict[str, str]:
     """Of Python and of the packages that leave their mark in the files."""
     return {"python": platform.python_version(), **{name: version(name) for name in VERSIONS}}
-
-
-def plain(config: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings that a module is built again from, as JSON can hold them."""
-    return {key: list(v) if isinstance(v, tuple) else v for key, v in config.items()}
 
 
 def _describe(data: "SampleLines") -> tuple[bytes, dict[str, Any]]:
@@ -204,10 +170,3 @@ def _fine_tune(
 
 def _validation(artifact: "Artifact") -> Any:
     return (artifact.metadata.get("data") or {}).get("validation_sha256")
-
-
-def _settings_of(checkpoint: Path) -> dict[str, Any]:
-    import torch
-
-    saved = torch.load(checkpoint, map_location="cpu", weights_only=True)
-    return plain(saved["hyper_parameters"])

@@ -1,14 +1,16 @@
 """The authentication proxy: a link ends here, visitors log in, and their requests go on to the app.
 
-ngrok could ask for a password itself, ssh couldn't, and neither could give the app a Host header
-that it accepts without opening it to others. This proxy on 127.0.0.1 does both for both, on every
-plan of ngrok, and it is the same in tests as on the internet. Requests are passed on once they are
-whole, so a slow visitor does not keep the app busy; answers are passed on piece by piece, so
-streams of events arrive as they are sent.
+ngrok could ask for a password itself, but could not give the app a Host header that it accepts
+without opening it to others. This proxy on 127.0.0.1 does both, on every plan of ngrok, and it is
+the same in tests as on the internet. Requests are passed on once they are whole, so a slow visitor
+does not keep the app busy; answers are passed on piece by piece, so streams of events arrive as
+they are sent.
 """
 
+import functools
 import secrets
 from collections.abc import Iterable
+from contextlib import suppress
 
 import httpx
 from starlette.datastructures import Headers
@@ -19,7 +21,7 @@ from starlette.types import Message, Receive, Scope, Send
 from lab_utils.logins import RETRY, TOO_MANY, Login, LoginQueue, LoginQueueFullError
 from lab_utils.middleware import ANY_HOST, RequestLimits
 from lab_utils.net import LOOPBACK, LocalServer, host_name, listening_socket
-from lab_utils.tunnel.connections import Connection, Connections
+from lab_utils.tunnel.connections import Connection
 from lab_utils.tunnel.way import TunnelError
 
 MARK = "x-lab-tunnel"
@@ -60,7 +62,7 @@ class AuthProxy:
         self._login, self._queue = login, LoginQueue()
         self._names: Names | None = None
         self._app: httpx.AsyncHTTPTransport | None = None
-        self._connections = Connections()
+        self._connections: dict[tuple[str, int], Connection] = {}
         # Hosts are checked before the login, and origins by the app.
         self._whole_requests = RequestLimits(
             self._relay,
@@ -80,7 +82,7 @@ class AuthProxy:
             listening,
             TunnelError,
             interface="asgi3",
-            http=self._connections.protocol,
+            http=functools.partial(Connection, self._connections),
             h11_max_incomplete_event_size=MAX_HEAD_BYTES,
             timeout_keep_alive=KEEP_ALIVE_SECONDS,
             proxy_headers=False,  # a visitor could claim any address
@@ -98,12 +100,14 @@ class AuthProxy:
 
     def stop(self) -> None:
         """Ends all connections; can be called twice."""
-        self._connections.drop_all()
+        for connection in list(self._connections.values()):
+            with suppress(RuntimeError):  # the loop has ended, and they with it
+                connection.loop.call_soon_threadsafe(connection.drop)
         self._server.stop()
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
-        connection = self._connections.of(scope)
-        if connection is None:
+        connection = self._connections.get(scope["client"])
+        if connection is None:  # it had to make room
             await _visitor_left(receive)
             return
         with connection.in_use():
@@ -116,8 +120,9 @@ class AuthProxy:
         headers = Headers(scope=scope)
         if self._names is None:
             return _refuse(503, "The link is not ready yet; try again in a few seconds.")
-        if self._connections.full:
-            return _refuse(503, "Too many connections; try again in a few seconds.")
+        if connection.comes_too_late:
+            again = {"connection": "close", "retry-after": "5"}
+            return _refuse(503, "Too many visitors; try again in a few seconds.", again)
         if "content-length" in headers and "transfer-encoding" in headers:
             # Two lengths may be read as two requests further on (RFC 9112, 6.3).
             return _refuse(400, "The request has two lengths.")
@@ -179,7 +184,7 @@ class AuthProxy:
             await response(scope, receive, send)
         except httpx.TransportError:
             # The app broke off. A broken connection says that the answer is not whole.
-            if connection := self._connections.of(scope):
+            if connection := self._connections.get(scope["client"]):
                 connection.drop()
             await _visitor_left(receive)
         finally:

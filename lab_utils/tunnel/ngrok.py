@@ -9,19 +9,23 @@ import os
 import re
 import subprocess
 import sys
+import threading
 from contextlib import suppress
 from pathlib import Path
 
 from lab_utils.net import LOOPBACK
+from lab_utils.process import end_kept, start_kept
 from lab_utils.setup.project import on_colab
-from lab_utils.tunnel.way import OTHER_WAYS, ProgramWay, TunnelDownError, TunnelError
-from text_recognizer.files import replacing
+from lab_utils.tunnel.way import TunnelDownError, TunnelError
+from text_recognizer.files import full_disk, replacing
 from text_recognizer.places import lab_folder
 
 VARIABLE = "NGROK_AUTHTOKEN"
 TOKEN_PAGE = "https://dashboard.ngrok.com/get-started/your-authtoken"
 AGENT_VARIABLE = "PYNGROK_NGROK_PATH"
 """Environment variable, pyngrok's own, with the path of an agent that is installed already."""
+
+OTHER_WAYS = "without ngrok, `lab app --share` makes a link through Gradio's server."
 
 START_SECONDS = 15
 """Time for the agent to get an address."""
@@ -60,8 +64,8 @@ def find_token() -> str:
     return token
 
 
-class Ngrok(ProgramWay):
-    """An agent with one address; see `lab_utils.tunnel.way.Way`.
+class Ngrok:
+    """An agent with one address, which ends with this process; see `lab_utils.tunnel.way.Way`.
 
     Args:
         token: of an ngrok account.
@@ -70,6 +74,7 @@ class Ngrok(ProgramWay):
 
     def __init__(self, token: str, domain: str | None = None) -> None:
         self._token, self._domain = token, domain
+        self._process: subprocess.Popen | None = None
 
     def open(self, port: int) -> str:
         """Starts the agent; see `lab_utils.tunnel.way.Way`."""
@@ -77,33 +82,41 @@ class Ngrok(ProgramWay):
         address, upstream = f"https://{self._domain or ''}", f"http://{LOOPBACK}:{port}"
         arguments = [agent, _CONFIG, address, upstream, START_SECONDS]
         # -P: the modules beside the program would take the place of Python's own.
-        command = [sys.executable, "-P", str(_PROGRAM), *map(str, arguments)]
-        environment, said = os.environ | {VARIABLE: self._token}, ""
-        limit = START_SECONDS + _IMPORT_SECONDS
+        self._process = process = start_kept(
+            [sys.executable, "-P", str(_PROGRAM), *map(str, arguments)],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            env=os.environ | {VARIABLE: self._token},
+        )
+        late = threading.Timer(START_SECONDS + _IMPORT_SECONDS, end_kept, [process])
+        late.start()
         try:
-            for line in self._run(command, limit, "stdout", env=environment):
-                answer = json.loads(line)
-                if "url" in answer:
-                    return answer["url"]
-                said = answer.get("log") or said or answer["error"]
-                if _CODE.search(said):  # the agent would go on trying
-                    break
-            raise self._error(agent, said)
-        except BaseException:
-            self.close()
-            raise
+            answer = json.loads(process.stdout.readline() or "{}")
+        finally:
+            late.cancel()
+        if "url" not in answer:
+            raise self._error(agent, answer.get("error", "no answer"))
+        return answer["url"]
+
+    def is_running(self) -> bool:
+        """Whether the agent runs."""
+        return self._process is not None and self._process.poll() is None
+
+    def close(self) -> None:
+        """Ends the agent; returns when it is gone."""
+        process, self._process = self._process, None
+        end_kept(process)
 
     def _error(self, agent: Path, said: str) -> TunnelError:
-        """The error for what the agent logged, or for what pyngrok reported."""
+        """The error for what pyngrok reported, which may quote the agent."""
         said = " ".join(said.replace("\\r", " ").replace("\\n", " ").split())
-        said, code = said.replace(self._token, "(the token)"), _CODE.search(said)
+        said, code = said.replace(self._token, "(the token)")[:300], _CODE.search(said)
         if code:
             error = TunnelDownError if code[1] in _TAKEN else TunnelError
-            return error(f"ngrok refused the tunnel: {said[:300]} (https://ngrok.com/docs/errors).")
+            return error(f"ngrok refused the tunnel: {said} (https://ngrok.com/docs/errors).")
         return TunnelDownError(
-            f"ngrok's agent {agent} made no link in {START_SECONDS} s "
-            f"({said[:300] or 'no answer'}); check the network, delete the agent for a new one, "
-            f"or, {OTHER_WAYS}"
+            f"ngrok's agent {agent} made no link in {START_SECONDS} s ({said}); check the network, "
+            f"delete the agent for a new one, or, {OTHER_WAYS}"
         )
 
 
@@ -140,6 +153,8 @@ def _install(path: Path) -> None:
                 check=True,
             )
     except subprocess.CalledProcessError as error:
+        if full := full_disk(error.stderr, path.parent):
+            raise full from None
         last = (error.stderr.strip().splitlines() or ["no reason given"])[-1]
         raise TunnelDownError(
             f"ngrok's agent could not be downloaded ({last.rpartition('https://')[2]}); check the "

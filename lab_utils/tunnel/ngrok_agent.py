@@ -2,10 +2,10 @@
 
     python ngrok_agent.py AGENT CONFIG URL UPSTREAM SECONDS
 
-The token is in NGROK_AUTHTOKEN. It prints lines of JSON: {"log": ...} for each error that the agent
-reports, then {"url": ...} with the public address, or {"error": ...} if there is none. pyngrok
-waits for a line of the agent's without a time limit, so our process waits for this program instead,
-with one. It also starts it with `lab_utils.process`, and so no agent is left even after kill -9.
+The token is in NGROK_AUTHTOKEN. It prints one line of JSON: {"url": ...} with the public address,
+or {"error": ...} if there is none. pyngrok waits for a line of the agent's without a time limit, so
+our process waits for this program instead, with one. It also starts it with `lab_utils.process`,
+and so no agent is left even after kill -9.
 """
 
 import json
@@ -15,7 +15,6 @@ import sys
 from pyngrok import ngrok, process
 from pyngrok.conf import PyngrokConfig
 from pyngrok.exception import PyngrokError
-from pyngrok.log import NgrokLog
 
 
 def main(agent: str, config_path: str, url: str, upstream: str, seconds: str) -> int:
@@ -27,7 +26,6 @@ def main(agent: str, config_path: str, url: str, upstream: str, seconds: str) ->
         config_path=config_path,
         startup_timeout=int(seconds),
         request_timeout=float(seconds),
-        log_event_callback=report,
     )
     # The agent finds it in its environment; pyngrok would put it on the agent's command line.
     config.auth_token = None
@@ -35,21 +33,10 @@ def main(agent: str, config_path: str, url: str, upstream: str, seconds: str) ->
         # In pyngrok's terms of ngrok's third configuration: HTTPS, and no other scheme.
         tunnel = ngrok.connect(upstream, name="lab", pyngrok_config=config, url=url)
     except (PyngrokError, OSError, ValueError) as error:
-        say(error=f"{error} {getattr(error, 'body', None) or ''}")
+        print(json.dumps({"error": f"{error} {getattr(error, 'body', None) or ''}"}))
         return 1
-    say(url=tunnel.public_url)
+    print(json.dumps({"url": tunnel.public_url}), flush=True)
     return process.get_process(config).proc.wait()
-
-
-def report(log: NgrokLog) -> None:
-    """Passes the agent's errors on."""
-    if log.err and log.lvl in ("ERROR", "CRITICAL"):
-        say(log=log.err)
-
-
-def say(**what: object) -> None:
-    """Prints one line of JSON at once."""
-    print(json.dumps(what), flush=True)
 
 
 if __name__ == "__main__":

@@ -8,9 +8,7 @@ import sys
 import threading
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import httpx
 
@@ -18,14 +16,7 @@ from lab_utils.logins import MADE, Login, login_of
 from lab_utils.net import LOOPBACK, http_client, keep_local_direct
 from lab_utils.tunnel.auth_proxy import MARK, AuthProxy
 from lab_utils.tunnel.ngrok import Ngrok, find_token
-from lab_utils.tunnel.qr import qr_picture, qr_text
-from lab_utils.tunnel.ssh import Ssh
 from lab_utils.tunnel.way import TunnelDownError, TunnelError, Way
-
-if TYPE_CHECKING:
-    from PIL import Image
-
-DEFAULT_REMOTE_PORT = 8080
 
 LOOK_SECONDS = 0.5
 """How often the tunnel looks whether its program still runs."""
@@ -38,51 +29,30 @@ _DOMAIN = re.compile(r"(?=.{4,253}$)([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z0
 _open: "dict[int, Tunnel]" = {}
 
 
-@dataclass(frozen=True)
-class LinkSettings:
-    """What a link is like; the defaults go through ngrok and make a password."""
-
-    auth: str | None = MADE
-    """"made" for a name and a random password, "NAME:PASSWORD", or "none" for an open link."""
-    domain: str | None = None
-    """A domain reserved for the ngrok account; with `ssh`, the name under which a reverse proxy on
-    the host serves `remote_port` with HTTPS, or None for a link to that port, not encrypted."""
-    ssh: str | None = None
-    """`user@host` or `user@host:port`: a host of your own, which ssh enters without a password."""
-    remote_port: int = DEFAULT_REMOTE_PORT
-    """The port of that host."""
-    ssh_config: Path | None = None
-    """File of ssh's settings instead of the user's own."""
-
-
 def open_link(
     port: int,
-    settings: LinkSettings | None = None,
+    auth: str | None = MADE,
+    domain: str | None = None,
     *,
-    token: str | None = None,
     any_program: bool = False,
     say: Callable[[str], None] = print,
 ) -> "Tunnel":
-    """Opens a public link to the app on 127.0.0.1:port.
+    """Opens a public link to the app on 127.0.0.1:port, through ngrok.
 
     A second link to the same port replaces the first one of this process, as happens when a
     notebook's cell is run again.
 
     Args:
-        settings: which way, and what the link asks for; see LinkSettings for the defaults.
-        token: the ngrok account's token; None to find it, see `ngrok.find_token`.
+        auth: "made" for a name and a random password, "NAME:PASSWORD", or "none" for an open link.
+        domain: a domain reserved for the ngrok account; None for one that ngrok chooses.
         any_program: also link a port with another program than the lab's app.
         say: takes a line when the link breaks off, and when it is open again.
 
     Raises TunnelError or LoginError, with a sentence that says what to do.
     """
-    settings = settings or LinkSettings()
-    login, domain = login_of(settings.auth), _domain(settings.domain)
-    way: Way | None = None
-    if settings.ssh is not None:
-        way = Ssh(settings.ssh, settings.remote_port, domain, settings.ssh_config)
+    login, domain = login_of(auth), _domain(domain)
     check_port(port, any_program)
-    way = way or Ngrok(token or find_token(), domain)
+    way = Ngrok(find_token(), domain)
     earlier = _open.pop(port, None)
     if earlier is not None:
         earlier.close()
@@ -116,6 +86,7 @@ class Tunnel:
             self._proxy.start()
             self._open()
         except BaseException:
+            self._way.close()
             self._proxy.stop()
             raise
         self._watch = threading.Thread(target=self._keep_open, name="tunnel watch", daemon=True)
@@ -131,7 +102,7 @@ class Tunnel:
         return f"<Tunnel {self.url} -> {LOOPBACK}:{self.port}{'' if self.alive() else ' (down)'}>"
 
     def alive(self) -> bool:
-        """Whether the agent or ssh runs; `answers` says whether the link leads here."""
+        """Whether the agent runs; `answers` says whether the link leads here."""
         return not self._closing.is_set() and self._way.is_running()
 
     def answers(self) -> bool:
@@ -156,14 +127,6 @@ class Tunnel:
         while self._watch.is_alive():
             self._way.close()  # also what is just being opened again
             self._watch.join(LOOK_SECONDS)
-
-    def qr_text(self) -> str:
-        """The link as a QR code for a terminal."""
-        return qr_text(self.url)
-
-    def qr_picture(self) -> "Image.Image":
-        """The link as a QR code for a notebook."""
-        return qr_picture(self.url)
 
     def _open(self) -> None:
         self.url = self._way.open(self._proxy.port)

@@ -140,7 +140,7 @@ short = {"steps": 5, "validation_pages": 6, "max_width": 320}
 rash = staging.train(pages=4, learning_rate=3e-4, **short)
 careful = staging.train(pages=3, learning_rate=1e-5, **short)
 runs = {
-    name: api.run(f"{PROJECT}/{trained.run_id}")
+    name: api.run(f"{PROJECT}/{trained.logged_by().id}")
     for name, trained in {"rash": rash, "careful": careful}.items()
 }
 print("logged:", rash.name, "and", careful.name)
@@ -309,19 +309,19 @@ checks.promote(promote)
 first = staging.stage(checkpoint=rash.name, promote=True)
 show_table(
     [
-        ["checkpoint", first.checkpoint, "model", f"{first.checkpoint_bytes / 1e6:.1f}"],
-        ["TorchScript file", first.name, "prod-ready", f"{first.bytes / 1e6:.1f}"],
+        ["checkpoint", rash.name, rash.type, f"{rash.size / 1e6:.1f}"],
+        ["TorchScript file", first.name, first.type, f"{first.size / 1e6:.1f}"],
     ],
     ["file", "artifact", "type", "MB"],
     "Table 2. What staging used, and what it logged.",
 )
 
 # %%
-parity = first.parity
+parity = first.metadata["parity"]
 print("aliases:", *first.aliases)
-print("pages whose tokens differ from the module's:", len(parity.pages_that_differ))
-within = parity.largest_logit_difference <= parity.tolerance
-print(f"all logits within {parity.tolerance}:", within)
+print("pages whose tokens differ from the module's:", len(parity["pages_that_differ"]))
+within = parity["largest_logit_difference"] <= parity["tolerance"]
+print(f"all logits within {parity['tolerance']}:", within)
 
 # %% [markdown]
 # Parity holds, for a model that reads badly. That isn't a contradiction: parity compares the file
@@ -391,7 +391,7 @@ checks.training_run(training_run)
 # %%
 culprit = training_run(production)
 print(culprit.job_type, "with the learning rate", culprit.config["learning_rate"])
-print("this is the rash run:", culprit.id == rash.run_id)
+print("this is the rash run:", culprit.id == rash.logged_by().id)
 
 # %% [markdown]
 # That is question 1, answered from the file that services load. `staging.lineage` takes the same
@@ -626,9 +626,10 @@ except ValueError:
 print("still right:", hashlib.sha256(model.read_bytes()).hexdigest() == digest)
 
 # %% [markdown]
-# One wrong bit in 13 MB is noticed. The library's [`download`](../lab_utils/staging/files.py) is
-# built this way; it also makes sure that the bytes are on the disk before the replacement. `fetch`
-# also refuses an artifact whose list of files has a path such as `../../.ssh/authorized_keys`.
+# One wrong bit in 13 MB is noticed. `staging.fetch` is built this way; its replacement
+# ([`replacing`](../text_recognizer/files.py)) also makes sure that the bytes are on the disk before
+# they get their name. `fetch` also refuses an artifact whose list of files has a path such as
+# `../../.ssh/authorized_keys`.
 #
 # A digest answers question 3 only as far as you trust where it comes from. Here it comes from the
 # tracker, so anyone who can write there can change both. Signatures would close that gap.
@@ -720,7 +721,7 @@ show(
 # - What such a version **descends from**, or question 1 could no longer be answered.
 
 # %% [markdown]
-# ### Exercise 6: What may go (10 minutes)
+# ### Exercise 6: Which versions can be deleted (10 minutes)
 #
 # Difficulty ●●●●○ · Importance ●●●○○
 #
@@ -844,8 +845,8 @@ print("lab wandb-server --folder", os.path.relpath(FOLDER / "wandb"))
 #
 # - Train and stage a third model with `promote=True`, fetch it, then give `production` back to the
 #   previous model and fetch again. How do you prove that the service has the old bytes now?
-# - Stage the same checkpoint twice in one process. Is there a new version? The docstring of
-#   `staging.stage` says what decides that.
+# - Stage the same checkpoint twice in one process. Is there a new version? Section 3
+#   says what decides that.
 # - Give the rule an absolute limit, and let it also refuse a model that reads the *sample pages*
 #   worse: `metadata["metrics"]["sample_pages_cer"]` of a staged model.
 # - **Next:** [From an image to its text](03_paragraph_text_recognizer.ipynb): what the staged file

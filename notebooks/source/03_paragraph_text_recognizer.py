@@ -193,7 +193,7 @@ for source in ["README.md", "no/such/page.png", b"", data[:2000], bomb.getvalue(
 # and every service.
 
 # %% [markdown]
-# ## 2. One look for all pages
+# ## 2. Normalize the page: paper becomes 0, ink becomes 1
 #
 # A network can learn to ignore lighting and paper, but it is cheaper to remove them first. What
 # remains says how much ink is at each pixel: 0 is paper, 1 is full ink. The page becomes a tensor
@@ -756,7 +756,7 @@ print("label:  ", labels[worst])
 # that is why you must be able to look at each stage.
 
 # %% [markdown]
-# ## 8. What English knows
+# ## 8. A language model: what English knows
 #
 # A person who reads *sivce dinner* knows that it means *since*. The reader knows letters but no
 # words. A **language model** says how likely each character is after the ones before it; the lab's
@@ -898,7 +898,7 @@ print(mine_read.text)
 #
 # - Wave the page of section 4 more strongly with `height=40`. At which height do lines begin to
 #   break into pieces, and what in Figure 8 would you look at to understand why?
-# - Read `show_font_015.jpg` and `show_font_003.jpg` with and without English, and compare line by
+# - Read `show_font_015.jpg` and `show_font_005.jpg` with and without English, and compare line by
 #   line. What did it correct, and what did it spoil?
 # - Read several of your own pages with `--json`, sort all their lines by confidence, and see how
 #   far down the list the errors go.

@@ -189,7 +189,7 @@ for name, wait_for in {"without": lambda: None, "with": synchronize}.items():
 # all sizes alike. Then it runs one more batch of each size under PyTorch's profiler and keeps what
 # the profiler records, for section 3. Here it reads one small page again and again, which makes
 # batches of different sizes comparable. In a terminal, `lab profile` does the same with larger
-# batches and all of the sample pages.
+# batches and a page of average length; `--pages data/pages` reads the sample pages.
 #
 # Guess before you run it: how many times as long as one page does a batch of eight take?
 
@@ -676,7 +676,7 @@ if gpu:
     print("GPU, no promise:", best_batch_size(gpu_curve, math.inf), "pages a batch")
 
 # %% [markdown]
-# ## 6. What users see
+# ## 6. The latency that users see
 #
 # No user sends a batch. Requests come one by one, at random, and a server has to make batches of
 # them: it takes up to **max batch** of the waiting requests, and if there are fewer, it may hold
@@ -853,11 +853,10 @@ show_table(
 # %% [markdown]
 # What to make of it:
 #
-# - **Threads** share the work of one operator. On an idle machine with two cores, two threads are
-#   somewhat faster than one, but never twice as fast, because many operators are too small to
-#   split. If another program takes a core, it may be the other way round, by a wide margin: threads
-#   wait for each other in busy loops, so one delayed thread delays all of them. A service that
-#   reads several pages at once does better with one process per core, each with one thread.
+# - **Threads**: the recognizer lets each thread read separate lines. Two threads are faster than
+#   one, but not twice as fast: the lines are found by one thread, and the longest line decides when
+#   all are done. A service that reads several pages at once does better with one process per core,
+#   each with one thread.
 # - **bfloat16** has half as many bits. Processors with instructions for it (AVX512-BF16, AMX) gain;
 #   on others, numbers are converted back and forth, and it is slower. The text changes little, but
 #   look at the CER and do not take it for granted.
@@ -876,23 +875,25 @@ show_table(
 #
 # All of this was measured on a machine with nothing else to do. A service shares its machine, and a
 # container has a **quota**: a fixed amount of processor time in every 100 ms, on as many cores as
-# it likes. PyTorch's threads wait for each other after every operator. If they wait in a busy loop
-# (OpenMP's `active` policy), they burn time that the thread they wait for needs: beside other work
-# that thread is delayed, and within a quota all of them are stopped until the next period. If they
-# sleep while they wait (`passive`, which the lab sets before it loads PyTorch), they don't. Each
-# number below comes from a separate process, since OpenMP reads the setting only once. Table 6
-# reads a page on the idle machine, then beside one busy loop for each processor. How many times as
-# long will the page take beside the loops, with threads that sleep, and with threads that spin?
+# it likes. By default PyTorch's threads share each operator, and wait for each other at its end. If
+# they wait in a busy loop (OpenMP's `active` policy), they burn time that the thread they wait for
+# needs: beside other work that thread is delayed, and within a quota all of them are stopped until
+# the next period. If they sleep while they wait (`passive`, which the lab sets before it loads
+# PyTorch), they don't, but falling asleep and waking up some thousand times a page takes long, too.
+# So the recognizer reads lines *side by side*, each with one thread, and nobody waits before the
+# end. Each number below comes from a separate process, since OpenMP reads the setting only once.
+# Table 6 reads a page of five lines on the idle machine, then beside one busy loop for each
+# processor. How many times as long will the page take beside the loops, in each of the three ways?
 
 # %% tags=["nbval-ignore-output"]
 show_table(
-    draw.beside_busy_loops(Path(PAGE)),
-    ["beside", "passive: s a page", "active: s a page"],
-    "Table 6. One page, read by threads that sleep or spin while they wait.",
+    draw.beside_busy_loops(),
+    ["beside", "side by side (s a page)", "shared, passive", "shared, active"],
+    "Table 6. One page: a thread for each line, or threads that share, and sleep or spin.",
 )
 
 # %% [markdown]
-# On a machine with one core the two policies are the same: there is no other thread to wait for.
+# On a machine with one core the three ways are the same: there is no other thread to wait for.
 # Elsewhere look at the second row. [`benchmarks/busy_machine.py`](../benchmarks/busy_machine.py)
 # also measures two loops for each core and a quota of one processor, if it is allowed to make a
 # control group (Linux's way to set a quota).
@@ -947,7 +948,7 @@ except RecognizerError as error:
 #   smaller GPU has a slower CPU beside it, too: is its longest gap in the same operator?
 # - Make the simulated device's kernels twice as fast; then, instead, make its launches twice as
 #   fast. Which change helps a single page, and which one a batch of 32?
-# - `lab profile --device cpu --batch-sizes 1,2,4,8,16,32 --out .lab/profile` reads the sample pages
-#   in all their sizes. Is the curve the same?
+# - `lab profile --device cpu --batch-sizes 1,2,4,8,16,32 --pages data/pages --out .lab/profile`
+#   reads sample pages of many sizes. Is the curve the same?
 # - **Next:** [A web app and its API with Gradio](05_gradio_app.ipynb), which puts the recognizer in
 #   front of people.

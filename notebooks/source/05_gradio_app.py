@@ -345,7 +345,7 @@ from lab_utils.app import make_frontend
 
 FEEDBACK = lab_folder() / "notebooks" / "05" / "feedback"
 frontend = make_frontend(recognizer, flagging_dir=FEEDBACK)
-_, url, _ = frontend.launch(prevent_thread_lock=True, inline=True, height=1000)
+_, url, _ = frontend.launch(inline=True, height=1000)
 
 # %%
 figures.show(
@@ -521,7 +521,7 @@ bare = {"data": [base64.b64encode(photo).decode()]}
 print(ask(url + "gradio_api/run/predict_base64", bare).split("\n")[0], "...")
 
 # %% [markdown]
-# ## 4. Two steps and a stream
+# ## 4. The API in two steps, with a stream of events
 #
 # One step has a weakness: the connection is silent while the page is read. A second of silence is
 # no problem, but a minute is: proxies close silent connections, and the client can't know whether
@@ -645,7 +645,7 @@ client.close()
 # calls that may take long; the client if you write Python.
 
 # %% [markdown]
-# ## 5. Many at once
+# ## 5. Many users at once: the queue
 #
 # A page takes a few tenths of a second on two cores. If eight people come at once, the worst answer
 # is to serve them all at the same time: memory for eight pages, and each reading takes eight times
@@ -705,7 +705,7 @@ def held_reading(image: object) -> PageReading:
 # %%
 release.clear()
 small = make_frontend(SimpleNamespace(read=held_reading), readers=2, queue_size=2)
-_, small_url, _ = small.launch(**QUIETLY)
+_, small_url, _ = small.launch(inline=False)
 with ThreadPoolExecutor(6) as users:
     answers = [users.submit(ask, small_url + RUN, predict_body(photo)) for _ in range(6)]
     for refused in islice(as_completed(answers), 2):
@@ -725,7 +725,7 @@ small.close()
 plain.close(verbose=False)
 
 # %% [markdown]
-# ## 6. Not everything is worth reading
+# ## 6. Blank pages are not worth reading
 #
 # Someone points a camera at a desk and sends a picture every second. Most of them show an empty
 # desk. The recognizer correctly reads nothing there, but each picture takes as long as a page, and
@@ -734,7 +734,7 @@ plain.close(verbose=False)
 # blank page costs half a second; refusing a real page costs you a user.
 
 # %% [markdown]
-# ### Exercise 6: Is there anything on it? (15 minutes)
+# ### Exercise 6: Detect a blank page (15 minutes)
 #
 # Difficulty ●●●○○ · Importance ●●○○○
 #
@@ -824,7 +824,7 @@ class NoBlankPages:
 import io
 
 careful = make_frontend(NoBlankPages(recognizer))
-_, careful_url, _ = careful.launch(**QUIETLY)
+_, careful_url, _ = careful.launch(inline=False)
 for name in ("back, shadow", "page, faint"):
     file = io.BytesIO()
     pages[name].save(file, "PNG")
@@ -854,7 +854,7 @@ except RecognizerError as error:
 # 06](06_model_service.ipynb) shows how.
 
 # %% [markdown]
-# ## 7. "Wrong? Tell us"
+# ## 7. Feedback: "Wrong? Tell us"
 #
 # The most useful readings are those that went wrong for real people, and only they know which ones.
 # So the page has a form: *Wrong? Tell us*. Gradio has one built in, called **flagging**
@@ -904,7 +904,7 @@ print("images:", len(list((DEMO / "images").iterdir())))
 # nothing in it: not as a formula, not as a file name, not as a label.
 
 # %% [markdown]
-# ## 8. Does it work?
+# ## 8. Test the page
 #
 # A page is a program, and it is tested like one, from the outside. The smallest test starts the
 # app, asks for the page, and expects status 200. It finds more than you might think: a missing

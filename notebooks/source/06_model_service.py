@@ -24,10 +24,10 @@
 # The set-up cell: `lab notebooks build` fills it in.
 
 # %% [markdown]
-# ## Two places
+# ## Split the app: front end and model service
 #
 # A web app can load the model into its own process. That is the simplest way, and the right one for
-# a demonstration. That reaches its limits when more people come: a page of HTML takes a
+# a demonstration. It reaches its limits when more people come: a page of HTML takes a
 # millisecond, but reading a page of handwriting keeps a whole core busy for a good part of a
 # second, and needs PyTorch. So the two are split. The **front end** shows pages and takes pictures;
 # the **model service** turns a picture into text and knows nothing of buttons.
@@ -248,7 +248,7 @@ for what, body in requests.items():
 # this, [`schema.py`](../lab_utils/service/schema.py), which client and service share.
 
 # %% [markdown]
-# ## 3. A hole
+# ## 3. A security hole: the caller chooses the address
 #
 # Sending an address instead of a picture is handy: `{"image_url": "https://..."}`. Here is how
 # somebody in a hurry writes a handler for that. It even has a helpful error message.
@@ -468,17 +468,17 @@ show(
 # each with AWS's runtime client and the lab's handler in its own process. A small gateway in front
 # does what a Function URL does: it turns HTTP into an event, and the answer into HTTP. (In a
 # terminal: `lab service lambda --workers 2`. The first time, it downloads the emulator. If that
-# fails, or if this isn't Linux, the handler runs in this process behind the same gateway, and the
-# cell says so.)
+# fails, if a function doesn't start, or if this isn't Linux, the handler runs in this process
+# behind the same gateway, and the cell says so.)
 
 # %% tags=["timing"]
-from lab_utils.service.local import NotebookService
+from lab_utils.service.local import model_service
 
-there = NotebookService(service, packaged_model(), workers=2)
-print(there.note, "Address:", there.url)
+there, where = model_service(packaged_model(), workers=2, handler=service)
+print(where, "Address:", there.url)
 
 # %% [markdown]
-# ### Exercise 3: Ask it (15 minutes)
+# ### Exercise 3: Send an image to the service (15 minutes)
 #
 # Difficulty ●●○○○ · Importance ●●●●●
 #
@@ -560,7 +560,7 @@ print(f"confidence {line.confidence:.2f}, x {x0:.0f} to {x1:.0f}, y {y0:.0f} to 
 from lab_utils.app import make_frontend
 
 frontend = make_frontend(remote)
-_, address, _ = frontend.launch(prevent_thread_lock=True, inline=False)
+_, address, _ = frontend.launch(inline=False)
 reply = httpx.post(f"{address}gradio_api/run/predict_base64", json={"data": [picture]}, timeout=60)
 print(reply.status_code, reply.json()["data"])
 frontend.close()
@@ -579,7 +579,7 @@ for image in (b"Dear Sir or Madam", "http://169.254.169.254/latest/meta-data/"):
         print(f"{type(error).__name__}: {error}")
 
 # %% [markdown]
-# ## 6. Asking again
+# ## 6. Retries: when to ask again
 #
 # A function call either returns or raises. A request can also get no answer because a cable is
 # pulled, a copy is just being replaced, or there are more requests than copies. Most of these
@@ -599,7 +599,7 @@ for image in (b"Dear Sir or Madam", "http://169.254.169.254/latest/meta-data/"):
 # come back together.
 
 # %% [markdown]
-# ### Exercise 4: Patience with limits (20 minutes)
+# ### Exercise 4: Retry with back-off and a limit (20 minutes)
 #
 # Difficulty ●●●●○ · Importance ●●●●○
 #
@@ -871,7 +871,7 @@ for share in (0.4, 0.8, 3):
 there.close()
 
 # %% [markdown]
-# ## 8. Batches
+# ## 8. Dynamic batching
 #
 # Most requests hold one page. A device that does thousands of things at once takes only a little
 # longer for eight pages than for one, because one page leaves most of it idle. **Dynamic batching**
@@ -1004,11 +1004,11 @@ show_table(
 # the user has given up. The lab's version, [`ray_service.py`](../lab_utils/service/ray_service.py),
 # decodes and checks each page *before* it joins a batch, so that a broken page doesn't spoil the
 # others, and it lets a batch gather while the one before is being read, as in the simulation. If
-# Ray is installed, `lab service ray` starts it, and `python benchmarks/service_load.py` sends it
-# the same arrivals with and without batches.
+# Ray is installed, `lab service ray --allow-open-ports` starts it, and `python
+# benchmarks/service_load.py` sends it the same arrivals with and without batches.
 
 # %% [markdown]
-# ## 9. To AWS
+# ## 9. Deploy to AWS
 #
 # `lab deploy lambda` brings the service of section 5 to Lambda, as a stack of AWS CloudFormation:
 # the file [`template.yaml`](../deploy/template.yaml) lists what should exist, and CloudFormation
@@ -1086,8 +1086,9 @@ show(
 # %% [markdown]
 # ## What to try next
 #
-# - Let `lambda_entry` read a drawn page twice while it loads. What happens to figure 2, and who
-#   pays for these seconds?
+# - In [`lambda_entry.py`](../lab_utils/service/lambda_entry.py), read a page twice after `load()`,
+#   as a warm-up. Which parts of the first bar in figure 2 would become shorter, which longer, and
+#   who pays for the time of the warm-up?
 # - Give `simulate_queue` two servers (`servers=2`) at twice the rate of figure 5. Why is the p95
 #   lower, although each server is as busy as before?
 # - Take the curve that [notebook 04](04_batch_size_profiling.ipynb) measures on a Colab GPU, use

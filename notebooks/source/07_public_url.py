@@ -51,7 +51,7 @@ from lab_utils.app import make_frontend
 from lab_utils.model import packaged_recognizer
 
 frontend = make_frontend(packaged_recognizer())
-_, app_url, _ = frontend.launch(prevent_thread_lock=True, inline=False)
+_, app_url, _ = frontend.launch(inline=False)
 app_port = frontend.server_port
 with urlopen(app_url) as reply:
     print(reply.status, "from this machine")
@@ -105,7 +105,7 @@ for address in ("127.0.0.1", "127.0.0.2", "::1"):
     print(f"the app at {address}: {reaches(address, app_port)}")
 
 # %% [markdown]
-# ## 2. What travels
+# ## 2. What a request shows on its way
 #
 # Before anything leaves this machine: what can the machines in between see? The next cell is such a
 # machine. It listens, and a client with a password sends it a request by plain HTTP. Before you run
@@ -214,12 +214,13 @@ show(
 
 # %% tags=["timing"]
 from lab_utils.tunnel import TunnelError, open_link
+from lab_utils.tunnel.qr import qr_picture
 
 public = None
 try:
     public = open_link(app_port)
     print(f"{public.url}  name: {public.user}  password: {public.password}")
-    show(public.qr_picture(), "Point your phone's camera here.", "A QR code of the link.", 220)
+    show(qr_picture(public.url), "Point your phone's camera here.", "A QR code of the link.", 220)
 except TunnelError as error:
     print(f"There is no public link now. {error}")
 
@@ -321,7 +322,7 @@ print(f"name {tunnel.user}, a random password of {len(tunnel.password)} characte
 # takes the same time wherever the difference is.
 
 # %% [markdown]
-# ### Exercise 2: Let the right one in (10 minutes)
+# ### Exercise 2: Check a name and a password (10 minutes)
 #
 # Difficulty ●●●○○ · Importance ●●●●●
 #
@@ -425,7 +426,7 @@ show_table(rows, ["password", "days to guess"], "Table 1. How long guessing take
 # those who have it, so the limits of the app still matter ([notebook 05](05_gradio_app.ipynb)).
 
 # %% [markdown]
-# ## 5. Under which name?
+# ## 5. The Host header: under which name?
 #
 # A server on 127.0.0.1 can be reached by programs on this machine, and *one of these is your
 # browser*, which runs the scripts of every page that you open. A browser doesn't let a page read
@@ -443,7 +444,7 @@ show_table(rows, ["password", "days to guess"], "Table 1. How long guessing take
 # names and refuse all others. A tunnel's gate does the same with the link's name.
 
 # %% [markdown]
-# ### Exercise 3: Only under its own name (10 minutes)
+# ### Exercise 3: Answer only to your own names (10 minutes)
 #
 # Difficulty ●●●○○ · Importance ●●●●○
 #
@@ -503,7 +504,7 @@ for host in (f"localhost:{app_port}", "127.0.0.1", "evil.example", "lab.example.
 # the gate knows the link's name, refuses others, and asks the app under the app's own.
 
 # %% [markdown]
-# ## 6. Is it dead, and which part?
+# ## 6. When a link fails: find the part that failed
 #
 # "Your link does not work", somebody writes. A request passes five stations, and it helps to know
 # which one to look at. What comes back depends on which one is missing (the mark is explained below
@@ -524,7 +525,7 @@ for host in (f"localhost:{app_port}", "127.0.0.1", "evil.example", "lab.example.
 # healthy.
 
 # %% [markdown]
-# ### Exercise 4: A diagnosis (20 minutes)
+# ### Exercise 4: Diagnose a link (20 minutes)
 #
 # Difficulty ●●●○○ · Importance ●●●●○
 #
@@ -617,11 +618,9 @@ if public is not None:
 #
 # Nobody types `https://3f1c-203-0-113-9.ngrok-free.app`. A **QR code** is text drawn as a picture,
 # with enough redundancy that part of it may be covered. `lab tunnel` prints it in the terminal, and
-# `tunnel.qr_picture()` gives it to a notebook.
+# `qr_picture` draws it in a notebook.
 
 # %%
-from lab_utils.tunnel.qr import qr_picture
-
 show(
     qr_picture("https://lab.example.org/"),
     "Figure 2. A QR code of an address that leads nowhere; the white margin is part of the code.",
@@ -635,7 +634,7 @@ show(
 # hang it up.
 
 # %% [markdown]
-# ## 8. Other ways
+# ## 8. Other ways to publish an app
 #
 # **Gradio's share link.** `LAB_APP_AUTH=anna:a-long-password lab app --share`, or
 # `launch(share=True)`. Gradio's agent does what ngrok's does, without an account, for a week at
@@ -654,19 +653,18 @@ show(
 # server, and OpenSSH the agent: `-R` asks the host to listen, and passes on what arrives there.
 #
 # ```sh
-# ssh -N -R 127.0.0.1:8080:127.0.0.1:7860 ada@host.example.org     # the bare tunnel
-# lab tunnel --ssh ada@host.example.org --domain lab.example.org   # the same, with the gate
+# LAB_APP_AUTH=anna:a-long-password lab app --allow-host lab.example.org
+# ssh -N -R 127.0.0.1:8080:127.0.0.1:7860 ada@host.example.org     # in another terminal
 # ```
 #
-# The host needs three lines of configuration. Two are for its sshd (`/etc/ssh/sshd_config`); the
-# second only matters if the port itself is public, without HTTPS:
+# The app asks for the login itself here, and has to know the link's name, since there is no gate.
+# The host needs two lines of configuration. One is for its sshd (`/etc/ssh/sshd_config`):
 #
 # ```text
 # AllowTcpForwarding remote
-# GatewayPorts clientspecified
 # ```
 #
-# The third is for Caddy (`/etc/caddy/Caddyfile`), a proxy that gets the certificate itself:
+# The other is for Caddy (`/etc/caddy/Caddyfile`), a proxy that gets the certificate itself:
 #
 # ```text
 # lab.example.org { reverse_proxy 127.0.0.1:8080 }
@@ -711,7 +709,7 @@ show_table(
 # | yourself, now | 127.0.0.1 | as long as the kernel | nobody |
 # | one phone, some minutes | `lab tunnel`; `lab demo` starts everything | until Ctrl-C | ngrok |
 # | a talk, without accounts | `LAB_APP_AUTH=... lab app --share` | a week at most | Gradio |
-# | your group | `lab tunnel --ssh ... --domain ...` | while both machines run | you |
+# | your group | ssh and a host of your own | while both machines run | you |
 # | for good | compose or EC2 | until you remove it | the tunnel's server, or you |
 #
 # Whichever you use, ask before you give a link away: Is there a password? Are the app's limits set?

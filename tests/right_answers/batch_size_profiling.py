@@ -16,33 +16,31 @@ def median_seconds(work, synchronize, repeats=5, warm_up=2, clock=time.perf_coun
     return np.median([once() for _ in range(repeats)])
 """,
         """
+from itertools import pairwise
+
 def median_seconds(work, synchronize, repeats=5, warm_up=2, clock=time.perf_counter):
+    def stamp(done):
+        synchronize()
+        return clock()
     for _ in range(warm_up):
         work()
-        synchronize()
-    synchronize()
-    stamps = [clock()]
-    for _ in range(repeats):
-        work()
-        synchronize()
-        stamps.append(clock())
-    spans = sorted(b - a for a, b in zip(stamps, stamps[1:]))
-    middle = len(spans) // 2
-    return spans[middle] if len(spans) % 2 else (spans[middle - 1] + spans[middle]) / 2
+    stamps = [stamp(None), *(stamp(work()) for _ in range(repeats))]
+    spans = sorted(b - a for a, b in pairwise(stamps))
+    return (spans[(repeats - 1) // 2] + spans[repeats // 2]) / 2
 """,
         """
 import torch
 
 def median_seconds(work, synchronize, repeats=5, warm_up=2, clock=time.perf_counter):
-    seconds = []
-    for n in range(warm_up + repeats):
+    seconds = torch.zeros(warm_up + repeats, dtype=torch.double)
+    for n in range(len(seconds)):
         synchronize()
         start = clock() if n >= warm_up else None
         work()
         if start is not None:
             synchronize()
-            seconds.append(clock() - start)
-    return torch.quantile(torch.tensor(seconds, dtype=torch.double), 0.5)
+            seconds[n] = clock() - start
+    return torch.quantile(seconds[warm_up:], 0.5)
 """,
     ],
     "gpu_utilization": [
@@ -97,30 +95,26 @@ def waiting_operator(kernels, operators):
 import numpy as np
 
 def waiting_operator(kernels, operators):
-    k = np.array(sorted(kernels))
-    ends = np.maximum.accumulate(k[:, 1])[:-1]
-    i = int(np.argmax(k[1:, 0] - ends))
-    left, right = ends[i], k[i + 1, 0]
-    names = np.array([name for name, _, _ in operators])
-    spans = np.array([(a, b) for _, a, b in operators])
-    inside = np.clip(np.minimum(spans[:, 1], right) - np.maximum(spans[:, 0], left), 0, None)
+    begins, ends = np.array(sorted(kernels)).T
+    ends = np.maximum.accumulate(ends)[:-1]
+    i = np.argmax(begins[1:] - ends)
+    names, starts, stops = map(np.array, zip(*operators))
+    inside = np.clip(np.minimum(stops, begins[i + 1]) - np.maximum(starts, ends[i]), 0, None)
     unique = np.unique(names)
     return unique[np.argmax([inside[names == one].sum() for one in unique])]
 """,
         """
-def overlap(a, b, c, d):
-    return max(0.0, min(b, d) - max(a, c))
-
 def waiting_operator(kernels, operators):
-    best = (0, 0)
+    gaps = []
     for _, end in kernels:
-        if any(a <= end < b for a, b in kernels):
-            continue
-        later = [a for a, _ in kernels if a > end]
-        if later and min(later) - end > best[1] - best[0]:
-            best = (end, min(later))
-    names = {name for name, _, _ in operators}
-    return max(names, key=lambda n: sum(overlap(a, b, *best) for m, a, b in operators if m == n))
+        later = [a for a, b in kernels if b > end]
+        if later and min(later) > end:
+            gaps.append((min(later) - end, end, min(later)))
+    _, left, right = max(gaps)
+    def waited(name):
+        calls = [(max(a, left), min(b, right)) for one, a, b in operators if one == name]
+        return sum(b - a for a, b in calls if b > a)
+    return max({name for name, _, _ in operators}, key=waited)
 """,
     ],
     "slowest_operator": [
@@ -132,12 +126,9 @@ def slowest_operator(work, path):
     with profile(activities=[ProfilerActivity.CPU]) as run:
         work()
     run.export_chrome_trace(str(path))
-    with open(path) as file:
-        events = json.load(file)["traceEvents"]
     total = Counter()
-    for event in events:
-        if event.get("cat") == "cpu_op":
-            total[event["name"]] += event["dur"]
+    for event in json.loads(path.read_bytes())["traceEvents"]:
+        total[event["name"]] += event["dur"] if event.get("cat") == "cpu_op" else 0
     return total.most_common(1)[0][0]
 """,
         """
@@ -149,8 +140,8 @@ def slowest_operator(work, path):
     work()
     profiler.stop()
     profiler.export_chrome_trace(os.fspath(path))
-    events = json.loads(path.read_bytes())["traceEvents"]
-    calls = [one for one in events if "cpu_op" == one.get("cat")]
+    with open(path) as file:
+        calls = [one for one in json.load(file)["traceEvents"] if "cpu_op" == one.get("cat")]
     names = {one["name"] for one in calls}
     return max(names, key=lambda name: sum(one["dur"] for one in calls if one["name"] == name))
 """,
@@ -163,11 +154,8 @@ def slowest_operator(work, path):
     kinds = [torch.profiler.ProfilerActivity.CPU]
     with torch.profiler.profile(activities=kinds, on_trace_ready=write, record_shapes=True):
         work()
-    rows = sorted(
-        (event["name"], event["dur"])
-        for event in json.loads(path.read_text())["traceEvents"]
-        if "cat" in event and event["cat"] == "cpu_op"
-    )
+    events = json.loads(path.read_text())["traceEvents"]
+    rows = sorted((one["name"], one["dur"]) for one in events if one.get("cat") == "cpu_op")
     groups = itertools.groupby(rows, key=lambda row: row[0])
     return max((sum(us for _, us in group), name) for name, group in groups)[1]
 """,
@@ -205,14 +193,10 @@ def best_batch_size(curve, target, tolerance=0.05):
 import numpy as np
 
 def longest_wait(traffic, seconds_of, max_batch, waits, target):
-    def fits(wait):
-        for arrivals in traffic:
-            answered = simulate_queue(arrivals, seconds_of, max_batch, wait)
-            took = np.array(answered) - np.array(arrivals)
-            if np.percentile(took, 95, method="inverted_cdf") > target:
-                return False
-        return True
-    good = [w for w in waits if fits(w)]
+    def p95(arrivals, wait):
+        took = np.subtract(simulate_queue(arrivals, seconds_of, max_batch, wait), arrivals)
+        return np.percentile(took, 95, method="inverted_cdf")
+    good = [w for w in waits if max(p95(one, w) for one in traffic) <= target]
     return np.float64(max(good))
 """,
         """

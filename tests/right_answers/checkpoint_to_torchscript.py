@@ -3,36 +3,29 @@
 RIGHT_ANSWERS: dict[str, list[str]] = {
     "stored_bytes": [
         """
-def tensors(value):
+def storages(value):
     if isinstance(value, torch.Tensor):
-        yield value
-    elif isinstance(value, dict):
-        for part in value.values():
-            yield from tensors(part)
-    elif isinstance(value, (list, tuple)):
-        for part in value:
-            yield from tensors(part)
+        return {value.untyped_storage().data_ptr(): value.untyped_storage().nbytes()}
+    parts = list(value.values()) if isinstance(value, dict) else value
+    parts = parts if isinstance(parts, (list, tuple)) else ()
+    return {at: size for part in parts for at, size in storages(part).items()}
 
 def stored_bytes(value):
-    storages = {t.untyped_storage().data_ptr(): t.untyped_storage() for t in tensors(value)}
-    return sum(s.nbytes() for s in storages.values())
+    return sum(storages(value).values())
 """,
         """
 import numpy as np
 
 def stored_bytes(value):
-    seen = {}
-    def walk(part):
-        match part:
-            case torch.Tensor():
-                seen[part.storage().data_ptr()] = len(part.untyped_storage())
-            case dict():
-                for one in part.values():
-                    walk(one)
-            case list() | tuple():
-                for one in part:
-                    walk(one)
-    walk(value)
+    seen, parts = {}, [value]
+    while parts:
+        match parts.pop():
+            case torch.Tensor() as tensor:
+                seen[tensor.storage().data_ptr()] = len(tensor.untyped_storage())
+            case dict() as inner:
+                parts.extend(inner.values())
+            case list() | tuple() as inner:
+                parts.extend(inner)
     return np.sum(list(seen.values()), dtype=np.int64)
 """,
         """
@@ -100,15 +93,12 @@ def join_lines(lines: Tensor, newline: int, padding: int) -> Tensor:
         """
 def join_lines(lines: Tensor, newline: int, padding: int) -> Tensor:
     pieces: list[int] = []
-    for i in range(lines.shape[0]):
-        empty = True
-        for j in range(lines.shape[1]):
-            token = int(lines[i, j].item())
-            if token != padding:
-                if empty and len(pieces) > 0:
-                    pieces.append(newline)
-                empty = False
-                pieces.append(token)
+    for row in lines:
+        kept = row[torch.nonzero(row != padding).flatten()]
+        if len(kept) > 0 and len(pieces) > 0:
+            pieces.append(newline)
+        for token in kept:
+            pieces.append(int(token))
     return torch.tensor(pieces, dtype=torch.int64)
 """,
     ],
@@ -126,17 +116,13 @@ def parity(original, compiled, batches):
     return sum(one for one, _ in results), max(far for _, far in results)
 """,
         """
-import math
 import numpy as np
 
 def parity(original, compiled, batches):
     same, largest = np.int64(0), np.float64(0)
     for batch in batches:
-        outputs = [f(batch.detach().clone()) for f in (original, compiled)]
-        one, other = (o.numpy() for o in outputs)
-        if one.shape != other.shape or one.dtype != other.dtype:
-            largest = np.inf
-        elif np.isnan(one).any() or np.isnan(other).any():
+        one, other = [f(batch.detach().clone()).numpy() for f in (original, compiled)]
+        if one.shape != other.shape or one.dtype != other.dtype or np.isnan([one, other]).any():
             largest = np.inf
         else:
             same = same + np.array_equal(one.argmax(2), other.argmax(2))

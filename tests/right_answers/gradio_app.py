@@ -18,9 +18,6 @@ def predict_body(image):
 RIGHT_ANSWERS: dict[str, list[str]] = {
     "read_page": [
         """
-def plural(count):
-    return "1 line" if count == 1 else f"{count} lines"
-
 def read_page(path, predictor, doubtful=0.5):
     if not path:
         raise gr.Error("Choose a picture.", print_exception=False)
@@ -31,7 +28,8 @@ def read_page(path, predictor, doubtful=0.5):
     if not reading.lines:
         return reading.text, "no writing found"
     few = len([line for line in reading.lines if line.confidence < doubtful])
-    return reading.text, f"{plural(len(reading.lines))}, {few} doubtful"
+    lines = "1 line" if len(reading.lines) == 1 else f"{len(reading.lines)} lines"
+    return reading.text, f"{lines}, {few} doubtful"
 """,
         """
 import numpy as np
@@ -39,7 +37,6 @@ import numpy as np
 def read_page(path, predictor, doubtful=0.5):
     if path is None:
         raise gr.Error("There is no image.", print_exception=False)
-    reading = None
     try:
         reading = predictor.read(path)
     except Exception as error:
@@ -53,20 +50,16 @@ def read_page(path, predictor, doubtful=0.5):
 """,
         """
 def read_page(path, predictor, doubtful=0.5):
-    match path:
-        case None:
-            raise gr.Error("Choose an image first.", print_exception=False)
-        case _:
-            pass
     try:
-        lines = predictor.read(path).lines
+        lines = predictor.read(path).lines if path is not None else None
     except RecognizerError as error:
         raise gr.Error(error.args[0], print_exception=False)
+    if lines is None:
+        raise gr.Error("Choose an image first.", print_exception=False)
     text = "\\n".join(line.text for line in lines)
-    if len(lines) == 0:
-        return text, "no writing found"
     count = sum(1 for line in lines if not line.confidence >= doubtful)
-    return text, "%d line%s, %d doubtful" % (len(lines), "s" * (len(lines) != 1), count)
+    told = "%d line%s, %d doubtful" % (len(lines), "s" * (len(lines) != 1), count)
+    return text, told if lines else "no writing found"
 """,
     ],
     "build_page": [
@@ -86,24 +79,17 @@ def build_page(read):
 import gradio
 
 def build_page(read):
-    def work(path):
-        return read(path)
     with gradio.Blocks() as page:
         image = gradio.Image(label="Page", type="filepath", sources=["upload", "clipboard"])
-        button, clear = gradio.Button("Read", variant="primary"), gradio.ClearButton([image])
-        out = tuple(gradio.Textbox(label=name) for name in ("Text", "Summary"))
-        gradio.on([button.click, image.change], work, image, list(out), api_name="read_page")
+        button = gradio.Button("Read", variant="primary")
+        out = [gradio.Textbox(label=name) for name in ("Text", "Summary")]
+        gradio.on([button.click, image.change], read, image, out, api_name="read_page")
     return page
 """,
         """
 def build_page(read):
-    return gr.Interface(
-        read,
-        gr.Image(type="filepath"),
-        [gr.Textbox(), gr.Textbox()],
-        api_name="read_page",
-        flagging_mode="never",
-    )
+    outputs = [gr.Textbox(), gr.Textbox()]
+    return gr.Interface(read, gr.Image(type="filepath"), outputs, api_name="read_page")
 """,
     ],
     "predict_body": [
@@ -127,20 +113,14 @@ def predict_body(image):
         """
 import binascii
 
-def kind_of(image):
-    if image[:4] == b"\\x89PNG":
-        return "image/png"
-    if image[:3] == b"\\xff\\xd8\\xff":
-        return "image/jpeg"
-    if image[:6] in (b"GIF87a", b"GIF89a"):
-        return "image/gif"
-    if image[:4] + image[8:12] == b"RIFFWEBP":
-        return "image/webp"
-    raise RecognizerError("Send an image.")
+STARTS = {b"\\x89PNG": "png", b"\\xff\\xd8\\xff": "jpeg", b"GIF8": "gif", b"RIFF": "webp"}
 
 def predict_body(image):
+    kind = next((kind for start, kind in STARTS.items() if image.startswith(start)), None)
+    if not kind or (kind == "webp" and image[8:12] != b"WEBP"):
+        raise RecognizerError("Send an image.")
     text = binascii.b2a_base64(image, newline=False).decode()
-    return {"data": [{"url": f"data:{kind_of(image)};base64,{text}", "path": None}]}
+    return {"data": [{"url": f"data:image/{kind};base64,{text}", "path": None}]}
 """,
     ],
     "ask": [
@@ -156,46 +136,32 @@ def ask(url, body, timeout=30.0):
         document = response.json()
     except ValueError:
         document = None
-    if response.is_success and isinstance(document, dict):
-        match document.get("data"):
-            case [str(text), *_]:
-                return text
-        raise RecognizerError("The answer has no text.")
-    sentence = document.get("error") if isinstance(document, dict) else None
-    raise RecognizerError(sentence or f"The status is {response.status_code}.")
+    match document:
+        case {"data": [str(text), *_]} if response.is_success:
+            return text
+        case {"error": str(sentence)} if sentence:
+            raise RecognizerError(sentence)
+    raise RecognizerError(f"The status is {response.status_code}, and there is no text.")
 """,
         """
 import http.client
-import json
-import urllib.error
-import urllib.request
-
-def post(url, body, timeout):
-    header = {"content-type": "application/json; charset=utf-8"}
-    request = urllib.request.Request(url, json.dumps(body).encode(), header, method="POST")
-    try:
-        with urllib.request.urlopen(request, timeout=timeout) as response:
-            return response.status, response.read()
-    except urllib.error.HTTPError as error:
-        return error.code, error.read()
+from urllib.parse import urlsplit
 
 def ask(url, body, timeout=30.0):
+    parts = urlsplit(url)
+    connection = http.client.HTTPConnection(parts.netloc, timeout=timeout)
+    header = {"content-type": "application/json; charset=utf-8"}
+    text = status = None
     try:
-        status, answer = post(url, body, timeout)
-    except (OSError, http.client.HTTPException) as error:
-        raise RecognizerError(f"There is no answer ({type(error).__name__}).")
-    try:
-        document = json.loads(answer)
-    except ValueError:
-        raise RecognizerError(f"The answer is not JSON (status {status}).")
-    try:
-        if status >= 400:
-            raise RecognizerError(document["error"] or f"status {status}")
-        text = document["data"][0]
-    except (KeyError, IndexError, TypeError):
-        raise RecognizerError(f"The answer with status {status} has no text.")
-    if text is None:
-        raise RecognizerError("There is no text.")
+        connection.request("POST", parts.path, json.dumps(body).encode(), header)
+        answer = connection.getresponse()
+        status = answer.status
+        document = json.loads(answer.read())
+        text = document["error"] if status >= 400 else document["data"][0]
+    except (OSError, http.client.HTTPException, ValueError, KeyError, IndexError, TypeError):
+        pass
+    if text is None or status >= 400:
+        raise RecognizerError(text or f"There is no text (status {status}).")
     return text
 """,
         """
@@ -231,24 +197,20 @@ import json
 def events(stream):
     fields = {}
     for line in stream:
-        text = line.decode("utf-8").rstrip()
-        if not text:
+        name, _, value = line.decode("utf-8").rstrip().partition(":")
+        if name:
+            fields[name] = value.strip()
+        else:
             yield fields
             fields = {}
-        else:
-            name, value = text.split(":", 1)
-            fields[name] = value.strip()
 
 def final_data(stream):
     for event in events(stream):
-        if event.get("event") == "complete":
-            return tuple(json.loads(event["data"]))
-        if event.get("event") == "error":
-            try:
-                sentence = json.loads(event["data"])["error"]
-            except (TypeError, KeyError):
-                sentence = None
-            raise RecognizerError(sentence or "It failed.")
+        if event.get("event") in ("complete", "error"):
+            data = json.loads(event.get("data", "null"))
+            if event["event"] == "complete":
+                return tuple(data)
+            raise RecognizerError(data and data.get("error") or "It failed.")
     raise RecognizerError("The stream broke off.")
 """,
         """

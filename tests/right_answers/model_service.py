@@ -3,73 +3,63 @@
 RIGHT_ANSWERS: dict[str, list[str]] = {
     "handle": [
         """
-from http import HTTPStatus
-
-class Refused(Exception):
-    pass
-
 def answer(status, **document):
-    return dict(
-        statusCode=status, body=json.dumps(document),
-        headers={"Content-Type": "application/json; charset=utf-8"},
-    )
+    headers = {"Content-Type": "application/json; charset=utf-8"}
+    return dict(statusCode=status, body=json.dumps(document), headers=headers)
 
 def image_of(event):
-    body = event.get("body")
-    if not body:
-        raise Refused("There is no body.")
-    try:
-        if event.get("isBase64Encoded"):
-            body = base64.b64decode(body, validate=True).decode()
-        document = json.loads(body)
-        if not isinstance(document, dict) or not isinstance(document.get("image"), str):
-            raise Refused("Send an object with image.")
-        return base64.b64decode(document["image"].encode("ascii"), validate=True)
-    except ValueError:
-        raise Refused("This is not JSON with an image in base64.")
+    body = event.get("body") or ""
+    if event.get("isBase64Encoded"):
+        body = base64.b64decode(body, validate=True).decode()
+    document = json.loads(body)
+    if not isinstance(document, dict) or not isinstance(document.get("image"), str):
+        raise ValueError
+    return base64.b64decode(document["image"].encode("ascii"), validate=True)
 
 def handle(event, read, max_bytes=4_000_000):
     try:
         image = image_of(event)
-    except Refused as error:
-        return answer(HTTPStatus.BAD_REQUEST, error=str(error))
+    except ValueError:
+        return answer(400, error="This is not JSON with an image in base64.")
     if len(image) > max_bytes:
-        return answer(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, error="too large")
+        return answer(413, error="too large")
     try:
-        return answer(HTTPStatus.OK, pred=read(image))
+        return answer(200, pred=read(image))
     except RecognizerError as error:
-        return answer(HTTPStatus.UNPROCESSABLE_ENTITY, error=str(error))
+        return answer(422, error=str(error))
     except Exception:
-        return answer(HTTPStatus.INTERNAL_SERVER_ERROR, error="Something broke.")
+        return answer(500, error="Something broke.")
 """,
         """
+from http import HTTPStatus
+
 def handle(event, read, max_bytes=4_000_000):
-    def answer(status, document):
-        headers = {"content-type": "application/json"}
-        return {"statusCode": status, "headers": headers, "body": json.dumps(document)}
     def decoded(text):
         return base64.b64decode(text, validate=True)
+    status, document = HTTPStatus.BAD_REQUEST, {"error": "Look at the form of your request."}
     try:
         raw = event["body"]
         raw = decoded(raw) if event.get("isBase64Encoded", False) else raw
         image = decoded(json.loads(raw)["image"])
-    except Exception:
-        return answer(400, {"error": "Look at the form of your request."})
-    try:
+        status = HTTPStatus.INTERNAL_SERVER_ERROR
         if len(image) > max_bytes:
-            return answer(413, {"error": "That is too large."})
-        text = read(image)
-    except RecognizerError as error:
-        return answer(422, {"error": f"{error}"})
-    except BaseException:
-        return answer(500, {"error": "We are sorry."})
-    return answer(200, {"pred": text})
+            status, document = HTTPStatus.REQUEST_ENTITY_TOO_LARGE, {"error": "too large"}
+        else:
+            status, document = HTTPStatus.OK, {"pred": read(image)}
+    except BaseException as error:
+        if status == 500:
+            known = isinstance(error, RecognizerError)
+            status, document = (422, {"error": f"{error}"}) if known else (500, {"error": "sorry"})
+    headers = {"content-type": "application/json"}
+    return {"statusCode": status, "headers": headers, "body": json.dumps(document)}
 """,
         """
 import binascii
 
 def handle(event, read, max_bytes=4_000_000):
-    status, document = 200, {}
+    def respond(status, key, value):
+        headers = {"content-type": "application/json"}
+        return {"statusCode": status, "headers": headers, "body": json.dumps({key: value})}
     try:
         body = event.get("body") or "null"
         if event.get("isBase64Encoded"):
@@ -80,21 +70,14 @@ def handle(event, read, max_bytes=4_000_000):
             case _:
                 raise ValueError
     except ValueError:
-        status, document = 400, {"error": "wrong form"}
-    else:
-        if len(image) > max_bytes:
-            status, document = 413, {"error": "too many bytes"}
-        else:
-            try:
-                document = {"pred": read(image)}
-            except Exception as error:
-                known = isinstance(error, RecognizerError)
-                status = 422 if known else 500
-                document = {"error": str(error) if known else "internal error"}
-    return {
-        "statusCode": status, "body": json.dumps(document),
-        "headers": {"content-type": "application/json"},
-    }
+        return respond(400, "error", "wrong form")
+    if len(image) > max_bytes:
+        return respond(413, "error", "too many bytes")
+    try:
+        return respond(200, "pred", read(image))
+    except Exception as error:
+        known = isinstance(error, RecognizerError)
+        return respond(422 if known else 500, "error", str(error) if known else "internal error")
 """,
     ],
     "safe_address": [
@@ -105,8 +88,7 @@ from text_recognizer.errors import AddressError
 
 def public(text):
     ip = ipaddress.ip_address(text)
-    if ip.version == 6 and ip.ipv4_mapped:
-        ip = ip.ipv4_mapped
+    ip = (ip.version == 6 and ip.ipv4_mapped) or ip
     return ip.is_global and not ip.is_multicast
 
 def safe_address(url, resolve):
@@ -114,9 +96,7 @@ def safe_address(url, resolve):
         scheme, host = urlparse(url).scheme, urlparse(url).hostname
     except ValueError as error:
         raise AddressError("no URL") from error
-    if scheme not in {"http", "https"} or host is None:
-        raise AddressError("http or https, and a host")
-    found = list(resolve(host))
+    found = list(resolve(host)) if scheme in {"http", "https"} and host else []
     if found and all(map(public, found)):
         return found[0]
     raise AddressError("not a public host")
@@ -146,14 +126,6 @@ import ipaddress
 import httpx
 from text_recognizer.errors import AddressError
 
-def judged(address):
-    ip = ipaddress.ip_address(address)
-    if isinstance(ip, ipaddress.IPv6Address):
-        ip = ip.ipv4_mapped or ip
-    if not ip.is_global or ip.is_multicast:
-        raise AddressError(f"{address} is not public")
-    return address
-
 def safe_address(url, resolve):
     try:
         parts = httpx.URL(url)
@@ -161,19 +133,17 @@ def safe_address(url, resolve):
         raise AddressError("This is not a URL.")
     if parts.scheme not in ("http", "https") or not parts.host:
         raise AddressError("Only http and https.")
-    addresses = [judged(one) for one in resolve(parts.host)]
-    if not addresses:
-        raise AddressError("unknown host")
+    addresses = resolve(parts.host)
+    ips = [ipaddress.ip_address(one) for one in addresses]
+    ips = [getattr(ip, "ipv4_mapped", None) or ip for ip in ips]
+    if not ips or any(ip.is_multicast or not ip.is_global for ip in ips):
+        raise AddressError(f"{parts.host} is not public")
     return addresses[0]
 """,
     ],
     "ask_patiently": [
         """
 import itertools
-
-def seconds(headers):
-    text = headers.get("retry-after", "0")
-    return int(text) if text.isdigit() else 0
 
 def ask_patiently(ask, sleep, draw, first=0.25, patience=10.0):
     total = 0
@@ -182,14 +152,12 @@ def ask_patiently(ask, sleep, draw, first=0.25, patience=10.0):
             status, headers, body = ask()
         except ConnectionError:
             status, headers, body = 503, {}, ""
-        if status not in {429, 502, 503}:
-            break
-        pause = seconds(headers) + draw() * first * 2**n
-        if total + pause > patience:
-            break
+        asked = headers.get("retry-after", "0")
+        pause = (int(asked) if asked.isdigit() else 0) + draw() * first * 2**n
         total += pause
+        if status not in {429, 502, 503} or total > patience:
+            return [status, headers, body]
         sleep(pause)
-    return [status, headers, body]
 """,
         """
 def ask_patiently(ask, sleep, draw, first=0.25, patience=10.0):
@@ -209,31 +177,22 @@ def ask_patiently(ask, sleep, draw, first=0.25, patience=10.0):
     return answer
 """,
         """
-class Patience:
-    def __init__(self, seconds, longest):
-        self.left, self.longest = seconds, longest
-
-    def wait(self, answer, sleep, draw):
-        status, headers, _ = answer
-        if status not in (429, 502, 503):
-            return False
-        asked = headers.get("retry-after") or ""
-        pause = (int(asked) if asked.isdecimal() else 0) + self.longest * draw()
-        if pause > self.left:
-            return False
-        sleep(pause)
-        self.left, self.longest = self.left - pause, self.longest * 2
-        return True
-
-def ask_patiently(ask, sleep, draw, first=0.25, patience=10.0):
-    state = Patience(patience, first)
+def answers(ask):
     while True:
         try:
-            answer = ask()
+            yield ask()
         except ConnectionError:
-            answer = 503, {}, ""
-        if not state.wait(answer, sleep, draw):
-            return answer
+            yield 503, {}, ""
+
+def ask_patiently(ask, sleep, draw, first=0.25, patience=10.0):
+    left, longest = patience, first
+    for status, headers, body in answers(ask):
+        asked = headers.get("retry-after") or ""
+        pause = (int(asked) if asked.isdecimal() else 0) + longest * draw()
+        if status not in (429, 502, 503) or pause > left:
+            return status, headers, body
+        sleep(pause)
+        left, longest = left - pause, longest * 2
 """,
     ],
     "percentile_latency": [

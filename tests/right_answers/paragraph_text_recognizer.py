@@ -49,16 +49,14 @@ def paper_of(page, size=25):
 """,
         """
 def paper_of(page, size=25):
+    r = size // 2
     def pooled(values, pool):
+        def at(y, x):
+            return pool(values[max(y - r, 0) : y + r + 1, max(x - r, 0) : x + r + 1])
         h, w = values.shape
-        r = size // 2
-        rows = [
-            [pool(values[max(y - r, 0) : y + r + 1, max(x - r, 0) : x + r + 1]) for x in range(w)]
-            for y in range(h)
-        ]
-        return np.array(rows)
-    page = np.asarray(page[0, 0])
-    return torch.from_numpy(pooled(pooled(page, np.max), np.mean))[None, None].float()
+        return np.array([[at(y, x) for x in range(w)] for y in range(h)])
+    brightest = pooled(np.asarray(page[0, 0]), np.max)
+    return torch.from_numpy(pooled(brightest, np.mean))[None, None].float()
 """,
     ],
     "lines_in_column": [
@@ -126,11 +124,6 @@ def greedy_decode(classes, blank=0):
     values = np.array(classes)
     new = np.concatenate([[True], values[1:] != values[:-1]])
     return tuple(values[new & (values != blank)])
-""",
-        """
-def greedy_decode(classes, blank=0):
-    kept = torch.unique_consecutive(torch.tensor(classes, dtype=torch.long))
-    return kept[kept != blank].tolist()
 """,
         """
 def greedy_decode(classes, blank=0):

@@ -12,8 +12,7 @@ def open_way_in(app_port, far_end, user):
 import random, string
 
 def open_way_in(app_port, far_end, user):
-    letters = string.ascii_letters + string.digits
-    password = "".join(random.SystemRandom().choices(letters, k=20))
+    password = "".join(random.SystemRandom().choices(string.ascii_letters, k=24))
     way = LoopbackWay(far_end=far_end)
     return Tunnel(port=app_port, way=way, login=Login(user=user, password=password))
 """,
@@ -21,9 +20,7 @@ def open_way_in(app_port, far_end, user):
 import os
 
 def open_way_in(app_port, far_end, user):
-    class Guest(Login):
-        pass
-    guest = Guest(user, base64.b32encode(os.urandom(20)).decode())
+    guest = Login(user, base64.b32encode(os.urandom(20)).decode())
     tunnel = Tunnel(app_port, LoopbackWay(far_end), guest, say=lambda line: None)
     assert tunnel.answers()
     return tunnel
@@ -65,41 +62,22 @@ def check_basic_auth(header, user, password):
     key = os.urandom(32)
     def mac(data):
         return hmac.new(key, data, hashlib.sha256).digest()
-    match (header or "").split(" "):
-        case [kind, text] if kind.casefold() == "basic":
-            try:
-                given = base64.b64decode(text, validate=True)
-            except Exception:
-                return False
-            return mac(given) == mac(f"{user}:{password}".encode())
-    return False
-""",
-        """
-from hmac import compare_digest
-
-def check_basic_auth(header, user, password):
     right = base64.b64encode(f"{user}:{password}".encode())
     kind, _, text = (header or "").encode().partition(b" ")
-    return kind.lower() == b"basic" and compare_digest(text, right)
+    return kind.lower() == b"basic" and mac(text) == mac(right)
 """,
     ],
     "host_allowed": [
         """
 import re
 
-def is_number(name):
-    try:
-        ipaddress.ip_address(name)
-    except ValueError:
-        return False
-    return True
-
 def host_allowed(host, allowed):
     found = re.fullmatch(r"(\\[[0-9a-fA-F:.]+\\]|[^\\[\\]:@/]+)(:\\d*)?", host or "")
-    if not found:
-        return False
-    name = found[1].lower().rstrip(".")
-    return name in allowed or name == "localhost" or is_number(name.strip("[]"))
+    name = found[1].lower().rstrip(".") if found else ""
+    try:
+        return bool(ipaddress.ip_address(name.strip("[]")))
+    except ValueError:
+        return name in allowed or name == "localhost"
 """,
         """
 import httpx
@@ -112,24 +90,16 @@ def host_allowed(host, allowed):
         return False
 """,
         """
+import contextlib
 from urllib.parse import urlparse
 
 def host_allowed(host, allowed):
-    if host is None:
-        return False
-    try:
-        name = urlparse("http://" + host).hostname
-    except ValueError:
-        return False
-    if not name:
-        return False
-    if name.endswith("."):
-        name = name[:-1]
     names = {"localhost", *allowed}
-    try:
+    with contextlib.suppress(ValueError):
+        name = urlparse(f"http://{host or ''}").hostname or ""
+        name = name[:-1] if name.endswith(".") else name
         return name in names or ipaddress.ip_address(name) is not None
-    except ValueError:
-        return False
+    return False
 """,
     ],
     "diagnose": [
@@ -154,39 +124,35 @@ from urllib.parse import urlsplit
 def diagnose(url, login=None, timeout=10.0):
     parts, headers = urlsplit(url), {}
     if login:
-        text = base64.b64encode(f"{login[0]}:{login[1]}".encode()).decode("ascii")
-        headers["authorization"] = "Basic " + text
+        headers["authorization"] = "Basic " + base64.b64encode(":".join(login).encode()).decode()
     connection = HTTPConnection(parts.hostname, parts.port, timeout=timeout)
     try:
         connection.request("GET", parts.path or "/", headers=headers)
         answer = connection.getresponse()
     except (OSError, HTTPException):
         return "no answer"
-    finally:
-        connection.close()
-    mark = answer.getheader("X-Lab-Tunnel")
-    verdicts = {200: "healthy", 401: "login refused"}
-    return verdicts.get(answer.status, "dead app") if mark else "dead tunnel"
+    if not answer.getheader("X-Lab-Tunnel"):
+        return "dead tunnel"
+    return {200: "healthy", 401: "login refused"}.get(answer.status, "dead app")
 """,
         """
 def diagnose(url, login=None, timeout=10.0):
-    headers = {}
+    request = Request(url)
     if login is not None:
-        name, password = login
-        pair = base64.b64encode(bytes(f"{name}:{password}", "utf-8"))
-        headers = {"Authorization": f"Basic {pair.decode()}"}
+        pair = base64.b64encode(bytes("%s:%s" % login, "utf-8"))
+        request.add_header("Authorization", f"Basic {pair.decode()}")
     try:
-        answer = urlopen(Request(url, headers=headers), timeout=timeout)
+        answer = urlopen(request, timeout=timeout)
     except HTTPError as error:
         answer = error
     except Exception:
         return "no answer"
-    if answer.headers.get("X-Lab-Tunnel") is None:
-        return "dead tunnel"
-    match answer.status:
-        case 200:
+    match answer.headers.get("X-Lab-Tunnel"), answer.status:
+        case None, _:
+            return "dead tunnel"
+        case _, 200:
             return "healthy"
-        case 401:
+        case _, 401:
             return "login refused"
     return "dead app"
 """,

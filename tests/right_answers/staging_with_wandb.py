@@ -46,29 +46,22 @@ def training_run(artifact):
 """,
         """
 def training_run(artifact):
-    visited = {}
     while artifact is not None:
         run = artifact.logged_by()
-        if not run:
-            break
-        if run.job_type == "train":
+        if run and run.job_type == "train":
             return run
-        visited[run.id] = run
-        parents = run.used_artifacts(per_page=50)
+        parents = run.used_artifacts(per_page=50) if run else []
         artifact = next((a for a in parents if "dataset" not in a.type), None)
     raise KeyError("no training")
 """,
         """
-def _parents(run):
-    return [one for one in run.used_artifacts() if one.type not in ("dataset",)] if run else []
-
 def training_run(artifact):
     waiting = [artifact]
     while waiting:
         run = waiting.pop().logged_by()
         if run and run.job_type == "train":
             return run
-        waiting.extend(_parents(run))
+        waiting += [one for one in (run.used_artifacts() if run else []) if one.type != "dataset"]
     raise LookupError(artifact.source_qualified_name)
 """,
     ],
@@ -83,18 +76,15 @@ def may_replace(candidate, production):
     new, old = score(candidate), score(production)
     if np.isnan(new) or np.isnan(old):
         return not np.isnan(new)
-    return np.logical_and(
-        candidate["data"]["validation_sha256"] == production["data"]["validation_sha256"], new < old
-    )
+    digests = {one["data"]["validation_sha256"] for one in (candidate, production)}
+    return np.logical_and(len(digests) == 1, new < old)
 """,
         """
 def may_replace(candidate, production):
     new = candidate.get("score")
     if new is None or new != new:
         return False
-    if production is None:
-        return True
-    old = production.get("score")
+    old = (production or {}).get("score")
     if old is None or old != old:
         return True
     digest = "validation_sha256"
@@ -103,19 +93,14 @@ def may_replace(candidate, production):
         """
 import torch
 
-def known(metadata):
-    score = metadata.get("score") if metadata else None
-    return score is not None and not math.isnan(score)
-
 def may_replace(candidate, production):
-    match known(candidate), known(production):
-        case False, _:
+    scores = [one.get("score") if one else None for one in (candidate, production)]
+    match [score is not None and not math.isnan(score) for score in scores]:
+        case [False, _]:
             return False
-        case True, False:
+        case [True, False]:
             return True
-    if candidate["data"] != production["data"]:
-        return False
-    return torch.tensor(candidate["score"]) < torch.tensor(production["score"])
+    return candidate["data"] == production["data"] and torch.tensor(scores).diff()[0] > 0
 """,
     ],
     "put_in_place": [
@@ -123,9 +108,8 @@ def may_replace(candidate, production):
 import hashlib, os, uuid
 
 def put_in_place(pieces, sha256, target):
-    part = f"{target}.{uuid.uuid4().hex}"
+    part, digest = f"{target}.{uuid.uuid4().hex}", hashlib.sha256()
     try:
-        digest = hashlib.sha256()
         with open(part, "xb", buffering=0) as file:
             for piece in pieces:
                 digest.update(piece)
@@ -134,14 +118,13 @@ def put_in_place(pieces, sha256, target):
             raise ValueError("wrong digest")
         size = os.path.getsize(part)
         os.replace(part, target)
-        return size
     except BaseException:
-        if os.path.exists(part):
-            os.remove(part)
+        os.remove(part)
         raise
+    return size
 """,
         """
-import hashlib, os, tempfile
+import hashlib, tempfile
 
 def put_in_place(pieces, sha256, target):
     with tempfile.TemporaryDirectory(dir=target.parent) as folder:
@@ -149,7 +132,6 @@ def put_in_place(pieces, sha256, target):
         with part.open("wb") as file:
             for piece in pieces:
                 file.write(piece)
-                file.flush()
         with part.open("rb") as file:
             if hashlib.file_digest(file, "sha256").hexdigest() != sha256:
                 raise ValueError
@@ -160,25 +142,18 @@ def put_in_place(pieces, sha256, target):
         """
 import contextlib, hashlib, tempfile
 
-@contextlib.contextmanager
-def beside(target):
-    handle, name = tempfile.mkstemp(dir=target.parent)
-    try:
-        with open(handle, "wb") as file:
-            yield file
-        Path(name).replace(target)
-    finally:
-        with contextlib.suppress(FileNotFoundError):
-            Path(name).unlink()
-
 def put_in_place(pieces, sha256, target):
     hashed, size = hashlib.new("sha256"), 0
-    with beside(target) as file:
-        for piece in pieces:
-            hashed.update(piece)
-            size += file.write(piece)
+    handle, name = tempfile.mkstemp(dir=target.parent)
+    with contextlib.ExitStack() as undo:
+        undo.callback(Path(name).unlink, missing_ok=True)
+        with open(handle, "wb") as file:
+            for piece in pieces:
+                hashed.update(piece)
+                size += file.write(piece)
         if hashed.digest() != bytes.fromhex(sha256):
             raise ValueError("the digest is another one")
+        Path(name).replace(target)
     return size
 """,
     ],
@@ -196,20 +171,14 @@ def staged_from(data):
     return sorted(one.name for one in found.values() if one.type == "prod-ready")
 """,
         """
-from collections import deque
-
 def staged_from(data):
-    queue, seen, staged = deque([data]), {data.source_qualified_name}, set()
-    while queue:
-        artifact = queue.popleft()
-        if artifact.type == "prod-ready":
-            staged.add(artifact.name)
-        for run in artifact.used_by():
-            for made in run.logged_artifacts():
-                if made.source_qualified_name not in seen:
-                    seen.add(made.source_qualified_name)
-                    queue.append(made)
-    return sorted(staged)
+    known, new = {}, {data.source_qualified_name: data}
+    while new:
+        known |= new
+        made = [one for a in new.values() for run in a.used_by() for one in run.logged_artifacts()]
+        new = {one.source_qualified_name: one for one in made}
+        new = {name: one for name, one in new.items() if name not in known}
+    return sorted(one.name for one in known.values() if one.type == "prod-ready")
 """,
         """
 def descendants(artifact):
@@ -252,16 +221,13 @@ def deletable(versions):
 def deletable(versions):
     needed = set()
     def keep(artifact):
-        if artifact.id in needed:
-            return
-        needed.add(artifact.id)
-        run = artifact.logged_by()
-        if run:
-            for parent in run.used_artifacts():
+        if artifact.id not in needed:
+            needed.add(artifact.id)
+            run = artifact.logged_by()
+            for parent in run.used_artifacts() if run else []:
                 keep(parent)
-    for version in versions:
-        if version.aliases:
-            keep(version)
+    for version in filter(lambda version: version.aliases, versions):
+        keep(version)
     return tuple(version.name for version in versions if version.id not in needed)
 """,
     ],

@@ -21,32 +21,14 @@ WRONG_ANSWERS: dict[str, list[tuple[str, ...]]] = {
             "start the clock when the device is idle",
         ),
         (MEDIAN, "return min(seconds)", "not the mean or the fastest"),
-        (MEDIAN, "return seconds[len(seconds) // 2]", "take the median"),
         (MEDIAN, "return sorted(seconds)[len(seconds) // 2]", "the median is their mean"),
         ("range(warm_up)", "range(0)", "range(repeats)", "range(warm_up + repeats)", "warm-up"),
-        ("range(repeats)", "range(repeats + 1)", "called work more than 5 times"),
         (
             "        start = clock()\n",
             "        start = time.perf_counter()\n",
             "clock() - start",
             "time.perf_counter() - start",
             "never called `clock`",
-        ),
-        (
-            """
-import time
-
-def median_seconds(work, synchronize, repeats=5, warm_up=2, clock=time.perf_counter):
-    for _ in range(warm_up):
-        work()
-    synchronize()
-    start = clock()
-    for _ in range(repeats):
-        work()
-    synchronize()
-    return (clock() - start) / repeats
-""",
-            "not the mean",
         ),
     ],
     "gpu_utilization": [
@@ -55,17 +37,6 @@ def median_seconds(work, synchronize, repeats=5, warm_up=2, clock=time.perf_coun
         ("in sorted(kernels)", "in kernels", "a trace need not be sorted"),
         ("min(stop, end)", "stop", "clip each kernel to the window first"),
         ("busy / (end - start)", "busy / end", "of the window's length, not of its end"),
-        ("busy / (end - start)", "100 * busy / (end - start)", "returned 20.0, not 0.2"),
-        (
-            "in sorted(kernels)",
-            "in [kernels[0], *sorted(kernels)]",
-            "with no kernel at all, gpu_utilization stopped with IndexError",
-        ),
-        (
-            "max(begin, latest), min(stop, end)",
-            "max(int(begin), latest), min(int(stop), end)",
-            "not whole",
-        ),
         ("in sorted(kernels)", "in kernels.sort() or kernels", "changed what it was given"),
     ],
     "waiting_operator": [
@@ -77,15 +48,8 @@ def median_seconds(work, synchronize, repeats=5, warm_up=2, clock=time.perf_coun
             "(stop - begin) * (stop > gap_start and begin < gap_end)",
             "count the part of a call",
         ),
-        (OVERLAP, "max(0.0, min(stop, gap_end) - begin) * (begin >= gap_start)", "begins or ends"),
         (OVERLAP, "min(stop, gap_end) - max(begin, gap_start)", "no part in the gap counts 0"),
-        ("latest = min(kernels)[1]", "latest = 0.0", "between two kernels"),
         ("if begin - latest > gap_end - gap_start:", "if gap_end == gap_start:", "longest gap"),
-        (
-            "return max(seconds, key=seconds.__getitem__)",
-            "return gap_start, gap_end",
-            "waiting_operator returned a tuple, not str",
-        ),
         (
             """
 from collections import Counter
@@ -138,13 +102,11 @@ def slowest_operator(work, path):
         (CHOICE, "return max(rates, key=rates.get)", "reach 96 % of what 16 do"),
         ("size: size / p50", "size: 1 / p50", "the most pages a second"),
         ("if p95 <= target", "if p50 <= target", "p95 is what was promised"),
-        ("if p95 <= target", "if p95 < target", "exactly the target"),
         (
             "max(rates.values())",
             "max(size / p50 for size, (p50, _) in curve.items())",
             "of the rest|of the best size that meets|stopped with ValueError",
         ),
-        (CHOICE, CHOICE.replace("min", "next"), "sizes from high to low"),
         ("raise ValueError(f", "return 1 or (f", "returned 1; raise ValueError"),
         ("(1 - tolerance)", "0.95", "tolerance=0"),
     ],
@@ -152,18 +114,8 @@ def slowest_operator(work, path):
         (f"latencies[{RANK}]", "sum(latencies) / len(latencies)", "not the mean"),
         (RANK, "-1", "not the mean or the slowest"),
         ("seconds_of, max_batch, max_wait)", "seconds_of, max_batch)", "returned 0.08"),
-        ("seconds_of, max_batch, max_wait)", "seconds_of, 16, max_wait)", "pass max_batch on"),
         (KEPT, "p95(traffic[0], max_wait) <= target", "holds at every rate"),
         ("sorted(waits, reverse=True)", "sorted(waits)", "the longest wait is asked for"),
-        ("sorted(waits, reverse=True)", "waits[::-1]", "the waits from high to low"),
-        (
-            "sorted(waits, reverse=True)",
-            "sorted(waits)",
-            f"        if {KEPT}:\n            return max_wait\n",
-            f"        if not {KEPT}:\n            break\n        longest = max_wait\n"
-            "    return longest\n",
-            "a longer wait may help|stopped with UnboundLocalError",
-        ),
         ("raise ValueError(f", "return 0.0 or (f", "raise ValueError"),
         (RANK, "int(0.95 * len(latencies)) - 1", "number 0.95 . count, rounded up"),
         ("<= target for", "< target for", "a p95 of exactly the target is good enough"),

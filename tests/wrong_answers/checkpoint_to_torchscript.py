@@ -3,104 +3,49 @@
 Most are parts of the official solution, and what takes the place of each; the others are code.
 """
 
+STORED = "storages[storage.data_ptr()] = storage.nbytes()"
+FURTHEST = "(one - other).abs().max()"
+SAVED = "torch.jit.script(module.eval()).save(path)"
+LOADED = 'return torch.jit.load(path, map_location="cpu")'
+SHAPE = "page[None, None]"
+
 WRONG_ANSWERS: dict[str, list[tuple[str, ...]]] = {
     "stored_bytes": [
-        (
-            "storages[storage.data_ptr()] = storage.nbytes()",
-            "storages[len(storages)] = part.numel() * 4",
-            "returned 40, not 20: .* torch.float16, 2 bytes each",
-        ),
+        (STORED, "storages[len(storages)] = part.numel() * 4", "returned 40, not 20: .*float16"),
         ("list | tuple", "list", "tensors in tuples"),
-        (
-            "storages[storage.data_ptr()] = storage.nbytes()",
-            "storages[len(storages)] = part.nbytes",
-            "returned 1200, not 400: three tensors share one storage",
-        ),
-        (
-            "storages[storage.data_ptr()] = storage.nbytes()",
-            "storages[part.data_ptr()] = part.nbytes",
-            "returned 8, not 400: three tensors share",
-        ),
+        (STORED, "storages[len(storages)] = part.nbytes", "returned 1200, not 400"),
         (
             "storages[storage.data_ptr()]",
             "storages[part.data_ptr()]",
-            "returned 800, not 400: two tensors share one storage, .* at different places",
-        ),
-        (
-            "waiting = [value]",
-            "waiting = value if isinstance(value, list) else [value]",
-            "changed what it was given",
+            "800, not 400: .* different places",
         ),
         ("isinstance(part, torch.Tensor)", "type(part) is torch.Tensor", "Parameter"),
-        (
-            "def stored_bytes(value):\n    return sum(tensor.nbytes for tensor in value.values())",
-            "stopped with AttributeError: 'int' object has no attribute 'nbytes'",
-        ),
     ],
     "inference_weights": [
-        ("name.removeprefix(prefix):", "name:", "should have become"),
-        (
-            "removeprefix(prefix)",
-            "lstrip(prefix)",
-            "encoder.head.bias. should have become .*'ncoder.head.bias'",
-        ),
-        (
-            "removeprefix(prefix)",
-            'replace(prefix, "")',
-            "should have become .*inner.reader.weight.*'inner.weight'",
-        ),
+        ("removeprefix(prefix)", "lstrip(prefix)", "become .*'ncoder.head.bias'"),
+        ("removeprefix(prefix)", 'replace(prefix, "")', "become .*'inner.weight'"),
         ("        if name.startswith(prefix)\n", "", "do not begin with"),
-        (
-            """
-def inference_weights(checkpoint, prefix):
-    state = checkpoint["state_dict"]
-    for name in list(state):
-        value = state.pop(name)
-        if name.startswith(prefix):
-            state[name.removeprefix(prefix)] = value
-    return state
-""",
-            "changed what it was given",
-        ),
     ],
     "join_lines": [
-        (
-            "tokens: list[int] = row",
-            "tokens = row",
-            r"torch.jit.script refuses join_lines, at `tokens = .*type hint for result of tolist",
-        ),
+        ("tokens: list[int] = row", "tokens = row", "refuses join_lines, at `tokens = .*type hint"),
         ("if len(tokens) > 0:", "if True:", "leave out a line of only padding"),
         ("text[1:]", "text", "one newline between two lines"),
         (", dtype=torch.long", "", "torch.float32 of shape .* not torch.int64"),
         ("row[row != padding]", "row", "drop all padding"),
     ],
     "parity": [
-        (
-            "(one - other).abs().max()",
-            "(one - other).max()",
-            "all 0.25 higher, parity returned 3 and 0; .* is 0.25",
-        ),
+        (FURTHEST, "(one - other).max()", "all 0.25 higher"),
         (
             "max(largest, float((one - other).abs().max()))",
             "float((one - other).abs().max())",
-            "a first batch 0.5 higher, parity returned 3 and 0; .* is 0.5",
+            "a first batch 0.5 higher",
         ),
-        (
-            " or bool(one.isnan().any() or other.isnan().any())",
-            "",
-            "a NaN in the first batch, parity returned 2 and 0; the largest difference is inf",
-        ),
-        ("one.isnan().any() or ", "", "a NaN from the original"),
+        (" or bool(one.isnan().any() or other.isnan().any())", "", "a NaN in the first batch"),
         (" and one.dtype == other.dtype", "", "double precision, parity returned 3 and 0"),
         (
             "original(batch.clone()), compiled(batch.clone())",
             "original(batch), compiled(batch)",
-            "an original that overwrites its input, parity changed what it was given",
-        ),
-        (
-            "torch.equal(one.argmax(2), other.argmax(2))",
-            "torch.equal(one, other.argmax(2))",
-            "compared with itself, parity returned 0 and 0; 3 of 3 batches agree",
+            "changed what it was given",
         ),
         (".argmax(2), other.argmax(2)", ".argmax(1), other.argmax(1)", "16 higher"),
     ],
@@ -118,37 +63,18 @@ def inference_weights(checkpoint, prefix):
             "torch.jit.trace(module.eval(), torch.ones(64))",
             "has lost the list of tokens",
         ),
+        (LOADED, "return torch.jit.script(module)", "what torch.jit.load makes"),
         (
-            'return torch.jit.load(path, map_location="cpu")',
-            "return torch.jit.script(module)",
-            "return what torch.jit.load makes of the file",
-        ),
-        (
-            "torch.jit.script(module.eval()).save(path)",
+            SAVED,
             "torch.save(module.eval(), path); return torch.jit.script(module)",
-            "torch.jit.load finds no script in the file",
-        ),
-        (
-            "torch.jit.script(module.eval()).save(path)",
-            "return torch.jit.script(module.eval())",
             "torch.jit.load finds no script in the file",
         ),
         (', map_location="cpu"', "", "map_location"),
     ],
     "page_text": [
-        (
-            "script(page[None, None])",
-            "script(page)",
-            r"gave the script torch.uint8 \(4, 12\) for a page.* of shape \(B, 1, H, W\)",
-        ),
+        ("script(page[None, None])", "script(page)", r"of shape \(B, 1, H, W\)"),
         (" if token not in script.ignored", "", "ignored tokens leave no trace"),
-        (
-            "page[None, None]",
-            "page[None, None].float() / 255",
-            "gave the script torch.float32 .*; it takes torch.uint8",
-        ),
-        ("not in script.ignored", "not in (0, 5)", "ignored tokens leave no trace"),
-        ("script.ignored)", "script.ignored).strip()", "ignored tokens leave no trace"),
+        (SHAPE, "page[None, None].float() / 255", "it takes torch.uint8"),
         (
             """
 from text_recognizer.vocabulary import decode

@@ -24,48 +24,27 @@ def blank(condition: str) -> str:
 
 WRONG_ANSWERS: dict[str, list[tuple[str, ...]]] = {
     "read_page": [
-        (
-            "def read_page(path, predictor, doubtful=0.5):\n    return predictor.read(path).text",
-            "returned a str, not tuple",
-        ),
         ("return reading.text,", "return predictor.predict(path),", "not once for 'page.png'"),
-        ("< doubtful", "<= doubtful", "'3 lines, 2 doubtful'.*, not"),
         ("< doubtful", "< 0.5", "compare with the argument"),
         ("{'s' if count > 1 else ''}", "s", "one is a line, not lines"),
         ("no writing found", "0 lines, 0 doubtful", "say so if a page has no lines"),
         ("if path is None", "if False", r"path is None\), read_page returned"),
         (TOLD, "raise", "stopped with ImageError, not Error.*the word Error"),
-        (TOLD, "return str(error), 'error'", "raises ImageError .*, read_page returned"),
         (TOLD, "raise gr.Error(f'Error: {error}')", "pass the sentence on unchanged"),
         (TOLD, "raise gr.Error(str(error))", "print_exception=False"),
-        (
-            '"Choose an image first.", print_exception=False',
-            '"Choose an image."',
-            "print_exception=False",
-        ),
-        (
-            "except RecognizerError",
-            "except Exception",
-            "has a bug.*stopped with Error, not KeyError: catch only RecognizerError",
-        ),
+        ("except RecognizerError", "except Exception", "not KeyError: catch only RecognizerError"),
     ],
     "build_page": [
         ('type="filepath", ', "", "not with the path of a file"),
         (', api_name="read_page"', "", "has no endpoint named read_page"),
-        ("image, [text, summary]", "image, text", "outputs are .'textbox'., and should be"),
         ("click(read,", "click(lambda path: read(path)[::-1],", "name the text's box first"),
         ("button.click", "image.change", "use the click of a gr.Button"),
-        (
-            "click(read,",
-            'click(lambda path: read(path) if path else ("", ""),',
-            "without an image",
-        ),
+        ("click(read,", 'click(lambda path: read(path) if path else ("", ""),', "without an image"),
     ],
     "predict_body": [
         ("(image).decode()", "(image)", "no b''"),
         ("b64encode", "encodebytes", "no line breaks"),
         ("b64encode", "urlsafe_b64encode", "instead of - and _"),
-        ("(image).decode()", "(image).decode().rstrip('=')", "with any = at its end"),
         ("data:image/{kind}", "data:image/png", "for a image/jpeg .*'data:image/png"),
         (
             "    if kind is None:\n",
@@ -74,25 +53,18 @@ WRONG_ANSWERS: dict[str, list[tuple[str, ...]]] = {
         ),
         ('image[8:12] == b"WEBP"', "True", "WAVE.*raise RecognizerError"),
         (URL, '[f"data:image/{kind};base64,{text}"]', "refuses a bare string"),
-        (URL, URL[1:-1], "a list with one value"),
-        (URL, '[{"url": text}]', "it is data:, the type"),
         (r'\xff\xd8\xff"', r'\xff\xd8\xff\xe0"', "jpeg|stopped with"),
     ],
     "ask": [
         (BARE_ASK.replace("urlopen(request", "urlopen(url"), "with the method POST"),
-        (
-            BARE_ASK.replace(".encode(), header", ".encode()"),
-            "Content-Type was application/x-www-form-urlencoded",
-        ),
-        ("json.dumps(body)", "str(body)", "not the JSON of what ask was given"),
-        (BARE_ASK.replace('["data"][0]', '["data"]'), "returned a list, not str"),
+        (BARE_ASK.replace(".encode(), header", ".encode()"), "x-www-form-urlencoded"),
         (BARE_ASK, "stopped with HTTPError"),
         (SENTENCE, "None", "pass the sentence on unchanged"),
         (f"sentence = {SENTENCE}", f"sentence = str({SENTENCE})", "ask says 'None'"),
         (
             "except (*unfit, OSError, HTTPException):",
             "except KeyError:",
-            "502 Bad Gateway.*stopped with JSONDecodeError",
+            "stopped with JSONDecodeError",
         ),
         (", timeout=timeout", "", "no answer comes within timeout=0.1 s, ask returned 'late'"),
         (
@@ -107,32 +79,11 @@ WRONG_ANSWERS: dict[str, list[tuple[str, ...]]] = {
     "final_data": [
         ("for line in stream", "for line in list(stream)", "don't make a list of the stream"),
         (
-            """
-def final_data(stream):
-    for line in stream:
-        if line.startswith(b"data: "):
-            return json.loads(line[6:])
-""",
-            "two heartbeats come first|returned None",
-        ),
-        (
             'event == "complete"',
             'event in ("complete", "generating")',
             r"a generating event comes first, final_data returned \['Dear'\]",
         ),
         (r'rstrip("\r\n")', r'rstrip("\n")', r"stopped with RecognizerError|lines end with \\r"),
-        (
-            """
-def final_data(stream):
-    for event in b"".join(stream).decode().split("\\n\\n"):
-        if "error" in event:
-            raise RecognizerError(json.loads(event.split("data: ")[1])["error"])
-        if "complete" in event:
-            return json.loads(event.split("data: ")[1])
-    raise RecognizerError("The stream broke off.")
-""",
-            "text looks like events|stopped with JSONDecodeError",
-        ),
         ('document.get("error") if', 'str(document.get("error")) if', "final_data says 'None'"),
         (
             "            data = value\n",
@@ -145,14 +96,10 @@ def final_data(stream):
     ],
     "is_blank": [
         (blank("page.getextrema()[1] - page.getextrema()[0] < 60"), "pencil, .* returned True"),
-        (blank("bool(np.asarray(page).std() < 10)"), "faint .* returned True"),
-        (blank("bool((np.asarray(page) < 128).mean() < 0.001)"), "pencil, .* returned True"),
-        (blank("bool(np.asarray(page).mean() > 215)"), "returned True, not False"),
         (blank("page.getextrema()[0] == page.getextrema()[1]"), "gray paper, .* returned False"),
         (AROUND, "np.median(page)", "max(8 * grain, 6)", "20", "much grain, .* returned False"),
         ("max(8 * grain, 6)", "12", "much grain, .* returned False.*by more than the grain"),
         ("< 0.0005", "< 0.02", "one word on it, .* returned True"),
-        (blank("np.asarray(page).std()"), "returned a float, not bool"),
         ("abs(levels - around)", "around - levels", "twelve dots|chalk"),
     ],
 }

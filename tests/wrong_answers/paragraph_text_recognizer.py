@@ -7,18 +7,18 @@ LINES = "if here >= least and here > up and here >= down"
 ROWS = "rows = (torch.arange(height) + 0.5) / height"
 CELL = "min(above[j] + 1, row[j - 1] + 1, above[j - 1] + (read != wanted))"
 
+BRIGHTEST = "F.max_pool2d(page, size, stride=1, padding=half)"
+MEAN = "F.avg_pool2d(brightest, size, stride=1, padding=half, count_include_pad=False)"
+SCALED = "2 * x / page_width - 1, 2 * y / page_height - 1"
+UPRIGHT = "upright = ImageOps.exif_transpose(image)"
+
 WRONG_ANSWERS: dict[str, list[tuple[str, ...]]] = {
     "gray_page": [
         ("ImageOps.exif_transpose(image)", "image", "as its EXIF data says"),
         (
-            'exif_transpose(image).convert("RGBA")',
-            'exif_transpose(image.convert("RGBA").convert("RGB")).convert("RGBA")',
-            "as its EXIF data says|a transparent picture",
-        ),
-        (
             'Image.alpha_composite(paper, upright).convert("L")',
             'ImageOps.exif_transpose(image).convert("L")',
-            "a transparent picture, .* paper without ink is white",
+            "paper without ink is white",
         ),
         (
             "    return Image",
@@ -26,48 +26,20 @@ WRONG_ANSWERS: dict[str, list[tuple[str, ...]]] = {
             "    return Image",
             "half transparent ink blends",
         ),
-        (
-            "upright = ImageOps.exif_transpose(image)",
-            "angle = {3: 180, 6: 90, 8: 270}.get(image.getexif().get(274), 0)\n"
-            "    upright = image.rotate(angle, expand=True)",
-            "as its EXIF data says",
-        ),
         ('upright).convert("L")', 'upright).convert("RGB")', 'the mode "RGB", not "L"'),
         (
-            "upright = ImageOps.exif_transpose(image)",
+            UPRIGHT,
             "ImageOps.exif_transpose(image, in_place=True)\n    upright = image",
-            "changed or returned the picture that it was given",
+            "changed or returned the picture",
         ),
     ],
     "paper_of": [
         (", count_include_pad=False", "", "a blank page.*count_include_pad"),
+        (BRIGHTEST, "page", "before you average"),
+        (MEAN, "brightest", "its mean within size x size px"),
+        (BRIGHTEST, "torch.full_like(page, page.max())", "half dark, .* look around each pixel"),
         (
-            "F.max_pool2d(page, size, stride=1, padding=half)",
-            "page",
-            "before you average",
-        ),
-        (
-            "F.avg_pool2d(brightest, size, stride=1, padding=half, count_include_pad=False)",
-            "brightest",
-            "half dark, .* its mean within size x size px",
-        ),
-        (
-            "F.max_pool2d(page, size, stride=1, padding=half)",
-            "F.max_pool2d(page, size, padding=half)",
-            r"has the shape \(1, 1, \d+, \d+\)",
-        ),
-        (
-            "F.max_pool2d(page, size, stride=1, padding=half)",
-            "torch.full_like(page, page.max())",
-            "half dark, .* look around each pixel",
-        ),
-        (
-            "F.max_pool2d(page, ",
-            "F.max_pool2d(F.avg_pool2d(page, 3, 1, 1, count_include_pad=False), ",
-            "first the brightest level",
-        ),
-        (
-            "F.avg_pool2d(brightest, size, stride=1, padding=half, count_include_pad=False)",
+            MEAN,
             'F.avg_pool2d(F.pad(brightest, (half,) * 4, mode="replicate"), size, stride=1)',
             "no copies",
         ),
@@ -75,7 +47,6 @@ WRONG_ANSWERS: dict[str, list[tuple[str, ...]]] = {
     "lines_in_column": [
         (LINES, "if here >= least", "if no neighbour is higher"),
         (LINES, "if here >= least and here > up and here > down", "of equal neighbours only"),
-        (LINES, "if here >= least and here >= up and here >= down", "of equal neighbours only"),
         (
             "enumerate(triples)\n",
             "enumerate(triples)\n        if 0 < row < len(column) - 1\n",
@@ -83,42 +54,17 @@ WRONG_ANSWERS: dict[str, list[tuple[str, ...]]] = {
         ),
         ("if here >= least", "if here >= 0.4", "compare with the argument|exactly `least` counts"),
         ("if here >= least", "if here > least", "a peak of exactly `least` counts"),
-        ("    return [", "    return 3\n    [", "returned an int, not list"),
-        (
-            "    values = [",
-            "    column[column < least] = 0\n    values = [",
-            "changed what it was given",
-        ),
     ],
     "strip_grid": [
-        (
-            "2 * x / page_width - 1, 2 * y / page_height - 1",
-            "2 * x / (page_width - 1) - 1, 2 * y / (page_height - 1) - 1",
-            "x is up to .* px off.*not the centres",
-        ),
+        (SCALED, "2 * x / (page_width - 1) - 1, 2 * y / (page_height - 1) - 1", "not the centres"),
         (ROWS, "rows = torch.arange(height) / height", "y up to 1.50.*its own centre"),
-        (ROWS, "rows = torch.linspace(0, 1, height)", "y up to 1.50.*its own centre"),
+        (SCALED, "2 * y / page_height - 1, 2 * x / page_width - 1", "last dimension is x, y"),
         (
-            "2 * x / page_width - 1, 2 * y / page_height - 1",
-            "2 * y / page_height - 1, 2 * x / page_width - 1",
-            "last dimension is x, y",
-        ),
-        (
-            "2 * x / page_width - 1, 2 * y / page_height - 1",
-            "x, y",
-            "-1 is the left or upper edge",
-        ),
-        (
-            "2 * x / page_width - 1, 2 * y / page_height - 1",
+            SCALED,
             "(2 * x + 1) / page_width - 1, (2 * y + 1) / page_height - 1",
-            "x is up to 0.50 px off and y up to 0.50",
+            "up to 0.50 px off",
         ),
-        ("dim=2", "dim=0", r"not a float of shape \(1, 8, 40, 2\)"),
-        (
-            "offset[:, None]",
-            "offset[:, None]\n    y = y.clamp(0, page_size[0])",
-            "upper edge",
-        ),
+        ("offset[:, None]", "offset[:, None]\n    y = y.clamp(0, page_size[0])", "upper edge"),
     ],
     "greedy_decode": [
         (
@@ -127,15 +73,9 @@ WRONG_ANSWERS: dict[str, list[tuple[str, ...]]] = {
             "keeps both: mind the order",
         ),
         ("if now != before and now != blank", "if now != blank", "take it once"),
-        ("if now != before and now != blank", "if now != before", "leave the blanks out"),
-        (
-            "for now in classes:",
-            "for now in dict.fromkeys(classes):",
-            "keeps both|come back later",
-        ),
+        ("for now in classes:", "for now in dict.fromkeys(classes):", "keeps both|come back later"),
         ("now != blank", "now != 0", "the blank is not always 0"),
         ("before = [], blank", "before = [], (classes or [0])[-1]", "the first has none before"),
-        ("before = [], blank", "before = [], 0", r"for the frames \[0, 0, 5\], blank 7"),
     ],
     "character_error_rate": [
         (
@@ -146,10 +86,8 @@ def character_error_rate(reading, label):
 """,
             "one character was inserted",
         ),
-        ("above[-1] / max(len(label), 1)", "above[-1]", "not 0.250"),
         ("max(len(label), 1)", "max(len(label), len(reading), 1)", "the length of the label"),
         ("max(len(label), 1)", "len(label)", "stopped with ZeroDivisionError"),
-        (CELL, CELL.replace("(read", "2 * (read"), "one character of four was replaced"),
         (CELL, CELL.replace(" row[j - 1] + 1,", ""), "the last two characters were left out"),
         (
             CELL,

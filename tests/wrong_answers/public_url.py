@@ -11,51 +11,33 @@ SCHEME = 'scheme.lower() != "basic"'
 SPLIT = '(urlsplit(f"//{host or \'\'}").hostname or "").rstrip(".")'
 NUMERIC = "ipaddress.ip_address(name)\n"
 VERDICTS = '{200: "healthy", 401: "login refused"}'
-MARKED = '"X-Lab-Tunnel" in answer.headers\n    except '
+
 
 WRONG_ANSWERS: dict[str, list[tuple[str, ...]]] = {
     "open_way_in": [
-        (
-            f"Login(user, {MADE})",
-            "None",
-            "with no password got status 200.*give the tunnel a login",
-        ),
+        (f"Login(user, {MADE})", "None", "give the tunnel a login"),
         (MADE, '"correct-horse-battery"', "the same password"),
         (
             MADE,
             '"".join(__import__("random").choices("abcdefgh", k=20))',
             "random can be predicted",
         ),
-        (MADE, 'str(__import__("time").time_ns())', "same password"),
-        (MADE, '"guess"', "a guessed password got"),
         ("(16)", "(6)", "a password of 8 characters"),
         ("Login(user,", 'Login("guest",', "asks for the name 'guest'"),
         ("Tunnel(app_port,", "Tunnel(1,", "not the app's page"),
         (TUNNEL, TUNNEL.replace("return ", "with ") + " as it:\n        return it", "is closed"),
         ("Way(far_end),", "Way(FarEnd()),", "not the far end's"),
-        (TUNNEL, f"{TUNNEL}.url", "returned a str, not Tunnel"),
     ],
     "check_basic_auth": [
         (SAME, PLAIN, "compare_digest"),
-        (
-            SAME,
-            'given.decode().split(":") == [user, password]',
-            "the right name and password.* returned False",
-        ),
-        (
-            SAME,
-            'hmac.compare_digest(given.decode(), user + ":" + password)',
-            "check_basic_auth stopped with UnicodeDecodeError",
-        ),
+        (SAME, 'given.decode().split(":") == [user, password]', "the right name.* returned False"),
         (
             SAME,
             "hmac.compare_digest(given.decode('utf-8', 'replace'), user + ':' + password)",
             "beyond ASCII|stopped with TypeError",
         ),
-        (SAME, 'given.startswith(f"{user}:".encode())', "a wrong password.* returned True"),
         (SCHEME, 'scheme != "Basic"', "the scheme in other case.* returned False"),
         (SCHEME, "False", "another scheme.* returned True"),
-        ("except ValueError", "except KeyError", "isn't base64.*with Error"),
         ('(header or "").', "header.", "no header.*with AttributeError"),
         (
             """
@@ -74,18 +56,8 @@ def check_basic_auth(header, user, password):
             "returned True",
         ),
         (SCHEME, '"basic" not in scheme.lower()', "that ends like the right one.* returned True"),
-        (
-            SCHEME,
-            'not scheme.lower().startswith("basic")',
-            "that starts like the right one.* returned True",
-        ),
+        (SCHEME, 'not scheme.lower().startswith("basic")', "starts like the right one"),
         (SAME, f'hmac.compare_digest(b"", b"") and {PLAIN}', "== stops at the first byte"),
-        (SAME, f"hmac.compare_digest(given, given) and {PLAIN}", "== stops at the first byte"),
-        (
-            SAME,
-            f'hmac.compare_digest(given.split(b":")[0], user.encode()) and {PLAIN}',
-            "== stops at the first byte",
-        ),
         ("validate=True)", "validate=True).strip()", "space after the password"),
     ],
     "host_allowed": [
@@ -93,19 +65,9 @@ def check_basic_auth(header, user, password):
             "def host_allowed(host, allowed):\n    return host in allowed",
             "a port may follow|no name",
         ),
-        (NUMERIC, 'return name == "127.0.0.1"\n', "192.168.1.20.*returned False"),
         ("name in allowed", "any(one in name for one in allowed)", "evil.example', .*True"),
-        ("except ValueError", "except KeyError", "with ValueError"),
-        (
-            SPLIT,
-            '(host or "").rsplit(":", 1)[0].strip("[]").lower()',
-            "a dot at the end|a port may be missing",
-        ),
-        (
-            NUMERIC,
-            'return name.replace(".", "").isdigit() or ":" in name\n',
-            "an IPv4 address has four numbers",
-        ),
+        (SPLIT, '(host or "").rsplit(":", 1)[0].strip("[]").lower()', "a dot at the end|port"),
+        (NUMERIC, 'return name.replace(".", "").isdigit() or ":" in name\n', "has four numbers"),
         ('name == "localhost"', 'name.endswith("localhost")', "only ends like localhost"),
         (
             "name in allowed",
@@ -131,15 +93,7 @@ def check_basic_auth(header, user, password):
         ),
         ("(OSError, HTTPException)", "OSError", "stopped with BadStatusLine"),
         ('f"Basic {text}"', "':'.join(login)", "'guest:.* Basic, a space, and base64"),
-        ('f"Basic {text}"', "text", "Basic, a space"),
         ("timeout=timeout", "timeout=30", r"stays silent \(timeout=0.3\)"),
         (VERDICTS, VERDICTS[:-1] + ', 403: "login refused"}', "the app answers 403"),
-        (
-            f"{MARKED}HTTPError",
-            'answer.headers.get("X-Lab-Tunnel") == "5f2c"\n    except HTTPError',
-            f"{MARKED}(OSError",
-            'answer.headers.get("X-Lab-Tunnel") == "5f2c"\n    except (OSError',
-            "answers 502 with its mark",
-        ),
     ],
 }

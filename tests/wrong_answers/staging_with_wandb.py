@@ -10,43 +10,20 @@ WRONG_ANSWERS: dict[str, list[tuple[str, ...]]] = {
             "",
             "my-reader:{alias}",
             "my-reader:latest",
-            "has no version of my-reader with the alias",
+            "has no version of my-reader",
         ),
         ('{"score": score}', "{}", 'keep the score 0.25 there, as "score"'),
         ('type="model"', 'type="reader"', 'type .reader., not "model"|stopped with ValueError'),
         ("my-reader:{alias}", "my-reader:v0", "return what wandb.Api finds by the alias"),
-        (
-            "my-reader:{alias}",
-            "my-reader:latest",
-            'latest")',
-            'latest").version',
-            "returned a str, not Artifact",
-        ),
     ],
     "training_run": [
-        (
-            "def training_run(artifact):\n"
-            "    return artifact.logged_by().used_artifacts()[0].logged_by()",
-            "from reader:v0, training_run returned None",
-        ),
         (' if one.type != "dataset"', "", "used a data set as well"),
-        (
-            ' if one.type != "dataset"',
-            "",
-            "parents[0]",
-            "parents[-1]",
-            "used a data set as well, after the model",
-        ),
         (
             'while run is not None and run.job_type != "train"',
             'if run.job_type != "train"',
-            "returned <run q1, job_type quantize>, not t2",
+            "returned <run q1",
         ),
-        (
-            'one.type != "dataset"',
-            'one.type == "model"',
-            "from small:v0, training_run stopped with LookupError|whatever its type",
-        ),
+        ('one.type != "dataset"', 'one.type == "model"', "LookupError|whatever its type"),
         ('run.job_type != "train"', '"train" not in run.job_type', "small:v0"),
         (
             """
@@ -64,13 +41,6 @@ def training_run(artifact):
     "may_replace": [
         ("new < old", "new > old", "lower is better"),
         ("if new is None or", "if not new or", "0 is false in Python"),
-        (
-            "    if new is None or math.isnan(new):",
-            "    if new is None:",
-            "return same_lines and new < old",
-            "return same_lines and not new >= old",
-            "the candidate's score is NaN",
-        ),
         ("return same_lines and new < old", "return new < old", "different validation lines"),
         (
             "    if production is None or old is None or math.isnan(old):\n        return True\n",
@@ -81,27 +51,7 @@ def training_run(artifact):
         ),
     ],
     "put_in_place": [
-        (
-            "for piece in pieces:",
-            'for piece in [b"".join(pieces)]:',
-            "keep none in memory",
-        ),
-        (
-            """
-import hashlib
-
-def put_in_place(pieces, sha256, target):
-    hashed, size = hashlib.sha256(), 0
-    with target.open("wb") as file:
-        for piece in pieces:
-            hashed.update(piece)
-            size += file.write(piece)
-    if hashed.hexdigest() != sha256:
-        raise ValueError("wrong digest")
-    return size
-""",
-            "only right bytes may replace it",
-        ),
+        ("for piece in pieces:", 'for piece in [b"".join(pieces)]:', "keep none in memory"),
         (
             "if hashed.hexdigest() != sha256:",
             "if False:",
@@ -115,7 +65,7 @@ def put_in_place(pieces, sha256, target):
         (
             "finally:\n        partial.unlink(missing_ok=True)",
             "except Exception:\n        partial.unlink(missing_ok=True)\n        raise",
-            "if somebody presses Ctrl-C, .* is left beside the target",
+            "if somebody presses Ctrl-C",
         ),
         (
             "partial = Path(file.name)",
@@ -124,19 +74,6 @@ def put_in_place(pieces, sha256, target):
         ),
     ],
     "staged_from": [
-        (
-            """
-def staged_from(data):
-    return sorted(
-        staged.name
-        for training in data.used_by()
-        for model in training.logged_artifacts()
-        for staging in model.used_by()
-        for staged in staging.logged_artifacts()
-    )
-""",
-            "from pages:v1, .*follow until nothing new comes",
-        ),
         (
             """
 def staged_from(data):
@@ -150,38 +87,13 @@ def staged_from(data):
         ),
         (' if type == "prod-ready"', "", "type prod-ready"),
         (
-            """
-def staged_from(data):
-    waiting = [data]
-    for one in waiting:
-        for run in one.used_by():
-            waiting += run.logged_artifacts()
-    return [one for one in waiting if one.type == "prod-ready"]
-""",
-            "return the names",
-        ),
-        (
             "waiting.append(made)",
             'made.type == "dataset" or waiting.append(made)',
             "another data set was made from it",
         ),
     ],
     "deletable": [
-        (
-            "    while waiting:",
-            "    while False:",
-            r"returned \['pages:v0', .*, which has an alias, descends from is needed",
-        ),
-        (
-            "if one.aliases]",
-            'if "production" in one.aliases]',
-            "returned .*'pages:v1'",
-        ),
-        (
-            "waiting.append(parent)",
-            "pass",
-            "returned .*'pages:v0'",
-        ),
+        ("if one.aliases]", 'if "production" in one.aliases]', "returned .*'pages:v1'"),
         (
             """
 def deletable(versions):

@@ -1,6 +1,6 @@
 """Makes the English character model: python -m text_recognizer.language_model.train
 
-Half a minute on one core, and the same texts give the same file.
+Half a minute to a minute on one core; the same texts give the same file.
 """
 
 import argparse

@@ -2,8 +2,7 @@
 
 The network draws every line's middle as a ridge, 1 along the middle of the small letters and
 falling off to 0 well before the next line, from where the writing begins to where it ends.
-`line_tracing` follows the ridges. So slanting and wavy lines are followed, lines may be short, and
-none is read twice.
+`line_tracing` follows the ridges. So slanting and wavy lines are followed, and lines may be short.
 
 A density that has a mass of one for every line in every column, also where its writing has ended,
 can be counted by summing (Lempitsky and Zisserman, NIPS 2010). It was tried first: it learned to

@@ -21,6 +21,9 @@ from text_recognizer.vocabulary import BLANK, IGNORED, NEWLINE, PADDING, TOKENS
 # TorchScript reads these spellings on every Python that it supports.
 # ruff: noqa: UP006, UP035, UP045
 
+Found = Tuple[Tensor, Tensor, Tensor, Tensor]
+"""The lines of a page: see `ParagraphReader.find_lines`."""
+
 FORMAT = "text-recognizer/1"
 PATH_POINTS = 16
 
@@ -103,7 +106,11 @@ class ParagraphReader(nn.Module):
         start of the writing to its end; the height (N,) in px of what was read along the path.
         Lines in which nothing could be read are left out.
         """
-        return self._lines(pages, sizes, None, None)
+        found = self.find_lines(pages, sizes)
+        tokens, _, page, confidence, paths, heights = self._lines(
+            found, self._numbers(found), None, None
+        )
+        return tokens, page, confidence, paths, heights
 
     @torch.jit.export
     def read_twice(
@@ -119,10 +126,45 @@ class ParagraphReader(nn.Module):
         """
         first: List[Tensor] = []
         second: List[Tensor] = []
-        _, line_page, confidence, paths, heights = self._lines(pages, sizes, first, second)
+        found = self.find_lines(pages, sizes)
+        _, _, line_page, confidence, paths, heights = self._lines(
+            found, self._numbers(found), first, second
+        )
         frames, lengths = self._frames(first)
         again, again_lengths = self._frames(second)
         return frames, lengths, again, again_lengths, line_page, confidence, paths, heights
+
+    @torch.jit.export
+    def read_found(
+        self, found_lines: List[Found], which: Tensor, twice: bool
+    ) -> Tuple[List[Tensor], List[Tensor], Tensor, Tensor, Tensor, Tensor, Tensor]:
+        """Reads some of the lines that `find_lines` found: for who reads several at once.
+
+        which: (M,) int64, rising: their numbers, counted over all pages.
+
+        Returns, of the N lines in which something could be read, the tokens (T,) and no second
+        readings; if `twice`, the log-probabilities (F, C) of the first and of the second reading.
+        Then their numbers (N,) int64, and what `read_lines` says about them.
+        """
+        first: List[Tensor] = []
+        second: List[Tensor] = []
+        if twice:
+            _, said, page, confidence, paths, heights = self._lines(
+                found_lines, which, first, second
+            )
+        else:
+            tokens, said, page, confidence, paths, heights = self._lines(
+                found_lines, which, None, None
+            )
+            first.extend(tokens.unbind(0))
+        return first, second, said, page, confidence, paths, heights
+
+    def _numbers(self, found_lines: List[Found]) -> Tensor:
+        """The numbers of all lines."""
+        count = 0
+        for _, path, _, _ in found_lines:
+            count += path.size(0)
+        return torch.arange(count)
 
     def _frames(self, lines: List[Tensor]) -> Tuple[Tensor, Tensor]:
         """Lines of frames (F, C) as one tensor (N, F, C), and how many (N,) each has."""
@@ -139,45 +181,21 @@ class ParagraphReader(nn.Module):
 
     def _lines(
         self,
-        pages: Tensor,
-        sizes: Optional[Tensor],
+        found_lines: List[Found],
+        which: Tensor,
         first: Optional[List[Tensor]],
         second: Optional[List[Tensor]],
-    ) -> Tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-        """What `read_lines` returns; puts the log-probabilities (F, C) of each line's first and
-        second reading into `first` and `second`, where these are lists."""
-        found_lines = self.find_lines(pages, sizes)
-        strips: List[Tensor] = []
-        widths: List[Tensor] = []
-        line_page: List[Tensor] = []
-        paths: List[Tensor] = []
-        heights: List[Tensor] = []
-        for page, found in enumerate(found_lines):
-            ink, path, edges, reach = found
-            if path.size(0) == 0:
-                continue
-            cut, width = self._straightened(ink, path, edges, reach, self.margin)
-            for line in range(cut.size(0)):
-                strips.append(cut[line, :, :, : int(width[line])])
-            widths.append(width)
-            line_page.append(torch.full([cut.size(0)], page, dtype=torch.long))
-            # The reach is not the same above and below: tell the middle of what was read.
-            middle = path.clone()
-            middle[:, :, 1] += ((reach[1] - reach[0]) / 2)[:, None]
-            paths.append(self._written_part(middle, edges))
-            heights.append(reach.sum(0) * self.margin)
-        if len(strips) == 0:
-            none = torch.zeros([0])
-            tokens = torch.zeros([0, 0], dtype=torch.long)
-            no_paths = torch.zeros([0, self.path_points, 2])
-            return tokens, none.long(), none, no_paths, none
-        every_width = torch.cat(widths)
-        tokens, confidence, weakest = self._read(strips, every_width, first)
+    ) -> Tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
+        """What `read_lines` returns of some lines, and after the tokens their numbers (N,); puts
+        the log-probabilities (F, C) of each line's first and second reading into `first` and
+        `second`, where these are lists."""
+        strips, widths = self._strips(found_lines, which, self.margin)
+        tokens, confidence, weakest = self._read(strips, widths, first)
         said = (tokens != self.padding).any(1)
         if first is not None and second is not None:
-            sure = torch.where(every_width > self.long, self.sure_of_long, self.sure)
+            sure = torch.where(widths > self.long, self.sure_of_long, self.sure)
             doubtful = (confidence < sure) & (weakest < self.sure_of_them)
-            self._read_again(found_lines, said & doubtful, second)
+            self._read_again(found_lines, which, said & doubtful, second)
             every, every_again = list(first), list(second)
             first.clear()
             second.clear()
@@ -185,40 +203,44 @@ class ParagraphReader(nn.Module):
                 if bool(said[line]):
                     first.append(every[line])
                     second.append(every_again[line])
+        page, paths, heights = self._places(found_lines)
+        numbers = which[said]
         return (
             tokens[said],
-            torch.cat(line_page)[said],
+            numbers,
+            page[numbers],
             confidence[said],
-            torch.cat(paths)[said],
-            torch.cat(heights)[said],
+            paths[numbers],
+            heights[numbers],
         )
+
+    def _places(self, found_lines: List[Found]) -> Tuple[Tensor, Tensor, Tensor]:
+        """Page, path and height of each line, as `read_lines` tells them."""
+        pages = [torch.zeros([0], dtype=torch.long)]
+        paths = [torch.zeros([0, self.path_points, 2])]
+        heights = [torch.zeros([0])]
+        for page, found in enumerate(found_lines):
+            _, path, edges, reach = found
+            pages.append(torch.full([path.size(0)], page, dtype=torch.long))
+            # The reach is not the same above and below: tell the middle of what was read.
+            middle = path.clone()
+            middle[:, :, 1] += ((reach[1] - reach[0]) / 2)[:, None]
+            paths.append(self._written_part(middle, edges))
+            heights.append(reach.sum(0) * self.margin)
+        return torch.cat(pages), torch.cat(paths), torch.cat(heights)
 
     def _read_again(
         self,
-        found_lines: List[Tuple[Tensor, Tensor, Tensor, Tensor]],
+        found_lines: List[Found],
+        which: Tensor,
         wanted: Tensor,
         log_probs: List[Tensor],
     ) -> None:
-        """Puts the log-probabilities (F, C) of a second reading of the `wanted` (N,) bool lines
-        into `log_probs`, and an empty one for each other line."""
-        strips: List[Tensor] = []
-        widths: List[Tensor] = []
-        before = 0
-        for found in found_lines:
-            ink, path, edges, reach = found
-            here = wanted[before : before + path.size(0)]
-            before += path.size(0)
-            if not bool(here.any()):
-                continue
-            cut, width = self._straightened(
-                ink, path[here], edges[:, here], reach[:, here], self.second_margin
-            )
-            for line in range(cut.size(0)):
-                strips.append(cut[line, :, :, : int(width[line])])
-            widths.append(width)
+        """Puts the log-probabilities (F, C) of a second reading of the `wanted` (M,) bool of some
+        lines into `log_probs`, and an empty one for each other line."""
+        strips, widths = self._strips(found_lines, which[wanted], self.second_margin)
         read: List[Tensor] = []
-        if len(strips) > 0:
-            self._read(strips, torch.cat(widths), read)
+        self._read(strips, widths, read)
         nothing = torch.zeros([0, self.newline])
         taken = 0
         for line in range(wanted.size(0)):
@@ -228,16 +250,49 @@ class ParagraphReader(nn.Module):
             else:
                 log_probs.append(nothing)
 
+    def _strips(
+        self, found_lines: List[Found], which: Tensor, margin: float
+    ) -> Tuple[List[Tensor], Tensor]:
+        """The strips (1, 48, width) of some lines, and their widths (M,) int64."""
+        strips: List[Tensor] = []
+        widths = [torch.zeros([0], dtype=torch.long)]
+        before = 0
+        for found in found_lines:
+            ink, path, edges, reach = found
+            own = which[(which >= before) & (which < before + path.size(0))] - before
+            before += path.size(0)
+            if own.size(0) == 0:
+                continue
+            cut, width = self._straightened(ink, path, edges, reach, margin, own)
+            for line in range(cut.size(0)):
+                strips.append(cut[line, :, :, : int(width[line])])
+            widths.append(width)
+        return strips, torch.cat(widths)
+
     def _straightened(
-        self, ink: Tensor, path: Tensor, edges: Tensor, reach: Tensor, margin: float
+        self,
+        ink: Tensor,
+        path: Tensor,
+        edges: Tensor,
+        reach: Tensor,
+        margin: float,
+        which: Tensor,
     ) -> Tuple[Tensor, Tensor]:
         """`cut_strips`, marked here: TorchScript takes no `with` in a loop that has `continue`."""
         with record_function("straightening"):
-            return cut_strips(ink, path, edges[0], edges[1], reach[0], reach[1], margin=margin)
+            return cut_strips(
+                ink,
+                path,
+                edges[0],
+                edges[1],
+                reach[0],
+                reach[1],
+                margin=margin,
+                which=which,
+            )
 
-    def find_lines(
-        self, pages: Tensor, sizes: Optional[Tensor]
-    ) -> List[Tuple[Tensor, Tensor, Tensor, Tensor]]:
+    @torch.jit.export
+    def find_lines(self, pages: Tensor, sizes: Optional[Tensor] = None) -> List[Found]:
         """For each page its ink (1, 1, H, W) and, of its N lines, in px of the page: paths
         (N, P, 2), starts and ends (2, N), and reach above and below the path (2, N).
 
@@ -256,16 +311,14 @@ class ParagraphReader(nn.Module):
             overviews.append(overview)
         # A processor gains nothing by a batch, and pages of many shapes would be mostly padding.
         size = len(inks) if pages.is_cuda else 1
-        found: List[Tuple[Tensor, Tensor, Tensor, Tensor]] = []
+        found: List[Found] = []
         for first in range(0, len(inks), size):
             last = first + size
             with record_function("finder"):
                 found.extend(self._find_in(inks[first:last], overviews[first:last]))
         return found
 
-    def _find_in(
-        self, inks: List[Tensor], overviews: List[Tensor]
-    ) -> List[Tuple[Tensor, Tensor, Tensor, Tensor]]:
+    def _find_in(self, inks: List[Tensor], overviews: List[Tensor]) -> List[Found]:
         """What `find_lines` tells, of pages whose overviews go through the finder in one batch."""
         device = inks[0].device
         tallest, widest = 1, 1
@@ -283,7 +336,7 @@ class ParagraphReader(nn.Module):
             shapes[page, 1] = overview.size(3)
         middle, above, below = self.finder(batch, shapes.to(device))
         middle, above, below = middle.cpu(), above.cpu(), below.cpu()
-        found: List[Tuple[Tensor, Tensor, Tensor, Tensor]] = []
+        found: List[Found] = []
         for page, overview in enumerate(overviews):
             rows = (overview.size(2) + row - 1) // row
             columns = (overview.size(3) + column - 1) // column
@@ -340,8 +393,7 @@ class ParagraphReader(nn.Module):
         processor gains nothing by a batch, and reads them one by one without any. `log_probs` is
         filled as `_lines` tells."""
         order = torch.argsort(widths)
-        device = strips[0].device
-        size = 64 if strips[0].is_cuda else 1
+        size = 64 if len(strips) > 0 and strips[0].is_cuda else 1
         lines: List[Tensor] = [widths] * len(strips)
         confidence = torch.zeros([len(strips)])
         weakest = torch.zeros([len(strips)])
@@ -351,6 +403,7 @@ class ParagraphReader(nn.Module):
         for first in range(0, len(strips), size):
             chosen = order[first : first + size]
             own = widths[chosen]
+            device = strips[0].device
             batch = torch.ones([chosen.size(0), 1, 48, int(own.max())], device=device)
             for row in range(chosen.size(0)):
                 strip = strips[int(chosen[row])]

@@ -38,19 +38,24 @@ def cut_strips(
     below: Tensor,
     height: int = STRIP_HEIGHT,
     margin: float = MARGIN,
+    which: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Strips (N, 1, 48, W) in [-1, 1], dark ink on white, and their own widths (N,) int64, px.
 
     ink: one page's (1, 1, H, W) in [0, 1]. paths: (N, P, 2) x, y in px, x at equal distances from
     the first point to the last. starts, ends: (N,) x in px. above, below: (N,) px, how far the
     writing reaches from its path. W is the widest strip; beyond a strip's own width all is white.
-    The strips are on the ink's device, their widths on that of the lines.
+    The strips are on the ink's device, their widths on that of the lines. which: (M,) int64; only
+    these lines are cut, just as they would be with all others.
     """
     widths = strip_widths(starts, ends, above, below, margin=margin)
-    count, widest = widths.size(0), int(widths.max())
+    widest = int(widths.max())
     # Pages in many more px than the strips want are made smaller first, or thin strokes vanish.
     shrink = float(height / ((above + below) * margin).median())
-    scale = 1.0
+    if which is not None:
+        paths, starts, ends, widths = paths[which], starts[which], ends[which], widths[which]
+        above, below = above[which], below[which]
+    count, scale = widths.size(0), 1.0
     if shrink < 0.75:
         size = [max(int(ink.size(2) * shrink), 1), max(int(ink.size(3) * shrink), 1)]
         ink = F.interpolate(ink, size=size, mode="bilinear", antialias=True)

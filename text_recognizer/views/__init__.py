@@ -14,10 +14,10 @@ from PIL import Image
 from text_recognizer.limits import MAX_PAGE_SIDE
 from text_recognizer.models.normalization import overview_size
 from text_recognizer.views import geometry
-from text_recognizer.views.blocks import Box, count_lines, find_blocks, writing_box
+from text_recognizer.views.blocks import count_lines, find_blocks
 from text_recognizer.views.direction import direction
 from text_recognizer.views.geometry import Matrix
-from text_recognizer.views.ink import Small, even_light, exposure, small, small_size, without_rules
+from text_recognizer.views.ink import Box, Small, even_light, exposure, small, small_size
 from text_recognizer.views.paper import find_paper
 
 LEVEL = 3.0  # degrees: what slants less is followed by the finder
@@ -25,23 +25,46 @@ CLEAR = 2.2  # how much sharper the writing's direction is than its perpendicula
 SHARPER = 1.15  # than as it is, to level a page
 SMALL_PART = 0.55  # of a picture's side: writing that takes less is shown larger
 LINE_HEIGHT, ROOM = 32.0, 25.6  # px of the writing in a picture of few lines, and around it
-ONE_LINE_HEIGHT, ONE_LINE_ROOM = 24.0, 36.0  # the same of one line
+ONE_LINE_ROOM = 36.0  # the same around one line
+WORD = 6.0  # times its height: the ink of a word is not as wide
+WORD_OF_TWO_ROWS = 1.3  # times its height, at least: what is less wide are two lines
 HIGHEST = 58.0  # px of the finder's overview from line to line: more is made smaller
 
 
 @dataclass(frozen=True)
 class View:
     """A part of a picture as it is read: `page`, mode "L"; the matrix from its px to the picture's;
-    the number of the block that it belongs to."""
+    the number of the block that it belongs to. known: how it looks when made small, if somebody has
+    looked already."""
 
     page: Image.Image
     matrix: Matrix
     block: int
+    known: Small | None = None
 
     @cached_property
     def seen(self) -> Small:
         """How it looks when made small."""
-        return small(self.page)
+        return self.known or small(self.page)
+
+    @property
+    def width_of_writing(self) -> float:
+        """Of its ink, in times its height; 0 where there is none."""
+        box = self.seen.box
+        return (box.right - box.left) / (box.bottom - box.top) if box else 0.0
+
+    @cached_property
+    def rows(self) -> int:
+        """About how many rows of ink it has one below the other; 0 where there is no writing."""
+        box = self.seen.box
+        return count_lines(self.seen.ink[box.top : box.bottom, box.left : box.right]) if box else 0
+
+    @property
+    def is_word(self) -> bool:
+        """Whether its ink may be a single word: one row, or two where its letters reach far."""
+        if self.width_of_writing >= WORD:
+            return False
+        return self.rows == 1 or (self.rows == 2 and self.width_of_writing > WORD_OF_TWO_ROWS)
 
 
 @dataclass(frozen=True)
@@ -63,10 +86,10 @@ class Sheet:
 
     def views(self) -> list[View]:
         """What is read of the sheet, in reading order."""
-        boxes = find_blocks(self.seen.ink)
+        boxes = find_blocks(self.seen)
         if self.is_whole and len(boxes) < 2 and not self._is_small_part(boxes):
-            whole = self.whole_picture()
-            return [replace(whole, page=even_light(self.page, self.seen))]
+            even, whole = even_light(self.page, self.seen), self.whole_picture
+            return [whole if even is self.page else View(even, whole.matrix, 0)]
         if not boxes:
             boxes = [Box(0, 0, self.seen.ink.shape[1], self.seen.ink.shape[0])]
         return [self._view_of(box) for box in boxes]
@@ -74,15 +97,17 @@ class Sheet:
     def upside_down(self) -> "Sheet":
         """The same sheet held the other way, which its lines do not tell."""
         turned, _ = geometry.turned(self.size, 180)
-        gray, paper, ink = (map_.flip(0, 1) for map_ in self.seen[:3])
-        seen = self.seen._replace(gray=gray, paper=paper, ink=ink)
+        maps = {name: getattr(self.seen, name).flip(0, 1) for name in ("gray", "paper", "ink")}
+        seen = replace(self.seen, **maps)
         return replace(self, matrix=self.matrix @ turned, seen=seen, is_whole=False)
 
+    @cached_property
     def whole_picture(self) -> View:
-        """All of the picture as one view, as it is."""
+        """All of the picture as one view, as it is; the same each time, with what it has seen."""
         width, height = self.page.size
         grown = geometry.scaled(self.picture.width / width, self.picture.height / height)
-        return View(self.page, grown, 0)
+        is_same = self.is_whole and self.picture is self.page
+        return View(self.page, grown, 0, self.seen if is_same else None)
 
     def _is_small_part(self, boxes: list[Box]) -> bool:
         """Whether the writing takes a small part of what is shown, in width and height."""
@@ -106,7 +131,14 @@ class Sheet:
         grown = (right - left) / size[0], (bottom - top) / size[1]
         matrix = self.matrix @ geometry.moved(left, top) @ geometry.scaled(*grown)
         page = geometry.cut(self.picture, matrix, size, _paper(self.seen))
-        return View(even_light(page, small(page)), matrix, box.block)
+        return _in_even_light(page, matrix, box.block)
+
+
+def _in_even_light(page: Image.Image, matrix: Matrix, block: int) -> View:
+    """A view of a page without the shadows that lie on it."""
+    seen = small(page)
+    even = even_light(page, seen)
+    return View(even, matrix, block, seen if even is page else None)
 
 
 def sized_view(view: View, fewer_than: int | None = None) -> View:
@@ -115,26 +147,23 @@ def sized_view(view: View, fewer_than: int | None = None) -> View:
 
     fewer_than: the view itself, too, if it has as many rows of ink or more.
     """
-    seen = view.seen
-    box = writing_box(without_rules(seen.ink))
+    box = view.seen.box
     if box is None:
         return view
-    lines = max(count_lines(seen.ink[box.top : box.bottom, box.left : box.right]), 1)
-    height = (box.bottom - box.top) * seen.scale / lines
+    height = (box.bottom - box.top) * view.seen.scale / max(view.rows, 1)
     shown = overview_size(view.page.height, view.page.width)[0] / view.page.height
-    if (fewer_than is not None and lines >= fewer_than) or height * shown < HIGHEST:
+    if (fewer_than is not None and view.rows >= fewer_than) or height * shown < HIGHEST:
         return view
     return _resized(view, box, height / LINE_HEIGHT, ROOM)
 
 
-def one_line_view(view: View) -> View:
-    """The same with all of its ink as one line, small and with much paper around it, as a word by
-    itself is read best; the view itself where it has no ink."""
-    box = writing_box(without_rules(view.seen.ink))
+def one_line_view(view: View, height: float) -> View:
+    """The same with all of its ink as one line, `height` px high and with much paper around it, as
+    a word by itself is read best; the view itself where it has no ink."""
+    box = view.seen.box
     if box is None:
         return view
-    height = (box.bottom - box.top) * view.seen.scale
-    return _resized(view, box, height / ONE_LINE_HEIGHT, ONE_LINE_ROOM)
+    return _resized(view, box, (box.bottom - box.top) * view.seen.scale / height, ONE_LINE_ROOM)
 
 
 def _resized(view: View, box: Box, factor: float, room: float) -> View:
@@ -146,7 +175,7 @@ def _resized(view: View, box: Box, factor: float, room: float) -> View:
         return view
     matrix = geometry.scaled(factor, factor) @ geometry.moved(left - room, top - room)
     page = geometry.cut(view.page, matrix, size, _paper(view.seen))
-    return View(even_light(page, small(page)), view.matrix @ matrix, view.block)
+    return _in_even_light(page, view.matrix @ matrix, view.block)
 
 
 def find_sheet(page: Image.Image, picture: Image.Image) -> Sheet:
@@ -187,7 +216,7 @@ def _seen(picture: Image.Image, matrix: Matrix, size: tuple[int, int], beyond: i
     reduced = small_size(*size)
     factor = size[0] / reduced[0]
     shrunk = matrix @ geometry.scaled(size[0] / reduced[0], size[1] / reduced[1])
-    return small(geometry.cut(picture, shrunk, reduced, beyond))._replace(scale=factor)
+    return replace(small(geometry.cut(picture, shrunk, reduced, beyond)), scale=factor)
 
 
 def _paper(seen: Small) -> int:

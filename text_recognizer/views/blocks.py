@@ -5,38 +5,26 @@ White gutters cut a page into columns, white rows into what lies above each othe
 (Nagy and Seth, Hierarchical representation of optically scanned documents, ICPR 1984).
 """
 
-from typing import NamedTuple
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from text_recognizer.views.ink import without_rules
+from text_recognizer.views.ink import Box, Small
 
 MARGIN = 0.04  # of the writing's longer side, left around it
 GUTTER = 0.55  # of the distance between lines, how wide the gap between columns is at least
 WIDER = 1.25  # times the wide gaps between words
 NARROWEST = 0.18  # of the width of the writing, what each column takes
 COLUMN_LINES = 3  # of each column at least
+VALLEY = 2.0  # of the distance between rows: a gap so wide parts columns whose rows can't be cut
 TALLEST = 2.2  # times its width: what is taller is read in pieces
 PIECE = 1.6  # times the width, how tall these are about
 MOST_LINES = 34  # of a piece; more are too small in the finder's overview
 
 
-class Box(NamedTuple):
-    """A part of a page, px, right and bottom excluded; `block` numbers what is read in one go."""
-
-    left: int
-    top: int
-    right: int
-    bottom: int
-    block: int = 0
-
-
-def find_blocks(ink: Tensor) -> list[Box]:
-    """The parts of an ink mask (h, w) in reading order; none for an empty one."""
-    ink = without_rules(ink)
-    box = writing_box(ink)
+def find_blocks(seen: Small) -> list[Box]:
+    """The parts of a small page in reading order; none of one without writing."""
+    ink, box = seen.writing, seen.box
     if box is None:
         return []
     boxes = _columns(ink, box)
@@ -58,17 +46,6 @@ def _with_margin(piece: Box, box: Box, width: int, height: int) -> Box:
     )
 
 
-def writing_box(ink: Tensor) -> Box | None:
-    """Around all ink but single specks."""
-    near = F.avg_pool2d(ink.float()[None, None], 5, 1, 2)[0, 0] * 25
-    kept = ink & (near >= 4)
-    if int(kept.sum()) < 8:
-        return None
-    rows = torch.nonzero(kept.any(1)).flatten()
-    columns = torch.nonzero(kept.any(0)).flatten()
-    return Box(int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1)
-
-
 def count_lines(ink: Tensor) -> int:
     """About how many lines an upright ink mask (h, w) has one below the other."""
     return len(_humps(ink.float().sum(1)))
@@ -87,18 +64,17 @@ def _columns(ink: Tensor, box: Box) -> list[Box]:
     """The columns of a box with what stands above and below them; else the box itself."""
     part = ink[box.top : box.bottom, box.left : box.right]
     lines = _humps(part.float().sum(1))
-    if len(lines) < COLUMN_LINES:
-        return [box]
     total = part.shape[0]
     cuts = [0] + [(a[1] + b[0]) // 2 for a, b in zip(lines, lines[1:], strict=False)] + [total]
     most = len(cuts) - 1
     bands = [(0, most), (1, most), (2, most), (0, most - 1), (1, most - 1), (3, most)]
     for first, last in bands:
-        if last - first < COLUMN_LINES:
+        if last <= first:
             continue
         top, bottom = cuts[first], cuts[last]
-        pitch = (bottom - top) / (last - first)
-        edges = _gutters(part[top:bottom], pitch, [at - top for at in cuts[first : last + 1]])
+        edges = _gutters(part[top:bottom], [at - top for at in cuts[first : last + 1]])
+        if not edges and bottom - top > total / 2:
+            edges = _valleys(part[top:bottom], COLUMN_LINES if last - first < most else 2)
         if not edges:
             continue
         found = [box._replace(bottom=box.top + top)] if first else []
@@ -109,12 +85,56 @@ def _columns(ink: Tensor, box: Box) -> list[Box]:
     return [box]
 
 
-def _gutters(part: Tensor, pitch: float, cuts: list[int]) -> list[int]:
+def _valleys(part: Tensor, least: int) -> list[int]:
+    """The middles of gaps between columns of `least` rows in a part of an ink mask (h, w), whose
+    rows slant or are crowded so that they can't be cut: wider than any between words."""
+    height, width = part.shape
+    room = NARROWEST * width
+    gaps = [(a, b) for a, b in _white(part) if a >= room and b <= width - room]
+    if not gaps:
+        return []
+    wide = VALLEY * height / max(_rows(part), 1)
+    edges: list[int] = []
+    for start, end in gaps:
+        left = edges[-1] if edges else 0
+        if end - start < wide or start - left < room:
+            continue
+        sides = part[:, left:start], part[:, end:]
+        if all(_rows(side) >= least and _is_filled(side) for side in sides):
+            edges.append((start + end) // 2)
+    return edges
+
+
+def _rows(part: Tensor) -> int:
+    """About how many rows a part of an ink mask has in most places: where they slant, they run into
+    each other across all of it, but not in narrow strips. There, a large letter looks like two."""
+    strips = max(_rows_in_strips(part, max(part.shape[0] // share, 4)) for share in (2, 6))
+    level = count_lines(part)
+    return max(level, strips) if strips >= COLUMN_LINES else level
+
+
+def _rows_in_strips(part: Tensor, size: int) -> int:
+    """`count_lines` of the middle one of the strips of `size` px in an ink mask (h, w)."""
+    strips = F.pad(part.float(), [0, -part.shape[1] % size]).unflatten(1, (-1, size)).sum(2).T
+    strips = strips[strips.any(1)]
+    if not len(strips):
+        return 0
+    smooth = F.avg_pool1d(strips[:, None], 3, 1, 1)[:, 0]
+    usual = smooth.where(smooth > 0, torch.nan).nanquantile(0.9, dim=1, keepdim=True)
+    counts = (F.pad((smooth > 0.3 * usual).int(), [1, 1]).diff() > 0).sum(1)
+    return int(counts.sort().values[len(counts) // 2])
+
+
+def _gutters(part: Tensor, cuts: list[int]) -> list[int]:
     """The middles of the gaps between columns in a part of an ink mask (h, w). cuts: the rows
     between its lines."""
+    count = len(cuts) - 1
+    if count < COLUMN_LINES:
+        return []
+    pitch = part.shape[0] / count
     least = NARROWEST * part.shape[1]
     edges: list[int] = []
-    for start, end in _gaps(part.float().mean(0) <= 0.004):
+    for start, end in _white(part):
         left = edges[-1] if edges else 0
         if end - start < max(GUTTER * pitch, 3) or start - left < least:
             continue
@@ -124,6 +144,11 @@ def _gutters(part: Tensor, pitch: float, cuts: list[int]) -> list[int]:
         if all(_is_column(side) for side in sides) and _is_wide(end - start, sides, cuts):
             edges.append((start + end) // 2)
     return edges
+
+
+def _white(part: Tensor) -> list[tuple[int, int]]:
+    """The columns of px of an ink mask (h, w) that have next to no ink, as `_gaps` has them."""
+    return _gaps(part.float().mean(0) <= 0.004)
 
 
 def _gaps(empty: Tensor) -> list[tuple[int, int]]:
@@ -149,9 +174,12 @@ def _is_wide(gutter: int, sides: tuple[Tensor, ...], cuts: list[int]) -> bool:
 
 
 def _is_column(part: Tensor) -> bool:
-    lines = count_lines(part)
-    whole = part.any(1).float().mean()
-    return lines >= COLUMN_LINES and float(whole) > 0.3
+    return count_lines(part) >= COLUMN_LINES and _is_filled(part)
+
+
+def _is_filled(part: Tensor) -> bool:
+    """Whether there is ink in enough of the height of an ink mask (h, w)."""
+    return float(part.any(1).float().mean()) > 0.3
 
 
 def _pieces(ink: Tensor, box: Box) -> list[Box]:

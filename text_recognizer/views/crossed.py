@@ -48,4 +48,5 @@ def without_crossed_out(view: View, height: float) -> View:
     left_out = running_max(whole, 7, 1)
     full = F.interpolate(left_out[None, None], size=view.page.size[::-1])[0, 0] > 0
     pixels = to_tensor(view.page)
-    return replace(view, page=to_picture(torch.where(full, pixels.median(), pixels)))
+    page = to_picture(torch.where(full, pixels.median(), pixels))
+    return replace(view, page=page, known=None)

@@ -1,5 +1,7 @@
 """A small picture's paper and ink, from which the other modules judge where writing is."""
 
+from dataclasses import dataclass
+from functools import cached_property
 from typing import NamedTuple
 
 import torch
@@ -17,7 +19,18 @@ UNEVEN = 0.72  # of the brightest paper's light: shadows are darker than that
 UNDEREXPOSED = 100  # gray: no more than one px in a thousand is brighter
 
 
-class Small(NamedTuple):
+class Box(NamedTuple):
+    """A part of a page, px, right and bottom excluded; `block` numbers what is read in one go."""
+
+    left: int
+    top: int
+    right: int
+    bottom: int
+    block: int = 0
+
+
+@dataclass(frozen=True)
+class Small:
     """A picture made small. `scale` px of the picture are one px of this one."""
 
     gray: Tensor
@@ -29,6 +42,16 @@ class Small(NamedTuple):
     scale: float
     inverted: bool
     """Whether the picture is light ink on dark paper."""
+
+    @cached_property
+    def writing(self) -> Tensor:
+        """(h, w) bool: its ink without the rules of the paper."""
+        return without_rules(self.ink)
+
+    @cached_property
+    def box(self) -> Box | None:
+        """Around its writing; None where there is none."""
+        return writing_box(self.writing)
 
 
 def small_size(width: int, height: int) -> tuple[int, int]:
@@ -99,6 +122,17 @@ def without_rules(ink: Tensor) -> Tensor:
     return kept
 
 
+def writing_box(ink: Tensor) -> Box | None:
+    """Around all ink but single specks."""
+    near = F.avg_pool2d(ink.float()[None, None], 5, 1, 2)[0, 0] * 25
+    kept = ink & (near >= 4)
+    if int(kept.sum()) < 8:
+        return None
+    rows = torch.nonzero(kept.any(1)).flatten()
+    columns = torch.nonzero(kept.any(0)).flatten()
+    return Box(int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1)
+
+
 def exposure(picture: Image.Image) -> list[int] | None:
     """The new value of each gray that makes a picture as bright as a page in good light, if all of
     it is dark; else None.
@@ -163,12 +197,16 @@ def running_max(values: Tensor, size: int, axis: int) -> Tensor:
 
 
 def _box(gray: Tensor, size: int) -> Tensor:
-    half = size // 2
+    """The mean of a square of `size` px (odd) around each px of (h, w), as far as it lies there."""
     for axis in (0, 1):
         length = gray.size(axis)
-        sums = F.pad(gray.cumsum(axis, dtype=torch.float64), [0, 0, 1, 0] if axis == 0 else [1, 0])
+        half = min(size // 2, length - 1)
+        sums = gray.cumsum(axis, dtype=torch.float64)
+        whole = sums.narrow(axis, length - 1, 1).repeat_interleave(half, axis)
+        within = torch.cat([sums.narrow(axis, half, length - half), whole], axis)
+        before = length - half - 1  # so many px have some before their square
+        within.narrow(axis, half + 1, before).sub_(sums.narrow(axis, 0, before))
         at = torch.arange(length)
-        last, first = (at + half + 1).clamp_max(length), (at - half).clamp_min(0)
-        count = (last - first).unsqueeze(1 - axis)
-        gray = (sums.index_select(axis, last) - sums.index_select(axis, first)) / count
+        count = (at + half + 1).clamp_max(length) - (at - half).clamp_min(0)
+        gray = within / count.unsqueeze(1 - axis)
     return gray.float()

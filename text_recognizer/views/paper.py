@@ -24,10 +24,11 @@ def find_paper(seen: Small) -> list[Point] | None:
     if the picture shows no ground around it."""
     gray = 255 - seen.gray if seen.inverted else seen.gray
     paper = without_ink(gray, STROKE)
-    threshold, dark, bright = _two_classes(paper)
-    if dark > DARKER * bright:
+    threshold, dark = _two_classes(paper)
+    brightest = float(paper.max())
+    if dark > DARKER * brightest:
         return None
-    room = float(paper.max()) - threshold  # a desk may be half in the sun
+    room = brightest - threshold  # a desk may be half in the sun
     levels = [threshold + share * room for share in (0.0, 0.2, 0.4, 0.6)]
     best: tuple[float, list[Point]] | None = None
     for level in levels:
@@ -57,8 +58,8 @@ def _sheet(part: Tensor, area: float, paper: Tensor) -> list[Point] | None:
     return corners
 
 
-def _two_classes(gray: Tensor) -> tuple[float, float, float]:
-    """The threshold that parts the grays best, and the mean gray on either side (Otsu 1979)."""
+def _two_classes(gray: Tensor) -> tuple[float, float]:
+    """The threshold that parts the grays best, and the mean gray below it (Otsu 1979)."""
     counts = torch.histc(gray, 64, 0, 256)
     centres = (torch.arange(64) + 0.5) * 4
     below, total = counts.cumsum(0), counts.sum()
@@ -66,7 +67,7 @@ def _two_classes(gray: Tensor) -> tuple[float, float, float]:
     dark = sums / below.clamp_min(1)
     bright = (sums[-1] - sums) / (total - below).clamp_min(1)
     at = int((below * (total - below) * (bright - dark).square())[:-1].argmax())
-    return float(centres[at]) + 2, float(dark[at]), float(bright[at])
+    return float(centres[at]) + 2, float(dark[at])
 
 
 def _parts(mask: Tensor, most: int = 6) -> list[tuple[Tensor, float]]:

@@ -3,7 +3,7 @@ in the picture that the view was cut from."""
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import chain
 from typing import NamedTuple
 
@@ -28,7 +28,7 @@ class Place(NamedTuple):
 class Seen:
     """The lines that were found in a view.
 
-    readings: of each line one or two, as the decoder takes them.
+    readings: of each line one or more, as the decoder takes them.
     paths: of each line (x, y) in px of the view. heights: in px of the view.
     """
 
@@ -41,10 +41,34 @@ class Seen:
     def sure_of(self, least: float) -> "Seen":
         """The lines of more confidence than that; all of them if none has more."""
         sure = [place for place, one in enumerate(self.confidences) if one > least]
-        if not sure:
-            return self
+        return self._only(sure) if sure else self
+
+    def found_once(self) -> "Seen":
+        """Its lines without those that mostly lie on a longer one: the same ink, found twice."""
+        longest = sorted(range(len(self.paths)), key=lambda line: -_length(self.paths[line]))
+        kept: list[int] = []
+        for line in longest:
+            if not any(self._lies_on(line, longer) for longer in kept):
+                kept.append(line)
+        return self._only(sorted(kept)) if len(kept) < len(longest) else self
+
+    def _lies_on(self, line: int, longer: int) -> bool:
+        path, along = self.paths[line], self.paths[longer]
+        shared = min(path[-1][0], along[-1][0]) - max(path[0][0], along[0][0])
+        x, y = path[len(path) // 2]
+        _, beside = min(along, key=lambda point: abs(point[0] - x))
+        near = 0.6 * min(self.heights[line], self.heights[longer])
+        return shared > _length(path) / 2 and abs(y - beside) < near
+
+    def _only(self, lines: list[int]) -> "Seen":
         columns = (self.readings, self.confidences, self.paths, self.heights)
-        return Seen(self.view, *([column[place] for place in sure] for column in columns))
+        return Seen(self.view, *([column[line] for line in lines] for column in columns))
+
+    def read_as(self, other: "Seen") -> "Seen":
+        """Its one line, which the other's readings say more of; as sure as the less sure one."""
+        readings = [[*self.readings[0], *other.readings[0]]]
+        sure = [min(self.confidences[0], other.confidences[0])]
+        return replace(self, readings=readings, confidences=sure)
 
     def joined(self, space: int) -> "Seen":
         """Its lines as one if each begins beside the end of another: the finder loses a line that

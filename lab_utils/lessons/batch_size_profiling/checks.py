@@ -266,22 +266,16 @@ def best_batch_size(function: Answer) -> str:
 
     def returns(wanted: int, why: str, curve: Curve, target: float, *tolerance: float) -> None:
         said = f"with a target of {target:g} s" + "".join(f", tolerance={t:g}" for t in tolerance)
-        for order, table in (("", curve), (", sizes from high to low", curve_backwards(curve))):
+        backwards = dict(sorted(curve.items(), reverse=True))
+        for order, table in (("", curve), (", sizes from high to low", backwards)):
             expect_result(function, (table, target, *tolerance), wanted, why, f"{said}{order}")
-
-    def curve_backwards(curve: Curve) -> Curve:
-        return dict(sorted(curve.items(), reverse=True))
 
     curve: Curve = {1: (0.10, 0.12), 2: (0.11, 0.13), 4: (0.14, 0.17), 8: (0.20, 0.25)}
     curve |= {16: (0.385, 0.42), 32: (0.80, 0.90)}
     returns(16, "16 pages in 0.385 s are the most pages a second", curve, 10.0, 0.0)
     returns(8, "8 pages reach 96 % of what 16 do, and wait half as long", curve, 10.0)
-    returns(
-        4,
-        "8 and more miss the target, and of the rest, 4 give the most pages a second",
-        curve,
-        0.19,
-    )
+    why = "8 and more miss the target, and of the rest, 4 give the most pages a second"
+    returns(4, why, curve, 0.19)
     why = "a batch of 8 takes 0.20 s at p50 and 0.25 s at p95, and p95 is what was promised"
     returns(4, why, curve, 0.22)
     returns(8, "a p95 of exactly the target meets it", curve, 0.25)

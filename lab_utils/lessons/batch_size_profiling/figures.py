@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from lab_utils.figures import COLOURS, HATCHES, draw_curves, plot
+from lab_utils.figures import COLOURS, HATCHES, draw_curves, panels, plot
 from lab_utils.service.queueing import simulate_queue
 from text_recognizer.places import SAMPLE_PAGES
 
@@ -117,18 +117,17 @@ def launch_ways(page: Path) -> list[list[str]]:
     ]
 
 
-def beside_busy_loops(page: Path) -> list[list[str]]:
-    """The seconds of a page: idle, and beside one busy loop for each processor, with threads that
-    wait asleep (passive) and in a busy loop (active)."""
-    from lab_utils.profiling.busy import busy_loops, seconds_a_page
+def beside_busy_loops() -> list[list[str]]:
+    """The seconds of a page of five lines, idle and beside one busy loop for each processor, in all
+    WAYS."""
+    from lab_utils.profiling.batch_sizes import TYPICAL_PAGE
+    from lab_utils.profiling.busy import WAYS, busy_loops, seconds_a_page
     from text_recognizer.threads import usable_processors
 
     rows = []
     for name, loops in (("nothing", 0), ("one busy loop per processor", usable_processors())):
         with busy_loops(loops):
-            times = [
-                seconds_a_page(policy, [page], 1, limit=30) for policy in ("passive", "active")
-            ]
+            times = [seconds_a_page(way, [TYPICAL_PAGE], 1, limit=20) for way in WAYS]
         rows.append([name, *[f"{t:.2f}" if isinstance(t, float) else t for t in times]])
     return rows
 
@@ -190,12 +189,11 @@ def ways_compared(ways: Mapping[str, Callable[[Path], str]], rounds: int = 5) ->
 
     The ways take turns, so that a busy moment of the machine hits all alike; the median counts.
     """
+    from text_recognizer.evaluate.labels import load_items
     from text_recognizer.metrics import Edits, character_edits
 
-    items = json.loads((SAMPLE_PAGES / "labels.json").read_text(encoding="utf-8"))["items"]
-    labels = {
-        SAMPLE_PAGES / one["file"]: one["text"] for one in items if one["file"] in TUNED_PAGES
-    }
+    items = load_items(SAMPLE_PAGES)
+    labels = {one.path: one.text for one in items if one.file in TUNED_PAGES}
     seconds: dict[str, list[float]] = {name: [] for name in ways}
     rates: dict[str, float] = {}
     for _ in range(WARM_UPS + rounds):
@@ -259,10 +257,7 @@ def by_wait(played: Mapping[float, Mapping[float, Played]], target: float) -> "F
         played: by requests a second and max wait in s.
         target: s.
     """
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(7, 5), layout="constrained")
-    above, below = figure.subplots(2, sharex=True)
+    figure, (above, below) = panels(7, 5, rows=2, sharex=True)
     p95, busy = {}, {}
     for rate, curve in played.items():
         p95[f"{rate:,} a second"] = {1000 * wait: 1000 * one.p95 for wait, one in curve.items()}

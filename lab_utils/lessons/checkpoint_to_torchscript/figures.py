@@ -90,17 +90,14 @@ def compare_readings(
             last = str(error).strip().splitlines()[-1]
             rows.append([name, _lines(text), "-", last.removeprefix("RuntimeError: ")])
             continue
-        verdict = "the same" if other == text else f"WRONG, begins with: {_first_line(other)}"
+        first = textwrap.shorten(other.split("\n")[0], 40, placeholder=" ...")
+        verdict = "the same" if other == text else f"WRONG, begins with: {first}"
         rows.append([name, _lines(text), _lines(other), verdict])
     return rows
 
 
 def _lines(text: str) -> int:
     return text.count("\n") + 1 if text else 0
-
-
-def _first_line(text: str) -> str:
-    return textwrap.shorten(text.split("\n")[0], 40, placeholder=" ...")
 
 
 def archive_parts(path: Path) -> list[list[object]]:

@@ -5,7 +5,6 @@ server there takes the app's place.
 """
 
 import base64
-import io
 import json
 import os
 import tempfile
@@ -18,6 +17,7 @@ from unittest import mock
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from lab_utils.figures import saved
 from lab_utils.lessons import checking
 from lab_utils.lessons.checking import (
     Answer,
@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 go_on = partial(checking.go_on, "gradio_app")
 
 PATH = "page.png"
+DAMAGED = "The image is damaged or cut off; save or copy it once more."
 
 
 class _OnePage:
@@ -84,18 +85,17 @@ def read_page(function: Answer) -> str:
             f"the predictor was asked for {predictor.asked}, not once for {PATH!r}: a reading has "
             "both the text and the lines.",
         )
-    sentence = "The image is damaged or cut off; save or copy it once more."
     why = "raise gr.Error with a sentence; any other error is shown as the word Error"
     for path, predictor, when in (
         (None, _OnePage({}), "if no image was chosen (path is None)"),
         (
             PATH,
-            _OnePage({}, ImageError(sentence)),
-            f"if the predictor raises ImageError {sentence!r}",
+            _OnePage({}, ImageError(DAMAGED)),
+            f"if the predictor raises ImageError {DAMAGED!r}",
         ),
     ):
         told = expect_raises(function, gr.Error, path, predictor, when=when, why=why)
-        right = told.message == sentence if path else told.message.strip()
+        right = told.message == DAMAGED if path else told.message.strip()
         expect(
             bool(right),
             f"{when}, the gr.Error says {told.message!r}: pass the sentence on unchanged.",
@@ -205,16 +205,10 @@ def _pictures() -> Iterator[tuple[str, bytes]]:
             ("webp", {"lossless": True}),
             ("webp", {"quality": 60}),
         ):
-            yield f"image/{kind}", _saved(picture, kind, **options)
+            yield f"image/{kind}", saved(picture, kind, **options)
         # A camera's JPEG starts with another segment than JFIF's, which has 18 bytes.
-        data = _saved(picture, "jpeg")
+        data = saved(picture, "jpeg")
         yield "image/jpeg", data[:2] + data[20:]
-
-
-def _saved(picture: Image.Image, kind: str, **options: Any) -> bytes:
-    file = io.BytesIO()
-    picture.save(file, kind, **options)
-    return file.getvalue()
 
 
 @check
@@ -237,7 +231,7 @@ def predict_body(function: Answer) -> str:
                         f'"data" is {short(data)}: it is a list with one value, an object whose '
                         "key url holds a str. (Gradio refuses a bare string, and bytes.)"
                     )
-    sound, bitmap = b"RIFF\x24\0\0\0WAVEfmt ", _saved(Image.new("L", (9, 9)), "bmp")
+    sound, bitmap = b"RIFF\x24\0\0\0WAVEfmt ", saved(Image.new("L", (9, 9)), "bmp")
     for nothing in (b"", b"Dear all, it rains.", b"%PDF-1.7 ", b"Dear allWEBP", sound, bitmap):
         when = f"if the bytes are {nothing[:20]!r}, which are not one of the four types"
         expect_raises(function, RecognizerError, nothing, when=when)
@@ -255,13 +249,12 @@ def _refusal(function: Answer, *arguments: Any, when: str) -> str:
 
 BODY = {"data": [{"url": "data:image/png;base64,iVBORw0KGgo="}]}
 TEXT = 'Dear "all",\nit rains.'
-DAMAGED = "The image is damaged or cut off; save or copy it once more."
 ROUTE = "gradio_api/run/predict"
 
 
 def _json_answer(status: int, document: Any, **options: Any) -> StandIn:
     body = document if isinstance(document, bytes) else json.dumps(document).encode()
-    return StandIn(http_answer(f"{status} X", body, kind="application/json", **options))
+    return StandIn(http_answer(f"{status} X", body=body, kind="application/json", **options))
 
 
 @check

@@ -282,34 +282,21 @@ LIMITED: Reply = (429, {"retry-after": "3"}, '{"error": "too many requests"}')
 DONE: Reply = (200, {}, '{"pred": "text"}')
 
 
-class _Function:
-    """Stands for the function behind a Function URL; remembers the events that it got."""
-
-    def __init__(self) -> None:
-        self.events: list[dict[str, Any]] = []
-        self.answer: dict[str, Any] = {}
-
-    def __call__(self, event: dict[str, Any]) -> dict[str, Any]:
-        self.events.append(event)
-        return self.answer
-
-
 @check
 def ask_service(function: Answer) -> str:
     """One request becomes the right event; every status is an answer, and silence is an error."""
     from lab_utils.service.gateway import Gateway, InProcessFunction
 
     function.uses_a_tool()
-    behind = _Function()
-    with Gateway([InProcessFunction(behind)]) as url:
-        url.start()
+    behind = mock.Mock()
+    with Gateway([InProcessFunction(behind)]) as service:
         for status, headers, body in (DONE, (422, {}, '{"error": "no image"}'), LIMITED):
-            behind.events.clear()
-            behind.answer = {"statusCode": status, "headers": headers, "body": body}
+            behind.reset_mock()
+            behind.return_value = {"statusCode": status, "headers": headers, "body": body}
             with saying(f"if the function answers with status {status}"), _timeouts() as limits:
-                result = attempt(function, url.url, IMAGE)
+                result = attempt(function, service.url, IMAGE)
                 result = expect_type(result, tuple, "ask_service")
-            _expect_event(behind.events)
+            _expect_event([call.args[0] for call in behind.call_args_list])
             expect(
                 len(result) == 3
                 and (result[0], result[2]) == (status, body)
@@ -321,7 +308,7 @@ def ask_service(function: Answer) -> str:
     why = "your library has its own errors for that, so catch them and raise this one"
     with StandIn(b"").serving() as hangs_up:
         for when, address in {
-            "if nobody listens at the address any more": url.url,
+            "if nobody listens at the address any more": service.url,
             "if the connection ends without an answer": hangs_up,
         }.items():
             expect_raises(function, ConnectionError, address, IMAGE, when=when, why=why)

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from lab_utils.figures import COLOURS, MARKERS, draw_curves, plot
+from lab_utils.figures import COLOURS, MARKERS, draw_curves, panels, plot
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -28,12 +28,10 @@ over all sixteen; the least of three rounds."""
 
 def retry_storm(times: Mapping[str, Sequence[float]], last: float, width: float = 0.05) -> "Figure":
     """How many requests come in each piece of time, `width` s long; a panel for each series."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(7, 1.5 * len(times) + 0.5), layout="constrained")
-    panels = figure.subplots(len(times), sharex=True, sharey=True, squeeze=False)[:, 0]
+    size = (7, 1.5 * len(times) + 0.5)
+    figure, every = panels(*size, rows=len(times), sharex=True, sharey=True)
     pieces = range(round(last / width))
-    for number, (axes, (name, moments)) in enumerate(zip(panels, times.items(), strict=True)):
+    for number, (axes, (name, moments)) in enumerate(zip(every, times.items(), strict=True)):
         # A moment on the edge of two pieces must fall into one, whatever rounding makes of it.
         counts = Counter(math.floor(moment / width + 1e-6) for moment in moments)
         axes.bar(
@@ -46,8 +44,8 @@ def retry_storm(times: Mapping[str, Sequence[float]], last: float, width: float 
         axes.set_title(name, fontsize=10, loc="left")
         axes.set_ylabel("requests")
         axes.spines[["top", "right"]].set_visible(False)
-    panels[-1].set_xlim(0, last)
-    panels[-1].set_xlabel("seconds since all were refused")
+    every[-1].set_xlim(0, last)
+    every[-1].set_xlabel("seconds since all were refused")
     return figure
 
 
@@ -72,17 +70,11 @@ def latencies(samples: Mapping[str, Sequence[tuple[float, float, float | None]]]
 
 
 def latency_by_rate(
-    curves: Mapping[str, Mapping[float, float]],
-    highest: float,
-    target: float | None = None,
-    quantity: str = "p95 latency (s)",
+    curves: Mapping[str, Mapping[float, float]], highest: float, quantity: str = "p95 latency (s)"
 ) -> "Figure":
     """Latency against the rate of requests; what lies above `highest` s is cut off."""
     figure, axes = plot(7, 3.2)
     draw_curves(axes, curves)
-    if target is not None:
-        axes.axhline(target, color="black", linewidth=1)
-        axes.text(0, target, " target", va="bottom", fontsize=9)
     axes.set(xlabel="requests a second", ylabel=quantity, ylim=(0, highest))
     axes.set_xlim(left=0)
     return figure

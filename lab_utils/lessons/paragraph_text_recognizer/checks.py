@@ -8,7 +8,9 @@ import torch
 import torch.nn.functional as F
 from PIL import ExifTags, Image, ImageChops
 from torch import Tensor
+from torchmetrics.functional.text import edit_distance
 
+from lab_utils.figures import saved
 from lab_utils.lessons import checking
 from lab_utils.lessons.checking import (
     Answer,
@@ -89,10 +91,9 @@ def _expect_page(
 
 def _opened(image: Image.Image, orientation: int) -> Image.Image:
     """The picture as it comes out of a file whose EXIF data has this orientation."""
-    exif, file = Image.Exif(), io.BytesIO()
+    exif = Image.Exif()
     exif[ExifTags.Base.Orientation] = orientation
-    image.save(file, "PNG", exif=exif)
-    opened = Image.open(io.BytesIO(file.getvalue()))
+    opened = Image.open(io.BytesIO(saved(image, "PNG", exif=exif)))
     opened.load()
     return opened
 
@@ -251,7 +252,7 @@ def character_error_rate(function: Answer) -> str:
         reading, label = (
             "".join(choose.choice("ab ") for _ in range(choose.randint(1, 7))) for _ in range(2)
         )
-        wanted = _edits(reading, label) / len(label)
+        wanted = int(edit_distance(reading, label)) / len(label)
         cases.append((reading, label, wanted, "look for the fewest edits, of all three kinds"))
     for reading, label, wanted, why in cases:
         result = expect_type(attempt(function, reading, label), (float, int), function.name)
@@ -261,16 +262,3 @@ def character_error_rate(function: Answer) -> str:
             f"{why}.",
         )
     return "the rate is the fewest possible edits, divided by the label's length."
-
-
-def _edits(reading: str, label: str) -> int:
-    """Levenshtein's distance by its definition, for short texts."""
-    if not reading or not label:
-        return len(reading) + len(label)
-    if reading[0] == label[0]:
-        return _edits(reading[1:], label[1:])
-    return 1 + min(
-        _edits(reading[1:], label),
-        _edits(reading, label[1:]),
-        _edits(reading[1:], label[1:]),
-    )

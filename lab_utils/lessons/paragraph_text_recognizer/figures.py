@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
-from lab_utils.figures import COLOURS, plot
+from lab_utils.figures import COLOURS, panels, plot
 from text_recognizer.models.line_tracing import LEAST
 from text_recognizer.overlay import draw_lines
 
@@ -111,12 +111,9 @@ def _levels(page: Picture) -> Tensor:
 
 def column_profile(page: Picture, ridges: Tensor, column: int, peaks: Sequence[int]) -> "Figure":
     """The page with one column of the ridge map (rows, columns) marked, and its profile beside."""
-    from matplotlib.figure import Figure
-
     rows, columns = ridges.shape
     profile, centres = ridges[:, column].numpy(), np.arange(rows) + 0.5
-    figure = Figure(figsize=(5.6, 3.2), layout="constrained")
-    left, right = figure.subplots(1, 2, sharey=True)
+    figure, (left, right) = panels(5.6, 3.2, columns=2, sharey=True)
     without_grain = as_picture(page).point(lambda level: 255 if level > 200 else level)
     left.imshow(without_grain, **GRAY, extent=(0, columns, rows, 0), aspect="auto")
     left.axvline(column + 0.5, color="black", linestyle="--")
@@ -169,14 +166,11 @@ def sign(token: str) -> str:
 def ctc_heat_map(strip: Tensor, probabilities: Tensor, tokens: Sequence[str]) -> "Figure":
     """A strip (1, 1, 48, W), below it the probabilities (W/8, classes) of the classes that are
     the best in some frame, and below each frame its best class."""
-    from matplotlib.figure import Figure
-
     frames = probabilities.shape[0]
     best = probabilities.argmax(1).tolist()
     classes = sorted(set(best))
     names = {"<blank>": "blank", " ": "space"}
-    figure = Figure(figsize=(8.0, 4.2), layout="constrained")
-    top, below = figure.subplots(2, 1, sharex=True, height_ratios=(1, 5))
+    figure, (top, below) = panels(8.0, 4.2, rows=2, sharex=True, height_ratios=(1, 5))
     picture = as_picture(127.5 + 127.5 * strip).point(lambda level: 255 if level > 200 else level)
     top.imshow(picture, **GRAY, extent=(0, frames, 1, 0), aspect="auto")
     top.set_yticks([])

@@ -40,7 +40,7 @@ LEAST_CHARACTERS = 16
 def open_way_in(function: Answer) -> str:
     """A stranger is refused and the guest gets the page, through two links with two passwords."""
     function.uses_a_tool()
-    app = StandIn(http_answer("200 OK", SECRET_PAGE))
+    app = StandIn(http_answer("200 OK", body=SECRET_PAGE))
     with app.serving() as url:
         first, second = (_password_of_a_link(function, url, app) for _ in range(2))
     expect(
@@ -134,8 +134,7 @@ STRANGERS = {
     "a longer password that ends with the right one": _header(USER, "x" + PASSWORD),
     "a space after the password": _header(USER, PASSWORD + " "),
     "a newline after the password": _header(USER, PASSWORD + "\n"),
-    "only the colon of the password": "Basic "
-    + base64.b64encode(b"guestZx9-long_and:colon").decode(),
+    "only the colon of the password": _basic(b"guestZx9-long_and:colon"),
     "a colon within the name": _header("gu", "est" + PASSWORD),
     "a longer name that ends with the right one": _header("x" + USER, PASSWORD),
     "a longer name that starts with the right one": _header(USER + "x", PASSWORD),
@@ -259,11 +258,8 @@ def host_allowed(function: Answer) -> str:
         expect_result(function, (host, allowed), host in OWN_NAMES, why, f"for the Host {host!r}")
     why = "only the names in `allowed` are allowed besides the machine's own"
     for host in ("other.example", "lab.example.org"):
-        arguments, given = (
-            (host, {"other.example"}),
-            f"for {host}, with allowed={{'other.example'}}",
-        )
-        expect_result(function, arguments, host == "other.example", why, given)
+        given = f"for {host}, with allowed={{'other.example'}}"
+        expect_result(function, (host, {"other.example"}), host == "other.example", why, given)
     return "the link's own names pass, and borrowed ones do not."
 
 
@@ -273,26 +269,22 @@ NGROK = "Ngrok-Error-Code: ERR_NGROK_3200\r\n"
 CHALLENGE = 'WWW-Authenticate: Basic realm="Handwriting reader"\r\n'
 
 
-def _http(status: str, headers: str = "") -> bytes:
-    return http_answer(status, headers=headers)
-
-
 LINKS = [
-    ("the app's page comes, with the gate's mark", _http("200 OK", MARK), "healthy"),
+    ("the app's page comes, with the gate's mark", http_answer("200 OK", MARK), "healthy"),
     (
         "the gate refuses the login (401 with the mark)",
-        _http("401 Unauthorized", MARK + CHALLENGE),
+        http_answer("401 Unauthorized", MARK + CHALLENGE),
         "login refused",
     ),
-    ("the gate answers 502 with its mark", _http("502 Bad Gateway", OTHER_MARK), "dead app"),
-    ("the app answers 500", _http("500 Internal Server Error", MARK), "dead app"),
-    ("the app answers 204", _http("204 No Content", MARK), "dead app"),
-    ("ngrok says that no agent is there (404)", _http("404 Not Found", NGROK), "dead tunnel"),
-    ("a proxy answers 502 without the mark", _http("502 Bad Gateway"), "dead tunnel"),
-    ("another server asks for a login", _http("401 Unauthorized", CHALLENGE), "dead tunnel"),
-    ("a hotel's page comes with 200, without the mark", _http("200 OK"), "dead tunnel"),
-    ("the app answers 403", _http("403 Forbidden", MARK), "dead app"),
-    ("the app answers 404", _http("404 Not Found", MARK), "dead app"),
+    ("the gate answers 502 with its mark", http_answer("502 Bad Gateway", OTHER_MARK), "dead app"),
+    ("the app answers 500", http_answer("500 Internal Server Error", MARK), "dead app"),
+    ("the app answers 204", http_answer("204 No Content", MARK), "dead app"),
+    ("ngrok says that no agent is there (404)", http_answer("404 Not Found", NGROK), "dead tunnel"),
+    ("a proxy answers 502 without the mark", http_answer("502 Bad Gateway"), "dead tunnel"),
+    ("another server asks for a login", http_answer("401 Unauthorized", CHALLENGE), "dead tunnel"),
+    ("a hotel's page comes with 200, without the mark", http_answer("200 OK"), "dead tunnel"),
+    ("the app answers 403", http_answer("403 Forbidden", MARK), "dead app"),
+    ("the app answers 404", http_answer("404 Not Found", MARK), "dead app"),
     ("the answer is not HTTP", b"SSH-2.0-OpenSSH_9.2\r\n", "no answer"),
     ("the connection ends without an answer", b"", "no answer"),
     ("a server accepts and stays silent", None, "no answer"),
@@ -308,7 +300,7 @@ def diagnose(function: Answer) -> str:
     why += "it does, and then the status says the rest"
     for what, answer, wanted in LINKS:
         silent = answer is None
-        link = StandIn(_http("200 OK", MARK) if silent else answer, LATE if silent else 0.0)
+        link = StandIn(http_answer("200 OK", MARK) if silent else answer, LATE if silent else 0.0)
         patience = PATIENCE if silent else 5.0
         with link.serving() as url:
             arguments = (url, (USER, PASSWORD), patience)
@@ -321,7 +313,7 @@ def diagnose(function: Answer) -> str:
         )
     with saying("if nobody listens at the address any more"):
         expect_result(function, (url, (USER, PASSWORD), 5.0), "no answer", "there is no connection")
-    link = StandIn(_http("401 Unauthorized", MARK + CHALLENGE))
+    link = StandIn(http_answer("401 Unauthorized", MARK + CHALLENGE))
     with link.serving() as url:
         attempt(function, url, None, 5.0)
     expect(

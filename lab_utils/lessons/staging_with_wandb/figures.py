@@ -4,12 +4,11 @@ Runs are named by what they did, not by their ids, which the tracker chooses at 
 """
 
 from collections.abc import Collection, Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from lab_tracker import lineage as drawing
 from lab_utils.figures import draw_curves, plot
-from lab_utils.staging.lineage import Lineage, Step, graph
-from lab_utils.staging.tracker import named_aliases
+from lab_utils.staging.lineage import Lineage
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -26,29 +25,33 @@ def loss_curves(losses: Mapping[str, Sequence[float]]) -> "Figure":
 
 
 def lineage_graph(lineages: Sequence[Lineage], marked: Collection[str] = ()) -> str:
-    """SVG text with a row for each staged model, from its data at the left.
+    """SVG text with a row for each staged model, whole, from its data at the left.
 
     If the staged model's name is in `marked`, the artifacts of its row are hatched.
     """
-    nodes, edges = graph(lineages, _title, _facts, marked)
+    nodes, edges = {}, []
+    for row, lineage in enumerate(lineages):
+        steps = list(reversed(lineage.steps.items()))
+        for what, node in steps:
+            is_run = what.endswith("run")
+            nodes[row, what] = drawing.Node(
+                f"run: {node.job_type}" if is_run else node.name,
+                (what, *_facts(node, is_run)),
+                is_run=is_run,
+                look="marked" if lineage.staged.name in marked and not is_run else "",
+            )
+        keys = [(row, what) for what, _ in steps]
+        edges += zip(keys, keys[1:], strict=False)
     return drawing.draw(nodes, edges, "Lineage", "From the data at the left to staged models")
 
 
-def _title(step: Step) -> str:
-    return f"run: {step.node.job_type}" if step.is_run and step.node else step.name
-
-
-def _facts(step: Step) -> list[str]:
+def _facts(node: Any, is_run: bool) -> list[str]:
     """At most one fact, the same on every machine."""
-    node = step.node
-    if node is None:
-        return step.facts
-    if step.is_run:
-        if "learning_rate" in node.config:
-            return [f"learning rate {node.config['learning_rate']:g}"]
+    if is_run and "learning_rate" in node.config:
+        return [f"learning rate {node.config['learning_rate']:g}"]
+    if is_run:
         differ, pages = len(node.summary["pages_that_differ"]), node.summary["pages"]
         return [f"same tokens on {pages - differ} of {pages}"]
     if node.type == "dataset":
         return [f"{node.metadata['pages']['train']} pages to train on"]
-    aliases = named_aliases(node)
-    return [", ".join(aliases)] if aliases else []
+    return [", ".join(node.aliases)] if node.aliases else []

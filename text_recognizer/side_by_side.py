@@ -1,0 +1,91 @@
+"""Reads lines side by side, each with one thread, instead of one by one with all threads.
+
+PyTorch's own threads share each operator and wait for each other at its end, some thousand times a
+page. That takes nearly as long as it saves on an idle machine, and longer beside other work.
+"""
+
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor
+
+Found = list[tuple[Tensor, Tensor, Tensor, Tensor]]
+"""What `ParagraphReader.find_lines` returns: ink, paths, edges and reach of each page."""
+Readings = list[list[Tensor]]
+"""Of each line one or two: the tokens (T,), or log-probabilities (F, C) of its frames."""
+
+_lock = threading.Lock()
+_inside = 0
+_threads = 1
+
+
+@contextmanager
+def one_thread_each() -> Iterator[int]:
+    """Inside, PyTorch uses one thread for an operator; gives how many it had."""
+    global _inside, _threads
+    with _lock:
+        # PyTorch gives a new thread the number that was set last: the 1 below, if others are in.
+        _threads = _threads if _inside else torch.get_num_threads()
+        _inside += 1
+        torch.set_num_threads(1)
+    try:
+        yield _threads
+    finally:
+        with _lock:
+            _inside -= 1
+            torch.set_num_threads(_threads)
+
+
+def read_side_by_side(
+    model: torch.jit.ScriptModule, pages: Tensor, sizes: Tensor, twice: bool
+) -> tuple[Readings, list[Tensor]]:
+    """Reads with a compiled `ParagraphReader`, on a processor as many lines at once as PyTorch has
+    threads.
+
+    Args:
+        pages, sizes: what `ParagraphReader.read_lines` takes.
+        twice: log-probabilities, doubtful lines with a second reading; else tokens.
+
+    Returns the readings of each line, and the lines' page, confidence, path and height.
+    """
+    with one_thread_each() as threads:
+        found = model.find_lines(pages, sizes)
+        shares = _shares(found, 1 if pages.is_cuda else threads)
+
+        # What is set by `with` counts for one thread.
+        device, dtype = pages.device.type, torch.get_autocast_dtype(pages.device.type)
+        autocast = torch.is_autocast_enabled(device)
+
+        def read(share: Tensor) -> list:
+            torch.set_num_threads(1)
+            with torch.inference_mode(), torch.autocast(device, dtype, autocast):
+                return model.read_found(found, share, twice)
+
+        with ThreadPoolExecutor(len(shares), "reading") as pool:
+            others = [pool.submit(read, share) for share in shares[1:]]
+            read_shares = [read(shares[0]), *(other.result() for other in others)]
+    first, second = ([one for part in read_shares for one in part[n]] for n in (0, 1))
+    numbers, *places = (
+        torch.cat([part[n] for part in read_shares]) for n in range(2, len(read_shares[0]))
+    )
+    order = numbers.argsort()
+    again = second or [first[0][:0]] * len(first) if first else []
+    readings = [
+        [first[line], again[line]] if len(again[line]) else [first[line]] for line in order.tolist()
+    ]
+    return readings, [place[order] for place in places]
+
+
+def _shares(found: Found, count: int) -> list[Tensor]:
+    """Which (N,) of all lines each of at most `count` threads reads: about as much writing."""
+    lengths = torch.cat([(edges[1] - edges[0]) / reach.sum(0) for _, _, edges, reach in found])
+    shares: list[list[int]] = [[] for _ in range(max(min(count, len(lengths)), 1))]
+    loads = [0.0] * len(shares)
+    for line in lengths.argsort(descending=True).tolist():
+        least = loads.index(min(loads))
+        shares[least].append(line)
+        loads[least] += float(lengths[line])
+    return [torch.tensor(sorted(share), dtype=torch.long) for share in shares]
