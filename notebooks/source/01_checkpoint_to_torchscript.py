@@ -703,7 +703,7 @@ show(
 # %%
 show_table(
     draw.archive_parts(script_path),
-    ["part", "what it is", "files", "kB, about"],
+    ["part", "what it is", "files"],
     "Table 5. Inside the TorchScript file.",
 )
 print(draw.code_in_archive(script_path, "paragraph_reader", "forward", lines=14))

@@ -101,29 +101,24 @@ def _lines(text: str) -> int:
 
 
 def archive_parts(path: Path) -> list[list[object]]:
-    """What a TorchScript file holds: part, what for, number of files in it, about how many kB.
+    """What a TorchScript file holds: part, what for, number of files in it.
 
-    Two digits of the packed size: the file names the folders of its source, so that it is some
-    bytes longer or shorter on every machine.
+    Without their sizes: the origins name the folders of the code, so every machine has its own.
     """
-    sizes = _packed_sizes(path)
-    rows: list[list[object]] = []
-    for part, (belongs, purpose) in ARCHIVE_PARTS.items():
-        own = [size for name, size in sizes.items() if belongs(name)]
-        rows.append([part, purpose, len(own), int(float(f"{sum(own) / 1e3:.2g}"))])
-    return rows
+    with zipfile.ZipFile(path) as archive:
+        names = archive.namelist()
+    return [
+        [part, purpose, sum(map(belongs, names))]
+        for part, (belongs, purpose) in ARCHIVE_PARTS.items()
+    ]
 
 
 def archive_sizes(path: Path) -> dict[str, int]:
     """Bytes of the weights in a TorchScript file, and of all else."""
     belongs, _ = ARCHIVE_PARTS["weights"]
-    weights = sum(size for name, size in _packed_sizes(path).items() if belongs(name))
-    return {"weights": weights, "code": path.stat().st_size - weights}
-
-
-def _packed_sizes(path: Path) -> dict[str, int]:
     with zipfile.ZipFile(path) as archive:
-        return {info.filename: info.compress_size for info in archive.infolist()}
+        weights = sum(i.compress_size for i in archive.infolist() if belongs(i.filename))
+    return {"weights": weights, "code": path.stat().st_size - weights}
 
 
 def code_in_archive(path: Path, module: str, function: str, lines: int) -> str:
