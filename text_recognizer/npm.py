@@ -11,8 +11,9 @@ from tqdm.auto import tqdm
 from text_recognizer.errors import RecognizerError
 from text_recognizer.files import full_disk
 
-# By default npm tries three times, and says only after a minute that there is no network.
-OPTIONS = ["--loglevel=error", "--fetch-retries=0", "--fetch-timeout=9000"]
+# By default npm tries three times, says only after a minute that there is no network, and in a new
+# home folder also asks whether there is a newer npm.
+OPTIONS = ["--loglevel=error", "--fetch-retries=0", "--fetch-timeout=9000", "--no-update-notifier"]
 
 
 class NpmError(RecognizerError):

@@ -39,12 +39,16 @@ MODEL_FORMAT = "text-recognizer/1"
 
 SURELY_UPRIGHT = 0.8
 """A page of less confidence is looked at upside down, too."""
+SAMPLE = 4
+"""So many of its lines tell whether a page is upside down."""
 SURELY_CUT = 0.8
 """What is read with less confidence in a part of the picture is also looked for in all of it."""
 SURELY_SIZED = 0.96
 """What is read with less confidence is also looked at with its writing made smaller."""
 FEW_LINES = 2
 """So few are looked at smaller in any case: the strokes of one sign can be as many rows of ink."""
+FEWER = 0.75
+"""Times as many lines or less: some had been taken for several."""
 SURELY_ONE_LINE = 0.9
 """Lines of more confidence are the lines of the picture, and no part of a larger one."""
 SURELY_READ = 0.98
@@ -264,27 +268,30 @@ class ParagraphTextRecognizer:
 
     def _looked_at(self, found: list[Seen], sheet: Sheet, word: Seen | None) -> list[Seen]:
         """What was found in a sheet, or what a second look finds there."""
-        found = self._or_whole(sheet, self._upright(sheet, [self._smaller(one) for one in found]))
+        is_whole = len(found) == 1 and found[0].view.page.size == sheet.whole_picture.page.size
+        found = self._upright(sheet, [self._smaller(one) for one in found])
+        if not is_whole:
+            found = self._or_whole(sheet, found)
         if word is not None and confidence([word]) > confidence(found) - WORSE:
             return [word]
         return self._as_one_line(sheet, self._joined(found))
 
-    def _see(self, views: Sequence[View], once: bool = False) -> Iterator[Seen]:
-        """What the network sees in views, in their order. once: doubtful lines are not read a
-        second time, so there is nothing in them for the decoder."""
+    def _see(self, views: Sequence[View], most: int | None = None) -> Iterator[Seen]:
+        """What the network sees in views, in their order. most: for the confidence alone, of so
+        many lines at once; there may be nothing in them for the decoder."""
         for first in range(0, len(views), self.max_batch):
             batch = views[first : first + self.max_batch]
-            twice = self._decoder is not None and not once
             with torch.inference_mode():
-                readings, places = self._readings(*self.to_tensors(batch), twice)
+                readings, places = self._readings(*self.to_tensors(batch), most)
             yield from seen_of_views(batch, readings, *places)
 
     def _readings(
-        self, pages: torch.Tensor, sizes: torch.Tensor, twice: bool
+        self, pages: torch.Tensor, sizes: torch.Tensor, most: int | None
     ) -> tuple[list[list[torch.Tensor]], Sequence[torch.Tensor]]:
         """One or two readings of each line, and the lines' page, confidence, path and height."""
+        twice = self._decoder is not None and most is None
         if self._has_parts():
-            return read_side_by_side(self.model, pages, sizes, twice)
+            return read_side_by_side(self.model, pages, sizes, twice, most)
         if twice:
             read = self.model.read_twice(pages, sizes)
             return both_readings(*read[:4]), read[4:]
@@ -301,20 +308,16 @@ class ParagraphTextRecognizer:
             return found
         views = sheet.upside_down().views()
         # A page is seldom upside down, and all of its lines would be doubtful if it is not.
-        other = list(self._see(views, once=True))
-        if confidence(other) <= confidence(found) + BETTER:
+        if confidence(list(self._see(views, SAMPLE))) <= confidence(found) + BETTER:
             return found
-        return other if self._decoder is None else list(self._see(views))
+        return list(self._see(views))
 
     def _or_whole(self, sheet: Sheet, found: list[Seen]) -> list[Seen]:
         """What was found, or what is found in the whole picture as it is unless that reads worse:
         a few strokes can look like a turned page."""
         if confidence(found) >= SURELY_CUT:
             return found
-        whole = sheet.whole_picture
-        if len(found) == 1 and found[0].view.page.size == whole.page.size:
-            return found
-        other = list(self._see([whole]))
+        other = list(self._see([sheet.whole_picture]))
         return other if confidence(other) > confidence(found) - BETTER else found
 
     def _smaller(self, found: Seen) -> Seen:
@@ -328,7 +331,7 @@ class ParagraphTextRecognizer:
         if smaller is found.view:
             return found
         (other,) = self._see([smaller])
-        fewer = len(other.confidences) < count
+        fewer = len(other.confidences) <= FEWER * count
         least = confidence([found]) + (0.0 if fewer else BETTER)
         return other if confidence([other]) > least else found
 

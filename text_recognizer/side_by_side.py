@@ -40,7 +40,11 @@ def one_thread_each() -> Iterator[int]:
 
 
 def read_side_by_side(
-    model: torch.jit.ScriptModule, pages: Tensor, sizes: Tensor, twice: bool
+    model: torch.jit.ScriptModule,
+    pages: Tensor,
+    sizes: Tensor,
+    twice: bool,
+    most: int | None = None,
 ) -> tuple[Readings, list[Tensor]]:
     """Reads with a compiled `ParagraphReader`, on a processor as many lines at once as PyTorch has
     threads.
@@ -48,12 +52,13 @@ def read_side_by_side(
     Args:
         pages, sizes: what `ParagraphReader.read_lines` takes.
         twice: log-probabilities, doubtful lines with a second reading; else tokens.
+        most: only so many lines, of those of more than usual length.
 
     Returns the readings of each line, and the lines' page, confidence, path and height.
     """
     with one_thread_each() as threads:
         found = model.find_lines(pages, sizes)
-        shares = _shares(found, 1 if pages.is_cuda else threads)
+        shares = _shares(found, 1 if pages.is_cuda else threads, most)
 
         # What is set by `with` counts for one thread.
         device, dtype = pages.device.type, torch.get_autocast_dtype(pages.device.type)
@@ -79,12 +84,12 @@ def read_side_by_side(
     return readings, [place[order] for place in places]
 
 
-def _shares(found: Found, count: int) -> list[Tensor]:
+def _shares(found: Found, count: int, most: int | None) -> list[Tensor]:
     """Which (N,) of all lines each of at most `count` threads reads: about as much writing."""
     lengths = torch.cat([(edges[1] - edges[0]) / reach.sum(0) for _, _, edges, reach in found])
-    shares: list[list[int]] = [[] for _ in range(max(min(count, len(lengths)), 1))]
+    shares: list[list[int]] = [[] for _ in range(max(min(count, len(lengths[:most])), 1))]
     loads = [0.0] * len(shares)
-    for line in lengths.argsort(descending=True).tolist():
+    for line in lengths.argsort(descending=True)[:most].tolist():
         least = loads.index(min(loads))
         shares[least].append(line)
         loads[least] += float(lengths[line])
