@@ -137,6 +137,14 @@ def test_two_lines_beside_two_far_away_are_columns_and_one_line_with_a_gap_is_no
     assert line.page.width > 1200
 
 
+def test_what_stands_above_and_below_a_narrow_text_on_its_right_is_no_column():
+    letter = Image.new("L", (1500, 500), 235)
+    letter.paste(written(width=600, lines=5, height=300), (0, 100))
+    for top in (20, 400):
+        letter.paste(written(width=500, lines=1, height=80), (900, top))
+    assert len(views_of(letter)) == 1
+
+
 @pytest.mark.parametrize("below_heading", [False, True])
 @pytest.mark.parametrize("count", [2, 3])
 def test_columns_whose_rows_slant_into_each_other_are_columns_and_one_column_is_not(

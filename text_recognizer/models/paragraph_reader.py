@@ -27,10 +27,11 @@ Found = Tuple[Tensor, Tensor, Tensor, Tensor]
 FORMAT = "text-recognizer/1"
 PATH_POINTS = 16
 
-SURE = 0.93
+SURE, HOPELESS = 0.93, 0.4
 WEAKEST, SURE_OF_THEM = 3, 0.55
 """A second reading is for lines of less confidence than SURE if they are also less sure of their
-WEAKEST characters (the mean of so many) than that: others it hardly changes."""
+WEAKEST characters (the mean of so many) than that: others it hardly changes. What has less than
+HOPELESS is no writing, or upside down."""
 LONG, SURE_OF_LONG = 800, 0.90
 """Strips wider than that (px) take long to read again: of these, it is for lines of less confidence
 than SURE_OF_LONG."""
@@ -63,6 +64,7 @@ class ParagraphReader(nn.Module):
         self.path_points: int = PATH_POINTS
         self.margin: float = MARGIN
         self.sure: float = SURE
+        self.hopeless: float = HOPELESS
         self.long: int = LONG
         self.sure_of_long: float = SURE_OF_LONG
         self.weakest: int = WEAKEST
@@ -194,7 +196,8 @@ class ParagraphReader(nn.Module):
         said = (tokens != self.padding).any(1)
         if first is not None and second is not None:
             sure = torch.where(widths > self.long, self.sure_of_long, self.sure)
-            doubtful = (confidence < sure) & (weakest < self.sure_of_them)
+            doubtful = (confidence < sure) & (confidence > self.hopeless)
+            doubtful = doubtful & (weakest < self.sure_of_them)
             self._read_again(found_lines, which, said & doubtful, second)
             every, every_again = list(first), list(second)
             first.clear()

@@ -100,9 +100,20 @@ def _valleys(part: Tensor, least: int) -> list[int]:
         if end - start < wide or start - left < room:
             continue
         sides = part[:, left:start], part[:, end:]
-        if all(_rows(side) >= least and _is_filled(side) for side in sides):
+        rows = min(map(_rows, sides))
+        if rows < least or not all(map(_is_filled, sides)):
+            continue
+        if rows >= COLUMN_LINES or not _in_turn(*sides):
             edges.append((start + end) // 2)
     return edges
+
+
+def _in_turn(left: Tensor, right: Tensor) -> bool:
+    """Whether each row of the shorter one of two parts lies between rows of the other, as the
+    sender of a letter and its signature do: then these are lines of one column."""
+    rows, others = sorted((_humps(side.float().sum(1)) for side in (left, right)), key=len)
+    middles = [(first + last) / 2 for first, last in rows]
+    return not any(first <= middle < last for first, last in others for middle in middles)
 
 
 def _rows(part: Tensor) -> int:
