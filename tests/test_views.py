@@ -137,11 +137,12 @@ def test_two_lines_beside_two_far_away_are_columns_and_one_line_with_a_gap_is_no
     assert line.page.width > 1200
 
 
-def test_what_stands_above_and_below_a_narrow_text_on_its_right_is_no_column():
-    letter = Image.new("L", (1500, 500), 235)
-    letter.paste(written(width=600, lines=5, height=300), (0, 100))
-    for top in (20, 400):
-        letter.paste(written(width=500, lines=1, height=80), (900, top))
+def test_two_lines_between_the_rows_of_a_narrow_text_are_no_column_beside_it():
+    line = written(width=440, lines=1, height=60).crop((0, 20, 440, 55))
+    letter = Image.new("L", (1180, 270), 235)
+    for x, height, tops in ((30, 30, (45, 75, 130, 160, 190)), (700, 40, (32, 113))):
+        for top in tops:
+            letter.paste(line.resize((440, height)), (x, top))
     assert len(views_of(letter)) == 1
 
 
