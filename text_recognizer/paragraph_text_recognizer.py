@@ -40,7 +40,7 @@ MODEL_FORMAT = "text-recognizer/1"
 SURELY_UPRIGHT = 0.8
 """A page of less confidence is looked at upside down, too."""
 SAMPLE = 4
-"""So many of its lines tell whether a page is upside down."""
+"""So many of its lines are read upside down first."""
 SURELY_CUT = 0.8
 """What is read with less confidence in a part of the picture is also looked for in all of it."""
 SURELY_SIZED = 0.96
@@ -277,7 +277,7 @@ class ParagraphTextRecognizer:
         return self._as_one_line(sheet, self._joined(found))
 
     def _see(self, views: Sequence[View], most: int | None = None) -> Iterator[Seen]:
-        """What the network sees in views, in their order. most: for the confidence alone, of so
+        """What the network sees in views, in their order. most: only their confidence, of so
         many lines at once; there may be nothing in them for the decoder."""
         for first in range(0, len(views), self.max_batch):
             batch = views[first : first + self.max_batch]
