@@ -9,15 +9,16 @@ from text_recognizer.threads import check_thread_settings, processor_quota
 SHOW = """
 import os, sys, text_recognizer
 assert "torch" not in sys.modules
-print(os.environ["OMP_WAIT_POLICY"])
+print(*(os.environ[name] for name in sys.argv[1:]))
 """
 
 
 @pytest.mark.parametrize(
-    ("given", "shown"), [({}, "passive"), ({"OMP_WAIT_POLICY": "active"}, "active")]
+    ("given", "shown"), [({}, "passive 100"), ({"OMP_WAIT_POLICY": "active"}, "active 100")]
 )
-def test_importing_the_package_sets_the_policy_before_torch_is_loaded(given, shown):
-    done = python(SHOW, env={"PATH": "/usr/bin:/bin"} | given, check=True)
+def test_importing_the_package_sets_what_torch_reads_before_it_is_loaded(given, shown):
+    names = "OMP_WAIT_POLICY", "ONEDNN_PRIMITIVE_CACHE_CAPACITY"
+    done = python(SHOW, *names, env={"PATH": "/usr/bin:/bin"} | given, check=True)
     assert done.stdout.strip() == shown
 
 
