@@ -14,7 +14,7 @@ print(*(os.environ[name] for name in sys.argv[1:]))
 
 
 @pytest.mark.parametrize(
-    ("given", "shown"), [({}, "passive 100"), ({"OMP_WAIT_POLICY": "active"}, "active 100")]
+    ("given", "shown"), [({}, "passive 200"), ({"OMP_WAIT_POLICY": "active"}, "active 200")]
 )
 def test_importing_the_package_sets_what_torch_reads_before_it_is_loaded(given, shown):
     names = "OMP_WAIT_POLICY", "ONEDNN_PRIMITIVE_CACHE_CAPACITY"
