@@ -9,10 +9,10 @@ import sqlite3
 from base64 import b64encode
 
 from pydantic import ValidationError
-from starlette.middleware.base import BaseHTTPMiddleware, RequestResponseEndpoint
+from starlette.datastructures import MutableHeaders
 from starlette.requests import Request
-from starlette.responses import PlainTextResponse, Response
-from starlette.types import ASGIApp
+from starlette.responses import PlainTextResponse
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from lab_tracker.errors import RequestError
 from lab_tracker.names import first_mistake
@@ -29,24 +29,32 @@ _HEADERS = {
 }
 
 
-class Guard(BaseHTTPMiddleware):
+class Guard:
     """Turns every exception into an answer below 500: after a 5xx, the SDK would repeat the request
-    until it times out."""
+    until it times out. Plain ASGI: Starlette's base class would hand each piece of a file on."""
 
     def __init__(self, app: ASGIApp, key: str) -> None:
-        super().__init__(app)
+        self._app = app
         self._authorization = b"basic " + b64encode(f"api:{key}".encode())
 
-    async def dispatch(self, request: Request, call_next: RequestResponseEndpoint) -> Response:
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        has_begun = False
+
+        async def answer(message: Message) -> None:
+            nonlocal has_begun
+            if message["type"] == "http.response.start":
+                has_begun = True
+                MutableHeaders(scope=message).update(_HEADERS)
+            await send(message)
+
         try:
-            self._check(request)
-            response = await call_next(request)
-        except ValidationError as error:
-            response = PlainTextResponse(first_mistake(error), 400)
+            self._check(Request(scope))
+            await self._app(scope, receive, answer)
         except Exception as error:
-            response = PlainTextResponse(str(error), _status(error))
-        response.headers.update(_HEADERS)
-        return response
+            if has_begun:
+                raise
+            text = first_mistake(error) if isinstance(error, ValidationError) else str(error)
+            await PlainTextResponse(text, _status(error))(scope, receive, answer)
 
     def _check(self, request: Request) -> None:
         host = request.headers.get("host", "")
@@ -72,5 +80,6 @@ def _status(error: Exception) -> int:
         return 404
     if isinstance(error, sqlite3.OperationalError | OSError):
         return 413  # in all likelihood the disk is full
-    _log.error("a request failed", exc_info=error)
+    if not isinstance(error, ValidationError):
+        _log.error("a request failed", exc_info=error)
     return 400
