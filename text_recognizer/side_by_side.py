@@ -52,7 +52,7 @@ def read_side_by_side(
     Args:
         pages, sizes: what `ParagraphReader.read_lines` takes.
         twice: log-probabilities, doubtful lines with a second reading; else tokens.
-        most: only so many lines, of those of more than usual length.
+        most: only so many lines, the longest.
 
     Returns the readings of each line, and the lines' page, confidence, path and height.
     """
