@@ -1,7 +1,6 @@
 """Serves the app in this process for tests, and asks it as the page and as programs do."""
 
 import contextlib
-import io
 import json
 import os
 import shutil
@@ -12,6 +11,7 @@ from pathlib import Path
 import httpx
 import pytest
 from bad_requests import text
+from hostile_images import encoded
 from PIL import Image
 
 from text_recognizer.paragraph_text_recognizer import PageReading
@@ -86,9 +86,7 @@ def png(width: int = 60, height: int = 40) -> bytes:
     """A picture with something on it."""
     image = Image.new("L", (width, height), 255)
     image.paste(0, (10, 10, 30, 20))
-    stream = io.BytesIO()
-    image.save(stream, "PNG")
-    return stream.getvalue()
+    return encoded(image)
 
 
 def uri(data: bytes) -> str:

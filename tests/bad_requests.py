@@ -4,11 +4,10 @@
 """
 
 import base64
-import io
 import json
 from dataclasses import dataclass, field
 
-from PIL import Image, PngImagePlugin
+from hostile_images import encoded, gray, png_of_chunks
 
 MAX_BODY_BYTES = 6 * 2**20
 
@@ -41,22 +40,13 @@ class BadRequest:
 
 def png(width: int, height: int) -> bytes:
     """A gray picture that every reader can read."""
-    stream = io.BytesIO()
-    Image.linear_gradient("L").resize((width, height)).point(lambda v: 112 + v // 8).save(
-        stream, "PNG"
-    )
-    return stream.getvalue()
+    return encoded(gray(width, height).point(lambda v: 112 + v // 8))
 
 
 def bomb(width: int, height: int) -> bytes:
     """A PNG of a few bytes whose header promises that many pixels."""
     head = width.to_bytes(4, "big") + height.to_bytes(4, "big") + b"\x08\x00\x00\x00\x00"
-    stream = io.BytesIO(b"\x89PNG\r\n\x1a\n")
-    stream.seek(0, 2)
-    PngImagePlugin.putchunk(stream, b"IHDR", head)
-    PngImagePlugin.putchunk(stream, b"IDAT", b"x" * 50)
-    PngImagePlugin.putchunk(stream, b"IEND")
-    return stream.getvalue()
+    return png_of_chunks(head, b"x" * 50)
 
 
 def text(data: bytes) -> str:

@@ -13,7 +13,11 @@ from functools import cache
 from PIL import Image
 
 
-def encoded(image: Image.Image, format: str = "PNG", **options) -> bytes:
+def encoded(image: Image.Image, format: str = "PNG", turn: int = 0, **options) -> bytes:
+    """An image's file; `turn` is the EXIF orientation that it tells, 0 for none."""
+    if turn:
+        options["exif"] = Image.Exif()
+        options["exif"][0x0112] = turn
     stream = io.BytesIO()
     image.save(stream, format, **options)
     return stream.getvalue()
@@ -74,13 +78,16 @@ def png_with(kind: bytes, data: bytes, times: int = 1) -> bytes:
     return whole[:33] + png_chunk(kind, data) * times + whole[33:]
 
 
+def png_of_chunks(head: bytes, body: bytes) -> bytes:
+    chunks = png_chunk(b"IHDR", head) + png_chunk(b"IDAT", body) + png_chunk(b"IEND", b"")
+    return b"\x89PNG\r\n\x1a\n" + chunks
+
+
 def png_of(width: int, height: int, mode: str = "RGBA") -> bytes:
     """A PNG of zeros: few bytes, many pixels."""
     kind, samples = {"L": (0, 1), "RGBA": (6, 4)}[mode]
     head = struct.pack(">IIBBBBB", width, height, 8, kind, 0, 0, 0)
-    body = zlib.compress(bytes(height * (1 + samples * width)), 1)
-    chunks = png_chunk(b"IHDR", head) + png_chunk(b"IDAT", body) + png_chunk(b"IEND", b"")
-    return b"\x89PNG\r\n\x1a\n" + chunks
+    return png_of_chunks(head, zlib.compress(bytes(height * (1 + samples * width)), 1))
 
 
 def animated(format: str, count: int = 300) -> bytes:

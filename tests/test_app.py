@@ -22,6 +22,7 @@ from app_serving import (
 )
 from bad_requests import text
 from conftest import lab_process, until
+from hostile_images import encoded
 from PIL import Image
 
 from lab_utils.app import limits, make_frontend
@@ -66,9 +67,9 @@ def test_only_the_endpoints_are_public(app):
 def test_the_pages_of_a_document_are_read_one_after_another(app):
     pytest.importorskip("pypdfium2")
     frontend, client = app
-    drawn, stream = Image.open(io.BytesIO(png(600, 400))), io.BytesIO()
-    drawn.save(stream, "PDF", save_all=True, append_images=[drawn, drawn])
-    given = file_data(upload(client, "letter.pdf", stream.getvalue()))
+    drawn = Image.open(io.BytesIO(png(600, 400)))
+    letter = encoded(drawn, "PDF", save_all=True, append_images=[drawn, drawn])
+    given = file_data(upload(client, "letter.pdf", letter))
     body = {"data": [given], "fn_index": index(frontend, frontend.functions.read, "file")}
     assert client.post("gradio_api/queue/join", json=body | {"session_hash": "a"}).is_success
     shown, feedback, *_ = event(frontend, client, frontend.functions.read, given)

@@ -12,6 +12,7 @@ import httpx
 import pytest
 from app_serving import ROOT, call, event, file_data, png, run, serving, upload, uri
 from bad_requests import text
+from hostile_images import encoded
 from PIL import Image
 
 from lab_utils import logins
@@ -66,11 +67,7 @@ def test_a_documented_snippet_reads_the_page(heading, language, code, app, close
 def test_each_endpoint_reads_in_one_step_and_in_two(app):
     """A photo as it was uploaded, with the note on how the camera was held, is read upright."""
     _, client = app
-    picture, stream, exif = Image.new("L", (48, 64), 255), io.BytesIO(), Image.Exif()
-    picture.paste(0, (10, 10, 30, 20))
-    exif[274] = 6
-    picture.save(stream, "JPEG", exif=exif)
-    photo = stream.getvalue()
+    photo = encoded(Image.open(io.BytesIO(png(48, 64))), "JPEG", turn=6)
     for endpoint, value in (
         ("predict", {"url": uri(photo)}),
         ("predict", file_data(upload(client, "page.jpg", photo))),

@@ -1,9 +1,9 @@
 """PDF, TIFF, HEIC and AVIF: pages one after another, and what is refused before it is rendered."""
 
-import io
 import sys
 
 import pytest
+from hostile_images import encoded
 from PIL import Image, ImageDraw
 
 from text_recognizer import limits
@@ -19,9 +19,7 @@ def pages(count, size=(300, 200)):
 
 
 def document(images, format):
-    buffer = io.BytesIO()
-    images[0].save(buffer, format, save_all=True, append_images=images[1:])
-    return buffer.getvalue()
+    return encoded(images[0], format, save_all=True, append_images=images[1:])
 
 
 @pytest.mark.parametrize("format", ["PDF", "TIFF"])

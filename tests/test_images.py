@@ -156,9 +156,7 @@ def test_exif_orientation_is_undone(orientation, format):
     }
     upright = drawing((2400, 1800), "RGB")
     stored = upright.transpose(back[orientation])
-    exif = Image.Exif()
-    exif[0x0112] = orientation
-    data = encoded(stored, "JPEG" if format == "PIL" else format, exif=exif)
+    data = encoded(stored, "JPEG" if format == "PIL" else format, turn=orientation)
     loaded = load_image(Image.open(io.BytesIO(data)) if format == "PIL" else data)
     assert (loaded.width, loaded.height) == (2400, 1800)
     assert loaded.page.size == (1600, 1200)

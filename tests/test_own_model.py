@@ -1,6 +1,5 @@
 """A model of another architecture, as docs/bring_your_own_model.md shows it, serves by --model."""
 
-import io
 import re
 import socket
 import subprocess
@@ -9,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from bad_requests import text
+from hostile_images import encoded
 from PIL import Image
 
 from lab_utils.net import free_port
@@ -33,9 +33,7 @@ def toy(tmp_path_factory) -> Path:
 
 @pytest.fixture
 def dark() -> bytes:
-    stream = io.BytesIO()
-    Image.new("L", (256, 256), 110).save(stream, "PNG")  # darker would be a photo in bad light
-    return stream.getvalue()
+    return encoded(Image.new("L", (256, 256), 110))  # darker would be a photo in bad light
 
 
 def test_the_apps_predictor_and_the_lambda_handler_read_with_it(toy, dark):

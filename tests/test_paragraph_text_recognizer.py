@@ -70,10 +70,8 @@ def test_long_batches_are_split(stand_in_path):
 
 
 def test_reading_is_in_the_originals_pixels_turned_upright(stand_in):
-    exif = Image.Exif()
-    exif[0x0112] = 6
     turned = page(3200, 2400).transpose(Image.Transpose.ROTATE_90)
-    reading = stand_in.read(encoded(turned, "JPEG", exif=exif))
+    reading = stand_in.read(encoded(turned, "JPEG", turn=6))
     assert (reading.width, reading.height) == (3200, 2400)
     assert reading.text.startswith("1600x1200\n")
     assert [line.text for line in reading.lines] == reading.text.split("\n")

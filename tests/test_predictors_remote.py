@@ -96,9 +96,7 @@ def flat(line: Line) -> list[float]:
 
 
 def test_remote_and_local_read_the_same(service, stand_in, serve):
-    exif = Image.Exif()
-    exif[0x0112] = 8
-    photo = encoded(Image.open(io.BytesIO(page(200, 90))), "JPEG", exif=exif)
+    photo = encoded(Image.open(io.BytesIO(page(200, 90))), "JPEG", turn=8)
     sources = [
         PAGE,
         photo,

@@ -10,8 +10,8 @@ from pathlib import Path
 import psutil
 import pytest
 from conftest import lab_process, until
-from PIL import Image, ImageDraw
 from test_cli import told
+from test_paragraph_text_recognizer import page
 
 SECONDS = 120  # the longest that anything may take
 
@@ -23,9 +23,7 @@ def folder(tmp_path) -> Path:
     (made / "inner").mkdir(parents=True)
     (made / ".hidden").write_text("not read")
     for number in range(6):
-        image = Image.new("L", (300 + number, 200), 220)
-        ImageDraw.Draw(image).line((75, 100, 260, 100), 20, 3)
-        image.save(made / f"{number}.png")
+        page(300 + number).save(made / f"{number}.png")
     return made
 
 
@@ -47,9 +45,7 @@ def test_a_folder_is_read_in_order(lab, folder, stand_in_path, jobs):
 
 
 def test_all_pages_of_a_document_are_read(lab, stand_in_path, tmp_path):
-    first, *rest = (Image.new("L", (300, 200 + 20 * number), 220) for number in range(3))
-    for page in (first, *rest):
-        ImageDraw.Draw(page).line((75, 100, 260, 100), 20, 3)
+    first, *rest = (page(height=200 + 20 * number) for number in range(3))
     letter = tmp_path / "letter.tiff"
     first.save(letter, save_all=True, append_images=rest)
     options = ["--model", stand_in_path, "--overlay", tmp_path / "lines.png"]
