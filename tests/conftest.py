@@ -7,6 +7,7 @@ import itertools
 import os
 import re
 import shlex
+import shutil
 import signal
 import socket
 import socketserver
@@ -15,6 +16,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import text_recognizer  # noqa: F401  # before PyTorch: its threads shall sleep while they wait
 
@@ -76,13 +78,18 @@ def python(code: str, *arguments, **options) -> subprocess.CompletedProcess:
     )
 
 
+def lab_process(*arguments, **options) -> contextlib.AbstractContextManager[subprocess.Popen]:
+    """`lab` with arguments as a `python_process`."""
+    return python_process("-m", "lab_utils.cli", *arguments, **options)
+
+
 @contextlib.contextmanager
-def lab_process(*arguments, variables=None, **options) -> Iterator[subprocess.Popen]:
-    """`lab` with arguments and further variables as a process with pipes, ended at the end."""
+def python_process(*arguments, variables=None, **options) -> Iterator[subprocess.Popen]:
+    """Python with arguments and further variables as a process with pipes, ended at the end."""
     process = subprocess.Popen(
-        [sys.executable, "-u", "-m", "lab_utils.cli", *map(str, arguments)],
-        env=os.environ | {"PYTHONPATH": str(PROJECT)} | (variables or {}),
+        [sys.executable, "-u", *map(str, arguments)],
         **dict.fromkeys(("stdout", "stderr"), subprocess.PIPE)
+        | {"env": os.environ | {"PYTHONPATH": str(PROJECT)} | (variables or {})}
         | {"stdin": subprocess.DEVNULL, "text": True}
         | options,
     )
@@ -93,6 +100,12 @@ def lab_process(*arguments, variables=None, **options) -> Iterator[subprocess.Po
         # Where a test has failed, a child of it may still hold the pipes.
         with contextlib.suppress(subprocess.TimeoutExpired):
             process.communicate(timeout=60)
+
+
+def program(path: Path, script: str) -> None:
+    """Puts a program there that runs a script of the shell, mostly a stand-in for another one."""
+    path.write_text(f"#!{shutil.which('sh')}\n{script}\n")
+    path.chmod(0o755)
 
 
 def processes_with(variable: str, beginning: str) -> dict[int, list[str]]:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from conftest import program
 
 ROOT = Path(__file__).resolve().parents[1]
 MISSING = "chromium"
@@ -48,11 +49,6 @@ def machine(tmp_path):
         program(tmp_path / name, f'echo "{name} $*" >> "{calls}"')
     program(tmp_path / "apt-get", f'echo "apt-get $*, $DEBIAN_FRONTEND" >> "{calls}"')
     return tmp_path
-
-
-def program(path: Path, line: str) -> None:
-    path.write_text(f"#!{shutil.which('sh')}\n{line}\n")
-    path.chmod(0o755)
 
 
 def runs(machine: Path, user: int) -> tuple[int, list[str], str]:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from bad_requests import png
-from conftest import until
+from conftest import python_process, until
 from hostile_images import HOSTILE_IMAGES, encoded, gray
 
 from text_recognizer import decoding
@@ -19,7 +19,6 @@ from text_recognizer.decoding import Budget, one_budget
 from text_recognizer.errors import ImageError, ImageTooLargeError
 from text_recognizer.images import decode_here, load_image, load_pages
 from text_recognizer.limits import DECODE_SECONDS
-from text_recognizer.places import project_folder
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="looks at /proc")
 
@@ -109,14 +108,7 @@ def test_a_fork_has_workers_of_its_own():
 def test_a_worker_ends_with_its_parent_also_after_kill_9(tmp_path):
     page = tmp_path / "page.png"
     gray().save(page)
-    parent = subprocess.Popen(
-        [sys.executable, "-c", WHO_DECODES, page],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        cwd=project_folder(),
-        text=True,
-    )
-    with parent:
+    with python_process("-c", WHO_DECODES, page, stdin=subprocess.PIPE) as parent:
         assert parent.stdout.readline() == "64\n"
         (worker,) = workers(parent.pid)
         parent.kill()

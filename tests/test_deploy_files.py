@@ -11,7 +11,7 @@ from importlib import metadata
 from pathlib import Path
 
 import pytest
-from conftest import parses, python
+from conftest import parses, program, python
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
@@ -209,8 +209,7 @@ def call(tmp_path):
     """Runs a program with commands that only write down how they were called; returns the calls."""
     calls = tmp_path / "calls"
     for name in ("systemctl", "docker", "dnf", "aws"):
-        (tmp_path / name).write_text('#!/bin/sh\necho "$(basename "$0") $*" >> "$CALLS"\n')
-        (tmp_path / name).chmod(0o755)
+        program(tmp_path / name, 'echo "$(basename "$0") $*" >> "$CALLS"')
     places = {"CALLS": str(calls), "DESTDIR": str(tmp_path / "root")}
 
     def run(*command: str) -> list[str]:

@@ -16,6 +16,7 @@ import urllib.request
 
 import boto3
 import pytest
+from conftest import program
 from moto.server import ThreadedMotoServer
 
 from lab_utils.deploy import stack as stack_module
@@ -232,7 +233,7 @@ def test_destroy_lists_asks_and_removes_all(with_image, lab, monkeypatch):
     assert (code, out) == (0, "") and "There is no stack" in err
 
 
-DOCKER = """#!/bin/sh
+DOCKER = """
 echo "$*" >> "$CALLS"
 case "$1" in login) cat >> "$CALLS"; echo >> "$CALLS";; esac
 """
@@ -248,8 +249,7 @@ def docker(tmp_path, monkeypatch, account):
         parsed["authorizationData"] = [{"authorizationToken": secret}]
 
     account.answers["GetAuthorizationToken"] = token
-    (tmp_path / "docker").write_text(DOCKER)
-    (tmp_path / "docker").chmod(0o755)
+    program(tmp_path / "docker", DOCKER)
     monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
     monkeypatch.setenv("CALLS", str(tmp_path / "calls"))
     return tmp_path / "calls"

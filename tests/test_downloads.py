@@ -5,6 +5,7 @@ import os
 import shutil
 
 import pytest
+from conftest import program
 
 
 @pytest.mark.skipif(shutil.which("npm") is None, reason="npm is not installed")
@@ -20,9 +21,7 @@ def test_a_registry_that_does_not_answer_is_asked_once(lab, tmp_path, monkeypatc
 
 @pytest.mark.parametrize("words", ["npm error code ENOSPC", "[Errno 28] No space left on device"])
 def test_a_full_disk_is_no_trouble_with_the_network(lab, tmp_path, monkeypatch, words):
-    npm = tmp_path / "npm"
-    npm.write_text(f"#!/bin/sh\necho '{words}' >&2; exit 228\n")
-    npm.chmod(0o755)
+    program(tmp_path / "npm", f"echo '{words}' >&2; exit 228")
     monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
     fonts = tmp_path / "fonts"
     monkeypatch.setenv("LAB_FONTS", str(fonts))

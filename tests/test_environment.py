@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from conftest import program
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from packaging.version import Version
@@ -69,7 +70,6 @@ def test_no_file_names_a_host_to_install_from():
 
 
 STAND_IN_PYTHON = """\
-#!/bin/sh
 # Writes down what it is asked for, and makes environments that hold nothing but itself.
 case "$*" in
 "-m venv "*) echo venv >> calls; mkdir -p .venv/bin; sleep 0.3; cp "$0" .venv/bin/python;;
@@ -90,8 +90,7 @@ def checkout(tmp_path):
     folder.mkdir()
     for name in ("Makefile", "pyproject.toml", "constraints.txt"):
         shutil.copy(ROOT / name, folder)
-    (folder / "python").write_text(STAND_IN_PYTHON)
-    (folder / "python").chmod(0o755)
+    program(folder / "python", STAND_IN_PYTHON)
     return folder
 
 

@@ -10,14 +10,13 @@ import json
 import os
 import re
 import signal
-import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
 import psutil
 import pytest
-from conftest import processes_with, until
+from conftest import processes_with, python_process, until
 from nbformat import v4
 
 from lab_authoring.contract import Exercise
@@ -33,7 +32,6 @@ from lab_authoring.submission import MAX_BYTES, last_definitions
 from lab_authoring.workplace import Limits
 from lab_utils.tables import read_table
 from text_recognizer.errors import RecognizerError
-from text_recognizer.places import PROJECT
 
 NAMES = ("one", "two", "three", "four", "five", "six")
 SET_UP = "import os\nos.chdir('..')\nPASSWORD = 'of the set-up cell'"
@@ -421,21 +419,13 @@ def test_ctrl_c_ends_all_processes_and_keeps_the_rows_so_far(tmp_path, course):
         "with orderly_end():\n"
         "    grade_notebooks(paths, out, Limits(), say, course_in(project), jobs=2)"
     )
-    grading = subprocess.Popen(
-        [sys.executable, "-c", program, course.project, out, first, *others],
-        cwd=PROJECT,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    try:
+    command = ("-c", program, course.project, out, first, *others)
+    with python_process(*command) as grading:
         assert "no_notebook.ipynb" in grading.stdout.readline()
         folder = Path(os.environ["TMPDIR"])
         assert until(lambda: len(list(folder.rglob("started"))) == 2, 120)
         grading.send_signal(signal.SIGINT)
         _, errors = grading.communicate(timeout=120)
-    finally:
-        grading.kill()
     assert grading.returncode == -signal.SIGINT, errors
     assert [row["result"] for row in read_table(out)] == ["unreadable", ""]
 

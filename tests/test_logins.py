@@ -11,10 +11,9 @@ from text_recognizer.places import project_folder
     ("command", "variable"),
     [("app", "LAB_APP_AUTH"), ("demo", "LAB_TUNNEL_AUTH"), ("tunnel", "LAB_TUNNEL_AUTH")],
 )
-def test_the_environment_holds_the_login(lab, monkeypatch, command, variable):
+def test_the_environment_holds_the_login(lab, refused, monkeypatch, command, variable):
     monkeypatch.setenv(variable, "no-colon")
-    code, _, err = lab(command)
-    assert code == 2 and "A login is NAME:PASSWORD" in err
+    assert "A login is NAME:PASSWORD" in refused(command)
     shown = " ".join(lab(command, "--help")[1].split())
     assert "default: made" not in shown, "that is no password"
 

@@ -3,7 +3,6 @@ and `check` sees every difference. A kernel takes seconds to start: one build se
 
 import difflib
 import json
-import os
 import re
 import shutil
 import signal
@@ -13,7 +12,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from conftest import until
+from conftest import python_process, until
 
 import lab_utils.setup
 from lab_authoring.build import build, check_notebooks, find_sources
@@ -284,14 +283,9 @@ def test_an_interrupt_leaves_the_old_files_and_no_kernel_and_nothing_in_the_home
     home.mkdir()
     (tmp_path / "lab.py").write_text(BUILD)
     (tmp_path / "lab.cell").write_text(lab_utils.setup.setup_cell())
-    own = {"HOME": str(home), "LAB_HOME": str(lab), "PYTHONPATH": str(ROOT)}
-    sources = source_file(built_project).parent
-    with subprocess.Popen(
-        [sys.executable, tmp_path / "lab.py", sources, "notebooks", "build"],
-        env=os.environ | own,
-        stderr=subprocess.PIPE,
-        text=True,
-    ) as process:
+    own = {"HOME": str(home), "LAB_HOME": str(lab)}
+    command = (tmp_path / "lab.py", source_file(built_project).parent, "notebooks", "build")
+    with python_process(*command, variables=own) as process:
         assert until(lambda: pid_file.exists() and pid_file.read_text())
         process.send_signal(signal.SIGINT)
         _, err = process.communicate(timeout=60)

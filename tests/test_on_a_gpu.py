@@ -1,7 +1,6 @@
 """The script for a machine with a GPU, on one without, and what `lab adopt` makes of its folder."""
 
 import gzip
-import importlib.util
 import json
 import os
 import shutil
@@ -22,9 +21,6 @@ from text_recognizer.errors import RecognizerError
 from text_recognizer.places import project_folder
 from text_recognizer.weights import load_line_reader, packaged_weights
 
-SCRIPT = project_folder() / "benchmarks" / "on_a_gpu.py"
-
-
 LACKED = ["fastapi", "gradio", "httpx", "jupytext", "pyngrok", "segno", "typer", "wandb"]
 GUARD = f"""
 import sys
@@ -40,13 +36,12 @@ sys.modules.update(dict.fromkeys({LACKED}))
 """A sitecustomize.py for a Python without what a machine with a GPU may lack."""
 
 
-@pytest.fixture(scope="module")
-def script():
-    spec = importlib.util.spec_from_file_location("on_a_gpu", SCRIPT)
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module  # dataclasses look their module up
-    spec.loader.exec_module(module)
-    return module
+@pytest.fixture
+def script(monkeypatch):
+    monkeypatch.syspath_prepend(str(project_folder() / "benchmarks"))
+    import on_a_gpu
+
+    return on_a_gpu
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from safetensors.torch import load_file
 from text_recognizer.errors import RecognizerError
 from text_recognizer.evaluate.labels import load_items
 from text_recognizer.models.line_reader import LineReader
-from text_recognizer.places import project_folder
+from text_recognizer.places import SAMPLE_PAGES
 from text_recognizer.train.fine_tune import train_briefly
 from text_recognizer.train.sample_lines import (
     cut_lines,
@@ -20,12 +20,10 @@ from text_recognizer.train.sample_lines import (
 from text_recognizer.vocabulary import decode
 from text_recognizer.weights import packaged_weights
 
-PAGES = project_folder() / "data" / "pages"
-
 
 @pytest.fixture(scope="module")
 def item():
-    return load_items(PAGES, split="train", limit=1)[0]
+    return load_items(SAMPLE_PAGES, split="train", limit=1)[0]
 
 
 def test_the_lines_of_a_page_come_with_their_texts(eager, item):

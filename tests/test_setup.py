@@ -18,6 +18,7 @@ from importlib import metadata
 from pathlib import Path
 
 import pytest
+from conftest import program
 from packaging.version import Version
 
 from lab_utils import setup
@@ -120,8 +121,7 @@ class Place:
         """Puts a stand-in for a command, as a shell script, first on PATH."""
         folder = self.folder / "commands"
         folder.mkdir(exist_ok=True)
-        (folder / name).write_text(f"#!/bin/sh\n# A stand-in.\n{script}\n")
-        (folder / name).chmod(0o755)
+        program(folder / name, f"# A stand-in.\n{script}")
         self.env["PATH"] = f"{folder}{os.pathsep}{self.env['PATH']}"
 
     def pretend(self, name: str, version: str) -> None:

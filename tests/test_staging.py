@@ -7,7 +7,6 @@ import os
 import pickle
 import re
 import signal
-import subprocess
 import sys
 import time
 from dataclasses import replace
@@ -18,7 +17,9 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from conftest import python_process
 from PIL import Image
+from test_paragraph_text_recognizer import Trap
 from tracking_client import Client
 
 import lab_tracker as tracking
@@ -266,11 +267,6 @@ def test_an_interrupted_training_is_marked_and_logs_nothing(lab, past, monkeypat
     assert [a for a in run.logged_artifacts() if a.type == names.CHECKPOINT_TYPE] == []
 
 
-class Bomb:
-    def __reduce__(self):
-        return os.mkdir, ("exploded",)
-
-
 def foreign(kind: str, path: Path) -> Path:
     """A file that is not a checkpoint of the line reader."""
     training = FinderTraining() if kind == "another network" else ReaderTraining()
@@ -281,7 +277,7 @@ def foreign(kind: str, path: Path) -> Path:
     if kind == "cut short":
         path.write_bytes(path.read_bytes()[:100_000])
     if kind == "a bomb":
-        path.write_bytes(pickle.dumps(Bomb()))
+        path.write_bytes(pickle.dumps(Trap("exploded")))
     return path
 
 
@@ -555,24 +551,19 @@ def test_a_version_that_is_promoted_meanwhile_is_not_deleted(past, monkeypatch):
 # In processes of their own
 
 
-def python(home: Path, *arguments: object, **settings: str) -> subprocess.Popen:
+def python(home: Path, *arguments: object, **settings: str):
+    """A `python_process` with this folder and these settings, and none of ours."""
     environment = {k: v for k, v in os.environ.items() if "WANDB" not in k and "LAB_" not in k}
-    return subprocess.Popen(
-        [sys.executable, *map(str, arguments)],
-        cwd=ROOT,
-        env=environment | {"LAB_HOME": str(home)} | settings,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
+    environment |= {"LAB_HOME": str(home), "PYTHONPATH": str(ROOT)} | settings
+    return python_process(*arguments, env=environment, start_new_session=True)
 
 
 def test_a_wrong_key_is_one_line(home, tmp_path):
     server = tracking.connect()
     settings = {"WANDB_BASE_URL": server.url, "WANDB_API_KEY": "0" * 40, "HOME": str(tmp_path)}
-    process = python(home, "-m", "lab_utils.cli", "fetch", "--out", tmp_path / "m.pt", **settings)
-    out, err = process.communicate(timeout=60)
+    command = ("-m", "lab_utils.cli", "fetch", "--out", tmp_path / "m.pt")
+    with python(home, *command, **settings) as process:
+        out, err = process.communicate(timeout=60)
     assert_one_line((process.returncode, out, err), "refused the key", "WANDB_API_KEY")
     assert not (tmp_path / "m.pt").exists()
 
@@ -585,13 +576,12 @@ def test_killed_at_any_point_nothing_is_served_that_is_not_whole(
 ):
     code = "from lab_utils import staging; staging.stage(pages=1, promote=True, on_step=say)"
     say = "import sys; say = lambda step: print(step, file=sys.stderr, flush=True)\n"
-    process = python(home, "-c", say + code)
-    for line in process.stderr:
-        if line.strip() == step:
-            break
-    time.sleep(delay)
-    os.killpg(process.pid, signal.SIGKILL)
-    process.communicate()
+    with python(home, "-c", say + code) as process:
+        for line in process.stderr:
+            if line.strip() == step:
+                break
+        time.sleep(delay)
+        os.killpg(process.pid, signal.SIGKILL)
     for version, aliases in staged_versions(Tracker()):
         if len(aliases) > 1:
             staging.fetch(version, tmp_path / f"{version}.pt")

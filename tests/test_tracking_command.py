@@ -1,12 +1,10 @@
 """`python -m lab_tracker` and `lab wandb-server`: what they print, need, and how they end."""
 
-import re
 import signal
-import subprocess
-import sys
 
 import pytest
-from tracking_client import Client, path_with
+from conftest import python_process
+from tracking_client import Client, printed_by
 
 from lab_tracker.__main__ import main
 from lab_tracker.errors import TrackingError
@@ -24,14 +22,11 @@ sys.exit(main(["--folder", sys.argv[1], "--port", "0"]))
 
 
 def test_it_serves_without_the_lab_and_ends_on_ctrl_c(tmp_path):
-    command = [sys.executable, "-c", _ALONE, str(tmp_path)]
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    running = subprocess.Popen(command, env=path_with(), text=True, **pipes)
-    printed = "".join(running.stdout.readline() for _ in range(5))
-    client = Client(*re.findall(r"WANDB_(?:BASE_URL|API_KEY)=(\S+)", printed))
-    assert client.graphql("query V { viewer { entity } }")
-    running.send_signal(signal.SIGINT)
-    _, errors = running.communicate(timeout=60)
+    with python_process("-c", _ALONE, tmp_path) as running:
+        client = Client(*printed_by(running))
+        assert client.graphql("query V { viewer { entity } }")
+        running.send_signal(signal.SIGINT)
+        _, errors = running.communicate(timeout=60)
     assert (running.returncode, errors) == (0, "")
 
 

@@ -7,7 +7,6 @@ import os
 import random
 import socket
 import subprocess
-import sys
 import threading
 import time
 from pathlib import Path
@@ -15,9 +14,9 @@ from pathlib import Path
 import httpx
 import psutil
 import pytest
-from conftest import until
+from conftest import python_process, until
 from test_edges import SOAK_SECONDS, state
-from tracking_client import Client, Draft, Refused, ServerProcess, path_with
+from tracking_client import Client, Draft, Refused, ServerProcess
 
 from lab_tracker import environment
 from lab_tracker.storage import STALE_SECONDS, Store
@@ -188,15 +187,9 @@ def test_the_sdk_goes_on_after_a_restart(tmp_path, monkeypatch):
     for name in [name for name in os.environ if name.startswith(("WANDB_", "LAB_TRACKING_"))]:
         monkeypatch.delenv(name)
     environment.point_to_tracker(server.url, server.key, tmp_path)
-    training = subprocess.Popen(
-        [sys.executable, "-c", _TRAINING, str(weights)],
-        env=path_with() | {"HOME": str(tmp_path)},
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    environment.restore()
-    try:
+    options = {"variables": {"HOME": str(tmp_path)}, "stdin": subprocess.PIPE}
+    with python_process("-c", _TRAINING, weights, **options) as training:
+        environment.restore()
         assert training.stdout.readline() == "kill\n"
         server.kill()
         training.stdin.write("go\n")
@@ -212,5 +205,3 @@ def test_the_sdk_goes_on_after_a_restart(tmp_path, monkeypatch):
             for name in ("before", "while-away"):
                 [version] = client.versions(name).values()
                 assert client.get(version["files"][0]["directUrl"]) == weights.read_bytes()
-    finally:
-        training.kill()

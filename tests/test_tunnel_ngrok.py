@@ -11,7 +11,7 @@ import types
 
 import httpx
 import pytest
-from conftest import free_port, until
+from conftest import free_port, program, until
 from tunnel_serving import DOMAIN, INFO, link_of, tunnel_process
 
 from lab_utils.tunnel import TunnelError, ngrok, open_link
@@ -157,11 +157,10 @@ def test_a_login_or_a_domain_that_is_none(refused, edge, app_port, arguments):
 
 
 def test_an_agent_that_is_missing_or_does_not_run(refused, edge, app_port, tmp_path, monkeypatch):
-    program = tmp_path / "program"
-    monkeypatch.setenv("PYNGROK_NGROK_PATH", str(program))
+    agent = tmp_path / "agent of our own"
+    monkeypatch.setenv("PYNGROK_NGROK_PATH", str(agent))
     assert "no program at" in refused("tunnel", "--port", app_port)
-    program.write_text("#!/bin/sh\nexit 3\n")
-    program.chmod(0o755)
+    program(agent, "exit 3")
     assert "made no link" in refused("tunnel", "--port", app_port)
 
 

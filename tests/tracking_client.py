@@ -30,6 +30,12 @@ def path_with(*folders: str) -> dict[str, str]:
     return os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, known))}
 
 
+def printed_by(server: subprocess.Popen) -> list[str]:
+    """The address and the key that a tracker prints at its start."""
+    printed = "".join(server.stdout.readline() for _ in range(5))
+    return re.findall(r"WANDB_(?:BASE_URL|API_KEY)=(\S+)", printed)
+
+
 class ServerProcess:
     """`python -m lab_tracker` over `folder`."""
 
@@ -39,8 +45,7 @@ class ServerProcess:
             command, stdout=subprocess.PIPE, text=True, env=path_with()
         )
         self.pid = self._process.pid
-        printed = "".join(self._process.stdout.readline() for _ in range(5))
-        self.url, self.key = re.findall(r"WANDB_(?:BASE_URL|API_KEY)=(\S+)", printed)
+        self.url, self.key = printed_by(self._process)
         self.port = httpx.URL(self.url).port
 
     def kill(self) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import httpx
 import trustme
-from conftest import free_port, lab_process, processes_with
+from conftest import free_port, lab_process, processes_with, program
 
 from lab_utils.app import server
 from lab_utils.service import gateway
@@ -30,8 +30,7 @@ class Edge:
         self.certificate = folder / "certificate.pem"
         write_certificate(self.certificate, "*.tunnel.localhost", "localhost", "127.0.0.1")
         agent = folder / "agent"
-        agent.write_text(f'#!/bin/sh\nexec "{sys.executable}" "{SCRIPT}" "$@"\n')
-        agent.chmod(0o755)
+        program(agent, f'exec "{sys.executable}" "{SCRIPT}" "$@"')
         self.variables = {
             "PYNGROK_NGROK_PATH": str(agent),
             "NGROK_AUTHTOKEN": "good-token",
