@@ -87,9 +87,10 @@ def read_side_by_side(
 def _shares(found: Found, count: int, most: int | None) -> list[Tensor]:
     """Which (N,) of all lines each of at most `count` threads reads: about as much writing."""
     lengths = torch.cat([(edges[1] - edges[0]) / reach.sum(0) for _, _, edges, reach in found])
-    shares: list[list[int]] = [[] for _ in range(max(min(count, len(lengths[:most])), 1))]
+    longest = lengths.argsort(descending=True)[:most].tolist()
+    shares: list[list[int]] = [[] for _ in range(max(min(count, len(longest)), 1))]
     loads = [0.0] * len(shares)
-    for line in lengths.argsort(descending=True)[:most].tolist():
+    for line in longest:
         least = loads.index(min(loads))
         shares[least].append(line)
         loads[least] += float(lengths[line])
