@@ -26,7 +26,7 @@ COPY text_recognizer/ /app/text_recognizer/
 COPY lab_tracker/ /app/lab_tracker/
 COPY lab_utils/ /app/lab_utils/
 COPY data/pages/show_* /app/data/pages/
-COPY data/weights/english.ngrams data/weights/digests.json /app/data/weights/
+COPY data/weights/english.ngrams data/weights/words.txt data/weights/digests.json /app/data/weights/
 ARG MODEL=.lab/models/paragraph_reader.pt
 COPY ${MODEL} /app/model.pt
 # All that the app writes goes into /data: feedback, and uploads until they are an hour old.

@@ -37,8 +37,9 @@ COPY text_recognizer/models/__init__.py text_recognizer/models/normalization.py 
      /var/task/text_recognizer/models/
 COPY text_recognizer/language_model/__init__.py text_recognizer/language_model/beam_search.py \
      text_recognizer/language_model/character_model.py text_recognizer/language_model/decoding.py \
+     text_recognizer/language_model/words.py \
      /var/task/text_recognizer/language_model/
-COPY data/weights/english.ngrams data/weights/digests.json /var/task/data/weights/
+COPY data/weights/english.ngrams data/weights/words.txt data/weights/digests.json /var/task/data/weights/
 COPY lab_utils/__init__.py /var/task/lab_utils/
 COPY lab_utils/service/__init__.py lab_utils/service/schema.py lab_utils/service/lambda_handler.py \
      lab_utils/service/lambda_entry.py /var/task/lab_utils/service/

@@ -14,6 +14,7 @@ from text_recognizer.language_model.beam_search import BeamSearch, Search
 from text_recognizer.language_model.character_model import BOUNDARY, load_model, save_model
 from text_recognizer.language_model.decoding import Decoder, text_log_probs
 from text_recognizer.language_model.estimation import ALPHABET, estimate
+from text_recognizer.language_model.words import load_words, save_words, words_path
 from text_recognizer.model_file import DIGESTS
 from text_recognizer.vocabulary import NEWLINE, TOKENS, encode
 
@@ -86,13 +87,26 @@ def test_a_damaged_file_is_refused_in_one_sentence(tmp_path, small, harm):
 
 BLANK, A, T, SPACE = 0, 1, 2, 3
 CODES = [0, ord("a"), ord("t"), ord(" ")]
+WORDS = {"at": -2.0, "tat": -5.0}
 
 
 def collapsed(path: tuple[int, ...]) -> tuple[int, ...]:
     return tuple(one for one, _ in itertools.groupby(path) if one != BLANK)
 
 
-def by_brute_force(frames: np.ndarray, search: Search, model) -> dict[tuple[int, ...], float]:
+def brought_by_words(text: str, search: Search) -> float:
+    total = 0.0
+    for word in text.split():
+        if word in WORDS:
+            total += search.weight_of_words * (WORDS[word] + search.reward_of_words * len(word))
+        elif len(word) > 1:
+            total += search.unknown
+    return total
+
+
+def by_brute_force(
+    frames: np.ndarray, search: Search, model, with_words: bool
+) -> dict[tuple[int, ...], float]:
     """The score of every text that any path of classes through the frames collapses to."""
     chances: dict[tuple[int, ...], float] = {}
     for path in itertools.product(range(frames.shape[1]), repeat=len(frames)):
@@ -110,20 +124,23 @@ def by_brute_force(frames: np.ndarray, search: Search, model) -> dict[tuple[int,
                 score += search.weight * math.log(kept)
             ends = sum(chance_of(model, state, ord(end)) for end in " \n")
             score += search.weight * math.log((1 - search.floor) * ends + 2 * floor)
+            if with_words:
+                score += brought_by_words("".join(chr(CODES[one]) for one in text), search)
         scores[text] = score
     return scores
 
 
-@pytest.mark.parametrize("with_model", [False, True])
+@pytest.mark.parametrize("asked", ["nothing", "model", "model and words"])
 @pytest.mark.parametrize("seed", range(2))
-def test_a_wide_search_is_brute_force(small, with_model, seed):
+def test_a_wide_search_is_brute_force(small, asked, seed):
     generator = np.random.default_rng(seed)
     frames = generator.dirichlet([0.5] * 4, size=6)
-    model = small if with_model else None
+    model = small if asked != "nothing" else None
+    words = WORDS if asked == "model and words" else None
     search = Search(width=10_000, margin=1e9, weight=0.7, reward=0.4, floor=0.1)
     given = [[(one, float(frame[one])) for one in range(4)] for frame in frames]
-    found = BeamSearch(CODES, search, model).find(given)
-    wanted = by_brute_force(frames, search, model)
+    found = BeamSearch(CODES, search, model, words=words).find(given)
+    wanted = by_brute_force(frames, search, model, words is not None)
     assert {tuple(one.classes) for one in found} == set(wanted)
     for one in found:
         assert one.score == pytest.approx(wanted[tuple(one.classes)], abs=1e-9)
@@ -171,6 +188,43 @@ def test_what_is_no_english_is_left_as_it_was_written(english, text):
     assert decoded(Decoder(english, CLASSES), frames_of(text)) == [text]
 
 
+@pytest.mark.parametrize(
+    "wanted, doubts",
+    [
+        ("quit arc spline", {3: "c", 12: "b"}),  # words in no order
+        ("Oak ZINC", {1: "p", 7: "y"}),
+        ("un jour gris", {3: "d", 9: "n"}),
+    ],
+)
+def test_doubtful_letters_become_words(english, wanted, doubts):
+    page = frames_of(wanted, doubts)
+    assert decoded(Decoder(english, CLASSES), page) != [wanted]
+    words = load_words(words_path())
+    assert decoded(Decoder(english, CLASSES, words=words), page) == [wanted]
+
+
+def test_a_word_that_goes_on_in_the_next_line_is_one(small):
+    """Both halves of "tat" are no words of the list, and cost as much as nothing."""
+    search = Search(weight=0.0, reward=0.0)
+    codes = [0, *map(ord, "abt-")]
+    frames = [[(3, 1.0)], [(1, 0.5), (2, 0.5)], [(4, 1.0)]]
+    halves = BeamSearch(codes, search, small, words=WORDS).find(frames)
+    assert {round(one.score - one.log_prob, 9) for one in halves} == {0.0}
+    rest = BeamSearch(codes, search, small, before="ta", words=WORDS).find([[(2, 0.6), (3, 0.4)]])
+    assert rest[0].classes == [3]
+
+
+def test_a_list_of_words_is_kept_whole_or_refused(tmp_path):
+    path = save_words({"the": 0.05, "zinc": 2e-6, "a": 0.04}, tmp_path / "words.txt")
+    words = load_words(path)
+    assert words.keys() == {"the", "zinc", "a"}
+    assert words["zinc"] == pytest.approx(math.log(2e-6), abs=0.13)
+    for harm in ("the 3\n", "\xe9", None):
+        path.unlink() if harm is None else path.write_text(harm)
+        with pytest.raises(ModelFileError, match="words.txt is missing or damaged"):
+            load_words(path)
+
+
 def test_a_page_of_nothing(english):
     decoder = Decoder(english, CLASSES)
     assert decoder.page([]) == []
@@ -201,11 +255,14 @@ def test_the_chance_of_a_text_is_that_of_all_its_paths():
     assert text_log_probs(chances.log(), [(1, 1, 1)]).tolist() == [-math.inf], "needs five frames"
 
 
-def test_another_language_model_in_the_packaged_ones_place_is_refused(tmp_path):
-    path = shutil.copy(english_model_path(), tmp_path)
-    shutil.copy(english_model_path().with_name(DIGESTS), tmp_path)
-    load_model(path)
+@pytest.mark.parametrize(
+    "load, packaged", [(load_model, english_model_path()), (load_words, words_path())]
+)
+def test_another_file_in_a_packaged_ones_place_is_refused(tmp_path, load, packaged):
+    path = shutil.copy(packaged, tmp_path)
+    shutil.copy(packaged.with_name(DIGESTS), tmp_path)
+    load(path)
     noted = tmp_path / DIGESTS
-    noted.write_text(noted.read_text().replace("english.ngrams", "other.ngrams"))
+    noted.write_text(noted.read_text().replace(packaged.name, "other"))
     with pytest.raises(ModelFileError, match="data/weights folder again"):
-        load_model(path)
+        load(path)

@@ -55,6 +55,24 @@ def test_a_gap_does_not_break_a_line_nor_what_stands_far_right():
     assert (edges - torch.tensor([0, 63])).abs().max() <= 1
 
 
+def test_pieces_of_a_line_that_run_beside_each_other_are_one():
+    """As where an underscore ends: the ridge goes on a little higher before the first one ends."""
+    path = lines(1, slope=-0.02).expand(2, -1).clone()
+    path[0] += 1.2
+    path[1] -= 1.2
+    found, edges = trace(ridges(path, [(0, 34), (32, 63)]))
+    assert len(found) == 1 and edges.tolist() == [[0, 63]]
+
+
+def test_a_piece_in_the_gap_of_a_line_is_no_other_line():
+    path = lines(1).expand(2, -1).clone()
+    path[1] += 2.6
+    middle = ridges(path[:1], [(0, 63)])
+    middle[:, 28:44] = 0
+    found, edges = trace(torch.maximum(middle, ridges(path[1:], [(30, 42)])))
+    assert len(found) == 1 and edges.tolist() == [[0, 63]]
+
+
 def test_lines_that_follow_one_another_closely_stay_apart():
     paths = lines(8, pitch=4.5)
     found, _ = trace(ridges(paths, [(0, 63)] * 8))

@@ -466,9 +466,11 @@ class ParagraphTextRecognizer:
         from text_recognizer.language_model import english_model_path
         from text_recognizer.language_model.character_model import load_model
         from text_recognizer.language_model.decoding import Decoder
+        from text_recognizer.language_model.words import load_words, words_path
 
         path = english_model_path() if name == "english" else Path(name)
-        return Decoder(load_model(path), self._tokens[: self.model.newline])
+        words = load_words(words_path()) if name == "english" else None
+        return Decoder(load_model(path), self._tokens[: self.model.newline], words=words)
 
     def _decode(self, tokens: Iterable[int]) -> str:
         return "".join(self._tokens[token] for token in tokens if token not in self._ignored)

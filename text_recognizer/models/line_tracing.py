@@ -146,16 +146,23 @@ def _joined(
         while again and not gone[left]:
             again = False
             best, nearest = -1, 0.0
+            usual = _mean(tall[left])
+            end = xs[left][-1]
             for right in range(len(xs)):
-                if right != left and not gone[right] and xs[right][0] > xs[left][-1]:
-                    apart = float(xs[right][0] - xs[left][-1])
+                apart = float(xs[right][0] - end)
+                # Two pieces of a line may run beside each other for less than a letter.
+                most = 0.5 * min(usual, float(end - xs[left][0]), float(xs[right][-1] - end))
+                if right != left and not gone[right] and apart > -most:
                     off = abs(ys[right][0] - ys[left][-1] - slope * apart)
-                    if off < near * _mean(tall[left]) and (best < 0 or apart < nearest):
+                    if off < near * usual and (best < 0 or apart < nearest):
                         best, nearest = right, apart
             if best >= 0:
-                ys[left].extend(ys[best])
-                xs[left].extend(xs[best])
-                tall[left].extend(tall[best])
+                more = 0
+                while xs[best][more] <= end:
+                    more += 1
+                ys[left].extend(ys[best][more:])
+                xs[left].extend(xs[best][more:])
+                tall[left].extend(tall[best][more:])
                 gone[best] = True
                 again = True
     order: List[float] = []
@@ -189,14 +196,18 @@ def _beside_longer(
     for other in range(len(xs)):
         longer = len(xs[other]) > len(xs[line])
         if other != line and not gone[other] and longer:
-            near, shared, place = 0, 0, 0
+            near, shared, place = 0, 0, 1
             for index in range(len(xs[line])):
-                while place < len(xs[other]) and xs[other][place] < xs[line][index]:
+                x = xs[line][index]
+                while place < len(xs[other]) and xs[other][place] < x:
                     place += 1
-                if place < len(xs[other]) and xs[other][place] - xs[line][index] <= 2:
+                if place < len(xs[other]) and xs[other][place - 1] <= x:
                     shared += 1
+                    left, right = xs[other][place - 1], xs[other][place]
+                    share = (x - left) / (right - left)
+                    y = ys[other][place - 1] * (1.0 - share) + ys[other][place] * share
                     half = 0.5 * max(tall[line][index], tall[other][place])
-                    near += int(abs(ys[line][index] - ys[other][place]) < half)
+                    near += int(abs(ys[line][index] - y) < half)
             if shared > 0 and 2 * near > shared and 2 * shared >= len(xs[line]):
                 return True
     return False
