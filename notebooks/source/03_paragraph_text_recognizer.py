@@ -760,10 +760,10 @@ print("label:  ", labels[worst])
 #
 # A person who reads *sivce dinner* knows that it means *since*. The reader knows letters but no
 # words. A **language model** says how likely each character is after the ones before it; the lab's
-# small one learned this by counting in English speeches and old books. It is used while a line is
-# decoded. Instead of decoding greedily, a **beam search** keeps several beginnings of the line,
-# adds up all paths of frames that spell the same text, and weighs each with the language model's
-# score.
+# small one learned this by counting in English speeches and old books. A list of common words
+# beside it says whether what was spelled is a word. Both are used while a line is decoded. Instead
+# of decoding greedily, a **beam search** keeps several beginnings of the line, adds up all paths of
+# frames that spell the same text, and weighs each with the language model's score.
 #
 # With a language model, a line with low confidence is also read a second time, from a strip with a
 # wider margin. There the same writing is smaller, and the network makes different errors. Each of
