@@ -26,7 +26,7 @@ from text_recognizer.errors import DeviceError, FirstPageWarning, ModelFileError
 from text_recognizer.images import ImageSource, LoadedImage, image_name, load_image
 from text_recognizer.limits import MAX_BATCH
 from text_recognizer.model_file import checked_archive, default_model_path
-from text_recognizer.side_by_side import one_thread_each, read_side_by_side
+from text_recognizer.side_by_side import as_it_is, one_thread_each, read_side_by_side
 from text_recognizer.views import Sheet, View, find_sheet, one_line_view, sized_view
 from text_recognizer.views.crossed import without_crossed_out
 from text_recognizer.views.seen import Seen, both_readings, confidence, seen_of_views
@@ -281,7 +281,7 @@ class ParagraphTextRecognizer:
         many lines at once; there may be nothing in them for the decoder."""
         for first in range(0, len(views), self.max_batch):
             batch = views[first : first + self.max_batch]
-            with torch.inference_mode():
+            with as_it_is(self.device.type):
                 readings, places = self._readings(*self.to_tensors(batch), most)
             yield from seen_of_views(batch, readings, *places)
 
