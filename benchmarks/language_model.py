@@ -1,9 +1,10 @@
 """Does a language model pay at decoding?
 
-Each page goes through the network once; its frames are then decoded four ways: the likeliest class
-of each frame (greedy), a beam search without a model, one with the English model on the first
-reading alone (once), and the same with the second readings of doubtful lines (english). The seconds
-are those of the decoding only, the processor's, a page.
+Each page goes through the network once; its frames are then decoded five ways: the likeliest class
+of each frame (greedy), a beam search without a model, one with the English model and the list of
+words on the first reading alone (once), the same with the second readings of doubtful lines
+(english), and that without the list (no_words). The seconds are those of the decoding only, the
+processor's, a page.
 
 - unipen, copiste, font: the fixed validation pages. UNIPEN's words are English, often in no order;
   Copiste is French, which the model must not hurt; what the fonts write is partly among the texts
@@ -33,6 +34,7 @@ from text_recognizer.language_model import english_model_path
 from text_recognizer.language_model.character_model import load_model
 from text_recognizer.language_model.decoding import Decoder
 from text_recognizer.language_model.texts import fetch_texts, held_out_prose
+from text_recognizer.language_model.words import load_words, words_path
 from text_recognizer.metrics import character_edits
 from text_recognizer.pages.fonts import UNSEEN_FONTS, FontSource
 from text_recognizer.pages.generator import PageGenerator
@@ -45,7 +47,7 @@ from text_recognizer.vocabulary import BLANK, NEWLINE, TOKENS
 
 PROSE_PAGES = 40
 SHORTEST = 60  # characters of a paragraph that a page is made of
-WAYS = ("greedy", "beam", "once", "english")
+WAYS = ("greedy", "beam", "once", "no_words", "english")
 
 
 def main() -> None:
@@ -62,7 +64,8 @@ def main() -> None:
     load_seconds = time.perf_counter() - began
     decoders = {
         "beam": Decoder(None, TOKENS[:NEWLINE]),
-        "english": Decoder(english, TOKENS[:NEWLINE]),
+        "no_words": Decoder(english, TOKENS[:NEWLINE]),
+        "english": Decoder(english, TOKENS[:NEWLINE], words=load_words(words_path())),
     }
     rows = {}
     for group in [*chosen.groups, *(["stanford"] if chosen.test else [])]:

@@ -6,9 +6,10 @@ page. That takes nearly as long as it saves on an idle machine, and longer besid
 """
 
 import threading
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import contextmanager
+from itertools import chain
 from typing import Any
 
 import torch
@@ -78,20 +79,16 @@ def read_side_by_side(
         with as_it_is(device), torch.autocast(device, dtype, autocast):
             return method(*given)
 
-    with one_thread_each() as threads:
+    def at_once(pool: Executor, method: Callable, given: Sequence[tuple]) -> list:
+        others = [pool.submit(alone, method, *one) for one in given[1:]]
+        return [alone(method, *given[0]), *(other.result() for other in others)]
+
+    with one_thread_each() as threads, ThreadPoolExecutor(threads, "reading") as pool:
         count = 1 if pages.is_cuda else threads
-        with ThreadPoolExecutor(count, "reading") as pool:
-            size = len(pages) if pages.is_cuda else 1
-            finding = [
-                pool.submit(alone, model.find_lines, *batch)
-                for batch in zip(pages.split(size), sizes.split(size), strict=True)
-            ]
-            found = [page for part in finding for page in part.result()]
-            reading = [
-                pool.submit(alone, model.read_found, found, share, twice)
-                for share in _shares(found, count, most)
-            ]
-            read_shares = [part.result() for part in reading]
+        parts = list(zip(pages.chunk(count), sizes.chunk(count), strict=True))
+        found = list(chain.from_iterable(at_once(pool, model.find_lines, parts)))
+        shares = [(found, share, twice) for share in _shares(found, count, most)]
+        read_shares = at_once(pool, model.read_found, shares)
     first, second = ([one for part in read_shares for one in part[n]] for n in (0, 1))
     numbers, *places = (
         torch.cat([part[n] for part in read_shares]) for n in range(2, len(read_shares[0]))

@@ -149,6 +149,15 @@ class BeamSearch:
                 best = 1.0
         return self._finished(beam, scale)
 
+    def close(self) -> None:
+        """Takes the tree of prefixes apart, whose rings would wait long for Python's collector."""
+        prefixes = [self._start]
+        while prefixes:
+            prefix = prefixes.pop()
+            if prefix.children:
+                prefixes += prefix.children.values()
+                prefix.children = None
+
     def _grown(self, beam: list[Prefix], best: float, frame: Frame) -> list[Prefix]:
         """What the prefixes of a beam become with a frame, with their chances."""
         self._frame += 1

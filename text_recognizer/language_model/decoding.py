@@ -7,6 +7,7 @@ A doubtful line comes with two readings. Either may propose a text; both say how
 """
 
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from dataclasses import replace
 from itertools import groupby
 
@@ -123,7 +124,8 @@ class Decoder:
             elif all(len(frame) == 1 for frame in frames):
                 best = _likeliest(frames, self.blank)  # there is no other path
             else:
-                best = self._search(search, before).find(frames)[0].classes
+                with closing(self._search(search, before)) as beams:
+                    best = beams.find(frames)[0].classes
             text = self._text(best)
             texts.append(text)
             before = _before_next(text, before)
@@ -134,12 +136,12 @@ class Decoder:
     ) -> Sequence[int]:
         """The classes of the text that the readings of a line together find likeliest."""
         search = replace(search, width=WIDTH_OF_TWO)
-        beams = self._search(search, before)
         bonus: dict[tuple[int, ...], float] = {}  # of each text, in the model and by its length
-        for log_probs in readings:
-            frames = likely_classes(log_probs, MOST_CLASSES_OF_TWO, LEAST_CHANCE_OF_TWO, self.blank)
-            for found in beams.find(frames)[:MOST_TEXTS]:
-                bonus[tuple(found.classes)] = found.score - found.log_prob
+        with closing(self._search(search, before)) as beams:
+            for one in readings:
+                frames = likely_classes(one, MOST_CLASSES_OF_TWO, LEAST_CHANCE_OF_TWO, self.blank)
+                for found in beams.find(frames)[:MOST_TEXTS]:
+                    bonus[tuple(found.classes)] = found.score - found.log_prob
         texts = list(bonus)
         if len(texts) == 1:
             return texts[0]
