@@ -74,14 +74,14 @@ def read_side_by_side(
     device, dtype = pages.device.type, torch.get_autocast_dtype(pages.device.type)
     autocast = torch.is_autocast_enabled(device)
 
-    def alone(method: Callable, *given: Any) -> Any:
+    def in_one_thread(method: Callable, *given: Any) -> Any:
         torch.set_num_threads(1)
         with as_it_is(device), torch.autocast(device, dtype, autocast):
             return method(*given)
 
     def at_once(pool: Executor, method: Callable, given: Sequence[tuple]) -> list:
-        others = [pool.submit(alone, method, *one) for one in given[1:]]
-        return [alone(method, *given[0]), *(other.result() for other in others)]
+        others = [pool.submit(in_one_thread, method, *one) for one in given[1:]]
+        return [in_one_thread(method, *given[0]), *(other.result() for other in others)]
 
     with one_thread_each() as threads, ThreadPoolExecutor(threads, "reading") as pool:
         count = 1 if pages.is_cuda else threads
