@@ -9,7 +9,9 @@ processor's, a page.
 - unipen, copiste, font: the fixed validation pages. UNIPEN's words are English, often in no order;
   Copiste is French, which the model must not hurt; what the fonts write is partly among the texts
   of the model (`pages/prose.py`), so their gain is too good.
-- prose: the same fonts with a book that the model never saw.
+- prose, capitals, names: the same fonts with a book that the model never saw, the same in capitals,
+  and what has a capital within its sentences.
+- notes, lists: the same fonts with made notes, and words in no order.
 - stanford: letters of 1905, only with --test: they choose nothing.
 
     python benchmarks/language_model.py [--groups unipen copiste] [--model MODEL] [--test]
@@ -17,6 +19,7 @@ processor's, a page.
 
 import argparse
 import json
+import re
 import sys
 import time
 from collections.abc import Iterator
@@ -45,6 +48,14 @@ from text_recognizer.places import lab_folder
 from text_recognizer.views.seen import both_readings
 from text_recognizer.vocabulary import BLANK, NEWLINE, TOKENS
 
+WRITTEN = {
+    "prose": (0.0, 0.0),
+    "capitals": (0.0, 0.0),
+    "names": (0.0, 0.0),
+    "notes": (1.0, 0.0),
+    "lists": (0.0, 1.0),
+}
+"""Group -> shares of notes and of words in no order."""
 PROSE_PAGES = 40
 SHORTEST = 60  # characters of a paragraph that a page is made of
 WAYS = ("greedy", "beam", "once", "no_words", "english")
@@ -52,7 +63,7 @@ WAYS = ("greedy", "beam", "once", "no_words", "english")
 
 def main() -> None:
     options = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    options.add_argument("--groups", nargs="*", default=[*GROUPS, "prose"])
+    options.add_argument("--groups", nargs="*", default=[*GROUPS, *WRITTEN])
     options.add_argument("--model", type=Path, help="TorchScript file; else the packaged weights")
     options.add_argument("--english", type=Path, default=english_model_path())
     options.add_argument("--test", action="store_true", help="read the letters of 1905 as well")
@@ -92,9 +103,9 @@ def pages_of(group: str) -> Iterator[tuple[ImageSource, str]]:
     if group == "stanford":
         for item in test_items():
             yield item.path, item.text
-    elif group == "prose":
-        writing = Prose(share_of_notes=0.0, share_of_words=0.0)
-        writing.passages = [p for p in held_out_prose(fetch_texts()) if len(p) >= SHORTEST]
+    elif group in WRITTEN:
+        writing = Prose(*WRITTEN[group])
+        writing.passages = passages_of(group)
         generator = PageGenerator([FontSource(UNSEEN_FONTS, writing)])
         for index in range(PROSE_PAGES):
             page = generator.make([2026, index])
@@ -104,8 +115,19 @@ def pages_of(group: str) -> Iterator[tuple[ImageSource, str]]:
             yield Image.fromarray(page.image), page.text
 
 
+def passages_of(group: str) -> list[str]:
+    """The book that the model never saw, as a group has it."""
+    passages = [one for one in held_out_prose(fetch_texts()) if len(one) >= SHORTEST]
+    if group == "capitals":
+        return [one.upper() for one in passages]
+    if group == "names":
+        names = re.findall(r"(?<=[a-z,] )[A-Z][a-z]+", " ".join(passages))
+        return [" ".join(names[first : first + 40]) for first in range(0, len(names) - 40, 40)]
+    return passages
+
+
 def count_of(group: str) -> int | None:
-    return PROSE_PAGES if group == "prose" else len(plans([group])) if group in GROUPS else None
+    return PROSE_PAGES if group in WRITTEN else len(plans([group])) if group in GROUPS else None
 
 
 def measure(recognizer: ParagraphTextRecognizer, decoders: dict[str, Decoder], group: str) -> dict:
