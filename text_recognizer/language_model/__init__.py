@@ -1,7 +1,7 @@
-"""A small English character model and the search for the likeliest text with it.
+"""A small English character model, a list of words, and the search for the likeliest text.
 
-Reading takes `character_model`, `beam_search` and `decoding`, which are plain Python beside torch;
-`texts`, `estimation` and `train` make the model.
+Reading takes `character_model`, `words`, `beam_search` and `decoding`, which are plain Python
+beside torch; `texts`, `estimation` and `train` make the files.
 """
 
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""CTC prefix beam search with a character model: the likeliest text, not the likeliest frames.
+"""CTC prefix beam search with a character model and words: the likeliest text, not frames.
 
 In plain Python: most frames of a line leave no doubt about their class, so there is little to do in
 each. What a prefix brings in the model is multiplied into its chances as soon as it grows, so that
@@ -51,10 +51,7 @@ class Prefix:
     times what the model, the words and the length bring.
     """
 
-    __slots__ = (
-        *("by_blank", "by_last", "children", "factor", "frame", "last", "letters", "parent"),
-        "state",
-    )
+    __slots__ = "by_blank by_last children factor frame last letters parent state".split()
 
     def __init__(
         self, parent: "Prefix | None", last: int, state: State | None, factor: float, letters: str
