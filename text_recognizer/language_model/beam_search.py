@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from text_recognizer.language_model.character_model import BOUNDARY, CharacterModel, State
-from text_recognizer.language_model.words import log_prob
+from text_recognizer.language_model.words import word_log_prob
 
 Frame = Sequence[tuple[int, float]]
 """The likely classes of one frame with their probabilities, the likeliest first."""
@@ -231,7 +231,7 @@ class BeamSearch:
         letters, search = prefix.letters, self._search
         if self._words is None or len(letters) < 2:
             return 0.0
-        known = log_prob(letters, self._words)
+        known = word_log_prob(letters, self._words)
         if known is None:
             return search.unknown
         return search.weight_of_words * (known + search.reward_of_words * len(letters))

@@ -52,7 +52,7 @@ def save_words(shares: Mapping[str, float], path: Path) -> Path:
     return path
 
 
-def log_prob(letters: str, words: Mapping[str, float]) -> float | None:
+def word_log_prob(letters: str, words: Mapping[str, float]) -> float | None:
     """log P of a word that is written in lower case, with one capital or in capitals; None where
     letters are no word of the list."""
     low = letters.lower()
