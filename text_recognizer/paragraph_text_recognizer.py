@@ -281,8 +281,7 @@ class ParagraphTextRecognizer:
         many lines at once; there may be nothing in them for the decoder."""
         for first in range(0, len(views), self.max_batch):
             batch = views[first : first + self.max_batch]
-            with as_it_is(self.device.type):
-                readings, places = self._readings(*self.to_tensors(batch), most)
+            readings, places = self._readings(*self.to_tensors(batch), most)
             yield from seen_of_views(batch, readings, *places)
 
     def _readings(
@@ -292,11 +291,12 @@ class ParagraphTextRecognizer:
         twice = self._decoder is not None and most is None
         if self._has_parts():
             return read_side_by_side(self.model, pages, sizes, twice, most)
-        if twice:
-            read = self.model.read_twice(pages, sizes)
-            return both_readings(*read[:4]), read[4:]
-        tokens, *places = self.model.read_lines(pages, sizes)
-        return [[row] for row in tokens], places
+        with as_it_is(self.device.type):
+            if twice:
+                read = self.model.read_twice(pages, sizes)
+                return both_readings(*read[:4]), read[4:]
+            tokens, *places = self.model.read_lines(pages, sizes)
+            return [[row] for row in tokens], places
 
     def _has_parts(self) -> bool:
         """Whether the model tells its lines before it reads them; your own need not."""

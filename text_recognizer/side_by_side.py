@@ -6,8 +6,8 @@ page. That takes nearly as long as it saves on an idle machine, and longer besid
 """
 
 import threading
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Executor, ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from itertools import chain
 from typing import Any
@@ -15,8 +15,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-Found = list[tuple[Tensor, Tensor, Tensor, Tensor]]
-"""What `ParagraphReader.find_lines` returns: ink, paths, edges and reach of each page."""
+Found = list[tuple[Tensor, Tensor, Tensor, Tensor, Tensor]]
+"""What `ParagraphReader.find_lines` returns: ink, paths, edges, reach and scale of each page."""
 Readings = list[list[Tensor]]
 """Of each line one or two: the tokens (T,), or log-probabilities (F, C) of its frames."""
 
@@ -79,16 +79,19 @@ def read_side_by_side(
         with as_it_is(device), torch.autocast(device, dtype, autocast):
             return method(*given)
 
-    def at_once(pool: Executor, method: Callable, given: Sequence[tuple]) -> list:
-        others = [pool.submit(in_one_thread, method, *one) for one in given[1:]]
-        return [in_one_thread(method, *given[0]), *(other.result() for other in others)]
-
     with one_thread_each() as threads, ThreadPoolExecutor(threads, "reading") as pool:
-        count = 1 if pages.is_cuda else threads
-        parts = list(zip(pages.chunk(count), sizes.chunk(count), strict=True))
-        found = list(chain.from_iterable(at_once(pool, model.find_lines, parts)))
-        shares = [(found, share, twice) for share in _shares(found, count, most)]
-        read_shares = at_once(pool, model.read_found, shares)
+
+        def at_once(method: Callable, given: Iterable[tuple]) -> list:
+            return list(pool.map(lambda one: in_one_thread(method, *one), given))
+
+        alone = pages.is_cuda or threads == 1
+        parts = [(pages, sizes)]
+        if not alone:
+            parts = zip(pages.split(1), sizes.split(1), strict=True)
+        found = list(chain.from_iterable(at_once(model.find_lines, parts)))
+        lines = _longest_first(found)[:most]
+        shares = [lines.sort().values] if alone else lines.split(1)
+        read_shares = at_once(model.read_found, [(found, share, twice) for share in shares])
     first, second = ([one for part in read_shares for one in part[n]] for n in (0, 1))
     numbers, *places = (
         torch.cat([part[n] for part in read_shares]) for n in range(2, len(read_shares[0]))
@@ -101,14 +104,8 @@ def read_side_by_side(
     return readings, [place[order] for place in places]
 
 
-def _shares(found: Found, count: int, most: int | None) -> list[Tensor]:
-    """Which (N,) of all lines each of at most `count` threads reads: about as much writing."""
-    lengths = torch.cat([(edges[1] - edges[0]) / reach.sum(0) for _, _, edges, reach in found])
-    longest = lengths.argsort(descending=True)[:most].tolist()
-    shares: list[list[int]] = [[] for _ in range(max(min(count, len(longest)), 1))]
-    loads = [0.0] * len(shares)
-    for line in longest:
-        least = loads.index(min(loads))
-        shares[least].append(line)
-        loads[least] += float(lengths[line])
-    return [torch.tensor(sorted(share), dtype=torch.long) for share in shares]
+def _longest_first(found: Found) -> Tensor:
+    """The numbers (N,) of all lines, those with the most writing first: what is left to the end
+    takes a thread little time while the others wait."""
+    lengths = [(edges[1] - edges[0]) / reach.sum(0) for _, _, edges, reach, _ in found]
+    return torch.cat(lengths).argsort(descending=True)

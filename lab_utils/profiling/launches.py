@@ -130,6 +130,6 @@ def strips_of_page(path: Path) -> tuple[Tensor, Tensor]:
     them, on the processor."""
     finder = load_paragraph_reader()
     with torch.inference_mode():
-        ink, paths, edges, reach = finder.find_lines(page_tensor(path), None)[0]
+        ink, paths, edges, reach, _ = finder.find_lines(page_tensor(path), None)[0]
         strips, widths = cut_strips(ink, paths, edges[0], edges[1], reach[0], reach[1])
     return strips.clone(), widths

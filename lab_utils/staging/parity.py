@@ -64,7 +64,7 @@ def compare(
             if not torch.equal(tokens, eager(page)):
                 differing.append(item.file)
             edits.append(character_edits(_text(tokens[0].tolist(), script), item.text))
-            ink, paths, edges, reach = eager.find_lines(page, None)[0]
+            ink, paths, edges, reach, _ = eager.find_lines(page, None)[0]
             if paths.size(0):
                 strips, widths = cut_strips(ink, paths, edges[0], edges[1], reach[0], reach[1])
                 apart = eager.reader(strips, widths) - script.reader(strips, widths)

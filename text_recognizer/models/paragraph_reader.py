@@ -15,13 +15,13 @@ from text_recognizer.models.line_finder import LineFinder
 from text_recognizer.models.line_reader import LineReader
 from text_recognizer.models.line_tracing import along_paths, trace_lines
 from text_recognizer.models.normalization import normalize_page
-from text_recognizer.models.strips import MARGIN, cut_strips
+from text_recognizer.models.strips import MARGIN, cut_strips, no_larger_than_strips
 from text_recognizer.vocabulary import BLANK, IGNORED, NEWLINE, PADDING, TOKENS
 
 # TorchScript reads these spellings on every Python that it supports.
 # ruff: noqa: UP006, UP035, UP045
 
-Found = Tuple[Tensor, Tensor, Tensor, Tensor]
+Found = Tuple[Tensor, Tensor, Tensor, Tensor, Tensor]
 """The lines of a page: see `ParagraphReader.find_lines`."""
 
 FORMAT = "text-recognizer/1"
@@ -164,7 +164,7 @@ class ParagraphReader(nn.Module):
     def _numbers(self, found_lines: List[Found]) -> Tensor:
         """The numbers of all lines."""
         count = 0
-        for _, path, _, _ in found_lines:
+        for _, path, _, _, _ in found_lines:
             count += path.size(0)
         return torch.arange(count)
 
@@ -206,29 +206,28 @@ class ParagraphReader(nn.Module):
                 if bool(said[line]):
                     first.append(every[line])
                     second.append(every_again[line])
-        page, paths, heights = self._places(found_lines)
         numbers = which[said]
-        return (
-            tokens[said],
-            numbers,
-            page[numbers],
-            confidence[said],
-            paths[numbers],
-            heights[numbers],
-        )
+        page, paths, heights = self._places(found_lines, numbers)
+        return tokens[said], numbers, page, confidence[said], paths, heights
 
-    def _places(self, found_lines: List[Found]) -> Tuple[Tensor, Tensor, Tensor]:
-        """Page, path and height of each line, as `read_lines` tells them."""
+    def _places(self, found_lines: List[Found], which: Tensor) -> Tuple[Tensor, Tensor, Tensor]:
+        """Page, path and height of some lines, as `read_lines` tells them."""
         pages = [torch.zeros([0], dtype=torch.long)]
         paths = [torch.zeros([0, self.path_points, 2])]
         heights = [torch.zeros([0])]
+        before = 0
         for page, found in enumerate(found_lines):
-            _, path, edges, reach = found
-            pages.append(torch.full([path.size(0)], page, dtype=torch.long))
+            _, path, edges, reach, scale = found
+            own = which[(which >= before) & (which < before + path.size(0))] - before
+            before += path.size(0)
+            if own.size(0) == 0:
+                continue
+            path, edges, reach = path[own], edges[:, own] * scale[0], reach[:, own] * scale[1]
+            pages.append(torch.full([own.size(0)], page, dtype=torch.long))
+            path = path * scale
             # The reach is not the same above and below: tell the middle of what was read.
-            middle = path.clone()
-            middle[:, :, 1] += ((reach[1] - reach[0]) / 2)[:, None]
-            paths.append(self._written_part(middle, edges))
+            path[:, :, 1] += ((reach[1] - reach[0]) / 2)[:, None]
+            paths.append(self._written_part(path, edges))
             heights.append(reach.sum(0) * self.margin)
         return torch.cat(pages), torch.cat(paths), torch.cat(heights)
 
@@ -261,7 +260,7 @@ class ParagraphReader(nn.Module):
         widths = [torch.zeros([0], dtype=torch.long)]
         before = 0
         for found in found_lines:
-            ink, path, edges, reach = found
+            ink, path, edges, reach, _ = found
             own = which[(which >= before) & (which < before + path.size(0))] - before
             before += path.size(0)
             if own.size(0) == 0:
@@ -296,8 +295,9 @@ class ParagraphReader(nn.Module):
 
     @torch.jit.export
     def find_lines(self, pages: Tensor, sizes: Optional[Tensor] = None) -> List[Found]:
-        """For each page its ink (1, 1, H, W) and, of its N lines, in px of the page: paths
-        (N, P, 2), starts and ends (2, N), and reach above and below the path (2, N).
+        """For each page its ink (1, 1, H, W), as large as its strips are at most, and, of its N
+        lines, in px of this ink: paths (N, P, 2), starts and ends (2, N), and reach above and below
+        the path (2, N). Then (2,) how many px of the page one of the ink is, in x and y.
 
         The ink is on the device of the pages, the rest on the processor."""
         if sizes is not None:
@@ -343,19 +343,26 @@ class ParagraphReader(nn.Module):
         for page, overview in enumerate(overviews):
             rows = (overview.size(2) + row - 1) // row
             columns = (overview.size(3) + column - 1) // column
-            to_x = column * inks[page].size(3) / overview.size(3)  # px of the page to a column
-            to_y = row * inks[page].size(2) / overview.size(2)
             path, edges, reach = self._lines_on_grid(
                 middle[page, :rows, :columns].sigmoid(),
                 above[page, :rows, :columns],
                 below[page, :rows, :columns],
             )
+            ink = inks[page]
+            if path.size(0) > 0:
+                on_page = reach * (row * ink.size(2) / overview.size(2))
+                ink = no_larger_than_strips(ink, on_page[0], on_page[1])
+            to_x = column * ink.size(3) / overview.size(3)  # px of the ink to a column
+            to_y = row * ink.size(2) / overview.size(2)
             x = (torch.arange(columns) + 0.5) * to_x
             points = torch.stack([x[None].expand_as(path), path * to_y], dim=2)
             margin = 0.2 * reach.sum(0) * to_y
             starts = (edges[0] * to_x - margin).clamp_min(0.0)
-            ends = ((edges[1] + 1) * to_x + margin).clamp_max(inks[page].size(3))
-            found.append((inks[page], points, torch.stack([starts, ends]), reach * to_y))
+            ends = ((edges[1] + 1) * to_x + margin).clamp_max(ink.size(3))
+            scale = [inks[page].size(3) / ink.size(3), inks[page].size(2) / ink.size(2)]
+            found.append(
+                (ink, points, torch.stack([starts, ends]), reach * to_y, torch.tensor(scale))
+            )
         return found
 
     def _lines_on_grid(

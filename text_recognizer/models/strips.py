@@ -29,6 +29,22 @@ def strip_widths(
     return torch.ceil(widths / stride).long().clamp(2, most // stride) * stride
 
 
+def no_larger_than_strips(
+    ink: Tensor,
+    above: Tensor,
+    below: Tensor,
+    height: int = STRIP_HEIGHT,
+    margin: float = MARGIN,
+) -> Tensor:
+    """The ink (1, 1, H, W) of a page, made smaller where its lines have many more px than their
+    strips: thin strokes would vanish between the px that a strip takes. above, below: (N,) px."""
+    shrink = float(height / ((above + below) * margin).median())
+    if shrink >= 0.75:
+        return ink
+    size = [max(int(ink.size(2) * shrink), 1), max(int(ink.size(3) * shrink), 1)]
+    return F.interpolate(ink, size=size, mode="bilinear", antialias=True)
+
+
 def cut_strips(
     ink: Tensor,
     paths: Tensor,
@@ -50,17 +66,12 @@ def cut_strips(
     """
     widths = strip_widths(starts, ends, above, below, margin=margin)
     widest = int(widths.max())
-    # Pages in many more px than the strips want are made smaller first, or thin strokes vanish.
-    shrink = float(height / ((above + below) * margin).median())
+    small = no_larger_than_strips(ink, above, below, margin=margin)
+    to_x, to_y = 2 / ink.size(3), 2 / ink.size(2)  # the whole page is 2 wide and high to the grid
     if which is not None:
         paths, starts, ends, widths = paths[which], starts[which], ends[which], widths[which]
         above, below = above[which], below[which]
-    count, scale = widths.size(0), 1.0
-    if shrink < 0.75:
-        size = [max(int(ink.size(2) * shrink), 1), max(int(ink.size(3) * shrink), 1)]
-        ink = F.interpolate(ink, size=size, mode="bilinear", antialias=True)
-        scale = shrink
-    device = ink.device
+    count, device = widths.size(0), ink.device
     own = widths
     paths, starts, ends, own = paths.to(device), starts.to(device), ends.to(device), own.to(device)
     above, below = above.to(device), below.to(device)
@@ -81,11 +92,9 @@ def cut_strips(
     offset = margin * (rows * (above + below)[:, None] - above[:, None])  # (N, 48) px
     grid_x = x[:, None] - offset[:, :, None] * (slope / length)[:, None]  # (N, 48, W)
     grid_y = y[:, None] + offset[:, :, None] / length[:, None]
-    grid = torch.stack(
-        [grid_x * (2 * scale / ink.size(3)) - 1, grid_y * (2 * scale / ink.size(2)) - 1], dim=3
-    )
+    grid = torch.stack([grid_x * to_x - 1, grid_y * to_y - 1], dim=3)
     flat = grid.view(1, count * height, widest, 2)
-    strips = F.grid_sample(ink, flat, mode="bilinear", padding_mode="zeros", align_corners=False)
+    strips = F.grid_sample(small, flat, mode="bilinear", padding_mode="zeros", align_corners=False)
     strips = 1 - 2 * strips.view(count, 1, height, widest)
     beyond = torch.arange(widest, device=device)[None] >= own[:, None]
     return strips.masked_fill(beyond[:, None, None], 1.0), widths

@@ -47,7 +47,7 @@ def cut_lines(
     Empty where the finder finds another number of lines than the text has.
     """
     labels = text.split("\n")
-    ink, paths, edges, reach = finder.find_lines(page, None)[0]
+    ink, paths, edges, reach, _ = finder.find_lines(page, None)[0]
     if paths.size(0) != len(labels):
         return []
     strips, widths = cut_strips(ink, paths, edges[0], edges[1], reach[0], reach[1])

@@ -103,14 +103,14 @@ def without_ink(gray: Tensor, size: int) -> Tensor:
     edges of shadows where they are (Serra, Image Analysis and Mathematical Morphology, 1982)."""
     # The picture goes on beyond its border, or a dark strip along it would count as ink.
     smooth = F.pad(_box(gray, 3)[None, None], [size] * 4, "replicate")[0, 0]
-    closed = -_brightest(-_brightest(smooth, size), size)
+    closed = -brightest(-brightest(smooth, size), size)
     return closed[size:-size, size:-size]
 
 
 def without_rules(ink: Tensor) -> Tensor:
     """An ink mask (h, w) without the lines of ruled and squared paper: runs so long that no
     letter has them."""
-    mask = _brightest(ink.float(), 3)  # a rule may rise by a px
+    mask = brightest(ink.float(), 3)  # a rule may rise by a px
     length = min(max(int(max(ink.shape) * RULE), 24), min(ink.shape) - 1) // 2 * 2 + 1
     kept = ink
     for axis in (0, 1):
@@ -177,7 +177,7 @@ def _quantiles(values: Tensor, *shares: float) -> list[float]:
     return [float(flat.kthvalue(max(int(flat.numel() * share), 1))[0]) for share in shares]
 
 
-def _brightest(gray: Tensor, size: int) -> Tensor:
+def brightest(gray: Tensor, size: int) -> Tensor:
     """The brightest of a square of `size` px (odd) around each px of (h, w)."""
     return running_max(running_max(gray, size, 0), size, 1)
 

@@ -3,11 +3,10 @@
 import math
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from text_recognizer.views.geometry import Point
-from text_recognizer.views.ink import Small, without_ink
+from text_recognizer.views.ink import Small, brightest, without_ink
 
 DARKER = 0.8  # of the paper's light: the ground has less
 SMALLEST = 0.004  # of the picture, what a sheet takes at least
@@ -46,7 +45,7 @@ def _sheet(part: Tensor, area: float, paper: Tensor) -> list[Point] | None:
     """The corners of a part of a picture (h, w) that may be a sheet, else None."""
     if not SMALLEST < area / part.numel() < LARGEST:
         return None
-    around = F.max_pool2d(part.float()[None, None], 11, 1, 5)[0, 0] > 0
+    around = brightest(part.float(), 11) > 0
     if float(paper[around & ~part].mean()) > DARKER * float(paper[part].mean()):
         return None
     hull = _hull(part)
@@ -72,12 +71,12 @@ def _two_classes(gray: Tensor) -> tuple[float, float]:
 
 def _parts(mask: Tensor, most: int = 6) -> list[tuple[Tensor, float]]:
     """The largest connected parts of a mask (h, w) with their areas in px."""
-    mask = -F.max_pool2d(-mask.float()[None, None], 3, 1, 1)  # cuts thin bridges
+    mask = -brightest(-mask.float(), 3)  # cuts thin bridges
     labels = torch.arange(1.0, mask.numel() + 1).view_as(mask) * mask
     for _ in range(2 * sum(mask.shape)):
         before = labels
-        labels = F.max_pool2d(labels, 3, 1, 1) * mask
-        for axis in (2, 3):  # whole runs at once
+        labels = brightest(labels, 3) * mask
+        for axis in (0, 1):  # whole runs at once
             for _ in range(2):
                 labels = _spread(labels, mask, axis).flip(axis)
                 mask = mask.flip(axis)
@@ -85,7 +84,7 @@ def _parts(mask: Tensor, most: int = 6) -> list[tuple[Tensor, float]]:
             break
     values, counts = labels[labels > 0].unique(return_counts=True)
     order = counts.argsort(descending=True)[:most]
-    return [((labels == values[one])[0, 0], float(counts[one])) for one in order]
+    return [(labels == values[one], float(counts[one])) for one in order]
 
 
 def _spread(labels: Tensor, mask: Tensor, axis: int) -> Tensor:
