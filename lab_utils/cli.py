@@ -56,6 +56,8 @@ def main() -> None:
     # Python remembers an interrupt within exec(), as of a dataclass that is made during an import,
     # and `python -m` would end as by Ctrl-C whatever the code here; the next exec() forgets it.
     exec("")
+    # As it ends, Python would look through all of PyTorch's objects once more: 0.3 s.
+    gc.freeze()
     sys.exit(_flush(code))
 
 
