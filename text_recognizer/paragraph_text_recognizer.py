@@ -80,6 +80,10 @@ FEW_LETTERS = 3
 """So few that are doubtful are the strokes of a drawing."""
 FEW_KINDS, MANY_LETTERS = 2, 8
 """More letters than that of so few kinds are a printed rule or a pattern."""
+NO_WRITING = (
+    "No writing was found in the picture. Is it sharp, and the writing dark on light paper or light "
+    "on dark?"
+)
 SMALL_WRITING = 18.0
 """px of a line's strip: writing that is less high is too small."""
 
@@ -444,7 +448,7 @@ class ParagraphTextRecognizer:
             return kept, "The writing is too small to be read well; take the picture from nearer."
         few = len(letters) <= FEW_LETTERS and sure < DOUBTFUL_PAGE
         if few or is_pattern or sure < LEAST:
-            return [], "No writing was found in the picture."
+            return [], NO_WRITING
         return lines, "The text is doubtful: little of it was read with confidence."
 
     def _is_doubtful(self, lines: list[Line], sure: float) -> bool:
