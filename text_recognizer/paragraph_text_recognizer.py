@@ -81,8 +81,8 @@ FEW_LETTERS = 3
 FEW_KINDS, MANY_LETTERS = 2, 8
 """More letters than that of so few kinds are a printed rule or a pattern."""
 NO_WRITING = (
-    "No writing was found in the picture. Is it sharp, and the writing dark on light paper or light "
-    "on dark?"
+    "No writing was found in the picture. Is it sharp, and the writing dark on light paper or "
+    "light on dark?"
 )
 SMALL_WRITING = 18.0
 """px of a line's strip: writing that is less high is too small."""

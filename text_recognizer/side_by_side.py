@@ -74,23 +74,21 @@ def read_side_by_side(
     device, dtype = pages.device.type, torch.get_autocast_dtype(pages.device.type)
     autocast = torch.is_autocast_enabled(device)
 
-    def in_one_thread(method: Callable, *given: Any) -> Any:
-        torch.set_num_threads(1)
-        with as_it_is(device), torch.autocast(device, dtype, autocast):
-            return method(*given)
-
     with one_thread_each() as threads, ThreadPoolExecutor(threads, "reading") as pool:
 
         def at_once(method: Callable, given: Iterable[tuple]) -> list:
-            return list(pool.map(lambda one: in_one_thread(method, *one), given))
+            def in_one_thread(one: tuple) -> Any:
+                torch.set_num_threads(1)
+                with as_it_is(device), torch.autocast(device, dtype, autocast):
+                    return method(*one)
 
-        alone = pages.is_cuda or threads == 1
-        parts = [(pages, sizes)]
-        if not alone:
-            parts = zip(pages.split(1), sizes.split(1), strict=True)
+            return list(pool.map(in_one_thread, given))
+
+        is_one = pages.is_cuda or threads == 1
+        parts = [(pages, sizes)] if is_one else zip(pages.split(1), sizes.split(1), strict=True)
         found = list(chain.from_iterable(at_once(model.find_lines, parts)))
         lines = _longest_first(found)[:most]
-        shares = [lines.sort().values] if alone else lines.split(1)
+        shares = [lines.sort().values] if is_one else lines.split(1)
         read_shares = at_once(model.read_found, [(found, share, twice) for share in shares])
     first, second = ([one for part in read_shares for one in part[n]] for n in (0, 1))
     numbers, *places = (
