@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 from text_recognizer.npm import NpmError
+from text_recognizer.pages import pen
 from text_recognizer.pages.fonts import FontsMissingError, FontSource, fetch_fonts
 from text_recognizer.pages.generator import (
     KINDS,
@@ -22,6 +23,7 @@ from text_recognizer.pages.ink import crop_to_ink
 from text_recognizer.pages.layout import PlacedLine, set_lines
 from text_recognizer.pages.prose import Prose
 from text_recognizer.pages.sheet import save_contact_sheet, save_pages
+from text_recognizer.pages.unipen import Item, Writer
 from text_recognizer.vocabulary import encode
 
 SEEDS = range(6)
@@ -204,3 +206,14 @@ def test_what_is_missing_or_unknown_is_reported(tmp_path, monkeypatch):
         ink_source("typed")
     with pytest.raises(ValueError, match="no ink"):
         crop_to_ink(np.zeros((10, 10), dtype=np.uint8))
+
+
+def test_a_writer_of_only_long_lines_writes_them_smaller(monkeypatch, tmp_path):
+    """No line of theirs fits on a page in the size that is asked for."""
+    zigzag = np.stack([np.arange(0, 12_000, 10), np.tile([0, -20], 600)], axis=1).astype(np.int16)
+    long = Item("word " * 60 + "end", (zigzag,), baseline=0.0, x_height=20.0, width=12_000.0)
+    writer = Writer("long", [], [long], {}, x_height=20.0, pitch=40.0)
+    monkeypatch.setattr(pen, "read_writers", lambda source, split: [writer])
+    source = pen.PenSource(tmp_path, "train")
+    _, lines = source.write(np.random.default_rng(1), num_lines=2, height=40.0)
+    assert [line.width < pen.LONGEST_LINE * 40 for line in lines] == [True, True]

@@ -6,7 +6,7 @@ writers wrote whole.
 """
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +17,7 @@ from text_recognizer.pages.unipen import Item, Writer, read_writers
 
 FEWEST_LINES = 12  # of one writer, to copy pages of them
 LONGEST_LINE = 45  # heights of the writing: what is longer fits on no page
+TOO_MANY = 20  # lines that don't fit: after so many, a writer's lines are written smaller
 # Single signs were written in boxes: how far above (-) the baseline they belong, in x-heights.
 SIGN_HEIGHTS = (
     dict.fromkeys("-+=*~", -0.3) | dict.fromkeys("'\"^`", -1.3) | dict.fromkeys(",;_", 0.3)
@@ -47,18 +48,17 @@ class PenSource:
         spacing = float(rng.uniform(0.9, 2.4))
         length = int(rng.integers(12, 56))
         whole = bool(writer.lines) and (not writer.words or rng.random() < 0.6)
-        lines = []
-        while len(lines) < num_lines:
+
+        def draw_one(size: float) -> InkLine | None:
             wanted_length = length * rng.uniform(0.3 if rng.random() < 0.12 else 0.8, 1.1)
             text, placed = (
                 _whole_lines(rng, writer, wanted_length, spacing)
                 if whole and rng.random() < 0.9
                 else _line_of_words(rng, writer, wanted_length, spacing)
             )
-            line = _draw(text, placed, x_height / writer.x_height, slant, stretch, pen)
-            if line is not None and line.width < LONGEST_LINE * height:
-                lines.append(line)
-        return writer.name, with_reach_of_the_hand(lines)
+            return _draw(text, placed, size * x_height / writer.x_height, slant, stretch, pen)
+
+        return writer.name, _lines_that_fit(draw_one, num_lines, height)
 
     def copy_out(
         self, rng: np.random.Generator, name: str, num_lines: int, height: float
@@ -75,13 +75,11 @@ class PenSource:
         spacing = float(rng.uniform(1.2, 2.0))
         length = int(rng.integers(20, 40)) * writer.pitch
         pieces = _own_lines(rng, writer) or _own_words(rng, writer, length, spacing)
-        lines: list[InkLine] = []
-        while len(lines) < num_lines:
-            text, placed = next(pieces)
-            line = _draw(text, placed, x_height / writer.x_height, 0.0, 1.0, pen)
-            if line is not None and line.width < LONGEST_LINE * height:
-                lines.append(line)
-        return with_reach_of_the_hand(lines)
+
+        def draw_one(size: float) -> InkLine | None:
+            return _draw(*next(pieces), size * x_height / writer.x_height, 0.0, 1.0, pen)
+
+        return _lines_that_fit(draw_one, num_lines, height)
 
     def copy_word(self, rng: np.random.Generator, name: str, height: float) -> InkLine | None:
         """One word of three to ten letters as a writer wrote it, its small letters drawn as in a
@@ -96,6 +94,24 @@ class PenSource:
         word = words[rng.integers(len(words))]
         pen = max(height * rng.uniform(0.03, 0.06), 0.9)
         return _draw(word.text, [(word, 0.0, 0.0, 1.0)], 0.36 * height / word.x_height, 0, 1, pen)
+
+
+def _lines_that_fit(
+    draw_one: Callable[[float], InkLine | None], num_lines: int, height: float
+) -> list[InkLine]:
+    """`num_lines` of the lines that are drawn in a size, 1 at first, and fit on a page of writing
+    about `height` px high."""
+    lines: list[InkLine] = []
+    size, left_out = 1.0, 0
+    while len(lines) < num_lines:
+        line = draw_one(size)
+        if line is not None and line.width < LONGEST_LINE * height:
+            lines.append(line)
+            continue
+        left_out += 1
+        if left_out % TOO_MANY == 0:  # a writer may have written only long lines
+            size *= 0.8
+    return with_reach_of_the_hand(lines)
 
 
 Placed = list[tuple[Item, float, float, float]]  # item, x, y of its baseline, scale
