@@ -17,7 +17,7 @@ from text_recognizer.pages.unipen import Item, Writer, read_writers
 
 FEWEST_LINES = 12  # of one writer, to copy pages of them
 LONGEST_LINE = 45  # heights of the writing: what is longer fits on no page
-TOO_MANY = 20  # lines that don't fit: after so many, a writer's lines are written smaller
+TOO_MANY = 200  # lines that do not fit: then a writer's lines are written smaller
 # Single signs were written in boxes: how far above (-) the baseline they belong, in x-heights.
 SIGN_HEIGHTS = (
     dict.fromkeys("-+=*~", -0.3) | dict.fromkeys("'\"^`", -1.3) | dict.fromkeys(",;_", 0.3)
