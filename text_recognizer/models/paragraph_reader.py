@@ -215,13 +215,8 @@ class ParagraphReader(nn.Module):
         pages = [torch.zeros([0], dtype=torch.long)]
         paths = [torch.zeros([0, self.path_points, 2])]
         heights = [torch.zeros([0])]
-        before = 0
-        for page, found in enumerate(found_lines):
-            _, path, edges, reach, scale = found
-            own = which[(which >= before) & (which < before + path.size(0))] - before
-            before += path.size(0)
-            if own.size(0) == 0:
-                continue
+        for page, own in self._by_page(found_lines, which):
+            _, path, edges, reach, scale = found_lines[page]
             path, edges, reach = path[own], edges[:, own] * scale[0], reach[:, own] * scale[1]
             pages.append(torch.full([own.size(0)], page, dtype=torch.long))
             path = path * scale
@@ -258,40 +253,28 @@ class ParagraphReader(nn.Module):
         """The strips (1, 48, width) of some lines, and their widths (M,) int64."""
         strips: List[Tensor] = []
         widths = [torch.zeros([0], dtype=torch.long)]
-        before = 0
-        for found in found_lines:
-            ink, path, edges, reach, _ = found
-            own = which[(which >= before) & (which < before + path.size(0))] - before
-            before += path.size(0)
-            if own.size(0) == 0:
-                continue
-            cut, width = self._straightened(ink, path, edges, reach, margin, own)
+        for page, own in self._by_page(found_lines, which):
+            ink, path, edges, reach, _ = found_lines[page]
+            with record_function("straightening"):
+                cut, width = cut_strips(
+                    ink, path, edges[0], edges[1], reach[0], reach[1], margin=margin, which=own
+                )
             for line in range(cut.size(0)):
                 strips.append(cut[line, :, :, : int(width[line])])
             widths.append(width)
         return strips, torch.cat(widths)
 
-    def _straightened(
-        self,
-        ink: Tensor,
-        path: Tensor,
-        edges: Tensor,
-        reach: Tensor,
-        margin: float,
-        which: Tensor,
-    ) -> Tuple[Tensor, Tensor]:
-        """`cut_strips`, marked here: TorchScript takes no `with` in a loop that has `continue`."""
-        with record_function("straightening"):
-            return cut_strips(
-                ink,
-                path,
-                edges[0],
-                edges[1],
-                reach[0],
-                reach[1],
-                margin=margin,
-                which=which,
-            )
+    def _by_page(self, found_lines: List[Found], which: Tensor) -> List[Tuple[int, Tensor]]:
+        """Each page that holds some of the lines, and their numbers (M,) among its own."""
+        pages: List[Tuple[int, Tensor]] = []
+        before = 0
+        for page, found in enumerate(found_lines):
+            count = found[1].size(0)
+            own = which[(which >= before) & (which < before + count)] - before
+            before += count
+            if own.size(0) > 0:
+                pages.append((page, own))
+        return pages
 
     @torch.jit.export
     def find_lines(self, pages: Tensor, sizes: Optional[Tensor] = None) -> List[Found]:
