@@ -73,6 +73,14 @@ def test_a_piece_in_the_gap_of_a_line_is_no_other_line():
     assert len(found) == 1 and edges.tolist() == [[0, 63]]
 
 
+@pytest.mark.parametrize("upper, lower", [((0, 40), (10, 63)), ((24, 63), (0, 38))])
+def test_a_line_whose_ridge_forks_is_one_and_keeps_both_ends(upper, lower):
+    path = lines(1).expand(2, -1).clone()
+    path[1] += 2.6
+    found, edges = trace(ridges(path, [upper, lower]))
+    assert len(found) == 1 and edges.tolist() == [[0, 63]]
+
+
 def test_lines_that_follow_one_another_closely_stay_apart():
     paths = lines(8, pitch=4.5)
     found, _ = trace(ridges(paths, [(0, 63)] * 8))

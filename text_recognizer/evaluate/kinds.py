@@ -55,6 +55,7 @@ PAGE_KINDS: dict[str, Make] = {
     "turn-270": lambda rng, page: kinds.turn(_on(page), 270),
     "shadow-40": lambda rng, page: kinds.shadow(rng, _on(page), 0.4),
     "shadow-30": lambda rng, page: kinds.shadow(rng, _on(page), 0.3),
+    "back-40": lambda rng, page: kinds.back(rng, _on(page), 0.4),
     "desk-80": lambda rng, page: kinds.desk(rng, _on(page), 0.8),
     "far-35": lambda rng, page: kinds.desk(rng, _on(page), 0.35),
     "clutter-60": lambda rng, page: kinds.desk(rng, _on(page), 0.6, clutter=True),

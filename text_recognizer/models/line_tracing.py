@@ -165,10 +165,18 @@ def _joined(
                 tall[left].extend(tall[best][more:])
                 gone[best] = True
                 again = True
+    lengths = torch.tensor([len(x) for x in xs])
+    shortest_first: List[int] = lengths.argsort().tolist()
+    for line in shortest_first:
+        if not gone[line]:
+            longer = _beside_longer(line, ys, xs, tall, gone)
+            if longer >= 0:
+                _put_around(ys[longer], xs[longer], tall[longer], ys[line], xs[line], tall[line])
+                gone[line] = True
     order: List[float] = []
     kept: List[int] = []
     for line in range(len(xs)):
-        if not gone[line] and not _beside_longer(line, ys, xs, tall, gone):
+        if not gone[line]:
             kept.append(line)
             middle = 0.5 * (xs[line][0] + xs[line][-1])
             order.append(_mean(ys[line]) - slope * middle)
@@ -190,9 +198,9 @@ def _beside_longer(
     xs: List[List[int]],
     tall: List[List[float]],
     gone: List[bool],
-) -> bool:
-    """Whether a line runs within half the writing's height of a longer one: a stray stroke, or
-    the same line once more."""
+) -> int:
+    """The longer line that a line runs beside, within half the writing's height: a stray stroke,
+    or a ridge that forks. -1 if there is none."""
     for other in range(len(xs)):
         longer = len(xs[other]) > len(xs[line])
         if other != line and not gone[other] and longer:
@@ -208,9 +216,33 @@ def _beside_longer(
                     y = ys[other][place - 1] * (1.0 - share) + ys[other][place] * share
                     half = 0.5 * max(tall[line][index], tall[other][place])
                     near += int(abs(ys[line][index] - y) < half)
-            if shared > 0 and 2 * near > shared and 2 * shared >= len(xs[line]):
-                return True
-    return False
+            least = 0.5 * min(float(len(xs[line])), _mean(tall[line]))
+            if shared > 0 and 2 * near > shared and shared >= least:
+                return other
+    return -1
+
+
+def _put_around(
+    ys: List[float],
+    xs: List[int],
+    tall: List[float],
+    more_ys: List[float],
+    more_xs: List[int],
+    more_tall: List[float],
+) -> None:
+    """Adds to a line what another one has to its left and right."""
+    first, last = xs[0], xs[-1]
+    before = 0
+    while before < len(more_xs) and more_xs[before] < first:
+        xs.insert(before, more_xs[before])
+        ys.insert(before, more_ys[before])
+        tall.insert(before, more_tall[before])
+        before += 1
+    for place in range(before, len(more_xs)):
+        if more_xs[place] > last:
+            xs.append(more_xs[place])
+            ys.append(more_ys[place])
+            tall.append(more_tall[place])
 
 
 def _filled(xs: List[int], ys: List[float], columns: int) -> Tensor:

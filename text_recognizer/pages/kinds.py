@@ -45,6 +45,18 @@ def shadow(rng: np.random.Generator, page: Picture, light: float) -> Picture:
     return Image.fromarray(shaded.astype(np.uint8))
 
 
+def back(rng: np.random.Generator, page: Picture, share: float) -> Picture:
+    """The page on thin paper: what is written on its back shines through, mirrored and blurred,
+    with that share of the ink's darkness."""
+    paper = _paper_gray(page)
+    mirrored = page.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+    behind = np.asarray(mirrored.filter(ImageFilter.GaussianBlur(1.2)), dtype=np.float32)
+    ink = np.clip(1 - behind / paper, 0, 1)
+    shift = [round(float(rng.uniform(-0.5, 0.5)) * side) for side in ink.shape]
+    ink = np.roll(ink, shift, axis=(0, 1))
+    return Image.fromarray((np.asarray(page, dtype=np.float32) * (1 - share * ink)).astype(np.uint8))
+
+
 def desk(rng: np.random.Generator, page: Picture, share: float, clutter: bool = False) -> Picture:
     """A 12 MP photo of the page on a darker desk, seen from an angle.
 
