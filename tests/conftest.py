@@ -67,15 +67,16 @@ def until(condition: Callable[[], object], seconds: float = 60) -> bool:
     return True
 
 
+def ran(*command, **options) -> subprocess.CompletedProcess:
+    """Runs a command to its end; keeps what it prints."""
+    kept = {"cwd": PROJECT, "capture_output": True, "text": True, "timeout": 300}
+    return subprocess.run([*map(str, command)], **kept | options)
+
+
 def python(code: str, *arguments, **options) -> subprocess.CompletedProcess:
     """Runs a program in a Python of its own that finds the project; keeps what it prints."""
     environment = os.environ | {"PYTHONPATH": str(PROJECT)}
-    return subprocess.run(
-        [sys.executable, "-c", code, *map(str, arguments)],
-        **{"env": environment, "cwd": PROJECT, "capture_output": True, "text": True}
-        | {"timeout": 300}
-        | options,
-    )
+    return ran(sys.executable, "-c", code, *arguments, **{"env": environment} | options)
 
 
 def lab_process(*arguments, **options) -> contextlib.AbstractContextManager[subprocess.Popen]:

@@ -5,13 +5,13 @@ import os
 import re
 import shutil
 import socket
-import subprocess
 import sys
 
 import httpx
 import pytest
 from app_serving import ROOT, call, event, file_data, png, run, serving, upload, uri
 from bad_requests import text
+from conftest import ran
 from hostile_images import encoded
 from PIL import Image
 
@@ -52,14 +52,8 @@ def test_a_documented_snippet_reads_the_page(heading, language, code, app, close
     if language == "sh" and not os.environ.get("CI") and not shutil.which("curl"):
         pytest.skip("needs curl")
     command = ["bash", "-e", "-c", code] if language == "sh" else [sys.executable, "-c", code]
-    done = subprocess.run(
-        command,
-        cwd=ROOT,
-        env=os.environ | {"APP": str(client.base_url).rstrip("/"), "HOME": str(tmp_path)},
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
+    variables = {"APP": str(client.base_url).rstrip("/"), "HOME": str(tmp_path)}
+    done = ran(*command, env=os.environ | variables)
     assert done.returncode == 0, done.stderr
     assert "789x552" in done.stdout
 

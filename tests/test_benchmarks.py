@@ -2,12 +2,12 @@
 
 import json
 import os
-import subprocess
 import sys
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from conftest import ran
 from PIL import Image
 
 BENCHMARKS = Path(__file__).resolve().parents[1] / "benchmarks"
@@ -68,16 +68,12 @@ def test_read_page_ends_in_one_json_line(tmp_path, stand_in_path):
     Image.effect_noise((300, 200), 80).save(tmp_path / "page.png")
     items = [{"file": "page.png", "text": "300x200\ngray 128", "kind": "paragraph"}]
     (tmp_path / "labels.json").write_text(json.dumps({"items": items}))
-    script = [sys.executable, str(BENCHMARKS / "read_page.py")]
-    options = ["--labels", str(tmp_path), "--model", stand_in_path, "--rounds", "1"]
+    script = [sys.executable, BENCHMARKS / "read_page.py"]
+    options = ["--labels", tmp_path, "--model", stand_in_path, "--rounds", 1]
     # An interpreter without rapidocr: the rivals are reported and left out.
-    rivals = ["--original-pages", "1", "--threads", "1", "--rapidocr-python", "false"]
-    done = subprocess.run(
-        [*script, *options, *rivals],
-        capture_output=True,
-        text=True,
-        env={**os.environ, "PYTHONPATH": str(BENCHMARKS.parent)},
-    )
+    rivals = ["--original-pages", 1, "--threads", 1, "--rapidocr-python", "false"]
+    environment = os.environ | {"PYTHONPATH": str(BENCHMARKS.parent)}
+    done = ran(*script, *options, *rivals, env=environment, timeout=None)
     assert done.returncode == 0, done.stderr
     assert "rapidocr ended with 1" in done.stderr
     last = json.loads(done.stdout.splitlines()[-1])
@@ -90,14 +86,9 @@ def test_read_page_ends_in_one_json_line(tmp_path, stand_in_path):
 
 @pytest.mark.nightly
 def test_a_short_load_of_the_app_measures_all_that_it_promises(stand_in_path):
-    script = [sys.executable, str(BENCHMARKS / "app_load.py")]
-    done = subprocess.run(
-        [*script, "--seconds", "2", "--pairs", "3", "--users", "2"],
-        env=os.environ | {"LAB_MODEL": stand_in_path},
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
+    script = [sys.executable, BENCHMARKS / "app_load.py"]
+    options = ["--seconds", 2, "--pairs", 3, "--users", 2]
+    done = ran(*script, *options, env=os.environ | {"LAB_MODEL": stand_in_path})
     assert done.returncode == 0, done.stderr
     result = json.loads(done.stdout.splitlines()[-1])
     one, many, queue = (result[part] for part in ("one_user", "many_users", "full_queue"))

@@ -2,12 +2,11 @@
 as root and with sudo, and says what to install where it may not."""
 
 import shutil
-import subprocess
 from pathlib import Path
 
 import pytest
 import yaml
-from conftest import program
+from conftest import program, ran
 
 ROOT = Path(__file__).resolve().parents[1]
 MISSING = "chromium"
@@ -58,8 +57,7 @@ def runs(machine: Path, user: int) -> tuple[int, list[str], str]:
     script = machine / ".ci" / "run"
     script.write_text((ROOT / ".ci" / "run").read_text().replace("$EUID", "$TEST_USER"))
     environment = {"PATH": str(machine), "TEST_USER": str(user)}
-    command = [shutil.which("bash"), script]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    done = ran(shutil.which("bash"), script, env=environment)
     calls = (machine / "calls").read_text().splitlines()
     return done.returncode, [one for one in calls if not one.startswith("python3")], done.stderr
 

@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import COMMANDS, parses, python
+from conftest import COMMANDS, parses, python, ran
 from PIL import Image, ImageChops, ImageDraw
 
 from lab_utils import cli
@@ -161,14 +161,7 @@ def test_names_that_are_not_utf_8_are_shown_and_the_rest_is_read(lab, page, stan
 def shell(line: str, folder: Path = ROOT) -> subprocess.CompletedProcess:
     """Runs a line of the shell in which `$LAB` is the command line of `lab`."""
     variables = {"LAB": f"{sys.executable} -m lab_utils.cli", "PYTHONPATH": str(ROOT)}
-    return subprocess.run(
-        ["sh", "-c", line],
-        cwd=folder,
-        env=os.environ | variables,
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
+    return ran("sh", "-c", line, cwd=folder, env=os.environ | variables)
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from importlib import metadata
 from pathlib import Path
 
 import pytest
-from conftest import parses, program, python
+from conftest import parses, program, python, ran
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
@@ -93,19 +93,15 @@ def run_as_in_image(dockerfile: str, root: str, folder: Path, model: str, code: 
     packages = folder.with_name("packages")
     link_packages(installed(dockerfile), packages)
     places = [str(packages), str(folder)]
-    done = subprocess.run(
-        [sys.executable, "-I", "-S", "-c", f"import sys; sys.path[:0] = {places}\n{code}"],
-        capture_output=True,
-        text=True,
-        cwd=folder,
-        env={
-            "PATH": "/usr/bin:/bin",
-            "LAB_MODEL": str(folder / "model.pt"),
-            "LAB_TRUST_MODEL": "1",  # the stand-in is not what this version compiles
-            "LAB_HOME": str(folder.with_name("data")),
-            "OMP_NUM_THREADS": "1",
-        },
-    )
+    environment = {
+        "PATH": "/usr/bin:/bin",
+        "LAB_MODEL": str(folder / "model.pt"),
+        "LAB_TRUST_MODEL": "1",  # the stand-in is not what this version compiles
+        "LAB_HOME": str(folder.with_name("data")),
+        "OMP_NUM_THREADS": "1",
+    }
+    code = f"import sys; sys.path[:0] = {places}\n{code}"
+    done = ran(sys.executable, "-I", "-S", "-c", code, cwd=folder, env=environment)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout.splitlines()[-1])
 
@@ -159,13 +155,9 @@ def test_the_front_end_works_with_what_its_image_holds(tmp_path, stand_in_path):
 def test_the_front_ends_command_is_one_of_the_labs():
     (entry,) = (rest for name, rest in instructions("app.Dockerfile") if name == "ENTRYPOINT")
     shell, option, script, zero = json.loads(entry)
-    done = subprocess.run(
-        [shell, option, script.replace("python3 -m", "printf '%s|'"), zero, "--queue-size", "8"],
-        env={"LAB_MODEL_URL": "https://model.example.org/a b", "PATH": "/usr/bin:/bin"},
-        capture_output=True,
-        text=True,
-        check=True,
-    )
+    script = script.replace("python3 -m", "printf '%s|'")
+    environment = {"LAB_MODEL_URL": "https://model.example.org/a b", "PATH": "/usr/bin:/bin"}
+    done = ran(shell, option, script, zero, "--queue-size", 8, env=environment, check=True)
     program, *words = done.stdout.split("|")[:-1]
     assert program == "lab_utils.cli" and "https://model.example.org/a b" in words
     parses(shlex.join(["lab", *words, "--allow-host", "name.example.org"]))

@@ -6,13 +6,12 @@ import json
 import re
 import shutil
 import signal
-import subprocess
 import sys
 from pathlib import Path
 
 import psutil
 import pytest
-from conftest import python_process, until
+from conftest import python_process, ran, until
 
 import lab_utils.setup
 from lab_authoring.build import build, check_notebooks, find_sources
@@ -388,13 +387,7 @@ def test_nbval_passes_a_solution_and_sees_what_differs(built_project):
     change(changed, '"evalue": "the lesson"', '"evalue": "another lesson"')
     solution.unlink()
     command = f"{sys.executable} -m pytest --nbval --nbval-current-env --nbval-cell-timeout 300"
-    ended = subprocess.run(
-        [*command.split(), f"--nbval-sanitize-with={SANITIZE}", "-p", "no:cacheprovider", "-rf"],
-        cwd=solution.parent,
-        env=kernel_environment(),
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
+    options = [f"--nbval-sanitize-with={SANITIZE}", "-p", "no:cacheprovider", "-rf"]
+    ended = ran(*command.split(), *options, cwd=solution.parent, env=kernel_environment())
     failed = re.findall(r"^FAILED (\w+)\.ipynb", ended.stdout, re.MULTILINE)
     assert failed == ["changed"] * 3, ended.stdout

@@ -10,7 +10,7 @@ import sys
 import pytest
 import torch
 import trace_making
-from conftest import python
+from conftest import python, ran
 
 from lab_utils import adoption
 from lab_utils.adoption import adopt_traces, joined_reader, objections
@@ -210,9 +210,7 @@ def test_adopt_packages_what_is_better(brought, tmp_path, monkeypatch, lab):
 def test_the_whole_script_on_a_processor_from_a_copy(handwriting, guarded, tmp_path, lab):
     """From a copy of the tracked files, with the packages of that machine and no network."""
     copy = tmp_path / "copy"
-    listed = subprocess.run(
-        ["git", "ls-files", "-z"], cwd=project_folder(), capture_output=True, text=True, check=True
-    )
+    listed = ran("git", "ls-files", "-z", check=True)
     for name in filter(None, listed.stdout.split("\0")):
         (copy / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(project_folder() / name, copy / name)
@@ -238,13 +236,9 @@ def adopted(copy, out, pack):
     """The way back, whole, in the copy: measured, by the rule, with the recording's card."""
     weights = copy / "data" / "weights"
     before = (weights / adoption.READER).read_bytes()
-    done = subprocess.run(
-        [sys.executable, "-m", "lab_utils.cli", "adopt", str(out), "--pages", "1"],
-        cwd=copy,
-        env=os.environ | {"PYTHONPATH": str(copy), "LAB_DATA_PACK": str(pack)},
-        capture_output=True,
-        text=True,
-    )
+    command = [sys.executable, "-m", "lab_utils.cli", "adopt", out, "--pages", 1]
+    environment = os.environ | {"PYTHONPATH": str(copy), "LAB_DATA_PACK": str(pack)}
+    done = ran(*command, cwd=copy, env=environment, timeout=None)
     assert done.returncode == 0, done.stderr
     assert "Rule:" in done.stdout and "(packaged" in done.stdout
     packaged = (weights / adoption.READER).read_bytes() != before

@@ -2,10 +2,10 @@
 
 import os
 import shutil
-import subprocess
 from pathlib import Path
 
 import pytest
+from conftest import ran
 
 from lab_authoring.publish import WRITTEN_IN, publish
 from lab_utils.setup import project
@@ -56,7 +56,5 @@ def test_another_form_is_refused_and_nothing_is_written(checkout, repository, ta
 
 @pytest.mark.skipif("LAB_RELEASE" not in os.environ, reason="LAB_RELEASE=1 checks a release")
 def test_the_checkout_has_the_tag_that_badges_and_set_up_cells_lead_to():
-    tags = subprocess.run(
-        ["git", "tag", "--points-at", "HEAD"], cwd=ROOT, check=True, capture_output=True, text=True
-    )
+    tags = ran("git", "tag", "--points-at", "HEAD", check=True)
     assert project.tag() in tags.stdout.split(), f"run `git tag {project.tag()}`"

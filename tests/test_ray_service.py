@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from conftest import ran
 
 from lab_utils.service import ray_environment
 
@@ -35,19 +36,14 @@ def why_not() -> str:
         ("ray_cases.py", ["-m", "not nightly"]),
         pytest.param("ray_cases.py", ["-m", "nightly", "-s"], marks=pytest.mark.nightly),
         pytest.param("ray_two_nodes.py", [], marks=pytest.mark.nightly),
-        pytest.param("test_own_model.py", ["-k", "ray"], marks=pytest.mark.nightly),
     ],
 )
 def test_in_a_network_of_its_own(cases, options):
     if reason := why_not():
         pytest.skip(reason)
     options = ["-q", "-x", "-W", "ignore", *options]
-    done = subprocess.run(
-        [*IN_NETWORK, sys.executable, "-m", "pytest", *options, str(HERE / cases)],
-        capture_output=True,
-        text=True,
-        cwd=HERE.parent,
-    )
+    command = [*IN_NETWORK, sys.executable, "-m", "pytest", *options, HERE / cases]
+    done = ran(*command, timeout=None)
     print(done.stdout[-6000:])
     assert done.returncode == 0
 

@@ -18,7 +18,7 @@ from importlib import metadata
 from pathlib import Path
 
 import pytest
-from conftest import program
+from conftest import program, ran
 from packaging.version import Version
 
 from lab_utils import setup
@@ -132,15 +132,9 @@ class Place:
 
     def run(self, *cells: str, cwd: Path | None = None) -> str:
         """What the cells print, errors included, in a fresh IPython."""
-        done = subprocess.run(
-            [self.scripts / "python", "-P", "-c", RUN, json.dumps(cells)],
-            cwd=cwd or self.content,
-            env=self.env,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=120,
-        )
+        command = [self.scripts / "python", "-P", "-c", RUN, json.dumps(cells)]
+        options = {"env": self.env, "stdin": subprocess.DEVNULL}
+        done = ran(*command, cwd=cwd or self.content, **options)
         assert done.returncode == 0, done.stderr
         return done.stdout + done.stderr
 

@@ -12,13 +12,13 @@ import sys
 from pathlib import Path
 
 import pytest
+from conftest import ran
 from tracking_checklist import STEPS
 from tracking_client import path_with
 
 from text_recognizer.places import lab_folder
 
 LOWEST = "0.26.1"
-LIMIT_S = 300
 
 
 def run_checklist(folder: Path, **variables: str) -> dict[str, str | None]:
@@ -27,8 +27,7 @@ def run_checklist(folder: Path, **variables: str) -> dict[str, str | None]:
     (folder / "home").mkdir()
     kept |= {"HOME": str(folder / "home"), "LAB_HOME": str(folder / "lab"), "OMP_NUM_THREADS": "1"}
     command = [sys.executable, str(Path(__file__).with_name("tracking_checklist.py"))]
-    output = {"capture_output": True, "text": True}
-    done = subprocess.run(command, env=kept | variables, cwd=folder, timeout=LIMIT_S, **output)
+    done = ran(*command, env=kept | variables, cwd=folder)
     lines = [json.loads(line) for line in done.stdout.splitlines() if line.startswith('{"step"')]
     results = {line["step"]: line["error"] for line in lines}
     return {step: results.get(step, f"not reached: {done.stderr[-2000:]}") for step in STEPS}
