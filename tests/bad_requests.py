@@ -62,13 +62,11 @@ _GOOD = json.dumps({"image": text(png(60, 40))}).encode()
 
 _NOT_JSON = {
     "empty": b"",
-    "words": b"no JSON",
     "bytes that are no text": b"\xff\xfe\x00",
     "only a byte order mark": b"\xef\xbb\xbf",
     "nested too deep": b"[" * 100_000,
     "a number of 10,000 digits": b'{"image": ' + b"9" * 10_000 + b"}",
     "NaN": b'{"image": NaN}',
-    "half an object": b'{"image": "a"',
 }
 
 _FORMS = {
@@ -76,7 +74,6 @@ _FORMS = {
     "null": None,
     "nothing in it": {},
     "two sources": {"image": "a", "image_url": "http://a/"},
-    "an image and images": {"image": "a", "images": ["a"]},
     "null as image": {"image": None},
     "an object as image": {"image": {"url": "a"}},
     "lines as a number": {"image": "a", "lines": 1},
@@ -93,7 +90,6 @@ _IMAGES = {
     "a file's address": "file:///etc/hostname",
     "an address as image": "http://127.0.0.1/page.png",
     "not base64": "%%%",
-    "letters beyond ASCII": "ü" * 100,
     "a null character": "\x00",
     "half a character": "\ud800",
     "nothing": "",
@@ -106,10 +102,7 @@ _IMAGES = {
 # `test_fetching.py` has private addresses in every spelling.
 _ADDRESSES = {
     "loopback": "http://127.0.0.1/",
-    "localhost": "http://localhost/",
     "metadata": "http://169.254.169.254/latest/meta-data/",
-    "metadata, decimal": "http://2852039166/",
-    "IPv6 loopback": "http://[::1]/",
     "a login": "http://user:word@8.8.8.8/",
     "a file": "FILE:///etc/hostname",
     "FTP": "ftp://8.8.8.8/page.png",
@@ -126,9 +119,7 @@ BAD_REQUESTS: list[BadRequest] = [
     *(_json(f"image: {name}", 422, {"image": image}) for name, image in _IMAGES.items()),
     *(_json(f"address: {name}", 422, {"image_url": url}) for name, url in _ADDRESSES.items()),
     _json("image: many pixels", 413, {"image": text(bomb(50_000, 50_000))}),
-    _json("image: most pixels", 413, {"image": text(bomb(2**31 - 1, 2**31 - 1))}),
     _json("images: 17", 413, {"images": [text(png(60, 40))] * 17}, "at most 16"),
-    _json("images: 100", 413, {"images": ["a"] * 100}, "at most 16"),
     _json("images: a bad one", 422, {"images": [text(png(60, 40)), "aGVsbG8="]}, "Image 2 of 2: "),
     BadRequest("size: one byte too many", 413, b" " * (MAX_BODY_BYTES + 1)),
     BadRequest("size: 7 MB of an image", 413, b'{"image": "' + b"a" * 7_000_000),

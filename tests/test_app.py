@@ -231,11 +231,9 @@ def test_who_comes_to_a_full_queue_is_told_at_once_and_the_others_are_read(tmp_p
 @pytest.mark.parametrize(
     "options, said",
     [
-        (["--auth", "ada:"], "NAME:PASSWORD"),
         (["--model-url", "http://127.0.0.1:1/"], "not both"),
         (["--host", "no such name"], "can't be used"),
         (["--port", "TAKEN"], "can't be used"),
-        (["--model", "none.pt"], "lab compile"),
     ],
 )
 def test_options_that_cannot_be_are_one_line(refused, stand_in_path, options, said):

@@ -70,7 +70,6 @@ def test_a_public_url_has_both_permissions_and_a_warning_a_signed_one_neither():
     ("option", "value"),
     [
         ("--name", "Text"),
-        ("--name", "a" * 33),
         ("--memory", "10241"),
         ("--concurrency", "-1"),
         ("--auth", "iam"),

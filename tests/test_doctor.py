@@ -137,7 +137,6 @@ def test_the_weights(monkeypatch, tmp_path):
     ("name", "value", "check", "mark"),
     [
         ("WANDB_MODE", "offline", machine.check_wandb, "fix"),
-        ("WANDB_RUN_ID", "abc123", machine.check_wandb, "fix"),
         ("WANDB_TAGS", "a,,b", machine.check_wandb, "ok"),
         ("OMP_NUM_THREADS", "many", machine.check_threads, "fix"),
         ("OMP_WAIT_POLICY", "active", machine.check_threads, "note"),

@@ -146,7 +146,6 @@ def test_bad_input_is_one_line_and_exit_code_2(refused, labels, stand_in_path):
         ([empty], "has no items"),
         ([labels, "--split", "none"], "has no items of split 'none'"),
         ([labels], "names c.png, which is not there"),
-        ([labels, "--limit", 1, "--model", missing], "no model file"),
         (
             [labels, "--limit", 1, "--model", stand_in_path, "--out", empty],
             "empty.json: File exists",

@@ -190,7 +190,6 @@ def test_it_prints_tables_and_writes_a_whole_profile(profiled):
         ["--batch-sizes", "513"],
         ["--device", "tpu"],
         ["--out", "FILE"],
-        ["--model", "nowhere.pt"],
         ["--tensorboard", "--out", "FOLDER"],
     ],
 )

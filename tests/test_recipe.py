@@ -62,7 +62,6 @@ def test_the_recipe_of_the_packaged_weights_is_understood():
         ("[[reader]]\nbatch = 3", "reader 1 steps: Field required"),
         ("[[reader]]\nsteps = 3\nrate = 1", "reader 1 rate: Extra inputs are not permitted"),
         ("[[reader]]\nsteps = 250", r"reader-1: steps \(250\) is not a multiple of .* \(100\)"),
-        ("[[reader]]\nsteps = 2\nlearning-rate = 0", "learning-rate: Input should be greater than"),
         ("[[reader]]\nsteps = 2\nmix = { typed = 1 }", "should be 'font', 'pen' or 'scan'"),
     ],
 )

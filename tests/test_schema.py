@@ -1,12 +1,11 @@
 """The JSON between clients and services: requests, answers, and what an error says.
 (`test_edges.py` sends the requests that are refused.)"""
 
-import dataclasses
 import json
 
 import pytest
 
-from lab_utils.predictors.answers import decode_reading, decode_text
+from lab_utils.predictors.answers import decode_reading
 from lab_utils.service import schema
 from lab_utils.service.schema import (
     MAX_BODY_BYTES,
@@ -46,18 +45,6 @@ def test_images_come_out_as_data_uris():
     assert len(just_fits) == MAX_BODY_BYTES and parse_request(just_fits).images
 
 
-def test_a_reading_comes_back_equal_through_json():
-    request = parsed({"image": "aGVs", "lines": True})
-    doubtful = dataclasses.replace(READING, note="The text is doubtful.")
-    for reading in (READING, doubtful):
-        answer = json.loads(json.dumps(encode_answer(request, [reading])))
-        assert decode_reading(answer) == reading
-        assert decode_text(answer) == reading.text
-    without = encode_answer(parsed({"image": "aGVs"}), [READING])
-    with pytest.raises(ValueError, match="lines"):
-        decode_reading(without)
-
-
 ANSWER = json.loads(json.dumps(encode_answer(schema.Request(["a"], lines=True), [READING])))
 LINE = ANSWER["lines"][0]
 
@@ -66,12 +53,9 @@ LINE = ANSWER["lines"][0]
     "answer",
     [
         {},
-        {**ANSWER, "note": 5},
         {**ANSWER, "height": 0},
         {**ANSWER, "width": 2**31},
         {**ANSWER, "seconds": float("nan")},
-        {**ANSWER, "seconds": 10**400},
-        {**ANSWER, "lines": ["a"]},
         {**ANSWER, "lines": [{**LINE, "confidence": True}]},
         {**ANSWER, "lines": [{**LINE, "path": [[1, float("inf")]]}]},
         {**ANSWER, "lines": [{**LINE, "path": [[1, 10**400]]}]},
