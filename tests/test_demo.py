@@ -15,7 +15,7 @@ import httpx
 import pytest
 import yaml
 from app_serving import png, run, uri
-from conftest import lab_process, parses, until
+from conftest import lab_process, parses
 from tunnel_serving import DOMAIN, Edge, link_of, usual_ports_taken
 
 from lab_utils.app import server
@@ -79,16 +79,6 @@ def test_a_page_is_read_through_link_app_and_service_and_ctrl_c_ends_all(
         assert lab.returncode == 130 and edge.left() == []
     assert "good-token" not in out + err and "Traceback" not in err
     assert "without Lambda's emulator" not in err
-
-
-@pytest.mark.nightly
-def test_nothing_is_left_after_kill_9(edge, emulator, stand_in_path):
-    """`test_interrupts.py` has the signals that it could answer."""
-    with_emulator(edge, emulator)
-    with demo(edge, "--model", stand_in_path, "--port", 0) as lab:
-        link_of(lab)
-        lab.kill()
-        assert until(lambda: not edge.left(), 10), edge.left()
 
 
 def test_without_network_token_and_free_ports_it_runs_on_this_machine(edge, stand_in_path):

@@ -5,13 +5,10 @@ import base64
 import html
 import io
 import re
-import zipfile
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from conftest import StandInReader, save_script
 from PIL import Image
 
 from lab_utils import figures
@@ -100,19 +97,6 @@ def test_boxes_show_their_names_lines_and_arrows(shown):
 
 
 # The tables of notebook 01
-
-
-def test_an_archive_is_shown_whole_and_without_the_numbers_of_names(stand_in_path, tmp_path):
-    # A second script of the same class may get a number in its name.
-    archive = Path(save_script(StandInReader(), tmp_path / "second.pt"))
-    rows = {row[0]: row for row in taken_apart.archive_parts(archive)}
-    with zipfile.ZipFile(archive) as opened:
-        names = [name for name in opened.namelist() if "/code/" in name]
-    assert rows["code"][2] + rows["origins"][2] == len(names)
-    assert sum(taken_apart.archive_sizes(archive).values()) == archive.stat().st_size
-    code = taken_apart.code_in_archive(archive, "conftest", "forward", lines=3)
-    assert code.startswith("def forward(self: __torch__.conftest.StandInReader,")
-    assert len(code.splitlines()) == 3 and "mangle" not in code
 
 
 def test_readings_are_told_by_what_is_wrong_with_them():

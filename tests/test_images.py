@@ -11,7 +11,7 @@ import pytest
 from hostile_images import encoded
 from PIL import Image, ImageChops, ImageDraw, ImageStat
 
-from text_recognizer.errors import AddressError, FirstPageWarning, ImageError, ImageTooLargeError
+from text_recognizer.errors import AddressError, ImageError, ImageTooLargeError
 from text_recognizer.images import load_image
 from text_recognizer.limits import MAX_FILE_BYTES, MAX_PAGE_SIDE
 
@@ -170,27 +170,6 @@ def test_longest_side_is_bounded(size):
     assert max(loaded.page.size) == min(max(size), MAX_PAGE_SIDE)
     assert (loaded.width, loaded.height) == size
     assert min(loaded.page.size) >= 1
-
-
-def test_pil_image_is_not_changed():
-    image = drawing((2000, 1000), "RGBA")
-    before = image.tobytes()
-    page = load_image(image).page
-    assert image.tobytes() == before and image.mode == "RGBA" and image.size == (2000, 1000)
-    small = drawing()
-    load_image(small).page.paste(7, (0, 0, 300, 200))
-    assert small.tobytes() == drawing().tobytes()
-    assert page.size == (1600, 800)
-
-
-@pytest.mark.parametrize("format, word", [("GIF", "frames"), ("TIFF", "pages"), ("WEBP", "frames")])
-def test_first_of_several_pages_and_said_so(format, word, tmp_path):
-    others = [Image.new("L", (300, 200), 100)] * 2
-    path = tmp_path / "several"
-    path.write_bytes(encoded(drawing(), format, save_all=True, append_images=others))
-    with pytest.warns(FirstPageWarning, match=f"several has several {word}; only the first"):
-        page = load_image(path).page
-    assert difference(page, drawing()) < 4
 
 
 @pytest.mark.parametrize("format", ["PNG", "JPEG", "GIF", "TIFF", "WEBP", "BMP", "PPM"])

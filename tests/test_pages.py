@@ -20,7 +20,6 @@ from text_recognizer.pages.generator import (
 )
 from text_recognizer.pages.handwriting import HandwritingMissingError
 from text_recognizer.pages.ink import crop_to_ink
-from text_recognizer.pages.layout import PlacedLine, set_lines
 from text_recognizer.pages.prose import Prose
 from text_recognizer.pages.sheet import save_contact_sheet, save_pages
 from text_recognizer.pages.unipen import Item, Writer
@@ -47,10 +46,6 @@ def kind(request) -> str:
     """Each kind of page; skipped where its fonts or its handwriting can't be had."""
     request.getfixturevalue("fonts" if request.param == "font" else "handwriting")
     return request.param
-
-
-def row_at(line: PlacedLine, x: np.ndarray | float) -> np.ndarray:
-    return np.interp(x, line.path[:, 0], line.path[:, 1])
 
 
 def same_page(one, other) -> bool:
@@ -92,50 +87,6 @@ def test_what_is_said_of_a_page_is_possible(kind, sources):
             assert y.min() >= 0 and y.max() <= height
         paths = np.stack([line.path[:, 1] for line in page.lines])
         assert (np.diff(paths, axis=0) > 0).all(), "lines cross, or are not from top to bottom"
-
-
-def written_area(
-    shape: tuple[int, int], lines: list[PlacedLine], share: float, slack: float = 0.0
-) -> np.ndarray:
-    """Where some line is written: within `share` of its reach and `slack` px of its path."""
-    rows, columns = np.arange(shape[0])[:, None], np.arange(shape[1])
-    area = np.zeros(shape, dtype=bool)
-    for line in lines:
-        distance = rows - row_at(line, columns)
-        area |= (
-            (distance > -share * line.above - slack)
-            & (distance < share * line.below + slack)
-            & (columns >= line.start - slack)
-            & (columns <= line.end + slack)
-        )
-    return area
-
-
-# Where the ink is, before there is paper
-
-
-def test_ink_lies_along_the_known_paths(kind, sources):
-    rng = np.random.default_rng(1)
-    for _ in range(4):
-        _, lines = sources(kind).write(rng, 5, 48.0)
-        ink, placed = set_lines(rng, lines)
-        mass = ink.astype(np.float64)
-        near = written_area(ink.shape, placed, share=1.25, slack=2)
-        assert mass[near].sum() > 0.97 * mass.sum(), "ink where there is no line"
-        for line in placed:
-            own = written_area(ink.shape, [line], share=0.8)
-            assert mass[own].sum() / 255 > line.end - line.start, "a line without ink"
-            # The middle of the ink is at the path, from one end of the line to the other.
-            columns = np.linspace(line.start, line.end, 4).astype(int)
-            for left, right in zip(columns, columns[1:], strict=False):
-                part = np.zeros_like(own)
-                part[:, left:right] = own[:, left:right]
-                if mass[part].sum() < 255 * 60:  # an end with only a dot
-                    continue
-                rows, where = np.nonzero(part)
-                off = rows - row_at(line, where)
-                middle = np.average(off, weights=mass[rows, where])
-                assert abs(middle) < 0.3 * (line.above + line.below)
 
 
 # Variety

@@ -3,7 +3,6 @@
 import base64
 import io
 import random
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -11,7 +10,6 @@ from conftest import python
 from hostile_images import encoded
 from PIL import Image, ImageDraw
 
-from lab_utils.predictors import LocalPredictor
 from lab_utils.predictors.pages_to_send import MAX_TEXT_BYTES, page_to_send
 from text_recognizer.errors import AddressError, ImageError
 from text_recognizer.images import load_image
@@ -40,16 +38,6 @@ def sent_bytes(source) -> bytes:
 def test_torch_is_imported_when_it_is_needed():
     code = "import sys, lab_utils.predictors; print('torch' in sys.modules)"
     assert python(code).stdout == "False\n"
-
-
-def test_threads_that_share_a_model_from_its_first_page_on_get_the_texts_of_one(model_path):
-    page = SAMPLE_PAGES / "show_font_002.jpg"
-    expected = LocalPredictor(model_path).read(page).lines
-    # A fresh model: TorchScript compiles itself in the first calls.
-    shared = LocalPredictor(model_path)
-    with ThreadPoolExecutor(3) as threads:
-        found = list(threads.map(shared.read, [page] * 3))
-    assert [reading.lines for reading in found] == [expected] * 3
 
 
 def test_images_that_fit_are_sent_as_they_are(photo, tmp_path):

@@ -19,17 +19,6 @@ from text_recognizer.paragraph_text_recognizer import ParagraphTextRecognizer
 from text_recognizer.places import SAMPLE_PAGES
 
 
-def test_arrivals_come_at_the_rate_and_at_random():
-    arrivals = poisson_arrivals(rate=5.0, count=20_000, seed=2)
-    gaps = [after - before for before, after in itertools.pairwise([0.0, *arrivals])]
-    mean = sum(gaps) / len(gaps)
-    assert min(gaps) >= 0
-    assert mean == pytest.approx(0.2, rel=0.03)
-    # An exponential distribution's variance is its mean squared.
-    assert sum((gap - mean) ** 2 for gap in gaps) / len(gaps) == pytest.approx(mean**2, rel=0.06)
-    assert poisson_arrivals(5.0, 50, seed=2) == arrivals[:50] != poisson_arrivals(5.0, 50, seed=3)
-
-
 @pytest.mark.parametrize("use", [0.3, 0.8])
 def test_the_mean_wait_is_that_of_pollaczek_and_khinchine(use):
     seconds = 0.2
@@ -51,11 +40,6 @@ def test_batches_go_when_they_are_full_or_old_or_the_server_is_free():
     answered = simulate_queue(arrivals, seconds_of, max_batch=2, max_wait=0.25)
     assert answered == [1.25, 1.25, 6.25, 7.25, 11.0, 11.0, 12.0, 12.0, 13.0]
     assert sizes == [2, 1, 1, 2, 2, 1]
-
-
-def test_without_batches_each_request_is_served_alone_and_in_order():
-    answered = simulate_queue([0.0, 0.0, 0.0, 9.0], lambda size: 2.0 * size)
-    assert answered == [2.0, 4.0, 6.0, 11.0]
     assert simulate_queue([0.0] * 4, lambda _: 1.0, servers=2) == [1.0, 1.0, 2.0, 2.0]
 
 

@@ -13,7 +13,6 @@ from text_recognizer.metrics import character_edits
 from text_recognizer.models.normalization import overview_size
 from text_recognizer.pages import kinds
 from text_recognizer.paragraph_text_recognizer import ParagraphTextRecognizer
-from text_recognizer.places import project_folder
 from text_recognizer.views import find_sheet, one_line_view, sized_view
 from text_recognizer.views.blocks import count_lines
 from text_recognizer.views.crossed import without_crossed_out
@@ -23,7 +22,6 @@ from text_recognizer.views.ink import small
 from text_recognizer.views.seen import Seen
 
 LOOKS = ("first", 0.9), ("second", 0.5)
-SAMPLE = project_folder() / "data" / "pages" / "show_font_000.jpg"
 
 
 def written(width=700, height=480, lines=7, pitch=60, left=40, word=70):

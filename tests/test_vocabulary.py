@@ -6,13 +6,6 @@ from text_recognizer import vocabulary
 from text_recognizer.vocabulary import CHARACTERS, TOKENS, decode, encode, to_printable_ascii
 
 
-def test_every_character_comes_back():
-    text = CHARACTERS + "\n" + CHARACTERS[::-1]
-    assert len(set(CHARACTERS)) == 95
-    assert decode(encode(text)) == text
-    assert decode([0, *encode("a"), 0, *encode("b\n"), 97, 97]) == "ab\n", "no blank, no padding"
-
-
 def test_ids_are_the_documented_ones():
     """Files that were trained and compiled earlier depend on these numbers."""
     assert vocabulary.BLANK == 0
