@@ -172,6 +172,17 @@ def test_longest_side_is_bounded(size):
     assert min(loaded.page.size) >= 1
 
 
+def test_pil_image_is_not_changed():
+    image = drawing((2000, 1000), "RGBA")
+    before = image.tobytes()
+    page = load_image(image).page
+    assert image.tobytes() == before and image.mode == "RGBA" and image.size == (2000, 1000)
+    small = drawing()
+    load_image(small).page.paste(7, (0, 0, 300, 200))
+    assert small.tobytes() == drawing().tobytes()
+    assert page.size == (1600, 800)
+
+
 @pytest.mark.parametrize("format", ["PNG", "JPEG", "GIF", "TIFF", "WEBP", "BMP", "PPM"])
 def test_damaged_files_give_a_page_or_our_error(format):
     random_numbers = random.Random(2)
