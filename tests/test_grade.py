@@ -334,7 +334,6 @@ def test_files_that_are_no_notebooks_get_a_line_and_the_others_are_graded(tmp_pa
         tmp_path / "absent.ipynb": "is not a file",
         tmp_path / "pipe.ipynb": "is not a file",
         file("empty.ipynb", b""): "NotJSONError",
-        file("binary.ipynb", bytes(range(256))): "UnicodeDecodeError",
         file("deep.ipynb", b"[" * 100_000): "is not a notebook",
         file("list.ipynb", b"[1, 2]"): "is not a notebook",
         file(
