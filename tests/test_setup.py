@@ -29,13 +29,6 @@ ADDRESS = PROJECT["urls"]["Repository"]
 TAG = f"v{PROJECT['version']}"
 CLONE = "text-recognizer-deployment-lab"
 READY = "The lab is ready.\n"
-BADGE = re.compile(r"\[!\[[^]]*\]\([^)]*\)\]\(https://colab\.[^)]*\)")
-
-
-def test_the_readme_has_a_badge_for_each_notebook():
-    names = sorted(path.stem for path in (ROOT / "notebooks" / "source").glob("*.py"))
-    in_readme = BADGE.findall((ROOT / "README.md").read_text())
-    assert in_readme == [setup.badge(name) for name in names], "README.md: its table of notebooks"
 
 
 @pytest.fixture(scope="session")

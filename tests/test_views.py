@@ -111,19 +111,6 @@ def test_a_small_sheet_on_a_striped_cloth_of_nearly_its_light_is_cut_out():
     assert (left, top, right, bottom) == pytest.approx((420, 330, 820, 490), abs=20)
 
 
-def test_columns_are_read_one_after_the_other_below_their_heading():
-    column = written(width=420, lines=6, height=420)
-    sheet = Image.new("L", (940, 520), 235)
-    heading = written(width=900, lines=1, height=90)
-    sheet.paste(heading, (20, 0))
-    sheet.paste(column, (20, 90))
-    sheet.paste(column, (500, 90))
-    views = views_of(sheet)
-    assert [view.block for view in views] == [0, 1, 2]
-    starts = [mapped(view.matrix, [(0, 0)])[0] for view in views]
-    assert starts[0][1] < starts[1][1] and starts[1][0] < starts[2][0]
-
-
 def test_two_lines_beside_two_far_away_are_columns_and_one_line_with_a_gap_is_not():
     page = Image.new("L", (1500, 150), 235)
     page.paste(written(width=600, lines=2, height=150), (0, 0))
