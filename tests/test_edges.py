@@ -230,6 +230,14 @@ def test_generated_requests(edge, count, request):
     print(f"{edge}: {len(taken)} requests and as many good ones, the slowest:", max(taken))
 
 
+@EDGES
+@pytest.mark.nightly
+@pytest.mark.parametrize("name", SLOW)
+def test_an_image_that_takes_its_time(edge, name, request):
+    running = request.getfixturevalue(edge)
+    running.survives(json.dumps(running.image(text(HOSTILE_IMAGES[name]()))).encode())
+
+
 GOOD_EVENT = {
     "version": "2.0",
     "rawPath": "/",

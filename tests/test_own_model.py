@@ -1,6 +1,7 @@
 """A model of another architecture, as docs/bring_your_own_model.md shows it, serves by --model."""
 
 import re
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -10,7 +11,8 @@ from bad_requests import text
 from hostile_images import encoded
 from PIL import Image
 
-from lab_utils.predictors import LocalPredictor
+from lab_utils.net import free_port
+from lab_utils.predictors import LocalPredictor, RemotePredictor
 from lab_utils.service.lambda_handler import LambdaHandler
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -48,3 +50,17 @@ def test_the_command_line_asks_whether_you_trust_it(lab, refused, toy, dark, tmp
     assert "--trust-model" in refused("read", tmp_path / "dark.png", "--model", toy)
     code, out, _ = lab("--trust-model", "read", tmp_path / "dark.png", "--model", toy)
     assert (code, out) == (0, "dark\n")
+
+
+@pytest.mark.nightly
+@pytest.mark.skipif(
+    len(socket.if_nameindex()) > 1, reason="test_ray_service.py runs it in a network of its own"
+)
+def test_ray_serves_it(toy, dark):
+    from lab_utils.service.ray_environment import prepare_ray
+
+    prepare_ray()
+    from lab_utils.service.ray_service import RaySettings, serving
+
+    with serving(RaySettings(str(toy)), free_port()) as url, RemotePredictor(url) as predictor:
+        assert predictor.predict(dark) == "dark"

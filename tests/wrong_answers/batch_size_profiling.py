@@ -81,6 +81,18 @@ def waiting_operator(kernels, operators):
             "of the category .cpu_op. by name",
         ),
         (
+            """
+import torch
+
+def slowest_operator(work, path):
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as profiler:
+        work()
+    averages = profiler.key_averages()
+    return max(averages, key=lambda one: one.cpu_time_total).key
+""",
+            "there is no file at `path`",
+        ),
+        (
             "        work()\n    profiler.export",
             "        torch.ones(2).add(1)\n    work()\n    profiler.export",
             "does not have all operators that work calls",

@@ -75,5 +75,14 @@ WRONG_ANSWERS: dict[str, list[tuple[str, ...]]] = {
         ("script(page[None, None])", "script(page)", r"of shape \(B, 1, H, W\)"),
         (" if token not in script.ignored", "", "ignored tokens leave no trace"),
         (SHAPE, "page[None, None].float() / 255", "it takes torch.uint8"),
+        (
+            """
+from text_recognizer.vocabulary import decode
+
+def page_text(script, page):
+    return decode(script(page[None, None])[0].tolist())
+""",
+            "with the tokens .* page_text returned .*, not 'ab b",
+        ),
     ],
 }

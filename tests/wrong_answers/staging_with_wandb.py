@@ -5,6 +5,13 @@ Most are parts of the official solution, and what takes the place of each; the o
 
 WRONG_ANSWERS: dict[str, list[tuple[str, ...]]] = {
     "promote": [
+        (
+            ", aliases=[alias]",
+            "",
+            "my-reader:{alias}",
+            "my-reader:latest",
+            "has no version of my-reader",
+        ),
         ('{"score": score}', "{}", 'keep the score 0.25 there, as "score"'),
         ('type="model"', 'type="reader"', 'type .reader., not "model"|stopped with ValueError'),
         ("my-reader:{alias}", "my-reader:v0", "return what wandb.Api finds by the alias"),
