@@ -1,4 +1,4 @@
-"""The command line `lab`: where a program begins, and the one place where its errors end.
+"""The command line `lab`: how a program runs, and the one place where its errors end.
 
 Exit codes: 0 done, 1 a bug, 2 something that you can fix, 128 plus the number of the signal that
 ended the program (130 for Ctrl-C). What you can fix is one line on stderr, without a traceback.
@@ -30,6 +30,8 @@ _CURES = {
     errno.EMFILE: "too many files are open: raise the limit with `ulimit -n`",
     errno.ENOMEM: "end other programs",
 }
+
+_NO_FOLDER = "The current folder no longer exists; change to another one and try again."
 
 
 def main() -> None:
@@ -70,12 +72,15 @@ def _run(settings: dict[str, bool]) -> int:
     from text_recognizer.places import keep_home_clean
     from text_recognizer.threads import check_thread_settings
 
+    if not _has_current_folder():  # oneMKL would end the process in its own words
+        return _say(_NO_FOLDER, 2)
     check_thread_settings()
     keep_home_clean()
     try:
         app(prog_name="lab", obj=settings)
     except SystemExit as end:
-        return end.code
+        # Typer ends with 1 where the reader of stdout has left, as `head` does: that is no error.
+        return 0 if isinstance(end.__context__, BrokenPipeError) else end.code
     return 0
 
 
@@ -97,7 +102,7 @@ def _report(error: Exception) -> int:
 def os_error_line(error: OSError) -> str:
     """What went wrong with a file or the disk, where, and what to do, in one sentence."""
     if error.errno == errno.ENOENT and not _has_current_folder():
-        return "The current folder no longer exists; change to another one and try again."
+        return _NO_FOLDER
     where = os.fspath(error.filename) if isinstance(error.filename, str | bytes) else "The output"
     where = where.decode(errors="backslashreplace") if isinstance(where, bytes) else where
     reason = error.strerror or _one_line(error) or type(error).__name__

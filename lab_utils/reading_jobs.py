@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING
 
 from lab_utils.signals import ENDING_SIGNALS
 from text_recognizer.errors import FirstPageWarning, RecognizerError
-from text_recognizer.images import LoadedImage, image_name, load_pages
+from text_recognizer.images import LoadedImage, image_name, load_pages, printable
 from text_recognizer.model_file import default_model_path
 
 if TYPE_CHECKING:
@@ -54,9 +54,11 @@ class Answer:
     """What to print about one image."""
 
     text: str | None
-    """None if the image can't be read."""
+    """None if no page of the image can be read."""
     notes: list[str]
     """For stderr, a line each."""
+    failed: bool = False
+    """Whether something that was asked for is missing: a page, or the picture of its lines."""
 
 
 def read_all(
@@ -64,8 +66,8 @@ def read_all(
 ) -> None:
     """Reads all images and shows the answers in their order, each as soon as it is its turn.
 
-    On Ctrl-C, what was read but not yet shown is shown before KeyboardInterrupt goes on.
-    Raises RecognizerError if the model can't be loaded or a process ends.
+    On Ctrl-C, or if a process ends, what was read but not yet shown is shown first. Raises
+    RecognizerError if the model can't be loaded or a process ends.
     """
     if processes == 1:
         recognizer = _recognizer(settings)
@@ -80,15 +82,15 @@ def read_all(
                 answer = waiting[0].result()
                 waiting.popleft()
                 show(answer)
-        except BrokenProcessPool:
-            raise RecognizerError(
-                "A process that reads pages ended, perhaps for lack of memory; give fewer --jobs."
-            ) from None
-        except KeyboardInterrupt:
+        except (BrokenProcessPool, KeyboardInterrupt) as end:
             for future in waiting:
                 if future.done() and not future.exception():
                     show(future.result())
-            raise
+            if isinstance(end, KeyboardInterrupt):
+                raise
+            raise RecognizerError(
+                "A process that reads pages ended, perhaps for lack of memory; give fewer --jobs."
+            ) from None
 
 
 @contextmanager
@@ -145,33 +147,37 @@ _loaded_once = functools.lru_cache(maxsize=1)(_recognizer)
 
 
 def _answer(recognizer: "ParagraphTextRecognizer", job: Job, settings: Settings) -> Answer:
-    notes: list[str] = []
-    text = None
-    of = f"{image_name(job.image)}: " if settings.heading else ""
+    readings: list[PageReading] = []
+    problems: list[str] = []
+    of = f"{printable(image_name(job.image))}: " if settings.heading else ""
     with warnings.catch_warnings(record=True) as raised:
         warnings.simplefilter("always", FirstPageWarning)  # such as frames left out
         try:
-            readings = list(_readings(recognizer, job))
-            text = _shown(job.image, readings, settings)
-            for number, reading in enumerate(readings, start=1):
-                page = f"page {number}: " if len(readings) > 1 else ""
-                notes += [f"note: {of}{page}{reading.note}"] * bool(reading.note)
+            for page, reading in _readings(recognizer, job.image):
+                readings.append(reading)
+                if job.picture and not problems:
+                    problems += _draw(page, reading, job.picture, len(readings))
         except RecognizerError as error:
-            notes.append(str(error))
-    return Answer(text, [*(f"note: {of}{one.message}" for one in raised), *notes])
+            problems.append(str(error))
+    notes = [f"note: {of}{one.message}" for one in raised]
+    for number, reading in enumerate(readings, start=1):
+        page = f"page {number}: " if len(readings) > 1 else ""
+        if reading.note:
+            notes.append(f"note: {of}{page}{reading.note}")
+    text = _shown(job.image, readings, settings) if readings else None
+    return Answer(text, notes + problems, bool(problems))
 
 
-def _readings(recognizer: "ParagraphTextRecognizer", job: Job) -> Iterator["PageReading"]:
-    """The pages of a PDF or TIFF file, or the one page of any other image; draws their lines."""
+def _readings(
+    recognizer: "ParagraphTextRecognizer", image: str
+) -> Iterator[tuple[LoadedImage, "PageReading"]]:
+    """The pages of a PDF or TIFF file, or the one page of any other image."""
     allow = recognizer.allow_private_addresses
     start = time.perf_counter()
-    for number, page in enumerate(load_pages(job.image, allow_private_addresses=allow), start=1):
+    for page in load_pages(image, allow_private_addresses=allow):
         loading = time.perf_counter() - start
         reading = recognizer.read(page)
-        if job.picture:
-            name = job.picture.stem if number == 1 else f"{job.picture.stem}-page-{number}"
-            _draw(page, reading, job.picture.with_stem(name))
-        yield dataclasses.replace(reading, seconds=reading.seconds + loading)
+        yield page, dataclasses.replace(reading, seconds=reading.seconds + loading)
         start = time.perf_counter()
 
 
@@ -185,18 +191,25 @@ def _shown(image: str, readings: Sequence["PageReading"], settings: Settings) ->
         else:
             parts.append(f"--- page {number} ---\n{reading.text}" if several else reading.text)
     text = "\n".join(parts)
-    return f"==> {name} <==\n{text}\n" if settings.heading and not settings.as_json else text
+    if settings.heading and not settings.as_json:
+        return f"==> {printable(name)} <==\n{text}\n"
+    return text
 
 
-def _draw(page: LoadedImage, reading: "PageReading", picture: Path) -> None:
-    """Writes the page as the network saw it (at most 1600 px) with the lines found on it."""
+def _draw(page: LoadedImage, reading: "PageReading", picture: Path, number: int) -> list[str]:
+    """Writes the page as the network saw it (at most 1600 px) with the lines found on it.
+
+    Returns what went wrong, so that the text is not lost with it.
+    """
     from text_recognizer.overlay import draw_lines
 
+    if number > 1:
+        picture = picture.with_stem(f"{picture.stem}-page-{number}")
     drawn = draw_lines(page.page, reading.lines, page.page.width / page.width)
     try:
         picture.parent.mkdir(parents=True, exist_ok=True)
         drawn.save(picture)
     except OSError as error:
-        raise RecognizerError(
-            f"{picture} can't be written ({error.strerror or error}); give --overlay another name."
-        ) from None
+        why = error.strerror or error
+        return [f"{picture} can't be written ({why}); give --overlay another place."]
+    return []

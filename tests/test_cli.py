@@ -108,9 +108,13 @@ def test_read_json_tells_lines_with_places(lab, page, stand_in_path):
     assert most > 50, "a gray page got no coloured line"
 
 
-@pytest.mark.parametrize(
-    "name, count", [("page.png", 1), ("page.png/lines.png", 1), ("lines.txt", 1), ("lines.txt", 2)]
-)
+def test_a_text_is_not_lost_with_the_picture_of_its_lines(lab, page, stand_in_path):
+    code, out, err = lab("read", page, "--overlay", page / "lines.png", "--model", stand_in_path)
+    assert code == 2 and out.startswith("320x120")
+    assert "can't be written" in told(err) and "another place" in err
+
+
+@pytest.mark.parametrize("name, count", [("page.png", 1), ("lines.txt", 1), ("lines.txt", 2)])
 def test_an_overlay_that_cannot_be_there_is_one_line(refused, page, stand_in_path, name, count):
     before, target = page.read_bytes(), page.parent / name
     pages = [page] * count  # no line for each of them
@@ -167,7 +171,7 @@ def shell(line: str, folder: Path = ROOT) -> subprocess.CompletedProcess:
 @pytest.mark.parametrize(
     ("line", "words"),
     [
-        ("mkdir gone && cd gone && rmdir ../gone && $LAB pages --out pages", ["no longer exists"]),
+        ("mkdir gone && cd gone && rmdir ../gone && $LAB read page.jpg", ["no longer exists"]),
         ("$LAB deploy lambda --plan > /dev/full", ["No space left", "free some space"]),
     ],
 )
@@ -178,9 +182,10 @@ def test_what_the_system_refuses_is_one_line_and_code_2(line, words, tmp_path):
     assert all(word in done.stderr for word in words), done.stderr
 
 
-def test_a_reader_of_the_pipe_that_leaves_or_a_closed_output_is_no_error():
-    done = shell("$LAB tunnel --help | :; $LAB tunnel --help >&-")
-    assert (done.returncode, done.stderr) == (0, "")
+def test_a_reader_of_the_pipe_that_leaves_or_a_closed_output_is_no_error(page, stand_in_path):
+    read = f"$LAB read {page} {page} --jobs 1 --model {stand_in_path}"
+    done = shell(f"$LAB tunnel --help | :; ({read} 2>/dev/null; echo $? >&2) | :; $LAB tunnel --help >&-")
+    assert (done.returncode, done.stderr) == (0, "0\n")
 
 
 @pytest.mark.parametrize("number", [errno.EROFS, errno.EIO])
@@ -193,6 +198,23 @@ def test_a_folder_that_refuses_is_named_with_what_to_do(refused, monkeypatch, pa
 
     monkeypatch.setattr(paragraph_text_recognizer, "ParagraphTextRecognizer", refuse)
     assert f"/some/folder: {os.strerror(number)}; " in refused("read", page)
+
+
+def test_an_interrupt_before_the_command_has_begun_ends_it_without_a_traceback():
+    program = """
+import importlib.abc, os, signal, sys
+
+class Interrupt(importlib.abc.MetaPathFinder):
+    def find_spec(self, name, *_):
+        if name == "lab_utils.cli":
+            os.kill(os.getpid(), signal.SIGINT)
+
+from lab_utils.__main__ import main
+sys.meta_path.insert(0, Interrupt())
+main()
+"""
+    done = ran(sys.executable, "-c", program)
+    assert (done.returncode, done.stderr) == (-signal.SIGINT, "")
 
 
 @pytest.mark.parametrize(("name", "code"), [("SIGINT", -signal.SIGINT), ("SIGTERM", 143)])

@@ -1,5 +1,6 @@
 """`lab read` with folders and with several processes."""
 
+import errno
 import json
 import os
 import signal
@@ -42,6 +43,28 @@ def test_a_folder_is_read_in_order(lab, folder, stand_in_path, jobs):
     assert [line for line in lines if "x200" in line] == [f"{300 + n}x200" for n in (0, 1, 2, 4, 5)]
     code, out, err = lab("read", folder / "inner", "--model", stand_in_path)
     assert (code, out) == (2, "") and "no files in the folder" in err
+
+
+def test_what_cannot_be_opened_is_told_and_the_rest_is_read(
+    lab, folder, stand_in_path, monkeypatch
+):
+    (folder / "1a.png").symlink_to(folder / "nothing")
+    os.mkfifo(folder / "1b.png")
+    (folder / "2.png").rename(folder / "2\n\x1b[31m.png")
+    opened = os.open
+
+    def may_not(path, *options, **more):
+        if str(path).endswith("3.png"):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), path)
+        return opened(path, *options, **more)
+
+    monkeypatch.setattr(os, "open", may_not)
+    code, out, err = lab("read", folder, "--model", stand_in_path, "--jobs", 1)
+    link, pipe, locked = told(err).splitlines()
+    assert (code, out.count("x200")) == (2, 5)
+    assert "1a.png was not found" in link and "1b.png is a device or pipe" in pipe
+    assert "3.png may not be read; check the file's permissions." in locked
+    assert f"==> {folder}/2??[31m.png <==" in out
 
 
 def test_all_pages_of_a_document_are_read(lab, stand_in_path, tmp_path):
@@ -89,9 +112,10 @@ def test_what_was_read_is_printed_and_no_process_stays(folder, stand_in_path, se
     assert "Traceback" not in err
     if ended == "interrupted":
         assert process.returncode == 130
+    if ended != "killed":
         assert [line for line in out.splitlines() if "x200" in line] == [
             f"{300 + number}x200" for number in range(4)
         ]
-    elif ended == "worker killed":
+    if ended == "worker killed":
         assert process.returncode == 2
         assert told(err).count("\n") == 1 and "fewer --jobs" in err

@@ -146,23 +146,26 @@ def load_image(source: ImageSource, *, allow_private_addresses: bool = False) ->
 
 
 def _from_path(path: str | bytes) -> LoadedImage:
-    name = _shown(os.fsdecode(path))
+    name = printable(os.fsdecode(path))
     if not path:
         raise ImageError("No image was given; give a path, URL or base64 text.")
     if os.path.isdir(path):
         raise ImageError(f"{name} is a folder; give an image file in it.")
-    try:
-        stream = open(path, "rb", opener=_open_at_once)  # noqa: SIM115 (closed below)
-    except PermissionError:
-        raise ImageError(f"{name} may not be read; check the file's permissions.") from None
-    except (OSError, ValueError):
-        raise ImageError(f"{name} was not found; check the path.") from None
-    with stream:
+    with _opened(path, name) as stream:
         status = os.fstat(stream.fileno())
         if not stat.S_ISREG(status.st_mode):
             raise ImageError(f"{name} is a device or pipe; give a regular image file.")
         _check_bytes(status.st_size, MAX_FILE_BYTES, name)
         return _decode(stream, name)
+
+
+def _opened(path: str | bytes, name: str) -> BinaryIO:
+    try:
+        return open(path, "rb", opener=_open_at_once)
+    except PermissionError:
+        raise ImageError(f"{name} may not be read; check the file's permissions.") from None
+    except (OSError, ValueError):
+        raise ImageError(f"{name} was not found; check the path.") from None
 
 
 def _open_at_once(path: str | bytes, flags: int) -> int:
@@ -241,8 +244,9 @@ def _decode_data_uri(uri: str) -> bytes:
     return unquote_to_bytes(data)
 
 
-def _shown(name: str) -> str:
-    """A file's name as an error shows it: on one line, and not longer than that."""
+def printable(name: str) -> str:
+    """A file's name as a line shows it: without what would break the line or command a terminal,
+    and not longer than a line."""
     name = "".join(c if c.isprintable() else "?" for c in name)
     return name if len(name) <= 200 else f"{name[:60]}...{name[-60:]}"
 
@@ -346,9 +350,9 @@ def load_pages(
     if isinstance(source, bytes):
         data = source
     elif isinstance(source, str | os.PathLike) and os.path.isfile(source):
-        name, decoded = _shown(os.fsdecode(source)), decode_page_here  # a file of yours
+        name, decoded = printable(os.fsdecode(source)), decode_page_here  # a file of yours
         _check_bytes(os.path.getsize(source), MAX_FILE_BYTES, name)
-        with open(source, "rb") as file:
+        with _opened(os.fspath(source), name) as file:
             data = file.read(MAX_FILE_BYTES + 1)
     if not is_document(data):
         yield load_image(source, allow_private_addresses=allow_private_addresses)

@@ -66,7 +66,7 @@ def read(
 
     def show(answer: Answer) -> None:
         nonlocal failed
-        failed |= answer.text is None
+        failed |= answer.failed
         with tqdm.external_write_mode(file=sys.stdout):
             for note in answer.notes:
                 print(f"lab: {note}", file=sys.stderr)
@@ -121,7 +121,7 @@ def _files(image: str) -> list[str]:
     # Not Path.is_dir, which raises OSError for a base64 text that is too long for a name.
     if not os.path.isdir(image):
         return [image]
-    found = [file for file in Path(image).iterdir() if file.is_file()]
+    found = [file for file in Path(image).iterdir() if not file.is_dir()]
     files = sorted(str(file) for file in found if not file.name.startswith("."))
     if not files:
         raise RecognizerError(f"There are no files in the folder {image}; give one with images.")

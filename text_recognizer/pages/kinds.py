@@ -54,7 +54,8 @@ def back(rng: np.random.Generator, page: Picture, share: float) -> Picture:
     ink = np.clip(1 - behind / paper, 0, 1)
     shift = [round(float(rng.uniform(-0.5, 0.5)) * side) for side in ink.shape]
     ink = np.roll(ink, shift, axis=(0, 1))
-    return Image.fromarray((np.asarray(page, dtype=np.float32) * (1 - share * ink)).astype(np.uint8))
+    darkened = np.asarray(page, dtype=np.float32) * (1 - share * ink)
+    return Image.fromarray(darkened.astype(np.uint8))
 
 
 def desk(rng: np.random.Generator, page: Picture, share: float, clutter: bool = False) -> Picture:
