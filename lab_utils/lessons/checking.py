@@ -261,10 +261,9 @@ class _Nowhere(io.TextIOBase):
 def _time_limit(seconds: float) -> Iterator[None]:
     """Raises _TimeIsUp inside after so many seconds, again and again until it gets out.
 
-    Signals come to the main thread only, and not on Windows; elsewhere there is no limit.
+    Signals come to the main thread only; elsewhere there is no limit.
     """
-    main = threading.current_thread() is threading.main_thread()
-    if not main or not hasattr(signal, "setitimer"):
+    if threading.current_thread() is not threading.main_thread():
         yield
         return
     running = True
