@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from unittest import mock
 
+import lab_tracker
 from lab_utils.lessons import checking
 from lab_utils.lessons.checking import (
     Answer,
@@ -126,19 +127,11 @@ class Run:
 
 
 @cache
-def _own_tracker(process: int) -> dict[str, str]:
-    """What to set in the environment to use a tracker that is started for a process."""
-    from lab_tracker import environment
-    from lab_tracker.server import TrackingServer
-
+def _own_folder(process: int) -> Path:
+    """The folder of a tracker that is started for the checks of a process."""
     folder = Path(tempfile.mkdtemp(prefix="lab-check-"))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    server = TrackingServer(folder)
-    server.start()
-    with mock.patch.dict(os.environ):
-        before = dict(os.environ)
-        environment.point_to_tracker(server.url, server.key, folder)
-        return {name: value for name, value in os.environ.items() if before.get(name) != value}
+    return folder
 
 
 @contextmanager
@@ -146,8 +139,9 @@ def _open_run() -> "Iterator[wandb.Run]":
     """A run at the tracker that is connected, else at one that is started for checks."""
     import wandb
 
-    known = os.environ.get("WANDB_BASE_URL") or os.environ.get("WANDB_API_KEY")
-    with mock.patch.dict(os.environ, {} if known else _own_tracker(os.getpid())):
+    with mock.patch.dict(os.environ):
+        if not (os.environ.get("WANDB_BASE_URL") or os.environ.get("WANDB_API_KEY")):
+            lab_tracker.connect(_own_folder(os.getpid()))
         settings = wandb.Settings(silent=True, console="off")
         with (
             tempfile.TemporaryDirectory() as folder,
