@@ -14,7 +14,7 @@ from pathlib import Path
 from lab_utils.app.server import make_frontend, prepare_environment
 from lab_utils.logins import MADE, login_of
 from lab_utils.model import model_file
-from lab_utils.net import listening_socket
+from lab_utils.net import free_port
 from lab_utils.predictors import RemotePredictor
 from lab_utils.service.local import model_service
 from lab_utils.signals import ignore_signals
@@ -53,7 +53,7 @@ def run_demo(
         KeyboardInterrupt: at the signals, once all is ended.
     """
     has_link = _has_link(auth, domain, say)
-    listening_socket(port, error=RecognizerError).close()  # a taken port is said before all else
+    free_port(port, RecognizerError)  # says that a port is taken before all else
     with ExitStack() as parts:
         try:
             prepare_environment()
