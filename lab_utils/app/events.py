@@ -6,6 +6,7 @@ Every error is a RecognizerError for a program, and a notice on the page for a p
 import asyncio
 import logging
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -34,15 +35,13 @@ class ReaderAwayError(RecognizerError):
     """The model service behind the app gives no text now. Only the log says where it is."""
 
 
+@dataclass(frozen=True)
 class Events:
     """The functions behind the page and the API, over a predictor."""
 
-    def __init__(
-        self, predictor: Predictor, feedback: FeedbackFolder, admission: Admission
-    ) -> None:
-        self.predictor = predictor
-        self.feedback = feedback
-        self.admission = admission
+    predictor: Predictor
+    feedback: FeedbackFolder
+    admission: Admission
 
     async def predict(self, image: dict | None) -> str:
         """Reads a page of handwriting.

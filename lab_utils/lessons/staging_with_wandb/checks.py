@@ -18,8 +18,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from unittest import mock
+
+import wandb
 
 import lab_tracker
 from lab_utils.lessons import checking
@@ -34,9 +36,6 @@ from lab_utils.lessons.checking import (
     fail,
     saying,
 )
-
-if TYPE_CHECKING:
-    import wandb
 
 go_on = partial(checking.go_on, "staging_with_wandb")
 
@@ -135,10 +134,8 @@ def _own_folder(process: int) -> Path:
 
 
 @contextmanager
-def _open_run() -> "Iterator[wandb.Run]":
+def _open_run() -> Iterator[wandb.Run]:
     """A run at the tracker that is connected, else at one that is started for checks."""
-    import wandb
-
     with mock.patch.dict(os.environ):
         if not (os.environ.get("WANDB_BASE_URL") or os.environ.get("WANDB_API_KEY")):
             lab_tracker.connect(_own_folder(os.getpid()))
@@ -156,8 +153,6 @@ def _open_run() -> "Iterator[wandb.Run]":
 def promote(function: Answer) -> str:
     """Two versions are in the tracker, and the alias is at the second."""
     function.uses_a_tool()
-    import wandb
-
     alias = f"chosen-{secrets.token_hex(4)}"
     with _open_run() as run, tempfile.TemporaryDirectory() as folder:
         full = f"{run.entity}/{run.project}/my-reader"
@@ -182,8 +177,6 @@ def promote(function: Answer) -> str:
 
 def _expect_version(full: str, alias: str, path: Path, score: float, result: Any) -> str:
     """Looks the alias up in the tracker; returns the version that it is at."""
-    import wandb
-
     try:
         found = wandb.Api().artifact(f"{full}:{alias}")
     except (wandb.errors.CommError, ValueError):
