@@ -155,7 +155,8 @@ def _answer(recognizer: "ParagraphTextRecognizer", job: Job, settings: Settings)
             text = _shown(job.image, readings, settings)
             for number, reading in enumerate(readings, start=1):
                 page = f"page {number}: " if len(readings) > 1 else ""
-                notes += [f"note: {of}{page}{reading.note}"] * bool(reading.note)
+                if reading.note:
+                    notes.append(f"note: {of}{page}{reading.note}")
         except RecognizerError as error:
             notes.append(str(error))
     return Answer(text, [*(f"note: {of}{one.message}" for one in raised), *notes])
