@@ -15,6 +15,6 @@ def doctor() -> None:
 
     Example: lab doctor
     """
-    from lab_utils.doctor import run
+    from lab_utils.doctor import main
 
-    raise typer.Exit(run())
+    raise typer.Exit(main())

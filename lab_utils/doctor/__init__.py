@@ -47,7 +47,7 @@ def report(findings: Mapping[str, Finding]) -> str:
     )
 
 
-def run() -> int:
+def main() -> int:
     """Prints the report; returns the exit code: 0, or 2 if there is something to fix."""
     findings = examine()
     print(report(findings))

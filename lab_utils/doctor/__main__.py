@@ -2,6 +2,6 @@
 
 import sys
 
-from lab_utils.doctor import run
+from lab_utils.doctor import main
 
-sys.exit(run())
+sys.exit(main())
