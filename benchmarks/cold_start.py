@@ -133,9 +133,11 @@ def cold_emulator(model: Path) -> dict:
     with tempfile.TemporaryDirectory() as folder:
         emulator = Emulator(model, log=Path(folder, "log"))
         start = time.perf_counter()
-        with emulator:
+        try:
             reply = emulator.invoke(event)
             seconds = time.perf_counter() - start
+        finally:
+            emulator.stop()
     return {"seconds": seconds, "text": json.loads(reply.body)["pred"]}
 
 

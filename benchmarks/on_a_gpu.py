@@ -362,7 +362,7 @@ def large(job: Job) -> dict[str, Any]:
 
 
 def _statuses(profile: Any) -> dict[str, str]:
-    from lab_utils.profiling import TOO_LARGE
+    from lab_utils.profiling.profile import TOO_LARGE
 
     return {str(b.batch_size): "measured" if b.seconds else TOO_LARGE for b in profile.batches}
 

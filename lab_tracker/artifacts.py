@@ -35,18 +35,12 @@ from lab_tracker.storage import Row, Store, Upload, now
 LATEST = "latest"
 
 
-# What is there
-
-
 def version_of(store: Store, collection_id: int, alias: str) -> Row | None:
     """The version that an alias or `v3` names, or None."""
     if (index := version_number(alias)) is not None:
         return store.find("versions", collection_id=collection_id, version_index=index)
     found = store.find("aliases", collection_id=collection_id, alias=alias)
     return found and store.find("versions", membership_id=found["membership_id"])
-
-
-# From a draft to a version
 
 
 @checked
@@ -203,9 +197,6 @@ def read_manifest(text: bytes, digest: str) -> list[tuple[str, str | None, str |
     if check.hexdigest() != digest:
         raise RequestError("The manifest does not fit the artifact's digest.")
     return entries
-
-
-# Changes of a version
 
 
 @checked

@@ -46,8 +46,6 @@ class Context:
     base_url: str
 
 
-# Objects
-
 PROJECT, RUN = partial(Node, "Project"), partial(Node, "Run")
 ARTIFACT, ALIAS = partial(Node, "Artifact"), partial(Node, "ArtifactAlias")
 TYPE, FILE = partial(Node, "ArtifactType"), partial(Node, "File")
@@ -175,9 +173,6 @@ def _stream(read: Callable[..., Any], *given: Any) -> Field:
     return field
 
 
-# Single fields
-
-
 def _project(c: Context, _: Row, name: str = "", entity_name: str = "") -> Node | None:
     return maybe(PROJECT, runs.project_of(c.store, entity_name, name))
 
@@ -233,8 +228,6 @@ def _upload_url(c: Context, file: dict[str, Any]) -> str | None:
 def _md5(c: Context, file: Row) -> str:
     return b64encode(bytes.fromhex(file["digest"] or "")).decode()
 
-
-# All fields, by type
 
 _COLLECTION = {
     "id": _id("Collection"),

@@ -137,8 +137,6 @@ def _version(
     }
 
 
-# The lineage
-
 # The edges on the ways to and from a node, at most ?2 nodes on each side: the nearest ones.
 _WAYS = """WITH RECURSIVE
     after(key) AS (SELECT ?1 UNION SELECT stop FROM edges JOIN after ON start = key LIMIT ?2),

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from lab_tracker.app import create_app
 from lab_tracker.errors import TrackingError
-from lab_tracker.serving import LOOPBACK, LocalServer, listening_socket
+from lab_tracker.serving import LocalServer, listening_socket
 from lab_tracker.storage import Store
 from lab_tracker.worker import Worker
 
@@ -25,11 +25,9 @@ class TrackingServer(LocalServer):
             self._store.close()
             raise
         self.folder, self.key = self._store.folder, self._store.key
-        self.port: int = listening.getsockname()[1]
         self._workers = Worker("tracker-database"), Worker("tracker-files")
         super().__init__(
             "tracker",
-            f"http://{LOOPBACK}:{self.port}",
             create_app(self._store, *self._workers),
             listening,
             TrackingError,

@@ -73,17 +73,18 @@ class LocalServer:
 
     Args:
         name: what the server is, for its thread and its error.
-        url: its address, for its error.
         app: the application.
         listening: the socket; it is closed when the server ends.
         error: what is raised where the server does not start.
         options: further settings of uvicorn.
+
+    Attributes:
+        port, url: where it listens.
     """
 
     def __init__(
         self,
         name: str,
-        url: str,
         app: "ASGIApp",
         listening: socket.socket,
         error: type[Exception],
@@ -91,7 +92,8 @@ class LocalServer:
     ) -> None:
         import uvicorn
 
-        self.url = url
+        host, self.port = listening.getsockname()[:2]
+        self.url = f"http://{f'[{host}]' if ':' in host else host}:{self.port}"
         self._name, self._socket, self._error = name, listening, error
         self._thread: threading.Thread | None = None
         defaults = {

@@ -194,12 +194,11 @@ class Upload:
         target.parent.mkdir(exist_ok=True)
         with self._store.write() as db:
             os.replace(self._path, target)
-            if os.name == "posix":  # puts the rename on the disk, which Windows can't
-                folder = os.open(target.parent, os.O_RDONLY)
-                try:
-                    os.fsync(folder)
-                finally:
-                    os.close(folder)
+            folder = os.open(target.parent, os.O_RDONLY)
+            try:
+                os.fsync(folder)  # puts the rename on the disk
+            finally:
+                os.close(folder)
             db.execute("INSERT OR IGNORE INTO blobs VALUES (?, ?)", (self.digest, self._size))
             yield db
 

@@ -11,17 +11,19 @@ import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel, ValidationError
 
 from lab_utils.profiling.profile import PROFILE_NAME, RECORDINGS, Profile, replaced_profile
 from lab_utils.profiling.trace import read_trace
+from text_recognizer import weights
+from text_recognizer.compile import compile_paragraph_reader
 from text_recognizer.errors import RecognizerError
+from text_recognizer.evaluate import evaluate
+from text_recognizer.evaluate.labels import Item
 from text_recognizer.files import replacing
-
-if TYPE_CHECKING:
-    from text_recognizer.evaluate.labels import Item
+from text_recognizer.paragraph_text_recognizer import ParagraphTextRecognizer
 
 RESULT, LAUNCHES = "result.json", "launches.json"
 READER = "line_reader.safetensors"
@@ -113,12 +115,9 @@ def joined_reader(folder: Path, out: Path) -> Path | None:
     return out if parts else None
 
 
-def measure(model: Path, items: Sequence["Item"]) -> dict[str, float]:
+def measure(model: Path, items: Sequence[Item]) -> dict[str, float]:
     """How a TorchScript file reads the validation pages on this machine: the CER of each group
     without ("none") and with the language model, seconds a page without it, and the file's MB."""
-    from text_recognizer.evaluate import evaluate
-    from text_recognizer.paragraph_text_recognizer import ParagraphTextRecognizer
-
     found: dict[str, float] = {}
     for language_model in LANGUAGE_MODELS:
         recognizer = ParagraphTextRecognizer(model, language_model=language_model)
@@ -151,16 +150,13 @@ def objections(new: dict[str, float], old: dict[str, float]) -> list[str]:
     return found
 
 
-def compare(reader: Path, items: Sequence["Item"]) -> tuple[dict[str, float], dict[str, float]]:
+def compare(reader: Path, items: Sequence[Item]) -> tuple[dict[str, float], dict[str, float]]:
     """New weights and packaged ones on the same pages. Raises ModelFileError for damaged ones."""
-    from text_recognizer.compile import compile_paragraph_reader
-    from text_recognizer.weights import FINDER, packaged_weights
-
     with tempfile.TemporaryDirectory(prefix="lab-adopt-") as scratch:
         folder = Path(scratch, "weights")
         folder.mkdir()
         shutil.copyfile(reader, folder / READER)
-        shutil.copyfile(packaged_weights() / FINDER, folder / FINDER)
+        shutil.copyfile(weights.packaged_weights() / weights.FINDER, folder / weights.FINDER)
         new = compile_paragraph_reader(Path(scratch, "new.pt"), folder)
         old = compile_paragraph_reader(Path(scratch, "packaged.pt"))
         return measure(new, items), measure(old, items)
@@ -168,9 +164,7 @@ def compare(reader: Path, items: Sequence["Item"]) -> tuple[dict[str, float], di
 
 def package(reader: Path) -> Path:
     """Makes weights the packaged ones, whole or not at all, and notes their digest."""
-    from text_recognizer.weights import packaged_weights, record_digests
-
-    with replacing(packaged_weights() / READER) as partial:
+    with replacing(weights.packaged_weights() / READER) as partial:
         shutil.copyfile(reader, partial)
-    record_digests()
-    return packaged_weights() / READER
+    weights.record_digests()
+    return weights.packaged_weights() / READER

@@ -10,23 +10,24 @@ from collections.abc import Callable
 from contextlib import ExitStack, closing
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from lab_utils.app.server import make_frontend, prepare_environment
 from lab_utils.logins import MADE, login_of
-from lab_utils.net import listening_socket
+from lab_utils.model import model_file
+from lab_utils.net import free_port
+from lab_utils.predictors import RemotePredictor
+from lab_utils.service.local import model_service
 from lab_utils.signals import ignore_signals
-from lab_utils.tunnel import open_link
+from lab_utils.tunnel import Tunnel, open_link
+from lab_utils.tunnel.ngrok import VARIABLE, agent_path, find_token
 from text_recognizer.errors import RecognizerError
 from text_recognizer.places import SAMPLE_PAGES
-
-if TYPE_CHECKING:
-    from lab_utils.tunnel import Tunnel
 
 Say = Callable[[str], None]
 
 
 def run_demo(
-    ready: Callable[[str, "Tunnel | None"], None],
+    ready: Callable[[str, Tunnel | None], None],
     say: Say,
     *,
     auth: str | None = MADE,
@@ -51,15 +52,8 @@ def run_demo(
         RecognizerError: a part can't be started, or the link is lost for good; all are ended then.
         KeyboardInterrupt: at the signals, once all is ended.
     """
-    from lab_utils.app.server import make_frontend, prepare_environment
-    from lab_utils.model import model_file
-    from lab_utils.predictors import RemotePredictor
-    from lab_utils.service.local import model_service
-
     has_link = _has_link(auth, domain, say)
-    listening_socket(
-        port, error=RecognizerError
-    ).close()  # says that a port is taken before all else
+    free_port(port, RecognizerError)  # says that a port is taken before all else
     with ExitStack() as parts:
         try:
             prepare_environment()
@@ -95,8 +89,6 @@ def run_demo(
 
 def _has_link(auth: str | None, domain: str | None, say: Say) -> bool:
     """Whether there is a way for a link from outside, settled before anything is started."""
-    from lab_utils.tunnel.ngrok import VARIABLE, agent_path, find_token
-
     login_of(auth)
     if os.environ.get(VARIABLE, "").strip():
         find_token()

@@ -10,7 +10,7 @@ import contextlib
 import re
 from collections import deque
 from collections.abc import Callable, Collection
-from dataclasses import dataclass, field
+from dataclasses import KW_ONLY, dataclass, field
 
 from starlette.datastructures import Headers
 from starlette.responses import JSONResponse, Response
@@ -43,6 +43,7 @@ def json_refusal(status: int, message: str, headers: dict[str, str] | None = Non
     return JSONResponse({"error": message}, status, headers)
 
 
+@dataclass(eq=False)
 class RequestLimits:
     """ASGI middleware: what passes is a whole request from a client that may ask.
 
@@ -59,33 +60,26 @@ class RequestLimits:
         refuse: makes the answer from a status and a sentence.
     """
 
-    def __init__(
-        self,
-        app: ASGIApp,
-        *,
-        most_bytes: int,
-        body_seconds: float = BODY_SECONDS,
-        hosts: Collection[str] = (),
-        methods: Collection[str] | None = None,
-        checks_origin: bool = True,
-        most_open_bytes: int | None = None,
-        refuse: Callable[[int, str], Response] = json_refusal,
-    ) -> None:
-        self._app = app
-        self._most_bytes = most_bytes
-        self._body_seconds = body_seconds
-        self._origins = {host.lower() for host in hosts}
-        self._hosts = {host_name(host) for host in hosts}
-        self._methods = methods
-        self._checks_origin = checks_origin
-        self._most_open_bytes = most_open_bytes or 8 * most_bytes
-        self._refuse = refuse
+    app: ASGIApp
+    _: KW_ONLY
+    most_bytes: int
+    body_seconds: float = BODY_SECONDS
+    hosts: Collection[str] = ()
+    methods: Collection[str] | None = None
+    checks_origin: bool = True
+    most_open_bytes: int | None = None
+    refuse: Callable[[int, str], Response] = json_refusal
+
+    def __post_init__(self) -> None:
+        self.most_open_bytes = self.most_open_bytes or 8 * self.most_bytes
+        self._origins = {host.lower() for host in self.hosts}
+        self._names = {host_name(host) for host in self.hosts}
         self._arriving: dict[_Body, None] = {}  # in the order in which they began
         self._open_bytes = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
-            await self._app(scope, receive, send)
+            await self.app(scope, receive, send)
         elif scope["type"] != "http":  # no server of the lab has websockets
             await send({"type": "websocket.close", "code": 1008})
         elif refused := self._refused_head(scope):
@@ -93,7 +87,7 @@ class RequestLimits:
         elif _has_body(scope):
             await self._with_body(scope, receive, send)
         else:
-            await self._app(scope, receive, send)
+            await self.app(scope, receive, send)
 
     async def _with_body(self, scope: Scope, receive: Receive, send: Send) -> None:
         body = _Body(_client(scope))
@@ -103,7 +97,7 @@ class RequestLimits:
                 self._forget(body)  # reading what is left of it takes a moment
                 await self._answer(*refused, scope, receive, send)
             elif not body.is_cut:
-                await self._app(scope, again(body.pieces, receive), send)
+                await self.app(scope, again(body.pieces, receive), send)
         finally:
             self._forget(body)
 
@@ -116,20 +110,20 @@ class RequestLimits:
         """Status and sentence where something is wrong before the body."""
         headers = Headers(scope=scope)
         host = headers.get("host", "")
-        is_own = ANY_HOST in self._hosts or is_local_host(host, self._hosts)
+        is_own = ANY_HOST in self._names or is_local_host(host, self._names)
         if not is_own or len(headers.getlist("host")) > 1:
             return 403, f"Wrong host name: {host[:100]!r}. Use the address exactly as it was given."
         if _CONTROL.search(scope["path"]):
             return 400, "A path has no control characters."
-        if self._methods is not None and scope["method"] not in self._methods:
-            return 405, f"Use {' or '.join(self._methods)}."
+        if self.methods is not None and scope["method"] not in self.methods:
+            return 405, f"Use {' or '.join(self.methods)}."
         writes = scope["method"] not in _SAFE_METHODS
-        if writes and self._checks_origin and not self._is_own_page(headers, host):
+        if writes and self.checks_origin and not self._is_own_page(headers, host):
             return 403, "Another site's page may not use this server."
         length = headers.get("content-length", "0")
         if not (length.isascii() and length.isdecimal()):
             return 400, "Content-Length must be a number."
-        if len(length) > 15 or int(length) > self._most_bytes:
+        if len(length) > 15 or int(length) > self.most_bytes:
             return self._too_large()
         return None
 
@@ -142,7 +136,7 @@ class RequestLimits:
         if place == host.lower() or place in self._origins:
             return True
         # The name is unknown where any is allowed, but a browser says whether it is the same.
-        return ANY_HOST in self._hosts and headers.get("sec-fetch-site") in (None, "same-origin")
+        return ANY_HOST in self._names and headers.get("sec-fetch-site") in (None, "same-origin")
 
     async def _read(self, body: "_Body", receive: Receive) -> tuple[int, str] | None:
         """Reads the whole body; status and sentence where it is refused."""
@@ -150,16 +144,16 @@ class RequestLimits:
             return _BUSY
         self._arriving[body] = None
         try:
-            async with body.deadline(self._body_seconds):
+            async with body.deadline(self.body_seconds):
                 while True:
                     message = await receive()
                     if message["type"] == "http.disconnect":
                         body.is_cut = True
                         return None
                     piece = message.get("body", b"")
-                    if body.bytes + len(piece) > self._most_bytes:
+                    if body.bytes + len(piece) > self.most_bytes:
                         return self._too_large()
-                    if self._open_bytes + len(piece) > self._most_open_bytes:
+                    if self._open_bytes + len(piece) > self.most_open_bytes:
                         return _BUSY
                     body.bytes += len(piece)
                     self._open_bytes += len(piece)
@@ -185,14 +179,14 @@ class RequestLimits:
 
     def _too_large(self) -> tuple[int, str]:
         return 413, (
-            f"The request has more than {self._most_bytes / 1e6:.3g} MB, the most that is taken; "
+            f"The request has more than {self.most_bytes / 1e6:.3g} MB, the most that is taken; "
             "make it smaller."
         )
 
     async def _answer(
         self, status: int, sentence: str, scope: Scope, receive: Receive, send: Send
     ) -> None:
-        response = self._refuse(status, sentence)
+        response = self.refuse(status, sentence)
         if _has_body(scope):
             if status != 408:
                 await _drain(receive)
@@ -201,7 +195,7 @@ class RequestLimits:
         if status == 503:
             response.headers["retry-after"] = str(RETRY_SECONDS)
         if status == 405:
-            response.headers["allow"] = ", ".join(self._methods or ())
+            response.headers["allow"] = ", ".join(self.methods or ())
         await response(scope, receive, send)
 
 

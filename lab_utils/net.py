@@ -27,9 +27,10 @@ class NetworkError(RecognizerError):
     """A proxy or a client that can't be used."""
 
 
-def free_port(host: str = LOOPBACK) -> int:
-    """A port that was free just now, for programs that can't take a socket."""
-    with listening_socket(0, host) as listening:
+def free_port(port: int | None = 0, error: type[Exception] = OSError) -> int:
+    """A port that was free just now, for programs that can't take a socket; arguments as those of
+    `listening_socket`."""
+    with listening_socket(port, error=error) as listening:
         return listening.getsockname()[1]
 
 

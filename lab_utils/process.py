@@ -22,6 +22,7 @@ from typing import Any
 _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
 _SECONDS_TO_END = 5.0
+_WATCHDOG_SECONDS = 10.0
 
 
 def start_kept(command: list[str], **options: Any) -> subprocess.Popen:
@@ -36,7 +37,7 @@ def start_kept(command: list[str], **options: Any) -> subprocess.Popen:
     return subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True, **options)
 
 
-def end_kept(process: subprocess.Popen | None, seconds: float = 10.0) -> None:
+def end_kept(process: subprocess.Popen | None) -> None:
     """Ends a program of `start_kept` and all that it started; returns when they are gone."""
     if process is None:
         return
@@ -44,7 +45,7 @@ def end_kept(process: subprocess.Popen | None, seconds: float = 10.0) -> None:
     if sys.platform != "linux":
         process.terminate()
     try:
-        process.wait(seconds)
+        process.wait(_WATCHDOG_SECONDS)
     except subprocess.TimeoutExpired:
         process.kill()
         process.wait()

@@ -9,10 +9,8 @@ import threading
 from types import FrameType
 from typing import Any
 
-ENDING_SIGNALS = [
-    getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
-]
-"""What ends a program from outside; Windows has no SIGHUP."""
+ENDING_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+"""What ends a program from outside."""
 
 _IMPORTS = "<frozen importlib._bootstrap>"
 _SECONDS = 0.2
@@ -40,7 +38,7 @@ class orderly_end:  # noqa: N801, a context manager
     def __enter__(self) -> "orderly_end":
         if threading.current_thread() is threading.main_thread() and not _is_orderly():
             numbers = [one for one in ENDING_SIGNALS if signal.getsignal(one) != signal.SIG_IGN]
-            if numbers and hasattr(signal, "setitimer"):
+            if numbers:
                 # Before any signal can come: PyTorch Lightning puts back all handlers that it
                 # found, and a tick without one would kill.
                 self._before[signal.SIGALRM] = signal.signal(signal.SIGALRM, self._again)
@@ -62,16 +60,14 @@ class orderly_end:  # noqa: N801, a context manager
     def stop_alarm(self) -> None:
         """Ends the raising again; a tick after Python has let go of its handlers would kill."""
         self._is_over = True
-        if hasattr(signal, "setitimer") and self._before:
+        if self._before:
             signal.setitimer(signal.ITIMER_REAL, 0)
 
     def _end(self, number: int, frame: FrameType | None) -> None:
         is_first, self.number = not self.number, number
-        if hasattr(signal, "setitimer"):
-            signal.setitimer(signal.ITIMER_REAL, _SECONDS)
-            if is_first and _is_importing(frame):
-                return
-        raise KeyboardInterrupt
+        signal.setitimer(signal.ITIMER_REAL, _SECONDS)
+        if not (is_first and _is_importing(frame)):
+            raise KeyboardInterrupt
 
     def _again(self, _number: int, frame: FrameType | None) -> None:
         if self._is_over:

@@ -184,7 +184,9 @@ def test_what_the_system_refuses_is_one_line_and_code_2(line, words, tmp_path):
 
 def test_a_reader_of_the_pipe_that_leaves_or_a_closed_output_is_no_error(page, stand_in_path):
     read = f"$LAB read {page} {page} --jobs 1 --model {stand_in_path}"
-    done = shell(f"$LAB tunnel --help | :; ({read} 2>/dev/null; echo $? >&2) | :; $LAB tunnel --help >&-")
+    done = shell(
+        f"$LAB tunnel --help | :; ({read} 2>/dev/null; echo $? >&2) | :; $LAB tunnel --help >&-"
+    )
     assert (done.returncode, done.stderr) == (0, "0\n")
 
 

@@ -151,8 +151,8 @@ def test_failures_have_their_status_and_the_function_lives_on(function, tmp_path
 
 def test_a_function_that_cannot_start_gives_its_reason(function, tmp_path):
     (tmp_path / "function.py").write_text("raise RuntimeError('no such weights')")
-    with pytest.raises(ServiceError, match=r"did not start \(.*no such weights"), function:
-        pass
+    with pytest.raises(ServiceError, match=r"did not start \(.*no such weights"):
+        function.start()
     assert function.session == 0, "nothing of it is left"
 
 

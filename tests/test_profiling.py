@@ -17,15 +17,9 @@ import torch
 from conftest import lab_process
 
 from lab_utils.figures import MARKERS
-from lab_utils.profiling import (
-    TOO_LARGE,
-    BatchFigures,
-    Profile,
-    ProfileError,
-    profile_batch_sizes,
-    read_trace,
-)
+from lab_utils.profiling import BatchFigures, Profile, profile_batch_sizes, read_trace
 from lab_utils.profiling.plots import latency_and_throughput, utilization
+from lab_utils.profiling.profile import TOO_LARGE, ProfileError
 from lab_utils.profiling.tables import as_text, figures_table
 from lab_utils.profiling.tensorboard import plugin_operators
 from lab_utils.profiling.trace_figures import top_operators

@@ -220,7 +220,7 @@ def test_lab_run_shows_links_and_pages(handed_off, lab, monkeypatch):
             on_link(link, seconds)
         return handed_off
 
-    monkeypatch.setattr(pipeline, "hand_off", hand_off)
+    monkeypatch.setattr(staging, "hand_off", hand_off)
     code, out, err = lab("run")
     assert (code, err) == (0, "")
     assert re.findall(r"^(\w[\w ]*?) +[\d.]+ s$", out, re.MULTILINE) == LINKS

@@ -27,10 +27,11 @@ from trace_making import (
     write,
 )
 
-from lab_utils.profiling import BatchFigures, TraceError, read_trace
+from lab_utils.profiling import BatchFigures, read_trace
 from lab_utils.profiling import trace as trace_module
 from lab_utils.profiling.batch_sizes import with_trace
 from lab_utils.profiling.timeline import timeline
+from lab_utils.profiling.trace import TraceError
 from lab_utils.profiling.trace_figures import (
     achieved_occupancy,
     covered,

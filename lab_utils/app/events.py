@@ -6,6 +6,7 @@ Every error is a RecognizerError for a program, and a notice on the page for a p
 import asyncio
 import logging
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -15,13 +16,12 @@ from lab_utils.app.admission import Admission
 from lab_utils.app.feedback import FeedbackFolder
 from lab_utils.app.reading import PageRead, notice, read_page, show
 from lab_utils.app.uploads import picture_in
-from lab_utils.predictors import RequestRefusedError, ServiceError
+from lab_utils.predictors import Predictor, RequestRefusedError, ServiceError
 from text_recognizer.documents import is_document, is_pdf
 from text_recognizer.errors import RecognizerError
 from text_recognizer.images import load_pages
 
 if TYPE_CHECKING:
-    from lab_utils.predictors import Predictor
     from text_recognizer.paragraph_text_recognizer import PageReading
 
 _log = logging.getLogger(__name__)
@@ -35,15 +35,13 @@ class ReaderAwayError(RecognizerError):
     """The model service behind the app gives no text now. Only the log says where it is."""
 
 
+@dataclass(frozen=True)
 class Events:
     """The functions behind the page and the API, over a predictor."""
 
-    def __init__(
-        self, predictor: "Predictor", feedback: FeedbackFolder, admission: Admission
-    ) -> None:
-        self.predictor = predictor
-        self.feedback = feedback
-        self.admission = admission
+    predictor: Predictor
+    feedback: FeedbackFolder
+    admission: Admission
 
     async def predict(self, image: dict | None) -> str:
         """Reads a page of handwriting.
@@ -150,7 +148,7 @@ class Events:
             ) from None
 
 
-def _read_next(predictor: "Predictor", pages: Iterator) -> PageRead | None:
+def _read_next(predictor: Predictor, pages: Iterator) -> PageRead | None:
     page = next(pages, None)
     return None if page is None else read_page(predictor, page)
 

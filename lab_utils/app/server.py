@@ -131,7 +131,7 @@ class Frontend:
         app = self._application(Login(*auth) if isinstance(auth, tuple) else auth, hosts)
         logging.getLogger("uvicorn.error").addFilter(_is_not_of_the_end)
         options = {"lifespan": "on", "timeout_graceful_shutdown": 2}
-        self._server = LocalServer("app", self.local_url, app, listening, ServerError, **options)
+        self._server = LocalServer("app", app, listening, ServerError, **options)
         self._server.start()
         if share:
             self.share_url = self._shared()

@@ -15,8 +15,6 @@ def doctor() -> None:
 
     Example: lab doctor
     """
-    from lab_utils.doctor import examine, exit_code, report
+    from lab_utils.doctor import main
 
-    findings = examine()
-    print(report(findings))
-    raise typer.Exit(exit_code(findings))
+    raise typer.Exit(main())

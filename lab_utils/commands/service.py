@@ -87,13 +87,12 @@ def ray(
     Example: lab service ray --replicas 2 --max-batch 8 --allow-open-ports
     """
     from lab_utils.model import model_file
-    from lab_utils.net import listening_socket
+    from lab_utils.net import free_port
     from lab_utils.service.errors import ServiceError
     from lab_utils.service.ray_environment import prepare_ray
 
     file = str(model_file(model))
-    with listening_socket(port, error=ServiceError) as listening:
-        port = listening.getsockname()[1]
+    port = free_port(port, ServiceError)
     prepare_ray(allow_open_ports)
     from lab_utils.service.ray_service import RaySettings, serving
 

@@ -10,8 +10,10 @@ from typing import Annotated
 
 import typer
 
+from lab_utils import staging
 from lab_utils.commands.options import AppPort, say
 from lab_utils.staging.names import BEST, LATEST, PROJECT
+from lab_utils.staging.tracker import labelled
 from text_recognizer.places import PROJECT as PROJECT_FOLDER
 from text_recognizer.places import lab_folder
 
@@ -35,12 +37,11 @@ def run(
     each step took, and the text and character error rate (CER) of each page. Afterwards `lab read`
     and `lab app` use this model; it reads about as well as the packaged one, after so few steps.
     """
-    from lab_utils.staging.pipeline import hand_off
 
     def show(link: str, seconds: float) -> None:
         print(f"{link:<20}{seconds:6.1f} s", flush=True)
 
-    done = hand_off(project=project, on_link=show)
+    done = staging.hand_off(project=project, on_link=show)
     print(f"{done.trained.name} -> {done.staged.name} -> {done.file}\n")
     for page in done.pages:
         name = page.item.path.relative_to(PROJECT_FOLDER)
@@ -94,9 +95,6 @@ def train(
         return
     if out is not None:
         raise typer.BadParameter("goes with --recipe only.", param_hint="--out")
-    from lab_utils import staging
-    from lab_utils.staging.tracker import labelled
-
     done = staging.train(
         steps,
         None if all_pages else pages,
@@ -142,9 +140,6 @@ def stage(
 
     Example: lab stage --checkpoint best --promote
     """
-    from lab_utils import staging
-    from lab_utils.staging.tracker import labelled
-
     done = staging.stage(checkpoint, promote=promote, project=project, on_step=say)
     found = done.metadata
     print(
@@ -165,8 +160,6 @@ def fetch(
 
     Example: lab fetch production --out model.pt
     """
-    from lab_utils import staging
-
     print(staging.fetch(version, out, project=project))
 
 
@@ -180,8 +173,6 @@ def lineage(
 
     Example: lab lineage production
     """
-    from lab_utils import staging
-
     print(staging.lineage(version, project=project).table())
 
 
@@ -201,8 +192,6 @@ def cleanup(
 
     Example: lab cleanup --keep 3 --yes
     """
-    from lab_utils import staging
-
     plan = staging.cleanup(names or (), keep=keep, yes=yes, project=project)
     for one in plan.versions:
         if one.kept_because is None:

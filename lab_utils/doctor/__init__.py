@@ -47,8 +47,10 @@ def report(findings: Mapping[str, Finding]) -> str:
     )
 
 
-def exit_code(findings: Mapping[str, Finding]) -> int:
-    """As of the other commands: 0, or 2 if the user has something to fix."""
+def main() -> int:
+    """Prints the report; returns the exit code: 0, or 2 if there is something to fix."""
+    findings = examine()
+    print(report(findings))
     return 2 if any(one.mark == "fix" for one in findings.values()) else 0
 
 

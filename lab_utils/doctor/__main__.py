@@ -2,8 +2,6 @@
 
 import sys
 
-from lab_utils.doctor import examine, exit_code, report
+from lab_utils.doctor import main
 
-findings = examine()
-print(report(findings))
-sys.exit(exit_code(findings))
+sys.exit(main())

@@ -6,6 +6,7 @@ PyTorch is asked in a separate process, so that one that crashes or hangs is fou
 
 import json
 import os
+import platform
 import subprocess
 import sys
 from pathlib import Path
@@ -45,12 +46,12 @@ print(json.dumps(said))
 """
 
 
-def check_python(version: tuple[int, ...] = tuple(sys.version_info[:3])) -> Finding:
+def check_python() -> Finding:
     """The interpreter: new enough, and the one that the pinned versions were tested with."""
-    shown = ".".join(map(str, version))
+    version, shown = sys.version_info[:2], platform.python_version()
     if version < project.OLDEST_PYTHON:
         return fix(f"{shown} is too old", "make run PYTHON=python3.11")
-    if version[:2] != project.OLDEST_PYTHON:
+    if version != project.OLDEST_PYTHON:
         found = f"{shown}; constraints.txt was tested with 3.11"
         return note(found, "if something does not work: make test PYTHON=python3.11")
     return ok(shown)

@@ -8,9 +8,9 @@ that as one line that is always the same.
 import contextlib
 import functools
 import inspect
-import io
 import linecache
 import math
+import os
 import random
 import signal
 import threading
@@ -94,7 +94,11 @@ def check(body: Callable[[Answer], str]) -> Callable[[Any], None]:
     def checked(function: Any) -> None:
         drawn = random.getstate()  # a server that a check starts draws numbers
         try:
-            with contextlib.redirect_stdout(_Nowhere()), contextlib.redirect_stderr(_Nowhere()):
+            with (
+                open(os.devnull, "w", errors="replace") as nowhere,
+                contextlib.redirect_stdout(nowhere),
+                contextlib.redirect_stderr(nowhere),
+            ):
                 if not callable(function):
                     fail(f"{name} is {_kind(function)}, not a function: run its cell again.")
                 message = body(Answer(function, name))
@@ -247,24 +251,13 @@ def go_on(module: str, name: str, function: Any = None) -> Any:
     return official_function(module, name)
 
 
-class _Nowhere(io.TextIOBase):
-    """Drops what is written."""
-
-    def writable(self) -> bool:
-        return True
-
-    def write(self, text: str) -> int:
-        return len(text)
-
-
 @contextlib.contextmanager
 def _time_limit(seconds: float) -> Iterator[None]:
     """Raises _TimeIsUp inside after so many seconds, again and again until it gets out.
 
-    Signals come to the main thread only, and not on Windows; elsewhere there is no limit.
+    Signals come to the main thread only; elsewhere there is no limit.
     """
-    main = threading.current_thread() is threading.main_thread()
-    if not main or not hasattr(signal, "setitimer"):
+    if threading.current_thread() is not threading.main_thread():
         yield
         return
     running = True

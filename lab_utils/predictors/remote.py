@@ -6,6 +6,7 @@ import math
 import re
 import ssl
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING
 
 import httpx
@@ -39,7 +40,7 @@ _HEADERS = {
 }
 
 
-class RemotePredictor:
+class RemotePredictor(AbstractContextManager):
     """Reads pages with the model service at a URL; see `lab_utils.service.schema` for what is sent.
 
     Safe to call from several threads at once. Connections are kept for the next page; `close`
@@ -85,9 +86,6 @@ class RemotePredictor:
 
     def __repr__(self) -> str:
         return f"RemotePredictor({self.address!r})"
-
-    def __enter__(self) -> "RemotePredictor":
-        return self
 
     def __exit__(self, *_exception: object) -> None:
         self.close()

@@ -4,22 +4,13 @@
 """
 
 from lab_utils.profiling.batch_sizes import profile_batch_sizes
-from lab_utils.profiling.profile import (
-    TOO_LARGE,
-    BatchFigures,
-    Profile,
-    ProfileError,
-    recorded_profile,
-)
-from lab_utils.profiling.trace import Trace, TraceError, read_trace
+from lab_utils.profiling.profile import BatchFigures, Profile, recorded_profile
+from lab_utils.profiling.trace import Trace, read_trace
 
 __all__ = [
-    "TOO_LARGE",
     "BatchFigures",
     "Profile",
-    "ProfileError",
     "Trace",
-    "TraceError",
     "profile_batch_sizes",
     "read_trace",
     "recorded_profile",

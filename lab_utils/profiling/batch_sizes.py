@@ -13,7 +13,6 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import torch
 from torch.profiler import ProfilerActivity, schedule, tensorboard_trace_handler
@@ -40,10 +39,8 @@ from lab_utils.profiling.trace_figures import (
 )
 from text_recognizer.errors import is_out_of_memory
 from text_recognizer.images import ImageSource, LoadedImage, load_image
+from text_recognizer.paragraph_text_recognizer import ParagraphTextRecognizer
 from text_recognizer.places import SAMPLE_PAGES
-
-if TYPE_CHECKING:
-    from text_recognizer.paragraph_text_recognizer import ParagraphTextRecognizer
 
 BATCH_SIZES = (1, 2, 4, 8, 16, 32)
 MAX_BATCH_SIZE = 512
@@ -59,7 +56,7 @@ as the fastest: which pages are in a batch matters as much as how many."""
 
 
 def profile_batch_sizes(
-    recognizer: "ParagraphTextRecognizer",
+    recognizer: ParagraphTextRecognizer,
     device: str | torch.device | None = None,
     batch_sizes: Iterable[int | str] = BATCH_SIZES,
     *,
@@ -168,7 +165,7 @@ def with_trace(timed: BatchFigures, path: Path) -> BatchFigures:
 class Run:
     """A batch, and what was measured of it so far."""
 
-    recognizer: "ParagraphTextRecognizer"
+    recognizer: ParagraphTextRecognizer
     images: list[LoadedImage]
     fits: bool = True
     times: list[tuple[float, float]] = field(default_factory=list)

@@ -5,23 +5,20 @@ import platform
 import re
 import subprocess
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import torch
 
 from text_recognizer.places import PROJECT
 from text_recognizer.threads import usable_processors
 
-if TYPE_CHECKING:
-    import torch
 
-
-def describe_device(device: "torch.device") -> dict[str, Any]:
+def describe_device(device: torch.device) -> dict[str, Any]:
     """What the figures are about, ready for JSON.
 
     A processor has kind "cpu", name, cores and threads; a GPU kind "cuda", name, driver,
     memory_bytes, and the processor beside it as `host`. What can't be found out is None.
     """
-    import torch
-
     name, cores = _processor_name(), usable_processors()
     processor = {"kind": "cpu", "name": name, "cores": cores, "threads": torch.get_num_threads()}
     if device.type == "cpu":
@@ -39,8 +36,6 @@ def describe_device(device: "torch.device") -> dict[str, Any]:
 
 def describe_versions() -> dict[str, str | None]:
     """The versions of what takes part in a measurement; None for what is not there."""
-    import torch
-
     return {
         "python": platform.python_version(),
         "torch": torch.__version__,

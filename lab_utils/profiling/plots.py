@@ -1,13 +1,11 @@
 """Draws a profile against the batch size: time and pages a second, and how busy the device was."""
 
-from typing import TYPE_CHECKING
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator
 
 from lab_utils.figures import draw_curves, panels
 from lab_utils.profiling.profile import TOO_LARGE, Profile, ProfileError
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
 _BUSY = {
     "threads at work": "cpu_utilization",
@@ -17,7 +15,7 @@ _BUSY = {
 }
 
 
-def latency_and_throughput(profile: Profile) -> "Figure":
+def latency_and_throughput(profile: Profile) -> Figure:
     """Draws what a batch takes and what it gives.
 
     Left: the median time of a batch, and p95. Right: pages a second, and pages for each second that
@@ -26,8 +24,6 @@ def latency_and_throughput(profile: Profile) -> "Figure":
     Raises:
         ProfileError: no batch size fits the memory.
     """
-    from matplotlib.ticker import LogLocator
-
     figure, (times, rates) = _figure(profile, (10, 3.9), 2)
     own = {batch.batch_size: batch for batch in profile.measured}
     p50 = {size: 1000 * batch.p50 for size, batch in own.items()}
@@ -47,7 +43,7 @@ def latency_and_throughput(profile: Profile) -> "Figure":
     return figure
 
 
-def utilization(profile: Profile) -> "Figure":
+def utilization(profile: Profile) -> Figure:
     """Draws how busy the device was: of a GPU utilization, SM efficiency and achieved occupancy
     from the traces, of a processor the share of its threads' time in which they were at work.
 
@@ -68,7 +64,7 @@ def utilization(profile: Profile) -> "Figure":
     return figure
 
 
-def _figure(profile: Profile, size: tuple[float, float], count: int) -> "tuple[Figure, list[Axes]]":
+def _figure(profile: Profile, size: tuple[float, float], count: int) -> tuple[Figure, list[Axes]]:
     """A figure whose axes have the batch sizes to the right, each twice as far as half of it."""
     if not profile.measured:
         raise ProfileError("No batch size fits the memory; take a profile with smaller ones.")

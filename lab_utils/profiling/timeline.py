@@ -9,16 +9,15 @@ import functools
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import Patch
 
 from lab_utils.figures import COLOURS, HATCHES, panels
 from lab_utils.profiling.trace import Span, Trace, TraceError
 from lab_utils.profiling.trace_figures import RESOLUTION, busy, launching_operators
-
-if TYPE_CHECKING:
-    import numpy as np
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
 BINS = 200
 """Bins of the time axis."""
@@ -30,7 +29,7 @@ _HATCHES = (*HATCHES, "+++", "***", "|||", "---")
 """What distinguishes names without colours."""
 
 
-def timeline(trace: Trace) -> "Figure":
+def timeline(trace: Trace) -> Figure:
     """Draws a trace: marks above, then the thread that launches the work, then the GPU if there is
     one. The thread's row shows the operator that runs innermost.
 
@@ -91,10 +90,8 @@ def _mark_rows(marks: Iterable[Span]) -> list[list[Span]]:
     return rows[:MOST_DEPTHS]
 
 
-def _draw_layers(axes: "Axes", title: str, spans: Sequence[Span], end: float) -> None:
+def _draw_layers(axes: Axes, title: str, spans: Sequence[Span], end: float) -> None:
     """The share of each bin in which each name ran, one above the other, with a legend."""
-    import numpy as np
-
     times = Counter[str]()
     for span in spans:
         times[short_name(span.name)] += span.end - span.start
@@ -114,10 +111,8 @@ def _draw_layers(axes: "Axes", title: str, spans: Sequence[Span], end: float) ->
     _legend(axes, title, list(own))
 
 
-def _legend(axes: "Axes", title: str, names: Sequence[str]) -> None:
+def _legend(axes: Axes, title: str, names: Sequence[str]) -> None:
     """The row's title at its left, the names above it, from left to right."""
-    from matplotlib.patches import Patch
-
     axes.set_ylabel(title, rotation=0, ha="right", va="center", fontsize=8)
     handles = [Patch(linewidth=0.3, **_look(number, name)) for number, name in enumerate(names)]
     style = {"loc": "lower left", "bbox_to_anchor": (0, 1), "frameon": False, "fontsize": 7.5}
@@ -133,10 +128,8 @@ def _look(number: int, name: str = "") -> dict[str, str]:
     return {"facecolor": colour, "hatch": hatch, "edgecolor": "black"}
 
 
-def shares(spans: Iterable[Span], end: float, bins: int) -> "np.ndarray":
+def shares(spans: Iterable[Span], end: float, bins: int) -> np.ndarray:
     """The share of each of the bins (bins,) between 0 and end in which any of the spans ran."""
-    import numpy as np
-
     # The time covered so far is a curve of straight pieces through the intervals' ends.
     ends = np.array(busy(spans, end), dtype=np.float64).reshape(-1, 2)
     covered = np.concatenate([[0.0], np.cumsum(ends[:, 1] - ends[:, 0])])

@@ -52,7 +52,7 @@ def check_emulator() -> Path:
 
 
 class Emulator:
-    """An emulated function over a model; a context manager runs it. It takes the environment of
+    """An emulated function over a model, between `start` and `stop`. It takes the environment of
     this process, without the user's keys.
 
     Args:
@@ -76,13 +76,6 @@ class Emulator:
         self._client = http_client(timeout + _GRACE_SECONDS, local=True)
         self._process: subprocess.Popen | None = None
         self._port = 0
-
-    def __enter__(self) -> "Emulator":
-        self.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.stop()
 
     @property
     def session(self) -> int:

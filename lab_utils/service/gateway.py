@@ -16,7 +16,7 @@ from starlette.responses import Response
 from starlette.routing import request_response
 
 from lab_utils.middleware import RequestLimits, json_refusal
-from lab_utils.net import LOOPBACK, LocalServer, listening_socket
+from lab_utils.net import LocalServer, listening_socket
 from lab_utils.service import schema
 from lab_utils.service.emulator import Emulator, Reply
 from lab_utils.service.errors import ServiceError
@@ -71,7 +71,6 @@ class Gateway(LocalServer):
         self, functions: Sequence[Function], port: int = 0, queue_size: int = QUEUE_SIZE
     ) -> None:
         listening = listening_socket(port, error=ServiceError)
-        self.port: int = listening.getsockname()[1]
         self.functions = list(functions)
         self.present = 0
         """Requests that wait or are served."""
@@ -83,8 +82,7 @@ class Gateway(LocalServer):
             most_bytes=schema.MAX_BODY_BYTES,
             most_open_bytes=MAX_OPEN * schema.MAX_BODY_BYTES,
         )
-        url = f"http://{LOOPBACK}:{self.port}"
-        super().__init__("gateway", url, app, listening, ServiceError, http="h11")
+        super().__init__("gateway", app, listening, ServiceError, http="h11")
 
     def __enter__(self) -> "Gateway":
         self.open()

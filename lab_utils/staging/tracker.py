@@ -10,6 +10,8 @@ from functools import cached_property
 from pathlib import Path, PureWindowsPath
 from typing import TYPE_CHECKING, Any
 
+import lab_tracker
+from lab_tracker import environment
 from lab_utils.net import http_client, is_loopback
 from lab_utils.staging.errors import StagingError
 from lab_utils.staging.names import COLLECTIONS, PROJECT
@@ -28,15 +30,12 @@ SHOWN = 8  # versions in a message
 
 
 class Tracker:
-    """A project (`NAME` or `ENTITY/NAME`) at the tracker that `tracking.connect()` gives.
+    """A project (`NAME` or `ENTITY/NAME`) at the tracker that `lab_tracker.connect()` gives.
 
     All methods raise StagingError for what is not there.
     """
 
     def __init__(self, project: str = PROJECT) -> None:
-        import lab_tracker as tracking
-        from lab_tracker import environment
-
         entity, _, self.project = project.rpartition("/")
         if not self.project or set(self.project) & set("\\#?%:"):
             raise StagingError(
@@ -45,7 +44,7 @@ class Tracker:
             )
         self._entity = entity or os.environ.get("WANDB_ENTITY")
         folder = environment.tracker_folder(lab_folder() / "wandb")
-        self.url = tracking.connect(folder).url
+        self.url = lab_tracker.connect(folder).url
 
     @contextlib.contextmanager
     def asking(self) -> Iterator[None]:

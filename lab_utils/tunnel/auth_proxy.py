@@ -73,13 +73,10 @@ class AuthProxy:
             most_open_bytes=2 * MAX_BODY_BYTES,
             refuse=_refuse,
         )
-        listening = listening_socket(0)
-        self.port: int = listening.getsockname()[1]
         self._server = LocalServer(
             "authentication proxy",
-            f"http://{LOOPBACK}:{self.port}",
             self._answer,
-            listening,
+            listening_socket(0),
             TunnelError,
             interface="asgi3",
             http=functools.partial(Connection, self._connections),
@@ -89,6 +86,7 @@ class AuthProxy:
             date_header=False,  # the app's answers have one
             log_level="error",  # what visitors send wrong is not the user's concern
         )
+        self.port = self._server.port
 
     def start(self) -> None:
         """Starts to answer; all requests are refused until `open_to` names the public address."""

@@ -7,7 +7,7 @@ import re
 import sys
 import threading
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 
 import httpx
@@ -61,7 +61,7 @@ def open_link(
     return tunnel
 
 
-class Tunnel:
+class Tunnel(AbstractContextManager):
     """An open link to an app on this machine; a context manager that closes it.
 
     Attributes:
@@ -91,9 +91,6 @@ class Tunnel:
             raise
         self._watch = threading.Thread(target=self._keep_open, name="tunnel watch", daemon=True)
         self._watch.start()
-
-    def __enter__(self) -> "Tunnel":
-        return self
 
     def __exit__(self, *_: object) -> None:
         self.close()

@@ -14,6 +14,8 @@ from collections.abc import Callable, Sequence
 from functools import cache, partial
 from pathlib import Path
 
+import torch
+
 from lab_utils.lessons import checking
 from lab_utils.lessons.batch_size_profiling.figures import play
 from lab_utils.lessons.checking import (
@@ -101,7 +103,6 @@ def median_seconds(function: Answer) -> str:
 def _operators() -> dict[str, Callable]:
     """Operators of PyTorch that wait: one long call against many short ones, which take longer
     together, and one that calls the short one and does nothing itself."""
-    import torch
 
     def wait(seconds: float, x: torch.Tensor) -> torch.Tensor:
         time.sleep(seconds)
@@ -122,8 +123,6 @@ def _operators() -> dict[str, Callable]:
 def slowest_operator(function: Answer) -> str:
     """The trace is in the file, and the answer fits what that trace says."""
     function.uses_a_tool()
-    import torch
-
     operators, calls = _operators(), 0
     with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]):
         x = torch.ones(4)  # the first profile of a process takes long

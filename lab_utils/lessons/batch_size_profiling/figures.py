@@ -9,34 +9,46 @@ import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
 from lab_utils.figures import COLOURS, HATCHES, draw_curves, panels, plot
+from lab_utils.profiling import (
+    BatchFigures,
+    Profile,
+    Trace,
+    profile_batch_sizes,
+    read_trace,
+    recorded_profile,
+)
+from lab_utils.profiling.batch_sizes import TYPICAL_PAGE
+from lab_utils.profiling.busy import WAYS, busy_loops, seconds_a_page
+from lab_utils.profiling.launches import compare_ways, strips_of_page
+from lab_utils.profiling.profile import RECORDINGS
+from lab_utils.profiling.trace_figures import launching_operators, parts
 from lab_utils.service.queueing import simulate_queue
+from text_recognizer.evaluate.labels import load_items
+from text_recognizer.metrics import Edits, character_edits
+from text_recognizer.paragraph_text_recognizer import ParagraphTextRecognizer
 from text_recognizer.places import SAMPLE_PAGES
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
-
-    from lab_utils.profiling import BatchFigures, Profile, Trace
+from text_recognizer.threads import usable_processors
+from text_recognizer.weights import load_line_reader, packaged_weights
 
 WARM_UPS = 2
 """TorchScript watches the first run, and makes its code faster in the second."""
 
 
-def gpu_profile(sizes: Sequence[int], folder: Path) -> tuple["Profile | None", str]:
+def gpu_profile(sizes: Sequence[int], folder: Path) -> tuple[Profile | None, str]:
     """The profile of this machine's GPU, else of the recorded one, and a sentence that says which.
 
     Args:
         sizes: batch sizes to measure if there is a GPU.
         folder: for the traces that are measured here.
     """
-    import torch
-
-    from lab_utils.profiling import profile_batch_sizes, recorded_profile
-    from text_recognizer.paragraph_text_recognizer import ParagraphTextRecognizer
-
     if torch.cuda.is_available():
         recognizer = ParagraphTextRecognizer(device="cuda")
         measured = profile_batch_sizes(recognizer, "cuda", sizes, repeats=10, out=folder)
@@ -47,22 +59,20 @@ def gpu_profile(sizes: Sequence[int], folder: Path) -> tuple["Profile | None", s
     return None, "PyTorch finds no GPU here, and the lab has no recording of one."
 
 
-def two_traces(gpu: "Profile | None") -> dict[int, "Trace"]:
+def two_traces(gpu: Profile | None) -> dict[int, Trace]:
     """The traces of the smallest batch and of 16 pages, or the largest, by the number of pages."""
-    from lab_utils.profiling import read_trace
-
     traced = {one.batch_size: one.trace for one in gpu.measured if one.trace} if gpu else {}
     chosen = sorted({min(traced), 16 if 16 in traced else max(traced)}) if traced else []
     return {size: read_trace(traced[size]) for size in chosen}
 
 
-def one_and_many(gpu: "Profile") -> "tuple[BatchFigures, BatchFigures]":
+def one_and_many(gpu: Profile) -> tuple[BatchFigures, BatchFigures]:
     """The figures of the smallest batch and of 16 pages, or the largest."""
     by_size = {batch.batch_size: batch for batch in gpu.measured}
     return by_size[min(by_size)], by_size.get(16, gpu.measured[-1])
 
 
-def rhythm(trace: "Trace") -> str:
+def rhythm(trace: Trace) -> str:
     """How long kernels take and how often one comes, and how many numbers the CPU fetches."""
     mean = sum(kernel.end - kernel.start for kernel in trace.kernels) / len(trace.kernels)
     every = trace.duration / len(trace.kernels)
@@ -72,11 +82,9 @@ def rhythm(trace: "Trace") -> str:
     )
 
 
-def milliseconds_of_a_page(trace: "Trace", pages: int) -> dict[str, float]:
+def milliseconds_of_a_page(trace: Trace, pages: int) -> dict[str, float]:
     """The processor's ms for each page of a batch, by the marks around the model's parts; the marks
     within the reader are left out."""
-    from lab_utils.profiling.trace_figures import parts
-
     shares = parts(trace)
     outer = {name: share for name, share in shares.items() if name not in ("backbone", "encoder")}
     outer["outside all marks"] = max(0.0, 1 - sum(outer.values()))
@@ -91,12 +99,6 @@ def launch_ways(page: Path) -> list[list[str]]:
 
     Rows as in LAUNCH_COLUMNS; a way that needs a GPU says so.
     """
-    import torch
-
-    from lab_utils.profiling.launches import compare_ways, strips_of_page
-    from lab_utils.profiling.profile import RECORDINGS
-    from text_recognizer.weights import load_line_reader, packaged_weights
-
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     reader = load_line_reader(packaged_weights() / "line_reader.safetensors").to(device).eval()
     strips, widths = strips_of_page(page)
@@ -120,10 +122,6 @@ def launch_ways(page: Path) -> list[list[str]]:
 def beside_busy_loops() -> list[list[str]]:
     """The seconds of a page of five lines, idle and beside one busy loop for each processor, in all
     WAYS."""
-    from lab_utils.profiling.batch_sizes import TYPICAL_PAGE
-    from lab_utils.profiling.busy import WAYS, busy_loops, seconds_a_page
-    from text_recognizer.threads import usable_processors
-
     rows = []
     for name, loops in (("nothing", 0), ("one busy loop per processor", usable_processors())):
         with busy_loops(loops):
@@ -132,21 +130,17 @@ def beside_busy_loops() -> list[list[str]]:
     return rows
 
 
-def operators_of(trace: "Trace") -> list[tuple[str, float, float]]:
+def operators_of(trace: Trace) -> list[tuple[str, float, float]]:
     """Name, start and end (µs) of what the thread that launches the GPU's work ran, innermost.
 
     Nested operators are cut, so that no two pieces overlap.
     """
-    from lab_utils.profiling.trace_figures import launching_operators
-
     return [(piece.name, piece.start, piece.end) for piece in launching_operators(trace)]
 
 
 def between(curve: Mapping[int, float]) -> Callable[[int], float]:
     """The seconds of a batch of any size: interpolated between the measured sizes, constant
     below the smallest, and in proportion beyond the largest."""
-    import numpy as np
-
     sizes = sorted(curve)
 
     def seconds_of(size: int) -> float:
@@ -189,9 +183,6 @@ def ways_compared(ways: Mapping[str, Callable[[Path], str]], rounds: int = 5) ->
 
     The ways take turns, so that a busy moment of the machine hits all alike; the median counts.
     """
-    from text_recognizer.evaluate.labels import load_items
-    from text_recognizer.metrics import Edits, character_edits
-
     items = load_items(SAMPLE_PAGES)
     labels = {one.path: one.text for one in items if one.file in TUNED_PAGES}
     seconds: dict[str, list[float]] = {name: [] for name in ways}
@@ -211,7 +202,7 @@ def ways_compared(ways: Mapping[str, Callable[[Path], str]], rounds: int = 5) ->
     ]
 
 
-def one_by_one_and_together() -> "Figure":
+def one_by_one_and_together() -> Figure:
     """Four pages one by one and as a batch, where a batch itself costs as much as three pages."""
     figure, axes = _sketch(1.7)
     pieces = {
@@ -228,7 +219,7 @@ def one_by_one_and_together() -> "Figure":
     return figure
 
 
-def two_stops() -> "Figure":
+def two_stops() -> Figure:
     """A CPU that hands work to a device and goes on: two moments to stop a clock at."""
     figure, axes = _sketch(1.9)
     rows = [[(0.6 * n, 0.5) for n in range(4)], [(0.5 + 2 * n, 2) for n in range(4)]]
@@ -243,14 +234,14 @@ def two_stops() -> "Figure":
     return figure
 
 
-def _sketch(height: float) -> "tuple[Figure, Axes]":
+def _sketch(height: float) -> tuple[Figure, Axes]:
     """An empty figure, 7 inches wide, with time to the right and no numbers."""
     figure, axes = plot(7, height)
     axes.set(xlabel="time", xticks=[])
     return figure, axes
 
 
-def by_wait(played: Mapping[float, Mapping[float, Played]], target: float) -> "Figure":
+def by_wait(played: Mapping[float, Mapping[float, Played]], target: float) -> Figure:
     """Above, the p95 against the max wait, with the target; below, how busy the device is.
 
     Args:

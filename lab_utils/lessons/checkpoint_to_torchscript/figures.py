@@ -8,16 +8,12 @@ import textwrap
 import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from matplotlib.figure import Figure
 from PIL import Image, ImageDraw, ImageFont
 
 from lab_utils.figures import stacked_bars
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
-    from text_recognizer.compile_routes import Outcome
+from text_recognizer.compile_routes import Outcome
 
 PURPOSES = {
     "epoch": "how far the run has got",
@@ -68,7 +64,7 @@ def page_with_texts(page: Image.Image, texts: Mapping[str, str], height: int = 3
     return sheet
 
 
-def megabytes(files: Mapping[str, Mapping[str, int]]) -> "Figure":
+def megabytes(files: Mapping[str, Mapping[str, int]]) -> Figure:
     """One bar a file, made up of its parts in bytes."""
     sizes = {file: {n: size / 1e6 for n, size in parts.items()} for file, parts in files.items()}
     return stacked_bars(sizes, "MB")
@@ -139,7 +135,7 @@ def code_in_archive(path: Path, module: str, function: str, lines: int) -> str:
     return "\n".join(textwrap.dedent(code).splitlines()[:lines])
 
 
-def outcome_rows(outcomes: Sequence["Outcome"]) -> list[list[object]]:
+def outcome_rows(outcomes: Sequence[Outcome]) -> list[list[object]]:
     """What the routes did, for a table: route, part, result, MB, largest difference, note."""
     return [
         [

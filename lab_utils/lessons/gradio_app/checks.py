@@ -32,6 +32,7 @@ from lab_utils.lessons.checking import (
     short,
 )
 from lab_utils.lessons.stand_in import StandIn, http_answer
+from lab_utils.net import http_client
 from text_recognizer.errors import ImageError, RecognizerError
 from text_recognizer.paragraph_text_recognizer import Line, PageReading
 
@@ -162,8 +163,6 @@ def _expect_button(page: "gr.Blocks") -> None:
 
 def _expect_page(page: "gr.Blocks", asked: list[Any]) -> None:
     """Calls the endpoint of a page with a picture, and without one."""
-    from lab_utils.net import http_client
-
     _, image = next(_pictures())
     url = f"data:image/png;base64,{base64.b64encode(image).decode()}"
     _, address, _ = page.launch(

@@ -6,12 +6,10 @@ Figures are made without pyplot's global state.
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+
+from matplotlib.figure import Figure
 
 from lab_utils.figures import COLOURS, MARKERS, draw_curves, panels, plot
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 START_SECONDS = {
     "1st request": {"Python, torch": 0.63, "model files": 0.23, "reading": 0.27},
@@ -26,7 +24,7 @@ CPU_BATCH_SECONDS = {1: 0.21, 2: 0.42, 4: 0.85, 8: 1.71}
 over all sixteen; the least of three rounds."""
 
 
-def retry_storm(times: Mapping[str, Sequence[float]], last: float, width: float = 0.05) -> "Figure":
+def retry_storm(times: Mapping[str, Sequence[float]], last: float, width: float = 0.05) -> Figure:
     """How many requests come in each piece of time, `width` s long; a panel for each series."""
     size = (7, 1.5 * len(times) + 0.5)
     figure, every = panels(*size, rows=len(times), sharex=True, sharey=True)
@@ -49,7 +47,7 @@ def retry_storm(times: Mapping[str, Sequence[float]], last: float, width: float 
     return figure
 
 
-def latencies(samples: Mapping[str, Sequence[tuple[float, float, float | None]]]) -> "Figure":
+def latencies(samples: Mapping[str, Sequence[tuple[float, float, float | None]]]) -> Figure:
     """The latency of each request at the moment when it should have been sent."""
     figure, axes = plot(7, 3)
     for number, (name, requests) in enumerate(samples.items()):
@@ -71,7 +69,7 @@ def latencies(samples: Mapping[str, Sequence[tuple[float, float, float | None]]]
 
 def latency_by_rate(
     curves: Mapping[str, Mapping[float, float]], highest: float, quantity: str = "p95 latency (s)"
-) -> "Figure":
+) -> Figure:
     """Latency against the rate of requests; what lies above `highest` s is cut off."""
     figure, axes = plot(7, 3.2)
     draw_curves(axes, curves)
@@ -80,7 +78,7 @@ def latency_by_rate(
     return figure
 
 
-def costs(months: Sequence[int], dollars: Mapping[str, Sequence[float]]) -> "Figure":
+def costs(months: Sequence[int], dollars: Mapping[str, Sequence[float]]) -> Figure:
     """US dollars a month against pages a month, both on scales of powers of ten."""
     figure, axes = plot(7, 3.2)
     by_months = {name: dict(zip(months, values, strict=True)) for name, values in dollars.items()}

@@ -6,22 +6,18 @@ Gray levels are 0 to 255 everywhere, 0 black. Figures are made without pyplot's 
 import math
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 import torch.nn.functional as F
+from matplotlib.figure import Figure
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 from lab_utils.figures import COLOURS, panels, plot
 from text_recognizer.models.line_tracing import LEAST
 from text_recognizer.overlay import draw_lines
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
-    from text_recognizer.paragraph_text_recognizer import Line
+from text_recognizer.paragraph_text_recognizer import Line
 
 Picture = Image.Image | Tensor
 """A picture, or gray levels of any shape that ends in height and width."""
@@ -66,7 +62,7 @@ def gallery(
     return sheet
 
 
-def lines_found(image: Image.Image, lines: Sequence["Line"], scale: float = 1.0) -> Image.Image:
+def lines_found(image: Image.Image, lines: Sequence[Line], scale: float = 1.0) -> Image.Image:
     """The page with the lines that `overlay.draw_lines` draws, and a margin for their numbers."""
     room = max(image.size) // 20
     page = Image.new("L", (image.width + room, image.height), 255)
@@ -109,7 +105,7 @@ def _levels(page: Picture) -> Tensor:
     return torch.from_numpy(np.array(as_picture(page).convert("L"))).float()
 
 
-def column_profile(page: Picture, ridges: Tensor, column: int, peaks: Sequence[int]) -> "Figure":
+def column_profile(page: Picture, ridges: Tensor, column: int, peaks: Sequence[int]) -> Figure:
     """The page with one column of the ridge map (rows, columns) marked, and its profile beside."""
     rows, columns = ridges.shape
     profile, centres = ridges[:, column].numpy(), np.arange(rows) + 0.5
@@ -126,7 +122,7 @@ def column_profile(page: Picture, ridges: Tensor, column: int, peaks: Sequence[i
     return figure
 
 
-def traced_ridges(ridges: Tensor, paths: Tensor, edges: Tensor) -> "Figure":
+def traced_ridges(ridges: Tensor, paths: Tensor, edges: Tensor) -> Figure:
     """The ridge map (rows, columns) with the traced paths (N, columns), numbered, from each
     line's first column to its last, edges (N, 2)."""
     rows, columns = ridges.shape
@@ -163,7 +159,7 @@ def sign(token: str) -> str:
     return {"<blank>": BLANK_SIGN, " ": SPACE_SIGN}.get(token, token)
 
 
-def ctc_heat_map(strip: Tensor, probabilities: Tensor, tokens: Sequence[str]) -> "Figure":
+def ctc_heat_map(strip: Tensor, probabilities: Tensor, tokens: Sequence[str]) -> Figure:
     """A strip (1, 1, 48, W), below it the probabilities (W/8, classes) of the classes that are
     the best in some frame, and below each frame its best class."""
     frames = probabilities.shape[0]
@@ -189,7 +185,7 @@ def ctc_heat_map(strip: Tensor, probabilities: Tensor, tokens: Sequence[str]) ->
     return figure
 
 
-def confidences(lines: Sequence["Line"], labels: Sequence[str]) -> "Figure":
+def confidences(lines: Sequence[Line], labels: Sequence[str]) -> Figure:
     """A mark for each line that was read, from the top; a cross where it differs from its label."""
     right = [line.text == label for line, label in zip(lines, labels, strict=True)]
     figure, axes = plot(5.6, 0.28 * len(lines) + 0.9)

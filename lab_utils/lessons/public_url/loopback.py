@@ -36,7 +36,7 @@ class FarEnd:
         self._waiting: asyncio.Queue[Connection] = asyncio.Queue()
         self._servers = [
             self.run(asyncio.start_server(meet, LOOPBACK, 0))
-            for meet in (self._meet_visitor, self._meet_agent)
+            for meet in (self._meet_visitor, lambda *agent: self._waiting.put_nowait(agent))
         ]
         ports = [server.sockets[0].getsockname()[1] for server in self._servers]
         self.url = f"http://{LOOPBACK}:{ports[0]}"
@@ -55,9 +55,6 @@ class FarEnd:
             server.close()
         while not self._waiting.empty():
             self._waiting.get_nowait()[1].close()
-
-    async def _meet_agent(self, *agent: Any) -> None:
-        await self._waiting.put(agent)
 
     async def _meet_visitor(self, *visitor: Any) -> None:
         try:

@@ -18,9 +18,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from unittest import mock
 
+import wandb
+
+import lab_tracker
 from lab_utils.lessons import checking
 from lab_utils.lessons.checking import (
     Answer,
@@ -33,9 +36,6 @@ from lab_utils.lessons.checking import (
     fail,
     saying,
 )
-
-if TYPE_CHECKING:
-    import wandb
 
 go_on = partial(checking.go_on, "staging_with_wandb")
 
@@ -126,28 +126,19 @@ class Run:
 
 
 @cache
-def _own_tracker(process: int) -> dict[str, str]:
-    """What to set in the environment to use a tracker that is started for a process."""
-    from lab_tracker import environment
-    from lab_tracker.server import TrackingServer
-
+def _own_folder(process: int) -> Path:
+    """The folder of a tracker that is started for the checks of a process."""
     folder = Path(tempfile.mkdtemp(prefix="lab-check-"))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    server = TrackingServer(folder)
-    server.start()
-    with mock.patch.dict(os.environ):
-        before = dict(os.environ)
-        environment.point_to_tracker(server.url, server.key, folder)
-        return {name: value for name, value in os.environ.items() if before.get(name) != value}
+    return folder
 
 
 @contextmanager
-def _open_run() -> "Iterator[wandb.Run]":
+def _open_run() -> Iterator[wandb.Run]:
     """A run at the tracker that is connected, else at one that is started for checks."""
-    import wandb
-
-    known = os.environ.get("WANDB_BASE_URL") or os.environ.get("WANDB_API_KEY")
-    with mock.patch.dict(os.environ, {} if known else _own_tracker(os.getpid())):
+    with mock.patch.dict(os.environ):
+        if not (os.environ.get("WANDB_BASE_URL") or os.environ.get("WANDB_API_KEY")):
+            lab_tracker.connect(_own_folder(os.getpid()))
         settings = wandb.Settings(silent=True, console="off")
         with (
             tempfile.TemporaryDirectory() as folder,
@@ -162,8 +153,6 @@ def _open_run() -> "Iterator[wandb.Run]":
 def promote(function: Answer) -> str:
     """Two versions are in the tracker, and the alias is at the second."""
     function.uses_a_tool()
-    import wandb
-
     alias = f"chosen-{secrets.token_hex(4)}"
     with _open_run() as run, tempfile.TemporaryDirectory() as folder:
         full = f"{run.entity}/{run.project}/my-reader"
@@ -188,8 +177,6 @@ def promote(function: Answer) -> str:
 
 def _expect_version(full: str, alias: str, path: Path, score: float, result: Any) -> str:
     """Looks the alias up in the tracker; returns the version that it is at."""
-    import wandb
-
     try:
         found = wandb.Api().artifact(f"{full}:{alias}")
     except (wandb.errors.CommError, ValueError):

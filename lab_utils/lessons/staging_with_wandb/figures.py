@@ -4,17 +4,16 @@ Runs are named by what they did, not by their ids, which the tracker chooses at 
 """
 
 from collections.abc import Collection, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+from matplotlib.figure import Figure
 
 from lab_tracker import lineage as drawing
 from lab_utils.figures import draw_curves, plot
 from lab_utils.staging.lineage import Lineage
 
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
-
-def loss_curves(losses: Mapping[str, Sequence[float]]) -> "Figure":
+def loss_curves(losses: Mapping[str, Sequence[float]]) -> Figure:
     """The training loss of each run at each of its steps."""
     figure, axes = plot(6, 3)
     draw_curves(axes, {name: dict(enumerate(losses[name], start=1)) for name in losses})
