@@ -353,7 +353,9 @@ def test_parity_fails_if_other_weights_read(handed_off, checkpoint, tmp_path):
         (["fetch", "--project", "nowhere"], ["project lab/nowhere", "no version"]),
         (["lineage", "yesterday"], ["paragraph-reader:yesterday", "v0 ("]),
         (["cleanup", "something:v0"], ["something:v0", "lab cleanup"]),
-        (["train", "--project", "a:b"], ["a:b"]),
+        (["train", "--project", "a:b"], ["'a:b' is not a project", "ENTITY/NAME"]),
+        (["train", "--project", "a/b/c"], ["'a/b/c' is not a project", "without / "]),
+        (["fetch", "--project", "../x"], ["'../x' is not a project", "not only dots"]),
     ],
     ids=lambda value: " ".join(value) if "-" not in value[0] else "",
 )
