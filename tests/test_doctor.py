@@ -143,6 +143,7 @@ def test_the_weights(monkeypatch, tmp_path):
         ("OMP_WAIT_POLICY", "active", machine.check_threads, "note"),
         ("https_proxy", f"http://user:{SECRET}@proxy", machine.check_proxies, "note"),
         ("LAB_HOME", __file__, machine.check_folder, "fix"),
+        ("LAB_LANGUAGE_MODEL", "English", software.check_language_model, "fix"),
     ],
 )
 def test_variables_that_would_bite_later_are_found(monkeypatch, name, value, check, mark):
