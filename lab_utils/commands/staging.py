@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from lab_utils import staging
-from lab_utils.commands.options import AppPort, say
+from lab_utils.commands.options import AppPort, say, writing_to
 from lab_utils.staging.names import BEST, LATEST, PROJECT
 from lab_utils.staging.tracker import labelled
 from text_recognizer.places import PROJECT as PROJECT_FOLDER
@@ -160,7 +160,9 @@ def fetch(
 
     Example: lab fetch production --out model.pt
     """
-    print(staging.fetch(version, out, project=project))
+    with writing_to(out):
+        file = staging.fetch(version, out, project=project)
+    print(file)
 
 
 def lineage(
