@@ -154,7 +154,7 @@ def test_variables_that_would_bite_later_are_found(monkeypatch, name, value, che
     assert mark == "ok" or found.remedy
 
 
-def test_the_labs_own_tracker(own_folder):
+def test_the_labs_own_tracker(own_folder, monkeypatch):
     assert "will keep" in machine.check_tracker().found
     folder = own_folder / "lab" / "wandb"
     store = Store(folder)
@@ -163,6 +163,9 @@ def test_the_labs_own_tracker(own_folder):
     files_before = sorted(folder.iterdir())
     assert machine.check_tracker().mark == "ok"
     assert sorted(folder.iterdir()) == files_before
+    with monkeypatch.context() as patch:
+        patch.setattr(machine, "_count_runs", lambda database: 1)
+        assert ", 1 run in " in machine.check_tracker().found
     (folder / machine.DATABASE).write_bytes(b"no database" * 100)
     damaged = machine.check_tracker()
     assert damaged.mark == "fix" and "mv " in damaged.remedy

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from lab_tracker.wording import counted
 from lab_utils.commands.options import Model, writing_to
 
 if TYPE_CHECKING:
@@ -65,7 +66,7 @@ def profile(
     with writing_to(out):
         _draw(found, folder)
     traces = [batch.trace.stat().st_size for batch in found.batches if batch.trace]
-    print(f"\n{folder}: {len(traces)} traces, {sum(traces) / 1e6:.1f} MB")
+    print(f"\n{folder}: {counted(len(traces), 'trace')}, {sum(traces) / 1e6:.1f} MB")
 
 
 def _draw(found: "Profile", folder: Path) -> None:

@@ -10,6 +10,7 @@ from typing import Annotated
 
 import typer
 
+from lab_tracker.wording import counted
 from lab_utils import staging
 from lab_utils.commands.options import AppPort, say, writing_to
 from lab_utils.staging.names import BEST, LATEST, PROJECT
@@ -45,7 +46,8 @@ def run(
     print(f"{done.trained.name} -> {done.staged.name} -> {done.file}\n")
     for page in done.pages:
         name = page.item.path.relative_to(PROJECT_FOLDER)
-        print(f"{name}: {page.seconds:.2f} s, {page.lines} lines, CER {page.cer:.3f}")
+        lines = counted(page.lines, "line")
+        print(f"{name}: {page.seconds:.2f} s, {lines}, CER {page.cer:.3f}")
         print("".join(f"    {line}\n" for line in page.text.split("\n")))
     if app:
         from lab_utils.commands.app import app as serve_app
