@@ -13,6 +13,8 @@ from urllib.parse import quote
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from lab_tracker.wording import counted
+
 
 def address(*path: object) -> str:
     """The path of a page from its parts."""
@@ -67,6 +69,6 @@ def _environment() -> Environment:
         "lasted": _lasted,
         "shown": _shown,
         "parsed": json.loads,
-        "counted": lambda count, noun: f"{count} {noun}{'' if count == 1 else 's'}",
+        "counted": counted,
     }
     return made

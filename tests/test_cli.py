@@ -173,6 +173,9 @@ def shell(line: str, folder: Path = ROOT) -> subprocess.CompletedProcess:
     [
         ("mkdir gone && cd gone && rmdir ../gone && $LAB read page.jpg", ["no longer exists"]),
         ("$LAB deploy lambda --plan > /dev/full", ["No space left", "free some space"]),
+        ("ulimit -f 8; $LAB compile --out x.pt", [" x.pt cannot be written (File", "with --out"]),
+        ("touch y; $LAB compile --out y/x.pt", [" y/x.pt cannot be written (File", "with --out"]),
+        ("touch y; unset MPLCONFIGDIR; LAB_HOME=y $LAB profile --model no.pt", ["no model file"]),
     ],
 )
 def test_what_the_system_refuses_is_one_line_and_code_2(line, words, tmp_path):

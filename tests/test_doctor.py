@@ -142,6 +142,7 @@ def test_the_weights(monkeypatch, tmp_path):
         ("OMP_WAIT_POLICY", "active", machine.check_threads, "note"),
         ("https_proxy", f"http://user:{SECRET}@proxy", machine.check_proxies, "note"),
         ("LAB_HOME", __file__, machine.check_folder, "fix"),
+        ("LAB_LANGUAGE_MODEL", "English", software.check_language_model, "fix"),
     ],
 )
 def test_variables_that_would_bite_later_are_found(monkeypatch, name, value, check, mark):
@@ -152,7 +153,7 @@ def test_variables_that_would_bite_later_are_found(monkeypatch, name, value, che
     assert mark == "ok" or found.remedy
 
 
-def test_the_labs_own_tracker(own_folder):
+def test_the_labs_own_tracker(own_folder, monkeypatch):
     assert "will keep" in machine.check_tracker().found
     folder = own_folder / "lab" / "wandb"
     store = Store(folder)
@@ -161,6 +162,9 @@ def test_the_labs_own_tracker(own_folder):
     files_before = sorted(folder.iterdir())
     assert machine.check_tracker().mark == "ok"
     assert sorted(folder.iterdir()) == files_before
+    with monkeypatch.context() as patch:
+        patch.setattr(machine, "_count_runs", lambda database: 1)
+        assert ", 1 run in " in machine.check_tracker().found
     (folder / machine.DATABASE).write_bytes(b"no database" * 100)
     damaged = machine.check_tracker()
     assert damaged.mark == "fix" and "mv " in damaged.remedy

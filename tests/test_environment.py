@@ -47,6 +47,11 @@ def test_every_dependency_has_a_pin_within_its_range():
         assert pin is not None and requirement.specifier.contains(pin, prereleases=True), line
 
 
+def test_students_install_what_notebook_01_exports_with():
+    """PyTorch imports `onnx` itself: no import of ours would show that it is missing."""
+    assert {"onnx", "onnxruntime"} <= {Requirement(line).name for line in EXTRAS["lab"]}
+
+
 def test_conda_installs_this_project_under_the_constraints():
     entries = yaml.safe_load((ROOT / "environment.yml").read_text())["dependencies"]
     (section,) = (entry["pip"] for entry in entries if isinstance(entry, dict))

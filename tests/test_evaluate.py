@@ -137,6 +137,16 @@ def test_command_ends_in_one_json_line(lab, labels, stand_in_path):
     assert (folder / "table.csv").is_file() and len(list(folder.glob("worst-*.png"))) == 3
 
 
+def test_what_was_measured_is_printed_although_the_folder_cannot_be_written(
+    lab, labels, stand_in_path
+):
+    folder = labels / "out"
+    (folder / "table.csv").mkdir(parents=True)
+    code, out, err = lab("evaluate", labels, "--model", stand_in_path, "--out", folder)
+    assert code == 2 and json.loads(out.splitlines()[-1])["images"] == 3
+    assert f"lab: {folder} cannot be written (Is a directory); choose another" in err
+
+
 def test_bad_input_is_one_line_and_exit_code_2(refused, labels, stand_in_path):
     missing, empty = labels / "missing", labels / "empty.json"
     empty.write_text('{"items": []}')
@@ -148,7 +158,7 @@ def test_bad_input_is_one_line_and_exit_code_2(refused, labels, stand_in_path):
         ([labels], "names c.png, which is not there"),
         (
             [labels, "--limit", 1, "--model", stand_in_path, "--out", empty],
-            "empty.json: File exists",
+            "empty.json cannot be written (File exists)",
         ),
     ]:
         assert message in refused("evaluate", *arguments)

@@ -4,7 +4,9 @@ of it is left, however the program ends that started it."""
 import os
 import signal
 import zipfile
+from contextlib import nullcontext
 from pathlib import Path
+from types import SimpleNamespace
 
 import httpx
 import psutil
@@ -47,6 +49,18 @@ def test_another_file_than_expected_is_neither_run_nor_kept(home, monkeypatch):
         with pytest.raises(ServiceError, match="not the expected file"):
             emulator_binary.emulator_binary(architecture)
     assert list(cached_path("x86_64").parent.iterdir()) == []
+
+
+@pytest.mark.parametrize("workers, name", [(1, "worker-1.log"), (2, "worker-*.log")])
+def test_the_command_says_where_the_logs_of_all_functions_are(
+    lab, home, stand_in_path, monkeypatch, workers, name
+):
+    gateway = nullcontext(SimpleNamespace(url="http://127.0.0.1:9000"))
+    monkeypatch.setattr("lab_utils.service.local.lambda_service", lambda *_, **__: gateway)
+    at_once = SimpleNamespace(Event=lambda: SimpleNamespace(wait=lambda: None))
+    monkeypatch.setattr("lab_utils.commands.service.threading", at_once)
+    code, out, _ = lab("service", "lambda", "--workers", workers, "--model", stand_in_path)
+    assert code == 0 and f"log: {home}/service/lambda-9000-{name}\n" in out
 
 
 def test_without_a_network_one_line_says_what_to_do(home, monkeypatch, refused, stand_in_path):

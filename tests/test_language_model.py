@@ -79,7 +79,7 @@ def test_the_same_texts_give_the_same_file(tmp_path, small):
 def test_a_damaged_file_is_refused_in_one_sentence(tmp_path, small, harm):
     path = save_model(small, tmp_path / "model.ngrams")
     path.write_bytes(harm(path.read_bytes()))
-    with pytest.raises(ModelFileError, match=r"model.ngrams is no language model or is dam"):
+    with pytest.raises(ModelFileError, match=r"model.ngrams is not a language model or is dam"):
         load_model(path)
 
 
@@ -264,5 +264,5 @@ def test_another_file_in_a_packaged_ones_place_is_refused(tmp_path, load, packag
     load(path)
     noted = tmp_path / DIGESTS
     noted.write_text(noted.read_text().replace(packaged.name, "other"))
-    with pytest.raises(ModelFileError, match="data/weights folder again"):
+    with pytest.raises(ModelFileError, match="damaged"):
         load(path)

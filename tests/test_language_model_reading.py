@@ -67,7 +67,7 @@ def test_english_is_the_default_which_the_environment_changes(
     assert ParagraphTextRecognizer(model_path).predict(page) != without
     monkeypatch.setenv("LAB_LANGUAGE_MODEL", "none")
     assert ParagraphTextRecognizer(model_path).predict(page) == without
-    with pytest.raises(ModelFileError, match="There is no language model at"):
+    with pytest.raises(ModelFileError, match="at gone.ngrams; give english, none, or"):
         ParagraphTextRecognizer(model_path, language_model="gone.ngrams")
     with pytest.raises(ModelFileError, match=r"new one with `lab compile`\.$"):
         ParagraphTextRecognizer(stand_in_path, language_model="english")

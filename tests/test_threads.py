@@ -14,7 +14,12 @@ print(*(os.environ[name] for name in sys.argv[1:]))
 
 
 @pytest.mark.parametrize(
-    ("given", "shown"), [({}, "passive 200"), ({"OMP_WAIT_POLICY": "active"}, "active 200")]
+    ("given", "shown"),
+    [
+        ({}, "passive 200"),
+        ({"OMP_WAIT_POLICY": "active"}, "active 200"),
+        ({"OMP_WAIT_POLICY": "", "ONEDNN_PRIMITIVE_CACHE_CAPACITY": " "}, "passive 200"),
+    ],
 )
 def test_importing_the_package_sets_what_torch_reads_before_it_is_loaded(given, shown):
     names = "OMP_WAIT_POLICY", "ONEDNN_PRIMITIVE_CACHE_CAPACITY"
@@ -37,6 +42,17 @@ def test_the_quota_of_a_container_is_found(text, quota, tmp_path):
 def test_a_setting_that_is_none_is_refused_with_its_name(setting):
     with pytest.raises(RecognizerError, match=next(iter(setting))):
         check_thread_settings(setting)
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [
+        *({name: ""} for name in ("OMP_NUM_THREADS", "OMP_WAIT_POLICY", "KMP_BLOCKTIME")),
+        {"OMP_NUM_THREADS": "4,2"},
+    ],
+)
+def test_empty_settings_and_a_number_for_each_level_are_accepted(setting):
+    check_thread_settings(setting)
 
 
 def test_the_command_line_refuses_it(refused, monkeypatch):

@@ -100,7 +100,7 @@ def onnx_whole(reader: ParagraphReader, page: Tensor) -> Outcome:
         if reader(page).numel() == 0:
             raise ValueError("Give a page with at least one line.")
 
-    def go(path: Path) -> float | None:
+    def go(path: Path) -> float:
         _onnx_export(reader, (page,), path)
         return _onnx_difference(path, reader, (page,))
 
@@ -110,7 +110,7 @@ def onnx_whole(reader: ParagraphReader, page: Tensor) -> Outcome:
 def onnx_line_reader(reader: LineReader) -> Outcome:
     """`torch.onnx` for any number of strips of any width."""
 
-    def go(path: Path) -> float | None:
+    def go(path: Path) -> float:
         _onnx_export(
             reader, _strips(3, 320), path, {"strips": {0: "n", 3: "w"}, "widths": {0: "n"}}
         )
@@ -151,17 +151,15 @@ def aotinductor_line_finder(finder: LineFinder) -> Outcome:
     return _tried("AOTInductor", FINDER, go)
 
 
-def _tried(route: str, part: str, go: Callable[[Path], float | None]) -> Outcome:
-    """Runs `go` on the path of a file to write, quietly; it returns the largest difference, or None
-    where onnxruntime is missing."""
+def _tried(route: str, part: str, go: Callable[[Path], float]) -> Outcome:
+    """Runs `go` on the path of a file to write, quietly; it returns the largest difference."""
     with tempfile.TemporaryDirectory() as folder, _quiet(), torch.no_grad():
         path = Path(folder) / "model.pt2"
         try:
             difference = go(path)
         except Exception as error:  # a compiler may raise anything: that is what is to be told
             return Outcome(route, part, FAILS, important_line(error))
-        note = "written; needs onnxruntime to run" if difference is None else ""
-        return Outcome(route, part, WORKS, note, path.stat().st_size, difference)
+        return Outcome(route, part, WORKS, "", path.stat().st_size, difference)
 
 
 def important_line(error: Exception) -> str:
@@ -181,19 +179,17 @@ def important_line(error: Exception) -> str:
 def _onnx_export(
     module: nn.Module, inputs: tuple[Tensor, ...], path: Path, axes: dict | None = None
 ) -> None:
-    """By the exporter of old, which needs no package besides torch; the new one, on top of
-    `torch.export`, needs onnxscript."""
+    """By the exporter of old, which needs the package onnx; the new one, on top of `torch.export`,
+    also needs onnxscript."""
     names = list(axes) if axes else None
     torch.onnx.export(
         module, inputs, str(path), dynamo=False, input_names=names, dynamic_axes=axes or {}
     )
 
 
-def _onnx_difference(path: Path, module: nn.Module, inputs: tuple[Tensor, ...]) -> float | None:
-    try:
-        import onnxruntime
-    except ImportError:
-        return None
+def _onnx_difference(path: Path, module: nn.Module, inputs: tuple[Tensor, ...]) -> float:
+    import onnxruntime
+
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
     names = [one.name for one in session.get_inputs()]
     feed = {name: value.numpy() for name, value in zip(names, inputs, strict=True)}

@@ -9,7 +9,8 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+"""The system's errors where there is no room."""
 
 
 @contextlib.contextmanager
@@ -21,20 +22,33 @@ def replacing(path: Path) -> Iterator[Path]:
     folder of `path`. Raises OSError where that can't be written.
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(
-        dir=path.parent, prefix=f".{path.name[:80]}.", ignore_cleanup_errors=True
-    ) as folder:
-        partial = Path(folder, path.name)
-        try:
-            yield partial
-        except OSError as error:
-            if error.errno in _FULL and not error.filename:
-                error.filename = str(path)  # writing doesn't say where there was no room
-            raise
+    with folder_beside(path) as folder:
+        partial = folder / path.name
+        yield partial
         with partial.open("rb") as file:  # on the disk before it has its name
             os.fsync(file.fileno())
         os.replace(partial, path)
+
+
+@contextlib.contextmanager
+def folder_beside(path: Path) -> Iterator[Path]:
+    """Gives a temporary folder beside `path`, for what will take its place; makes `path`'s folder.
+
+    The system's errors that name the temporary folder, or a full disk and no place, name `path`.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    prefix = f".{path.name[:80]}."
+    try:
+        with tempfile.TemporaryDirectory(
+            dir=path.parent, prefix=prefix, ignore_cleanup_errors=True
+        ) as folder:
+            yield Path(folder)
+    except OSError as error:
+        parts = Path(str(error.filename or "")).parts
+        is_full = error.errno in FULL and not error.filename  # writing doesn't say where
+        if is_full or any(part.startswith(prefix) for part in parts):
+            error.filename, error.filename2 = str(path), None
+        raise
 
 
 def full_disk(said: str, place: str | os.PathLike) -> OSError | None:
@@ -42,7 +56,7 @@ def full_disk(said: str, place: str | os.PathLike) -> OSError | None:
 
     None if it said nothing of that. npm gives the error's name, pip its sentence.
     """
-    for number in _FULL:
+    for number in FULL:
         if errno.errorcode[number] in said or os.strerror(number) in said:
             return OSError(number, os.strerror(number), str(place))
     return None

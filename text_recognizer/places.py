@@ -1,5 +1,6 @@
 """Where the project lies, and where it may write: all scratch is below `.lab`, none at home."""
 
+import logging
 import os
 from pathlib import Path
 
@@ -22,8 +23,12 @@ def matplotlib_folder() -> Path:
 
 
 def keep_home_clean() -> None:
-    """Lets Matplotlib, which torchmetrics imports, keep its list of fonts below `.lab`."""
+    """Lets Matplotlib, which torchmetrics imports, keep its list of fonts below `.lab`.
+
+    Where that can't be written, Matplotlib does without, and the lab itself says so.
+    """
     os.environ.setdefault("MPLCONFIGDIR", str(matplotlib_folder()))
+    logging.getLogger("matplotlib").setLevel(logging.ERROR)
 
 
 PROJECT = project_folder()

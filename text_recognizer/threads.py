@@ -19,17 +19,21 @@ from pathlib import Path
 from text_recognizer.errors import RecognizerError
 
 WAIT_POLICIES = ("active", "passive")
+_KEPT_OPERATORS = "ONEDNN_PRIMITIVE_CACHE_CAPACITY"
 _CGROUPS = Path("/sys/fs/cgroup")
 
 
 def prepare_threads(environment: MutableMapping[str, str] = os.environ) -> None:
     """Sets what OpenMP (GNU's and Intel's) and oneDNN read, where you have not set it yourself.
 
-    Has an effect only before PyTorch is loaded.
+    An empty variable counts as not set. Has an effect only before PyTorch is loaded.
     """
+    for name in ("OMP_WAIT_POLICY", "OMP_NUM_THREADS", "KMP_BLOCKTIME", _KEPT_OPERATORS):
+        if not environment.get(name, "unset").strip():
+            del environment[name]  # OpenMP would complain about it
     environment.setdefault("OMP_WAIT_POLICY", "passive")
     environment.setdefault("KMP_BLOCKTIME", "0")  # ms that Intel's threads spin before they sleep
-    environment.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "200")
+    environment.setdefault(_KEPT_OPERATORS, "200")
     quota = processor_quota()
     if quota is not None and quota < _allowed_processors():
         environment.setdefault("OMP_NUM_THREADS", str(max(1, math.ceil(quota))))
@@ -37,14 +41,16 @@ def prepare_threads(environment: MutableMapping[str, str] = os.environ) -> None:
 
 def check_thread_settings(environment: MutableMapping[str, str] = os.environ) -> None:
     """Raises RecognizerError for a setting that OpenMP would silently ignore."""
-    policy = environment.get("OMP_WAIT_POLICY", "passive")
-    if policy.strip().lower() not in WAIT_POLICIES:
+    policy = environment.get("OMP_WAIT_POLICY", "").strip() or "passive"
+    if policy.lower() not in WAIT_POLICIES:
         raise RecognizerError(f'OMP_WAIT_POLICY is "{policy}"; set it to passive or active.')
     for name, least in (("OMP_NUM_THREADS", 1), ("KMP_BLOCKTIME", 0)):
-        value = environment.get(name, "1").strip()
+        value = environment.get(name, "").strip() or "1"
         if name == "KMP_BLOCKTIME" and value.lower() == "infinite":
             continue
-        if not value.isdecimal() or int(value) < least:
+        # A number for each level of nested threads: PyTorch has one level, the first.
+        numbers = value.split(",") if name == "OMP_NUM_THREADS" else [value]
+        if not all(one.strip().isdecimal() and int(one) >= least for one in numbers):
             raise RecognizerError(f'{name} is "{value}"; set it to a whole number from {least} up.')
 
 

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from lab_utils.commands.options import LanguageModel, Model
+from lab_utils.commands.options import LanguageModel, Model, writing_to
 from text_recognizer.errors import RecognizerError
 from text_recognizer.files import replacing
 
@@ -53,13 +53,15 @@ def evaluate(
 
     items = [item for source in sources for item in load_items(source, split=split, limit=limit)]
     if out is not None:
-        out.mkdir(parents=True, exist_ok=True)  # a name that can't be used is reported at once
+        with writing_to(out):  # a name that can't be used is reported at once
+            out.mkdir(parents=True, exist_ok=True)
     recognizer = ParagraphTextRecognizer(model, language_model=language_model)
     evaluation = evaluate(recognizer, items, batch_size)
-    if out is not None:
-        write_report(recognizer, evaluation, out)
     print(rates_table(evaluation))
-    print(json.dumps(evaluation.summary()))
+    print(json.dumps(evaluation.summary()), flush=True)
+    if out is not None:
+        with writing_to(out):
+            write_report(recognizer, evaluation, out)
 
 
 def _evaluate_kinds(
@@ -79,7 +81,7 @@ def _evaluate_kinds(
     items = make_items(count=count, real=has_handwriting)
     if sheet is not None:
         made = list(items)
-        with replacing(sheet) as whole:
+        with writing_to(sheet, "--sheet"), replacing(sheet) as whole:
             contact_sheet([m.picture for m in made], [m.kind for m in made]).save(whole, "PNG")
         print(sheet)
         return

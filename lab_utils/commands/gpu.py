@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from lab_utils.commands.options import writing_to
+
 
 def pack(
     out: Annotated[Path, typer.Option(help="The file to write, such as handwriting.zip.")],
@@ -21,7 +23,8 @@ def pack(
     """
     from text_recognizer.pages.packing import pack_data
 
-    packed = pack_data(out, round(most_mb * 1e6))
+    with writing_to(out):
+        packed = pack_data(out, round(most_mb * 1e6))
     print(
         f"{out}: {packed['bytes'] / 1e6:.1f} MB; {packed['items']:,} items of UNIPEN, "
         f"{packed['scans']:,} scanned lines (WebP, quality {packed['quality']}), "

@@ -5,6 +5,8 @@ from typing import Annotated, Literal
 
 import typer
 
+from lab_utils.commands.options import writing_to
+
 
 def pages(
     sheet: Annotated[
@@ -43,11 +45,15 @@ def pages(
     from text_recognizer.pages.sheet import save_contact_sheet, save_pages
 
     if sheet is not None:
-        print(save_contact_sheet(sheet, kind, count, seed, split))
+        with writing_to(sheet, "--sheet"):
+            save_contact_sheet(sheet, kind, count, seed, split)
+        print(sheet)
     if out is not None:
         limits = {} if max_lines is None else {"max_lines": max_lines}
         noted = label_split or split
-        print(save_pages(out, kind, count, seed, split, noted, to_show=to_show, **limits))
+        with writing_to(out):
+            labels = save_pages(out, kind, count, seed, split, noted, to_show=to_show, **limits)
+        print(labels)
 
 
 def fonts() -> None:

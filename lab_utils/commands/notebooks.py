@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from lab_tracker.wording import counted
 from lab_utils.commands.options import group, say
 
 app = group("Build, check, start and grade notebooks.")
@@ -37,7 +38,7 @@ def build(names: Names = None) -> None:
         with tqdm(total=cells, desc=source.name, unit="cell", leave=False, disable=None) as bar:
             size = build(source, on_cell=lambda _, bar=bar: bar.update())
         seconds = time.perf_counter() - start
-        say(f"{source.name}: {cells} cells in {seconds:.1f} s, {size / 1e3:.0f} kB")
+        say(f"{source.name}: {counted(cells, 'cell')} in {seconds:.1f} s, {size / 1e3:.0f} kB")
 
 
 @app.command()

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lab_utils.commands.options import Model
+from lab_tracker.wording import counted
+from lab_utils.commands.options import Model, writing_to
 
 if TYPE_CHECKING:
     from lab_utils.profiling import Profile
@@ -57,13 +58,15 @@ def profile(
     images = [item.path for item in load_items(pages)] if pages else None
     recognizer = ParagraphTextRecognizer(model, device)
     command = shlex.join(["lab", *sys.argv[1:]])
-    found = profile_batch_sizes(
-        recognizer, None, sizes, out=folder, pages=images, progress=True, command=command
-    )
+    with writing_to(out):
+        found = profile_batch_sizes(
+            recognizer, None, sizes, out=folder, pages=images, progress=True, command=command
+        )
     _print_tables(found)
-    _draw(found, folder)
+    with writing_to(out):
+        _draw(found, folder)
     traces = [batch.trace.stat().st_size for batch in found.batches if batch.trace]
-    print(f"\n{folder}: {len(traces)} traces, {sum(traces) / 1e6:.1f} MB")
+    print(f"\n{folder}: {counted(len(traces), 'trace')}, {sum(traces) / 1e6:.1f} MB")
 
 
 def _draw(found: "Profile", folder: Path) -> None:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from lab_utils.commands.options import AllowPrivate, LanguageModel, Model
+from lab_utils.commands.options import AllowPrivate, LanguageModel, Model, writing_to
 from text_recognizer.errors import RecognizerError
 
 PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
@@ -93,7 +93,9 @@ def compile_weights(
     """
     from text_recognizer.compile import compile_paragraph_reader
 
-    print(compile_paragraph_reader(out))
+    with writing_to(out):
+        written = compile_paragraph_reader(out)
+    print(written)
 
 
 def overlay_paths(target: Path, images: list[str]) -> list[Path]:

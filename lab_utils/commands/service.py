@@ -51,7 +51,7 @@ def serve_lambda(
     with lambda_service(model_file(model), workers, port, **options) as gateway:
         print(f"The service answers at {gateway.url} (lab app --model-url {gateway.url})")
         if not verbose:
-            print(f"Its log: {log_file(port, 1)}")
+            print(f"Its log: {log_file(port, 1 if workers == 1 else '*')}")
         print("Ctrl-C ends it.", flush=True)
         threading.Event().wait()
 

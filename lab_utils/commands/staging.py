@@ -10,8 +10,9 @@ from typing import Annotated
 
 import typer
 
+from lab_tracker.wording import counted
 from lab_utils import staging
-from lab_utils.commands.options import AppPort, say
+from lab_utils.commands.options import AppPort, say, writing_to
 from lab_utils.staging.names import BEST, LATEST, PROJECT
 from lab_utils.staging.tracker import labelled
 from text_recognizer.places import PROJECT as PROJECT_FOLDER
@@ -45,7 +46,8 @@ def run(
     print(f"{done.trained.name} -> {done.staged.name} -> {done.file}\n")
     for page in done.pages:
         name = page.item.path.relative_to(PROJECT_FOLDER)
-        print(f"{name}: {page.seconds:.2f} s, {page.lines} lines, CER {page.cer:.3f}")
+        lines = counted(page.lines, "line")
+        print(f"{name}: {page.seconds:.2f} s, {lines}, CER {page.cer:.3f}")
         print("".join(f"    {line}\n" for line in page.text.split("\n")))
     if app:
         from lab_utils.commands.app import app as serve_app
@@ -160,7 +162,9 @@ def fetch(
 
     Example: lab fetch production --out model.pt
     """
-    print(staging.fetch(version, out, project=project))
+    with writing_to(out):
+        file = staging.fetch(version, out, project=project)
+    print(file)
 
 
 def lineage(

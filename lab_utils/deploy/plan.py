@@ -3,6 +3,7 @@
 import shlex
 from collections.abc import Sequence
 
+from lab_tracker.wording import counted
 from lab_utils.deploy.costs import ASSUMED, cost_table
 from lab_utils.deploy.errors import DeployError, aws_errors
 from lab_utils.deploy.image import push_commands
@@ -64,8 +65,8 @@ def _warnings(values: dict[str, str]) -> str:
     copies = int(values["Concurrency"])
     most = copies * 24 * 3600 * int(values["Memory"]) / 1024 * ASSUMED.gb_second
     limit = (
-        f"Busy all day with {copies} requests at a time, it costs at most {most:.2f} a day, "
-        "without transfer and logs."
+        f"Busy all day with {counted(copies, 'request')} at a time, it costs at most {most:.2f} a "
+        "day, without transfer and logs."
     )
     if not copies:
         limit = "No concurrency is reserved: only the account's quota limits what a day can cost."

@@ -17,6 +17,7 @@ LOOKS = {
     "packages": software.check_packages,
     "versions": software.check_versions,
     "weights": software.check_weights,
+    "language": software.check_language_model,
     "tracker": machine.check_tracker,
     "wandb": machine.check_wandb,
     "threads": machine.check_threads,

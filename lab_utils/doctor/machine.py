@@ -8,6 +8,7 @@ from contextlib import closing, suppress
 from pathlib import Path
 
 from lab_tracker import environment
+from lab_tracker.wording import counted
 from lab_utils.doctor.finding import Finding, fix, note, ok
 from lab_utils.staging import settings
 from text_recognizer.errors import RecognizerError
@@ -136,7 +137,7 @@ def check_tracker() -> Finding:
         return fix(found, f"move it away: mv '{folder}' '{folder}-broken'")
     if not os.access(folder, os.W_OK):
         return fix(f"the lab's own cannot write {folder}", f"chmod u+w '{folder}'")
-    return ok(f"the lab's own, {runs} runs in {folder}")
+    return ok(f"the lab's own, {counted(runs, 'run')} in {folder}")
 
 
 def _count_runs(database: Path) -> int:

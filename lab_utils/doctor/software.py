@@ -14,6 +14,8 @@ from pathlib import Path
 from lab_utils.doctor.finding import Finding, fix, note, ok
 from lab_utils.setup import project
 from lab_utils.setup.packages import Package, unfit
+from text_recognizer.errors import RecognizerError
+from text_recognizer.language_model.character_model import load_model
 from text_recognizer.model_file import (
     compiled_model_path,
     fetched_model_path,
@@ -37,7 +39,7 @@ try:
         from text_recognizer.errors import RecognizerError
         from text_recognizer.paragraph_text_recognizer import ParagraphTextRecognizer
         try:
-            ParagraphTextRecognizer(sys.argv[1])
+            ParagraphTextRecognizer(sys.argv[1], language_model="none")
         except RecognizerError as error:
             said["model"] = str(error)
 except BaseException as error:
@@ -91,6 +93,17 @@ def check_weights() -> Finding:
         found = f"{', '.join(wrong)} in {folder}: missing, or not as packaged"
         return fix(found, "git checkout data/weights")
     return ok(f"all in {folder}, with their digests")
+
+
+def check_language_model() -> Finding:
+    """The language model that LAB_LANGUAGE_MODEL names; `check_weights` looks at the packaged."""
+    name = os.environ.get("LAB_LANGUAGE_MODEL") or "english"
+    try:
+        if name not in ("english", "none"):
+            load_model(name)
+    except RecognizerError as error:
+        return fix(str(error), "change LAB_LANGUAGE_MODEL, or unset it")
+    return ok(name)
 
 
 def ask_torch(

@@ -18,6 +18,7 @@ import torch
 from torch.profiler import ProfilerActivity, schedule, tensorboard_trace_handler
 from tqdm import tqdm
 
+from lab_tracker.wording import counted
 from lab_utils.profiling.device import describe_device, describe_versions, project_commit
 from lab_utils.profiling.profile import (
     PROFILE_NAME,
@@ -121,7 +122,7 @@ def profile_batch_sizes(
             date=datetime.now(UTC).isoformat(timespec="seconds"),
             command=command or f'profile_batch_sizes(recognizer, "{where.type}", {sizes})',
             commit=project_commit(),
-            pages=f"{len(loaded)} page{'s' * (len(loaded) != 1)}",
+            pages=counted(len(loaded), "page"),
             batches=[run.figures() for run in runs],
         )
         found.save(Path(folder) / PROFILE_NAME)

@@ -4,7 +4,6 @@ also if the device that they were measured on is not at hand."""
 import contextlib
 import os
 import statistics
-import tempfile
 from collections.abc import Iterator
 from dataclasses import field, replace
 from pathlib import Path
@@ -16,6 +15,7 @@ from pydantic.dataclasses import dataclass
 
 from lab_utils.profiling.trace_figures import Amount, OperatorTime
 from text_recognizer.errors import RecognizerError
+from text_recognizer.files import folder_beside
 from text_recognizer.places import PROJECT
 
 TOO_LARGE = "does not fit the memory"
@@ -189,9 +189,8 @@ def replaced_profile(out: Path) -> Iterator[Path]:
     if links := [path for path in out.glob("batch_size_*") if path.is_symlink()]:
         # What it leads to isn't ours to replace.
         raise ProfileError(f"{links[0]} is a link; remove it, or name another folder.")
-    out.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.") as scratch:
-        new, old = Path(scratch, "new"), Path(scratch, "old")
+    with folder_beside(out) as scratch:
+        new, old = scratch / "new", scratch / "old"
         new.mkdir()
         yield new
         moves = []

@@ -1,6 +1,7 @@
 """The model service on this machine, for a command or a notebook."""
 
 from pathlib import Path
+from typing import Literal
 
 from lab_utils.service.emulator import DEFAULT_MEMORY, DEFAULT_TIMEOUT, Emulator, check_emulator
 from lab_utils.service.errors import ServiceError
@@ -35,8 +36,9 @@ def lambda_service(
     return Gateway([Emulator(model, memory, timeout, log) for log in logs], port, queue_size)
 
 
-def log_file(port: int, worker: int) -> Path:
-    """Where a worker (from 1) of the service that was asked for at a port writes its log."""
+def log_file(port: int, worker: int | Literal["*"]) -> Path:
+    """Where a worker (from 1) of the service that was asked for at a port writes its log; for "*",
+    the pattern of them all."""
     return lab_folder() / "service" / f"lambda-{port}-worker-{worker}.log"
 
 

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import lab_tracker
 from lab_tracker import environment
+from lab_tracker.errors import RequestError
+from lab_tracker.limits import MAX_NAME
 from lab_utils.net import http_client, is_loopback
 from lab_utils.staging.errors import StagingError
 from lab_utils.staging.names import COLLECTIONS, PROJECT
@@ -36,12 +38,7 @@ class Tracker:
     """
 
     def __init__(self, project: str = PROJECT) -> None:
-        entity, _, self.project = project.rpartition("/")
-        if not self.project or set(self.project) & set("\\#?%:"):
-            raise StagingError(
-                f"{project!r} is not the name of a project: "
-                "give NAME or ENTITY/NAME without \\ # ? % :."
-            )
+        entity, self.project = _entity_and_name(project)
         self._entity = entity or os.environ.get("WANDB_ENTITY")
         folder = environment.tracker_folder(lab_folder() / "wandb")
         self.url = lab_tracker.connect(folder).url
@@ -228,6 +225,22 @@ def _pieces(url: str | None, target: Path, size: int) -> Iterator[bytes]:
             f"The download of {target.name} ended after {came} of {size} bytes ({error}); "
             "check the network and try again."
         ) from None
+
+
+def _entity_and_name(project: str) -> tuple[str, str]:
+    """The parts of `NAME` or `ENTITY/NAME`; without an entity, that is ""."""
+    from lab_tracker.names import checked_name  # pydantic would slow down `lab --help`
+
+    *entity, name = project.split("/", 1)
+    try:
+        for part in (*entity, name):
+            checked_name(part)
+    except RequestError:
+        raise StagingError(
+            f"{project!r} is not a project: give NAME or ENTITY/NAME, each of 1 to {MAX_NAME} "
+            "characters, not only dots, and without / \\ # ? % : or control characters."
+        ) from None
+    return "".join(entity), name
 
 
 def _advice(error: Exception, url: str) -> str | None:

@@ -793,7 +793,7 @@ print(subprocess.run(command, check=True, capture_output=True, text=True).stdout
 # - **torch.export** makes one graph of tensor operations, without Python and without its branches.
 #   Sizes may be left open, such as the number of lines.
 # - **ONNX** is a graph in a format that other runtimes read, such as ONNX Runtime. The table uses
-#   PyTorch's older exporter (`dynamo=False`); the default one needs the package `onnxscript`.
+#   PyTorch's older exporter (`dynamo=False`); the default one also needs the package `onnxscript`.
 # - **AOTInductor** compiles an exported graph to machine code, by way of C++.
 # - **torch.compile** speeds up a running Python process. It produces no file to ship.
 #
@@ -815,9 +815,8 @@ columns = ["route", "part", "result", "MB", "largest difference", "what stopped 
 show_table(draw.outcome_rows(outcomes), columns, "Table 6. Ways out of Python, tried here and now.")
 
 # %% [markdown]
-# The two networks can be exported, the line reader for any number of strips of any width. (If a C++
-# compiler or `onnxruntime` is missing, the table says so.) The whole recognizer can be exported
-# only as TorchScript.
+# The two networks can be exported, the line reader for any number of strips of any width. (If there
+# is no C++ compiler, the table says so.) The whole recognizer can be exported only as TorchScript.
 #
 # `torch.export` names the line that stops it. That line is in
 # [normalization.py](../text_recognizer/models/normalization.py) and checks from the pixels whether

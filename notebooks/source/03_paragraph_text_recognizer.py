@@ -740,14 +740,15 @@ print(f"all edits over all characters: {sum(edits) / sum(lengths):.3f}")
 
 # %%
 worst = chosen[rates.index(max(rates))]
-worst_lines = readings[chosen.index(worst)].lines
+worst_reading = readings[chosen.index(worst)]
 figures.show(
-    draw.lines_found(Image.open(f"data/pages/{worst}"), worst_lines),
+    draw.lines_found(Image.open(f"data/pages/{worst}"), worst_reading.lines),
     "Figure 14. The page with the highest rate, with the lines found on it.",
-    f"A page of handwriting, with {len(worst_lines)} strokes through its lines.",
+    f"A page of handwriting; strokes through its lines: {len(worst_reading.lines)}.",
     width=460,
 )
 print("label:  ", labels[worst])
+print("reading:", worst_reading.text)
 
 # %% [markdown]
 # Count the strokes. A line with two strokes, or with none, is an error of the *finder*: a line that

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from text_recognizer.errors import ModelFileError
 from text_recognizer.files import replacing
+from text_recognizer.language_model import english_model_path
 from text_recognizer.model_file import is_as_noted
 
 MAGIC = b"character-model/1\n"
@@ -147,19 +148,22 @@ def load_model(path: str | os.PathLike) -> CharacterModel:
     try:
         content = path.read_bytes()
     except OSError:
-        raise ModelFileError(
-            f"There is no language model at {path}; get the repository's data/weights folder "
-            "again, or read without one."
-        ) from None
+        raise ModelFileError(f"There is no language model at {path}; {_cure(path)}.") from None
     try:
         if not is_as_noted(path):
             raise ValueError("digest")
         return _parse(content)
     except (ValueError, KeyError, TypeError, IndexError, struct.error, zlib.error):
         raise ModelFileError(
-            f"{path} is no language model or is damaged; get the repository's data/weights "
-            "folder again, or read without one."
+            f"{path} is not a language model or is damaged; {_cure(path)}."
         ) from None
+
+
+def _cure(path: Path) -> str:
+    """What to do about a file that can't be used."""
+    if path == english_model_path():
+        return "get the repository's data/weights folder again, or read without one"
+    return "give english, none, or the path of such a file"
 
 
 def _parse(content: bytes) -> CharacterModel:
