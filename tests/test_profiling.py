@@ -78,7 +78,8 @@ def test_times_are_those_of_the_network_and_sizes_take_turns(recognizer, tmp_pat
         assert batch.operators and batch.trace is None
     assert found.pages == "1 page"
     assert slow.sizes[6:12] == [1, 4, 1, 4, 1, 4]  # after three warm-ups of each
-    assert list(tmp_path.iterdir()) == [], "without a folder nothing is kept"
+    kept = [path for path in tmp_path.iterdir() if "torchinductor" not in path.name]  # PyTorch's
+    assert kept == [], "without a folder nothing is kept"
 
 
 @pytest.mark.parametrize(
