@@ -129,6 +129,7 @@ def rapidocr(options: argparse.Namespace, turn_lines: bool = True) -> ReadPages:
     Without `turn_lines` it leaves out the direction, a network that takes time and turns some
     upright handwriting over: the stronger rival on pages that stand upright.
     """
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # ONNX Runtime reports to its makers
     import cv2
     from rapidocr import RapidOCR
 

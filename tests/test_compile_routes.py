@@ -6,6 +6,7 @@ import sys
 
 import pytest
 import torch
+from conftest import python
 
 from text_recognizer import compile_routes as routes
 from text_recognizer.compile import script_paragraph_reader
@@ -48,6 +49,16 @@ def test_onnx_takes_the_line_reader_and_refuses_the_whole(eager, page, capfd):
     whole = routes.onnx_whole(eager, page)
     assert whole.result == routes.FAILS and whole.note
     assert capfd.readouterr() == ("", ""), "the exporter prints the whole graph"
+
+
+def test_onnx_runtime_leaves_nothing_at_home(tmp_path):
+    pytest.importorskip("onnxruntime")
+    code = "from text_recognizer import places; places.keep_home_clean(); import onnxruntime"
+    environment = {**os.environ, "HOME": str(tmp_path), "PYTHONPATH": str(project_folder())}
+    environment.pop("ORT_DISABLE_TELEMETRY", None)
+    done = python(code, env=environment)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert not list(tmp_path.iterdir())
 
 
 def test_onnx_is_not_asked_about_a_page_without_lines(eager):

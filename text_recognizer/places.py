@@ -23,10 +23,12 @@ def matplotlib_folder() -> Path:
 
 
 def keep_home_clean() -> None:
-    """Lets Matplotlib, which torchmetrics imports, keep its list of fonts below `.lab`.
+    """Lets Matplotlib, which torchmetrics imports, keep its list of fonts below `.lab`, and lets
+    ONNX Runtime neither report to its makers nor keep a file for that at home.
 
-    Where that can't be written, Matplotlib does without, and the lab itself says so.
+    Where `.lab` can't be written, Matplotlib does without, and the lab itself says so.
     """
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
     os.environ.setdefault("MPLCONFIGDIR", str(matplotlib_folder()))
     logging.getLogger("matplotlib").setLevel(logging.ERROR)
 
