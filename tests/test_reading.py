@@ -46,6 +46,11 @@ def test_lines_of_pages_in_unseen_fonts_are_found_once(packaged, fonts, pages):
     assert false <= 0.02 * lines
 
 
+def test_grain_below_the_lines_of_a_page_is_no_line(packaged):
+    read = packaged.read(SAMPLES / "train_font_050.jpg")
+    assert len(read.lines) == 4 and read.text.endswith("late decide")
+
+
 @pytest.mark.nightly
 def test_single_words_are_read_and_not_split(packaged, handwriting):
     for rates in kind_rates(packaged, make_items(("word-35", "word-140"), 20)):
