@@ -416,9 +416,10 @@ class ParagraphTextRecognizer:
 
     def _texts(self, image: LoadedImage, found: Sequence[Seen]) -> list[Line]:
         """The lines of an image with their texts and places."""
-        if confidence(found) < HOPELESS:
+        sure = confidence(found)
+        if sure < HOPELESS:
             return []
-        if confidence(found) >= DOUBTFUL_PAGE:
+        if sure >= DOUBTFUL_PAGE:
             found = [one.sure_of(SPECK) for one in found]
         readings = [reading for one in found for reading in one.readings]
         if self._decoder is None:

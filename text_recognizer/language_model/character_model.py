@@ -14,8 +14,7 @@ from pathlib import Path
 
 from text_recognizer.errors import ModelFileError
 from text_recognizer.files import replacing
-from text_recognizer.language_model import english_model_path
-from text_recognizer.model_file import is_as_noted
+from text_recognizer.model_file import DIGESTS, is_as_noted
 
 MAGIC = b"character-model/1\n"
 BOUNDARY = "\n"  # stands before and after a text
@@ -161,7 +160,7 @@ def load_model(path: str | os.PathLike) -> CharacterModel:
 
 def _cure(path: Path) -> str:
     """What to do about a file that can't be used."""
-    if path == english_model_path():
+    if path.with_name(DIGESTS).is_file():  # a packaged one
         return "get the repository's data/weights folder again, or read without one"
     return "give english, none, or the path of such a file"
 
