@@ -138,7 +138,8 @@ def test_right_wrong_untouched_and_deleted_answers_are_told_apart(grade):
         "two": failed("two", 3),
         "three": (
             "failed",
-            "three returned None: write its body where the three dots are, and return the result.",
+            "three returned None: write its body where the three dots are, and return the result "
+            "in every case.",
         ),
         "four": failed("four", 44),
         "five": ("passed", ""),

@@ -90,6 +90,13 @@ class LoadedImage(NamedTuple):
         """Original px for one px of the page, in x and in y."""
         return self.width / self.page.width, self.height / self.page.height
 
+    def mirrored(self) -> "LoadedImage":
+        """As a mirror shows it."""
+        detail = self.detail and self.detail.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+        return self._replace(
+            page=self.page.transpose(Image.Transpose.FLIP_LEFT_RIGHT), detail=detail
+        )
+
 
 ImageSource = Image.Image | LoadedImage | str | os.PathLike | bytes | bytearray | memoryview
 """PIL image, an image that is loaded already, path, http(s) URL, image bytes, base64 text or data

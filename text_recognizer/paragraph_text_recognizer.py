@@ -40,6 +40,8 @@ MODEL_FORMAT = "text-recognizer/1"
 
 SURELY_UPRIGHT = 0.8
 """A page of less confidence is looked at upside down, too."""
+SURELY_UNMIRRORED = 0.9
+"""A page of less confidence is looked at in a mirror, too. Mirrored pages have up to 0.89."""
 SAMPLE = 4
 """So many of its lines are read upside down first."""
 SURELY_CUT = 0.8
@@ -87,6 +89,9 @@ NO_WRITING = (
     "No writing was found in the picture. Is it sharp, and the writing dark on light paper or "
     "light on dark?"
 )
+MIRRORED = (
+    "The picture is mirrored, as some front cameras save it; it was read the other way round."
+)
 SMALL_WRITING = 18.0
 """px of a line's strip: writing that is less high is too small."""
 
@@ -120,6 +125,15 @@ class Line:
                 round(x1 * x_scale, 1),
                 round(y1 * y_scale, 1),
             ),
+        )
+
+    def mirrored(self, width: float) -> "Line":
+        """This line where it is in the mirrored image, which is so many px wide."""
+        x0, y0, x1, y1 = self.box
+        return dataclasses.replace(
+            self,
+            path=[(round(width - x, 1), y) for x, y in self.path],
+            box=(round(width - x1, 1), y0, round(width - x0, 1), y1),
         )
 
 
@@ -209,13 +223,12 @@ class ParagraphTextRecognizer:
         for pages, load_seconds in self._batches(images):
             start = time.perf_counter()
             with one_thread_each() if self._has_parts() else nullcontext():
-                lines = self._read_lines(pages)
+                judged = self._judged_lines(pages)
             share = (time.perf_counter() - start) / len(pages)
-            for page, found, seconds in zip(pages, lines, load_seconds, strict=True):
-                own, note = self._judged(found, page)
-                text = "\n".join(line.text for line in own)
+            for page, (lines, note), seconds in zip(pages, judged, load_seconds, strict=True):
+                text = "\n".join(line.text for line in lines)
                 readings.append(
-                    PageReading(text, own, seconds + share, page.width, page.height, note)
+                    PageReading(text, lines, seconds + share, page.width, page.height, note)
                 )
         return readings
 
@@ -437,11 +450,24 @@ class ParagraphTextRecognizer:
                     lines.append(Line(text, *place))
         return lines
 
+    def _judged_lines(self, pages: Sequence[LoadedImage]) -> list[tuple[list[Line], str]]:
+        """The lines of each page, or those that it shows in a mirror if these are read better, and
+        what there is to say of them."""
+        judged = []
+        for page, lines in zip(pages, self._read_lines(pages), strict=True):
+            judged.append(self._judged(lines, page))
+            sure = _confidence(lines)
+            if sure >= SURELY_UNMIRRORED or sum(len(line.text) for line in lines) < MANY_LETTERS:
+                continue
+            (others,) = self._read_lines([page.mirrored()])
+            if _confidence(others) > sure + BETTER and not self._judged(others, page)[1]:
+                judged[-1] = [line.mirrored(page.width) for line in others], MIRRORED
+        return judged
+
     def _judged(self, lines: list[Line], image: LoadedImage) -> tuple[list[Line], str]:
         """The lines, none where they are no writing, and what there is to say; "" if nothing."""
         letters = "".join(line.text for line in lines).replace(" ", "")
-        sure = sum(line.confidence * len(line.text) for line in lines)
-        sure /= max(sum(len(line.text) for line in lines), 1)
+        sure = _confidence(lines)
         is_pattern = len(letters) > MANY_LETTERS and len(set(letters)) <= FEW_KINDS
         signs_alone = len(letters) > 1 and not any(one.isalnum() for one in letters)
         if lines and not is_pattern and not signs_alone and not self._is_doubtful(lines, sure):
@@ -485,6 +511,12 @@ class ParagraphTextRecognizer:
 
     def _decode(self, tokens: Iterable[int]) -> str:
         return "".join(self._tokens[token] for token in tokens if token not in self._ignored)
+
+
+def _confidence(lines: Sequence[Line]) -> float:
+    """The mean confidence of the letters; 0 if there are none."""
+    sure = sum(line.confidence * len(line.text) for line in lines)
+    return sure / max(sum(len(line.text) for line in lines), 1)
 
 
 def _are_lines(sure: list[float]) -> bool:

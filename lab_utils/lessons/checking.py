@@ -140,7 +140,7 @@ def attempt(function: Answer, *arguments: Any, **named: Any) -> Any:
     if result is None or result is ...:
         fail(
             f"{name} returned {result}: write its body where the three dots are, "
-            "and return the result."
+            "and return the result in every case."
         )
     return result
 

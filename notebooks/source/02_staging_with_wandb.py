@@ -351,7 +351,7 @@ print(maker.job_type, "used", [(one.name, one.type) for one in maker.used_artifa
 # weights don't come from these. Apart from data sets, each run used at most one artifact.
 #
 # The trail may end early: for a file that somebody uploaded by hand, `logged_by()` is `None`. Then
-# raise `LookupError` with a sentence that says where the trail ended.
+# raise `LookupError` with a sentence that says so.
 
 
 # %% tags=["exercise"]

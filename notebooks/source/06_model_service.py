@@ -180,7 +180,8 @@ def handle(
 
     Args:
         event: of a Function URL. "body" is JSON text, or base64 of it if "isBase64Encoded" is
-            true; it may be missing, empty, or anything that somebody sends.
+            true; it may be missing, empty, or anything that somebody sends, such as 100,000
+            opening brackets.
         read: takes the bytes of an image.
         max_bytes: the limit for a decoded image; a larger one is not given to `read`.
 
@@ -198,7 +199,7 @@ def handle(
         if event.get("isBase64Encoded"):
             body = base64.b64decode(body, validate=True)
         image = base64.b64decode(json.loads(body)["image"], validate=True)
-    except (ValueError, TypeError, KeyError):
+    except (ValueError, TypeError, KeyError, RecursionError):
         return answer(400, {"error": 'Send JSON of the form {"image": "<base64>"}.'})
     if len(image) > max_bytes:
         return answer(413, {"error": f"Send an image of at most {max_bytes} bytes."})
@@ -753,7 +754,7 @@ opened = [(start, start, end) for start, end in zip(scheduled, answered, strict=
 # infinite.
 #
 # Return the smallest latency that `percent` of 100 requests don't exceed. Sort the latencies: it is
-# the one at position `percent / 100 * count`, rounded up and counted from 1.
+# the one at position `percent * count / 100`, rounded up and counted from 1.
 
 # %% tags=["exercise"]
 import math

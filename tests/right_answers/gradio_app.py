@@ -160,7 +160,7 @@ def ask(url, body, timeout=30.0):
         text = document["error"] if status >= 400 else document["data"][0]
     except (OSError, http.client.HTTPException, ValueError, KeyError, IndexError, TypeError):
         pass
-    if text is None or status >= 400:
+    if not isinstance(text, str) or status >= 400:
         raise RecognizerError(text or f"There is no text (status {status}).")
     return text
 """,

@@ -19,7 +19,7 @@ def image_of(event):
 def handle(event, read, max_bytes=4_000_000):
     try:
         image = image_of(event)
-    except ValueError:
+    except (ValueError, RecursionError):
         return answer(400, error="This is not JSON with an image in base64.")
     if len(image) > max_bytes:
         return answer(413, error="too large")
@@ -39,7 +39,7 @@ def handle(event, read, max_bytes=4_000_000):
     status, document = HTTPStatus.BAD_REQUEST, {"error": "Look at the form of your request."}
     try:
         raw = event["body"]
-        raw = decoded(raw) if event.get("isBase64Encoded", False) else raw
+        raw = decoded(raw) if event["isBase64Encoded"] else raw
         image = decoded(json.loads(raw)["image"])
         status = HTTPStatus.INTERNAL_SERVER_ERROR
         if len(image) > max_bytes:
@@ -69,7 +69,7 @@ def handle(event, read, max_bytes=4_000_000):
                 image = binascii.a2b_base64(text, strict_mode=True)
             case _:
                 raise ValueError
-    except ValueError:
+    except (ValueError, RecursionError):
         return respond(400, "error", "wrong form")
     if len(image) > max_bytes:
         return respond(413, "error", "too many bytes")
@@ -166,10 +166,8 @@ def ask_patiently(ask, sleep, draw, first=0.25, patience=10.0):
     except ConnectionError:
         answer = (503, {}, "")
     if answer[0] in (429, 502, 503):
-        try:
-            wait = float(answer[1]["retry-after"])
-        except (KeyError, ValueError):
-            wait = 0.0
+        asked = answer[1].get("retry-after", "")
+        wait = float(asked) if set(asked) <= set("0123456789") and asked else 0.0
         wait += first * draw()
         if wait <= patience:
             sleep(wait)
@@ -224,7 +222,8 @@ def percentile_latency(requests, percent=95):
     ],
     "ask_service": [
         """
-from urllib.error import HTTPError, URLError
+from http.client import HTTPException
+from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
 def ask_service(address, image):
@@ -232,11 +231,14 @@ def ask_service(address, image):
     request = Request(address, body, {"Content-Type": "application/json; charset=utf-8"})
     try:
         with urlopen(request, timeout=60) as reply:
-            return reply.status, dict(reply.headers), reply.read().decode()
+            return reply.status, small(reply.headers), reply.read().decode()
     except HTTPError as error:
-        return error.code, dict(error.headers), error.read().decode()
-    except URLError as error:
-        raise ConnectionError(str(error.reason))
+        return error.code, small(error.headers), error.read().decode()
+    except (OSError, HTTPException) as error:
+        raise ConnectionError(str(error)) from error
+
+def small(headers):
+    return {name.lower(): value for name, value in headers.items()}
 """,
         """
 import http.client
@@ -245,12 +247,14 @@ from urllib.parse import urlsplit
 def ask_service(address, image):
     connection = http.client.HTTPConnection(urlsplit(address).netloc, timeout=60)
     text = str(base64.b64encode(image), "ascii")
-    connection.request(
-        "POST", "/", json.dumps({"image": text}), {"content-type": "application/json"}
-    )
-    reply = connection.getresponse()
-    names = {name.lower(): value for name, value in reply.getheaders()}
-    return [reply.status, names, reply.read().decode()]
+    kind = {"content-type": "application/json"}
+    try:
+        connection.request("POST", "/", json.dumps({"image": text}), kind)
+        reply = connection.getresponse()
+        names = {name.lower(): value for name, value in reply.getheaders()}
+        return [reply.status, names, reply.read().decode()]
+    except (OSError, http.client.HTTPException) as error:
+        raise ConnectionError(f"{error!r}")
 """,
         """
 import requests

@@ -20,6 +20,13 @@ WRONG_ANSWERS: dict[str, list[tuple[str, ...]]] = {
             UNTIMED.replace("synchronize()", "pass"),
             "start the clock when the device is idle",
         ),
+        (
+            UNTIMED,
+            UNTIMED.replace("synchronize()", "pass"),
+            "        work()\n    seconds",
+            "        work()\n        synchronize()\n    seconds",
+            "still busy for 7 s, one repeat, no warm-up",
+        ),
         (MEDIAN, "return min(seconds)", "not the mean or the fastest"),
         (MEDIAN, "return sorted(seconds)[len(seconds) // 2]", "the median is their mean"),
         ("range(warm_up)", "range(0)", "range(repeats)", "range(warm_up + repeats)", "warm-up"),

@@ -30,12 +30,14 @@ WRONG_ANSWERS: dict[str, list[tuple[str, ...]]] = {
         ),
         ('["image"], validate=True)', '["image"])', "b64decode skips what isn't base64"),
         (FORM, BROKEN, "no body got the status 500, not 400"),
+        (", RecursionError", "", "with 100,000 opening brackets.*RecursionError"),
+        ('{"error": f"Send an image', '{"error": max_bytes or f"Send an image', "give a sentence"),
         (LIMIT, "    if False:\n", "with max_bytes=511, got the status 200, not 413"),
         (LIMIT, "    if len(event['body']) > max_bytes * 2:\n", "count the decoded bytes"),
         (
-            "    except (ValueError, TypeError, KeyError):",
+            "    except (ValueError, TypeError, KeyError, RecursionError):",
             f"        if len(image) <= max_bytes:\n            {READ}\n"
-            "    except (ValueError, TypeError, KeyError):",
+            "    except (ValueError, TypeError, KeyError, RecursionError):",
             "RecognizerError is a ValueError, too",
         ),
         (
@@ -73,6 +75,11 @@ WRONG_ANSWERS: dict[str, list[tuple[str, ...]]] = {
     ],
     "ask_patiently": [
         (END, "if status == 200 or waited + wait > patience", "after the status 400, it asked"),
+        (
+            "asked_for.isdecimal()",
+            'asked_for not in ("", "soon") and ":" not in asked_for',
+            "'2.5'",
+        ),
         (WAIT, "draw() * longest", "what the service asks for comes first"),
         (WAIT, f"max({WAIT.replace(' + ', ', ')})", "do not come back together"),
         (WAIT, WAIT.replace("draw() * ", ""), r"with draw\(\) = 0.5"),
@@ -110,12 +117,44 @@ WRONG_ANSWERS: dict[str, list[tuple[str, ...]]] = {
         (
             POSTED,
             f"{POSTED}.raise_for_status()",
-            "if the function answers with status 422, ask_service stopped with HTTPStatusError",
+            "if the service answers with status 422, ask_service stopped with HTTPStatusError",
         ),
         ("httpx.TransportError", "TimeoutError", "ConnectError, not ConnectionError: your library"),
         ("httpx.TransportError", "httpx.ConnectError", "ends without an answer"),
         (REPLY, REPLY.replace("reply.text", "reply.json()"), "return all three unchanged"),
         (POSTED, f"[{POSTED} for _ in range(2)][-1]", "the function was called 2 times, not once"),
         (", timeout=60", "", "gives up after 5 s"),
+        (", timeout=60", ", timeout=None", "for an answer for ever"),
+        (
+            "httpx.TransportError",
+            "(httpx.ConnectError, httpx.RemoteProtocolError, httpx.ReadError)",
+            "no answer comes in time.*stopped with ReadTimeout",
+        ),
+        (
+            REPLY,
+            REPLY.replace(
+                "dict(reply.headers)", "{name.title(): one for name, one in reply.headers.items()}"
+            ),
+            "in small letters",
+        ),
+        (
+            """
+from urllib.error import HTTPError, URLError
+from urllib.request import Request, urlopen
+
+def ask_service(address, image):
+    body = json.dumps({"image": base64.b64encode(image).decode()}).encode()
+    request = Request(address, body, {"Content-Type": "application/json"})
+    try:
+        reply = urlopen(request, timeout=60)
+    except HTTPError as error:
+        reply = error
+    except (URLError, ConnectionError) as error:
+        raise ConnectionError(str(error))
+    headers = {name.lower(): value for name, value in reply.headers.items()}
+    return reply.status, headers, reply.read().decode()
+""",
+            "ends within an answer.*stopped with IncompleteRead",
+        ),
     ],
 }

@@ -16,11 +16,12 @@ VERDICTS = '{200: "healthy", 401: "login refused"}'
 WRONG_ANSWERS: dict[str, list[tuple[str, ...]]] = {
     "open_way_in": [
         (f"Login(user, {MADE})", "None", "give the tunnel a login"),
-        (MADE, '"correct-horse-battery"', "the same password"),
+        (MADE, '"correct-horse-battery"', "21 of 21 characters in common"),
+        (MADE, "f\"{__import__('datetime').datetime.now():%Y%m%d%H%M%S%f}\"", "and times, can be"),
         (
             MADE,
             '"".join(__import__("random").choices("abcdefgh", k=20))',
-            "random can be predicted",
+            "random, and times, can be predicted",
         ),
         ("(16)", "(6)", "a password of 8 characters"),
         ("Login(user,", 'Login("guest",', "asks for the name 'guest'"),
@@ -64,6 +65,11 @@ def check_basic_auth(header, user, password):
         (
             "def host_allowed(host, allowed):\n    return host in allowed",
             "a port may follow|no name",
+        ),
+        (
+            'name == "localhost"',
+            'host == "localhost" or host.startswith("localhost:")',
+            "LocalHost",
         ),
         ("name in allowed", "any(one in name for one in allowed)", "evil.example', .*True"),
         (SPLIT, '(host or "").rsplit(":", 1)[0].strip("[]").lower()', "a dot at the end|port"),

@@ -37,11 +37,21 @@ def training_run(artifact):
 """,
             "stop at the first training",
         ),
+        (
+            'raise LookupError(f"No training is on record behind {artifact.name}.")',
+            "raise LookupError",
+            "with a sentence",
+        ),
     ],
     "may_replace": [
         ("new < old", "new > old", "lower is better"),
         ("if new is None or", "if not new or", "0 is false in Python"),
         ("return same_lines and new < old", "return new < old", "different validation lines"),
+        (
+            "return same_lines and new < old",
+            'return candidate["data"] == production["data"] and new < old',
+            "lower is better",
+        ),
         (
             "    if production is None or old is None or math.isnan(old):\n        return True\n",
             "    if production is None:\n        return True\n",
@@ -61,6 +71,16 @@ def training_run(artifact):
             "partial.replace(target)",
             "target.unlink(missing_ok=True); partial.rename(target)",
             "for a moment there was no file",
+        ),
+        (
+            "partial.replace(target)",
+            "target.write_bytes(partial.read_bytes())",
+            "the bytes of the old file were written over",
+        ),
+        (
+            "    hashed,",
+            "    digest = hashlib.sha256(b''.join(pieces))\n    hashed,",
+            "over the pieces twice|keep none in memory",
         ),
         (
             "finally:\n        partial.unlink(missing_ok=True)",

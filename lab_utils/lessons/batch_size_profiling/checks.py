@@ -71,6 +71,7 @@ def median_seconds(function: Answer) -> str:
         ("two slow first calls, then 0.30, 0.20, 0.90, 0.25, 0.15 s", _Device([9, 4], timed), 0.25),
         ("a device still busy for 7 s with older work", _Device([2.0], [0.3] * 5, busy=7.0), 0.3),
         ("one repeat after one warm-up call of 2 s", _Device([2.0], [0.3], busy=7.0), 0.3),
+        ("a device still busy for 7 s, one repeat, no warm-up", _Device([], [0.3], busy=7.0), 0.3),
         ("repeats of 0.4 and 0.2 s (the median is their mean)", _Device([], [0.4, 0.2]), 0.3),
     ):
         warm_up, repeats = device.warm_up, device.repeats
@@ -179,8 +180,6 @@ def gpu_utilization(function: Answer) -> str:
         wanted = len(moments & set(range(4 * start, 4 * end))) / (4 * (end - start))
         expect_result(function, (kernels, start, end), wanted, why, f"with {what}")
 
-    length = "the share is of the window's length, not of its end"
-    returns([(510, 530)], "a window from 500 to 600", length, 500, 600)
     once, clip = "time in which two run counts once", "clip each kernel to the window first"
     latest = "the short one ends early, the long one still runs: remember the latest end so far"
     for kernels, what, why in (
@@ -196,6 +195,8 @@ def gpu_utilization(function: Answer) -> str:
         ([(10.25, 20.5), (20.25, 30.75)], "times that are not whole", "they need not be whole"),
     ):
         returns(kernels, what, why)
+    length = "the share is of the window's length, not of its end"
+    returns([(510, 530)], "a window from 500 to 600", length, 500, 600)
     choose = random.Random(4)
     for round_ in range(20):
         starts = [choose.randrange(-100, 1100) for _ in range(choose.randrange(1, 40))]

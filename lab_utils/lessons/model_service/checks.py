@@ -9,9 +9,10 @@ import base64
 import json
 import math
 import socket
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
+from types import MappingProxyType
 from typing import Any
 from unittest import mock
 
@@ -29,7 +30,7 @@ from lab_utils.lessons.checking import (
     saying,
     short,
 )
-from lab_utils.lessons.stand_in import StandIn
+from lab_utils.lessons.stand_in import StandIn, http_answer
 from text_recognizer.errors import AddressError, ImageError
 
 go_on = partial(checking.go_on, "model_service")
@@ -47,7 +48,7 @@ def handle(function: Answer) -> str:
     request = json.dumps({"image": base64.b64encode(IMAGE).decode()})
     encoded = base64.b64encode(request.encode()).decode()
     for what, event in {
-        "a plain body": {"body": request, "isBase64Encoded": False},
+        "a plain body": _plain(request),
         "a body in base64 (isBase64Encoded is true)": {"body": encoded, "isBase64Encoded": True},
     }.items():
         for text in ("Meet me\nat noon", ""):
@@ -65,8 +66,12 @@ def handle(function: Answer) -> str:
                 "event's first. (A blank page has the text '', and that is an answer.)",
             )
     _expect_refusals(function, request, encoded)
-    _expect_reader_errors(function, request)
+    _expect_reader_errors(function, _plain(request))
     return "every event gets an answer, and the right status."
+
+
+def _plain(body: str) -> dict[str, Any]:
+    return {"body": body, "isBase64Encoded": False}
 
 
 class _Reader:
@@ -113,10 +118,15 @@ def _expect_error(
     status, document = _handled(function, event, reader, what)
     expect(status == wanted, f"{what} got the status {status}, not {wanted}: {why}.")
     expect(
-        isinstance(document, dict) and list(document) == ["error"] and bool(document["error"]),
+        _is_error(document),
         f"{what} was answered with {document}: give a sentence as error, and nothing else.",
     )
     return document["error"]
+
+
+def _is_error(document: Any) -> bool:
+    is_one = isinstance(document, dict) and list(document) == ["error"]
+    return is_one and isinstance(document["error"], str) and bool(document["error"].strip())
 
 
 def _expect_refusals(function: Answer, request: str, encoded: str) -> None:
@@ -129,6 +139,7 @@ def _expect_refusals(function: Answer, request: str, encoded: str) -> None:
         "a body that isn't JSON": {"body": "image=abc"},
         "JSON that is cut off": {"body": request[:40]},
         "a JSON list": {"body": "[1, 2]"},
+        "100,000 opening brackets (too deep for json)": {"body": "[" * 100_000},
         "the JSON value null": {"body": "null"},
         "a JSON object without image": {"body": '{"picture": "aGVsbG8="}'},
         "an image that is a number": {"body": '{"image": 5}'},
@@ -149,7 +160,7 @@ def _expect_refusals(function: Answer, request: str, encoded: str) -> None:
         (4_000_000, [], 200),
         (4_000_001, [], 413),
     ):
-        event = {"body": json.dumps({"image": base64.b64encode(bytes(size)).decode()})}
+        event = _plain(json.dumps({"image": base64.b64encode(bytes(size)).decode()}))
         said = f"max_bytes={limit[0]}" if limit else "no max_bytes given"
         reader, what = _Reader("text"), f"an image of {size:,} bytes, with {said},"
         status, document = _handled(function, event, reader, what, *limit)
@@ -158,16 +169,16 @@ def _expect_refusals(function: Answer, request: str, encoded: str) -> None:
             f"{what} got the status {status}, not {wanted}: {count}.",
         )
         expect(
-            status == 200 or list(document) == ["error"],
+            status == 200 or _is_error(document),
             f"{what} was answered with {document}: give a sentence as error.",
         )
 
 
-def _expect_reader_errors(function: Answer, request: str) -> None:
+def _expect_reader_errors(function: Answer, event: dict[str, Any]) -> None:
     sentence = "This image cannot be read; send a JPEG or a PNG."
     what = "an image that the reader refuses with a RecognizerError"
     why = "the request is well-formed, but the image is not (RecognizerError is a ValueError, too)"
-    told = _expect_error(function, {"body": request}, _Reader(ImageError(sentence)), what, 422, why)
+    told = _expect_error(function, event, _Reader(ImageError(sentence)), what, 422, why)
     expect(
         told == sentence,
         f"{what} was answered with {told!r}: pass on the error's sentence; it is meant for users.",
@@ -176,7 +187,7 @@ def _expect_reader_errors(function: Answer, request: str) -> None:
     for error in (RuntimeError(f"{secret} is broken"), ValueError(secret), KeyError(secret)):
         what = f"a {type(error).__name__} from within the reader"
         why = "the sender did nothing wrong; tell errors in the reader from errors before it"
-        told = _expect_error(function, {"body": request}, _Reader(error), what, 500, why)
+        told = _expect_error(function, event, _Reader(error), what, 500, why)
         expect(
             secret not in json.dumps(told),
             f"{what} was shown to the sender, {told!r}: it may hold paths or secrets, so answer "
@@ -290,47 +301,77 @@ def ask_service(function: Answer) -> str:
     function.uses_a_tool()
     behind = mock.Mock()
     with Gateway([InProcessFunction(behind)]) as service:
-        for status, headers, body in (DONE, (422, {}, '{"error": "no image"}'), LIMITED):
+        for status, headers, body in (DONE, (422, {}, '{"error": "no image"}')):
             behind.reset_mock()
             behind.return_value = {"statusCode": status, "headers": headers, "body": body}
-            with saying(f"if the function answers with status {status}"), _timeouts() as limits:
-                result = attempt(function, service.url, IMAGE)
-                result = expect_type(result, tuple, "ask_service")
+            with _timeouts() as limits:
+                _expect_reply(function, service.url, (status, headers, body))
             _expect_event([call.args[0] for call in behind.call_args_list])
-            expect(
-                len(result) == 3
-                and (result[0], result[2]) == (status, body)
-                and dict(result[1]).items() >= headers.items(),
-                f"ask_service returned {short(result, 160)}, and the answer was {status}, {body!r} "
-                f"and, among others, the headers {headers}: return all three unchanged, with "
-                "the names of headers in small letters and the body as text.",
-            )
-    why = "your library has its own errors for that, so catch them and raise this one"
-    with StandIn(b"").serving() as hangs_up:
-        for when, address in {
-            "if nobody listens at the address any more": service.url,
-            "if the connection ends without an answer": hangs_up,
-        }.items():
-            expect_raises(function, ConnectionError, address, IMAGE, when=when, why=why)
+    with _late(0).serving() as address:
+        _expect_reply(function, address, LIMITED)
+    expect(None not in limits, "ask_service may wait for an answer for ever: give up after 60 s.")
     expect(
         not limits or 60 in limits,
         f"ask_service gives up after {max(limits, default=0):g} s, not after 60: a service that "
         "is starting needs longer than most libraries wait by default.",
     )
+    why = "your library has its own errors for that, so catch them and raise this one"
+    cut = http_answer("200 OK", body=b'{"pred": "te', kind="application/json", length=99)
+    with StandIn(b"").serving() as hangs_up, StandIn(cut).serving() as breaks_off:
+        for when, address in {
+            "if nobody listens at the address any more": service.url,
+            "if the connection ends without an answer": hangs_up,
+            "if the connection ends within an answer": breaks_off,
+        }.items():
+            expect_raises(function, ConnectionError, address, IMAGE, when=when, why=why)
+    with _late(30).serving() as address, _timeouts({60: 0.3} if limits else {}):
+        when = "if no answer comes in time (the check shortens your 60 s)"
+        expect_raises(function, ConnectionError, address, IMAGE, when=when, why=why)
     return "the function gets the right event, and you return each of its answers."
 
 
+def _late(seconds: float) -> StandIn:
+    """A server that answers with LIMITED after so many s; the header's name is not in small
+    letters."""
+    status, headers, body = LIMITED
+    lines = "".join(f"{name.title()}: {value}\r\n" for name, value in headers.items())
+    answer = http_answer(f"{status} X", lines, body.encode(), "application/json")
+    return StandIn(answer, seconds)
+
+
+def _expect_reply(function: Answer, address: str, wanted: Reply) -> None:
+    status, headers, body = wanted
+    with saying(f"if the service answers with status {status}"):
+        result = expect_type(attempt(function, address, IMAGE), tuple, "ask_service")
+        expect(
+            len(result) == 3
+            and (result[0], result[2]) == (status, body)
+            and dict(result[1]).items() >= headers.items(),
+            f"ask_service returned {short(result, 160)}, and the answer was {status}, {body!r} "
+            f"and, among others, the headers {headers}: return all three unchanged, with "
+            "the names of headers in small letters and the body as text.",
+        )
+
+
 @contextmanager
-def _timeouts() -> Iterator[set[float]]:
-    """The time limits in s that connections get inside, whichever library opens them."""
-    found: set[float] = set()
-    limit = socket.socket.settimeout
+def _timeouts(instead: Mapping[float, float] = MappingProxyType({})) -> Iterator[set[float | None]]:
+    """The time limits in s that connections get inside, whichever library opens them; None where
+    one has no limit. instead: those that are replaced."""
+    found: set[float | None] = set()
+    limit, connect = socket.socket.settimeout, socket.socket.connect
 
     def recorded(self: socket.socket, seconds: float | None) -> None:
         found.update([seconds] if seconds else [])
-        limit(self, seconds)
+        limit(self, instead.get(seconds, seconds))
 
-    with mock.patch.object(socket.socket, "settimeout", recorded):
+    def connecting(self: socket.socket, address: Any) -> None:
+        found.update([None] if self.gettimeout() is None else [])
+        connect(self, address)
+
+    with (
+        mock.patch.object(socket.socket, "settimeout", recorded),
+        mock.patch.object(socket.socket, "connect", connecting),
+    ):
         yield found
 
 
@@ -402,7 +443,7 @@ def ask_patiently(function: Answer) -> str:
     course(what, [LIMITED, BUSY, DONE], [3.25, 0.5], DONE, why)
     soon = (503, {"retry-after": "2"}, "")
     course("after a 503 with retry-after 2", [soon, DONE], [2.25], DONE, why)
-    for text in ("Wed, 21 Oct 2026 07:28:00 GMT", "", "soon"):
+    for text in ("Wed, 21 Oct 2026 07:28:00 GMT", "", "soon", "2.5", "-1", "nan"):
         answers = [(503, {"retry-after": text}, ""), DONE]
         why = "what is not a whole number of seconds counts as 0"
         course(f"with retry-after {text!r}", answers, [0.25], DONE, why)

@@ -42,18 +42,24 @@ def open_way_in(function: Answer) -> str:
     function.uses_a_tool()
     app = StandIn(http_answer("200 OK", body=SECRET_PAGE))
     with app.serving() as url:
-        first, second = (_password_of_a_link(function, url, app) for _ in range(2))
+        far_end = FarEnd()
+        try:
+            first, second = (_password_of_a_link(function, url, app, far_end) for _ in range(2))
+        finally:
+            far_end.close()
+    alike = sum(map(str.__eq__, first, second))
     expect(
-        first != second,
-        "two links have the same password: make a new one for each with the module secrets. "
-        "(Those of the module random can be predicted.)",
+        alike <= len(first) / 2,
+        f"two links have passwords with {alike} of {len(first)} characters in common, so who knows "
+        "one can guess the other: make a new one for each with the module secrets. (Those of the "
+        "module random, and times, can be predicted.)",
     )
     return "the guest gets the page, and strangers are refused."
 
 
-def _password_of_a_link(function: Answer, url: str, app: StandIn) -> str:
+def _password_of_a_link(function: Answer, url: str, app: StandIn, far_end: FarEnd) -> str:
     """Opens a link and visits it as two strangers and as the guest; the link's password."""
-    far_end, state = FarEnd(), random.getstate()
+    state = random.getstate()
     random.seed(0)  # so that two of its passwords are the same
     try:
         with (
@@ -68,7 +74,6 @@ def _password_of_a_link(function: Answer, url: str, app: StandIn) -> str:
             tunnel.close()
     finally:
         random.setstate(state)
-        far_end.close()
     return tunnel.password
 
 
@@ -161,17 +166,20 @@ STRANGERS = {
 def check_basic_auth(function: Answer) -> str:
     """True for the right pair only; everything that strangers send is False, and no error."""
 
-    def returns(wanted: bool, what: str, *arguments: str | None) -> None:
-        why = "strangers may send anything, and are refused; case doesn't matter in a scheme's name"
+    def returns(wanted: bool, what: str, why: str, *arguments: str | None) -> None:
         expect_result(function, arguments, wanted, why, f"for {what}, {arguments}")
 
-    returns(True, "the right name and password", RIGHT, USER, PASSWORD)
+    colon = "a password may have colons, and a name has none"
+    returns(True, "the right name and password", colon, RIGHT, USER, PASSWORD)
     for what, header in STRANGERS.items():
-        returns(False, what, header, USER, PASSWORD)
-    returns(True, "the scheme in other case", RIGHT.replace("Basic", "bASIC"), USER, PASSWORD)
+        why = "strangers may send anything, and are refused"
+        returns(False, what, why, header, USER, PASSWORD)
+    other, case = RIGHT.replace("Basic", "bASIC"), "case doesn't matter in a scheme's name"
+    returns(True, "the scheme in other case", case, other, USER, PASSWORD)
     beyond = "a password with letters beyond ASCII, sent as UTF-8"
-    returns(True, beyond, _header("anna", "pässwörd 東"), "anna", "pässwörd 東")
-    returns(False, f"not {beyond}", _header("anna", "pässwörd"), "anna", "passwörd")
+    bytes_ = "compare bytes: the texts of two passwords may have letters beyond ASCII"
+    returns(True, beyond, bytes_, _header("anna", "pässwörd 東"), "anna", "pässwörd 東")
+    returns(False, f"not {beyond}", bytes_, _header("anna", "pässwörd"), "anna", "passwörd")
     _expect_equal_time(function)
     return "the right login is let in, and strangers are not."
 
@@ -219,7 +227,10 @@ OWN_NAMES = {
     "lab.example.org:8443": "a port may follow the name",
     "LAB.Example.org": "case doesn't matter in names",
     "lab.example.org.": "a dot at the end of a name changes nothing",
+    "lab.example.org.:8443": "a dot at the end of a name changes nothing, and a port may follow",
     "localhost:7860": "localhost is this machine's own",
+    "LocalHost": "case doesn't matter in names, localhost included",
+    "localhost.:7860": "a dot at the end of a name changes nothing, and a port may follow",
     "127.0.0.1:7860": "an address in numbers cannot be made to lead elsewhere",
     "192.168.1.20": "an address in numbers cannot be made to lead elsewhere",
     "[::1]:7860": "IPv6 addresses are in brackets, before the port",
@@ -296,10 +307,11 @@ PATIENCE, LATE = 0.3, 2.0
 @check
 def diagnose(function: Answer) -> str:
     """One word for each place at which a link can be broken."""
-    why = "an answer without the mark does not come from the gate, whatever its status; one with "
-    why += "it does, and then the status says the rest"
     for what, answer, wanted in LINKS:
         silent = answer is None
+        why = "an answer without the mark does not come from the gate, whatever its status; one "
+        why += "with it does, and then the status says the rest"
+        why = "what doesn't come within `timeout` is no answer" if silent else why
         link = StandIn(http_answer("200 OK", MARK) if silent else answer, LATE if silent else 0.0)
         patience = PATIENCE if silent else 5.0
         with link.serving() as url:

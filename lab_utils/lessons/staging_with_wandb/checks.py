@@ -6,6 +6,7 @@ artifacts and runs would.
 
 import atexit
 import hashlib
+import itertools
 import math
 import os
 import random
@@ -240,7 +241,11 @@ def training_run(function: Answer) -> str:
         "staged:v4": "its staging run used no model",
         "staged:v5": "nobody knows who logged its checkpoint, so logged_by() returns None",
     }.items():
-        expect_raises(function, LookupError, history[name], when=f"from {name}", why=why)
+        error = expect_raises(function, LookupError, history[name], when=f"from {name}", why=why)
+        expect(
+            not isinstance(error, IndexError) and bool(str(error)),
+            f"from {name}, the error says {str(error)!r}: raise LookupError with a sentence.",
+        )
     return "every model leads to its training, or to a LookupError."
 
 
@@ -249,10 +254,11 @@ def may_replace(function: Answer) -> str:
     """Lower is better; equal, unknown or measured elsewhere is no reason to change."""
 
     def metadata(score: float | None, lines: str = "a1") -> dict[str, Any]:
-        return {"score": score, "data": {"validation_sha256": lines}}
+        return {"score": score, "data": {"validation_sha256": lines, "pages": next(pages)}}
 
-    missing = {"data": {"validation_sha256": "a1"}}
-    better, worse, perfect, empty, nan = map(metadata, (0.05, 0.09, 0.0, None, math.nan))
+    pages = itertools.count(3)  # they were trained on different pages
+    missing = {"data": {"validation_sha256": "a1", "pages": 2}}
+    better, worse, perfect, empty, nan = map(metadata, (0.05, 0.09, 0, None, math.nan))
     other, infinite = metadata(0.05, "b2"), metadata(math.inf)
     first = "the row about production without a score comes before the one about the lines"
     for candidate, production, wanted, why in (
@@ -342,14 +348,16 @@ class _Watched:
         return self._target.read_bytes() if self._target.is_file() else b""
 
     def __iter__(self) -> Iterator[bytes]:
-        yield from self._pieces[:3]
+        expect(self._pieces is not None, "put_in_place went over the pieces twice: they come once.")
+        pieces, self._pieces = self._pieces, None
+        yield from pieces[:3]
         self.untouched = self._content() == self._before
         files = [path for path in self._target.parent.rglob("*") if path.is_file()]
         self.on_the_way = sum(path.stat().st_size for path in files)
         self.on_the_way -= len(self._before) if self.untouched else 0
         if self._error:
             raise self._error
-        yield from self._pieces[3:]
+        yield from pieces[3:]
 
 
 def _expect_place(target: Path, wanted: bytes, what: str) -> None:
@@ -369,13 +377,20 @@ def _expect_place(target: Path, wanted: bytes, what: str) -> None:
 
 def _expect_one_step(function: Answer, target: Path) -> None:
     """At no moment is there no file: a service might look for it just then."""
-    new = b"a newer model"
+    old, new = target.read_bytes(), b"a newer model"
     _watch_removals()
     _watching.append([])
     try:
-        attempt(function, [new], hashlib.sha256(new).hexdigest(), target)
+        with target.open("rb") as opened:
+            attempt(function, [new], hashlib.sha256(new).hexdigest(), target)
+            read = opened.read()
     finally:
         removed = _watching.pop()
+    expect(
+        read == old,
+        "the bytes of the old file were written over, and a service that is reading it gets half "
+        "a model: put another file in its place in one step (see Path.replace).",
+    )
     _expect_place(target, new, "a newer file comes")
     expect(
         os.fspath(target) not in removed,
