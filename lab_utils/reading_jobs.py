@@ -159,7 +159,7 @@ def _answer(recognizer: "ParagraphTextRecognizer", job: Job, settings: Settings)
                     problems += _draw(page, reading, job.picture, len(readings))
         except RecognizerError as error:
             problems.append(str(error))
-    notes = [f"note: {of}{one.message}" for one in raised]
+    notes = [f"note: {of}{one.message}" for one in raised if one.category is FirstPageWarning]
     for number, reading in enumerate(readings, start=1):
         page = f"page {number}: " if len(readings) > 1 else ""
         if reading.note:

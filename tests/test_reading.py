@@ -5,7 +5,7 @@ import sys
 import numpy as np
 import pytest
 from conftest import python
-from PIL import Image
+from PIL import Image, ImageOps
 
 from text_recognizer.evaluate import evaluate, load_items
 from text_recognizer.evaluate.kinds import kind_rates, make_items
@@ -49,6 +49,30 @@ def test_lines_of_pages_in_unseen_fonts_are_found_once(packaged, fonts, pages):
 def test_grain_below_the_lines_of_a_page_is_no_line(packaged):
     read = packaged.read(SAMPLES / "train_font_050.jpg")
     assert len(read.lines) == 4 and read.text.endswith("late decide")
+
+
+def test_a_page_without_lines_raises_no_warning_of_pytorchs(model_path):
+    # Warnings from C++ come once a process.
+    code = (
+        "import sys, warnings\n"
+        "from PIL import Image\n"
+        "from text_recognizer.paragraph_text_recognizer import ParagraphTextRecognizer\n"
+        "recognizer = ParagraphTextRecognizer(sys.argv[1])\n"
+        "warnings.simplefilter('error')\n"
+        "assert recognizer.predict(Image.new('L', (400, 300), 240)) == ''\n"
+    )
+    python(code, model_path, check=True)
+
+
+def test_a_mirrored_picture_is_read_as_in_a_mirror_and_says_so(packaged):
+    page = Image.open(SAMPLES / "show_font_002.jpg").convert("L")
+    right, mirrored = packaged.read(page), packaged.read(ImageOps.mirror(page))
+    assert mirrored.text == right.text and not right.note
+    assert "mirrored" in mirrored.note
+    for line, other in zip(right.lines, mirrored.lines, strict=True):
+        left, top, end, bottom = line.box
+        assert np.allclose(other.box, (page.width - end, top, page.width - left, bottom))
+        assert np.allclose(other.path, [(page.width - x, y) for x, y in line.path])
 
 
 @pytest.mark.nightly

@@ -151,7 +151,8 @@ class PageReading:
     height: int
     """Height of the original image in px, turned upright."""
     note: str = ""
-    """What to say to the person who reads the text: why there is none, or that it is doubtful."""
+    """What to say to the person who reads the text: why there is none, that it is doubtful, or that
+    the picture is mirrored."""
 
     def in_px_of(self, width: int, height: int) -> "PageReading":
         """This reading with its places in px of a copy of the image that has another size."""

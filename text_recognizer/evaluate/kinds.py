@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from itertools import groupby
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageOps
 
 from text_recognizer.evaluate import Recognizer
 from text_recognizer.evaluate.validation import plans
@@ -53,6 +53,7 @@ PAGE_KINDS: dict[str, Make] = {
     "turn-90": lambda rng, page: kinds.turn(_on(page), 90),
     "turn-180": lambda rng, page: kinds.turn(_on(page), 180),
     "turn-270": lambda rng, page: kinds.turn(_on(page), 270),
+    "mirrored": lambda rng, page: ImageOps.mirror(_on(page)),
     "shadow-40": lambda rng, page: kinds.shadow(rng, _on(page), 0.4),
     "shadow-30": lambda rng, page: kinds.shadow(rng, _on(page), 0.3),
     "back-40": lambda rng, page: kinds.back(rng, _on(page), 0.4),

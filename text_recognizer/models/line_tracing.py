@@ -132,15 +132,48 @@ def _joined(
     shortest: int,
 ) -> Tuple[Tensor, Tensor]:
     """Pieces of one line put together, crumbs left out, the rest in reading order."""
+    slope = _slope(ys, xs)
+    gone: List[bool] = [len(x) < shortest for x in xs]
+    _join_at_gaps(ys, xs, tall, gone, slope, near)
+    _join_forks(ys, xs, tall, gone)
+    order: List[float] = []
+    kept: List[int] = []
+    for line in range(len(xs)):
+        if not gone[line]:
+            kept.append(line)
+            middle = 0.5 * (xs[line][0] + xs[line][-1])
+            order.append(_mean(ys[line]) - slope * middle)
+    paths = torch.zeros([len(kept), columns])
+    edges = torch.zeros([len(kept), 2], dtype=torch.long)
+    places = torch.tensor(order).argsort()
+    for place in range(len(kept)):
+        line = kept[int(places[place])]
+        paths[place] = _filled(xs[line], ys[line], columns)
+        edges[place, 0] = xs[line][0]
+        edges[place, 1] = xs[line][-1]
+    smooth = F.avg_pool1d(paths[:, None], 5, 1, 2, count_include_pad=False)[:, 0]
+    return smooth, edges
+
+
+def _slope(ys: List[List[float]], xs: List[List[int]]) -> float:
+    """Of the page, in rows a column."""
     slopes: List[float] = []
     for line in range(len(xs)):
         if len(xs[line]) >= 8:
             span = float(xs[line][-1] - xs[line][0])
             slopes.append((ys[line][-1] - ys[line][0]) / span)
-    slope = 0.0  # of the page, in rows a column
-    if len(slopes) > 0:
-        slope = float(torch.tensor(slopes).median())
-    gone: List[bool] = [len(x) < shortest for x in xs]
+    return float(torch.tensor(slopes).median()) if len(slopes) > 0 else 0.0
+
+
+def _join_at_gaps(
+    ys: List[List[float]],
+    xs: List[List[int]],
+    tall: List[List[float]],
+    gone: List[bool],
+    slope: float,
+    near: float,
+) -> None:
+    """Appends to each piece those that go on where it ends, the nearest first."""
     for left in range(len(xs)):
         again = True
         while again and not gone[left]:
@@ -165,7 +198,13 @@ def _joined(
                 tall[left].extend(tall[best][more:])
                 gone[best] = True
                 again = True
-    lengths = torch.tensor([len(x) for x in xs])
+
+
+def _join_forks(
+    ys: List[List[float]], xs: List[List[int]], tall: List[List[float]], gone: List[bool]
+) -> None:
+    """Of pieces that run beside each other, leaves the longest with the ends of the others."""
+    lengths = torch.tensor([len(x) for x in xs], dtype=torch.long)
     shortest_first: List[int] = lengths.argsort().tolist()
     for line in shortest_first:
         if not gone[line]:
@@ -173,23 +212,6 @@ def _joined(
             if longer >= 0:
                 _put_around(ys[longer], xs[longer], tall[longer], ys[line], xs[line], tall[line])
                 gone[line] = True
-    order: List[float] = []
-    kept: List[int] = []
-    for line in range(len(xs)):
-        if not gone[line]:
-            kept.append(line)
-            middle = 0.5 * (xs[line][0] + xs[line][-1])
-            order.append(_mean(ys[line]) - slope * middle)
-    paths = torch.zeros([len(kept), columns])
-    edges = torch.zeros([len(kept), 2], dtype=torch.long)
-    places = torch.tensor(order).argsort()
-    for place in range(len(kept)):
-        line = kept[int(places[place])]
-        paths[place] = _filled(xs[line], ys[line], columns)
-        edges[place, 0] = xs[line][0]
-        edges[place, 1] = xs[line][-1]
-    smooth = F.avg_pool1d(paths[:, None], 5, 1, 2, count_include_pad=False)[:, 0]
-    return smooth, edges
 
 
 def _beside_longer(
