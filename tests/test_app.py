@@ -29,7 +29,7 @@ from lab_utils.app import limits, make_frontend
 from lab_utils.app.feedback import FeedbackFolder
 from lab_utils.app.reading import read_page, show
 from lab_utils.app.routes import ENDPOINTS
-from lab_utils.predictors import ServiceError
+from lab_utils.predictors import PredictorError
 from lab_utils.tables import read_table
 from text_recognizer.decoding import one_budget
 from text_recognizer.errors import RecognizerError
@@ -80,7 +80,7 @@ def test_the_pages_of_a_document_are_read_one_after_another(app):
 
 class Away:
     def read(self, image):
-        raise ServiceError("The model service at http://10.0.0.7:9000/secret is gone.")
+        raise PredictorError("The model service at http://10.0.0.7:9000/secret is gone.")
 
 
 @pytest.mark.parametrize(

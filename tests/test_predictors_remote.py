@@ -24,7 +24,7 @@ from PIL import Image
 from tunnel_serving import write_certificate
 
 from lab_utils.net import NetworkError
-from lab_utils.predictors import RemotePredictor, RequestRefusedError, ServiceError, remote
+from lab_utils.predictors import PredictorError, RemotePredictor, RequestRefusedError, remote
 from lab_utils.predictors.retrying import Clock
 from lab_utils.service.gateway import Gateway, InProcessFunction
 from lab_utils.service.lambda_handler import LambdaHandler
@@ -81,7 +81,7 @@ def service(stand_in, stand_in_path, monkeypatch):
         yield gateway
 
 
-def failure(url: str, kind: type[Exception] = ServiceError, **options) -> str:
+def failure(url: str, kind: type[Exception] = PredictorError, **options) -> str:
     """The message of the error that reading a page ends in."""
     with pytest.raises(kind) as error:
         RemotePredictor(url, **{"retries": 0, "timeout": 5, **options}).predict(PAGE)
@@ -196,7 +196,7 @@ def test_what_is_no_answer_is_never_a_text(serve, name):
     message = failure(server.url, retries=3, clock=FakeClock())
     assert words in message and server.url in message
     assert len(server.requests) == 1  # the same would come again
-    with pytest.raises(ServiceError, match="another form"):  # it has no lines
+    with pytest.raises(PredictorError, match="another form"):  # it has no lines
         RemotePredictor(serve(sends(answer())).url).read(PAGE)
 
 
@@ -345,11 +345,11 @@ def test_https_certificates_are_verified(serve, tmp_path, monkeypatch):
 
 def test_wrong_addresses_and_limits_are_refused_at_once():
     for url in ("", "model.example", "file:///etc/passwd", "http://host:0/", "http://[::1/", None):
-        with pytest.raises(ServiceError, match="give one like"):
+        with pytest.raises(PredictorError, match="give one like"):
             RemotePredictor(url)
-    with pytest.raises(ServiceError, match="user name or password") as error:
+    with pytest.raises(PredictorError, match="user name or password") as error:
         RemotePredictor("https://user:hunter2@model.example/")
     assert "hunter2" not in str(error.value)
     for options in ({"timeout": 0}, {"timeout": float("inf")}, {"retries": -1}):
-        with pytest.raises(ServiceError, match="positive"):
+        with pytest.raises(PredictorError, match="positive"):
             RemotePredictor("http://host/", **options)

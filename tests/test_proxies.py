@@ -11,7 +11,7 @@ from app_serving import png, run, serving, uri
 
 from lab_utils.lessons.public_url.loopback import FarEnd, LoopbackWay
 from lab_utils.net import NetworkError, http_client, keep_local_direct, listening_socket
-from lab_utils.predictors import LocalPredictor, RemotePredictor, ServiceError
+from lab_utils.predictors import LocalPredictor, PredictorError, RemotePredictor
 from lab_utils.service.gateway import Gateway, InProcessFunction
 from lab_utils.service.lambda_handler import LambdaHandler
 from lab_utils.tunnel import Login, Tunnel
@@ -87,7 +87,7 @@ def test_what_goes_out_goes_through_the_proxy(proxy, monkeypatch):
     monkeypatch.setenv("NO_PROXY", "intranet.example")
     keep_local_direct()
     assert os.environ["NO_PROXY"] == "intranet.example,127.0.0.1,localhost"
-    with pytest.raises(ServiceError):
+    with pytest.raises(PredictorError):
         RemotePredictor("http://reader.test:9000/", retries=0).predict(png())
     assert len(proxy) == 1
 

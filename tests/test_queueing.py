@@ -8,8 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from lab_utils.predictors import RemotePredictor
-from lab_utils.predictors import ServiceError as NoAnswerError
+from lab_utils.predictors import PredictorError, RemotePredictor
 from lab_utils.service import local
 from lab_utils.service.errors import ServiceError
 from lab_utils.service.open_loop import send_open_loop
@@ -78,5 +77,5 @@ def test_where_no_function_runs_the_handler_answers_in_this_process(
     with closing(service), RemotePredictor(service.url) as remote:
         here = ParagraphTextRecognizer(stand_in_path).read(page)
         assert remote.read(page).lines == here.lines
-    with pytest.raises(NoAnswerError):
+    with pytest.raises(PredictorError):
         RemotePredictor(service.url, retries=0).predict(page)

@@ -16,7 +16,7 @@ from lab_utils.app.admission import Admission
 from lab_utils.app.feedback import FeedbackFolder
 from lab_utils.app.reading import PageRead, notice, read_page, show
 from lab_utils.app.uploads import picture_in
-from lab_utils.predictors import Predictor, RequestRefusedError, ServiceError
+from lab_utils.predictors import Predictor, PredictorError, RequestRefusedError
 from text_recognizer.documents import is_document, is_pdf
 from text_recognizer.errors import RecognizerError
 from text_recognizer.images import load_pages
@@ -132,7 +132,7 @@ class Events:
         """What a predictor returns; whatever it raises becomes a RecognizerError."""
         try:
             return await self.admission.run(work)
-        except ServiceError as error:
+        except PredictorError as error:
             if isinstance(error, RequestRefusedError):
                 raise
             _log.warning("%s", error)

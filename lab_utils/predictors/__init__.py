@@ -3,7 +3,7 @@ not know whether the model runs in this process or behind an address."""
 
 from typing import TYPE_CHECKING, Any, Protocol
 
-from lab_utils.predictors.answers import RequestRefusedError, ServiceError
+from lab_utils.predictors.answers import PredictorError, RequestRefusedError
 from lab_utils.predictors.remote import RemotePredictor
 from text_recognizer.images import ImageSource
 
@@ -16,7 +16,7 @@ __all__ = [
     "Predictor",
     "RemotePredictor",
     "RequestRefusedError",
-    "ServiceError",
+    "PredictorError",
 ]
 
 

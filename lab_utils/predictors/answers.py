@@ -21,11 +21,11 @@ Not retried are 500, since a fault comes again with what caused it, 504, since t
 already spent its time on the request and would again, and other 4xx, which blame the request."""
 
 
-class ServiceError(RecognizerError):
+class PredictorError(RecognizerError):
     """A model service gave no text: it can't be reached, is busy, too slow or broken."""
 
 
-class RequestRefusedError(ServiceError):
+class RequestRefusedError(PredictorError):
     """The service refuses this very image or request; the message is the service's sentence."""
 
 
@@ -40,7 +40,7 @@ def document_in(reply: Reply, service: str, now: float) -> dict:
     Raises:
         TransientError: status 429, 502 or 503.
         RequestRefusedError: another 4xx; with the service's own sentence, if it gives one.
-        ServiceError: everything else.
+        PredictorError: everything else.
     """
     document = _json_object(reply.body)
     status = f"{reply.status} {httpx.codes.get_reason_phrase(reply.status)}".strip()
@@ -53,16 +53,16 @@ def document_in(reply: Reply, service: str, now: float) -> dict:
         refusal = f"{service} refused the request with status {status}; check the address."
         raise RequestRefusedError(one_line(document.get("error") or "") or refusal)
     if reply.status == 504:
-        raise ServiceError(
+        raise PredictorError(
             f"{service} ran out of its time for the page; "
             "try a smaller image, or give the service more time."
         )
     if reply.status != 200:
         where = "the address" if reply.status < 400 else "the service's log"  # a redirect
-        raise ServiceError(f"{service} failed with status {status}; check {where}.")
+        raise PredictorError(f"{service} failed with status {status}; check {where}.")
     if not document:
         kind = one_line(reply.headers.get("Content-Type", "of no type"))
-        raise ServiceError(
+        raise PredictorError(
             f"{service} sent something other than a JSON object ({len(reply.body)} bytes, {kind}); "
             "check that the address is a model service's."
         )

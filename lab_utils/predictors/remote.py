@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import httpx
 
 from lab_utils.net import DeadlineClient, NetworkError, ReplyTooLargeError, is_loopback
-from lab_utils.predictors.answers import ServiceError, decode_reading, decode_text, document_in
+from lab_utils.predictors.answers import PredictorError, decode_reading, decode_text, document_in
 from lab_utils.predictors.pages_to_send import page_to_send
 from lab_utils.predictors.retrying import Answer, Clock, TransientError, retry
 from lab_utils.predictors.signing import signer_for
@@ -59,7 +59,7 @@ class RemotePredictor(AbstractContextManager):
         clock: where time and chance come from; for tests.
 
     Raises:
-        ServiceError: the URL is not of that form.
+        PredictorError: the URL is not of that form.
         NetworkError: the environment names a proxy that can't be used.
     """
 
@@ -73,7 +73,7 @@ class RemotePredictor(AbstractContextManager):
         clock: Clock | None = None,
     ) -> None:
         if not (0 < timeout < math.inf and 0 < connect_timeout < math.inf and retries >= 0):
-            raise ServiceError("Time-outs are positive seconds, and retries 0 or more.")
+            raise PredictorError("Time-outs are positive seconds, and retries 0 or more.")
         place = _parse(url)
         self.address = str(place).partition("?")[0]
         """The service's address without its query, which may hold a key."""
@@ -101,7 +101,7 @@ class RemotePredictor(AbstractContextManager):
             ImageError, ImageTooLargeError, AddressError: the image is not one that can be sent.
             RequestRefusedError: the service refuses it; with the service's sentence.
             NetworkError: the predictor is closed.
-            ServiceError: there is no answer, no answer in time, or not one of a model service.
+            PredictorError: there is no answer, no answer in time, or not one of a model service.
         """
         return self._ask(page_to_send(image).fields, decode_text)
 
@@ -130,11 +130,11 @@ class RemotePredictor(AbstractContextManager):
             if error.busy:
                 wait = error.retry_after
                 cure = f"try again {'later' if wait is None else f'in {math.ceil(wait)} s'}"
-            raise ServiceError(f"{self._service} {error}{tries}; {cure}.") from None
+            raise PredictorError(f"{self._service} {error}{tries}; {cure}.") from None
         try:
             return decode(answer)
         except ValueError as error:
-            raise ServiceError(
+            raise PredictorError(
                 f"{self._service} sent an answer of another form ({error}); "
                 "check that the address is a model service's of this version."
             ) from None
@@ -147,7 +147,7 @@ class RemotePredictor(AbstractContextManager):
         try:
             reply = self._client.post(self._url, body, headers, seconds, MAX_ANSWER_BYTES)
         except ReplyTooLargeError:
-            raise ServiceError(
+            raise PredictorError(
                 f"{self._service} sent more than {MAX_ANSWER_BYTES / 1e6:g} MB; "
                 "check that the address is a model service's."
             ) from None
@@ -156,7 +156,7 @@ class RemotePredictor(AbstractContextManager):
         except httpx.ConnectTimeout:
             raise TransientError("made no connection in time") from None
         except (TimeoutError, httpx.TimeoutException):
-            raise ServiceError(
+            raise PredictorError(
                 f"{self._service} did not answer within {self._timeout:g} s; "
                 "try a smaller image or a longer timeout."
             ) from None
@@ -169,7 +169,7 @@ class RemotePredictor(AbstractContextManager):
         said, cause = str(error) or type(error).__name__, error
         while cause is not None:
             if isinstance(cause, ssl.SSLCertVerificationError):
-                return ServiceError(
+                return PredictorError(
                     f"{self._service} can't be asked over https ({cause.verify_message}); "
                     "check the address and the certificate."
                 )
@@ -189,11 +189,11 @@ def _parse(url: str) -> httpx.URL:
     is_host = re.fullmatch(r"[\w.-]+|[\da-f:.]+(%\w+)?", place.raw_host.decode(), re.A | re.I)
     has_port = place.port is None or 0 < place.port < 2**16
     if place.scheme not in ("http", "https") or not is_host or not has_port:
-        raise ServiceError(
+        raise PredictorError(
             "That is not a model service's address; give one like http://127.0.0.1:9000."
         )
     if place.userinfo:
-        raise ServiceError(
+        raise PredictorError(
             "The model service's address holds a user name or password, which would end up in "
             "logs; give it without."
         )
