@@ -324,9 +324,10 @@ def ask_service(function: Answer) -> str:
             "if the connection ends within an answer": breaks_off,
         }.items():
             expect_raises(function, ConnectionError, address, IMAGE, when=when, why=why)
-    with _late(30).serving() as address, _timeouts({60: 0.3} if limits else {}):
-        when = "if no answer comes in time (the check shortens your 60 s)"
-        expect_raises(function, ConnectionError, address, IMAGE, when=when, why=why)
+    if limits:  # else the library keeps its time in another way
+        with _late(30).serving() as address, _timeouts({60: 0.3}):
+            when = "if no answer comes in time (the check shortens your 60 s)"
+            expect_raises(function, ConnectionError, address, IMAGE, when=when, why=why)
     return "the function gets the right event, and you return each of its answers."
 
 
