@@ -65,7 +65,8 @@ class Answer:
         except _TimeIsUp:
             raise _Stopped(
                 f"{self.name} took longer than {self._call_seconds:g} s for one call, or its "
-                "calls together took too long: look for an endless loop."
+                "calls together took too long: look for an endless loop, or for work that is done "
+                "again and again."
             ) from None
         except SystemExit:
             raise _Stopped(f"{self.name} called sys.exit(): return the result instead.") from None

@@ -720,7 +720,8 @@ print(draw.code_in_archive(script_path, "paragraph_reader", "forward", lines=14)
 #
 # Given a loaded script and one page, return the text. The script says what its tokens mean:
 # `script.tokens` has the string of each token id, and `script.ignored` lists the ids that add
-# nothing to the text. Another script may use other ids, so don't hard-code any.
+# nothing to the text. Another script may use other ids, so don't hard-code any. Import inside the
+# function what it needs besides torch: below, it runs by itself in another process.
 
 # %% tags=["exercise"]
 import torch

@@ -105,7 +105,7 @@ figures.show(
 #
 # Difficulty ●●●○○ · Importance ●●●●○
 #
-# Turn any PIL image into one gray page: upright as its EXIF data says, white where it is
+# Turn a PIL image into one gray page: upright as its EXIF data says, white where it is
 # transparent, mode `"L"`. Half-transparent ink blends with the paper. Don't change the image you
 # are given.
 
@@ -117,7 +117,8 @@ def gray_page(image: Image.Image) -> Image.Image:
     """An image as one gray page.
 
     Args:
-        image: any mode, with or without transparency and EXIF data; it is not changed.
+        image: mode 1, L, P, RGB or CMYK, or LA or RGBA, with or without transparency and EXIF
+            data; it is not changed.
 
     Returns:
         A new image of mode "L" (0 black, 255 white), upright, on white paper.

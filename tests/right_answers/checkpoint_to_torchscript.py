@@ -184,17 +184,17 @@ def page_text(script, page):
     return text
 """,
         """
-import itertools
-
 def page_text(script, page):
+    import itertools
+
     (row,) = script(page.reshape(1, 1, *page.shape)).tolist()
     kept = itertools.filterfalse(script.ignored.__contains__, row)
     return "".join(map(script.tokens.__getitem__, kept))
 """,
         """
-import numpy as np
-
 def page_text(script, page):
+    import numpy as np
+
     with torch.no_grad():
         ids = script(page.view(1, 1, page.size(0), page.size(1))).numpy()[0]
     return "".join(np.array(script.tokens)[ids[~np.isin(ids, script.ignored)]])

@@ -20,6 +20,11 @@ WRONG_ANSWERS: dict[str, list[tuple[str, ...]]] = {
             "800, not 400: .* different places",
         ),
         ("isinstance(part, torch.Tensor)", "type(part) is torch.Tensor", "Parameter"),
+        (
+            "storages: dict[int, int] = {}",
+            "storages: dict[int, int] = {}\n    if isinstance(value, int):\n        return None",
+            "returned None",
+        ),
     ],
     "inference_weights": [
         ("removeprefix(prefix)", "lstrip(prefix)", "become .*'ncoder.head.bias'"),
@@ -32,6 +37,16 @@ WRONG_ANSWERS: dict[str, list[tuple[str, ...]]] = {
         ("text[1:]", "text", "one newline between two lines"),
         (", dtype=torch.long", "", "torch.float32 of shape .* not torch.int64"),
         ("row[row != padding]", "row", "drop all padding"),
+        (
+            "row[row != padding].tolist()",
+            "row[: int((row == padding).int().argmax())].tolist()",
+            r"two lines \(N=2, T=3\), join_lines returned \[5, 6\], not",
+        ),
+        (
+            "row[row != padding].tolist()",
+            "[] if int(row[0]) == padding else row[row != padding].tolist()",
+            r"\(N=2, T=0\), join_lines stopped with IndexError",
+        ),
     ],
     "parity": [
         (FURTHEST, "(one - other).max()", "all 0.25 higher"),
@@ -48,6 +63,12 @@ WRONG_ANSWERS: dict[str, list[tuple[str, ...]]] = {
             "changed what it was given",
         ),
         (".argmax(2), other.argmax(2)", ".argmax(1), other.argmax(1)", "16 higher"),
+        ("one.shape == other.shape", "one.shape[:2] == other.shape[:2]", "one class instead"),
+        (
+            "for batch in batches:",
+            "for batch in (batches[i] for i in range(len(batches))):",
+            "gener",
+        ),
     ],
     "compile_and_load": [
         ("module.eval()", "module", "is in training mode"),
@@ -70,11 +91,33 @@ WRONG_ANSWERS: dict[str, list[tuple[str, ...]]] = {
             "torch.jit.load finds no script in the file",
         ),
         (', map_location="cpu"', "", "map_location"),
+        (
+            """
+from torch.jit import load
+
+def compile_and_load(module, path):
+    torch.jit.script(module.eval()).save(path)
+    return load(path)
+""",
+            "map_location",
+        ),
     ],
     "page_text": [
         ("script(page[None, None])", "script(page)", r"of shape \(B, 1, H, W\)"),
         (" if token not in script.ignored", "", "ignored tokens leave no trace"),
         (SHAPE, "page[None, None].float() / 255", "it takes torch.uint8"),
+        ("token not in script.ignored", "script.tokens[token][0] != '<'", "leave no trace"),
+        (
+            """
+import itertools
+
+def page_text(script, page):
+    row = script(page[None, None])[0].tolist()
+    kept = itertools.filterfalse(script.ignored.__contains__, row)
+    return "".join(map(script.tokens.__getitem__, kept))
+""",
+            "import the rest inside it.*itertools",
+        ),
         (
             """
 from text_recognizer.vocabulary import decode

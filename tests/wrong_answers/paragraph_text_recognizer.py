@@ -32,6 +32,28 @@ WRONG_ANSWERS: dict[str, list[tuple[str, ...]]] = {
             "ImageOps.exif_transpose(image, in_place=True)\n    upright = image",
             "changed or returned the picture",
         ),
+        (
+            UPRIGHT,
+            'if image.mode == "L":\n        return image.copy()\n    ' + UPRIGHT,
+            "mode L whose EXIF orientation is 3",
+        ),
+        (
+            UPRIGHT,
+            'if image.mode == "RGB":\n        return ImageOps.exif_transpose(image).convert("L")\n'
+            "    " + UPRIGHT,
+            "of the mode RGB with a transparent part",
+        ),
+        ('upright).convert("L")', 'upright).getchannel("R")', "all colours together"),
+        (
+            """
+from PIL import ImageChops, ImageOps
+
+def gray_page(image):
+    gray, alpha = ImageOps.exif_transpose(image).convert("LA").split()
+    return ImageChops.lighter(gray, ImageChops.invert(alpha))
+""",
+            "half transparent ink blends",
+        ),
     ],
     "paper_of": [
         (", count_include_pad=False", "", "a blank page.*count_include_pad"),
@@ -65,6 +87,16 @@ WRONG_ANSWERS: dict[str, list[tuple[str, ...]]] = {
             "up to 0.50 px off",
         ),
         ("offset[:, None]", "offset[:, None]\n    y = y.clamp(0, page_size[0])", "upper edge"),
+        (
+            ROWS,
+            "rows = (torch.arange(height) - height // 2 + 0.5) / height + 0.5",
+            "five rows",
+        ),
+        (
+            "x = path[None, :, 0]",
+            "x = torch.linspace(float(path[0, 0]), float(path[-1, 0]), len(path))[None]",
+            "uneven distances",
+        ),
     ],
     "greedy_decode": [
         (
@@ -98,6 +130,18 @@ def character_error_rate(reading, label):
             "return above[-1] / max(len(label), 1)",
             "return min(1.0, above[-1] / len(label)) if label else above[-1]",
             "a rate may be above 1",
+        ),
+        (
+            """
+def character_error_rate(reading, label):
+    def edits(i, j):
+        if not i or not j:
+            return i + j
+        other = reading[i - 1] != label[j - 1]
+        return min(edits(i - 1, j) + 1, edits(i, j - 1) + 1, edits(i - 1, j - 1) + other)
+    return edits(len(reading), len(label)) / (len(label) or 1)
+""",
+            "took longer than .* done again and again",
         ),
     ],
 }

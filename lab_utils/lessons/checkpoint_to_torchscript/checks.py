@@ -1,10 +1,12 @@
 """Checks of notebook 01: what is stored, what inference needs, scripts, parity, and reading."""
 
+import inspect
 import math
 import tempfile
+import textwrap
 import warnings
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -41,6 +43,8 @@ def stored_bytes(function: Answer) -> str:
         returns(10 * size, f"there were 10 numbers of {dtype}, {size} bytes each", value)
     value = {"epoch": 3, "name": "reader", "rate": 1e-4, "none": None, "empty": [], "flag": True}
     returns(0, "there was no tensor in the value", value)
+    for plain in (3, "reader", None):
+        returns(0, f"the value itself was {plain!r}, which counts as 0 bytes", plain)
     value = {0: {"exp_avg": torch.zeros(4)}, 1: [torch.zeros(2), {"x": [torch.zeros(1)]}]}
     returns(28, "look into dictionaries in dictionaries, and into lists in them", value)
     returns(24, "there were tensors in tuples", (torch.zeros(4), [(torch.zeros(2),)]))
@@ -54,6 +58,7 @@ def stored_bytes(function: Answer) -> str:
     returns(400, f"two {once}, at different places", [shared[:50], shared[50:]])
     value = {"last": shared[99:], "first": shared[:1], "steps": shared[::2]}
     returns(400, f"three {once}, at different places", value)
+    returns(400, f"two {once}, one of them detached", [shared, shared.detach()])
     why = "the tensor shows 3 numbers of a storage with 1000, and the whole storage is written"
     returns(4000, why, [torch.zeros(1000)[:3]])
     equal = [torch.zeros(8), torch.zeros(8)]
@@ -101,16 +106,19 @@ def join_lines(function: Answer) -> str:
         "a page of one line": [[5, 6]],
         "a page whose middle line is only padding": [[5], [], [6, 7]],
         "a page whose first line is only padding": [[], [5, 6]],
+        "a page whose last lines are only padding": [[5, 6], [], []],
         "a page of seven lines": [[n, n + 1] for n in range(1, 8)],
         "a page whose lines are only padding": [[], []],
         "a page without lines": [],
     }
     for name, lines in pages.items():
-        _expect_joined(function, f"given {name}", lines, 96, 97)
+        for spare in (1, 0):
+            _expect_joined(function, f"given {name}", lines, spare, 96, 97)
     scripted = _scripted(function)
     for name, lines in reversed(pages.items()):
-        _expect_joined(scripted, f"as a script, given {name}", lines, 96, 97)
-    _expect_joined(function, "given a page with other tokens", [[97, 2], [3]], 0, 1)
+        for spare in (1, 0):
+            _expect_joined(scripted, f"as a script, given {name}", lines, spare, 96, 97)
+    _expect_joined(function, "given a page with other tokens", [[97, 2], [3]], 1, 0, 1)
     return "the script joins any number of lines."
 
 
@@ -137,13 +145,14 @@ def _scripted(function: Answer) -> Answer:
 
 
 def _expect_joined(
-    function: Answer, given: str, lines: list[list[int]], newline: int, padding: int
+    function: Answer, given: str, lines: list[list[int]], spare: int, newline: int, padding: int
 ) -> None:
-    width = max(map(len, lines), default=-1) + 1
+    """Expects the text of lines that are padded to the longest of them and `spare` tokens more."""
+    width = max(map(len, lines), default=0) + spare
     page = torch.full((len(lines), width), padding, dtype=torch.long)
     for row, line in zip(page, lines, strict=True):
         row[: len(line)] = torch.tensor(line, dtype=torch.long)
-    with saying(given):
+    with saying(f"{given} (N={len(lines)}, T={width})"):
         result = expect_type(attempt(function, page, newline, padding), Tensor, "join_lines")
         expect(
             result.dim() == 1 and result.dtype == torch.long,
@@ -209,14 +218,18 @@ def parity(function: Answer) -> str:
         ("a NaN from the original", altered(with_nan, 1), original, 2, math.inf),
         ("a NaN in both outputs", altered(with_nan, 1), altered(with_nan, 1), 2, math.inf),
         ("one frame instead of seven", original, altered(lambda out: out[:, :1], 1), 2, math.inf),
+        ("one class instead of five", original, altered(lambda out: out[:, :, :1], 1), 2, math.inf),
+        ("frames and classes swapped", original, altered(lambda out: out.mT, 1), 2, math.inf),
         ("double precision", original, altered(lambda out: out.double(), 1), 2, math.inf),
         ("an original that overwrites its input", spoiling, original, 3, 0.0),
         ("a compiled module that overwrites its input", original, spoiling, 3, 0.0),
     ):
         with saying(f"for {name}"):
-            _expect_report(
-                function, one, other, [batch.clone() for batch in batches], same, largest
-            )
+            copies = [batch.clone() for batch in batches]
+            _expect_report(function, one, other, copies, same, largest)
+    with saying("for two batches that a generator makes, so that each comes once"):
+        copies = (batch.clone() for batch in batches[:2])
+        _expect_report(function, original, original, copies, 2, 0.0)
     return "small and large differences, NaNs, shapes and dtypes are reported."
 
 
@@ -224,7 +237,7 @@ def _expect_report(
     function: Answer,
     one: Callable,
     other: Callable,
-    batches: list[Tensor],
+    batches: Iterable[Tensor],
     same: int,
     largest: float,
 ) -> None:
@@ -233,13 +246,13 @@ def _expect_report(
     found = expect_type(result[0], int, "parity (first value)")
     difference = expect_type(result[1], (float, int), "parity (second value)")
     expect(
-        difference == largest or abs(difference - largest) < 1e-3,
-        f"parity returned {found} and {difference:.4g}; the largest difference is {largest:.4g}. "
+        difference == largest or abs(difference - largest) < 1e-5,
+        f"parity returned {found} and {difference:.6g}; the largest difference is {largest:.6g}. "
         "(A NaN is not a difference: look for it before you compare.)",
     )
     expect(
         found == same,
-        f"parity returned {found} and {difference:.4g}; {same} of 3 batches agree.",
+        f"parity returned {found} and {difference:.4g}, and {same} batches agree.",
     )
 
 
@@ -269,12 +282,14 @@ def compile_and_load(function: Answer) -> str:
         places.append(map_location)
         return load(file, map_location, *more, **named)
 
+    own = getattr(function.function, "__globals__", {})  # `load` may be imported by name
+    imported = {name: recorded for name, value in own.items() if value is load}
     with warnings.catch_warnings(), tempfile.TemporaryDirectory() as folder:
         warnings.simplefilter("ignore")
         for number, weight in enumerate((3.0, 5.0)):
             path = Path(folder, f"model {number}.pt")
             module = _Signed(weight).train(number == 0)
-            with mock.patch.object(torch.jit, "load", recorded):
+            with mock.patch.object(torch.jit, "load", recorded), mock.patch.dict(own, imported):
                 loaded = attempt(function, module, path)
             expect_type(loaded, torch.jit.ScriptModule, "compile_and_load")
             try:
@@ -298,7 +313,7 @@ def compile_and_load(function: Answer) -> str:
 
 def _expect_signed(script: Any, weight: float, what: str) -> None:
     expect(
-        not any(one.training for one in script.modules()),
+        not any(getattr(one, "training", False) for one in script.modules()),
         f"{what} is in training mode: call eval() before you save.",
     )
     expect(
@@ -344,7 +359,7 @@ def page_text(function: Answer) -> str:
     ]
     for tokens, ignored in (
         (["<blank>", "a", "b", " ", "\n", "<pad>"], [0, 5]),
-        (["\n", "<end>", "B", "A", "-", "<none>"], [1, 5]),
+        (["\n", "~", "B", "A", "<", "<none>"], [1, 5]),
     ):
         for row in rows:
             page = torch.zeros(4, 12, dtype=torch.uint8)
@@ -353,4 +368,22 @@ def page_text(function: Answer) -> str:
             given = f"with the tokens {tokens}, of which {ignored} are ignored"
             why = f"the script gave the ids {row}, and ignored tokens leave no trace"
             expect_result(function, (_Script(tokens, ignored), page), wanted, why, given)
+    _expect_same_by_itself(function, _Script(tokens, ignored), page, wanted)
     return "the text comes from the script's own tokens."
+
+
+def _expect_same_by_itself(function: Answer, script: _Script, page: Tensor, wanted: str) -> None:
+    """The function reads in a program that has only its source and torch."""
+    try:
+        source = textwrap.dedent(inspect.getsource(function.function))
+    except (OSError, TypeError):
+        return
+
+    def by_itself(script: Any, page: Tensor) -> Any:
+        names: dict[str, Any] = {"torch": torch, "Tensor": Tensor}
+        exec(source, names)
+        return names[function.name](script, page)
+
+    given = "in a program that has only this function and torch (so import the rest inside it)"
+    same = "the text is the same there"
+    expect_result(Answer(by_itself, function.name), (script, page), wanted, same, given)

@@ -20,6 +20,7 @@ from lab_utils.lessons.checking import (
     expect_result,
     expect_type,
     saying,
+    short,
 )
 
 go_on = partial(checking.go_on, "paragraph_text_recognizer")
@@ -45,15 +46,27 @@ def gray_page(function: Answer) -> str:
         function, upright, upright, "a gray, upright and opaque picture", "leave it as it is"
     )
     for orientation, turn in TURNED.items():
-        photo = _opened(upright.convert("RGB"), orientation)
-        what = f"a photo whose EXIF orientation is {orientation}"
         why = "rotate it as its EXIF data says, before anything else, while it still has that data"
-        _expect_page(function, photo, upright.transpose(turn), what, why)
+        for mode in ("RGB", "L"):
+            photo = _opened(upright.convert(mode), orientation)
+            what = f"a photo of the mode {mode} whose EXIF orientation is {orientation}"
+            _expect_page(function, photo, upright.transpose(turn), what, why)
+    red = Image.new("RGB", (24, 16), (220, 30, 30))
+    why = "the gray level comes from all colours together, not from one of them"
+    _expect_page(function, red, red.convert("L"), "a red picture", why, most=45)
     ink, wanted = Image.new("RGBA", (24, 16), (0, 0, 0, 0)), Image.new("L", (24, 16), 255)
-    for level, alpha, place in ((0, 255, (4, 4, 12, 12)), (127, 128, (12, 4, 20, 12))):
-        ink.paste((0, 0, 0, alpha), place)
+    for color, alpha, level, place in (
+        (0, 255, 0, (4, 4, 12, 12)),
+        (0, 128, 127, (12, 4, 20, 12)),
+        (120, 255, 120, (4, 12, 12, 15)),
+        (120, 128, 187, (12, 12, 20, 15)),
+    ):
+        ink.paste((color, color, color, alpha), place)
         wanted.paste(level, place)
-    why = "paper without ink is white, 255, and half transparent ink blends with it, to about 127"
+    why = (
+        "paper without ink is white, 255, and half transparent ink blends with it, black ink to "
+        "about 127 and ink of the gray level 120 to about 187"
+    )
     _expect_page(function, ink, wanted, "a transparent picture", why, most=8)
     turned = wanted.transpose(TURNED[6])
     _expect_page(function, _opened(ink, 6), turned, "a transparent, rotated picture", why, most=8)
@@ -63,12 +76,19 @@ def gray_page(function: Answer) -> str:
     palette.paste(1, (4, 4, 12, 12))
     two_bands = Image.new("LA", (24, 16), (0, 0))
     two_bands.paste((90, 255), (4, 4, 12, 12))
+    one_color = Image.new("RGB", (24, 16), (0, 0, 0))
+    one_color.info["transparency"] = (0, 0, 0)
+    one_color.paste((90, 90, 90), (4, 4, 12, 12))
     wanted = Image.new("L", (24, 16), 255)
     wanted.paste(90, (4, 4, 12, 12))
-    for picture in (palette, two_bands):
+    for picture in (palette, two_bands, one_color):
         what = f"a picture of the mode {picture.mode} with a transparent part"
         why = "convert every mode to one with transparency, and put it on white paper"
         _expect_page(function, picture, wanted, what, why)
+    bilevel = upright.point(lambda level: 255 * (level > 127))
+    for mode in ("1", "CMYK"):
+        what = f"a picture of the mode {mode}"
+        _expect_page(function, bilevel.convert(mode), bilevel, what, "leave its levels as they are")
     return "pages come upright, gray, and on white paper."
 
 
@@ -76,17 +96,22 @@ def _expect_page(
     function: Answer, image: Image.Image, wanted: Image.Image, what: str, why: str, most: int = 1
 ) -> None:
     """The page is the wanted one; each pixel may differ by `most` gray levels."""
-    before = (image.size, image.mode, image.tobytes())
+    before = _told(image)
     with saying(f"for {what}"):
         page = expect_type(attempt(function, image), Image.Image, "gray_page")
         expect(
-            page is not image and (image.size, image.mode, image.tobytes()) == before,
+            page is not image and _told(image) == before,
             "gray_page changed or returned the picture that it was given: make a new one.",
         )
         expect(page.mode == "L", f'the page has the mode "{page.mode}", not "L" (8-bit gray).')
         expect(page.size == wanted.size, f"the page has the size {page.size}: {why}.")
         off = ImageChops.difference(page, wanted).getextrema()[1]
         expect(off <= most, f"gray levels on the page are off by up to {off}: {why}.")
+
+
+def _told(image: Image.Image) -> tuple:
+    """All of an image that a function may change."""
+    return image.size, image.mode, image.tobytes(), dict(image.info), dict(image.getexif())
 
 
 def _opened(image: Image.Image, orientation: int) -> Image.Image:
@@ -171,14 +196,16 @@ def lines_in_column(function: Answer) -> str:
 @check
 def strip_grid(function: Answer) -> str:
     """The positions in px that the grid means are the path's, also beyond the page's edge."""
-    page_size, height, reach = (60, 100), 8, 12.0
-    x = torch.linspace(10, 90, 40)
-    rows = reach * ((2 * torch.arange(height) + 1) / height - 1)
-    for name, y in (
-        ("level", torch.full((40,), 30.0)),
-        ("waving", 30 + 10 * torch.sin(x / 12)),
-        ("level (5 px from the page's upper edge)", torch.full((40,), 5.0)),
+    even = torch.linspace(10, 90, 40)
+    level, close = torch.full((40,), 30.0), torch.full((40,), 5.0)
+    for name, x, y, page_size, height, reach in (
+        ("level", even, level, (60, 100), 8, 12.0),
+        ("waving", even, 30 + 10 * torch.sin(even / 12), (60, 100), 8, 12.0),
+        ("level (5 px from the page's upper edge)", even, close, (60, 100), 8, 12.0),
+        ("level (of points at uneven distances)", even**2 / 90, level, (60, 100), 8, 12.0),
+        ("level (in a strip of five rows)", even, level, (75, 110), 5, 8.5),
     ):
+        rows = reach * ((2 * torch.arange(height) + 1) / height - 1)
         path = torch.stack([x, y], dim=1)
         grid = expect_type(attempt(function, path, reach, height, page_size), Tensor, "strip_grid")
         expect(
@@ -191,7 +218,7 @@ def strip_grid(function: Answer) -> str:
         off_x = float((found_x - x).abs().max())
         off_y = float((found_y - y - rows[:, None]).abs().max())
         expect(
-            max(off_x, off_y) < 0.02,
+            off_x < 0.02 and off_y < 0.02,
             f"along a {name} path, x is up to {off_x:.2f} px off and y up to {off_y:.2f}. The "
             "grid's last dimension is x, y; -1 is the left or upper edge of the page and 1 the "
             "other edge (not the centres of the outer pixels). Each row of the strip looks at its "
@@ -254,11 +281,15 @@ def character_error_rate(function: Answer) -> str:
         )
         wanted = int(edit_distance(reading, label)) / len(label)
         cases.append((reading, label, wanted, "look for the fewest edits, of all three kinds"))
+    label = "".join(choose.choice("ab \n") for _ in range(120))
+    reading = label[1:60] + "c" + label[62:]
+    wanted = int(edit_distance(reading, label)) / len(label)
+    cases.append((reading, label, wanted, "a page has many characters"))
     for reading, label, wanted, why in cases:
         result = expect_type(attempt(function, reading, label), (float, int), function.name)
         expect(
             abs(result - wanted) < 1e-6,
-            f"reading {reading!r} for {label!r} has the rate {result:.3f}, not {wanted:.3f}: "
-            f"{why}.",
+            f"reading {short(reading)} for {short(label)} has the rate {result:.3f}, not "
+            f"{wanted:.3f}: {why}.",
         )
     return "the rate is the fewest possible edits, divided by the label's length."
