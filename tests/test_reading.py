@@ -5,10 +5,11 @@ import sys
 import numpy as np
 import pytest
 from conftest import python
-from PIL import Image, ImageOps
+from PIL import Image, ImageDraw, ImageFont, ImageOps
 
 from text_recognizer.evaluate import evaluate, load_items
 from text_recognizer.evaluate.kinds import kind_rates, make_items
+from text_recognizer.metrics import character_edits
 from text_recognizer.pages.fonts import UNSEEN_FONTS, FontSource
 from text_recognizer.pages.generator import PageGenerator
 from text_recognizer.pages.prose import Prose
@@ -49,6 +50,26 @@ def test_lines_of_pages_in_unseen_fonts_are_found_once(packaged, fonts, pages):
 def test_grain_below_the_lines_of_a_page_is_no_line(packaged):
     read = packaged.read(SAMPLES / "train_font_050.jpg")
     assert len(read.lines) == 4 and read.text.endswith("late decide")
+
+
+def _paper(page: Image.Image, size: tuple[int, int]) -> Image.Image:
+    return Image.new("L", size, int(np.quantile(np.asarray(page), 0.8)))
+
+
+def test_small_writing_in_the_corner_of_a_large_sheet_is_no_rule(packaged):
+    page = Image.open(SAMPLES / "show_font_003.jpg").convert("L")
+    sheet = _paper(page, (2480, 3508))
+    sheet.paste(page.resize((900, 900 * page.height // page.width)), (80, 80))
+    assert character_edits(packaged.predict(sheet), packaged.predict(page)).rate < 0.05
+
+
+def test_small_lines_below_a_large_title_are_not_left_out(packaged):
+    page = Image.open(SAMPLES / "show_font_003.jpg").convert("L")
+    sheet = _paper(page, (page.width, page.height + 230))
+    sheet.paste(page, (0, 230))
+    font = ImageFont.load_default(150)
+    ImageDraw.Draw(sheet).text((30, 10), "History", fill=45, font=font)
+    assert len(packaged.predict(sheet)) > len(packaged.predict(page))
 
 
 def test_a_page_without_lines_raises_no_warning_of_pytorchs(model_path):

@@ -52,6 +52,8 @@ FEW_LINES = 2
 """So few are looked at smaller in any case: the strokes of one sign can be as many rows of ink."""
 FEWER = 0.75
 """Times as many lines or less: some had been taken for several."""
+MISSED = 0.3
+"""The share of sure lines that another view may miss and still be believed."""
 SURELY_ONE_LINE = 0.9
 """Lines of more confidence are the lines of the picture, and no part of a larger one."""
 SURELY_READ = 0.98
@@ -353,6 +355,8 @@ class ParagraphTextRecognizer:
         if smaller is found.view:
             return found
         (other,) = self._see([smaller])
+        if found.share_missed_by(other, SURELY_ONE_LINE) > MISSED:
+            return found  # small writing below a large title is too small in it
         fewer = len(other.confidences) <= FEWER * count
         least = confidence([found]) + (0.0 if fewer else BETTER)
         return other if confidence([other]) > least else found

@@ -110,16 +110,22 @@ def without_ink(gray: Tensor, size: int) -> Tensor:
 def without_rules(ink: Tensor) -> Tensor:
     """An ink mask (h, w) without the lines of ruled and squared paper: runs so long that no
     letter has them."""
-    mask = brightest(ink.float(), 3)  # a rule may rise by a px
     length = min(max(int(max(ink.shape) * RULE), 24), min(ink.shape) - 1) // 2 * 2 + 1
     kept = ink
     for axis in (0, 1):
-        runs = -running_max(-mask, length, axis)
-        rules = running_max(runs, length, axis) > 0
+        mask = running_max(ink.float(), 3, 1 - axis)  # a rule may rise by a px
+        rules = _runs(mask, length, axis)
         if bool(rules.any()):
-            thick = _box(rules.float(), 9) > 0.7
-            kept = kept & ~(rules & ~thick)
+            # A rule may have gaps of two px, but not everywhere, as a line of small writing has.
+            gappy = _runs(running_max(mask, 3, axis), length, axis)
+            thick = _box(gappy, 9) > 0.7
+            kept = kept & ~((gappy > 0) & (brightest(rules, 5) > 0) & ~thick)
     return kept
+
+
+def _runs(mask: Tensor, length: int, axis: int) -> Tensor:
+    """What of a mask (h, w) of 0 and 1 lies in unbroken runs of so many px along an axis."""
+    return running_max(-running_max(-mask, length, axis), length, axis)
 
 
 def writing_box(ink: Tensor) -> Box | None:

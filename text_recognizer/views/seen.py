@@ -95,6 +95,25 @@ class Seen:
         height = max(self.heights)
         return Seen(self.view, [readings], [sure / sum(lengths)], [list(chain(*paths))], [height])
 
+    def share_missed_by(self, other: "Seen", sure: float) -> float:
+        """Of its lines of more confidence than `sure`, the share by letters that lies in no line of
+        what was seen in another view of the same picture."""
+        anywhere = math.inf, math.inf
+        boxes = [place.box for place in other.places((1.0, 1.0), anywhere)]
+        missed = total = 0.0
+        for place, path, height in zip(
+            self.places((1.0, 1.0), anywhere), self.paths, self.heights, strict=True
+        ):
+            if place.confidence > sure:
+                weight = abs(_length(path)) / max(height, 1.0)
+                within = [
+                    any(box[0] <= x <= box[2] and box[1] <= y <= box[3] for box in boxes)
+                    for x, y in place.path
+                ]
+                missed += weight * (sum(within) < len(within) / 2)
+                total += weight
+        return missed / total if total else 0.0
+
     def places(self, scale: tuple[float, float], size: tuple[int, int]) -> Iterator[Place]:
         """Where each line lies. scale: px of the original for one px of the picture that the view
         was cut from. size: the original's width and height."""
