@@ -72,6 +72,14 @@ def test_small_lines_below_a_large_title_are_not_left_out(packaged):
     assert len(packaged.predict(sheet)) > len(packaged.predict(page))
 
 
+def test_a_band_of_light_across_a_page_is_not_taken_for_the_sheet(packaged):
+    page = Image.open(SAMPLES / "show_font_012.jpg").convert("L")
+    rows = np.arange(page.height) / page.height
+    light = np.where((rows > 0.3) & (rows < 0.7), 1.0, 0.55)[:, None]
+    lit = Image.fromarray((np.asarray(page) * light).astype(np.uint8))
+    assert character_edits(packaged.predict(lit), packaged.predict(page)).rate < 0.05
+
+
 def test_a_page_without_lines_raises_no_warning_of_pytorchs(model_path):
     # Warnings from C++ come once a process.
     code = (

@@ -30,7 +30,13 @@ from text_recognizer.model_file import checked_archive, default_model_path
 from text_recognizer.side_by_side import as_it_is, one_thread_each, read_side_by_side
 from text_recognizer.views import Sheet, View, find_sheet, one_line_view, sized_view
 from text_recognizer.views.crossed import without_crossed_out
-from text_recognizer.views.seen import Seen, both_readings, confidence, seen_of_views
+from text_recognizer.views.seen import (
+    Seen,
+    both_readings,
+    confidence,
+    seen_of_views,
+    sure_letters,
+)
 
 if TYPE_CHECKING:
     from text_recognizer.language_model.decoding import Decoder
@@ -46,6 +52,9 @@ SAMPLE = 4
 """So many of its lines are read upside down first."""
 SURELY_CUT = 0.8
 """What is read with less confidence in a part of the picture is also looked for in all of it."""
+MUCH_OUTSIDE, MORE = 0.5, 1.3
+"""The share of a picture's ink outside of its sheet from which on the whole picture is read, too,
+and how many times the sheet's sure letters it must have to be believed."""
 SURELY_SIZED = 0.96
 """What is read with less confidence is also looked at with its writing made smaller."""
 FEW_LINES = 2
@@ -295,7 +304,7 @@ class ParagraphTextRecognizer:
         is_whole = len(found) == 1 and found[0].view.page.size == sheet.whole_picture.page.size
         found = self._upright(sheet, [self._smaller(one) for one in found])
         if not is_whole:
-            found = self._or_whole(sheet, found)
+            found = self._or_whole(sheet, self._or_uncut(sheet, found))
         if word is not None and confidence([word]) > confidence(found) - WORSE:
             return [word]
         return self._as_one_line(sheet, self._joined(found))
@@ -335,6 +344,16 @@ class ParagraphTextRecognizer:
         if confidence(list(self._see(views, SAMPLE))) <= confidence(found) + BETTER:
             return found
         return list(self._see(views))
+
+    def _or_uncut(self, sheet: Sheet, found: list[Seen]) -> list[Seen]:
+        """What was found, or what is found in the picture without cutting out the sheet, if much
+        more is read there: a patch of light, or one of several notes, looks like a sheet."""
+        if sheet.ink_outside < MUCH_OUTSIDE:
+            return found
+        others = [self._smaller(one) for one in self._see(sheet.uncut().views())]
+        letters, least = (sure_letters(one, SURELY_ONE_LINE) for one in (others, found))
+        is_more = letters > MORE * least and confidence(others) > confidence(found) - BETTER
+        return others if is_more else found
 
     def _or_whole(self, sheet: Sheet, found: list[Seen]) -> list[Seen]:
         """What was found, or what is found in the whole picture as it is unless that reads worse:

@@ -18,7 +18,7 @@ from text_recognizer.views.blocks import count_lines, find_blocks
 from text_recognizer.views.direction import direction
 from text_recognizer.views.geometry import Matrix
 from text_recognizer.views.ink import Box, Small, even_light, exposure, small, small_size
-from text_recognizer.views.paper import find_paper
+from text_recognizer.views.paper import find_paper, share_outside
 
 LEVEL = 3.0  # degrees: what slants less is followed by the finder
 CLEAR = 2.2  # how much sharper the writing's direction is than its perpendicular, to turn a page
@@ -83,6 +83,8 @@ class Sheet:
     """How the sheet looks when made small."""
     is_whole: bool
     """Whether it is the picture as it is."""
+    ink_outside: float = 0.0
+    """The share of the picture's ink that lies outside of it."""
 
     def views(self) -> list[View]:
         """What is read of the sheet, in reading order."""
@@ -100,6 +102,11 @@ class Sheet:
         maps = {name: getattr(self.seen, name).flip(0, 1) for name in ("gray", "paper", "ink")}
         seen = replace(self.seen, **maps)
         return replace(self, matrix=self.matrix @ turned, seen=seen, is_whole=False)
+
+    def uncut(self) -> "Sheet":
+        """All of the picture, as if it showed no sheet."""
+        matrix, seen = geometry.identity(), small(self.picture)
+        return Sheet(self.page, self.picture, matrix, self.picture.size, seen, True)
 
     @cached_property
     def whole_picture(self) -> View:
@@ -184,11 +191,11 @@ def find_sheet(page: Image.Image, picture: Image.Image) -> Sheet:
     if (brighter := exposure(page)) is not None:
         page, picture = page.point(brighter), picture.point(brighter)
     seen = small(picture)
-    matrix, size, is_whole = geometry.identity(), picture.size, True
+    matrix, size, is_whole, outside = geometry.identity(), picture.size, True, 0.0
     corners = find_paper(seen)
     if corners is not None:
         matrix, size = _straightened([(x * seen.scale, y * seen.scale) for x, y in corners])
-        is_whole = False
+        is_whole, outside = False, share_outside(seen.writing, corners)
         seen = _seen(picture, matrix, size, _paper(seen))
     found = direction(seen.ink)
     if abs(found.degrees) > LEVEL and found.level >= SHARPER and found.clear >= CLEAR:
@@ -196,7 +203,7 @@ def find_sheet(page: Image.Image, picture: Image.Image) -> Sheet:
         matrix = matrix @ turned
         is_whole = False
         seen = _seen(picture, matrix, size, _paper(seen))
-    return Sheet(page, picture, matrix, size, seen, is_whole)
+    return Sheet(page, picture, matrix, size, seen, is_whole, outside)
 
 
 def _straightened(corners: list[geometry.Point]) -> tuple[Matrix, tuple[int, int]]:

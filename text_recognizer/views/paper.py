@@ -41,6 +41,16 @@ def find_paper(seen: Small) -> list[Point] | None:
     return None if best is None else _drawn_in(_clockwise(best[1]))
 
 
+def share_outside(ink: Tensor, corners: list[Point]) -> float:
+    """Of an ink mask (h, w), the share that lies outside of a sheet's corners."""
+    y = torch.arange(ink.size(0))[:, None] + 0.5
+    x = torch.arange(ink.size(1)) + 0.5
+    outside = torch.zeros_like(ink)
+    for (x0, y0), (x1, y1) in zip(corners, corners[1:] + corners[:1], strict=True):
+        outside |= (x1 - x0) * (y - y0) < (y1 - y0) * (x - x0)
+    return float((ink & outside).sum()) / max(float(ink.sum()), 1.0)
+
+
 def _sheet(part: Tensor, area: float, paper: Tensor) -> list[Point] | None:
     """The corners of a part of a picture (h, w) that may be a sheet, else None."""
     if not SMALLEST < area / part.numel() < LARGEST:

@@ -169,6 +169,16 @@ def confidence(found: Sequence[Seen]) -> float:
     return total / weights if weights else 0.0
 
 
+def sure_letters(found: Sequence[Seen], sure: float) -> float:
+    """About how many letters the lines of more confidence than `sure` have, in their heights."""
+    return sum(
+        abs(_length(path)) / max(height, 1.0)
+        for one in found
+        for own, path, height in zip(one.confidences, one.paths, one.heights, strict=True)
+        if own > sure
+    )
+
+
 def both_readings(
     first: Tensor, first_lengths: Tensor, second: Tensor, second_lengths: Tensor
 ) -> list[list[Tensor]]:
