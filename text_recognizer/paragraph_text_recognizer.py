@@ -49,7 +49,7 @@ SURELY_UPRIGHT = 0.8
 SURELY_UNMIRRORED = 0.9
 """A page of less confidence is looked at in a mirror, too. Mirrored pages have up to 0.89."""
 SAMPLE = 4
-"""So many of its lines are read upside down first."""
+"""So many of its lines are read upside down or mirrored first."""
 SURELY_CUT = 0.8
 """What is read with less confidence in a part of the picture is also looked for in all of it."""
 MUCH_OUTSIDE, MORE = 0.5, 1.3
@@ -483,7 +483,11 @@ class ParagraphTextRecognizer:
             sure = _confidence(lines)
             if sure >= SURELY_UNMIRRORED or sum(len(line.text) for line in lines) < MANY_LETTERS:
                 continue
-            (others,) = self._read_lines([page.mirrored()])
+            mirrored = page.mirrored()
+            views = find_sheet(mirrored.page, mirrored.detail or mirrored.page).views()
+            if confidence(list(self._see(views, SAMPLE))) <= sure + BETTER:
+                continue
+            (others,) = self._read_lines([mirrored])
             if _confidence(others) > sure + BETTER and not self._judged(others, page)[1]:
                 judged[-1] = [line.mirrored(page.width) for line in others], MIRRORED
         return judged
