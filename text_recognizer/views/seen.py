@@ -105,7 +105,7 @@ class Seen:
             self.places((1.0, 1.0), anywhere), self.paths, self.heights, strict=True
         ):
             if place.confidence > sure:
-                weight = abs(_length(path)) / max(height, 1.0)
+                weight = _letters(path, height)
                 within = [
                     any(box[0] <= x <= box[2] and box[1] <= y <= box[3] for box in boxes)
                     for x, y in place.path
@@ -143,6 +143,11 @@ def _length(path: list[list[float]]) -> float:
     return path[-1][0] - path[0][0]
 
 
+def _letters(path: list[list[float]], height: float) -> float:
+    """About how many letters a line has: its length in its heights."""
+    return abs(_length(path)) / max(height, 1.0)
+
+
 def _beside(path: list[list[float]], height: float) -> list[list[tuple[float, float]]]:
     """A path, and the upper and the lower edge of what was read along it."""
     return [[(x, y + shift) for x, y in path] for shift in (0.0, -height / 2, height / 2)]
@@ -164,15 +169,15 @@ def confidence(found: Sequence[Seen]) -> float:
     total = weights = 0.0
     for one in found:
         for own, path, height in zip(one.confidences, one.paths, one.heights, strict=True):
-            weight = abs(_length(path)) / max(height, 1.0)
+            weight = _letters(path, height)
             total, weights = total + own * weight, weights + weight
     return total / weights if weights else 0.0
 
 
 def sure_letters(found: Sequence[Seen], sure: float) -> float:
-    """About how many letters the lines of more confidence than `sure` have, in their heights."""
+    """About how many letters the lines of more confidence than `sure` have."""
     return sum(
-        abs(_length(path)) / max(height, 1.0)
+        _letters(path, height)
         for one in found
         for own, path, height in zip(one.confidences, one.paths, one.heights, strict=True)
         if own > sure
